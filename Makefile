@@ -1,0 +1,98 @@
+# `make demo` shows it at work, `make test` checks everything, on a machine with cargo and python3.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+WHEELS := target/wheels
+CARGO_TEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run || echo test)
+ROWS ?= 10000000
+REPEAT ?= 3
+
+# What a change of makes a new wheel necessary.
+SOURCES := $(shell find crates python -type f -not -name '*.pyc' -not -name '*.so') \
+	Cargo.toml Cargo.lock pyproject.toml
+
+say = @printf '\n\033[1m== %s\033[0m\n' $(1)
+
+.PHONY: help demo test rust-test python-test lint bench fmt clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: $(VENV)/wheel ## Build, and show the main job on a million made-up taxi trips
+	$(call say,'Running the demo')
+	@$(BIN)/python examples/demo
+
+test: lint rust-test python-test ## Everything that must pass
+	$(call say,'All passed')
+
+lint: $(VENV)/requirements
+	$(call say,'Checking the format')
+	cargo fmt --all --check
+	$(BIN)/ruff format --check --quiet python tests examples benches
+	$(call say,'Linting Rust$(,) which checks all crates once')
+	cargo clippy --workspace --all-targets --quiet -- -D warnings
+	$(call say,'Linting Python')
+	$(BIN)/ruff check --quiet python tests examples benches
+	$(BIN)/mypy python/partita
+
+rust-test:
+	$(call say,'Building and running the Rust tests')
+	cargo $(CARGO_TEST) --workspace
+	$(call say,'Running the examples of the Rust documentation')
+	cargo test --workspace --doc --quiet
+
+python-test: $(VENV)/wheel target/debug/partita-s3-server
+	$(call say,'Running the Python tests against the installed wheel')
+	$(BIN)/pytest -q -n 2 --pyargs ./tests partita
+
+bench: $(VENV)/requirements ## Compare with plateau, pyarrow and Polars; ROWS=10000000 REPEAT=3
+	$(call say,'Building the wheel with optimisations')
+	$(BIN)/maturin build --release --quiet --out target/wheels-release
+	$(BIN)/pip install --quiet --force-reinstall --no-deps target/wheels-release/*.whl
+	@rm -f $(VENV)/wheel
+	$(call say,'Measuring')
+	$(BIN)/python benches/tables.py --rows $(ROWS) --repeat $(REPEAT)
+
+fmt: $(VENV)/requirements ## Format Rust and Python
+	cargo fmt --all
+	$(BIN)/ruff format --quiet python tests examples benches
+	$(BIN)/ruff check --quiet --fix python tests examples benches
+
+clean: ## Remove everything that was built
+	rm -rf target $(VENV) demo-data bench-data
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+, := ,
+
+$(VENV)/python:
+	$(call say,'Making the virtual environment $(VENV)')
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+		|| { echo 'python 3.10 or later is needed; name one: make PYTHON=python3.12'; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' \
+		|| { echo 'this python has no venv; on Debian: apt-get install python3-venv'; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/requirements: tests/requirements.txt $(VENV)/python
+	$(call say,'Installing what builds and tests the Python package')
+	$(BIN)/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	@touch $@
+
+# The development profile and the common target directory: the crates are not compiled again.
+$(VENV)/wheel: $(VENV)/requirements $(SOURCES)
+	$(call say,'Building the wheel$(,) and installing it into $(VENV)')
+	@rm -rf $(WHEELS)
+	$(BIN)/maturin build --profile dev --out $(WHEELS)
+	$(BIN)/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps $(WHEELS)/*.whl
+	@touch $@
+
+target/debug/partita-s3-server: $(SOURCES)
+	$(call say,'Building the S3 server of the tests')
+	cargo build --workspace --all-targets
+	@touch $@
