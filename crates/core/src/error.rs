@@ -1,0 +1,172 @@
+//! The one error type of the engine: a kind, a sentence, where it happened, and what caused it.
+
+use std::fmt;
+
+/// What went wrong, in the terms of what the caller does next.
+///
+/// The codes returned by [`ErrorKind::code`] are stable and are the names of the Python exceptions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The named dataset, object, column or version does not exist.
+    NotFound,
+    /// The thing to create exists already.
+    AlreadyExists,
+    /// An argument is out of its domain.
+    InvalidArgument,
+    /// A predicate cannot be parsed, or names a column or value that does not fit the schema.
+    InvalidPredicate,
+    /// Data does not fit the schema of the dataset.
+    SchemaMismatch,
+    /// Another commit made this one impossible; starting again from the newest state may succeed.
+    CommitConflict,
+    /// The store cannot commit atomically.
+    CommitUnsupported,
+    /// It could not be learned whether the commit happened.
+    CommitUnknown,
+    /// The store or the dataset was opened for reading only.
+    ReadOnly,
+    /// Stored bytes are not what the format says they must be.
+    Corrupt,
+    /// The store failed: network, permissions, disk.
+    Store,
+    /// The caller asked the operation to stop.
+    Interrupted,
+}
+
+impl ErrorKind {
+    /// Every kind, in declaration order.
+    pub const ALL: [ErrorKind; 12] = [
+        Self::NotFound,
+        Self::AlreadyExists,
+        Self::InvalidArgument,
+        Self::InvalidPredicate,
+        Self::SchemaMismatch,
+        Self::CommitConflict,
+        Self::CommitUnsupported,
+        Self::CommitUnknown,
+        Self::ReadOnly,
+        Self::Corrupt,
+        Self::Store,
+        Self::Interrupted,
+    ];
+
+    /// The stable name of the kind, shared with Python's exceptions and the CLI's JSON errors.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::NotFound => "NotFound",
+            Self::AlreadyExists => "AlreadyExists",
+            Self::InvalidArgument => "InvalidArgument",
+            Self::InvalidPredicate => "InvalidPredicate",
+            Self::SchemaMismatch => "SchemaMismatch",
+            Self::CommitConflict => "CommitConflict",
+            Self::CommitUnsupported => "CommitUnsupported",
+            Self::CommitUnknown => "CommitUnknown",
+            Self::ReadOnly => "ReadOnly",
+            Self::Corrupt => "Corrupt",
+            Self::Store => "Store",
+            Self::Interrupted => "Interrupted",
+        }
+    }
+}
+
+/// An error of the engine.
+///
+/// Displayed as one sentence in lower case followed by its context pairs, innermost first:
+/// `column is missing from the data (column: fare, dataset: trips)`.
+#[derive(Debug)]
+pub struct Error(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    kind: ErrorKind,
+    message: String,
+    context: Vec<(&'static str, String)>,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// The result of every fallible operation of the engine.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// An error of `kind` that says `message`: a sentence in lower case without a final stop.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self(Box::new(Inner { kind, message: message.into(), context: Vec::new(), source: None }))
+    }
+
+    /// Shorthand for [`ErrorKind::InvalidArgument`].
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::InvalidArgument, message)
+    }
+
+    /// Shorthand for [`ErrorKind::Corrupt`].
+    pub fn corrupt(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Corrupt, message)
+    }
+
+    /// Adds where it happened: `key`, `column`, `partition`, `version`, `dataset`, …
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl fmt::Display) -> Self {
+        self.0.context.push((name, value.to_string()));
+        self
+    }
+
+    /// Adds the error that caused this one.
+    #[must_use]
+    pub fn caused_by(
+        mut self,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// The kind of the error.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The sentence without its context.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// The context pairs in the order they were added.
+    #[must_use]
+    pub fn context(&self) -> &[(&'static str, String)] {
+        &self.0.context
+    }
+
+    /// True if the same call may succeed when made again.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(self.0.kind, ErrorKind::CommitConflict | ErrorKind::Store)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)?;
+        for (i, (name, value)) in self.0.context.iter().enumerate() {
+            write!(f, "{}{name}: {value}", if i == 0 { " (" } else { ", " })?;
+        }
+        if !self.0.context.is_empty() {
+            f.write_str(")")?;
+        }
+        if let Some(source) = &self.0.source {
+            write!(f, ": {source}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<arrow::error::ArrowError> for Error {
+    fn from(error: arrow::error::ArrowError) -> Self {
+        Self::invalid("arrow could not do this with the data").caused_by(error)
+    }
+}

@@ -1,0 +1,18 @@
+//! What tables and collections have in common: where objects live ([`store`]), how state is
+//! switched atomically ([`store::Store::compare_and_swap`]), how rows map to partitions
+//! ([`partition`]), and which rows are wanted ([`predicate`]).
+//!
+//! This crate knows neither Parquet nor Zarr.
+
+mod error;
+pub mod partition;
+pub mod predicate;
+mod progress;
+pub mod store;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+
+pub use error::{Error, ErrorKind, Result};
+pub use predicate::{Predicate, col};
+pub use progress::{Cancel, NoProgress, Progress};
+pub use store::{Store, StoreOptions};

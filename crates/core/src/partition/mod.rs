@@ -1,0 +1,12 @@
+//! Partition keys: the ordered (field, value) pairs that name a partition, their hive-style path
+//! form, and the conversion of column values to key texts and back.
+//!
+//! The encoding is that of the plateau dataset format: `city=San%20Jos%C3%A9/day=2020-01-01/`.
+
+mod key;
+mod split;
+mod text;
+
+pub use key::PartitionKey;
+pub use split::{Group, split};
+pub use text::{is_partition_type, texts_of, values_of};

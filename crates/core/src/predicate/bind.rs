@@ -1,0 +1,156 @@
+//! Predicates checked against a schema.
+
+use std::collections::BTreeSet;
+
+use arrow::datatypes::{DataType, Schema};
+
+use super::condition::Condition;
+use super::family::leaf;
+use super::kernel::Question;
+use super::nearest::advice;
+use super::value::Value;
+use super::{CompareOp, Literal, Predicate};
+use crate::{Error, ErrorKind, Result};
+
+/// Deepest tree that is bound, so that its evaluation stays within a thread's stack.
+const MAX_DEPTH: usize = 500;
+
+/// A predicate whose columns and types have been checked against a schema.
+#[derive(Debug)]
+pub struct BoundPredicate {
+    predicate: Predicate,
+    columns: BTreeSet<String>,
+    pub(crate) node: Node,
+}
+
+/// The predicate with its questions put in the terms of the columns' types, and without the special
+/// meaning of null literals.
+#[derive(Debug)]
+pub(crate) enum Node {
+    Always(bool),
+    Condition(Box<Condition>),
+    IsNull(String),
+    And(Vec<Node>),
+    Or(Vec<Node>),
+    Not(Box<Node>),
+}
+
+impl Predicate {
+    /// Checks the predicate against a schema, once for all batches.
+    ///
+    /// # Errors
+    /// [`InvalidPredicate`](ErrorKind::InvalidPredicate) if a column is not in the schema (the
+    /// nearest name or all names are given) or a literal does not fit the type of its column (both
+    /// are named).
+    pub fn bind(&self, schema: &Schema) -> Result<BoundPredicate> {
+        let node = bind(self, schema, 0)?;
+        Ok(BoundPredicate { predicate: self.clone(), columns: self.columns(), node })
+    }
+}
+
+impl BoundPredicate {
+    /// The predicate that was bound.
+    #[must_use]
+    pub fn predicate(&self) -> &Predicate {
+        &self.predicate
+    }
+
+    /// The names of the columns it looks at.
+    #[must_use]
+    pub fn columns(&self) -> &BTreeSet<String> {
+        &self.columns
+    }
+}
+
+fn bind(predicate: &Predicate, schema: &Schema, depth: usize) -> Result<Node> {
+    if depth > MAX_DEPTH {
+        let message = format!("the predicate is nested deeper than {MAX_DEPTH} levels");
+        return Err(Error::new(ErrorKind::InvalidPredicate, message));
+    }
+    let all = |parts: &[Predicate]| -> Result<Vec<Node>> {
+        parts.iter().map(|part| bind(part, schema, depth + 1)).collect()
+    };
+    Ok(match predicate {
+        Predicate::Always(value) => Node::Always(*value),
+        Predicate::And(parts) => Node::And(all(parts)?),
+        Predicate::Or(parts) => Node::Or(all(parts)?),
+        Predicate::Not(inner) => Node::Not(Box::new(bind(inner, schema, depth + 1)?)),
+        Predicate::IsNull { column, negated } => {
+            type_of(column, schema)?;
+            negated_if(*negated, Node::IsNull(column.clone()))
+        }
+        Predicate::Compare { column, op, value } => {
+            let data_type = type_of(column, schema)?;
+            match (op, value) {
+                (CompareOp::Eq, Literal::Null) => Node::IsNull(column.clone()),
+                (CompareOp::Ne, Literal::Null) => negated_if(true, Node::IsNull(column.clone())),
+                (_, Literal::Null) => {
+                    let message = format!(
+                        "null has no order, so `{}` cannot be used with it; write is null or is not null",
+                        op.symbol()
+                    );
+                    return Err(
+                        Error::new(ErrorKind::InvalidPredicate, message).with("column", column)
+                    );
+                }
+                _ => {
+                    let value = fitting(column, value, data_type)?;
+                    condition(column, Question::Compare(*op, value), data_type)?
+                }
+            }
+        }
+        Predicate::In { column, values, negated } => {
+            negated_if(*negated, is_in(column, values, type_of(column, schema)?)?)
+        }
+    })
+}
+
+fn is_in(column: &str, values: &[Literal], data_type: &DataType) -> Result<Node> {
+    let some: Result<Vec<Value>> = values
+        .iter()
+        .filter(|value| **value != Literal::Null)
+        .map(|value| fitting(column, value, data_type))
+        .collect();
+    let some = some?;
+    if some.len() == values.len() {
+        return condition(column, Question::In(some), data_type);
+    }
+    let known = condition(column, Question::In(some), data_type)?;
+    Ok(Node::Or(vec![Node::IsNull(column.to_owned()), known]))
+}
+
+fn negated_if(negated: bool, node: Node) -> Node {
+    if negated { Node::Not(Box::new(node)) } else { node }
+}
+
+fn type_of<'a>(column: &str, schema: &'a Schema) -> Result<&'a DataType> {
+    match schema.field_with_name(column) {
+        Ok(field) => Ok(leaf(field.data_type())),
+        Err(_) => {
+            let message = format!(
+                "the predicate names a column that does not exist; {}",
+                advice(column, schema)
+            );
+            Err(Error::new(ErrorKind::InvalidPredicate, message).with("column", column))
+        }
+    }
+}
+
+fn fitting(column: &str, value: &Literal, data_type: &DataType) -> Result<Value> {
+    Value::new(value, data_type).map_err(|reason| {
+        let message = format!("a value of the predicate does not fit its column: {reason}");
+        Error::new(ErrorKind::InvalidPredicate, message)
+            .with("column", column)
+            .with("type", data_type)
+            .with("value", value)
+    })
+}
+
+fn condition(column: &str, question: Question, data_type: &DataType) -> Result<Node> {
+    let condition = Condition::new(column, question, data_type).ok_or_else(|| {
+        Error::new(ErrorKind::InvalidPredicate, "values of this type cannot be compared")
+            .with("column", column)
+            .with("type", data_type)
+    })?;
+    Ok(Node::Condition(Box::new(condition)))
+}

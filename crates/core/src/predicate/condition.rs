@@ -1,0 +1,139 @@
+//! One question about one column, ready for arrays of the types that the column comes in.
+
+use std::borrow::Cow;
+use std::sync::{Arc, OnceLock};
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
+use arrow::compute::{cast, take};
+use arrow::datatypes::DataType;
+
+use super::CompareOp;
+use super::family::leaf;
+use super::kernel::{Question, Test};
+use super::points::Points;
+use crate::{Error, ErrorKind, Result};
+
+/// A question about a column.
+///
+/// It is put in the terms of the column's type once. Data may come in another type that means the
+/// same (narrower integers, another unit of time or layout of text, dictionaries); then the question
+/// is put in the terms of that type instead, so that values are never converted and nothing
+/// overflows. The first such type is remembered.
+#[derive(Debug)]
+pub(crate) struct Condition {
+    column: String,
+    question: Question,
+    bound: (DataType, Test),
+    foreign: OnceLock<(DataType, Test)>,
+}
+
+impl Condition {
+    /// `None` if the question does not go with a column of `data_type`.
+    pub(crate) fn new(column: &str, question: Question, data_type: &DataType) -> Option<Self> {
+        let data_type = leaf(data_type).clone();
+        let test = Test::new(&question, &data_type)?;
+        let bound = (data_type, test);
+        Some(Self { column: column.to_owned(), question, bound, foreign: OnceLock::new() })
+    }
+
+    pub(crate) fn column(&self) -> &str {
+        &self.column
+    }
+
+    /// The operator, of a comparison.
+    pub(crate) fn op(&self) -> Option<CompareOp> {
+        match &self.question {
+            Question::Compare(op, _) => Some(*op),
+            Question::In(_) => None,
+        }
+    }
+
+    /// The test where the answer does not depend on the value.
+    pub(crate) fn known(&self) -> Option<bool> {
+        match &self.bound.1 {
+            // A column without a type yet may have values in older or newer data.
+            Test::Known(answer) if self.bound.0 != DataType::Null => Some(*answer),
+            _ => None,
+        }
+    }
+
+    /// True if the column may hold NaN, which bounds and indices say nothing about.
+    pub(crate) fn has_nan(&self) -> bool {
+        self.bound.0.is_floating()
+    }
+
+    /// The answer for each value; null where the value is null.
+    pub(crate) fn test(&self, array: &ArrayRef) -> Result<BooleanArray> {
+        self.test_with(&self.question, array)
+    }
+
+    /// The answer that the same column gives to another operator.
+    pub(crate) fn test_op(&self, op: CompareOp, array: &ArrayRef) -> Result<BooleanArray> {
+        match &self.question {
+            Question::Compare(own, value) if *own != op => {
+                self.test_with(&Question::Compare(op, value.clone()), array)
+            }
+            own => self.test_with(own, array),
+        }
+    }
+
+    /// The literals of `in` in the terms of `data_type`.
+    pub(crate) fn points(&self, data_type: &DataType) -> Result<Points> {
+        let points = match &self.question {
+            Question::In(values) => Points::new(values, data_type),
+            Question::Compare(_, value) => Points::new(std::slice::from_ref(value), data_type),
+        };
+        points.ok_or_else(|| self.mismatch(data_type))
+    }
+
+    fn test_with(&self, question: &Question, array: &ArrayRef) -> Result<BooleanArray> {
+        if let Some(dictionary) = array.as_any_dictionary_opt() {
+            // Each distinct value is tested once.
+            let answers = self.test_with(question, dictionary.values())?;
+            return Ok(take(&answers, dictionary.keys(), None)?.as_boolean().clone());
+        }
+        let array = flat(array)?;
+        let data_type = array.data_type();
+        if !std::ptr::eq(question, &self.question) {
+            let test = Test::new(question, data_type).ok_or_else(|| self.mismatch(data_type))?;
+            return test.run(&array);
+        }
+        if *data_type == self.bound.0 {
+            return self.bound.1.run(&array);
+        }
+        if let Some((known, test)) = self.foreign.get()
+            && known == data_type
+        {
+            return test.run(&array);
+        }
+        let test = Test::new(question, data_type).ok_or_else(|| self.mismatch(data_type))?;
+        let answers = test.run(&array);
+        // Another thread may have remembered a type in the meantime; either serves.
+        let _ = self.foreign.set((data_type.clone(), test));
+        answers
+    }
+
+    fn mismatch(&self, found: &DataType) -> Error {
+        Error::new(
+            ErrorKind::SchemaMismatch,
+            "the data are of another type than the predicate was bound to",
+        )
+        .with("column", &self.column)
+        .with("expected", &self.bound.0)
+        .with("found", found)
+    }
+}
+
+/// Runs spelled out; everything else as it is.
+pub(crate) fn flat(array: &ArrayRef) -> Result<Cow<'_, ArrayRef>> {
+    Ok(match array.data_type() {
+        DataType::RunEndEncoded(_, values) => Cow::Owned(cast(array, values.data_type())?),
+        _ => Cow::Borrowed(array),
+    })
+}
+
+/// Dictionaries and runs spelled out, however deep.
+pub(crate) fn spelled_out(array: &ArrayRef) -> Result<ArrayRef> {
+    let target = leaf(array.data_type());
+    if target == array.data_type() { Ok(Arc::clone(array)) } else { Ok(cast(array, target)?) }
+}

@@ -1,0 +1,73 @@
+//! Predicates on rows.
+
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
+use arrow::buffer::BooleanBuffer;
+use arrow::compute::{and_kleene, is_null, not, or_kleene};
+
+use super::BoundPredicate;
+use super::bind::Node;
+use crate::{Error, ErrorKind, Result};
+
+impl BoundPredicate {
+    /// The answer for each row: true, false, or null where it hangs on a null value. Rows with null
+    /// are not wanted; `arrow::compute::filter` drops them.
+    ///
+    /// Columns are found by name, and may be of any type that means the same as the type that was
+    /// bound: other widths, units, layouts, dictionaries.
+    ///
+    /// # Errors
+    /// [`SchemaMismatch`](ErrorKind::SchemaMismatch) if the batch lacks a column or has it in a type
+    /// that the literals do not go with.
+    pub fn evaluate(&self, batch: &RecordBatch) -> Result<BooleanArray> {
+        evaluate(&self.node, batch)
+    }
+}
+
+fn evaluate(node: &Node, batch: &RecordBatch) -> Result<BooleanArray> {
+    match node {
+        Node::Always(answer) => Ok(constant(*answer, batch.num_rows())),
+        Node::Condition(condition) => condition.test(column(batch, condition.column())?),
+        Node::IsNull(name) => Ok(is_null(column(batch, name)?)?),
+        Node::Not(inner) => Ok(not(&evaluate(inner, batch)?)?),
+        Node::And(parts) => {
+            let mut all = constant(true, batch.num_rows());
+            for (number, part) in parts.iter().enumerate() {
+                let answers = evaluate(part, batch)?;
+                all = if number == 0 { answers } else { and_kleene(&all, &answers)? };
+                if is_all(&all, false) {
+                    break;
+                }
+            }
+            Ok(all)
+        }
+        Node::Or(parts) => {
+            let mut any = constant(false, batch.num_rows());
+            for (number, part) in parts.iter().enumerate() {
+                let answers = evaluate(part, batch)?;
+                any = if number == 0 { answers } else { or_kleene(&any, &answers)? };
+                if is_all(&any, true) {
+                    break;
+                }
+            }
+            Ok(any)
+        }
+    }
+}
+
+fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef> {
+    batch.column_by_name(name).ok_or_else(|| {
+        Error::new(ErrorKind::SchemaMismatch, "the data lack a column of the predicate")
+            .with("column", name)
+    })
+}
+
+fn constant(answer: bool, rows: usize) -> BooleanArray {
+    let values = if answer { BooleanBuffer::new_set(rows) } else { BooleanBuffer::new_unset(rows) };
+    BooleanArray::new(values, None)
+}
+
+/// True if every answer is `answer`, so that no further part can change one.
+fn is_all(answers: &BooleanArray, answer: bool) -> bool {
+    let other = if answer { answers.values().has_false() } else { answers.values().has_true() };
+    answers.null_count() == 0 && !other
+}

@@ -1,0 +1,54 @@
+//! Which rows are wanted: boolean expressions over columns.
+//!
+//! A [`Predicate`] is written in three ways with one type inside: as an expression
+//! (`col("fare").gt(10)`), as text (`Predicate::parse("fare > 10")`), or as a list of conjunctions
+//! ([`Predicate::from_dnf`]). [`Predicate::bind`] checks it against a schema once; the
+//! [`BoundPredicate`] then tests rows ([`BoundPredicate::evaluate`]) and leaves out whole files and
+//! row groups by what is known about them ([`BoundPredicate::may_match`]).
+//!
+//! # What a predicate means
+//!
+//! - **Null.** SQL's three-valued logic: a comparison with a null value is neither true nor false,
+//!   and only rows where the whole predicate is *true* are selected. The literal null is the
+//!   exception, since nobody means SQL's reading of it: `x == null` is `x is null`, `x != null` is
+//!   `x is not null`, and `x in (1, null)` is `x == 1 or x is null`.
+//! - **NaN** compares as in IEEE 754: false with everything, itself included, save that `!=` is
+//!   true. Zero has no sign.
+//! - **Numbers** compare by value: `id > 2.5` on an integer column is `id >= 3`, and a number
+//!   outside the range of the column is simply larger or smaller than all of it. With a column of
+//!   floats the literal is rounded to the column's precision first, so that `fare == 0.1` finds
+//!   what was stored as 0.1. A float compared with a decimal column stands for its shortest decimal
+//!   form.
+//! - **Times.** Text compared with a date, time or timestamp column is read as ISO 8601. A date is
+//!   its midnight. In a column with a time zone, text and timestamps without one are taken as UTC;
+//!   a literal with a zone does not fit a column without.
+//! - **Everything else** that does not fit the type of its column is an
+//!   [`InvalidPredicate`](crate::ErrorKind::InvalidPredicate) when the predicate is bound, never a
+//!   predicate that matches nothing.
+
+mod bind;
+mod caret;
+mod condition;
+mod display;
+mod dnf;
+mod evaluate;
+mod expression;
+mod family;
+mod iso8601;
+mod kernel;
+mod lattice;
+mod lexer;
+mod literal;
+mod nearest;
+mod overlap;
+mod parser;
+mod points;
+mod prune;
+mod set;
+mod value;
+
+pub use bind::BoundPredicate;
+pub use dnf::DnfValue;
+pub use expression::{Column, CompareOp, Predicate, col};
+pub use literal::Literal;
+pub use prune::{Bounds, Facts};

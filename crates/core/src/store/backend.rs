@@ -1,0 +1,268 @@
+//! Which client serves a location, and what the options mean to it.
+
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::str::FromStr;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::Duration;
+
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut};
+use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
+use object_store::http::HttpBuilder;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::prefix::PrefixStore;
+use object_store::{BackoffConfig, ClientConfigKey, ClientOptions, ObjectStore, RetryConfig};
+
+use super::local::LocalFiles;
+use super::location::Location;
+use super::options::{StoreOptions, parse_duration};
+use crate::{Error, Result};
+
+/// How long a local commit waits for the lock unless the option `lock_timeout` says otherwise.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The options that every kind of object store takes.
+const CLIENT_OPTIONS: &str = "timeout, connect_timeout, max_retries, retry_timeout, allow_http, \
+                              allow_invalid_certificates, proxy_url, user_agent, …";
+
+/// The stores of this process that live in memory.
+static MEMORY: LazyLock<Mutex<HashMap<String, Arc<InMemory>>>> = LazyLock::new(Mutex::default);
+
+/// A client, and the same client where it is local files.
+pub(super) type Client = (Arc<dyn ObjectStore>, Option<Arc<LocalFiles>>);
+
+/// A client rooted at the location: keys are relative to it.
+pub(super) fn connect(location: &Location, options: &StoreOptions) -> Result<Client> {
+    let remote = match location {
+        Location::Local(root) => {
+            let mut options = Options::new(options);
+            let timeout = options.take_duration("lock_timeout")?.unwrap_or(LOCK_TIMEOUT);
+            options.none_left("files", "lock_timeout")?;
+            let files = Arc::new(LocalFiles::new(root, timeout)?);
+            return Ok((Arc::clone(&files) as _, Some(files)));
+        }
+        Location::Memory { name, prefix } => {
+            Options::new(options).none_left("memory", "none")?;
+            let mut stores = MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
+            rooted(Arc::clone(stores.entry(name.clone()).or_default()) as _, prefix)
+        }
+        Location::S3 { bucket, prefix } => rooted(s3(bucket, options)?, prefix),
+        Location::Gcs { bucket, prefix } => rooted(gcs(bucket, options)?, prefix),
+        Location::Azure { scheme, authority, prefix } => {
+            rooted(azure(scheme, authority, options)?, prefix)
+        }
+        Location::Http { origin, prefix } => rooted(http(origin, options)?, prefix),
+    };
+    Ok((remote?, None))
+}
+
+fn rooted(store: Arc<dyn ObjectStore>, prefix: &str) -> Result<Arc<dyn ObjectStore>> {
+    if prefix.is_empty() {
+        return Ok(store);
+    }
+    let prefix = Path::parse(prefix).map_err(|error| {
+        Error::invalid("the path of the URL cannot be the prefix of keys").caused_by(error)
+    })?;
+    Ok(Arc::new(PrefixStore::new(store, prefix)))
+}
+
+fn s3(bucket: &str, options: &StoreOptions) -> Result<Arc<dyn ObjectStore>> {
+    let mut options = Options::new(options);
+    options.rename("key", "access_key_id");
+    options.rename("secret", "secret_access_key");
+    options.rename("anon", "skip_signature");
+    let retry = options.take_retry()?;
+    let known = "access_key_id (key), secret_access_key (secret), session_token (token), region, \
+                 endpoint_url, skip_signature (anon), virtual_hosted_style_request, …";
+    let mut builder = AmazonS3Builder::from_env()
+        .with_bucket_name(bucket)
+        .with_conditional_put(S3ConditionalPut::ETagMatch)
+        .with_retry(retry);
+    for (key, value) in options.parse::<AmazonS3ConfigKey>("S3", known)? {
+        builder = builder.with_config(key, value);
+    }
+    // An endpoint that says http:// has already said that plain HTTP is wanted.
+    let endpoint = builder
+        .get_config_value(&AmazonS3ConfigKey::S3Endpoint)
+        .or_else(|| builder.get_config_value(&AmazonS3ConfigKey::Endpoint));
+    let allow_http = AmazonS3ConfigKey::Client(ClientConfigKey::AllowHttp);
+    if endpoint.is_some_and(|url| url.starts_with("http://")) && !options.says("allow_http") {
+        builder = builder.with_config(allow_http, "true");
+    }
+    Ok(Arc::new(builder.build().map_err(bad_configuration("S3"))?))
+}
+
+fn gcs(bucket: &str, options: &StoreOptions) -> Result<Arc<dyn ObjectStore>> {
+    let mut options = Options::new(options);
+    options.rename("anon", "skip_signature");
+    let retry = options.take_retry()?;
+    let known = "service_account, service_account_key, application_credentials, skip_signature \
+                 (anon), …";
+    let mut builder =
+        GoogleCloudStorageBuilder::from_env().with_bucket_name(bucket).with_retry(retry);
+    for (key, value) in options.parse::<GoogleConfigKey>("Google Cloud Storage", known)? {
+        builder = builder.with_config(key, value);
+    }
+    Ok(Arc::new(builder.build().map_err(bad_configuration("Google Cloud Storage"))?))
+}
+
+fn azure(scheme: &str, authority: &str, options: &StoreOptions) -> Result<Arc<dyn ObjectStore>> {
+    let mut options = Options::new(options);
+    options.rename("anon", "skip_signature");
+    let retry = options.take_retry()?;
+    let known = "account_name, account_key, sas_token, client_id, client_secret, tenant_id, \
+                 endpoint, use_emulator, …";
+    let mut builder = MicrosoftAzureBuilder::from_env()
+        .with_url(format!("{scheme}://{authority}"))
+        .with_retry(retry);
+    for (key, value) in options.parse::<AzureConfigKey>("Azure", known)? {
+        builder = builder.with_config(key, value);
+    }
+    Ok(Arc::new(builder.build().map_err(bad_configuration("Azure"))?))
+}
+
+fn http(origin: &str, options: &StoreOptions) -> Result<Arc<dyn ObjectStore>> {
+    let mut options = Options::new(options);
+    let retry = options.take_retry()?;
+    let mut client = ClientOptions::new().with_allow_http(true);
+    for (key, value) in options.parse::<ClientConfigKey>("web servers", "none of their own")? {
+        client = client.with_config(key, value);
+    }
+    let builder = HttpBuilder::new().with_url(origin).with_retry(retry).with_client_options(client);
+    Ok(Arc::new(builder.build().map_err(bad_configuration("web servers"))?))
+}
+
+fn bad_configuration(what: &'static str) -> impl Fn(object_store::Error) -> Error {
+    move |error| {
+        Error::invalid(format!("the options or the environment do not configure {what}"))
+            .caused_by(error)
+    }
+}
+
+/// The options not yet understood, under the names that the client knows.
+struct Options {
+    left: Vec<(String, String)>,
+}
+
+impl Options {
+    fn new(options: &StoreOptions) -> Self {
+        Self { left: options.iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect() }
+    }
+
+    fn says(&self, name: &str) -> bool {
+        self.left.iter().any(|(given, _)| given.strip_prefix("aws_").unwrap_or(given) == name)
+    }
+
+    /// Accepts another library's name for an option, unless the option is given by its own.
+    fn rename(&mut self, alias: &str, name: &str) {
+        let given = self.says(name);
+        for (option, _) in self.left.iter_mut().filter(|(option, _)| option == alias && !given) {
+            name.clone_into(option);
+        }
+    }
+
+    fn take(&mut self, name: &str) -> Option<String> {
+        let position = self.left.iter().position(|(option, _)| option == name)?;
+        Some(self.left.remove(position).1)
+    }
+
+    fn take_duration(&mut self, name: &str) -> Result<Option<Duration>> {
+        self.take(name).map(|text| parse_duration(name, &text)).transpose()
+    }
+
+    fn take_retry(&mut self) -> Result<RetryConfig> {
+        let mut retry = RetryConfig { backoff: BackoffConfig::default(), ..Default::default() };
+        if let Some(text) = self.take("max_retries") {
+            retry.max_retries = text.parse().map_err(|error| {
+                Error::invalid("the option is not a whole number")
+                    .with("option", "max_retries")
+                    .with("value", &text)
+                    .caused_by(error)
+            })?;
+        }
+        if let Some(timeout) = self.take_duration("retry_timeout")? {
+            retry.retry_timeout = timeout;
+        }
+        if let Some(first) = self.take_duration("retry_backoff")? {
+            retry.backoff.init_backoff = first;
+        }
+        Ok(retry)
+    }
+
+    /// The options as keys of the client, values in its notation.
+    fn parse<K: FromStr<Err: Display>>(
+        &self,
+        store: &str,
+        known: &str,
+    ) -> Result<Vec<(K, String)>> {
+        let one = |(name, value): &(String, String)| {
+            let key = name.parse::<K>().map_err(|_| unknown(name, store, known))?;
+            let value = match name.ends_with("timeout") {
+                true => format!("{}ms", parse_duration(name, value)?.as_millis()),
+                false => value.clone(),
+            };
+            Ok((key, value))
+        };
+        self.left.iter().map(one).collect()
+    }
+
+    fn none_left(&self, store: &str, known: &str) -> Result<()> {
+        match self.left.first() {
+            None => Ok(()),
+            Some((name, _)) => {
+                Err(Error::invalid(format!("the option is not known for {store}; known: {known}"))
+                    .with("option", name))
+            }
+        }
+    }
+}
+
+fn unknown(name: &str, store: &str, known: &str) -> Error {
+    Error::invalid(format!(
+        "the option is not known for {store}; known are {known} and {CLIENT_OPTIONS}"
+    ))
+    .with("option", name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(url: &str, options: &StoreOptions) -> Result<Client> {
+        connect(&Location::parse(url)?, options)
+    }
+
+    #[test]
+    fn options_of_each_kind() {
+        let s3 = StoreOptions::new()
+            .with("key", "a")
+            .with("secret", "b")
+            .with("endpoint_url", "http://127.0.0.1:1")
+            .with("AWS_REGION", "eu-north-1")
+            .with("timeout", "3")
+            .with("connect_timeout", "500ms")
+            .with("max_retries", "2")
+            .with("retry_timeout", "10s");
+        open("s3://lake/x", &s3).unwrap();
+        open("s3://lake", &StoreOptions::new().with("anon", "true")).unwrap();
+        open("gs://lake", &StoreOptions::new().with("anon", "true")).unwrap();
+        let azure = StoreOptions::new().with("account_name", "a").with("use_emulator", "true");
+        open("az://lake/x", &azure).unwrap();
+        open("https://example.org/x", &StoreOptions::new().with("timeout", "1m")).unwrap();
+    }
+
+    #[test]
+    fn unknown_options_are_refused_with_the_known_ones() {
+        for url in ["s3://b", "gs://b", "az://b", "http://h", "memory://m", "/tmp"] {
+            let error = open(url, &StoreOptions::new().with("colour", "red")).unwrap_err();
+            assert_eq!(error.kind(), crate::ErrorKind::InvalidArgument, "{url}");
+            assert!(error.to_string().contains("known"), "{error}");
+        }
+        let error = open("s3://b", &StoreOptions::new().with("timeout", "soon")).unwrap_err();
+        assert!(error.to_string().contains("timeout"), "{error}");
+        let error = open("s3://b", &StoreOptions::new().with("max_retries", "x")).unwrap_err();
+        assert!(error.to_string().contains("max_retries"), "{error}");
+    }
+}

@@ -1,0 +1,111 @@
+//! What an error of the storage client means for the caller, and for a commit.
+
+use crate::{Error, ErrorKind};
+
+/// Where a request failed.
+#[derive(Clone, Copy)]
+pub(super) struct Request<'a> {
+    /// What was being done: `read`, `written`, `deleted`, `listed`.
+    pub verb: &'static str,
+    /// The key it was done to.
+    pub key: &'a str,
+    /// The store it was done in.
+    pub store: &'a str,
+}
+
+impl Request<'_> {
+    /// Turns an error of the client into one of the engine, saying what and where.
+    pub fn failed(self, error: object_store::Error) -> Error {
+        use object_store::Error as E;
+        let verb = self.verb;
+        let (kind, message) = match &error {
+            E::NotFound { .. } => (ErrorKind::NotFound, "the object does not exist".to_owned()),
+            E::AlreadyExists { .. } => {
+                (ErrorKind::AlreadyExists, "the object exists already".to_owned())
+            }
+            E::InvalidPath { .. } => (
+                ErrorKind::InvalidArgument,
+                "the store holds, or was asked for, a key that cannot name an object".to_owned(),
+            ),
+            E::PermissionDenied { .. } => (
+                ErrorKind::Store,
+                format!("the store does not permit the object to be {verb}: check its permissions"),
+            ),
+            E::Unauthenticated { .. } => (
+                ErrorKind::Store,
+                "the store does not know the caller: check the credentials".to_owned(),
+            ),
+            E::NotSupported { .. } | E::NotImplemented { .. } => {
+                (ErrorKind::Store, "the store has no such operation".to_owned())
+            }
+            _ if is_missing_file(&error) => {
+                (ErrorKind::NotFound, "the object does not exist".to_owned())
+            }
+            _ => (ErrorKind::Store, format!("the object could not be {verb}")),
+        };
+        Error::new(kind, message).with("key", self.key).with("store", self.store).caused_by(error)
+    }
+}
+
+/// On a file system `a/b` is missing in a second way: `a` is a file.
+pub(super) fn is_missing_file(error: &object_store::Error) -> bool {
+    find_io_error(error).is_some_and(|e| {
+        matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory)
+    })
+}
+
+fn find_io_error(error: &object_store::Error) -> Option<&std::io::Error> {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<std::io::Error>() {
+            return Some(error);
+        }
+        cause = error.source();
+    }
+    None
+}
+
+/// Marks a write that is known not to have happened.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct NotApplied(pub String);
+
+impl NotApplied {
+    /// The marker as an error of the client.
+    pub fn error(why: impl Into<String>) -> object_store::Error {
+        object_store::Error::Generic { store: "local", source: Box::new(Self(why.into())) }
+    }
+}
+
+/// What a failed conditional write says about the stored state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// The condition did not hold, for this attempt or for one the client repeated in silence.
+    Refused,
+    /// The write may have happened, may still happen, or may not.
+    Lost,
+    /// The store has no conditional writes.
+    Unsupported,
+    /// The write did not happen, and the same call will not do better.
+    Failed,
+}
+
+impl Answer {
+    /// Reads the answer from the client's error.
+    pub fn of(error: &object_store::Error) -> Self {
+        use object_store::Error as E;
+        match error {
+            E::AlreadyExists { .. } | E::Precondition { .. } | E::NotModified { .. } => {
+                Self::Refused
+            }
+            E::NotImplemented { .. } | E::NotSupported { .. } => Self::Unsupported,
+            E::PermissionDenied { .. }
+            | E::Unauthenticated { .. }
+            | E::NotFound { .. }
+            | E::InvalidPath { .. }
+            | E::UnknownConfigurationKey { .. } => Self::Failed,
+            E::Generic { source, .. } if source.is::<NotApplied>() => Self::Failed,
+            _ => Self::Lost,
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! A store that has been opened.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+use object_store::ObjectStore;
+use object_store::path::Path;
+use tokio::sync::OnceCell;
+
+use super::backend::connect;
+use super::failure::Request;
+use super::key::{check_file_name, parse_key};
+use super::local::LocalFiles;
+use super::location::Location;
+use super::options::StoreOptions;
+use super::probe::{Capability, Condition};
+use crate::{Error, ErrorKind, Result};
+
+/// What is known of how a store commits; learned once, shared by all who opened the same store.
+pub(super) type Learned = Arc<OnceCell<Capability>>;
+
+/// What this process learned of the stores it opened, by a fingerprint of URL and options.
+static LEARNED: LazyLock<Mutex<HashMap<blake3::Hash, Learned>>> = LazyLock::new(Mutex::default);
+
+/// The environment variables that send the same URL to another server.
+const ENDPOINT_VARIABLES: [&str; 4] =
+    ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AZURE_STORAGE_ENDPOINT"];
+
+/// A place where objects live, opened under one prefix. Cloning is cheap; clones share the client
+/// with its connections.
+///
+/// Keys are `/`-separated, relative to the prefix and taken literally: nothing is percent-encoded
+/// or decoded.
+#[derive(Clone)]
+pub struct Store {
+    pub(super) inner: Arc<dyn ObjectStore>,
+    /// The same as `inner` where it is known to be local files.
+    pub(super) local: Option<Arc<LocalFiles>>,
+    pub(super) learned: Learned,
+    url: Arc<str>,
+    read_only: bool,
+    pub(super) single_writer: bool,
+}
+
+impl Store {
+    /// Opens the store at `url`: a bare path, `file://`, `memory://name/prefix` (shared by the
+    /// process), `s3://`, `gs://`, `az://`, or `http(s)://` for reading only.
+    ///
+    /// Costs no request and creates nothing: a directory is made by the first write, and a store
+    /// that does not exist is noticed by the first read.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for an unknown scheme or option; the message
+    /// lists those that are known.
+    pub fn open(url: &str, options: &StoreOptions) -> Result<Self> {
+        let location = Location::parse(url)?;
+        let (inner, local) = connect(&location, options)?;
+        let mut store = Self {
+            inner,
+            local,
+            learned: Learned::default(),
+            url: location.url().into(),
+            read_only: options.is_read_only(),
+            single_writer: options.is_single_writer(),
+        };
+        match &location {
+            Location::Local(_) => store.learned = known(Condition::ContentHash),
+            Location::Memory { .. } => store.learned = known(Condition::Etag),
+            Location::Http { .. } => store.read_only = true,
+            _ => store.learned = learned(&store.url, options),
+        }
+        Ok(store)
+    }
+
+    /// Wraps a client that is already rooted where keys begin; `url` is what errors call it.
+    ///
+    /// What the client can do is learned by a probe of its own before the first commit.
+    #[must_use]
+    pub fn from_object_store(
+        inner: Arc<dyn ObjectStore>,
+        url: &str,
+        options: &StoreOptions,
+    ) -> Self {
+        Self {
+            inner,
+            local: None,
+            learned: Learned::default(),
+            url: url.into(),
+            read_only: options.is_read_only(),
+            single_writer: options.is_single_writer(),
+        }
+    }
+
+    /// The same store with its client wrapped, for instance to count requests. What is known of
+    /// how it commits stays known.
+    #[must_use]
+    pub fn wrap(&self, wrap: impl FnOnce(Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore>) -> Self {
+        Self { inner: wrap(Arc::clone(&self.inner)), local: None, ..self.clone() }
+    }
+
+    /// The URL under which the store can be opened again; absolute for local directories.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// True if every write is refused.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
+    /// Refuses if the store is read-only.
+    ///
+    /// # Errors
+    /// [`ReadOnly`](ErrorKind::ReadOnly).
+    pub fn check_writable(&self) -> Result<()> {
+        if self.read_only {
+            return Err(Error::new(ErrorKind::ReadOnly, "the store was opened for reading only")
+                .with("store", &self.url));
+        }
+        Ok(())
+    }
+
+    /// The client, rooted at the prefix of the store.
+    #[must_use]
+    pub fn object_store(&self) -> Arc<dyn ObjectStore> {
+        Arc::clone(&self.inner)
+    }
+
+    /// Checks a key and makes it the client's.
+    pub(super) fn path(&self, key: &str) -> Result<Path> {
+        let path = parse_key(key)?;
+        if self.local.is_some() {
+            check_file_name(key)?;
+        }
+        Ok(path)
+    }
+
+    /// The context of an error.
+    pub(super) fn request<'a>(&'a self, verb: &'static str, key: &'a str) -> Request<'a> {
+        Request { verb, key, store: &self.url }
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("url", &self.url)
+            .field("read_only", &self.read_only)
+            .finish_non_exhaustive()
+    }
+}
+
+fn known(condition: Condition) -> Learned {
+    Arc::new(OnceCell::new_with(Some(Capability::Conditional(condition))))
+}
+
+fn learned(url: &str, options: &StoreOptions) -> Learned {
+    let mut identity = blake3::Hasher::new();
+    let mut part = |text: &str| {
+        identity.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
+    };
+    part(url);
+    for (name, value) in options.iter() {
+        part(name);
+        part(value);
+    }
+    for name in ENDPOINT_VARIABLES {
+        part(&std::env::var(name).unwrap_or_default());
+    }
+    let mut stores = LEARNED.lock().unwrap_or_else(PoisonError::into_inner);
+    Arc::clone(stores.entry(identity.finalize()).or_default())
+}

@@ -1,0 +1,103 @@
+//! Listing objects.
+
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt, future, stream};
+use jiff::Timestamp;
+use object_store::path::Path;
+use object_store::{ListResult, ObjectMeta};
+
+use super::Store;
+use super::probe::is_probe_key;
+use crate::{Error, Result};
+
+/// What a listing tells about an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectInfo {
+    /// The key, relative to the store.
+    pub key: String,
+    /// The size in bytes.
+    pub size: u64,
+    /// When the object was written, by the clock of the store.
+    pub last_modified: Timestamp,
+}
+
+impl Store {
+    /// The objects whose keys begin with the string `prefix`, in no particular order: `trips.`
+    /// finds `trips.json` and `trips.x/y`. The empty prefix finds everything.
+    ///
+    /// Costs a request per 1,000 objects in the directory that the prefix ends in and below;
+    /// locks, temporary files and probes are not shown.
+    #[must_use]
+    pub fn list(&self, prefix: &str) -> BoxStream<'static, Result<ObjectInfo>> {
+        let (parent, start) = match prefix.rsplit_once('/') {
+            Some((parent, start)) => (parent, start),
+            None => ("", prefix),
+        };
+        let parent = match parse_parent(parent) {
+            Ok(parent) => parent,
+            Err(error) => return stream::once(future::err(error)).boxed(),
+        };
+        let store = self.clone();
+        if start.is_empty() {
+            return store.finish_list(store.inner.list(parent.as_ref()));
+        }
+        // Clients list whole directories. Listing everything beside the few that match could be
+        // millions of objects, so look at this level first.
+        let prefix = prefix.to_owned();
+        let nested = async move {
+            let level = store.inner.list_with_delimiter(parent.as_ref()).await;
+            let ListResult { objects, common_prefixes, .. } =
+                level.map_err(|error| store.request("listed", &prefix).failed(error))?;
+            let mut found = objects;
+            found.retain(|object| object.location.as_ref().starts_with(&prefix));
+            let below = common_prefixes.iter().filter(|path| path.as_ref().starts_with(&prefix));
+            let below = below.map(|path| store.inner.list(Some(path))).collect::<Vec<_>>();
+            let all = stream::iter(found.into_iter().map(Ok)).chain(stream::iter(below).flatten());
+            Ok::<_, Error>(store.finish_list(all.boxed()))
+        };
+        stream::once(nested).try_flatten().boxed()
+    }
+
+    /// The objects directly under the root of the store, without those in directories, ordered by
+    /// key. One request per 1,000 objects and directories.
+    ///
+    /// # Errors
+    /// [`Store`](crate::ErrorKind::Store) if the store fails.
+    pub async fn list_shallow(&self) -> Result<Vec<ObjectInfo>> {
+        let level = self.inner.list_with_delimiter(None).await;
+        let objects = match level {
+            Ok(level) => level.objects,
+            Err(error) => return Err(self.request("listed", "").failed(error)),
+        };
+        let mut objects = objects
+            .into_iter()
+            .filter(|object| !is_probe_key(object.location.as_ref()))
+            .map(|object| self.info(object))
+            .collect::<Result<Vec<_>>>()?;
+        objects.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(objects)
+    }
+
+    fn finish_list(
+        &self,
+        objects: BoxStream<'static, object_store::Result<ObjectMeta>>,
+    ) -> BoxStream<'static, Result<ObjectInfo>> {
+        let store = self.clone();
+        let finish = move |object: object_store::Result<ObjectMeta>| {
+            let result = match object {
+                Ok(object) if is_probe_key(object.location.as_ref()) => None,
+                Ok(object) => Some(store.info(object)),
+                Err(error) => Some(Err(store.request("listed", "").failed(error))),
+            };
+            future::ready(result)
+        };
+        objects.filter_map(finish).boxed()
+    }
+}
+
+fn parse_parent(parent: &str) -> Result<Option<Path>> {
+    match parent {
+        "" => Ok(None),
+        parent => super::key::parse_key(parent).map(Some),
+    }
+}

@@ -1,0 +1,294 @@
+//! Local files as an object store with conditional writes.
+//!
+//! `object_store` has local files but no conditional update of them. Here an update takes the
+//! lock of the key, compares the content, writes a temporary file and renames it into place; file
+//! and directory are synced before success is reported. The condition of an update is the hash of
+//! the content, because modification times are too coarse and inode numbers are used again.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::ops::Range;
+use std::path::{Path as FilePath, PathBuf};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::{StreamExt, future};
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::prefix::PrefixStore;
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
+    UpdateVersion,
+};
+
+use super::failure::NotApplied;
+use super::lock::{KeyLock, is_lock_name};
+use super::version::content_tag;
+use crate::Error;
+
+/// A directory, which need not exist before the first write.
+#[derive(Debug, Clone)]
+pub(super) struct LocalFiles {
+    files: LocalFileSystem,
+    prefix: Path,
+    inner: PrefixStore<LocalFileSystem>,
+    lock_timeout: Duration,
+}
+
+impl LocalFiles {
+    /// The store of the files below `root`, an absolute path.
+    pub fn new(root: &FilePath, lock_timeout: Duration) -> crate::Result<Self> {
+        let prefix = Path::from_absolute_path(root).map_err(|error| {
+            Error::invalid("the path cannot be the root of a store")
+                .with("path", root.display())
+                .caused_by(error)
+        })?;
+        let files = LocalFileSystem::new().with_fsync(true);
+        let inner = PrefixStore::new(files.clone(), prefix.clone());
+        Ok(Self { files, prefix, inner, lock_timeout })
+    }
+
+    /// Deletes an object under its lock, so that no update under way can bring it back.
+    pub async fn delete_locked(&self, location: &Path) -> Result<()> {
+        let target = self.target(location)?;
+        // Taking the lock would make the directory of an object that is not there.
+        if !target.exists() {
+            return Ok(());
+        }
+        let lock = KeyLock::acquire(&target, self.lock_timeout).await?;
+        blocking(move || {
+            let _lock = lock;
+            match std::fs::remove_file(&target) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    Err(not_applied("delete", &target, &error))
+                }
+                _ => Ok(()),
+            }
+        })
+        .await
+    }
+
+    fn target(&self, location: &Path) -> Result<PathBuf> {
+        let full: Path = self.prefix.parts().chain(location.parts()).collect();
+        self.files.path_to_filesystem(&full)
+    }
+
+    async fn create(&self, location: &Path, payload: PutPayload) -> Result<PutResult> {
+        let target = self.target(location)?;
+        blocking(move || {
+            let staged = Staged::write(&target, &payload)?;
+            match std::fs::hard_link(&staged.path, &target) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    let path = target.to_string_lossy().into_owned();
+                    return Err(object_store::Error::AlreadyExists { path, source: error.into() });
+                }
+                Err(error) => return Err(not_applied("create", &target, &error)),
+            }
+            finish(&target, &payload)
+        })
+        .await
+    }
+
+    async fn update(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        expected: UpdateVersion,
+    ) -> Result<PutResult> {
+        let target = self.target(location)?;
+        let refused = |path: &FilePath, why: &str| object_store::Error::Precondition {
+            path: path.to_string_lossy().into_owned(),
+            source: why.into(),
+        };
+        let lock = KeyLock::acquire(&target, self.lock_timeout).await?;
+        blocking(move || {
+            // Held until the new state is in place, whatever happens to the caller.
+            let _lock = lock;
+            let current = match std::fs::read(&target) {
+                Ok(bytes) => content_tag(blake3::hash(&bytes)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    return Err(refused(&target, "the object does not exist"));
+                }
+                Err(error) => return Err(not_applied("read", &target, &error)),
+            };
+            if expected.e_tag.as_deref() != Some(current.as_str()) {
+                return Err(refused(&target, "the object has another content"));
+            }
+            let mut staged = Staged::write(&target, &payload)?;
+            if let Err(error) = std::fs::rename(&staged.path, &target) {
+                return Err(not_applied("replace", &target, &error));
+            }
+            staged.moved = true;
+            finish(&target, &payload)
+        })
+        .await
+    }
+}
+
+/// A temporary file beside its target, with its content on disk; removed unless it was moved.
+struct Staged {
+    path: PathBuf,
+    moved: bool,
+}
+
+impl Staged {
+    fn write(target: &FilePath, payload: &PutPayload) -> Result<Self> {
+        // `#` and digits: such names are temporary to object_store too, which hides them.
+        let mut name = target.as_os_str().to_owned();
+        name.push(format!("#{}", rand::random::<u64>()));
+        let staged = Self { path: PathBuf::from(name), moved: false };
+        staged.fill(payload).map_err(|error| not_applied("write", target, &error))?;
+        Ok(staged)
+    }
+
+    fn fill(&self, payload: &PutPayload) -> io::Result<()> {
+        let open = || OpenOptions::new().write(true).create_new(true).open(&self.path);
+        let mut file = match (open(), self.path.parent()) {
+            (Err(error), Some(parent)) if error.kind() == io::ErrorKind::NotFound => {
+                make_directory(parent)?;
+                open()?
+            }
+            (opened, _) => opened?,
+        };
+        payload.iter().try_for_each(|bytes| file.write_all(bytes))?;
+        file.sync_all()
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        if !self.moved {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Makes a directory with its parents; each new entry is on disk before success is reported.
+pub(super) fn make_directory(path: &FilePath) -> io::Result<()> {
+    let missing: Vec<_> = path.ancestors().take_while(|directory| !directory.exists()).collect();
+    std::fs::create_dir_all(path)?;
+    missing.into_iter().filter_map(FilePath::parent).try_for_each(sync_directory)
+}
+
+/// Directories cannot be synced elsewhere than on Unix.
+fn sync_directory(path: &FilePath) -> io::Result<()> {
+    if cfg!(unix) { File::open(path)?.sync_all() } else { Ok(()) }
+}
+
+/// Makes the directory entry of a stored object durable and answers with the object's version.
+fn finish(target: &FilePath, payload: &PutPayload) -> Result<PutResult> {
+    // The object is visible by now: an error says that its fate after a power cut is unknown.
+    target
+        .parent()
+        .map_or(Ok(()), sync_directory)
+        .map_err(|error| object_store::Error::Generic { store: "local", source: error.into() })?;
+    let mut hash = blake3::Hasher::new();
+    for bytes in payload {
+        hash.update(bytes);
+    }
+    let e_tag = Some(content_tag(hash.finalize()));
+    Ok(PutResult { e_tag, version: None, extensions: Default::default() })
+}
+
+fn not_applied(what: &str, target: &FilePath, error: &io::Error) -> object_store::Error {
+    NotApplied::error(format!("cannot {what} {}: {error}", target.display()))
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work).await?
+}
+
+/// True for what a listing must not show: locks and temporary files.
+fn is_hidden(location: &Path) -> bool {
+    let name = location.filename().unwrap_or_default();
+    let temporary = name.rsplit_once('#').is_some_and(|(_, suffix)| {
+        !suffix.is_empty() && suffix.bytes().all(|byte| byte.is_ascii_digit())
+    });
+    temporary || is_lock_name(name)
+}
+
+impl std::fmt::Display for LocalFiles {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "LocalFiles(/{})", self.prefix)
+    }
+}
+
+#[async_trait]
+impl ObjectStore for LocalFiles {
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> Result<PutResult> {
+        match options.mode {
+            PutMode::Overwrite => self.inner.put_opts(location, payload, options).await,
+            PutMode::Create => self.create(location, payload).await,
+            PutMode::Update(expected) => self.update(location, payload, expected).await,
+        }
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        self.inner.put_multipart_opts(location, options).await
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        self.inner.get_opts(location, options).await
+    }
+
+    async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        self.inner.get_ranges(location, ranges).await
+    }
+
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
+        self.inner.delete_stream(locations)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        visible(self.inner.list(prefix))
+    }
+
+    fn list_with_offset(
+        &self,
+        prefix: Option<&Path>,
+        offset: &Path,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
+        visible(self.inner.list_with_offset(prefix, offset))
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        let mut result = self.inner.list_with_delimiter(prefix).await?;
+        result.objects.retain(|object| !is_hidden(&object.location));
+        Ok(result)
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.inner.copy_opts(from, to, options).await
+    }
+
+    async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
+        self.inner.rename_opts(from, to, options).await
+    }
+}
+
+fn visible(
+    objects: BoxStream<'static, Result<ObjectMeta>>,
+) -> BoxStream<'static, Result<ObjectMeta>> {
+    let shown = |object: &Result<ObjectMeta>| {
+        future::ready(!object.as_ref().is_ok_and(|object| is_hidden(&object.location)))
+    };
+    objects.filter(shown).boxed()
+}

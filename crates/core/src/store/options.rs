@@ -1,0 +1,147 @@
+//! What a caller may say about how a store is reached.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use crate::{Error, Result};
+
+/// Words in the name of an option whose value must not be printed.
+const SECRET_WORDS: [&str; 6] = ["secret", "token", "key", "password", "sas", "credential"];
+
+/// Options of a store: names as in `object_store` and the AWS tools (`aws_access_key_id`,
+/// `endpoint_url`, `allow_http`, `timeout`, …), with the short names of fsspec (`key`, `secret`,
+/// `anon`) accepted too.
+///
+/// Options win over the environment (`AWS_*`, `GOOGLE_*`, `AZURE_*`). Names are not case-sensitive.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct StoreOptions {
+    values: BTreeMap<String, String>,
+    read_only: bool,
+    single_writer: bool,
+}
+
+impl StoreOptions {
+    /// No options: everything comes from the URL and the environment.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets one option; the last value given for a name wins.
+    #[must_use]
+    pub fn with(mut self, name: impl AsRef<str>, value: impl Into<String>) -> Self {
+        self.values.insert(name.as_ref().to_ascii_lowercase(), value.into());
+        self
+    }
+
+    /// Refuses every write through the store.
+    #[must_use]
+    pub fn read_only(mut self, read_only: bool) -> Self {
+        self.read_only = read_only;
+        self
+    }
+
+    /// Promises that nobody else writes, so that a store without conditional writes may be
+    /// committed to. With a second writer, commits are lost in silence.
+    #[must_use]
+    pub fn single_writer(mut self, single_writer: bool) -> Self {
+        self.single_writer = single_writer;
+        self
+    }
+
+    /// The value of an option.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.values.get(&name.to_ascii_lowercase()).map(String::as_str)
+    }
+
+    /// Every option with its value, ordered by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.values.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// True if writes are refused.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
+    /// True if the caller promised to be the only writer.
+    #[must_use]
+    pub fn is_single_writer(&self) -> bool {
+        self.single_writer
+    }
+}
+
+/// Prints the names of the options and the values of those that are no secrets.
+impl fmt::Debug for StoreOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = self.iter().map(|(name, value)| {
+            let secret = SECRET_WORDS.iter().any(|word| name.contains(word));
+            (name, if secret { "***" } else { value })
+        });
+        let shown: BTreeMap<_, _> = shown.collect();
+        f.debug_struct("StoreOptions")
+            .field("values", &shown)
+            .field("read_only", &self.read_only)
+            .field("single_writer", &self.single_writer)
+            .finish()
+    }
+}
+
+impl<K: AsRef<str>, V: Into<String>> FromIterator<(K, V)> for StoreOptions {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(options: I) -> Self {
+        options.into_iter().fold(Self::new(), |all, (name, value)| all.with(name, value))
+    }
+}
+
+/// Parses `30`, `30s`, `500ms`, `2m` or `1h`; a bare number counts seconds.
+pub(super) fn parse_duration(name: &str, text: &str) -> Result<Duration> {
+    let text = text.trim();
+    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let seconds = match unit.trim() {
+        "ms" => 0.001,
+        "" | "s" | "sec" | "second" | "seconds" => 1.0,
+        "m" | "min" | "minute" | "minutes" => 60.0,
+        "h" | "hour" | "hours" => 3600.0,
+        _ => f64::NAN,
+    };
+    number
+        .parse::<f64>()
+        .ok()
+        .and_then(|number| Duration::try_from_secs_f64(number * seconds).ok())
+        .ok_or_else(|| {
+            Error::invalid("the option is not a duration: write 30, 30s, 500ms, 2m or 1h")
+                .with("option", name)
+                .with("value", text)
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_not_printed() {
+        let options = StoreOptions::new()
+            .with("AWS_SECRET_ACCESS_KEY", "hush")
+            .with("key", "hush")
+            .with("endpoint_url", "http://127.0.0.1:9");
+        let text = format!("{options:?}");
+        assert!(!text.contains("hush"), "{text}");
+        assert!(text.contains("http://127.0.0.1:9"));
+        assert_eq!(options.get("aws_secret_access_key"), Some("hush"));
+    }
+
+    #[test]
+    fn durations() {
+        for (text, millis) in [("30", 30_000), ("1.5s", 1500), ("500ms", 500), ("2 m", 120_000)] {
+            assert_eq!(parse_duration("timeout", text).unwrap(), Duration::from_millis(millis));
+        }
+        for text in ["", "soon", "-1s", "3 fortnights", "1e999", "9".repeat(400).as_str()] {
+            assert!(parse_duration("timeout", text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! The commit point: one object is replaced if it is still what the writer has seen.
+
+use bytes::Bytes;
+use memchr::memmem;
+use object_store::path::Path;
+use object_store::{ObjectStoreExt, PutMode, PutOptions, PutPayload, PutResult};
+
+use super::backoff::Backoff;
+use super::failure::{Answer, NotApplied};
+use super::probe::{Capability, Condition};
+use super::{Store, Version};
+use crate::{Error, ErrorKind, Result};
+
+/// How often a write is tried whose answers say neither yes nor no.
+const WRITE_ATTEMPTS: u32 = 6;
+/// How often the state is read back before giving up on learning it. The client itself repeats
+/// requests, so this covers stores that are away for longer.
+const READ_ATTEMPTS: u32 = 6;
+
+/// How a [`Store::compare_and_swap`] ended.
+#[derive(Debug, Clone)]
+#[must_use = "a lost swap has changed nothing"]
+pub enum Swap {
+    /// The new state is stored; it has this version.
+    Done(Version),
+    /// Another writer was first, and nothing was changed.
+    Lost {
+        /// What is stored instead, or nothing if the object does not exist.
+        current: Option<(Bytes, Version)>,
+    },
+}
+
+/// What reading back found after a write whose answer is in doubt.
+enum Found {
+    /// The swap has ended.
+    End(Swap),
+    /// The state is the one from before the write.
+    Unchanged,
+}
+
+impl Store {
+    /// Replaces an object if it still has the version `expected`, or creates it if that is `None`
+    /// and the object does not exist.
+    ///
+    /// `bytes` must contain `commit_id`, which must be unique to this commit, and states that
+    /// build upon it should go on naming it for a while: a lost answer is told from a lost race by
+    /// looking for it in what is stored.
+    ///
+    /// Atomic, and safe to repeat. One request when all goes well; the first commit to a store
+    /// also probes it (see [`Store::probe`]).
+    ///
+    /// # Errors
+    /// - [`CommitUnsupported`](ErrorKind::CommitUnsupported): the store has no working conditional
+    ///   writes, and the caller did not promise to be the single writer.
+    /// - [`CommitUnknown`](ErrorKind::CommitUnknown): the answer was lost and the state could not
+    ///   be read back.
+    /// - [`ReadOnly`](ErrorKind::ReadOnly), [`Store`](ErrorKind::Store): nothing was changed.
+    pub async fn compare_and_swap(
+        &self,
+        key: &str,
+        expected: Option<&Version>,
+        bytes: Bytes,
+        commit_id: &str,
+    ) -> Result<Swap> {
+        self.check_writable()?;
+        let path = self.path(key)?;
+        if commit_id.is_empty() || memmem::find(&bytes, commit_id.as_bytes()).is_none() {
+            return Err(Error::invalid("the new state does not carry the id of its commit")
+                .with("key", key)
+                .with("commit", commit_id));
+        }
+        let condition = match self.capability().await? {
+            Capability::Conditional(condition) => Some(*condition),
+            Capability::Unsupported { .. } if self.single_writer => None,
+            Capability::Unsupported { reason } => return Err(self.unsupported(key, reason)),
+        };
+        Attempt { store: self, key, path, expected, bytes, commit_id, condition }.run().await
+    }
+
+    fn unsupported(&self, key: &str, reason: &str) -> Error {
+        Error::new(
+            ErrorKind::CommitUnsupported,
+            format!(
+                "the store cannot commit atomically: {reason}; use another store, or say \
+                 single_writer if nobody else ever writes to it"
+            ),
+        )
+        .with("key", key)
+        .with("store", self.url())
+    }
+}
+
+/// One swap under way.
+struct Attempt<'a> {
+    store: &'a Store,
+    key: &'a str,
+    path: Path,
+    expected: Option<&'a Version>,
+    bytes: Bytes,
+    commit_id: &'a str,
+    /// None where a single writer does without.
+    condition: Option<Condition>,
+}
+
+impl Attempt<'_> {
+    async fn run(&self) -> Result<Swap> {
+        let mut backoff = Backoff::for_requests();
+        let mut lost: Option<object_store::Error> = None;
+        for _ in 0..WRITE_ATTEMPTS {
+            let error = match self.write().await {
+                Ok(written) => return Ok(Swap::Done(Version::of_write(written, &self.bytes))),
+                Err(error) => error,
+            };
+            match Answer::of(&error) {
+                Answer::Unsupported => {
+                    return Err(self.store.unsupported(self.key, &error.to_string()));
+                }
+                Answer::Failed => return self.failed(error).await,
+                Answer::Refused => {}
+                Answer::Lost => lost = Some(error),
+            }
+            if let Found::End(swap) = self.read_back().await? {
+                return Ok(swap);
+            }
+            // Nothing has changed: the write never arrived, is still under way, or met another
+            // one that failed. All of these are safe to write again, since only one can apply.
+            backoff.wait().await;
+        }
+        Err(match lost {
+            Some(error) => self.unknown().caused_by(error),
+            None => Error::new(
+                ErrorKind::CommitConflict,
+                "the store refused the commit although the state is the expected one",
+            )
+            .with("key", self.key)
+            .with("store", self.store.url()),
+        })
+    }
+
+    async fn write(&self) -> object_store::Result<PutResult> {
+        let payload = PutPayload::from_bytes(self.bytes.clone());
+        let Some(condition) = self.condition else {
+            return self.write_alone(payload).await;
+        };
+        let mode = match self.expected.map(|version| version.condition(condition)) {
+            None => PutMode::Create,
+            Some(Some(version)) => PutMode::Update(version),
+            // The store never named this version: whatever is there now is another one.
+            Some(None) => return Err(refused(&self.path)),
+        };
+        let options = PutOptions { mode, ..PutOptions::default() };
+        self.store.inner.put_opts(&self.path, payload, options).await
+    }
+
+    /// Compares without the store's help, which is enough for a single writer.
+    async fn write_alone(&self, payload: PutPayload) -> object_store::Result<PutResult> {
+        let current = self.store.get_versioned(self.key).await;
+        let current = current.map_err(|error| NotApplied::error(error.to_string()))?;
+        if current.as_ref().map(|(_, version)| version) != self.expected {
+            return Err(refused(&self.path));
+        }
+        self.store.inner.put(&self.path, payload).await
+    }
+
+    /// Tells a lost answer from a lost race.
+    async fn read_back(&self) -> Result<Found> {
+        let mut backoff = Backoff::for_requests();
+        let mut attempt = 1;
+        let current = loop {
+            match self.store.get_versioned(self.key).await {
+                Ok(current) => break current,
+                Err(error) if attempt == READ_ATTEMPTS => {
+                    return Err(self.unknown().caused_by(error));
+                }
+                Err(_) => backoff.wait().await,
+            }
+            attempt += 1;
+        };
+        Ok(match current {
+            Some((bytes, version)) if bytes == self.bytes => Found::End(Swap::Done(version)),
+            Some((bytes, _)) if memmem::find(&bytes, self.commit_id.as_bytes()).is_some() => {
+                // Others have committed on top. The version of what is stored now is not ours to
+                // hand out: the next swap with it would undo what the caller has not seen.
+                Found::End(Swap::Done(Version::replaced(&self.bytes)))
+            }
+            current if current.as_ref().map(|(_, version)| version) == self.expected => {
+                Found::Unchanged
+            }
+            current => Found::End(Swap::Lost { current }),
+        })
+    }
+
+    /// The last answer says that nothing was written; an earlier one, which the client repeated
+    /// in silence, may have been lost.
+    async fn failed(&self, error: object_store::Error) -> Result<Swap> {
+        match self.store.get_versioned(self.key).await {
+            Ok(Some((bytes, version))) if bytes == self.bytes => Ok(Swap::Done(version)),
+            _ => Err(self.store.request("committed", self.key).failed(error)),
+        }
+    }
+
+    fn unknown(&self) -> Error {
+        Error::new(
+            ErrorKind::CommitUnknown,
+            "it could not be learned whether the commit happened: look at the newest state before \
+             trying again",
+        )
+        .with("key", self.key)
+        .with("commit", self.commit_id)
+        .with("store", self.store.url())
+    }
+}
+
+fn refused(path: &Path) -> object_store::Error {
+    object_store::Error::Precondition {
+        path: path.to_string(),
+        source: "the object has another version".into(),
+    }
+}

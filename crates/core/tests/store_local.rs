@@ -1,0 +1,262 @@
+//! What is particular to local files: names on disk, the lock, and processes that die.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Lines};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures::TryStreamExt;
+use partita_core::store::{ObjectInfo, Swap};
+use partita_core::{ErrorKind, Store, StoreOptions};
+use partita_s3_server::{Faults, Server};
+
+fn open(root: &Path) -> Store {
+    Store::open(root.to_str().unwrap(), &StoreOptions::new()).unwrap()
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).unwrap();
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[tokio::test]
+async fn names_on_disk_are_the_keys() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    store.put("t/table/city=a%20b/x.parquet", Bytes::from_static(b"1")).await.unwrap();
+    assert_eq!(names(&dir.path().join("t/table")), ["city=a%20b"]);
+    std::fs::create_dir_all(dir.path().join("t/table/city=%C3%B8")).unwrap();
+    std::fs::copy(
+        dir.path().join("t/table/city=a%20b/x.parquet"),
+        dir.path().join("t/table/city=%C3%B8/y.parquet"),
+    )
+    .unwrap();
+    assert_eq!(store.get("t/table/city=%C3%B8/y.parquet").await.unwrap(), "1");
+    let found: Vec<ObjectInfo> = store.list("t/table/city=%C3").try_collect().await.unwrap();
+    assert_eq!(found.len(), 1);
+}
+
+#[tokio::test]
+async fn a_root_that_does_not_exist() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("a/b");
+    let store = open(&root);
+    assert_eq!(store.get("x").await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert!(store.list_shallow().await.unwrap().is_empty());
+    let found: Vec<ObjectInfo> = store.list("").try_collect().await.unwrap();
+    assert!(found.is_empty());
+    store.delete("x").await.unwrap();
+    let read_only = Store::open(root.to_str().unwrap(), &StoreOptions::new().read_only(true));
+    assert_eq!(
+        read_only.unwrap().put("x", Bytes::new()).await.unwrap_err().kind(),
+        ErrorKind::ReadOnly
+    );
+    assert!(names(dir.path()).is_empty(), "reading makes nothing");
+    let swap = store.compare_and_swap("t", None, Bytes::from_static(b"id"), "id").await.unwrap();
+    assert!(matches!(swap, Swap::Done(_)));
+    assert_eq!(names(&root), ["t"]);
+}
+
+#[tokio::test]
+async fn locks_and_temporary_files_are_not_listed() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["t.json", ".t.json.lock", "t.json#123", "t#2.json#45", ".hidden", "lock"] {
+        File::create(dir.path().join(name)).unwrap();
+    }
+    let store = open(dir.path());
+    let shallow = store.list_shallow().await.unwrap();
+    let keys: Vec<_> = shallow.iter().map(|info| info.key.as_str()).collect();
+    assert_eq!(keys, [".hidden", "lock", "t.json"]);
+    let mut all: Vec<ObjectInfo> = store.list("").try_collect().await.unwrap();
+    all.sort_by(|a, b| a.key.cmp(&b.key));
+    assert_eq!(all, shallow);
+}
+
+#[tokio::test]
+async fn what_a_file_system_cannot_hold() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let key = format!("p={}/x", "%C3%B8".repeat(50));
+    let error = store.put(&key, Bytes::new()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error}");
+    store.put("file", Bytes::new()).await.unwrap();
+    assert!(store.get_opt("file/below").await.unwrap().is_none(), "a file has nothing below it");
+    let error = store.put("file/below", Bytes::new()).await.unwrap_err();
+    assert_ne!(error.kind(), ErrorKind::CommitUnknown, "{error}");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_commit_that_cannot_be_written_is_a_plain_failure() {
+    let dir = tempfile::tempdir().unwrap();
+    File::create(dir.path().join("file")).unwrap();
+    let store = open(&dir.path().join("file/t"));
+    let swap = store.compare_and_swap("t", None, Bytes::from_static(b"id"), "id").await;
+    assert_eq!(swap.unwrap_err().kind(), ErrorKind::Store);
+}
+
+/// Runs one of the `child_…` tests below in a process of its own.
+fn child(test: &str, variables: &[(&str, &str)]) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--ignored", "--nocapture"])
+        .env("PARTITA_TEST_CHILD", "1")
+        .envs(variables.iter().copied())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .unwrap()
+}
+
+fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_default()
+}
+
+fn is_child() -> bool {
+    !variable("PARTITA_TEST_CHILD").is_empty()
+}
+
+#[test]
+#[ignore = "run by other tests in a process of its own"]
+fn child_holds_lock() {
+    if !is_child() {
+        return;
+    }
+    let file =
+        OpenOptions::new().create(true).truncate(false).write(true).open(variable("LOCK")).unwrap();
+    file.lock().unwrap();
+    println!("\nlocked");
+    // Until killed.
+    std::thread::park_timeout(Duration::from_secs(60));
+    drop(file);
+}
+
+/// Adds lines to an object, as many as asked for or until killed.
+#[tokio::test]
+#[ignore = "run by other tests in a process of its own"]
+async fn child_commits() {
+    if !is_child() {
+        return;
+    }
+    let mut options = StoreOptions::new();
+    for option in variable("OPTIONS").split_terminator(';') {
+        let (name, value) = option.split_once('=').unwrap();
+        options = options.with(name, value);
+    }
+    let store = Store::open(&variable("URL"), &options).unwrap();
+    for number in 0..variable("COMMITS").parse::<u64>().unwrap() {
+        let id = format!("<{}-{number}>\n", std::process::id());
+        add_line(&store, &id).await;
+        if number == 0 {
+            println!("\ncommitted");
+        }
+    }
+}
+
+async fn add_line(store: &Store, line: &str) {
+    let mut current = store.get_versioned("t.json").await.unwrap();
+    loop {
+        let (bytes, version) = current.unzip();
+        let next = [bytes.unwrap_or_default().as_ref(), line.as_bytes()].concat();
+        let swap = store.compare_and_swap("t.json", version.as_ref(), next.into(), line.trim());
+        match swap.await.unwrap() {
+            Swap::Done(_) => return,
+            Swap::Lost { current: newer } => current = newer,
+        }
+    }
+}
+
+/// Waits for a word from the child. What is returned must live as long as the child prints.
+fn wait_for(child: &mut Child, word: &str) -> Lines<BufReader<ChildStdout>> {
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let said = lines.by_ref().map_while(Result::ok).any(|line| line.trim() == word);
+    assert!(said, "the child says {word}");
+    lines
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_holder_of_the_lock_blocks_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let lock = dir.path().join(".t.json.lock");
+    let mut holder = child("child_holds_lock", &[("LOCK", lock.to_str().unwrap())]);
+    let _output = wait_for(&mut holder, "locked");
+    let options = StoreOptions::new().with("lock_timeout", "100ms");
+    let patient = open(dir.path());
+    let hasty = Store::open(dir.path().to_str().unwrap(), &options).unwrap();
+    let done = patient
+        .compare_and_swap("t.json", None, Bytes::from_static(b"id-1"), "id-1")
+        .await
+        .unwrap();
+    let Swap::Done(version) = done else { panic!("creating needs no lock") };
+    let update = || Bytes::from_static(b"id-2");
+    let error =
+        hasty.compare_and_swap("t.json", Some(&version), update(), "id-2").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Store, "{error}");
+    assert!(error.to_string().contains(".t.json.lock"), "{error}");
+
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    assert!(lock.exists(), "it was left behind");
+    let began = Instant::now();
+    let swap = patient.compare_and_swap("t.json", Some(&version), update(), "id-2").await.unwrap();
+    assert!(matches!(swap, Swap::Done(_)));
+    assert!(began.elapsed() < Duration::from_secs(5));
+    assert_eq!(names(dir.path()), ["t.json"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killing_a_writer_at_any_moment_leaves_a_whole_state() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    for round in 0..8_u64 {
+        let url = dir.path().to_str().unwrap();
+        let mut writer = child("child_commits", &[("URL", url), ("COMMITS", "1000000")]);
+        let _output = wait_for(&mut writer, "committed");
+        tokio::time::sleep(Duration::from_micros(700 * round)).await;
+        writer.kill().unwrap();
+        writer.wait().unwrap();
+        add_line(&store, &format!("<after-{round}>\n")).await;
+        let text = String::from_utf8(store.get("t.json").await.unwrap().to_vec()).unwrap();
+        let whole = |line: &str| line.starts_with('<') && line.ends_with('>');
+        assert!(text.ends_with('\n') && text.lines().all(whole), "{text}");
+        assert!(!names(dir.path()).contains(&".t.json.lock".to_owned()), "the next removes it");
+    }
+    let listed = store.list_shallow().await.unwrap();
+    assert_eq!(listed.len(), 1, "what the dead left is not listed: {listed:?}");
+}
+
+async fn processes_lose_nothing(url: &str, options: StoreOptions) {
+    let said: String = options.iter().map(|(name, value)| format!("{name}={value};")).collect();
+    let variables = [("URL", url), ("OPTIONS", said.as_str()), ("COMMITS", "50")];
+    let children: Vec<Child> = (0..8).map(|_| child("child_commits", &variables)).collect();
+    for mut child in children {
+        let output = wait_for(&mut child, "committed");
+        output.for_each(drop);
+        assert!(child.wait().unwrap().success(), "no error reaches a writer");
+    }
+    let store = Store::open(url, &options).unwrap();
+    let text = String::from_utf8(store.get("t.json").await.unwrap().to_vec()).unwrap();
+    let lines: std::collections::BTreeSet<&str> = text.lines().collect();
+    assert_eq!((lines.len(), text.lines().count()), (400, 400));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn eight_processes_on_local_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("new");
+    processes_lose_nothing(root.to_str().unwrap(), StoreOptions::new()).await;
+    assert_eq!(names(&root), ["t.json"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn eight_processes_on_s3() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path(), 0, Faults::default()).unwrap();
+    processes_lose_nothing("s3://test/new", server.options().into_iter().collect()).await;
+}
