@@ -1,0 +1,50 @@
+//! Partitioned tables and arrays in object stores: the one crate to depend on.
+//!
+//! A *dataset* is a named set of partitions with one schema, living in a store that a URL names:
+//! a local directory, `memory://`, `s3://`, `gs://`, `az://`, or (for reading) `http(s)://`.
+//! Every change is one atomic commit; readers and writers on other machines see it whole or not at
+//! all.
+//!
+//! ```
+//! # async fn run() -> partita::Result<()> {
+//! use std::sync::Arc;
+//! use arrow::array::{Int64Array, RecordBatch, RecordBatchIterator, StringArray};
+//! use partita::{CreateOptions, StoreOptions, Table, col};
+//!
+//! let trips = RecordBatch::try_from_iter([
+//!     ("city", Arc::new(StringArray::from(vec!["Oslo", "Rome"])) as _),
+//!     ("fare", Arc::new(Int64Array::from(vec![12, 9])) as _),
+//! ])?;
+//! let schema = trips.schema();
+//! let data = Box::new(RecordBatchIterator::new([Ok(trips)], schema));
+//! let options = CreateOptions { partition_by: vec!["city".into()], ..Default::default() };
+//!
+//! let store = StoreOptions::new();
+//! let table = Table::create_from("memory://docs/trips", data, &options, &store).await?;
+//! let oslo = table.scan().filter(col("city").eq("Oslo")).count().await?;
+//! assert_eq!(oslo, 1);
+//! # Ok(())
+//! # }
+//! # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
+//! ```
+//!
+//! What it is not: a query engine (results are Arrow record batches; join and aggregate them in
+//! one) and a server (the store is the only thing that is shared).
+
+mod dataset;
+mod listing;
+
+pub use dataset::{Dataset, open};
+pub use listing::{DatasetInfo, DatasetKind, ls};
+
+pub use partita_array as array;
+pub use partita_core::predicate;
+pub use partita_core::store;
+pub use partita_core::{
+    Cancel, Error, ErrorKind, NoProgress, Predicate, Progress, Result, Store, StoreOptions, col,
+};
+pub use partita_table as table;
+pub use partita_table::{
+    BatchSource, Commit, Compression, CreateOptions, Explain, Operation, Partition, Scan,
+    SnapshotInfo, Staged, Table, WriteOptions,
+};

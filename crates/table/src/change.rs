@@ -1,0 +1,346 @@
+//! What a commit changes, as a value that can be applied again to a newer state.
+
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::{concat_batches, filter_record_batch, not};
+use arrow::datatypes::Schema;
+use hashbrown::HashSet;
+use indexmap::IndexMap;
+use partita_core::{Error, ErrorKind, Predicate, Result, Store};
+use serde_json::{Map, Value};
+
+use crate::format::header::{Encoding, Files, Header, Own};
+use crate::format::index::{Index, value_type};
+use crate::format::keys;
+use crate::format::pandas::ExtensionTypes;
+use crate::format::schema::{merge, table_schema};
+use crate::format::snapshot::{Document, Operation, Snapshot, Totals};
+use crate::format::statistics::{align, manifest_schema};
+use crate::stage::{Staged, check_layout, texts, total};
+use crate::state::State;
+
+/// What the table becomes if it is made by this commit.
+#[derive(Debug, Clone)]
+pub(crate) struct Creation {
+    pub partition_by: Vec<String>,
+    pub index: Vec<String>,
+    pub columns: Vec<String>,
+    pub extensions: ExtensionTypes,
+    pub schema: Schema,
+}
+
+/// A change to a table.
+#[derive(Debug, Clone)]
+pub(crate) struct Change {
+    pub operation: Operation,
+    /// Set where the table is made, or made anew, by this commit.
+    pub creation: Option<Creation>,
+    pub staged: Vec<Staged>,
+    /// Files whose partition this selects are removed.
+    pub scope: Option<Predicate>,
+    pub metadata: Map<String, Value>,
+}
+
+/// The state after a change, not yet stored.
+pub(crate) struct Next {
+    pub header: Header,
+    pub encoding: Encoding,
+    pub own: Own,
+    pub table_name: String,
+    pub snapshot: Snapshot,
+    /// Index files to write first.
+    pub index_files: Vec<(String, bytes::Bytes)>,
+    /// True if `_common_metadata` must be written.
+    pub schema_changed: bool,
+}
+
+impl Change {
+    /// Applies the change to `base`, or to nothing where the table does not exist.
+    pub async fn apply(
+        &self,
+        store: &Store,
+        name: &str,
+        commit: &str,
+        base: Option<&State>,
+    ) -> Result<Next> {
+        let kept = self.kept(base)?;
+        let mut schema = match (&self.creation, base) {
+            (Some(creation), _) => creation.schema.clone(),
+            (None, Some(base)) => base.stored.clone(),
+            (None, None) => {
+                return Err(
+                    Error::new(ErrorKind::NotFound, "the table is gone").with("dataset", name)
+                );
+            }
+        };
+        let before = schema.clone();
+        for staged in &self.staged {
+            if let Some(wider) = merge(&schema, &staged.schema)? {
+                schema = wider;
+            }
+        }
+        let schema_changed = self.creation.is_some() || schema != before;
+        let layout = Layout::of(self.creation.as_ref(), base);
+        for staged in &self.staged {
+            if staged.partition_by != layout.partition_by {
+                return Err(Error::invalid(
+                    "the staged files are partitioned by other columns than the table",
+                )
+                .with("staged", staged.partition_by.join(", "))
+                .with("table", layout.partition_by.join(", ")));
+            }
+        }
+        check_layout(&schema, &layout.partition_by, &layout.index)?;
+        let manifest = self.manifest(&kept, &schema, &layout)?;
+        let own = base.map(|base| base.own.clone()).unwrap_or_default();
+        let version = own.version + 1;
+        let own = own.next(commit, keys::snapshot(name, version, commit), layout.columns.clone());
+
+        let mut header = Header::new(name, layout.partition_by.clone());
+        if let Some(base) = base
+            && self.creation.is_none()
+        {
+            header.metadata = base.header.metadata.clone();
+        }
+        let time = crate::commit::now();
+        header.metadata.entry("creation_time").or_insert_with(|| Value::String(time.clone()));
+        header.merge_metadata(&self.metadata);
+        header.set_own(&own)?;
+        header.partitions = Some(partitions(&manifest, &layout.table_name));
+        let indices =
+            Indices { store, name, time: &time, base, kept: &kept, change: self, schema: &schema };
+        let index = indices.next(&layout.index).await?;
+        header.indices = index.entries;
+
+        let mut document = Document::new(version, commit, self.operation, time);
+        document.parent = base.map(|b| b.own.snapshot.clone()).filter(|key| !key.is_empty());
+        document.partition_by = layout.partition_by.clone();
+        document.indices = header.indices.clone();
+        document.indices_complete = index.complete;
+        document.metadata = header.user_metadata();
+        document.extension_types = layout.extensions;
+        document.files = manifest.num_rows() as u64;
+        document.rows = total(&manifest, "rows");
+        document.bytes = total(&manifest, "bytes");
+        document.change = self.totals(&kept);
+        Ok(Next {
+            header,
+            encoding: base.map_or(Encoding::Json, |base| base.encoding),
+            own,
+            table_name: layout.table_name,
+            snapshot: Snapshot { document, schema, manifest },
+            index_files: index.files,
+            schema_changed,
+        })
+    }
+
+    /// The files of `base` that stay and those that go.
+    fn kept(&self, base: Option<&State>) -> Result<Kept> {
+        let Some(base) = base else { return Ok(Kept::default()) };
+        let all = &base.manifest;
+        let gone = match (&self.creation, &self.scope) {
+            (Some(_), _) => BooleanArray::from(vec![true; all.num_rows()]),
+            (None, Some(scope)) => in_scope(base, scope)?,
+            (None, None) => BooleanArray::from(vec![false; all.num_rows()]),
+        };
+        Ok(Kept {
+            stay: Some(filter_record_batch(all, &not(&gone)?)?),
+            go: Some(filter_record_batch(all, &gone)?),
+        })
+    }
+
+    fn manifest(&self, kept: &Kept, schema: &Schema, layout: &Layout) -> Result<RecordBatch> {
+        let table = table_schema(schema, &layout.columns, &layout.extensions);
+        let target = manifest_schema(&table, &layout.partition_by);
+        let parts = kept.stay.iter().chain(self.staged.iter().map(|staged| &staged.manifest));
+        let parts: Result<Vec<RecordBatch>> = parts.map(|part| align(part, &target)).collect();
+        Ok(concat_batches(&target, &parts?)?)
+    }
+
+    fn totals(&self, kept: &Kept) -> Totals {
+        let staged = |of: fn(&Staged) -> u64| self.staged.iter().map(of).sum();
+        Totals {
+            files_added: staged(|s| s.manifest.num_rows() as u64),
+            files_removed: kept.go.as_ref().map_or(0, |go| go.num_rows() as u64),
+            rows_added: staged(Staged::rows),
+            rows_removed: kept.go.as_ref().map_or(0, |go| total(go, "rows")),
+            bytes_added: staged(Staged::bytes),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    stay: Option<RecordBatch>,
+    go: Option<RecordBatch>,
+}
+
+/// How the table is laid out after the change.
+struct Layout {
+    table_name: String,
+    partition_by: Vec<String>,
+    index: Vec<String>,
+    columns: Vec<String>,
+    extensions: ExtensionTypes,
+}
+
+impl Layout {
+    fn of(creation: Option<&Creation>, base: Option<&State>) -> Self {
+        let table_name = base.map_or(keys::DEFAULT_TABLE_NAME, |base| &base.table_name).to_owned();
+        match (creation, base) {
+            (Some(creation), _) => Self {
+                table_name,
+                partition_by: creation.partition_by.clone(),
+                index: creation.index.clone(),
+                columns: creation.columns.clone(),
+                extensions: creation.extensions.clone(),
+            },
+            (None, Some(base)) => Self {
+                table_name,
+                partition_by: base.partition_by.clone(),
+                index: base.header.indices.keys().cloned().collect(),
+                columns: base.own.columns.clone(),
+                extensions: base.extensions.clone(),
+            },
+            (None, None) => Self {
+                table_name,
+                partition_by: Vec::new(),
+                index: Vec::new(),
+                columns: Vec::new(),
+                extensions: ExtensionTypes::new(),
+            },
+        }
+    }
+}
+
+/// The files of `state` whose partition the scope selects.
+///
+/// A scope that names another column than those of the partitioning is refused: it would have to
+/// remove rows inside files.
+pub(crate) fn in_scope(state: &State, scope: &Predicate) -> Result<BooleanArray> {
+    let bound = scope.bind(&state.schema)?;
+    for column in scope.columns() {
+        if !state.partition_by.contains(&column) {
+            return Err(Error::invalid(format!(
+                "a scope selects whole partitions, so it may name only partition columns ({})",
+                if state.partition_by.is_empty() {
+                    "none here".to_owned()
+                } else {
+                    state.partition_by.join(", ")
+                }
+            ))
+            .with("column", column));
+        }
+    }
+    let mask = bound.evaluate(&state.partition_values()?)?;
+    Ok(mask.iter().map(|selected| Some(selected.unwrap_or(false))).collect())
+}
+
+fn partitions(manifest: &RecordBatch, table_name: &str) -> IndexMap<String, Files> {
+    texts(manifest, "label")
+        .zip(texts(manifest, "key"))
+        .map(|(label, key)| {
+            let files = [(table_name.to_owned(), key.to_owned())].into_iter().collect();
+            (label.to_owned(), Files { files })
+        })
+        .collect()
+}
+
+/// Index files for the state after a change.
+struct Indices<'a> {
+    store: &'a Store,
+    name: &'a str,
+    time: &'a str,
+    base: Option<&'a State>,
+    kept: &'a Kept,
+    change: &'a Change,
+    schema: &'a Schema,
+}
+
+#[derive(Default)]
+struct NextIndices {
+    entries: IndexMap<String, Value>,
+    files: Vec<(String, bytes::Bytes)>,
+    complete: bool,
+}
+
+impl Indices<'_> {
+    async fn next(&self, columns: &[String]) -> Result<NextIndices> {
+        let mut next = NextIndices { complete: true, ..Default::default() };
+        let removed: HashSet<&str> =
+            self.kept.go.iter().flat_map(|go| texts(go, "label")).collect();
+        let touched = !removed.is_empty()
+            || self.change.creation.is_some()
+            || self.change.staged.iter().any(|staged| staged.manifest.num_rows() > 0);
+        for column in columns {
+            let stored = self.base.and_then(|base| base.header.indices.get(column));
+            if let (false, Some(stored)) = (touched, stored) {
+                next.entries.insert(column.clone(), stored.clone());
+                next.complete &= self.was_complete();
+                continue;
+            }
+            let index = self.rebuilt(column, stored, &removed, &mut next.complete).await?;
+            let key = keys::index_file(self.name, column, self.time);
+            next.files.push((key.clone(), index.encode(column)?));
+            next.entries.insert(column.clone(), Value::String(key));
+        }
+        Ok(next)
+    }
+
+    fn was_complete(&self) -> bool {
+        self.base.is_some_and(|base| base.indices_complete)
+    }
+
+    /// The index of one column: what stays of the stored one, and the values of the new files.
+    async fn rebuilt(
+        &self,
+        column: &str,
+        stored: Option<&Value>,
+        removed: &HashSet<&str>,
+        complete: &mut bool,
+    ) -> Result<Index> {
+        let field = self.schema.field_with_name(column)?;
+        let data_type = value_type(&crate::format::schema::table_type(field.data_type()));
+        let mut parts = Vec::new();
+        if let (Some(stored), None) = (stored, &self.change.creation) {
+            let key = stored.as_str().ok_or_else(|| {
+                Error::corrupt("an index of an old form cannot be updated; rebuild the index")
+                    .with("column", column)
+            })?;
+            let index = load_index(self.store, key, column, &data_type).await?;
+            *complete &= self.was_complete() || self.covers(&index);
+            parts.push(index.without(removed)?);
+        }
+        for staged in &self.change.staged {
+            match staged.index.get(column) {
+                Some(part) => parts.push(part.cast(&data_type)?),
+                None if staged.manifest.num_rows() == 0 => {}
+                None => *complete = false,
+            }
+        }
+        if parts.is_empty() {
+            parts.push(Index::empty(&data_type));
+        }
+        Index::merge(&parts)
+    }
+
+    /// True if every file of the base has a value in the index.
+    fn covers(&self, index: &Index) -> bool {
+        let labels: HashSet<&str> = index.labels.iter().flatten().collect();
+        self.base.is_some_and(|base| texts(&base.manifest, "label").all(|l| labels.contains(l)))
+    }
+}
+
+/// Reads an index file.
+pub(crate) async fn load_index(
+    store: &Store,
+    key: &str,
+    column: &str,
+    data_type: &arrow::datatypes::DataType,
+) -> Result<Index> {
+    let bytes = store.get_opt(key).await?.ok_or_else(|| {
+        Error::corrupt("an index that the dataset names is not in the store")
+            .with("key", key)
+            .with("column", column)
+    })?;
+    Index::decode(bytes, key, column, data_type)
+}

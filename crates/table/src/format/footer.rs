@@ -1,0 +1,144 @@
+//! Reading Parquet footers out of a store.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use parquet::arrow::async_reader::{AsyncFileReader, MetadataFetch};
+use parquet::errors::{ParquetError, Result as ParquetResult};
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
+use partita_core::{Error, ErrorKind, Result, Store};
+
+/// Bytes fetched from the end of a file of which no footer length is known.
+const GUESS: u64 = 64 << 10;
+
+/// One Parquet object, for the decoder: byte ranges by way of the store.
+#[derive(Debug, Clone)]
+pub struct ParquetObject {
+    store: Store,
+    key: Arc<str>,
+    bytes: u64,
+    footer: Option<u64>,
+}
+
+impl ParquetObject {
+    /// The object `key`; its size is asked of the store where it is not known.
+    ///
+    /// # Errors
+    /// [`Corrupt`](ErrorKind::Corrupt) if there is no such object: the dataset names it.
+    pub async fn open(
+        store: &Store,
+        key: &str,
+        bytes: Option<u64>,
+        footer: Option<u64>,
+    ) -> Result<Self> {
+        let bytes = match bytes {
+            Some(bytes) => bytes,
+            None => store.head(key).await?.ok_or_else(|| missing(key))?.size,
+        };
+        Ok(Self { store: store.clone(), key: key.into(), bytes, footer })
+    }
+
+    /// The size of the object.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Reads the footer, with the page index where there is one and `pages` asks for it.
+    ///
+    /// # Errors
+    /// [`Corrupt`](ErrorKind::Corrupt) if the object is no Parquet file.
+    pub async fn metadata(&mut self, pages: bool) -> Result<ArrowReaderMetadata> {
+        let policy = if pages { PageIndexPolicy::Optional } else { PageIndexPolicy::Skip };
+        let options = ArrowReaderOptions::new().with_page_index_policy(policy);
+        let key = Arc::clone(&self.key);
+        ArrowReaderMetadata::load_async(self, options)
+            .await
+            .map_err(|error| unreadable(&key, error))
+    }
+
+    async fn fetch_range(&self, range: Range<u64>) -> ParquetResult<Bytes> {
+        if range.start > range.end || range.end > self.bytes {
+            return Err(ParquetError::General("a byte range lies outside the file".into()));
+        }
+        self.store.get_range(&self.key, range).await.map_err(external)
+    }
+}
+
+impl MetadataFetch for ParquetObject {
+    fn fetch(&mut self, range: Range<u64>) -> BoxFuture<'_, ParquetResult<Bytes>> {
+        self.fetch_range(range).boxed()
+    }
+}
+
+impl AsyncFileReader for ParquetObject {
+    fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, ParquetResult<Bytes>> {
+        self.fetch_range(range).boxed()
+    }
+
+    fn get_byte_ranges(
+        &mut self,
+        ranges: Vec<Range<u64>>,
+    ) -> BoxFuture<'_, ParquetResult<Vec<Bytes>>> {
+        async move {
+            if ranges.iter().any(|range| range.start > range.end || range.end > self.bytes) {
+                return Err(ParquetError::General("a byte range lies outside the file".into()));
+            }
+            self.store.get_ranges(&self.key, &ranges).await.map_err(external)
+        }
+        .boxed()
+    }
+
+    fn get_metadata<'a>(
+        &'a mut self,
+        options: Option<&'a ArrowReaderOptions>,
+    ) -> BoxFuture<'a, ParquetResult<Arc<ParquetMetaData>>> {
+        async move {
+            let hint = self.footer.map_or(GUESS, |footer| footer + 8).min(self.bytes);
+            let hint = usize::try_from(hint).unwrap_or(usize::MAX);
+            let size = self.bytes;
+            let reader = ParquetMetaDataReader::new()
+                .with_arrow_reader_options(options)
+                .with_prefetch_hint(Some(hint));
+            Ok(Arc::new(reader.load_and_finish(self, size).await?))
+        }
+        .boxed()
+    }
+}
+
+fn external(error: Error) -> ParquetError {
+    ParquetError::External(Box::new(error))
+}
+
+/// The error of a data file that the dataset names and the store has not.
+#[must_use]
+pub fn missing(key: &str) -> Error {
+    Error::corrupt("a file that the dataset names is not in the store").with("key", key)
+}
+
+/// Turns a decoder's error into ours: the store's own comes back as it was.
+#[must_use]
+pub fn unreadable(key: &str, error: ParquetError) -> Error {
+    match error {
+        ParquetError::External(inner) => match inner.downcast::<Error>() {
+            Ok(error) if error.kind() == ErrorKind::NotFound => missing(key),
+            Ok(error) => *error,
+            Err(inner) => {
+                Error::corrupt("a Parquet file cannot be read").with("key", key).caused_by(inner)
+            }
+        },
+        error => Error::corrupt("a Parquet file cannot be read").with("key", key).caused_by(error),
+    }
+}
+
+/// The length of the footer of a whole Parquet file, out of its last eight bytes.
+#[must_use]
+pub fn length_of(file: &[u8]) -> Option<u64> {
+    let tail = file.get(file.len().checked_sub(8)?..)?;
+    let length: [u8; 4] = tail.get(..4)?.try_into().ok()?;
+    Some(u64::from(u32::from_le_bytes(length)))
+}

@@ -1,0 +1,231 @@
+//! The header: the one document that makes a dataset consistent.
+
+use indexmap::IndexMap;
+use partita_core::{Error, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::json;
+
+/// The only version of the format that plateau 4 reads and writes.
+pub const VERSION: i64 = 4;
+
+/// The entry of the free metadata map in which Partita keeps its own state; plateau carries it on.
+const OWN: &str = "_partita";
+
+/// How many commit ids a header remembers, so that a writer whose answer was lost finds its own.
+const REMEMBERED: usize = 64;
+
+/// The form in which a header is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// `.json`
+    Json,
+    /// `.msgpack.zstd`
+    Msgpack,
+}
+
+/// A header as stored. Fields stand in the order in which plateau writes them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Header {
+    #[serde(rename = "dataset_metadata_version")]
+    version: i64,
+    /// The name of the dataset.
+    #[serde(rename = "dataset_uuid")]
+    pub uuid: String,
+    /// Index files by column. A value that is no key (old embedded indices) is kept as it is.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub indices: IndexMap<String, Value>,
+    /// Free annotations, and Partita's entry.
+    #[serde(default)]
+    pub metadata: Map<String, Value>,
+    /// Data files by partition label; absent in datasets whose partitions are found by listing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partitions: Option<IndexMap<String, Files>>,
+    /// The partition columns in order; absent in old documents, where the first key tells.
+    #[serde(default)]
+    pub partition_keys: Option<Vec<String>>,
+}
+
+/// The files of one partition label: one, keyed by the name of the table.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Files {
+    /// Table name to key.
+    pub files: IndexMap<String, String>,
+}
+
+/// What Partita keeps in the header beside the plateau format.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Own {
+    /// The number of the last commit that Partita made.
+    pub version: u64,
+    /// Its id.
+    pub commit: String,
+    /// The key of its snapshot.
+    pub snapshot: String,
+    /// The ids of the last commits, newest first.
+    #[serde(default)]
+    pub recent: Vec<String>,
+    /// The columns in the order in which the table was created.
+    #[serde(default)]
+    pub columns: Vec<String>,
+}
+
+impl Own {
+    /// The entry of the next commit.
+    #[must_use]
+    pub fn next(&self, commit: &str, snapshot: String, columns: Vec<String>) -> Self {
+        let mut recent = vec![commit.to_owned()];
+        recent.extend(self.recent.iter().take(REMEMBERED - 1).cloned());
+        Self { version: self.version + 1, commit: commit.to_owned(), snapshot, recent, columns }
+    }
+}
+
+impl Header {
+    /// A header with no partitions.
+    #[must_use]
+    pub fn new(uuid: &str, partition_keys: Vec<String>) -> Self {
+        Self {
+            version: VERSION,
+            uuid: uuid.to_owned(),
+            indices: IndexMap::new(),
+            metadata: Map::new(),
+            partitions: Some(IndexMap::new()),
+            partition_keys: Some(partition_keys),
+        }
+    }
+
+    /// Reads a stored header.
+    ///
+    /// # Errors
+    /// [`Corrupt`](partita_core::ErrorKind::Corrupt) if the bytes are no header of version 4, or
+    /// a label names other than one file.
+    pub fn decode(bytes: &[u8], encoding: Encoding) -> Result<Self> {
+        let header: Self = match encoding {
+            Encoding::Json => serde_json::from_slice(bytes).map_err(unreadable)?,
+            Encoding::Msgpack => {
+                let packed = zstd_decode(bytes)?;
+                rmp_serde::from_slice(&packed).map_err(unreadable)?
+            }
+        };
+        if header.version != VERSION {
+            return Err(Error::corrupt(format!(
+                "the dataset is of metadata version {}, only version {VERSION} can be read",
+                header.version
+            )));
+        }
+        for (label, files) in header.partitions.iter().flatten() {
+            if files.files.len() != 1 {
+                return Err(Error::corrupt("a partition does not name exactly one file")
+                    .with("partition", label));
+            }
+        }
+        Ok(header)
+    }
+
+    /// The stored form.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) if the metadata holds what
+    /// the encoding cannot.
+    pub fn encode(&self, encoding: Encoding) -> Result<Vec<u8>> {
+        let unwritable = "the metadata cannot be written";
+        match encoding {
+            Encoding::Json => {
+                json::to_vec(self).map_err(|error| Error::invalid(unwritable).caused_by(error))
+            }
+            Encoding::Msgpack => {
+                let packed = rmp_serde::to_vec_named(self)
+                    .map_err(|error| Error::invalid(unwritable).caused_by(error))?;
+                zstd::bulk::compress(&packed, 3)
+                    .map_err(|error| Error::invalid(unwritable).caused_by(error))
+            }
+        }
+    }
+
+    /// Partita's entry; absent in datasets that only plateau has written.
+    #[must_use]
+    pub fn own(&self) -> Option<Own> {
+        serde_json::from_value(self.metadata.get(OWN)?.clone()).ok()
+    }
+
+    /// Puts Partita's entry in.
+    ///
+    /// # Errors
+    /// Never in practice: the entry is plain JSON.
+    pub fn set_own(&mut self, own: &Own) -> Result<()> {
+        let value = serde_json::to_value(own).map_err(|error| {
+            Error::invalid("the header entry cannot be written").caused_by(error)
+        })?;
+        self.metadata.insert(OWN.to_owned(), value);
+        Ok(())
+    }
+
+    /// The metadata without Partita's entry: what the user put there, and `creation_time`.
+    #[must_use]
+    pub fn user_metadata(&self) -> Map<String, Value> {
+        self.metadata
+            .iter()
+            .filter(|(k, _)| *k != OWN)
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect()
+    }
+
+    /// Merges user metadata in: named keys are set, the others stay.
+    pub fn merge_metadata(&mut self, user: &Map<String, Value>) {
+        for (key, value) in user {
+            if key != OWN {
+                self.metadata.insert(key.clone(), value.clone());
+            }
+        }
+    }
+}
+
+fn unreadable(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::corrupt("the dataset's metadata cannot be read").caused_by(error)
+}
+
+/// A header of a million files unpacks to some 200 MB; more is no header.
+const LARGEST_HEADER: u64 = 1 << 31;
+
+fn zstd_decode(bytes: &[u8]) -> Result<Vec<u8>> {
+    use std::io::Read;
+    let mut packed = Vec::new();
+    let decoder = zstd::Decoder::new(bytes).map_err(unreadable)?;
+    decoder.take(LARGEST_HEADER).read_to_end(&mut packed).map_err(unreadable)?;
+    Ok(packed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STORED: &str = r#"{"dataset_metadata_version": 4, "dataset_uuid": "u", "indices": {"i": "u/indices/i/x.by-dataset-index.parquet"}, "metadata": {"creation_time": "2026-01-01", "k": {"nested": [1, 2]}}, "partitions": {"p=a%20b/1": {"files": {"table": "u/table/p=a%20b/1.parquet"}}}, "partition_keys": ["p"]}"#;
+
+    #[test]
+    fn is_written_as_it_was_read() {
+        let header = Header::decode(STORED.as_bytes(), Encoding::Json).unwrap();
+        assert_eq!(String::from_utf8(header.encode(Encoding::Json).unwrap()).unwrap(), STORED);
+        let packed = header.encode(Encoding::Msgpack).unwrap();
+        let again = Header::decode(&packed, Encoding::Msgpack).unwrap();
+        assert_eq!(String::from_utf8(again.encode(Encoding::Json).unwrap()).unwrap(), STORED);
+    }
+
+    #[test]
+    fn damage_is_named() {
+        for damaged in ["", "{", "[]", r#"{"dataset_metadata_version": 3, "dataset_uuid": "u"}"#] {
+            let error = Header::decode(damaged.as_bytes(), Encoding::Json).unwrap_err();
+            assert_eq!(error.kind(), partita_core::ErrorKind::Corrupt, "{damaged}");
+        }
+    }
+
+    #[test]
+    fn remembers_a_bounded_number_of_commits() {
+        let mut own = Own::default();
+        for i in 0..100 {
+            own = own.next(&format!("id{i}"), String::new(), Vec::new());
+        }
+        assert_eq!((own.version, own.recent.len()), (100, REMEMBERED));
+        assert_eq!(own.recent.first().unwrap(), "id99");
+    }
+}

@@ -1,0 +1,104 @@
+//! The keys of a table's objects, relative to the store that holds the table.
+
+use partita_core::partition::PartitionKey;
+use partita_core::{Error, Result};
+
+/// The folder name of a table's data files where nothing else is said.
+pub const DEFAULT_TABLE_NAME: &str = "table";
+
+const JSON_SUFFIX: &str = ".by-dataset-metadata.json";
+const MSGPACK_SUFFIX: &str = ".by-dataset-metadata.msgpack.zstd";
+const INDEX_SUFFIX: &str = ".by-dataset-index.parquet";
+
+/// Refuses names that plateau could not open: letters, digits, `+`, `-` and `_` only.
+///
+/// # Errors
+/// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument).
+pub fn check_name(name: &str) -> Result<()> {
+    let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '_');
+    if name.is_empty() || !name.chars().all(valid) {
+        return Err(Error::invalid(
+            "a dataset name may hold only letters, digits, '+', '-' and '_'",
+        )
+        .with("dataset", name));
+    }
+    Ok(())
+}
+
+/// The header in its JSON form.
+#[must_use]
+pub fn json_header(name: &str) -> String {
+    format!("{name}{JSON_SUFFIX}")
+}
+
+/// The header in its msgpack form.
+#[must_use]
+pub fn msgpack_header(name: &str) -> String {
+    format!("{name}{MSGPACK_SUFFIX}")
+}
+
+/// The dataset name if `key` is a header directly under the store's root.
+#[must_use]
+pub fn name_of_header(key: &str) -> Option<&str> {
+    let name = key.strip_suffix(JSON_SUFFIX).or_else(|| key.strip_suffix(MSGPACK_SUFFIX))?;
+    check_name(name).is_ok().then_some(name)
+}
+
+/// The schema file of a table.
+#[must_use]
+pub fn common_metadata(name: &str, table: &str) -> String {
+    format!("{name}/{table}/_common_metadata")
+}
+
+/// The label of a data file: its path below the table without the suffix.
+#[must_use]
+pub fn label(partition: &PartitionKey, id: &str) -> String {
+    format!("{}{id}", partition.to_path())
+}
+
+/// The key of the data file with `label`.
+#[must_use]
+pub fn data_file(name: &str, table: &str, label: &str) -> String {
+    format!("{name}/{table}/{label}.parquet")
+}
+
+/// A key for a new index file of `column`; `time` makes it new.
+#[must_use]
+pub fn index_file(name: &str, column: &str, time: &str) -> String {
+    let column = PartitionKey::encode_component(column);
+    let time = PartitionKey::encode_component(time);
+    format!("{name}/indices/{column}/{time}{INDEX_SUFFIX}")
+}
+
+/// The folder of Partita's own objects; plateau neither reads nor collects it.
+#[must_use]
+pub fn snapshots(name: &str) -> String {
+    format!("{name}/_partita/snapshots/")
+}
+
+/// The snapshot that commit `id` writes for `version`. Zero-padded, so that listings are in order.
+#[must_use]
+pub fn snapshot(name: &str, version: u64, id: &str) -> String {
+    format!("{}{version:012}-{id}.parquet", snapshots(name))
+}
+
+/// The table folder and the partition key that a data file's key spells. As in plateau, the first
+/// component (the dataset) does not matter.
+///
+/// # Errors
+/// [`Corrupt`](partita_core::ErrorKind::Corrupt) if the key has fewer than three components.
+pub fn parse_data_file(key: &str) -> Result<(&str, PartitionKey)> {
+    let mut components = key.split('/');
+    components.next();
+    let table = components.next();
+    let mut directories: Vec<&str> = components.collect();
+    let file = directories.pop();
+    match (table, file) {
+        (Some(table), Some(_)) => {
+            let partition = PartitionKey::from_directories(directories.into_iter())
+                .map_err(|error| error.with("key", key))?;
+            Ok((table, partition))
+        }
+        _ => Err(Error::corrupt("a data file's key has too few components").with("key", key)),
+    }
+}

@@ -1,0 +1,11 @@
+//! The stored form of a table: the plateau dataset format and Partita's snapshots beside it.
+
+pub mod footer;
+pub mod header;
+pub mod index;
+mod json;
+pub mod keys;
+pub mod pandas;
+pub mod schema;
+pub mod snapshot;
+pub mod statistics;

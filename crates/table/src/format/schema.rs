@@ -1,0 +1,378 @@
+//! The schema of a table: what `_common_metadata` stores, what readers see, and whether data fits.
+//!
+//! Three forms of a type: the *file* type, close to what the user gave; the *stored* type of
+//! `_common_metadata`, in which plateau widens numbers and drops dictionaries; and the *table*
+//! type that scans return, which is the stored one with strings large and naive timestamps in
+//! nanoseconds, as plateau reads them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
+use arrow::ipc::convert::try_schema_from_ipc_buffer;
+use arrow::util::display::FormatOptions;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use parquet::arrow::{ARROW_SCHEMA_META_KEY, ArrowWriter};
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::WriterProperties;
+use partita_core::{Error, ErrorKind, Result};
+
+use super::pandas::{self, ExtensionTypes};
+
+/// The type in which a column is written to data files.
+#[must_use]
+pub fn file_type(given: &DataType) -> DataType {
+    match given {
+        DataType::Utf8View => DataType::LargeUtf8,
+        DataType::LargeBinary | DataType::BinaryView => DataType::Binary,
+        DataType::Date64 => DataType::Date32,
+        DataType::Float16 => DataType::Float32,
+        DataType::Timestamp(TimeUnit::Second | TimeUnit::Millisecond, zone) => {
+            DataType::Timestamp(TimeUnit::Microsecond, zone.clone())
+        }
+        DataType::List(item) | DataType::LargeList(item) | DataType::ListView(item) => {
+            DataType::List(element(file_type(item.data_type())))
+        }
+        DataType::Dictionary(index, values) => {
+            DataType::Dictionary(index.clone(), Box::new(file_type(values)))
+        }
+        DataType::RunEndEncoded(_, values) => file_type(values.data_type()),
+        other => other.clone(),
+    }
+}
+
+/// The type that `_common_metadata` stores for data of type `given` (plateau's normalisation).
+fn stored_type(given: &DataType, extension: Option<&String>) -> DataType {
+    match file_type(given) {
+        DataType::Int8 | DataType::Int16 | DataType::Int32 => DataType::Int64,
+        DataType::UInt8 | DataType::UInt16 | DataType::UInt32 => DataType::UInt64,
+        DataType::Float32 => DataType::Float64,
+        DataType::Utf8 | DataType::LargeUtf8 => {
+            if extension.is_some_and(|name| name.starts_with("string")) {
+                DataType::Utf8
+            } else {
+                DataType::LargeUtf8
+            }
+        }
+        DataType::Dictionary(_, values) => stored_type(&values, extension),
+        DataType::Timestamp(_, zone) => DataType::Timestamp(TimeUnit::Microsecond, zone),
+        DataType::List(item) => match item.data_type() {
+            DataType::Utf8 | DataType::LargeUtf8 => DataType::List(element(DataType::Utf8)),
+            inner => DataType::List(element(stored_type(inner, None))),
+        },
+        other => other,
+    }
+}
+
+/// The type in which a scan returns a column.
+#[must_use]
+pub fn table_type(stored: &DataType) -> DataType {
+    match stored {
+        DataType::Timestamp(_, None) => DataType::Timestamp(TimeUnit::Nanosecond, None),
+        DataType::Timestamp(_, Some(_)) => stored.clone(),
+        other => stored_type(other, None),
+    }
+}
+
+fn element(data_type: DataType) -> FieldRef {
+    Arc::new(Field::new("element", data_type, true))
+}
+
+/// The stored schema for data of `given`: partition columns first, the others by name, all
+/// nullable.
+///
+/// # Errors
+/// [`InvalidArgument`](ErrorKind::InvalidArgument) for a column name that occurs twice,
+/// [`NotFound`](ErrorKind::NotFound) for a partition column that is not there.
+pub fn stored_schema(given: &Schema, partition_by: &[String]) -> Result<Schema> {
+    let extensions = pandas::extension_types(given);
+    let mut names: Vec<&str> = given.fields().iter().map(|f| f.name().as_str()).collect();
+    names.sort_unstable();
+    if let Some(pair) = names.windows(2).find(|pair| pair.first() == pair.last()) {
+        return Err(Error::invalid("a column name occurs twice in the data")
+            .with("column", pair.first().copied().unwrap_or_default()));
+    }
+    let mut fields = Vec::with_capacity(names.len());
+    let of = |name: &str| -> Result<Field> {
+        let field = given.field_with_name(name).map_err(|_| {
+            Error::new(ErrorKind::NotFound, "a partition column is missing from the data")
+                .with("column", name)
+        })?;
+        let stored = stored_type(field.data_type(), extensions.get(name));
+        Ok(Field::new(name, stored, true))
+    };
+    for name in partition_by {
+        fields.push(of(name)?);
+    }
+    for name in names.into_iter().filter(|name| !partition_by.iter().any(|p| p == name)) {
+        fields.push(of(name)?);
+    }
+    Ok(Schema::new(fields))
+}
+
+/// The schema that scans return for a stored one, columns in the order of `columns` where it
+/// names them all.
+#[must_use]
+pub fn table_schema(stored: &Schema, columns: &[String], extensions: &ExtensionTypes) -> SchemaRef {
+    let fields: Vec<Field> = stored
+        .fields()
+        .iter()
+        .map(|field| Field::new(field.name(), table_type(field.data_type()), true))
+        .collect();
+    let ordered = Schema::new(fields);
+    let picked: Option<Vec<Field>> =
+        columns.iter().map(|name| ordered.field_with_name(name).ok().cloned()).collect();
+    let schema = match picked {
+        Some(fields) if fields.len() == ordered.fields().len() => Schema::new(fields),
+        _ => ordered,
+    };
+    Arc::new(with_pandas(schema, extensions))
+}
+
+/// Adds the `pandas` entry that fits the fields.
+#[must_use]
+pub fn with_pandas(schema: Schema, extensions: &ExtensionTypes) -> Schema {
+    let entry = pandas::describe(&schema, extensions);
+    schema.with_metadata(HashMap::from([(pandas::KEY.to_owned(), entry)]))
+}
+
+/// The `pandas` entry of a schema as Parquet's own metadata. pyarrow looks for it in the Arrow
+/// schema that a file carries, other readers beside it.
+#[must_use]
+pub fn pandas_entry(schema: &Schema) -> Option<Vec<KeyValue>> {
+    let entry = schema.metadata().get(pandas::KEY)?;
+    Some(vec![KeyValue::new(pandas::KEY.to_owned(), entry.clone())])
+}
+
+/// Checks that `given` data has every column of the table's schema `current`.
+///
+/// # Errors
+/// [`SchemaMismatch`](ErrorKind::SchemaMismatch) naming the column that is missing.
+pub fn check_complete(current: &Schema, given: &Schema) -> Result<()> {
+    match current.fields().iter().find(|field| given.index_of(field.name()).is_err()) {
+        Some(field) => Err(missing(field.name())),
+        None => Ok(()),
+    }
+}
+
+fn missing(column: &str) -> Error {
+    Error::new(ErrorKind::SchemaMismatch, "a column of the table is missing from the data")
+        .with("column", column)
+}
+
+/// Checks data of stored schema `incoming` against `current`, and returns the schema after it has
+/// been added where that differs: columns that were null so far take their type.
+///
+/// # Errors
+/// [`SchemaMismatch`](ErrorKind::SchemaMismatch) naming the column, what was expected and found.
+pub fn merge(current: &Schema, incoming: &Schema) -> Result<Option<Schema>> {
+    let mismatch = |column: &str, message: &str| {
+        Error::new(ErrorKind::SchemaMismatch, message.to_owned()).with("column", column)
+    };
+    for field in incoming.fields() {
+        if current.field_with_name(field.name()).is_err() {
+            return Err(mismatch(field.name(), "the data has a column that the table has not"));
+        }
+    }
+    let mut changed = false;
+    let mut fields = Vec::with_capacity(current.fields().len());
+    for field in current.fields() {
+        let found = incoming.field_with_name(field.name()).map_err(|_| missing(field.name()))?;
+        let (expected, found) = (field.data_type(), found.data_type());
+        if *expected == DataType::Null && *found != DataType::Null {
+            changed = true;
+            fields.push(Field::new(field.name(), found.clone(), true));
+            continue;
+        }
+        if *found != DataType::Null && !same(expected, found) {
+            return Err(mismatch(
+                field.name(),
+                "the data has another type than the table's column",
+            )
+            .with("expected", expected)
+            .with("found", found));
+        }
+        fields.push(field.as_ref().clone());
+    }
+    Ok(changed.then(|| Schema::new(fields)))
+}
+
+/// Equal as far as data goes: string widths, timestamp units and list item names do not matter.
+fn same(a: &DataType, b: &DataType) -> bool {
+    match (a, b) {
+        (DataType::Utf8 | DataType::LargeUtf8, DataType::Utf8 | DataType::LargeUtf8) => true,
+        (DataType::Timestamp(_, a), DataType::Timestamp(_, b)) => a == b,
+        (DataType::Duration(_), DataType::Duration(_)) => true,
+        (DataType::List(a), DataType::List(b)) => same(a.data_type(), b.data_type()),
+        _ => a == b,
+    }
+}
+
+/// Casts a column, refusing values that do not fit.
+///
+/// # Errors
+/// [`SchemaMismatch`](ErrorKind::SchemaMismatch) naming the column and both types.
+pub fn cast_column(name: &str, values: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
+    if values.data_type() == to {
+        return Ok(Arc::clone(values));
+    }
+    let options = CastOptions { safe: false, format_options: FormatOptions::default() };
+    cast_with_options(values, to, &options).map_err(|error| {
+        Error::new(ErrorKind::SchemaMismatch, "values do not fit the column's type")
+            .with("column", name)
+            .with("expected", to)
+            .with("found", values.data_type())
+            .caused_by(error)
+    })
+}
+
+/// Casts the columns of `batch` to their file types, or to the table's type where all are null.
+///
+/// # Errors
+/// As [`cast_column`]; also where a naive timestamp lies outside the years that plateau can read.
+pub fn to_file_types(batch: &RecordBatch, stored: &Schema) -> Result<RecordBatch> {
+    let mut fields = Vec::with_capacity(batch.num_columns());
+    let mut columns = Vec::with_capacity(batch.num_columns());
+    for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
+        let mut to = file_type(field.data_type());
+        if to == DataType::Null
+            && let Ok(known) = stored.field_with_name(field.name())
+        {
+            to = file_type(known.data_type());
+        }
+        let column = cast_column(field.name(), column, &to)?;
+        if matches!(to, DataType::Timestamp(TimeUnit::Microsecond, None)) {
+            let nanos = DataType::Timestamp(TimeUnit::Nanosecond, None);
+            cast_column(field.name(), &column, &nanos)?;
+        }
+        fields.push(Field::new(field.name(), to, true));
+        columns.push(column);
+    }
+    let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)?)
+}
+
+/// The bytes of `_common_metadata`: a Parquet file of no rows.
+///
+/// # Errors
+/// [`InvalidArgument`](ErrorKind::InvalidArgument) if Parquet cannot hold a type.
+pub fn encode_common_metadata(stored: &Schema) -> Result<Bytes> {
+    let cannot = |error| Error::invalid("Parquet cannot hold this schema").caused_by(error);
+    // Of the two string types the narrow one is stored for pandas' own only, and plateau takes it
+    // for the wide one if the entry does not say so.
+    let strings = stored.fields().iter().filter(|field| *field.data_type() == DataType::Utf8);
+    let extensions = strings.map(|field| (field.name().clone(), "string".to_owned())).collect();
+    let schema = with_pandas(Schema::new(stored.fields().clone()), &extensions);
+    let properties =
+        WriterProperties::builder().set_key_value_metadata(pandas_entry(&schema)).build();
+    let writer = ArrowWriter::try_new(Vec::new(), Arc::new(schema), Some(properties))
+        .map_err(|error: parquet::errors::ParquetError| cannot(error))?;
+    writer.into_inner().map(Bytes::from).map_err(cannot)
+}
+
+/// Reads `_common_metadata`.
+///
+/// # Errors
+/// [`Corrupt`](ErrorKind::Corrupt) if the bytes are no Parquet file.
+pub fn decode_common_metadata(bytes: &Bytes) -> Result<Schema> {
+    let metadata = ArrowReaderMetadata::load(bytes, ArrowReaderOptions::new())
+        .map_err(|error| Error::corrupt("the schema file cannot be read").caused_by(error))?;
+    let schema = metadata.schema();
+    let index = index_columns(schema);
+    let zones = time_zones(&metadata);
+    let kept = schema.fields().iter().filter(|field| !index.contains(field.name()));
+    let fields: Vec<FieldRef> = kept
+        .map(|field| match (field.data_type(), zones.get(field.name())) {
+            (DataType::Timestamp(unit, Some(_)), Some(zone)) => {
+                let zoned = DataType::Timestamp(*unit, Some(Arc::clone(zone)));
+                Arc::new(field.as_ref().clone().with_data_type(zoned))
+            }
+            _ => Arc::clone(field),
+        })
+        .collect();
+    Ok(Schema::new(fields))
+}
+
+/// The time zones of the Arrow schema that a file carries. The decoder gives UTC where the unit
+/// was coerced on writing, as plateau does with nanoseconds.
+fn time_zones(metadata: &ArrowReaderMetadata) -> HashMap<String, Arc<str>> {
+    let entries = metadata.metadata().file_metadata().key_value_metadata();
+    let entry = entries.into_iter().flatten().find(|entry| entry.key == ARROW_SCHEMA_META_KEY);
+    let carried = entry
+        .and_then(|entry| STANDARD.decode(entry.value.as_ref()?).ok())
+        .and_then(|bytes| try_schema_from_ipc_buffer(&bytes).ok())
+        .unwrap_or_else(Schema::empty);
+    let zone = |field: &FieldRef| match field.data_type() {
+        DataType::Timestamp(_, Some(zone)) => Some((field.name().clone(), Arc::clone(zone))),
+        _ => None,
+    };
+    carried.fields().iter().filter_map(zone).collect()
+}
+
+/// The columns that pandas keeps for its index, which are no columns of the table.
+#[must_use]
+pub fn index_columns(schema: &Schema) -> Vec<String> {
+    let document = schema
+        .metadata()
+        .get(pandas::KEY)
+        .and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
+    let columns = document.as_ref().and_then(|d| d.get("index_columns")).and_then(|c| c.as_array());
+    columns.into_iter().flatten().filter_map(|column| column.as_str().map(str::to_owned)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn schema(fields: &[(&str, DataType)]) -> Schema {
+        Schema::new(fields.iter().map(|(n, t)| Field::new(*n, t.clone(), true)).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn stored_schema_is_plateaus() {
+        let category = DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Utf8));
+        let given = schema(&[
+            ("z", DataType::Int8),
+            ("p", DataType::Utf8View),
+            ("a", category),
+            ("t", DataType::Timestamp(TimeUnit::Second, None)),
+        ]);
+        let stored = stored_schema(&given, &["p".into()]).unwrap();
+        let found: Vec<(&str, &DataType)> =
+            stored.fields().iter().map(|f| (f.name().as_str(), f.data_type())).collect();
+        let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
+        assert_eq!(
+            found,
+            [
+                ("p", &DataType::LargeUtf8),
+                ("a", &DataType::LargeUtf8),
+                ("t", &micros),
+                ("z", &DataType::Int64)
+            ]
+        );
+        let bytes = encode_common_metadata(&stored).unwrap();
+        assert_eq!(decode_common_metadata(&bytes).unwrap().fields(), stored.fields());
+    }
+
+    #[test]
+    fn mismatches_name_the_column() {
+        let current = schema(&[("a", DataType::Int64), ("n", DataType::Null)]);
+        let filled = schema(&[("a", DataType::Null), ("n", DataType::Boolean)]);
+        let merged = merge(&current, &filled).unwrap().unwrap();
+        assert_eq!(merged.field(1).data_type(), &DataType::Boolean);
+        for wrong in [
+            schema(&[("a", DataType::Float64), ("n", DataType::Null)]),
+            schema(&[("n", DataType::Null)]),
+            schema(&[("a", DataType::Int64), ("n", DataType::Null), ("x", DataType::Int64)]),
+        ] {
+            let error = merge(&current, &wrong).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::SchemaMismatch);
+            assert!(error.to_string().contains("column: "), "{error}");
+        }
+    }
+}

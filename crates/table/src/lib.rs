@@ -1,0 +1,32 @@
+//! Tables: rows in Parquet files, partitioned by column values, in the dataset format of plateau.
+//!
+//! A table is one metadata document (the *header*), which names every data file and index, and
+//! the files themselves. A commit is one compare-and-swap of the header, so a reader sees all of a
+//! commit or nothing of it. Beside the header each commit leaves a *snapshot*: the state as a
+//! columnar file with the statistics of every data file, which is what planning reads and what
+//! history is made of.
+//!
+//! - [`format`] is the stored form: keys, header, schema file, index files, snapshots.
+//! - [`Table`] is the face: create, open, append, replace, delete, scan, history.
+//! - [`Staged`] data is written but not visible; [`Table::commit`] makes it so.
+
+mod change;
+mod commit;
+mod facts;
+pub mod format;
+mod history;
+mod options;
+mod prune;
+mod scan;
+mod stage;
+mod state;
+mod table;
+
+pub use commit::Commit;
+pub use format::snapshot::Operation;
+pub use history::SnapshotInfo;
+pub use options::{BatchSource, Compression, CreateOptions, WriteOptions};
+pub use prune::Explain;
+pub use scan::Scan;
+pub use stage::Staged;
+pub use table::{Partition, Table};

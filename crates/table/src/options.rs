@@ -1,0 +1,138 @@
+//! How tables are created and written.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use arrow::record_batch::RecordBatchReader;
+use parquet::basic::{Compression as ParquetCompression, GzipLevel, ZstdLevel};
+use partita_core::{Cancel, Error, NoProgress, Progress, Result};
+use serde_json::{Map, Value};
+
+/// Rows to write: a schema and batches, pulled one at a time.
+pub type BatchSource = Box<dyn RecordBatchReader + Send>;
+
+/// What a new table is to be.
+#[derive(Debug, Clone, Default)]
+pub struct CreateOptions {
+    /// The columns whose values name the partitions, outermost first.
+    pub partition_by: Vec<String>,
+    /// The columns with a secondary index.
+    pub index: Vec<String>,
+    /// Replace a table that exists already; otherwise that is an error.
+    pub overwrite: bool,
+    /// Annotations of the user.
+    pub metadata: Map<String, Value>,
+    /// How the data is written.
+    pub write: WriteOptions,
+}
+
+/// How data is written and committed.
+#[derive(Clone)]
+pub struct WriteOptions {
+    /// The codec of the Parquet files.
+    pub compression: Compression,
+    /// Rows of a row group. Smaller groups prune better and decode in parallel, larger ones
+    /// compress better.
+    pub row_group_rows: usize,
+    /// A file that has grown past this many bytes is closed and another begun.
+    pub target_file_bytes: u64,
+    /// Annotations to set in the same commit.
+    pub metadata: Map<String, Value>,
+    /// Told about rows written.
+    pub progress: Arc<dyn Progress>,
+    /// Stops the work; nothing is committed then.
+    pub cancel: Cancel,
+}
+
+impl Default for WriteOptions {
+    fn default() -> Self {
+        Self {
+            compression: Compression::Snappy,
+            row_group_rows: 1 << 18,
+            target_file_bytes: 512 << 20,
+            metadata: Map::new(),
+            progress: Arc::new(NoProgress),
+            cancel: Cancel::default(),
+        }
+    }
+}
+
+impl fmt::Debug for WriteOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WriteOptions")
+            .field("compression", &self.compression)
+            .field("row_group_rows", &self.row_group_rows)
+            .field("target_file_bytes", &self.target_file_bytes)
+            .field("metadata", &self.metadata)
+            .finish_non_exhaustive()
+    }
+}
+
+impl WriteOptions {
+    /// # Errors
+    /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) for a size of zero.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.row_group_rows == 0 || self.target_file_bytes == 0 {
+            return Err(Error::invalid("row_group_rows and target_file_bytes must be positive"));
+        }
+        Ok(())
+    }
+}
+
+/// The codec of Parquet pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Compression {
+    /// None.
+    None,
+    /// Snappy: fast, the default of plateau and pyarrow.
+    #[default]
+    Snappy,
+    /// Zstandard at a level from 1 to 22.
+    Zstd(i32),
+    /// LZ4 in its raw framing.
+    Lz4,
+    /// Gzip at its default level.
+    Gzip,
+}
+
+impl Compression {
+    pub(crate) fn to_parquet(self) -> Result<ParquetCompression> {
+        Ok(match self {
+            Self::None => ParquetCompression::UNCOMPRESSED,
+            Self::Snappy => ParquetCompression::SNAPPY,
+            Self::Zstd(level) => {
+                ParquetCompression::ZSTD(ZstdLevel::try_new(level).map_err(|error| {
+                    Error::invalid("the zstd level is out of range").caused_by(error)
+                })?)
+            }
+            Self::Lz4 => ParquetCompression::LZ4_RAW,
+            Self::Gzip => ParquetCompression::GZIP(GzipLevel::default()),
+        })
+    }
+}
+
+impl FromStr for Compression {
+    type Err = Error;
+
+    /// Reads `none`, `snappy`, `zstd`, `zstd(7)`, `lz4` or `gzip`, in any case.
+    fn from_str(text: &str) -> Result<Self> {
+        let lower = text.to_ascii_lowercase();
+        let unknown = || {
+            Error::invalid("unknown compression; use none, snappy, zstd, zstd(LEVEL), lz4 or gzip")
+                .with("compression", text)
+        };
+        let compression = match lower.as_str() {
+            "none" | "uncompressed" => Self::None,
+            "snappy" => Self::Snappy,
+            "zstd" => Self::Zstd(3),
+            "lz4" => Self::Lz4,
+            "gzip" => Self::Gzip,
+            other => {
+                let level = other.strip_prefix("zstd(").and_then(|rest| rest.strip_suffix(')'));
+                Self::Zstd(level.and_then(|level| level.parse().ok()).ok_or_else(unknown)?)
+            }
+        };
+        compression.to_parquet().map(|_| compression)
+    }
+}

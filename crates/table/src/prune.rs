@@ -1,0 +1,211 @@
+//! Planning: which files a predicate can touch, by partition key, index and file statistics.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::UInt64Type;
+use hashbrown::HashSet;
+use partita_core::predicate::{BoundPredicate, Bounds, Facts};
+use partita_core::{Result, Store};
+use serde::Serialize;
+
+use crate::change::load_index;
+use crate::facts::is_complete;
+use crate::format::index::{Index, value_type};
+use crate::stage::{numbers, texts};
+use crate::state::State;
+
+/// What planning left out, and why.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Explain {
+    /// The predicate, in its text form.
+    pub predicate: Option<String>,
+    /// Files of the table.
+    pub files: usize,
+    /// Files left out by their partition key.
+    pub pruned_by_partition: usize,
+    /// Further files left out by an index.
+    pub pruned_by_index: usize,
+    /// Further files left out by their column bounds.
+    pub pruned_by_statistics: usize,
+    /// Files to read.
+    pub files_read: usize,
+    /// Rows of these files, as far as known.
+    pub rows_at_most: u64,
+    /// Bytes of these files, as far as known, all columns taken together.
+    pub bytes_at_most: u64,
+    /// Indices that were looked up.
+    pub indices: Vec<String>,
+    /// True if the statistics of all files were at hand, without opening them.
+    pub statistics: bool,
+}
+
+impl fmt::Display for Explain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(predicate) = &self.predicate {
+            writeln!(f, "where                {predicate}")?;
+        }
+        writeln!(f, "files                {}", self.files)?;
+        writeln!(f, "pruned by partition  {}", self.pruned_by_partition)?;
+        let used = if self.indices.is_empty() {
+            String::new()
+        } else {
+            format!("  ({})", self.indices.join(", "))
+        };
+        writeln!(f, "pruned by index      {}{used}", self.pruned_by_index)?;
+        writeln!(f, "pruned by statistics {}", self.pruned_by_statistics)?;
+        write!(
+            f,
+            "to read              {} files, at most {} rows in {} bytes",
+            self.files_read, self.rows_at_most, self.bytes_at_most
+        )
+    }
+}
+
+/// The files that a scan must read.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    /// Manifest rows of the files to read.
+    pub manifest: RecordBatch,
+    /// Their partition values, row by row.
+    pub partitions: RecordBatch,
+    pub explain: Explain,
+}
+
+/// Plans a scan of `state`. One request per index that the predicate can use, else none.
+pub(crate) async fn plan(
+    store: &Store,
+    state: &State,
+    predicate: Option<&BoundPredicate>,
+) -> Result<Plan> {
+    let partitions = state.partition_values()?;
+    let mut explain = Explain {
+        predicate: predicate.map(|predicate| predicate.predicate().to_string()),
+        files: state.num_files(),
+        statistics: is_complete(&state.manifest),
+        ..Explain::default()
+    };
+    let mut plan =
+        Plan { manifest: state.manifest.clone(), partitions, explain: Explain::default() };
+    if let Some(predicate) = predicate {
+        explain.pruned_by_partition = plan.prune(predicate, &BTreeMap::new(), false)?;
+        if plan.manifest.num_rows() > 0 {
+            let indices = lookup(store, state, predicate).await?;
+            explain.pruned_by_index = plan.prune(predicate, &indices, false)?;
+            explain.pruned_by_statistics = plan.prune(predicate, &indices, true)?;
+            explain.indices = indices.into_keys().collect();
+        }
+    }
+    explain.files_read = plan.manifest.num_rows();
+    explain.rows_at_most = numbers(&plan.manifest, "rows").flatten().sum();
+    explain.bytes_at_most = numbers(&plan.manifest, "bytes").flatten().sum();
+    plan.explain = explain;
+    Ok(plan)
+}
+
+impl Plan {
+    /// Drops the files that cannot match; returns how many.
+    fn prune(
+        &mut self,
+        predicate: &BoundPredicate,
+        indices: &BTreeMap<String, Lookup>,
+        statistics: bool,
+    ) -> Result<usize> {
+        let facts = FileFacts {
+            manifest: &self.manifest,
+            partitions: &self.partitions,
+            indices,
+            statistics,
+        };
+        let keep = predicate.may_match(&facts)?;
+        let before = self.manifest.num_rows();
+        self.manifest = filter_record_batch(&self.manifest, &keep)?;
+        self.partitions = filter_record_batch(&self.partitions, &keep)?;
+        Ok(before - self.manifest.num_rows())
+    }
+}
+
+/// An index in memory and whether a file that it lacks holds no value.
+struct Lookup {
+    index: Index,
+    complete: bool,
+}
+
+/// Loads the indices of the columns that the predicate names.
+async fn lookup(
+    store: &Store,
+    state: &State,
+    predicate: &BoundPredicate,
+) -> Result<BTreeMap<String, Lookup>> {
+    let complete = state.indices_complete;
+    let mut indices = BTreeMap::new();
+    for column in predicate.predicate().columns() {
+        let key = state.header.indices.get(&column).and_then(|stored| stored.as_str());
+        let (Some(key), Ok(field)) = (key, state.schema.field_with_name(&column)) else { continue };
+        let data_type = value_type(field.data_type());
+        let index = load_index(store, key, &column, &data_type).await?;
+        indices.insert(column, Lookup { index, complete });
+    }
+    Ok(indices)
+}
+
+struct FileFacts<'a> {
+    manifest: &'a RecordBatch,
+    partitions: &'a RecordBatch,
+    indices: &'a BTreeMap<String, Lookup>,
+    statistics: bool,
+}
+
+impl FileFacts<'_> {
+    fn column(&self, part: &str, column: &str) -> Option<ArrayRef> {
+        self.manifest.column_by_name(&format!("{part}.{column}")).cloned()
+    }
+}
+
+impl Facts for FileFacts<'_> {
+    fn len(&self) -> usize {
+        self.manifest.num_rows()
+    }
+
+    fn exact(&self, column: &str) -> Option<ArrayRef> {
+        self.partitions.column_by_name(column).cloned()
+    }
+
+    fn bounds(&self, column: &str) -> Option<Bounds> {
+        if !self.statistics {
+            return None;
+        }
+        let count = |array: Option<ArrayRef>| array?.as_primitive_opt::<UInt64Type>().cloned();
+        Some(Bounds {
+            min: self.column("min", column)?,
+            max: self.column("max", column)?,
+            null_count: count(self.column("nulls", column)),
+            rows: count(self.manifest.column_by_name("rows").cloned()),
+        })
+    }
+
+    fn matching(
+        &self,
+        column: &str,
+        test: &dyn Fn(&ArrayRef) -> Result<BooleanArray>,
+    ) -> Result<Option<BooleanArray>> {
+        let Some(Lookup { index, complete }) = self.indices.get(column) else { return Ok(None) };
+        let mask = test(&index.values)?;
+        let hits: HashSet<&str> = index
+            .labels
+            .iter()
+            .enumerate()
+            .filter(|(row, _)| mask.is_valid(*row) && mask.value(*row))
+            .filter_map(|(_, label)| label)
+            .collect();
+        let labels = texts(self.manifest, "label");
+        if *complete {
+            return Ok(Some(labels.map(|label| Some(hits.contains(label))).collect()));
+        }
+        let covered: HashSet<&str> = index.labels.iter().flatten().collect();
+        let may = |label: &str| hits.contains(label) || !covered.contains(label);
+        Ok(Some(labels.map(|label| Some(may(label))).collect()))
+    }
+}

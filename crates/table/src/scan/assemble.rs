@@ -1,0 +1,61 @@
+//! From the columns of a file to batches of the table's schema.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::compute::take;
+use arrow::datatypes::{Schema, SchemaRef};
+use partita_core::{Error, Result};
+
+use crate::format::schema::cast_column;
+
+/// Builds batches of `schema` out of batches of one file.
+#[derive(Debug, Clone)]
+pub(super) struct Assemble {
+    schema: SchemaRef,
+    /// One row: the partition values of the file.
+    partition: RecordBatch,
+}
+
+impl Assemble {
+    pub fn new(schema: SchemaRef, partition: RecordBatch) -> Self {
+        Self { schema, partition }
+    }
+
+    /// The columns that the file itself must give.
+    pub fn file_columns(&self) -> impl Iterator<Item = &str> {
+        let names = self.schema.fields().iter().map(|field| field.name().as_str());
+        names.filter(|name| self.partition.column_by_name(name).is_none())
+    }
+
+    /// Casts and reorders the columns of a batch of the file, and adds the partition's values.
+    pub fn batch(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+        let rows = batch.num_rows();
+        let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.schema.fields().len());
+        for field in self.schema.fields() {
+            let name = field.name();
+            columns.push(match self.partition.column_by_name(name) {
+                Some(value) => {
+                    let repeated = take(value, &UInt32Array::from(vec![0; rows]), None)?;
+                    cast_column(name, &repeated, field.data_type())?
+                }
+                None => {
+                    let column = batch.column_by_name(name).ok_or_else(|| {
+                        Error::corrupt("a data file lacks a column of the table")
+                            .with("column", name)
+                    })?;
+                    cast_column(name, column, field.data_type())?
+                }
+            });
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        Ok(RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?)
+    }
+}
+
+/// The schema of the columns named, out of the table's.
+pub(super) fn project(table: &Schema, columns: impl Iterator<Item = String>) -> Result<SchemaRef> {
+    let fields: Result<Vec<_>, _> =
+        columns.map(|column| table.field_with_name(&column).cloned()).collect();
+    Ok(Arc::new(Schema::new(fields?)))
+}

@@ -1,0 +1,286 @@
+//! Scans: plan, fetch, decode, filter, assemble.
+
+mod assemble;
+mod decode;
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Schema, SchemaRef};
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
+use partita_core::predicate::BoundPredicate;
+use partita_core::{Cancel, Error, ErrorKind, NoProgress, Predicate, Progress, Result, Store};
+
+use crate::format::schema::with_pandas;
+use crate::prune::{Explain, Plan, plan};
+use crate::stage::{numbers, texts};
+use crate::state::State;
+use decode::{Decoder, FileTask};
+
+/// Rows of a batch where nothing else is said.
+const BATCH_ROWS: usize = 1 << 16;
+
+/// Files being opened or decoded at a time, for each core: fetching waits more than it works.
+const FILES_PER_CORE: usize = 4;
+
+/// A read of a table at one version. Built by [`Table::scan`](crate::Table::scan).
+///
+/// Nothing is read until it is streamed, collected or counted. A later commit does not change what
+/// it returns.
+#[derive(Clone)]
+pub struct Scan {
+    store: Store,
+    state: Arc<State>,
+    columns: Option<Vec<String>>,
+    predicate: Option<Predicate>,
+    batch_rows: usize,
+    limit: Option<usize>,
+    progress: Arc<dyn Progress>,
+    cancel: Cancel,
+}
+
+impl fmt::Debug for Scan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scan")
+            .field("columns", &self.columns)
+            .field("predicate", &self.predicate)
+            .field("batch_rows", &self.batch_rows)
+            .field("limit", &self.limit)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Scan {
+    pub(crate) fn new(store: Store, state: Arc<State>) -> Self {
+        Self {
+            store,
+            state,
+            columns: None,
+            predicate: None,
+            batch_rows: BATCH_ROWS,
+            limit: None,
+            progress: Arc::new(NoProgress),
+            cancel: Cancel::default(),
+        }
+    }
+
+    /// Returns only these columns, in this order; none at all is allowed and counts rows.
+    #[must_use]
+    pub fn columns(mut self, columns: Vec<String>) -> Self {
+        self.columns = Some(columns);
+        self
+    }
+
+    /// Returns only rows for which `predicate` is true. A second call adds a condition.
+    #[must_use]
+    pub fn filter(mut self, predicate: Predicate) -> Self {
+        self.predicate = Some(match self.predicate {
+            Some(other) => other.and(predicate),
+            None => predicate,
+        });
+        self
+    }
+
+    /// The largest number of rows of a batch.
+    #[must_use]
+    pub fn batch_rows(mut self, rows: usize) -> Self {
+        self.batch_rows = rows.max(1);
+        self
+    }
+
+    /// Returns at most this many rows.
+    #[must_use]
+    pub fn limit(mut self, rows: usize) -> Self {
+        self.limit = Some(rows);
+        self
+    }
+
+    /// Tells `progress` about files read.
+    #[must_use]
+    pub fn progress(mut self, progress: Arc<dyn Progress>) -> Self {
+        self.progress = progress;
+        self
+    }
+
+    /// Stops when `cancel` says so.
+    #[must_use]
+    pub fn cancel(mut self, cancel: Cancel) -> Self {
+        self.cancel = cancel;
+        self
+    }
+
+    /// The schema of the batches.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) for a column that the table has not.
+    pub fn schema(&self) -> Result<SchemaRef> {
+        let table = &self.state.schema;
+        let Some(columns) = &self.columns else { return Ok(Arc::clone(table)) };
+        let fields: Result<Vec<_>> = columns
+            .iter()
+            .map(|name| {
+                table.field_with_name(name).cloned().map_err(|_| {
+                    let known: Vec<&str> =
+                        table.fields().iter().map(|f| f.name().as_str()).collect();
+                    Error::new(ErrorKind::NotFound, "the table has no such column")
+                        .with("column", name)
+                        .with("columns", known.join(", "))
+                })
+            })
+            .collect();
+        Ok(Arc::new(with_pandas(Schema::new(fields?), &self.state.extensions)))
+    }
+
+    fn bind(&self) -> Result<Option<BoundPredicate>> {
+        self.predicate.as_ref().map(|predicate| predicate.bind(&self.state.schema)).transpose()
+    }
+
+    /// What planning leaves out, and why. One request per index used.
+    ///
+    /// # Errors
+    /// [`InvalidPredicate`](ErrorKind::InvalidPredicate) if the predicate does not fit the schema;
+    /// [`Corrupt`](ErrorKind::Corrupt) if an index or a key cannot be read.
+    pub async fn explain(&self) -> Result<Explain> {
+        Ok(plan(&self.store, &self.state, self.bind()?.as_ref()).await?.explain)
+    }
+
+    /// The rows, as batches of [`Scan::schema`], files in the order of the table and rows in the
+    /// order of their file. Memory is bounded by the files in flight.
+    ///
+    /// # Errors
+    /// As [`Scan::explain`] and [`Scan::schema`]; each batch may fail with
+    /// [`Store`](ErrorKind::Store) or [`Corrupt`](ErrorKind::Corrupt).
+    pub async fn stream(self) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+        let schema = self.schema()?;
+        let bound = self.bind()?;
+        let plan = plan(&self.store, &self.state, bound.as_ref()).await?;
+        let residual = residual(self.predicate.as_ref(), &self.state)?;
+        let decoder = Arc::new(Decoder {
+            store: self.store.clone(),
+            schema,
+            table: Arc::clone(&self.state.schema),
+            predicate: residual.map(Arc::new),
+            batch_rows: self.batch_rows.min(self.limit.unwrap_or(usize::MAX)).max(1),
+            cancel: self.cancel.clone(),
+        });
+        let tasks = tasks(&plan);
+        self.progress.start("files read", Some(tasks.len() as u64));
+        let finished = Finish(Arc::clone(&self.progress));
+        let progress = Arc::clone(&self.progress);
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        let batches = stream::iter(tasks)
+            .map(move |task| {
+                let decoder = Arc::clone(&decoder);
+                async move { decoder.open(task).await }
+            })
+            .buffered(cores * FILES_PER_CORE)
+            .map_ok(move |units| {
+                progress.advance(1);
+                let _until_the_end = &finished;
+                stream::iter(units.into_iter().map(Ok))
+            })
+            .try_flatten()
+            .map_ok(decode::Unit::run)
+            .try_buffered(cores * 2)
+            .map_ok(|batches| stream::iter(batches.into_iter().map(Ok)))
+            .try_flatten();
+        Ok(match self.limit {
+            Some(limit) => limited(batches.boxed(), limit),
+            None => batches.boxed(),
+        })
+    }
+
+    /// All rows.
+    ///
+    /// # Errors
+    /// As [`Scan::stream`].
+    pub async fn collect(self) -> Result<Vec<RecordBatch>> {
+        self.stream().await?.try_collect().await
+    }
+
+    /// The number of rows. Out of the statistics where they tell; else only the columns of the
+    /// predicate are read.
+    ///
+    /// # Errors
+    /// As [`Scan::stream`].
+    pub async fn count(self) -> Result<u64> {
+        let most = self.limit.map_or(u64::MAX, |limit| limit as u64);
+        if residual(self.predicate.as_ref(), &self.state)?.is_none() {
+            let plan = plan(&self.store, &self.state, self.bind()?.as_ref()).await?;
+            let rows: Option<u64> = numbers(&plan.manifest, "rows").sum();
+            if let Some(rows) = rows {
+                return Ok(rows.min(most));
+            }
+        }
+        let mut batches = self.columns(Vec::new()).stream().await?;
+        let mut rows = 0;
+        while let Some(batch) = batches.try_next().await? {
+            rows += batch.num_rows() as u64;
+        }
+        Ok(rows)
+    }
+}
+
+/// Ends the progress report when the stream is dropped, read to its end or not.
+struct Finish(Arc<dyn Progress>);
+
+impl Drop for Finish {
+    fn drop(&mut self) {
+        self.0.finish();
+    }
+}
+
+/// The part of a predicate that must still be tested on rows: conditions on partition columns
+/// alone have been decided exactly by planning.
+fn residual(predicate: Option<&Predicate>, state: &State) -> Result<Option<BoundPredicate>> {
+    let Some(predicate) = predicate else { return Ok(None) };
+    let mut conditions = Vec::new();
+    flatten(predicate, &mut conditions);
+    conditions.retain(|condition| {
+        let columns = condition.columns();
+        columns.is_empty() || columns.iter().any(|column| !state.partition_by.contains(column))
+    });
+    if conditions.is_empty() {
+        return Ok(None);
+    }
+    Predicate::And(conditions.into_iter().cloned().collect()).bind(&state.schema).map(Some)
+}
+
+fn flatten<'a>(predicate: &'a Predicate, into: &mut Vec<&'a Predicate>) {
+    match predicate {
+        Predicate::And(parts) => parts.iter().for_each(|part| flatten(part, into)),
+        other => into.push(other),
+    }
+}
+
+fn tasks(plan: &Plan) -> Vec<FileTask> {
+    let numbers = |column| numbers(&plan.manifest, column).collect::<Vec<_>>();
+    let (bytes, footer) = (numbers("bytes"), numbers("footer"));
+    texts(&plan.manifest, "key")
+        .enumerate()
+        .map(|(row, key)| FileTask {
+            key: key.to_owned(),
+            bytes: bytes.get(row).copied().flatten(),
+            footer: footer.get(row).copied().flatten(),
+            partition: plan.partitions.slice(row, 1),
+        })
+        .collect()
+}
+
+fn limited(
+    batches: BoxStream<'static, Result<RecordBatch>>,
+    limit: usize,
+) -> BoxStream<'static, Result<RecordBatch>> {
+    stream::try_unfold((batches, limit), |(mut batches, left)| async move {
+        if left == 0 {
+            return Ok(None);
+        }
+        let Some(batch) = batches.try_next().await? else { return Ok(None) };
+        let batch = batch.slice(0, batch.num_rows().min(left));
+        let left = left - batch.num_rows();
+        Ok(Some((batch, (batches, left))))
+    })
+    .boxed()
+}

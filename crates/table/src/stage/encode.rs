@@ -1,0 +1,132 @@
+//! Encoding row groups and putting them together to a Parquet file.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::compute::concat;
+use arrow::datatypes::{DataType, Schema, SchemaRef};
+use bytes::Bytes;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::{
+    ArrowColumnChunk, ArrowRowGroupWriterFactory, ArrowWriterOptions, compute_leaves,
+};
+use parquet::file::metadata::ParquetMetaData;
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::SerializedFileWriter;
+use partita_core::{Error, Result};
+
+use crate::format::index::distinct;
+use crate::format::pandas::ExtensionTypes;
+use crate::format::schema::{cast_column, pandas_entry, with_pandas};
+use crate::options::WriteOptions;
+
+/// A row group whose pages are encoded.
+pub(super) struct EncodedGroup {
+    chunks: Vec<ArrowColumnChunk>,
+    /// Distinct values per indexed column.
+    pub index: Vec<ArrayRef>,
+}
+
+/// A data file in the making.
+pub(super) struct OpenFile {
+    writer: SerializedFileWriter<Vec<u8>>,
+    factory: Arc<ArrowRowGroupWriterFactory>,
+    pub schema: SchemaRef,
+}
+
+fn cannot(error: parquet::errors::ParquetError) -> Error {
+    Error::invalid("Parquet cannot hold this data").caused_by(error)
+}
+
+impl OpenFile {
+    /// Begins a file of columns `schema`.
+    pub fn new(
+        schema: &SchemaRef,
+        extensions: &ExtensionTypes,
+        options: &WriteOptions,
+    ) -> Result<Self> {
+        let described = with_pandas(Schema::new(schema.fields().clone()), extensions);
+        let entry = pandas_entry(&described);
+        let schema = Arc::new(described);
+        let properties = WriterProperties::builder()
+            .set_compression(options.compression.to_parquet()?)
+            .set_created_by(concat!("partita version ", env!("CARGO_PKG_VERSION")).to_owned())
+            .set_key_value_metadata(entry)
+            .build();
+        let options = ArrowWriterOptions::new().with_properties(properties);
+        let (writer, factory) =
+            ArrowWriter::try_new_with_options(Vec::new(), Arc::clone(&schema), options)
+                .and_then(ArrowWriter::into_serialized_writer)
+                .map_err(cannot)?;
+        Ok(Self { writer, factory: Arc::new(factory), schema })
+    }
+
+    /// What encodes row groups of this file, on any thread.
+    pub fn encoder(&self, index: &[(String, DataType)]) -> GroupEncoder {
+        GroupEncoder {
+            factory: Arc::clone(&self.factory),
+            schema: Arc::clone(&self.schema),
+            index: index.to_vec(),
+        }
+    }
+
+    /// Appends an encoded row group.
+    pub fn append(&mut self, group: EncodedGroup) -> Result<()> {
+        let mut writer = self.writer.next_row_group().map_err(cannot)?;
+        for chunk in group.chunks {
+            chunk.append_to_row_group(&mut writer).map_err(cannot)?;
+        }
+        writer.close().map_err(cannot)?;
+        Ok(())
+    }
+
+    /// Ends the file.
+    pub fn finish(mut self) -> Result<(Bytes, ParquetMetaData)> {
+        let metadata = self.writer.finish().map_err(cannot)?;
+        let bytes = std::mem::take(self.writer.inner_mut());
+        Ok((Bytes::from(bytes), metadata))
+    }
+}
+
+/// Encodes row groups of one file.
+pub(super) struct GroupEncoder {
+    factory: Arc<ArrowRowGroupWriterFactory>,
+    schema: SchemaRef,
+    index: Vec<(String, DataType)>,
+}
+
+impl GroupEncoder {
+    /// Encodes `batches` as one row group.
+    pub fn encode(&self, batches: &[RecordBatch]) -> Result<EncodedGroup> {
+        let mut writers = self.factory.create_column_writers(0).map_err(cannot)?.into_iter();
+        let mut chunks = Vec::new();
+        for (position, field) in self.schema.fields().iter().enumerate() {
+            let mut own = Vec::new();
+            for batch in batches {
+                let leaves = compute_leaves(field, batch.column(position)).map_err(cannot)?;
+                for (i, leaf) in leaves.iter().enumerate() {
+                    if own.len() == i {
+                        own.extend(writers.next());
+                    }
+                    if let Some(writer) = own.get_mut(i) {
+                        writer.write(leaf).map_err(cannot)?;
+                    }
+                }
+            }
+            for writer in own {
+                chunks.push(writer.close().map_err(cannot)?);
+            }
+        }
+        let index = self.index.iter().map(|(name, data_type)| {
+            let columns: Result<Vec<ArrayRef>> = batches
+                .iter()
+                .filter_map(|batch| batch.column_by_name(name))
+                .map(|column| distinct(&cast_column(name, column, data_type)?))
+                .collect();
+            let columns = columns?;
+            let columns: Vec<&dyn Array> = columns.iter().map(|c| c.as_ref()).collect();
+            distinct(&concat(&columns)?)
+        });
+        Ok(EncodedGroup { chunks, index: index.collect::<Result<_>>()? })
+    }
+}

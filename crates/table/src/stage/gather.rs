@@ -1,0 +1,312 @@
+//! Gathering rows per partition into row groups and files, within a bound on memory.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::compute::concat;
+use arrow::datatypes::{DataType, Schema, SchemaRef};
+use indexmap::IndexMap;
+use partita_core::partition::{Group, PartitionKey, split};
+use partita_core::{Error, ErrorKind, Result};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
+
+use super::encode::{EncodedGroup, OpenFile};
+use super::{Target, Written};
+use crate::format::footer;
+use crate::format::index::{Index, distinct};
+use crate::format::keys;
+use crate::format::pandas::ExtensionTypes;
+use crate::format::schema::to_file_types;
+use crate::format::statistics::{self, FileFacts};
+use crate::options::{BatchSource, WriteOptions};
+
+/// Bytes of rows and encoded pages held in memory before the largest partition is written out.
+const HELD_BYTES: usize = 768 << 20;
+
+/// Requests in flight: enough to hide a store's latency, few enough to keep its memory small.
+const UPLOADS: usize = 32;
+
+/// A file that was written.
+pub(super) struct File {
+    pub facts: FileFacts,
+    /// Per indexed column the distinct values of the file.
+    pub index: Vec<(String, Index)>,
+}
+
+/// The pass over the data. See the module documentation of [`stage`](super).
+pub(super) struct Gather {
+    pub target: Target,
+    pub stored: Arc<Schema>,
+    pub table: SchemaRef,
+    pub extensions: ExtensionTypes,
+    /// Indexed columns and the types of their values.
+    pub index: Vec<(String, DataType)>,
+    pub options: WriteOptions,
+    pub written: Written,
+}
+
+/// Rows of one partition on their way to a file.
+#[derive(Default)]
+struct Pending {
+    file: Option<OpenFile>,
+    groups: Vec<JoinHandle<Result<EncodedGroup>>>,
+    rows: Vec<RecordBatch>,
+    row_count: usize,
+    held: usize,
+    file_rows: u64,
+}
+
+impl Gather {
+    /// Pulls all batches and writes all files; files come in the order of their first row.
+    pub async fn run(self, data: BatchSource) -> Result<Vec<File>> {
+        let (sender, mut receiver) = mpsc::channel::<Result<Vec<Group>>>(2);
+        let source = Puller {
+            stored: Arc::clone(&self.stored),
+            partition_by: self.target.partition_by.clone(),
+            options: self.options.clone(),
+        };
+        let puller = spawn_blocking(move || source.run(data, &sender));
+        let this = Arc::new(self);
+        this.options.progress.start("rows written", None);
+        let mut pass = Pass::new(Arc::clone(&this));
+        let mut outcome = Ok(());
+        while let Some(groups) = receiver.recv().await {
+            outcome = match groups {
+                Ok(groups) => pass.add(groups).await,
+                Err(error) => Err(error),
+            };
+            if outcome.is_err() {
+                break;
+            }
+        }
+        drop(receiver);
+        let pulled = puller.await.map_err(crashed);
+        this.options.progress.finish();
+        // Tasks still writing must end before anything is cleaned up behind them.
+        match outcome.and(pulled) {
+            Ok(()) => pass.finish().await,
+            Err(error) => {
+                pass.abandon().await;
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Pulls batches from the source on a thread of its own and splits them.
+struct Puller {
+    stored: Arc<Schema>,
+    partition_by: Vec<String>,
+    options: WriteOptions,
+}
+
+impl Puller {
+    fn run(&self, data: BatchSource, sender: &mpsc::Sender<Result<Vec<Group>>>) {
+        for batch in data {
+            let groups = self.options.cancel.check().and_then(|()| {
+                let batch = batch.map_err(|error| {
+                    Error::invalid("the data to write could not be produced").caused_by(error)
+                })?;
+                self.options.progress.advance(batch.num_rows() as u64);
+                self.split(&batch)
+            });
+            let failed = groups.is_err();
+            if sender.blocking_send(groups).is_err() || failed {
+                return;
+            }
+        }
+    }
+
+    /// Splits in slices, so that a source with one huge batch is gathered in row groups too.
+    fn split(&self, batch: &RecordBatch) -> Result<Vec<Group>> {
+        let mut groups = Vec::new();
+        let mut offset = 0;
+        while offset < batch.num_rows() {
+            let rows = self.options.row_group_rows.min(batch.num_rows() - offset);
+            let slice = to_file_types(&batch.slice(offset, rows), &self.stored)?;
+            groups.extend(split(&slice, &self.partition_by)?);
+            offset += rows;
+        }
+        Ok(groups)
+    }
+}
+
+/// The state of one pass.
+struct Pass {
+    gather: Arc<Gather>,
+    pending: IndexMap<PartitionKey, Pending>,
+    held: usize,
+    encoders: Arc<Semaphore>,
+    uploads: Arc<Semaphore>,
+    files: JoinSet<Result<(usize, File)>>,
+    begun: usize,
+    done: Vec<(usize, File)>,
+}
+
+impl Pass {
+    fn new(gather: Arc<Gather>) -> Self {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        Self {
+            gather,
+            pending: IndexMap::new(),
+            held: 0,
+            encoders: Arc::new(Semaphore::new(cores)),
+            uploads: Arc::new(Semaphore::new(UPLOADS)),
+            files: JoinSet::new(),
+            begun: 0,
+            done: Vec::new(),
+        }
+    }
+
+    async fn add(&mut self, groups: Vec<Group>) -> Result<()> {
+        let group_rows = self.gather.options.row_group_rows;
+        for group in groups {
+            let bytes: usize = group
+                .rows
+                .columns()
+                .iter()
+                .map(|c| c.to_data().get_slice_memory_size().unwrap_or(0))
+                .sum();
+            let pending = self.pending.entry(group.key.clone()).or_default();
+            pending.row_count += group.rows.num_rows();
+            pending.file_rows += group.rows.num_rows() as u64;
+            pending.rows.push(group.rows);
+            pending.held += bytes;
+            self.held += bytes;
+            if pending.row_count >= group_rows {
+                pending.encode(&self.gather, &self.encoders).await?;
+            }
+            if pending.held as u64 >= self.gather.options.target_file_bytes {
+                self.write_out(&group.key).await?;
+            }
+        }
+        while self.held > HELD_BYTES {
+            let largest = self.pending.iter().max_by_key(|(_, p)| p.held).map(|(k, _)| k.clone());
+            let Some(largest) = largest else { break };
+            self.write_out(&largest).await?;
+        }
+        while let Some(done) = self.files.try_join_next() {
+            self.gather.options.cancel.check()?;
+            self.done.push(done.map_err(crashed)??);
+        }
+        Ok(())
+    }
+
+    /// Ends the file of a partition and writes it in the background.
+    async fn write_out(&mut self, key: &PartitionKey) -> Result<()> {
+        let Some(mut pending) = self.pending.swap_remove(key) else { return Ok(()) };
+        self.held -= pending.held;
+        if pending.row_count > 0 {
+            pending.encode(&self.gather, &self.encoders).await?;
+        }
+        let permit = Arc::clone(&self.uploads).acquire_owned().await.map_err(crashed)?;
+        let gather = Arc::clone(&self.gather);
+        let key = key.clone();
+        let order = self.begun;
+        self.begun += 1;
+        self.files.spawn(async move {
+            let file = pending.write(&gather, &key).await?;
+            drop(permit);
+            Ok((order, file))
+        });
+        Ok(())
+    }
+
+    async fn finish(mut self) -> Result<Vec<File>> {
+        let keys: Vec<PartitionKey> = self.pending.keys().cloned().collect();
+        let mut outcome = Ok(());
+        for key in keys {
+            outcome = self.gather.options.cancel.check();
+            if outcome.is_ok() {
+                outcome = self.write_out(&key).await;
+            }
+            if outcome.is_err() {
+                break;
+            }
+        }
+        if let Err(error) = outcome {
+            self.abandon().await;
+            return Err(error);
+        }
+        while let Some(done) = self.files.join_next().await {
+            match done.map_err(crashed).and_then(|done| done) {
+                Ok(done) => self.done.push(done),
+                Err(error) => {
+                    self.abandon().await;
+                    return Err(error);
+                }
+            }
+        }
+        self.done.sort_by_key(|(order, _)| *order);
+        Ok(self.done.into_iter().map(|(_, file)| file).collect())
+    }
+
+    /// Waits until nothing is being written any more.
+    async fn abandon(mut self) {
+        self.files.abort_all();
+        while self.files.join_next().await.is_some() {}
+    }
+}
+
+impl Pending {
+    /// Encodes the rows gathered so far as a row group, on a thread of its own.
+    async fn encode(&mut self, gather: &Gather, encoders: &Arc<Semaphore>) -> Result<()> {
+        let rows = std::mem::take(&mut self.rows);
+        self.row_count = 0;
+        let Some(first) = rows.first() else { return Ok(()) };
+        if self.file.is_none() {
+            self.file =
+                Some(OpenFile::new(first.schema_ref(), &gather.extensions, &gather.options)?);
+        }
+        let Some(file) = &self.file else { return Ok(()) };
+        let encoder = file.encoder(&gather.index);
+        let permit = Arc::clone(encoders).acquire_owned().await.map_err(crashed)?;
+        self.groups.push(spawn_blocking(move || {
+            let group = encoder.encode(&rows);
+            drop(permit);
+            group
+        }));
+        Ok(())
+    }
+
+    /// Puts the row groups together and writes the file.
+    async fn write(self, gather: &Gather, partition: &PartitionKey) -> Result<File> {
+        let Some(mut file) = self.file else {
+            return Err(Error::invalid("a file of no rows was to be written"));
+        };
+        let mut values: Vec<Vec<ArrayRef>> = vec![Vec::new(); gather.index.len()];
+        for group in self.groups {
+            let group = group.await.map_err(crashed)??;
+            for (all, new) in values.iter_mut().zip(&group.index) {
+                all.push(Arc::clone(new));
+            }
+            file.append(group)?;
+        }
+        let file_schema = Arc::clone(&file.schema);
+        let (bytes, metadata) = spawn_blocking(move || file.finish()).await.map_err(crashed)??;
+        let label = keys::label(partition, &uuid::Uuid::new_v4().simple().to_string());
+        let key = keys::data_file(&gather.target.name, &gather.target.table_name, &label);
+        let facts = FileFacts {
+            label: label.clone(),
+            key: key.clone(),
+            rows: Some(self.file_rows),
+            bytes: Some(bytes.len() as u64),
+            footer: footer::length_of(&bytes),
+            columns: statistics::of_file(&metadata, &file_schema, &gather.table),
+        };
+        gather.written.add(key.clone());
+        gather.target.store.put(&key, bytes).await?;
+        let mut index = Vec::with_capacity(values.len());
+        for ((name, _), values) in gather.index.iter().zip(values) {
+            let values: Vec<&dyn Array> = values.iter().map(|v| v.as_ref()).collect();
+            index.push((name.clone(), Index::of_file(distinct(&concat(&values)?)?, &label)));
+        }
+        Ok(File { facts, index })
+    }
+}
+
+/// A task that ended without a result: the runtime is going down.
+fn crashed(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::new(ErrorKind::Interrupted, "a task of the write was stopped").caused_by(error)
+}

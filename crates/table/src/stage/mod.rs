@@ -1,0 +1,153 @@
+//! Staging: rows become data files that nobody can see yet.
+//!
+//! Batches are pulled on one thread, split by partition key, and gathered until a row group is
+//! full; row groups are encoded in parallel, files are written as they fill up. Statistics and
+//! index values come out of the same pass.
+
+mod encode;
+mod gather;
+mod staged;
+
+pub use staged::Staged;
+pub(crate) use staged::{numbers, texts, total};
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::datatypes::Schema;
+use partita_core::partition::is_partition_type;
+use partita_core::{Error, ErrorKind, Result, Store};
+
+use crate::format::index::{is_index_type, value_type};
+use crate::format::pandas;
+use crate::format::schema::{check_complete, merge, stored_schema, table_schema};
+use crate::options::{BatchSource, WriteOptions};
+use gather::Gather;
+
+/// Where staged files go, and what they must fit.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    pub store: Store,
+    pub name: String,
+    pub table_name: String,
+    pub partition_by: Vec<String>,
+    pub index: Vec<String>,
+    /// The stored schema that data must fit; none for a table not yet made.
+    pub schema: Option<Schema>,
+}
+
+impl Target {
+    /// The stored schema of `given` data, once it is known that the data can be written here.
+    fn check(&self, given: &Schema) -> Result<Schema> {
+        if let Some(current) = &self.schema {
+            check_complete(current, given)?;
+        }
+        let stored = stored_schema(given, &self.partition_by)?;
+        check_layout(&stored, &self.partition_by, &self.index)?;
+        match &self.schema {
+            Some(current) => Ok(merge(current, &stored)?.unwrap_or_else(|| current.clone())),
+            None => Ok(stored),
+        }
+    }
+}
+
+/// Refuses partition and index columns that the schema cannot carry.
+pub(crate) fn check_layout(
+    stored: &Schema,
+    partition_by: &[String],
+    index: &[String],
+) -> Result<()> {
+    let field = |name: &String| {
+        stored.field_with_name(name).map_err(|_| {
+            Error::new(ErrorKind::NotFound, "a named column is missing from the data")
+                .with("column", name)
+        })
+    };
+    for (i, name) in partition_by.iter().enumerate() {
+        let data_type = field(name)?.data_type();
+        if !is_partition_type(data_type) {
+            return Err(Error::invalid(format!("a column of type {data_type} cannot partition"))
+                .with("column", name));
+        }
+        if partition_by.iter().take(i).any(|other| other == name) {
+            return Err(Error::invalid("a partition column is named twice").with("column", name));
+        }
+    }
+    for name in index {
+        let data_type = field(name)?.data_type();
+        if partition_by.contains(name) {
+            return Err(Error::invalid("a partition column needs no index").with("column", name));
+        }
+        if name == "partition" {
+            return Err(Error::invalid("a column named 'partition' cannot be indexed"));
+        }
+        if !is_index_type(data_type) && *data_type != arrow::datatypes::DataType::Null {
+            return Err(Error::invalid(format!("a column of type {data_type} cannot be indexed"))
+                .with("column", name));
+        }
+    }
+    if stored.fields().len() == partition_by.len() {
+        return Err(Error::invalid("there is no column besides the partition columns"));
+    }
+    Ok(())
+}
+
+/// Writes `data` to new files under `target`. On failure the files written are deleted again.
+pub(crate) async fn stage(
+    target: &Target,
+    data: BatchSource,
+    options: &WriteOptions,
+) -> Result<Staged> {
+    options.check()?;
+    target.store.check_writable()?;
+    let given = data.schema();
+    let stored = target.check(&given)?;
+    let extensions = pandas::extension_types(&given);
+    let table = table_schema(&stored, &[], &extensions);
+    let columns = given.fields().iter().map(|field| field.name().clone()).collect();
+    let index = target
+        .index
+        .iter()
+        .filter_map(|name| {
+            let field = table.field_with_name(name).ok()?;
+            Some((name.clone(), value_type(field.data_type())))
+        })
+        .collect();
+    let written = Written::default();
+    let gather = Gather {
+        target: target.clone(),
+        stored: Arc::new(stored.clone()),
+        table: Arc::clone(&table),
+        extensions: extensions.clone(),
+        index,
+        options: options.clone(),
+        written: written.clone(),
+    };
+    match gather.run(data).await {
+        Ok(files) => Staged::new(target, stored, columns, extensions, &table, files),
+        Err(error) => {
+            discard(&target.store, written.take()).await;
+            Err(error)
+        }
+    }
+}
+
+/// Deletes files that no commit will name. A failure leaves garbage, which is collected later.
+pub(crate) async fn discard(store: &Store, keys: Vec<String>) {
+    if let Err(error) = store.delete_many(keys).await {
+        tracing::warn!(%error, "files that were not committed could not be deleted");
+    }
+}
+
+/// The keys of the files written so far, shared with the tasks that write them.
+#[derive(Debug, Clone, Default)]
+struct Written(Arc<Mutex<Vec<String>>>);
+
+impl Written {
+    fn add(&self, key: String) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(key);
+    }
+
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

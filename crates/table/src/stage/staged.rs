@@ -1,0 +1,194 @@
+//! The descriptor of staged files: small, and fit to travel between processes.
+
+use std::collections::BTreeMap;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Schema, SchemaRef};
+use arrow::ipc::reader::StreamReader;
+use arrow::ipc::writer::StreamWriter;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use partita_core::{Error, Result};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use super::Target;
+use super::gather::File;
+use crate::format::index::Index;
+use crate::format::pandas::ExtensionTypes;
+use crate::format::snapshot::{decode_schema, encode_schema};
+use crate::format::statistics::{manifest, manifest_schema};
+
+/// Per indexed column, the values of the staged files.
+pub(crate) type StagedIndex = BTreeMap<String, Index>;
+
+/// Files that are written but not yet part of the table: what [`Table::commit`] takes.
+///
+/// It may be serialised, sent to another machine and committed there, once. Files whose `Staged`
+/// is never committed are garbage.
+///
+/// [`Table::commit`]: crate::Table::commit
+#[derive(Debug, Clone)]
+pub struct Staged {
+    pub(crate) table_name: String,
+    pub(crate) partition_by: Vec<String>,
+    /// The columns in the order of the data.
+    pub(crate) columns: Vec<String>,
+    pub(crate) extensions: ExtensionTypes,
+    /// The stored schema of the data.
+    pub(crate) schema: Schema,
+    pub(crate) manifest: RecordBatch,
+    pub(crate) index: StagedIndex,
+}
+
+impl Staged {
+    pub(super) fn new(
+        target: &Target,
+        schema: Schema,
+        columns: Vec<String>,
+        extensions: ExtensionTypes,
+        table: &SchemaRef,
+        files: Vec<File>,
+    ) -> Result<Self> {
+        let mut index: BTreeMap<String, Vec<Index>> = BTreeMap::new();
+        let mut facts = Vec::with_capacity(files.len());
+        for file in files {
+            facts.push(file.facts);
+            for (column, part) in file.index {
+                index.entry(column).or_default().push(part);
+            }
+        }
+        let merged: Result<StagedIndex> =
+            index.into_iter().map(|(column, parts)| Ok((column, Index::merge(&parts)?))).collect();
+        Ok(Self {
+            table_name: target.table_name.clone(),
+            partition_by: target.partition_by.clone(),
+            columns,
+            extensions,
+            schema,
+            manifest: manifest(&facts, &manifest_schema(table, &target.partition_by))?,
+            index: merged?,
+        })
+    }
+
+    /// The keys of the files.
+    #[must_use]
+    pub fn keys(&self) -> Vec<String> {
+        texts(&self.manifest, "key").map(str::to_owned).collect()
+    }
+
+    /// Number of rows staged.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        total(&self.manifest, "rows")
+    }
+
+    /// Bytes of the files staged.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        total(&self.manifest, "bytes")
+    }
+}
+
+/// The values of a text column of a manifest.
+pub(crate) fn texts<'a>(manifest: &'a RecordBatch, column: &str) -> impl Iterator<Item = &'a str> {
+    use arrow::array::AsArray;
+    manifest
+        .column_by_name(column)
+        .and_then(|c| c.as_string_opt::<i64>())
+        .into_iter()
+        .flat_map(|column| column.iter().flatten())
+}
+
+/// The sum of a number column of a manifest; unknown counts as zero.
+pub(crate) fn total(manifest: &RecordBatch, column: &str) -> u64 {
+    numbers(manifest, column).flatten().sum()
+}
+
+/// The values of a number column of a manifest.
+pub(crate) fn numbers<'a>(
+    manifest: &'a RecordBatch,
+    column: &str,
+) -> impl Iterator<Item = Option<u64>> + 'a {
+    use arrow::array::AsArray;
+    use arrow::datatypes::UInt64Type;
+    manifest
+        .column_by_name(column)
+        .and_then(|c| c.as_primitive_opt::<UInt64Type>())
+        .into_iter()
+        .flat_map(|column| column.iter())
+}
+
+#[derive(Serialize, Deserialize)]
+struct Document {
+    table_name: String,
+    partition_by: Vec<String>,
+    columns: Vec<String>,
+    extensions: ExtensionTypes,
+    schema: String,
+    manifest: String,
+    index: BTreeMap<String, String>,
+}
+
+impl Serialize for Staged {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::Error as _;
+        let document = || -> Result<Document> {
+            Ok(Document {
+                table_name: self.table_name.clone(),
+                partition_by: self.partition_by.clone(),
+                columns: self.columns.clone(),
+                extensions: self.extensions.clone(),
+                schema: STANDARD.encode(encode_schema(&self.schema)?),
+                manifest: encode(&self.manifest)?,
+                index: self
+                    .index
+                    .iter()
+                    .map(|(column, index)| Ok((column.clone(), encode(&index.to_batch()?)?)))
+                    .collect::<Result<_>>()?,
+            })
+        };
+        document().map_err(S::Error::custom)?.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Staged {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let document = Document::deserialize(deserializer)?;
+        let staged = || -> Result<Self> {
+            Ok(Self {
+                table_name: document.table_name,
+                partition_by: document.partition_by,
+                columns: document.columns,
+                extensions: document.extensions,
+                schema: decode_schema(&STANDARD.decode(document.schema).map_err(damaged)?)?,
+                manifest: decode(&document.manifest)?,
+                index: document
+                    .index
+                    .iter()
+                    .map(|(column, text)| Ok((column.clone(), Index::from_batch(&decode(text)?)?)))
+                    .collect::<Result<_>>()?,
+            })
+        };
+        staged().map_err(de::Error::custom)
+    }
+}
+
+fn damaged(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::corrupt("a staged descriptor cannot be read").caused_by(error)
+}
+
+fn encode(batch: &RecordBatch) -> Result<String> {
+    let mut writer = StreamWriter::try_new(Vec::new(), batch.schema_ref())?;
+    writer.write(batch)?;
+    writer.finish()?;
+    Ok(STANDARD.encode(writer.into_inner()?))
+}
+
+fn decode(text: &str) -> Result<RecordBatch> {
+    let bytes = STANDARD.decode(text).map_err(damaged)?;
+    let mut reader = StreamReader::try_new(bytes.as_slice(), None).map_err(damaged)?;
+    match reader.next() {
+        Some(batch) => batch.map_err(damaged),
+        None => Ok(RecordBatch::new_empty(reader.schema())),
+    }
+}

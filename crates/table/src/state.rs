@@ -1,0 +1,338 @@
+//! The state of a table at one version: header, schema and manifest, loaded together.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, LargeStringArray, RecordBatch};
+use arrow::datatypes::{Schema, SchemaRef};
+use bytes::Bytes;
+use futures::TryStreamExt;
+use partita_core::partition::{PartitionKey, values_of};
+use partita_core::store::Version;
+use partita_core::{Cancel, Error, ErrorKind, Result, Store};
+
+use crate::facts::{complete, is_complete, remembered};
+use crate::format::footer::{ParquetObject, missing};
+use crate::format::header::{Encoding, Header, Own};
+use crate::format::keys;
+use crate::format::pandas::{ExtensionTypes, extension_types};
+use crate::format::schema::{decode_common_metadata, table_schema};
+use crate::format::snapshot::Snapshot;
+use crate::format::statistics::{align, manifest_schema};
+use crate::stage::texts;
+
+/// A table as it was at one moment. Immutable: every commit makes a new one.
+#[derive(Debug, Clone)]
+pub(crate) struct State {
+    pub header: Header,
+    pub encoding: Encoding,
+    /// What the store calls this version of the header.
+    pub stored_as: Version,
+    pub table_name: String,
+    pub partition_by: Vec<String>,
+    /// The schema as `_common_metadata` stores it.
+    pub stored: Schema,
+    /// The schema that scans return.
+    pub schema: SchemaRef,
+    pub own: Own,
+    /// Pandas extension types by column.
+    pub extensions: ExtensionTypes,
+    /// True if every file is known to be in every index.
+    pub indices_complete: bool,
+    /// One row per data file, in the order of the header.
+    pub manifest: RecordBatch,
+}
+
+impl State {
+    /// Loads the newest state of the dataset `name`.
+    pub async fn load(store: &Store, name: &str) -> Result<Self> {
+        let (bytes, stored_as, encoding) = read_header(store, name).await?.ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, "there is no table here")
+                .with("dataset", name)
+                .with("store", store.url())
+        })?;
+        Self::from_header(store, name, &bytes, stored_as, encoding).await
+    }
+
+    /// Reads what the header names.
+    pub async fn from_header(
+        store: &Store,
+        name: &str,
+        bytes: &Bytes,
+        stored_as: Version,
+        encoding: Encoding,
+    ) -> Result<Self> {
+        let header =
+            Header::decode(bytes, encoding).map_err(|error| error.with("dataset", name))?;
+        let own = header.own().unwrap_or_default();
+        let head = Head { header, encoding, stored_as, own };
+        let hash = blake3::hash(bytes).to_hex();
+        match newest_snapshot(store, &head.own).await {
+            Some(snapshot) if snapshot.document.header_hash == hash.as_str() => {
+                head.with_snapshot(snapshot)
+            }
+            earlier => head.without_snapshot(store, name, earlier).await,
+        }
+    }
+
+    /// The same state with rows, sizes and bounds of every file. Reads the footers of files of
+    /// which they are not known.
+    pub async fn completed(self: Arc<Self>, store: &Store, cancel: &Cancel) -> Result<Arc<Self>> {
+        if is_complete(&self.manifest) {
+            return Ok(self);
+        }
+        let manifest = complete(store, &self.manifest, &self.schema, cancel).await?;
+        Ok(Arc::new(Self { manifest, ..self.as_ref().clone() }))
+    }
+
+    /// Number of data files.
+    pub fn num_files(&self) -> usize {
+        self.manifest.num_rows()
+    }
+
+    /// The partition key of every file, in the order of the manifest.
+    pub fn partition_keys(&self) -> Result<Vec<PartitionKey>> {
+        texts(&self.manifest, "key").map(|key| keys::parse_data_file(key).map(|(_, k)| k)).collect()
+    }
+
+    /// The value of every partition column for every file, as a batch of the table's types.
+    pub fn partition_values(&self) -> Result<RecordBatch> {
+        let keys = self.partition_keys()?;
+        let mut fields = Vec::new();
+        let mut columns: Vec<ArrayRef> = Vec::new();
+        for name in &self.partition_by {
+            let field = self.schema.field_with_name(name)?;
+            let mut texts = Vec::with_capacity(keys.len());
+            for (row, key) in keys.iter().enumerate() {
+                texts.push(key.get(name).ok_or_else(|| {
+                    Error::corrupt("a data file's key lacks a partition column")
+                        .with("column", name)
+                        .with(
+                            "key",
+                            crate::stage::texts(&self.manifest, "key").nth(row).unwrap_or(""),
+                        )
+                })?);
+            }
+            let texts = LargeStringArray::from_iter_values(texts);
+            columns.push(values_of(name, &texts, field.data_type())?);
+            fields.push(field.clone());
+        }
+        let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(keys.len()));
+        let schema = Arc::new(Schema::new(fields));
+        Ok(RecordBatch::try_new_with_options(schema, columns, &options)?)
+    }
+}
+
+/// The header and how it is stored.
+struct Head {
+    header: Header,
+    encoding: Encoding,
+    stored_as: Version,
+    own: Own,
+}
+
+impl Head {
+    fn with_snapshot(self, snapshot: Snapshot) -> Result<State> {
+        let document = snapshot.document;
+        let schema = table_schema(&snapshot.schema, &self.own.columns, &document.extension_types);
+        Ok(State {
+            table_name: table_name(&self.header)?
+                .unwrap_or_else(|| keys::DEFAULT_TABLE_NAME.into()),
+            manifest: align(&snapshot.manifest, &manifest_schema(&schema, &document.partition_by))?,
+            partition_by: document.partition_by,
+            extensions: document.extension_types,
+            indices_complete: document.indices_complete,
+            stored: snapshot.schema,
+            schema,
+            header: self.header,
+            encoding: self.encoding,
+            stored_as: self.stored_as,
+            own: self.own,
+        })
+    }
+
+    /// The state that another library left; `earlier` is the newest snapshot before it.
+    async fn without_snapshot(
+        mut self,
+        store: &Store,
+        name: &str,
+        earlier: Option<Snapshot>,
+    ) -> Result<State> {
+        let header = &mut self.header;
+        if header.partitions.is_none() {
+            list_partitions(store, name, header).await?;
+        }
+        let table_name = match table_name(header)? {
+            Some(name) => name,
+            None => find_table_name(store, name).await?,
+        };
+        let partition_by = match &header.partition_keys {
+            Some(keys) => keys.clone(),
+            None => inferred_partition_keys(header)?,
+        };
+        let key = keys::common_metadata(&header.uuid, &table_name);
+        let bytes = store.get_opt(&key).await?.ok_or_else(|| missing(&key))?;
+        let stored = decode_common_metadata(&bytes).map_err(|error| error.with("key", &key))?;
+        for column in &partition_by {
+            if stored.field_with_name(column).is_err() {
+                return Err(Error::corrupt("the schema lacks a partition column")
+                    .with("column", column)
+                    .with("key", &key));
+            }
+        }
+        let files: Vec<(&str, &str)> = files(header).collect();
+        let (extensions, known) = match earlier {
+            Some(earlier) => (earlier.document.extension_types, earlier.manifest),
+            None => {
+                // The schema file knows neither the order of the columns nor all pandas types.
+                let file = match files.first() {
+                    Some((_, key)) => file_schema(store, key).await,
+                    None => Schema::empty(),
+                };
+                let names = file.fields().iter().map(|field| field.name().clone());
+                self.own.columns = partition_by.iter().cloned().chain(names).collect();
+                let known = RecordBatch::new_empty(manifest_schema(&Schema::empty(), &[]));
+                (extension_types(&file), known)
+            }
+        };
+        let schema = table_schema(&stored, &self.own.columns, &extensions);
+        let manifest = remembered(&files, &known, &manifest_schema(&schema, &partition_by))?;
+        Ok(State {
+            manifest,
+            table_name,
+            partition_by,
+            stored,
+            schema,
+            extensions,
+            indices_complete: false,
+            header: self.header,
+            encoding: self.encoding,
+            stored_as: self.stored_as,
+            own: self.own,
+        })
+    }
+}
+
+/// The key of a header in one of its forms.
+pub(crate) fn header_key(name: &str, encoding: Encoding) -> String {
+    match encoding {
+        Encoding::Json => keys::json_header(name),
+        Encoding::Msgpack => keys::msgpack_header(name),
+    }
+}
+
+/// The header's bytes; the JSON form counts where both exist, as in plateau.
+pub(crate) async fn read_header(
+    store: &Store,
+    name: &str,
+) -> Result<Option<(Bytes, Version, Encoding)>> {
+    for encoding in [Encoding::Json, Encoding::Msgpack] {
+        if let Some((bytes, version)) = store.get_versioned(&header_key(name, encoding)).await? {
+            return Ok(Some((bytes, version, encoding)));
+        }
+    }
+    Ok(None)
+}
+
+/// The snapshot that the header names. It describes this very header, or one before it where
+/// another library has committed since. A snapshot that is gone or damaged costs speed, never the
+/// table.
+async fn newest_snapshot(store: &Store, own: &Own) -> Option<Snapshot> {
+    if own.snapshot.is_empty() {
+        return None;
+    }
+    let loaded = async {
+        let bytes = store.get(&own.snapshot).await?;
+        Snapshot::decode(bytes, &own.snapshot)
+    };
+    loaded
+        .await
+        .inspect_err(|error| {
+            tracing::warn!(%error, "a snapshot cannot be read; going on without its statistics");
+        })
+        .ok()
+}
+
+/// The schema of a data file; an empty one where it cannot be read, which a scan will tell.
+async fn file_schema(store: &Store, key: &str) -> Schema {
+    let footer = async { ParquetObject::open(store, key, None, None).await?.metadata(false).await };
+    footer.await.map_or_else(|_| Schema::empty(), |footer| footer.schema().as_ref().clone())
+}
+
+/// Label and key of every file that the header names, in its order.
+pub(crate) fn files(header: &Header) -> impl Iterator<Item = (&str, &str)> {
+    header.partitions.iter().flatten().filter_map(|(label, files)| {
+        files.files.values().next().map(|key| (label.as_str(), key.as_str()))
+    })
+}
+
+/// The one table that the files belong to; none where there are no files.
+fn table_name(header: &Header) -> Result<Option<String>> {
+    let mut found: Option<&str> = None;
+    for files in header.partitions.iter().flatten().map(|(_, files)| files) {
+        for name in files.files.keys() {
+            match found {
+                Some(other) if other != name => {
+                    return Err(Error::corrupt("the dataset holds more than one table")
+                        .with("table", other)
+                        .with("table", name));
+                }
+                _ => found = Some(name),
+            }
+        }
+    }
+    Ok(found.map(str::to_owned))
+}
+
+/// The table of a dataset with no files: the one that has a schema.
+async fn find_table_name(store: &Store, name: &str) -> Result<String> {
+    let default = keys::common_metadata(name, keys::DEFAULT_TABLE_NAME);
+    if store.head(&default).await?.is_some() {
+        return Ok(keys::DEFAULT_TABLE_NAME.to_owned());
+    }
+    let mut objects = store.list(&format!("{name}/"));
+    while let Some(object) = objects.try_next().await? {
+        let mut components = object.key.split('/').skip(1);
+        if let (Some(table), Some("_common_metadata"), None) =
+            (components.next(), components.next(), components.next())
+        {
+            return Ok(table.to_owned());
+        }
+    }
+    Err(missing(&default))
+}
+
+/// Finds the partitions of a dataset whose header names none, by listing its files.
+async fn list_partitions(store: &Store, name: &str, header: &mut Header) -> Result<()> {
+    let mut found: Vec<(String, String, String)> = Vec::new();
+    let mut objects = store.list(&format!("{name}/"));
+    while let Some(object) = objects.try_next().await? {
+        let key = object.key;
+        let mut rest = key.splitn(3, '/').skip(1);
+        let (Some(table), Some(path)) = (rest.next(), rest.next()) else { continue };
+        if matches!(table, "indices" | "_partita") {
+            continue;
+        }
+        if let Some(label) = path.strip_suffix(".parquet") {
+            found.push((label.to_owned(), table.to_owned(), key.clone()));
+        }
+    }
+    found.sort();
+    header.partitions = Some(
+        found
+            .into_iter()
+            .map(|(label, table, key)| {
+                (
+                    label,
+                    crate::format::header::Files { files: [(table, key)].into_iter().collect() },
+                )
+            })
+            .collect(),
+    );
+    Ok(())
+}
+
+fn inferred_partition_keys(header: &Header) -> Result<Vec<String>> {
+    let Some((_, key)) = files(header).next() else { return Ok(Vec::new()) };
+    let (_, partition) = keys::parse_data_file(key)?;
+    Ok(partition.pairs().iter().map(|(field, _)| field.clone()).collect())
+}

@@ -1,0 +1,436 @@
+//! The table as its users hold it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatchIterator;
+use futures::TryStreamExt;
+use partita_core::partition::PartitionKey;
+use partita_core::store::split_url;
+use partita_core::{Predicate, Result, Store, StoreOptions};
+use serde_json::{Map, Value};
+
+use crate::change::{Change, Creation, in_scope};
+use crate::commit::{Commit, Existing, already_exists, commit, operation_of};
+use crate::format::keys;
+use crate::format::snapshot::Operation;
+use crate::history::{SnapshotInfo, history};
+use crate::options::{BatchSource, CreateOptions, WriteOptions};
+use crate::scan::Scan;
+use crate::stage::{Staged, Target, discard, numbers, stage};
+use crate::state::{State, read_header};
+
+/// A table in a store.
+///
+/// Clones share what they know of the table. Reads see the state that the table was opened at, or
+/// that its own last commit made; [`Table::refresh`] sees what others have committed since.
+#[derive(Clone)]
+pub struct Table {
+    store: Store,
+    name: Arc<str>,
+    state: Arc<RwLock<Arc<State>>>,
+    /// Commits of one process queue up here rather than racing each other.
+    turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl fmt::Debug for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Table").field("url", &self.url()).field("version", &self.version()).finish()
+    }
+}
+
+/// One partition of a table and what is in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Partition {
+    /// The key; empty for a table that is not partitioned.
+    pub key: PartitionKey,
+    /// Number of files.
+    pub files: usize,
+    /// Number of rows, where known without opening files.
+    pub rows: Option<u64>,
+    /// Size of the files, where known.
+    pub bytes: Option<u64>,
+}
+
+impl Table {
+    /// Makes an empty table of `schema` at `url`. Atomic; of two that make the same table at once,
+    /// one gets [`AlreadyExists`](partita_core::ErrorKind::AlreadyExists).
+    ///
+    /// # Errors
+    /// [`AlreadyExists`](partita_core::ErrorKind::AlreadyExists) unless `options.overwrite`;
+    /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) or
+    /// [`NotFound`](partita_core::ErrorKind::NotFound) where the schema cannot carry the
+    /// partition or index columns; [`ReadOnly`](partita_core::ErrorKind::ReadOnly).
+    pub async fn create(
+        url: &str,
+        schema: SchemaRef,
+        options: &CreateOptions,
+        store: &StoreOptions,
+    ) -> Result<Self> {
+        let empty: [Result<RecordBatch, arrow::error::ArrowError>; 0] = [];
+        let data = Box::new(RecordBatchIterator::new(empty, schema));
+        Self::create_from(url, data, options, store).await
+    }
+
+    /// Makes a table out of `data`, in one commit.
+    ///
+    /// # Errors
+    /// As [`Table::create`], and as [`Table::append`].
+    pub async fn create_from(
+        url: &str,
+        data: BatchSource,
+        options: &CreateOptions,
+        store: &StoreOptions,
+    ) -> Result<Self> {
+        let (root, name) = split_url(url)?;
+        Self::create_in(Store::open(&root, store)?, &name, data, options).await
+    }
+
+    /// Makes a table out of `data` under `name` in a store.
+    ///
+    /// # Errors
+    /// As [`Table::create_from`].
+    pub async fn create_in(
+        store: Store,
+        name: &str,
+        data: BatchSource,
+        options: &CreateOptions,
+    ) -> Result<Self> {
+        keys::check_name(name)?;
+        store.check_writable()?;
+        let existing = if options.overwrite { Existing::Replaced } else { Existing::Refused };
+        if existing == Existing::Refused && read_header(&store, name).await?.is_some() {
+            return Err(already_exists(name));
+        }
+        let target = Target {
+            store: store.clone(),
+            name: name.to_owned(),
+            table_name: keys::DEFAULT_TABLE_NAME.to_owned(),
+            partition_by: options.partition_by.clone(),
+            index: options.index.clone(),
+            schema: None,
+        };
+        let staged = stage(&target, data, &options.write).await?;
+        let mut metadata = options.metadata.clone();
+        metadata.extend(options.write.metadata.clone());
+        let change = Change {
+            operation: Operation::Create,
+            creation: Some(Creation {
+                partition_by: options.partition_by.clone(),
+                index: options.index.clone(),
+                columns: staged.columns.clone(),
+                extensions: staged.extensions.clone(),
+                schema: staged.schema.clone(),
+            }),
+            staged: vec![staged],
+            scope: None,
+            metadata,
+        };
+        let made = commit(&store, name, &change, None, existing, &options.write.cancel).await;
+        let state = undo_on_error(&store, &change, made).await?.0;
+        Ok(Self::at(store, name, state))
+    }
+
+    /// Opens the table at `url`. Two requests; a third where plateau has committed last.
+    ///
+    /// # Errors
+    /// [`NotFound`](partita_core::ErrorKind::NotFound) if there is none;
+    /// [`Corrupt`](partita_core::ErrorKind::Corrupt) if its metadata cannot be read.
+    pub async fn open(url: &str, store: &StoreOptions) -> Result<Self> {
+        let (root, name) = split_url(url)?;
+        Self::open_in(Store::open(&root, store)?, &name).await
+    }
+
+    /// Opens the table `name` in a store.
+    ///
+    /// # Errors
+    /// As [`Table::open`].
+    pub async fn open_in(store: Store, name: &str) -> Result<Self> {
+        keys::check_name(name)?;
+        let state = Arc::new(State::load(&store, name).await?);
+        Ok(Self::at(store, name, state))
+    }
+
+    /// True if there is a table at `url`.
+    ///
+    /// # Errors
+    /// [`Store`](partita_core::ErrorKind::Store) if the store cannot be asked.
+    pub async fn exists(url: &str, store: &StoreOptions) -> Result<bool> {
+        let (root, name) = split_url(url)?;
+        keys::check_name(&name)?;
+        Ok(read_header(&Store::open(&root, store)?, &name).await?.is_some())
+    }
+
+    fn at(store: Store, name: &str, state: Arc<State>) -> Self {
+        Self { store, name: name.into(), state: Arc::new(RwLock::new(state)), turn: Arc::default() }
+    }
+
+    pub(crate) fn state(&self) -> Arc<State> {
+        Arc::clone(&self.state.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn set_state(&self, state: Arc<State>) {
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+
+    /// The URL of the table.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("{}/{}", self.store.url().trim_end_matches('/'), self.name)
+    }
+
+    /// The name of the dataset: the last part of its URL.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The store that holds the table.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The columns and types that scans return.
+    #[must_use]
+    pub fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.state().schema)
+    }
+
+    /// The partition columns, outermost first.
+    #[must_use]
+    pub fn partition_by(&self) -> Vec<String> {
+        self.state().partition_by.clone()
+    }
+
+    /// The columns with a secondary index.
+    #[must_use]
+    pub fn index_columns(&self) -> Vec<String> {
+        self.state().header.indices.keys().cloned().collect()
+    }
+
+    /// The user's annotations, and the time of creation.
+    #[must_use]
+    pub fn metadata(&self) -> Map<String, Value> {
+        self.state().header.user_metadata()
+    }
+
+    /// The version of the state that reads see; none for a table that only plateau has written.
+    #[must_use]
+    pub fn version(&self) -> Option<u64> {
+        Some(self.state().own.version).filter(|version| *version > 0)
+    }
+
+    /// Number of data files.
+    #[must_use]
+    pub fn num_files(&self) -> usize {
+        self.state().num_files()
+    }
+
+    /// The partitions in the order of their values.
+    ///
+    /// # Errors
+    /// [`Corrupt`](partita_core::ErrorKind::Corrupt) if a file's key cannot be read.
+    pub async fn partitions(&self) -> Result<Vec<Partition>> {
+        let state = self.state();
+        let add = |a: Option<u64>, b: Option<u64>| Some(a? + b?);
+        let mut found: BTreeMap<PartitionKey, (usize, Partition)> = BTreeMap::new();
+        let sizes = numbers(&state.manifest, "rows").zip(numbers(&state.manifest, "bytes"));
+        for (file, (key, (rows, bytes))) in
+            state.partition_keys()?.into_iter().zip(sizes).enumerate()
+        {
+            found
+                .entry(key.clone())
+                .and_modify(|(_, partition)| {
+                    partition.files += 1;
+                    partition.rows = add(partition.rows, rows);
+                    partition.bytes = add(partition.bytes, bytes);
+                })
+                .or_insert((file, Partition { key, files: 1, rows, bytes }));
+        }
+        let (files, partitions): (Vec<usize>, Vec<Partition>) = found.into_values().unzip();
+        let order = value_order(&state.partition_values()?, &files)?;
+        let mut partitions: Vec<Option<Partition>> = partitions.into_iter().map(Some).collect();
+        Ok(order.into_iter().filter_map(|i| partitions.get_mut(i)?.take()).collect())
+    }
+
+    /// Moves to the newest state. Two requests.
+    ///
+    /// # Errors
+    /// As [`Table::open`].
+    pub async fn refresh(&self) -> Result<()> {
+        self.set_state(Arc::new(State::load(&self.store, &self.name).await?));
+        Ok(())
+    }
+
+    /// Adds rows. Atomic; appends of several writers at once all succeed.
+    ///
+    /// # Errors
+    /// [`SchemaMismatch`](partita_core::ErrorKind::SchemaMismatch) naming the column;
+    /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) for a null in a partition
+    /// column; [`ReadOnly`](partita_core::ErrorKind::ReadOnly);
+    /// [`CommitUnsupported`](partita_core::ErrorKind::CommitUnsupported);
+    /// [`Store`](partita_core::ErrorKind::Store). Nothing is stored then.
+    pub async fn append(&self, data: BatchSource, options: &WriteOptions) -> Result<Commit> {
+        self.update(Some(data), None, options).await
+    }
+
+    /// Takes out the partitions that `scope` selects and adds `data`, in one commit. The scope is
+    /// decided on the newest state; `data` may lie outside of it.
+    ///
+    /// # Errors
+    /// As [`Table::append`] and [`Table::delete`].
+    pub async fn replace(
+        &self,
+        scope: &Predicate,
+        data: BatchSource,
+        options: &WriteOptions,
+    ) -> Result<Commit> {
+        self.update(Some(data), Some(scope), options).await
+    }
+
+    /// Takes out the partitions that `scope` selects. Their files stay in the store for readers
+    /// of older versions.
+    ///
+    /// # Errors
+    /// [`InvalidPredicate`](partita_core::ErrorKind::InvalidPredicate) for a column that does not
+    /// exist; [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) for one that is not a
+    /// partition column; else as [`Table::append`].
+    pub async fn delete(&self, scope: &Predicate, options: &WriteOptions) -> Result<Commit> {
+        self.update(None, Some(scope), options).await
+    }
+
+    async fn update(
+        &self,
+        data: Option<BatchSource>,
+        scope: Option<&Predicate>,
+        options: &WriteOptions,
+    ) -> Result<Commit> {
+        if let Some(scope) = scope {
+            // A bad scope is told before anything is written.
+            in_scope(&self.state(), scope)?;
+        }
+        let staged = match data {
+            Some(data) => vec![self.stage(data, options).await?],
+            None => Vec::new(),
+        };
+        self.commit(staged, scope, options).await
+    }
+
+    /// Writes `data` to files that are not yet part of the table. See [`Staged`].
+    ///
+    /// # Errors
+    /// As [`Table::append`].
+    pub async fn stage(&self, data: BatchSource, options: &WriteOptions) -> Result<Staged> {
+        let state = self.state();
+        let target = Target {
+            store: self.store.clone(),
+            name: self.name.to_string(),
+            table_name: state.table_name.clone(),
+            partition_by: state.partition_by.clone(),
+            index: state.header.indices.keys().cloned().collect(),
+            schema: Some(state.stored.clone()),
+        };
+        stage(&target, data, options).await
+    }
+
+    /// Makes staged files part of the table, and takes out the partitions that `scope` selects,
+    /// in one commit. If it fails the staged files are deleted, unless it cannot be learned
+    /// whether it happened.
+    ///
+    /// # Errors
+    /// As [`Table::replace`].
+    pub async fn commit(
+        &self,
+        staged: Vec<Staged>,
+        scope: Option<&Predicate>,
+        options: &WriteOptions,
+    ) -> Result<Commit> {
+        let change = Change {
+            operation: operation_of(!staged.is_empty(), scope.is_some()),
+            creation: None,
+            staged,
+            scope: scope.cloned(),
+            metadata: options.metadata.clone(),
+        };
+        let turn = self.turn.lock().await;
+        let made = commit(
+            &self.store,
+            &self.name,
+            &change,
+            Some(self.state()),
+            Existing::Required,
+            &options.cancel,
+        )
+        .await;
+        let (state, made) = undo_on_error(&self.store, &change, made).await?;
+        self.set_state(state);
+        drop(turn);
+        Ok(made)
+    }
+
+    /// A read of all rows and columns at the present state, to be narrowed.
+    #[must_use]
+    pub fn scan(&self) -> Scan {
+        Scan::new(self.store.clone(), self.state())
+    }
+
+    /// The commits that led here, newest first. Two requests for each.
+    ///
+    /// # Errors
+    /// [`Corrupt`](partita_core::ErrorKind::Corrupt) if a snapshot cannot be read.
+    pub async fn history(&self) -> Result<Vec<SnapshotInfo>> {
+        history(&self.store, &self.state()).await
+    }
+
+    /// Deletes the table, its history and every file of it; returns how many objects. The header
+    /// goes first, so that a table half deleted is no table.
+    ///
+    /// # Errors
+    /// [`ReadOnly`](partita_core::ErrorKind::ReadOnly); [`Store`](partita_core::ErrorKind::Store).
+    pub async fn drop_table(self) -> Result<u64> {
+        self.store.check_writable()?;
+        self.store.delete(&keys::json_header(&self.name)).await?;
+        self.store.delete(&keys::msgpack_header(&self.name)).await?;
+        let objects: Vec<String> = self
+            .store
+            .list(&format!("{}/", self.name))
+            .map_ok(|object| object.key)
+            .try_collect()
+            .await?;
+        let count = objects.len() as u64 + 1;
+        self.store.delete_many(objects).await?;
+        Ok(count)
+    }
+}
+
+/// Deletes the staged files of a commit that failed for certain.
+async fn undo_on_error<T>(store: &Store, change: &Change, outcome: Result<T>) -> Result<T> {
+    if let Err(error) = &outcome
+        && error.kind() != partita_core::ErrorKind::CommitUnknown
+    {
+        discard(store, change.staged.iter().flat_map(Staged::keys).collect()).await;
+    }
+    outcome
+}
+
+/// The order of partitions by their values, given one file of each.
+fn value_order(values: &RecordBatch, files: &[usize]) -> Result<Vec<usize>> {
+    use arrow::compute::{SortColumn, lexsort_to_indices, take};
+    if values.num_columns() == 0 {
+        return Ok((0..files.len()).collect());
+    }
+    let rows: arrow::array::UInt64Array = files.iter().map(|file| *file as u64).collect();
+    let columns: Result<Vec<SortColumn>> = values
+        .columns()
+        .iter()
+        .map(|column: &ArrayRef| {
+            Ok(SortColumn { values: take(column, &rows, None)?, options: None })
+        })
+        .collect();
+    let order = lexsort_to_indices(&columns?, None)?;
+    Ok(order.values().iter().map(|i| *i as usize).collect())
+}
