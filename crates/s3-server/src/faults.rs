@@ -1,0 +1,94 @@
+//! What the server does wrong on purpose.
+
+use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Faults of a server; none by default.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Faults {
+    /// Every so many requests, one is answered 503 and not carried out. Zero: never.
+    pub busy_every: u64,
+    /// Every so many conditional puts, one is carried out and answered 500. Zero: never.
+    pub lose_every: u64,
+    /// Conditions of puts are ignored: every writer wins.
+    pub ignore_conditions: bool,
+    /// Conditions are checked, but not atomically with the write.
+    pub unlocked: bool,
+}
+
+impl Faults {
+    /// Adds the faults of `other`.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            busy_every: self.busy_every.max(other.busy_every),
+            lose_every: self.lose_every.max(other.lose_every),
+            ignore_conditions: self.ignore_conditions || other.ignore_conditions,
+            unlocked: self.unlocked || other.unlocked,
+        }
+    }
+}
+
+/// Parses `busy:N`, `lost:N`, `unconditional` or `unlocked`.
+impl FromStr for Faults {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let none = Self::default();
+        let (name, every) = text.split_once(':').unwrap_or((text, ""));
+        let every = || match every.parse::<u64>() {
+            Ok(every) if every > 0 => Ok(every),
+            _ => Err(format!("`{name}` needs a number: {name}:10 is every tenth request")),
+        };
+        match name {
+            "busy" => Ok(Self { busy_every: every()?, ..none }),
+            "lost" => Ok(Self { lose_every: every()?, ..none }),
+            "unconditional" => Ok(Self { ignore_conditions: true, ..none }),
+            "unlocked" => Ok(Self { unlocked: true, ..none }),
+            _ => Err("known faults are busy:N, lost:N, unconditional and unlocked".to_owned()),
+        }
+    }
+}
+
+/// Counts events, and picks every so many of them.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    /// Counts one, and is true for each event whose number is a multiple of `every`.
+    pub fn hits(&self, every: u64) -> bool {
+        let number = self.0.fetch_add(1, Ordering::Relaxed) + 1;
+        every > 0 && number.is_multiple_of(every)
+    }
+
+    /// Events so far.
+    pub fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parsing() {
+        let faults = ["busy:3", "lost:5", "unlocked"]
+            .map(|text| text.parse::<Faults>().unwrap())
+            .into_iter()
+            .fold(Faults::default(), Faults::and);
+        let expected =
+            Faults { busy_every: 3, lose_every: 5, ignore_conditions: false, unlocked: true };
+        assert_eq!(faults, expected);
+        assert!(["busy", "busy:0", "lost:x", "rain"].iter().all(|t| t.parse::<Faults>().is_err()));
+    }
+
+    #[test]
+    fn counting() {
+        let counter = Counter::default();
+        let hits: Vec<bool> = (0..6).map(|_| counter.hits(3)).collect();
+        assert_eq!(hits, [false, false, true, false, false, true]);
+        assert!(!counter.hits(0));
+        assert_eq!(counter.count(), 7);
+    }
+}

@@ -1,0 +1,146 @@
+//! A small S3 server for tests: `s3s-fs` behind a lock, on a loopback port, with faults on demand.
+//!
+//! It runs wherever the tests run and needs no root. It is written for these tests, so it proves
+//! less than a server written by somebody else; see `tests/servers/ceph_rgw.py` for one.
+
+mod faults;
+mod service;
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto::Builder;
+use s3s::auth::SimpleAuth;
+use s3s::service::{S3Service, S3ServiceBuilder};
+use s3s_fs::FileSystem;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+pub use faults::Faults;
+use service::{LockedFiles, Tally};
+
+/// The access key that the server knows.
+pub const ACCESS_KEY: &str = "partita";
+/// The secret of [`ACCESS_KEY`].
+pub const SECRET_KEY: &str = "partita-secret";
+/// A bucket that exists from the start.
+pub const BUCKET: &str = "test";
+
+/// A running server. Dropping it stops it.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    root: PathBuf,
+    tally: Arc<Tally>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Starts a server that keeps its objects below `root`, on a thread and a runtime of its own,
+    /// so that tests with or without one can use it. Port 0 takes a free one.
+    ///
+    /// # Errors
+    /// If the directory or the port cannot be had.
+    pub fn start(root: &Path, port: u16, faults: Faults) -> io::Result<Self> {
+        std::fs::create_dir_all(root.join(BUCKET))?;
+        let files = FileSystem::new(root)
+            .map_err(|error| io::Error::other(format!("s3s-fs does not start: {error:?}")))?;
+        let tally = Arc::new(Tally::default());
+        let mut builder =
+            S3ServiceBuilder::new(LockedFiles::new(files, faults, Arc::clone(&tally)));
+        builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
+        let service = builder.build();
+
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        // Bound here, so that a port that is taken is an error and connections wait in the queue.
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let (stop, stopped) = oneshot::channel();
+        let thread = std::thread::Builder::new().name("s3-server".to_owned()).spawn(move || {
+            runtime.block_on(serve(listener, service, stopped));
+            runtime.shutdown_background();
+        })?;
+        let root = root.to_owned();
+        Ok(Self { address, root, tally, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// The address of the server: `http://127.0.0.1:…`.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The options with which an S3 client reaches the server, in the names of the AWS tools.
+    #[must_use]
+    pub fn options(&self) -> Vec<(String, String)> {
+        let options = [
+            ("endpoint_url", self.endpoint()),
+            ("access_key_id", ACCESS_KEY.to_owned()),
+            ("secret_access_key", SECRET_KEY.to_owned()),
+            ("region", "us-east-1".to_owned()),
+        ];
+        options.map(|(name, value)| (name.to_owned(), value)).into()
+    }
+
+    /// Makes one more bucket.
+    ///
+    /// # Errors
+    /// If its directory cannot be made.
+    pub fn create_bucket(&self, name: &str) -> io::Result<()> {
+        std::fs::create_dir_all(self.root.join(name))
+    }
+
+    /// Requests so far.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.tally.requests.count()
+    }
+
+    /// Conditional puts that were carried out and answered as if they had not been.
+    #[must_use]
+    pub fn lost_answers(&self) -> u64 {
+        self.tally.lost_answers.count()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+async fn serve(
+    listener: std::net::TcpListener,
+    service: S3Service,
+    mut stopped: oneshot::Receiver<()>,
+) {
+    let Ok(listener) = TcpListener::from_std(listener) else { return };
+    let http = Builder::new(TokioExecutor::new());
+    loop {
+        let socket = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((socket, _)) => socket,
+                Err(_) => continue,
+            },
+            _ = &mut stopped => return,
+        };
+        // Small answers wait 40 ms for company otherwise.
+        let _ = socket.set_nodelay(true);
+        let connection = http.serve_connection(TokioIo::new(socket), service.clone()).into_owned();
+        tokio::spawn(async move {
+            let _ = connection.await;
+        });
+    }
+}

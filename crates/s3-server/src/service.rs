@@ -1,0 +1,191 @@
+//! The S3 operations: those of `s3s-fs`, made atomic by a lock, with faults.
+
+use std::sync::Arc;
+
+use s3s::dto::*;
+use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
+use s3s_fs::FileSystem;
+use tokio::sync::RwLock;
+
+use crate::faults::{Counter, Faults};
+
+/// Counts of what the server did; shared with whoever started it.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub requests: Counter,
+    pub conditional_puts: Counter,
+    pub lost_answers: Counter,
+}
+
+/// `s3s-fs` behind a lock. As it is, it checks a condition and then writes: two writers whose
+/// checks come before both writes both win.
+#[derive(Debug)]
+pub(crate) struct LockedFiles {
+    files: FileSystem,
+    lock: RwLock<()>,
+    faults: Faults,
+    tally: Arc<Tally>,
+}
+
+impl LockedFiles {
+    pub fn new(files: FileSystem, faults: Faults, tally: Arc<Tally>) -> Self {
+        Self { files, lock: RwLock::new(()), faults, tally }
+    }
+
+    fn admit(&self) -> S3Result<()> {
+        if self.tally.requests.hits(self.faults.busy_every) {
+            return Err(s3_error!(ServiceUnavailable, "busy, on purpose"));
+        }
+        Ok(())
+    }
+}
+
+/// Hands an operation on under the lock.
+macro_rules! forward {
+    ($self:ident, $lock:ident, $name:ident, $request:ident) => {{
+        $self.admit()?;
+        if $self.faults.unlocked {
+            return $self.files.$name($request).await;
+        }
+        let _guard = $self.lock.$lock().await;
+        $self.files.$name($request).await
+    }};
+}
+
+#[async_trait::async_trait]
+impl S3 for LockedFiles {
+    async fn put_object(
+        &self,
+        mut request: S3Request<PutObjectInput>,
+    ) -> S3Result<S3Response<PutObjectOutput>> {
+        self.admit()?;
+        let input = &mut request.input;
+        let conditional = input.if_match.is_some() || input.if_none_match.is_some();
+        if self.faults.ignore_conditions {
+            (input.if_match, input.if_none_match) = (None, None);
+        }
+        let guard = match self.faults.unlocked {
+            true => None,
+            false => Some(self.lock.write().await),
+        };
+        let stored = self.files.put_object(request).await?;
+        drop(guard);
+        if conditional && self.tally.conditional_puts.hits(self.faults.lose_every) {
+            self.tally.lost_answers.hits(0);
+            return Err(s3_error!(InternalError, "stored, but says otherwise, on purpose"));
+        }
+        Ok(stored)
+    }
+
+    async fn create_bucket(
+        &self,
+        request: S3Request<CreateBucketInput>,
+    ) -> S3Result<S3Response<CreateBucketOutput>> {
+        forward!(self, write, create_bucket, request)
+    }
+
+    async fn head_bucket(
+        &self,
+        request: S3Request<HeadBucketInput>,
+    ) -> S3Result<S3Response<HeadBucketOutput>> {
+        forward!(self, read, head_bucket, request)
+    }
+
+    async fn list_buckets(
+        &self,
+        request: S3Request<ListBucketsInput>,
+    ) -> S3Result<S3Response<ListBucketsOutput>> {
+        forward!(self, read, list_buckets, request)
+    }
+
+    async fn get_bucket_location(
+        &self,
+        request: S3Request<GetBucketLocationInput>,
+    ) -> S3Result<S3Response<GetBucketLocationOutput>> {
+        forward!(self, read, get_bucket_location, request)
+    }
+
+    async fn get_object(
+        &self,
+        request: S3Request<GetObjectInput>,
+    ) -> S3Result<S3Response<GetObjectOutput>> {
+        forward!(self, read, get_object, request)
+    }
+
+    async fn head_object(
+        &self,
+        request: S3Request<HeadObjectInput>,
+    ) -> S3Result<S3Response<HeadObjectOutput>> {
+        forward!(self, read, head_object, request)
+    }
+
+    async fn list_objects(
+        &self,
+        request: S3Request<ListObjectsInput>,
+    ) -> S3Result<S3Response<ListObjectsOutput>> {
+        forward!(self, read, list_objects, request)
+    }
+
+    async fn list_objects_v2(
+        &self,
+        request: S3Request<ListObjectsV2Input>,
+    ) -> S3Result<S3Response<ListObjectsV2Output>> {
+        forward!(self, read, list_objects_v2, request)
+    }
+
+    async fn copy_object(
+        &self,
+        request: S3Request<CopyObjectInput>,
+    ) -> S3Result<S3Response<CopyObjectOutput>> {
+        forward!(self, write, copy_object, request)
+    }
+
+    async fn delete_object(
+        &self,
+        request: S3Request<DeleteObjectInput>,
+    ) -> S3Result<S3Response<DeleteObjectOutput>> {
+        forward!(self, write, delete_object, request)
+    }
+
+    async fn delete_objects(
+        &self,
+        request: S3Request<DeleteObjectsInput>,
+    ) -> S3Result<S3Response<DeleteObjectsOutput>> {
+        forward!(self, write, delete_objects, request)
+    }
+
+    async fn create_multipart_upload(
+        &self,
+        request: S3Request<CreateMultipartUploadInput>,
+    ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
+        forward!(self, write, create_multipart_upload, request)
+    }
+
+    async fn upload_part(
+        &self,
+        request: S3Request<UploadPartInput>,
+    ) -> S3Result<S3Response<UploadPartOutput>> {
+        forward!(self, read, upload_part, request)
+    }
+
+    async fn list_parts(
+        &self,
+        request: S3Request<ListPartsInput>,
+    ) -> S3Result<S3Response<ListPartsOutput>> {
+        forward!(self, read, list_parts, request)
+    }
+
+    async fn complete_multipart_upload(
+        &self,
+        request: S3Request<CompleteMultipartUploadInput>,
+    ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
+        forward!(self, write, complete_multipart_upload, request)
+    }
+
+    async fn abort_multipart_upload(
+        &self,
+        request: S3Request<AbortMultipartUploadInput>,
+    ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
+        forward!(self, write, abort_multipart_upload, request)
+    }
+}
