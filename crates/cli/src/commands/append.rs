@@ -1,0 +1,129 @@
+//! `partita append`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use partita::{Cancel, Compression, CreateOptions, Table, WriteOptions};
+use serde_json::json;
+
+use crate::arguments::Common;
+use crate::bar::progress;
+use crate::failure::Failure;
+use crate::input;
+use crate::output::Format;
+use crate::sink::print;
+use crate::units;
+
+/// Add rows.
+#[derive(Debug, Args)]
+pub(crate) struct AppendArguments {
+    /// The table
+    url: String,
+    /// CSV (with a heading), JSON lines or Parquet; - is standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// The format of the files; by default that of their endings
+    #[arg(long, short, value_enum)]
+    format: Option<Format>,
+    /// Create the table; an error if it exists
+    #[arg(long)]
+    create: bool,
+    /// The columns whose values name the partitions of the new table
+    #[arg(long, value_name = "A,B", value_delimiter = ',', requires = "create")]
+    partition_by: Vec<String>,
+    /// The columns of the new table with a secondary index
+    #[arg(long, value_name = "A,B", value_delimiter = ',', requires = "create")]
+    index: Vec<String>,
+    /// The codec of the stored files: none, snappy, zstd, zstd(LEVEL), lz4, gzip
+    #[arg(long, value_name = "CODEC")]
+    compression: Option<String>,
+    /// Promise that nobody else writes, for stores that cannot commit atomically
+    #[arg(long)]
+    single_writer: bool,
+}
+
+/// What was done.
+struct Done {
+    url: String,
+    version: Option<u64>,
+    rows: u64,
+    files: u64,
+    bytes: u64,
+}
+
+/// Runs the command.
+pub(crate) async fn run(
+    arguments: AppendArguments,
+    common: &Common,
+    cancel: Cancel,
+) -> Result<(), Failure> {
+    let mut write = WriteOptions { progress: progress(common.json), cancel, ..Default::default() };
+    if let Some(name) = &arguments.compression {
+        write.compression = name.parse::<Compression>()?;
+    }
+    let done = if arguments.create {
+        create(&arguments, common, write).await?
+    } else {
+        append(&arguments, common, write).await?
+    };
+    if common.json {
+        let done = json!({
+            "url": done.url,
+            "version": done.version,
+            "rows_added": done.rows,
+            "files_added": done.files,
+            "bytes_added": done.bytes,
+        });
+        return print(&format!("{done}\n"));
+    }
+    print(&format!(
+        "{} {} in {} ({}){}\n",
+        if arguments.create { "created a table of" } else { "added" },
+        units::plural(done.rows, "row"),
+        units::plural(done.files, "file"),
+        units::bytes(done.bytes),
+        done.version.map(|version| format!(", version {version}")).unwrap_or_default(),
+    ))
+}
+
+async fn append(
+    arguments: &AppendArguments,
+    common: &Common,
+    write: WriteOptions,
+) -> Result<Done, Failure> {
+    let store = common.writing(arguments.single_writer);
+    let table = Table::open(&arguments.url, &store).await?;
+    let data = input::open(&arguments.files, arguments.format, Some(table.schema()))?;
+    let commit = table.append(data, &write).await?;
+    Ok(Done {
+        url: table.url(),
+        version: Some(commit.version),
+        rows: commit.rows_added,
+        files: commit.files_added,
+        bytes: commit.bytes_added,
+    })
+}
+
+async fn create(
+    arguments: &AppendArguments,
+    common: &Common,
+    write: WriteOptions,
+) -> Result<Done, Failure> {
+    let store = common.writing(arguments.single_writer);
+    let data = input::open(&arguments.files, arguments.format, None)?;
+    let options = CreateOptions {
+        partition_by: arguments.partition_by.clone(),
+        index: arguments.index.clone(),
+        write,
+        ..Default::default()
+    };
+    let table = Table::create_from(&arguments.url, data, &options, &store).await?;
+    let partitions = table.partitions().await?;
+    Ok(Done {
+        url: table.url(),
+        version: table.version(),
+        rows: partitions.iter().filter_map(|p| p.rows).sum(),
+        files: table.num_files() as u64,
+        bytes: partitions.iter().filter_map(|p| p.bytes).sum(),
+    })
+}

@@ -1,0 +1,84 @@
+//! `partita delete`.
+
+use std::io::{IsTerminal, Write};
+
+use clap::Args;
+use partita::{Cancel, Predicate, Table, WriteOptions};
+use serde_json::json;
+
+use crate::arguments::Common;
+use crate::failure::Failure;
+use crate::sink::print;
+use crate::units;
+
+/// Remove whole partitions.
+#[derive(Debug, Args)]
+pub(crate) struct DeleteArguments {
+    /// The table
+    url: String,
+    /// Which partitions: a condition on partition columns, such as "city == 'Oslo'"
+    #[arg(long = "where", short = 'w', value_name = "EXPR")]
+    filter: String,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+    /// Promise that nobody else writes, for stores that cannot commit atomically
+    #[arg(long)]
+    single_writer: bool,
+}
+
+/// Runs the command.
+pub(crate) async fn run(
+    arguments: DeleteArguments,
+    common: &Common,
+    cancel: Cancel,
+) -> Result<(), Failure> {
+    let scope = Predicate::parse(&arguments.filter)?;
+    if !arguments.yes && !std::io::stdin().is_terminal() {
+        return Err(Failure::Usage("nobody is there to be asked; pass --yes to delete".into()));
+    }
+    let table = Table::open(&arguments.url, &common.writing(arguments.single_writer)).await?;
+    if !arguments.yes {
+        let doomed = table.scan().filter(scope.clone()).cancel(cancel.clone());
+        if !agreed(&table, doomed.count().await?, &scope).await? {
+            eprintln!("nothing was deleted");
+            return Ok(());
+        }
+    }
+    let options = WriteOptions { cancel, ..Default::default() };
+    let commit = table.delete(&scope, &options).await?;
+    if common.json {
+        let done = json!({
+            "url": table.url(),
+            "version": commit.version,
+            "rows_removed": commit.rows_removed,
+            "files_removed": commit.files_removed,
+        });
+        return print(&format!("{done}\n"));
+    }
+    print(&format!(
+        "deleted {} in {}, version {}\n",
+        units::plural(commit.rows_removed, "row"),
+        units::plural(commit.files_removed, "file"),
+        commit.version,
+    ))
+}
+
+/// Asks on the terminal, on a thread that may wait: Ctrl-C must be heard meanwhile.
+async fn agreed(table: &Table, rows: u64, scope: &Predicate) -> Result<bool, Failure> {
+    let question =
+        format!("delete {} of {} where {scope}? [y/N] ", units::plural(rows, "row"), table.name(),);
+    let answer = tokio::task::spawn_blocking(move || {
+        let mut err = std::io::stderr();
+        err.write_all(question.as_bytes())?;
+        err.flush()?;
+        let mut line = String::new();
+        std::io::stdin().read_line(&mut line)?;
+        Ok(line)
+    });
+    let line = answer
+        .await
+        .unwrap_or_else(|error| Err(std::io::Error::other(error)))
+        .map_err(|error| Failure::io("cannot read the answer", error))?;
+    Ok(matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+}

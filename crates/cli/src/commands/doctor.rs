@@ -1,0 +1,29 @@
+//! `partita doctor`.
+
+use clap::Args;
+use partita::Store;
+use serde_json::json;
+
+use crate::arguments::Common;
+use crate::failure::Failure;
+use crate::sink::print;
+
+/// Find out whether a store can commit atomically: it is written to and cleaned up again.
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArguments {
+    /// The store
+    url: String,
+}
+
+/// Runs the command.
+pub(crate) async fn run(arguments: DoctorArguments, common: &Common) -> Result<(), Failure> {
+    let store = Store::open(&arguments.url, &common.writing(false))?;
+    let capability = store.probe().await?;
+    if common.json {
+        return print(&format!(
+            "{}\n",
+            json!({"url": store.url(), "commit": capability.to_string()})
+        ));
+    }
+    print(&format!("{:<8}{}\n{:<8}{capability}\n", "url", store.url(), "commit"))
+}

@@ -1,0 +1,38 @@
+//! The commands, one file each.
+
+pub(crate) mod append;
+pub(crate) mod delete;
+pub(crate) mod doctor;
+pub(crate) mod history;
+pub(crate) mod info;
+pub(crate) mod ls;
+pub(crate) mod partitions;
+pub(crate) mod read;
+pub(crate) mod schema;
+
+use partita::Cancel;
+
+use crate::arguments::{Arguments, Command};
+use crate::failure::Failure;
+use crate::interrupt::interruptible;
+
+/// Runs the command that was asked for.
+pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let cancel = Cancel::default();
+    let stop = cancel.clone();
+    let Arguments { common, command } = arguments;
+    interruptible(&cancel, async move {
+        match command {
+            Command::Ls(arguments) => ls::run(arguments, &common).await,
+            Command::Info(arguments) => info::run(arguments, &common).await,
+            Command::Schema(arguments) => schema::run(arguments, &common).await,
+            Command::Partitions(arguments) => partitions::run(arguments, &common).await,
+            Command::Read(arguments) => read::run(arguments, &common, stop).await,
+            Command::Append(arguments) => append::run(arguments, &common, stop).await,
+            Command::Delete(arguments) => delete::run(arguments, &common, stop).await,
+            Command::History(arguments) => history::run(arguments, &common).await,
+            Command::Doctor(arguments) => doctor::run(arguments, &common).await,
+        }
+    })
+    .await
+}

@@ -1,0 +1,48 @@
+//! `partita partitions`.
+
+use clap::Args;
+use partita::Table;
+use serde_json::{Map, Value, json};
+
+use crate::arguments::Common;
+use crate::failure::Failure;
+use crate::grid::{Align, Grid};
+use crate::sink::print;
+use crate::units;
+
+/// List the partitions of a dataset with their sizes.
+#[derive(Debug, Args)]
+pub(crate) struct PartitionsArguments {
+    /// The dataset
+    url: String,
+}
+
+/// Runs the command.
+pub(crate) async fn run(arguments: PartitionsArguments, common: &Common) -> Result<(), Failure> {
+    let table = Table::open(&arguments.url, &common.reading()).await?;
+    let partitions = table.partitions().await?;
+    if common.json {
+        let rows: Vec<Value> = partitions
+            .iter()
+            .map(|p| {
+                let key: Map<String, Value> =
+                    p.key.pairs().iter().map(|(n, v)| (n.clone(), v.as_str().into())).collect();
+                json!({"key": key, "files": p.files, "rows": p.rows, "bytes": p.bytes})
+            })
+            .collect();
+        return print(&format!("{}\n", Value::from(rows)));
+    }
+    let sizes = [("rows", Align::Right), ("files", Align::Right), ("size", Align::Right)];
+    let keys = table.partition_by();
+    let headings = keys.iter().map(|name| (name.as_str(), Align::Left)).chain(sizes);
+    let mut grid = Grid::new(headings);
+    for partition in &partitions {
+        let values = partition.key.pairs().iter().map(|(_, value)| value.clone());
+        grid.row(values.chain([
+            units::known(partition.rows, units::count),
+            units::count(partition.files as u64),
+            units::known(partition.bytes, units::bytes),
+        ]));
+    }
+    print(&grid.render())
+}

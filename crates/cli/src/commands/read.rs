@@ -1,0 +1,115 @@
+//! `partita read`.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use clap::Args;
+use futures::StreamExt;
+use partita::{Cancel, Predicate, Scan, Table};
+
+use crate::arguments::Common;
+use crate::bar::progress;
+use crate::failure::Failure;
+use crate::output::{Encoder, Format};
+use crate::sink::Sink;
+
+/// Rows shown to people who did not say how many.
+const ROWS_SHOWN: usize = 50;
+
+/// Read rows.
+#[derive(Debug, Args)]
+pub(crate) struct ReadArguments {
+    /// The dataset
+    url: String,
+    /// Only these columns, in this order
+    #[arg(long, short, value_name = "A,B", value_delimiter = ',')]
+    columns: Option<Vec<String>>,
+    /// Only rows for which this holds, such as "city == 'Oslo' and fare > 10"
+    #[arg(long = "where", short = 'w', value_name = "EXPR")]
+    filter: Option<String>,
+    /// At most this many rows; a table shows 50 unless told otherwise
+    #[arg(long, short = 'n', value_name = "N")]
+    limit: Option<usize>,
+    /// The form of the rows; by default that of the output's ending, or a table
+    #[arg(long, short, value_enum)]
+    format: Option<Format>,
+    /// Write to this file instead of standard output
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+impl ReadArguments {
+    fn format(&self, common: &Common) -> Result<Format, Failure> {
+        if let Some(format) = self.format {
+            if format == Format::Parquet && self.output.is_none() && std::io::stdout().is_terminal()
+            {
+                return Err(Failure::Usage(
+                    "parquet is not for terminals; pass --output FILE or redirect".into(),
+                ));
+            }
+            return Ok(format);
+        }
+        match &self.output {
+            Some(path) => Format::of(path).ok_or_else(|| {
+                Failure::Usage(format!(
+                    "cannot tell the format of {}; pass --format",
+                    path.display()
+                ))
+            }),
+            None if common.json => Ok(Format::Jsonl),
+            None => Ok(Format::Table),
+        }
+    }
+
+    fn scan(&self, table: &Table) -> Result<Scan, Failure> {
+        let mut scan = table.scan();
+        if let Some(columns) = &self.columns {
+            scan = scan.columns(columns.clone());
+        }
+        if let Some(filter) = &self.filter {
+            scan = scan.filter(Predicate::parse(filter)?);
+        }
+        Ok(scan)
+    }
+}
+
+/// Runs the command.
+pub(crate) async fn run(
+    arguments: ReadArguments,
+    common: &Common,
+    cancel: Cancel,
+) -> Result<(), Failure> {
+    let format = arguments.format(common)?;
+    // One row more than is shown tells whether there are more.
+    let shown = (format == Format::Table && arguments.limit.is_none()).then_some(ROWS_SHOWN);
+    let limit = arguments.limit.or(shown.map(|rows| rows + 1));
+    let table = Table::open(&arguments.url, &common.reading()).await?;
+    let mut scan = arguments.scan(&table)?.cancel(cancel);
+    if let Some(limit) = limit {
+        scan = scan.limit(limit);
+    }
+    if arguments.output.is_some() {
+        scan = scan.progress(progress(common.json));
+    }
+    let schema = scan.schema()?;
+    let mut batches = scan.stream().await?;
+    let sink = match &arguments.output {
+        Some(path) => Sink::file(path)?,
+        None => Sink::stdout(),
+    };
+    let mut encoder = Encoder::new(format, &schema, sink)?;
+    let mut left = shown.unwrap_or(usize::MAX);
+    let mut more = false;
+    while let Some(batch) = batches.next().await {
+        let batch = batch?;
+        let rows = batch.num_rows().min(left);
+        more |= rows < batch.num_rows();
+        left -= rows;
+        encoder.write(&batch.slice(0, rows))?;
+    }
+    encoder.finish()?;
+    if more {
+        eprintln!("… and more rows; --limit N shows N of them, --format csv or jsonl all");
+    }
+    Ok(())
+}
