@@ -1,0 +1,87 @@
+//! The option dictionaries that the Python package passes.
+
+use std::collections::HashMap;
+use std::str::FromStr;
+
+use partita::{Compression, CreateOptions, Error, StoreOptions, WriteOptions};
+use pyo3::prelude::*;
+use serde_json::{Map, Value};
+
+use crate::errors::to_python;
+use crate::runtime::Watch;
+
+/// The options of a store from their Python form. The switches may also stand among the pairs.
+pub(crate) fn store_options(
+    pairs: HashMap<String, String>,
+    read_only: bool,
+    single_writer: bool,
+) -> StoreOptions {
+    let options = pairs
+        .into_iter()
+        .fold(StoreOptions::new(), |options, (name, value)| options.with(name, value));
+    let options = if read_only { options.read_only(true) } else { options };
+    if single_writer { options.single_writer(true) } else { options }
+}
+
+/// How to write; absent values are the engine's defaults.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub(crate) struct WriteArguments {
+    compression: Option<String>,
+    row_group_rows: Option<usize>,
+    target_file_bytes: Option<u64>,
+    metadata: Option<String>,
+}
+
+impl WriteArguments {
+    /// The engine's form, which reports to and is stopped by `watch`.
+    pub(crate) fn options(&self, watch: &Watch) -> PyResult<WriteOptions> {
+        let mut options = WriteOptions { cancel: watch.cancel.clone(), ..Default::default() };
+        if let Some(name) = &self.compression {
+            options.compression = Compression::from_str(name).map_err(to_python)?;
+        }
+        if let Some(rows) = self.row_group_rows {
+            options.row_group_rows = rows;
+        }
+        if let Some(bytes) = self.target_file_bytes {
+            options.target_file_bytes = bytes;
+        }
+        if let Some(json) = &self.metadata {
+            options.metadata = metadata(json)?;
+        }
+        if let Some(meter) = &watch.meter {
+            options.progress = meter.sink();
+        }
+        Ok(options)
+    }
+}
+
+/// What to create.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub(crate) struct CreateArguments {
+    partition_by: Vec<String>,
+    index: Vec<String>,
+    overwrite: bool,
+    metadata: Option<String>,
+}
+
+impl CreateArguments {
+    /// The engine's form.
+    pub(crate) fn options(self, write: WriteOptions) -> PyResult<CreateOptions> {
+        Ok(CreateOptions {
+            partition_by: self.partition_by,
+            index: self.index,
+            overwrite: self.overwrite,
+            metadata: self.metadata.as_deref().map(metadata).transpose()?.unwrap_or_default(),
+            write,
+        })
+    }
+}
+
+/// The user metadata from its JSON text.
+fn metadata(json: &str) -> PyResult<Map<String, Value>> {
+    serde_json::from_str(json).map_err(|error| {
+        to_python(Error::invalid("metadata is not a JSON object").caused_by(error))
+    })
+}

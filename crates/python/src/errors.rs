@@ -1,0 +1,62 @@
+//! Engine errors as the exceptions of `partita.errors`.
+
+use partita::{Error, ErrorKind};
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyType};
+
+/// The exception for an engine error. Its class is named after the kind's code; `StoreError` alone
+/// differs, since `Store` is the name of the thing itself.
+pub(crate) fn to_python(error: Error) -> PyErr {
+    let class = match error.kind() {
+        ErrorKind::Store => "StoreError",
+        kind => kind.code(),
+    };
+    Python::attach(|py| {
+        build(py, class, error.kind().code(), &error.to_string(), error.context())
+            .unwrap_or_else(|failure| failure)
+    })
+}
+
+/// The exception for a fault of ours: the engine panicked and the panic was caught.
+pub(crate) fn internal(message: &str) -> PyErr {
+    let text = format!("the engine failed unexpectedly; please report this: {message}");
+    Python::attach(|py| {
+        build(py, "PartitaError", "Internal", &text, &[]).unwrap_or_else(|failure| failure)
+    })
+}
+
+/// The words of a caught panic.
+pub(crate) fn panic_words(payload: &(dyn std::any::Any + Send)) -> &str {
+    payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}
+
+fn build(
+    py: Python<'_>,
+    class: &str,
+    kind: &str,
+    message: &str,
+    context: &[(&'static str, String)],
+) -> PyResult<PyErr> {
+    let classes = py.import("partita.errors")?;
+    // A kind that is newer than the Python package still has the base class.
+    let class = classes.getattr(class).or_else(|_| classes.getattr("PartitaError"))?;
+    let class = class.cast_into::<PyType>().map_err(|_| {
+        PyRuntimeError::new_err(format!("partita.errors is damaged, the error was: {message}"))
+    })?;
+    let pairs = PyDict::new(py);
+    for (name, value) in context {
+        // The innermost place, added first, is the most exact.
+        if !pairs.contains(name)? {
+            pairs.set_item(name, value)?;
+        }
+    }
+    let named = PyDict::new(py);
+    named.set_item("kind", kind)?;
+    named.set_item("context", pairs)?;
+    Ok(PyErr::from_value(class.call((message,), Some(&named))?))
+}

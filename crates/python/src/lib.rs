@@ -1,0 +1,83 @@
+//! `partita._native`: what the Python package calls.
+//!
+//! Conversion only. Every blocking call runs on one process-wide runtime while the interpreter is
+//! left to other threads ([`runtime`]); errors become the exceptions of `partita.errors`
+//! ([`errors`]); data crosses by Arrow's C interface, one crossing per batch ([`arrow_ffi`]).
+
+mod arguments;
+mod arrow_ffi;
+mod batches;
+mod errors;
+mod predicate;
+mod progress;
+mod runtime;
+mod scan;
+mod table;
+
+use pyo3::prelude::*;
+
+/// The compiled part of partita; use the names in `partita` instead.
+#[pymodule]
+mod _native {
+    #[pymodule_export]
+    use crate::batches::{Batch, BatchIterator, Batches};
+    #[pymodule_export]
+    use crate::predicate::PyPredicate;
+    #[pymodule_export]
+    use crate::scan::PyScan;
+    #[pymodule_export]
+    use crate::table::PyTable;
+
+    use std::collections::HashMap;
+
+    use partita::{Dataset, Error};
+    use pyo3::prelude::*;
+
+    use crate::arguments::store_options;
+    use crate::errors::to_python;
+    use crate::runtime::{Watch, wait};
+
+    /// The version of the package.
+    #[pymodule_export]
+    const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+    /// The datasets directly under a store, as (name, kind, url).
+    #[pyfunction]
+    fn ls(
+        py: Python<'_>,
+        url: String,
+        storage_options: HashMap<String, String>,
+    ) -> PyResult<Vec<(String, String, String)>> {
+        let options = store_options(storage_options, true, false);
+        let found = wait(py, &Watch::default(), async move { partita::ls(&url, &options).await })?;
+        Ok(found.into_iter().map(|info| (info.name, info.kind.to_string(), info.url)).collect())
+    }
+
+    /// Opens the dataset at a URL as an object of its kind.
+    #[pyfunction]
+    fn open(
+        py: Python<'_>,
+        url: String,
+        storage_options: HashMap<String, String>,
+        read_only: bool,
+        single_writer: bool,
+    ) -> PyResult<PyTable> {
+        let options = store_options(storage_options, read_only, single_writer);
+        let (target, store) = (url.clone(), options.clone());
+        let dataset =
+            wait(py, &Watch::default(), async move { partita::open(&target, &store).await })?;
+        match dataset {
+            Dataset::Table(table) => Ok(PyTable::new(url, options, table)),
+            other => Err(to_python(Error::invalid(format!(
+                "this package cannot open a dataset of kind {}",
+                other.kind()
+            )))),
+        }
+    }
+
+    /// Runs the `partita` command with the given arguments, the first being its name.
+    #[pyfunction]
+    fn main(py: Python<'_>, argv: Vec<String>) -> i32 {
+        py.detach(|| partita_cli::main(argv))
+    }
+}

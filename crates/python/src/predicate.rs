@@ -1,0 +1,190 @@
+//! Predicates from Python.
+
+use partita::predicate::{CompareOp, DnfValue, Literal};
+use partita::{Error, ErrorKind, Predicate};
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyBytes, PyFloat, PyInt, PyList, PyString, PyTuple};
+
+use crate::errors::to_python;
+
+/// Deeper expressions are refused: the engine walks them by recursion, and a loop in Python builds
+/// them to any depth.
+const DEEPEST: usize = 100;
+
+/// A boolean expression over columns.
+#[pyclass(frozen, name = "Predicate", module = "partita._native")]
+pub(crate) struct PyPredicate {
+    pub(crate) predicate: Predicate,
+    depth: usize,
+}
+
+impl PyPredicate {
+    fn flat(predicate: Predicate) -> Self {
+        Self { predicate, depth: 1 }
+    }
+
+    /// An expression of parts the deepest of which is `depth` deep.
+    fn over(depth: usize, build: impl FnOnce() -> Predicate) -> PyResult<Self> {
+        if depth >= DEEPEST {
+            return Err(to_python(Error::new(
+                ErrorKind::InvalidPredicate,
+                "the expression is nested too deeply; use isin for a choice of many values",
+            )));
+        }
+        Ok(Self { predicate: build(), depth: depth + 1 })
+    }
+
+    /// `depth` of what `self` adds to a chain of the same operator, which stays flat.
+    fn chained(&self, same: bool) -> usize {
+        if same { self.depth - 1 } else { self.depth }
+    }
+}
+
+#[pymethods]
+impl PyPredicate {
+    /// `column op value`, where op is one of `== != < <= > >=`.
+    #[staticmethod]
+    fn compare(column: String, op: &str, value: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let op = match op {
+            "==" => CompareOp::Eq,
+            "!=" => CompareOp::Ne,
+            "<" => CompareOp::Lt,
+            "<=" => CompareOp::Le,
+            ">" => CompareOp::Gt,
+            ">=" => CompareOp::Ge,
+            other => return Err(PyTypeError::new_err(format!("unknown operator {other:?}"))),
+        };
+        Ok(Self::flat(Predicate::Compare { column, op, value: literal(value)? }))
+    }
+
+    /// True for rows whose value is one of (or, negated, none of) `values`.
+    #[staticmethod]
+    fn is_in(column: String, values: &Bound<'_, PyList>, negated: bool) -> PyResult<Self> {
+        Ok(Self::flat(Predicate::In { column, values: literals(values)?, negated }))
+    }
+
+    /// True for rows whose value is null (or, negated, is not).
+    #[staticmethod]
+    fn is_null(column: String, negated: bool) -> Self {
+        Self::flat(Predicate::IsNull { column, negated })
+    }
+
+    /// Reads the text form.
+    #[staticmethod]
+    fn parse(text: &str) -> PyResult<Self> {
+        let predicate = Predicate::parse(text).map_err(to_python)?;
+        let depth = depth(&predicate);
+        Ok(Self { predicate, depth })
+    }
+
+    /// Reads a list of conjunctions of (column, operator, value).
+    #[staticmethod]
+    fn from_dnf(terms: Vec<Vec<(String, String, Bound<'_, PyAny>)>>) -> PyResult<Self> {
+        let terms = terms
+            .into_iter()
+            .map(|conjunction| {
+                conjunction
+                    .into_iter()
+                    .map(|(column, op, value)| Ok((column, op, dnf_value(&value)?)))
+                    .collect::<PyResult<Vec<_>>>()
+            })
+            .collect::<PyResult<Vec<_>>>()?;
+        let predicate = Predicate::from_dnf(terms).map_err(to_python)?;
+        Ok(Self { predicate, depth: 3 })
+    }
+
+    fn __and__(&self, other: PyRef<'_, Self>) -> PyResult<Self> {
+        let is_and = |p: &Self| matches!(p.predicate, Predicate::And(_));
+        let (left, right) = (self.chained(is_and(self)), other.chained(is_and(&other)));
+        Self::over(left.max(right), || self.predicate.clone() & other.predicate.clone())
+    }
+
+    fn __or__(&self, other: PyRef<'_, Self>) -> PyResult<Self> {
+        let is_or = |p: &Self| matches!(p.predicate, Predicate::Or(_));
+        let (left, right) = (self.chained(is_or(self)), other.chained(is_or(&other)));
+        Self::over(left.max(right), || self.predicate.clone() | other.predicate.clone())
+    }
+
+    fn __invert__(&self) -> PyResult<Self> {
+        Self::over(self.depth, || !self.predicate.clone())
+    }
+
+    fn __str__(&self) -> String {
+        self.predicate.to_string()
+    }
+
+    fn __eq__(&self, other: PyRef<'_, Self>) -> bool {
+        self.predicate == other.predicate
+    }
+
+    /// The names of the columns it looks at.
+    fn columns(&self) -> Vec<String> {
+        self.predicate.columns().into_iter().collect()
+    }
+}
+
+/// How deep a predicate is that was read as text, which bounds it.
+fn depth(predicate: &Predicate) -> usize {
+    1 + match predicate {
+        Predicate::And(parts) | Predicate::Or(parts) => {
+            parts.iter().map(depth).max().unwrap_or_default()
+        }
+        Predicate::Not(part) => depth(part),
+        _ => 0,
+    }
+}
+
+fn dnf_value(value: &Bound<'_, PyAny>) -> PyResult<DnfValue> {
+    match value.cast::<PyList>() {
+        Ok(values) => Ok(DnfValue::List(literals(values)?)),
+        Err(_) => Ok(DnfValue::One(literal(value)?)),
+    }
+}
+
+fn literals(values: &Bound<'_, PyList>) -> PyResult<Vec<Literal>> {
+    values.iter().map(|value| literal(&value)).collect()
+}
+
+/// A literal from its plain form: a Python scalar, or a tagged tuple for what Python has several
+/// classes for: `("date", days)`, `("timestamp", nanoseconds, zoned)`, `("decimal", value, scale)`.
+fn literal(value: &Bound<'_, PyAny>) -> PyResult<Literal> {
+    if value.is_none() {
+        return Ok(Literal::Null);
+    }
+    // A bool is an int to Python, so it comes first.
+    if let Ok(value) = value.cast::<PyBool>() {
+        return Ok(Literal::Bool(value.is_true()));
+    }
+    if value.is_instance_of::<PyInt>() {
+        return Ok(Literal::Int(value.extract()?));
+    }
+    if value.is_instance_of::<PyFloat>() {
+        return Ok(Literal::Float(value.extract()?));
+    }
+    if value.is_instance_of::<PyString>() {
+        return Ok(Literal::String(value.extract()?));
+    }
+    if let Ok(value) = value.cast::<PyBytes>() {
+        return Ok(Literal::Binary(value.as_bytes().to_vec()));
+    }
+    tagged(value)
+}
+
+fn tagged(value: &Bound<'_, PyAny>) -> PyResult<Literal> {
+    let unknown = || PyTypeError::new_err("a literal of a class that predicates do not know");
+    let tuple = value.cast::<PyTuple>().map_err(|_| unknown())?;
+    let tag: String = tuple.get_item(0)?.extract()?;
+    match tag.as_str() {
+        "date" => Ok(Literal::Date(tuple.get_item(1)?.extract()?)),
+        "timestamp" => Ok(Literal::Timestamp {
+            nanos: tuple.get_item(1)?.extract()?,
+            utc: tuple.get_item(2)?.extract()?,
+        }),
+        "decimal" => Ok(Literal::Decimal {
+            value: tuple.get_item(1)?.extract()?,
+            scale: tuple.get_item(2)?.extract()?,
+        }),
+        _ => Err(unknown()),
+    }
+}

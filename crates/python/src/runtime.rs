@@ -1,0 +1,146 @@
+//! The runtime of this process, and waiting on it as Python wants to wait.
+
+use std::any::Any;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::FutureExt;
+use partita::Cancel;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use tokio::runtime::{Builder, Handle, Runtime, RuntimeFlavor};
+
+use crate::errors::{internal, panic_words, to_python};
+use crate::progress::Meter;
+
+/// How long Ctrl-C may go unnoticed.
+const POLL: Duration = Duration::from_millis(50);
+
+/// How many polls an operation that was asked to stop is given to do so.
+const POLLS_TO_SETTLE: usize = 200;
+
+/// The runtime and the process that made it.
+///
+/// Locked only by threads attached to the interpreter, and never across anything that detaches.
+/// `os.fork` is called by an attached thread as well, so a child never inherits a locked mutex.
+static RUNTIME: Mutex<Option<(u32, &'static Runtime)>> = Mutex::new(None);
+
+/// What a waiting call listens to besides its result.
+#[derive(Default)]
+pub(crate) struct Watch {
+    /// Set when Python interrupts the call.
+    pub(crate) cancel: Cancel,
+    /// Where the operation reports progress, and whom to tell.
+    pub(crate) meter: Option<Meter>,
+}
+
+impl Watch {
+    /// A watch that tells `callback(what, done, total)` about progress.
+    pub(crate) fn new(callback: Option<Py<PyAny>>) -> Self {
+        Self { cancel: Cancel::default(), meter: callback.map(Meter::new) }
+    }
+
+    fn report(&self, py: Python<'_>) -> PyResult<()> {
+        self.meter.as_ref().map_or(Ok(()), |meter| meter.report(py))
+    }
+}
+
+type Outcome<T> = Result<partita::Result<T>, Box<dyn Any + Send>>;
+
+/// Runs `future` on the runtime and waits for it with the interpreter detached.
+///
+/// Signals are looked at and progress is told about twenty times a second. If either raises, the
+/// operation is asked to stop, given time to do so in good order, and then dropped: a commit that
+/// is dropped half-way is a commit that did not happen.
+pub(crate) fn wait<T, F>(py: Python<'_>, watch: &Watch, future: F) -> PyResult<T>
+where
+    T: Send + 'static,
+    F: Future<Output = partita::Result<T>> + Send + 'static,
+{
+    let (sender, mut receiver) = sync_channel::<Outcome<T>>(1);
+    let task = runtime(py)?.spawn(async move {
+        let outcome = AssertUnwindSafe(future).catch_unwind().await;
+        // Nobody listens any more only if the call was interrupted and gave up waiting.
+        let _ = sender.send(outcome);
+    });
+    loop {
+        let (back, outcome) = receive(py, receiver);
+        receiver = back;
+        match outcome {
+            Ok(Ok(result)) => {
+                let told = watch.report(py);
+                return result.map_err(to_python).and_then(|value| told.map(|()| value));
+            }
+            Ok(Err(panic)) => return Err(internal(panic_words(panic.as_ref()))),
+            Err(RecvTimeoutError::Disconnected) => return Err(internal("the task was lost")),
+            Err(RecvTimeoutError::Timeout) => {
+                if let Err(raised) = py.check_signals().and_then(|()| watch.report(py)) {
+                    watch.cancel.cancel();
+                    settle(py, receiver);
+                    task.abort();
+                    return Err(raised);
+                }
+            }
+        }
+    }
+}
+
+/// Waits for a cancelled task; a second Ctrl-C ends the patience.
+fn settle<T: Send>(py: Python<'_>, mut receiver: Receiver<Outcome<T>>) {
+    for _ in 0..POLLS_TO_SETTLE {
+        let (back, outcome) = receive(py, receiver);
+        receiver = back;
+        let still_running = matches!(outcome, Err(RecvTimeoutError::Timeout));
+        if !still_running || py.check_signals().is_err() {
+            return;
+        }
+    }
+}
+
+type Received<T> = (Receiver<Outcome<T>>, Result<Outcome<T>, RecvTimeoutError>);
+
+/// One poll. The receiver travels in and out because it may not be shared with a detached thread.
+fn receive<T: Send>(py: Python<'_>, receiver: Receiver<Outcome<T>>) -> Received<T> {
+    py.detach(move || {
+        let outcome = blocking(|| receiver.recv_timeout(POLL));
+        (receiver, outcome)
+    })
+}
+
+/// Runs something that blocks, wherever it is called.
+///
+/// A Python source of batches is pulled by a thread of the runtime and may itself read a table; the
+/// runtime must know that this thread stands still, or the one would wait for the other.
+pub(crate) fn blocking<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|handle| handle.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
+    }
+}
+
+/// The runtime of this process.
+///
+/// A forked child has none of its parent's threads: it gets a runtime of its own, and the
+/// parent's is leaked, since ending it would wait for threads that are not there.
+pub(crate) fn runtime(_attached: Python<'_>) -> PyResult<&'static Runtime> {
+    let mut slot = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let process = std::process::id();
+    if let Some((owner, runtime)) = *slot
+        && owner == process
+    {
+        return Ok(runtime);
+    }
+    let threads = std::thread::available_parallelism().map_or(2, usize::from).max(2);
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name("partita")
+        .enable_all()
+        .build()
+        .map_err(|error| PyRuntimeError::new_err(format!("cannot start threads: {error}")))?;
+    let runtime: &'static Runtime = Box::leak(Box::new(runtime));
+    *slot = Some((process, runtime));
+    Ok(runtime)
+}

@@ -1,0 +1,89 @@
+//! A read that has been described but not run.
+
+use partita::Scan;
+use pyo3::prelude::*;
+use pyo3::types::PyCapsule;
+
+use crate::arrow_ffi::{export_schema, export_stream};
+use crate::batches::{BatchIterator, Batches, ScanReader, pump};
+use crate::errors::to_python;
+use crate::runtime::{Watch, runtime, wait};
+
+/// What to read, of one version; running it any number of times leaves it as it is.
+#[pyclass(frozen, name = "Scan", module = "partita._native")]
+pub(crate) struct PyScan(Scan);
+
+impl PyScan {
+    /// Wraps a scan whose columns and predicate are known to fit.
+    pub(crate) fn new(scan: Scan) -> Self {
+        Self(scan)
+    }
+
+    fn scan(&self, watch: &Watch) -> Scan {
+        let scan = self.0.clone().cancel(watch.cancel.clone());
+        match &watch.meter {
+            Some(meter) => scan.progress(meter.sink()),
+            None => scan,
+        }
+    }
+}
+
+#[pymethods]
+impl PyScan {
+    /// Reads everything.
+    #[pyo3(signature = (progress=None))]
+    fn collect(&self, py: Python<'_>, progress: Option<Py<PyAny>>) -> PyResult<Batches> {
+        let watch = Watch::new(progress);
+        let scan = self.scan(&watch);
+        let schema = scan.schema().map_err(to_python)?;
+        let batches = wait(py, &watch, async move { scan.collect().await })?;
+        Ok(Batches::new(schema, batches))
+    }
+
+    /// Starts reading batch by batch.
+    fn batches(&self, py: Python<'_>) -> PyResult<BatchIterator> {
+        let watch = Watch::default();
+        let scan = self.scan(&watch);
+        scan.schema().map_err(to_python)?;
+        Ok(BatchIterator::new(pump(runtime(py)?, scan), watch.cancel))
+    }
+
+    /// The number of rows.
+    fn count(&self, py: Python<'_>) -> PyResult<u64> {
+        let watch = Watch::default();
+        let scan = self.scan(&watch);
+        wait(py, &watch, async move { scan.count().await })
+    }
+
+    /// What would be read, as text and as JSON.
+    fn explain(&self, py: Python<'_>) -> PyResult<(String, String)> {
+        let watch = Watch::default();
+        let scan = self.scan(&watch);
+        wait(py, &watch, async move {
+            let plan = scan.explain().await?;
+            let json = serde_json::to_string(&plan).map_err(|error| {
+                partita::Error::invalid("the plan cannot be written as JSON").caused_by(error)
+            })?;
+            Ok((plan.to_string(), json))
+        })
+    }
+
+    #[pyo3(signature = (requested_schema=None))]
+    fn __arrow_c_stream__<'py>(
+        &self,
+        py: Python<'py>,
+        requested_schema: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyCapsule>> {
+        // The interface lets a producer ignore the request; the consumer casts then.
+        drop(requested_schema);
+        let scan = self.scan(&Watch::default());
+        let schema = scan.schema().map_err(to_python)?;
+        let runtime = runtime(py)?;
+        export_stream(py, Box::new(ScanReader::new(runtime, schema, pump(runtime, scan))))
+    }
+
+    fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
+        let schema = self.scan(&Watch::default()).schema().map_err(to_python)?;
+        export_schema(py, &schema)
+    }
+}

@@ -1,0 +1,312 @@
+//! Tables.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use partita::{Commit, StoreOptions, Table};
+use pyo3::prelude::*;
+use pyo3::types::{PyCapsule, PyDict};
+
+use crate::arguments::{CreateArguments, WriteArguments, store_options};
+use crate::arrow_ffi::{export_schema, import_schema, import_stream};
+use crate::errors::to_python;
+use crate::predicate::PyPredicate;
+use crate::runtime::{Watch, wait};
+use crate::scan::PyScan;
+
+/// An open table.
+#[pyclass(frozen, name = "Table", module = "partita._native")]
+pub(crate) struct PyTable {
+    url: String,
+    options: StoreOptions,
+    // With the process that opened it: connections do not survive a fork.
+    open: Mutex<(u32, Table)>,
+}
+
+impl PyTable {
+    pub(crate) fn new(url: String, options: StoreOptions, table: Table) -> Self {
+        Self { url, options, open: Mutex::new((std::process::id(), table)) }
+    }
+
+    /// The table, opened again if this process is a fork of the one that opened it. What lives in
+    /// memory was copied by the fork and has no connections: it stays as it is.
+    fn table(&self, py: Python<'_>) -> PyResult<Table> {
+        let process = std::process::id();
+        let (owner, table) = {
+            let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+            (open.0, open.1.clone())
+        };
+        if owner == process || self.url.starts_with("memory:") {
+            return Ok(table);
+        }
+        let (url, options) = (self.url.clone(), self.options.clone());
+        let fresh = wait(py, &Watch::default(), async move { Table::open(&url, &options).await })?;
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let stale = std::mem::replace(&mut *open, (process, fresh.clone()));
+        // Dropping it could wait for threads that this process does not have.
+        std::mem::forget((stale, table));
+        Ok(fresh)
+    }
+
+    /// What can be asked without a request, from whichever process.
+    fn known<T>(&self, ask: impl FnOnce(&Table) -> T) -> T {
+        ask(&self.open.lock().unwrap_or_else(PoisonError::into_inner).1)
+    }
+}
+
+#[pymethods]
+impl PyTable {
+    /// Creates an empty table with the schema of any object with `__arrow_c_schema__`.
+    #[staticmethod]
+    fn create(
+        py: Python<'_>,
+        url: String,
+        schema: &Bound<'_, PyAny>,
+        create: CreateArguments,
+        write: WriteArguments,
+        storage_options: HashMap<String, String>,
+        single_writer: bool,
+    ) -> PyResult<Self> {
+        let watch = Watch::default();
+        let schema = import_schema(schema)?;
+        let create = create.options(write.options(&watch)?)?;
+        let options = store_options(storage_options, false, single_writer);
+        let (target, store) = (url.clone(), options.clone());
+        let table =
+            wait(py, &watch, async move { Table::create(&target, schema, &create, &store).await })?;
+        Ok(Self::new(url, options, table))
+    }
+
+    /// Creates a table with the data of any object with `__arrow_c_stream__`.
+    #[staticmethod]
+    #[pyo3(signature = (url, data, create, write, storage_options, single_writer, progress=None))]
+    #[expect(clippy::too_many_arguments, reason = "called by the Python package alone")]
+    fn create_from(
+        py: Python<'_>,
+        url: String,
+        data: &Bound<'_, PyAny>,
+        create: CreateArguments,
+        write: WriteArguments,
+        storage_options: HashMap<String, String>,
+        single_writer: bool,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Self> {
+        let watch = Watch::new(progress);
+        let create = create.options(write.options(&watch)?)?;
+        let options = store_options(storage_options, false, single_writer);
+        let data = import_stream(data)?;
+        let (target, store) = (url.clone(), options.clone());
+        let table =
+            wait(
+                py,
+                &watch,
+                async move { Table::create_from(&target, data, &create, &store).await },
+            )?;
+        Ok(Self::new(url, options, table))
+    }
+
+    /// Opens a table.
+    #[staticmethod]
+    fn open(
+        py: Python<'_>,
+        url: String,
+        storage_options: HashMap<String, String>,
+        read_only: bool,
+        single_writer: bool,
+    ) -> PyResult<Self> {
+        let options = store_options(storage_options, read_only, single_writer);
+        let (target, store) = (url.clone(), options.clone());
+        let table = wait(py, &Watch::default(), async move { Table::open(&target, &store).await })?;
+        Ok(Self::new(url, options, table))
+    }
+
+    /// The URL of the table.
+    #[getter]
+    fn url(&self) -> String {
+        self.known(Table::url)
+    }
+
+    /// The last component of the URL.
+    #[getter]
+    fn name(&self) -> String {
+        self.known(|table| table.name().to_owned())
+    }
+
+    /// The version read, or None if it was not written by partita.
+    #[getter]
+    fn version(&self) -> Option<u64> {
+        self.known(Table::version)
+    }
+
+    /// The partition columns.
+    #[getter]
+    fn partition_by(&self) -> Vec<String> {
+        self.known(Table::partition_by)
+    }
+
+    /// The indexed columns.
+    #[getter]
+    fn index(&self) -> Vec<String> {
+        self.known(Table::index_columns)
+    }
+
+    /// The number of data files.
+    #[getter]
+    fn num_files(&self) -> usize {
+        self.known(Table::num_files)
+    }
+
+    /// The user metadata as JSON.
+    #[getter]
+    fn metadata(&self) -> String {
+        serde_json::Value::Object(self.known(Table::metadata)).to_string()
+    }
+
+    fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
+        export_schema(py, &self.known(Table::schema))
+    }
+
+    /// The partitions, as (pairs, files, rows, bytes).
+    #[expect(clippy::type_complexity, reason = "one row of what Python unpacks")]
+    fn partitions(
+        &self,
+        py: Python<'_>,
+    ) -> PyResult<Vec<(Vec<(String, String)>, usize, Option<u64>, Option<u64>)>> {
+        let table = self.table(py)?;
+        let partitions = wait(py, &Watch::default(), async move { table.partitions().await })?;
+        Ok(partitions
+            .into_iter()
+            .map(|p| (p.key.pairs().to_vec(), p.files, p.rows, p.bytes))
+            .collect())
+    }
+
+    /// Moves to the newest version.
+    fn refresh(&self, py: Python<'_>) -> PyResult<()> {
+        let table = self.table(py)?;
+        wait(py, &Watch::default(), async move { table.refresh().await })
+    }
+
+    /// Adds rows.
+    #[pyo3(signature = (data, write, progress=None))]
+    fn append<'py>(
+        &self,
+        py: Python<'py>,
+        data: &Bound<'py, PyAny>,
+        write: WriteArguments,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let watch = Watch::new(progress);
+        let options = write.options(&watch)?;
+        let table = self.table(py)?;
+        let data = import_stream(data)?;
+        let commit = wait(py, &watch, async move { table.append(data, &options).await })?;
+        commit_fields(py, &commit)
+    }
+
+    /// Swaps the partitions that match for new rows.
+    #[pyo3(signature = (scope, data, write, progress=None))]
+    fn replace<'py>(
+        &self,
+        py: Python<'py>,
+        scope: PyRef<'py, PyPredicate>,
+        data: &Bound<'py, PyAny>,
+        write: WriteArguments,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let watch = Watch::new(progress);
+        let options = write.options(&watch)?;
+        let scope = scope.predicate.clone();
+        let table = self.table(py)?;
+        let data = import_stream(data)?;
+        let commit = wait(py, &watch, async move { table.replace(&scope, data, &options).await })?;
+        commit_fields(py, &commit)
+    }
+
+    /// Removes the partitions that match.
+    fn delete<'py>(
+        &self,
+        py: Python<'py>,
+        scope: PyRef<'py, PyPredicate>,
+        write: WriteArguments,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let watch = Watch::default();
+        let options = write.options(&watch)?;
+        let scope = scope.predicate.clone();
+        let table = self.table(py)?;
+        let commit = wait(py, &watch, async move { table.delete(&scope, &options).await })?;
+        commit_fields(py, &commit)
+    }
+
+    /// The recorded versions, newest first.
+    fn history<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
+        let table = self.table(py)?;
+        let snapshots = wait(py, &Watch::default(), async move { table.history().await })?;
+        snapshots
+            .into_iter()
+            .map(|snapshot| {
+                let fields = PyDict::new(py);
+                fields.set_item("version", snapshot.version)?;
+                fields.set_item("commit", snapshot.commit)?;
+                fields.set_item("time", snapshot.time.as_microsecond())?;
+                fields.set_item("operation", snapshot.operation.name())?;
+                fields.set_item("files", snapshot.files)?;
+                fields.set_item("rows", snapshot.rows)?;
+                fields.set_item("bytes", snapshot.bytes)?;
+                fields.set_item("files_added", snapshot.files_added)?;
+                fields.set_item("files_removed", snapshot.files_removed)?;
+                fields.set_item("rows_added", snapshot.rows_added)?;
+                fields.set_item("rows_removed", snapshot.rows_removed)?;
+                Ok(fields)
+            })
+            .collect()
+    }
+
+    /// Describes a read of the version that the table is at now.
+    #[pyo3(signature = (columns=None, filter=None, limit=None, batch_rows=None))]
+    fn scan(
+        &self,
+        py: Python<'_>,
+        columns: Option<Vec<String>>,
+        filter: Option<PyRef<'_, PyPredicate>>,
+        limit: Option<usize>,
+        batch_rows: Option<usize>,
+    ) -> PyResult<PyScan> {
+        let table = self.table(py)?;
+        let mut scan = table.scan();
+        if let Some(columns) = columns {
+            scan = scan.columns(columns);
+        }
+        if let Some(filter) = filter {
+            // Said now, where it is written, and not when the scan is run.
+            filter.predicate.bind(&table.schema()).map_err(to_python)?;
+            scan = scan.filter(filter.predicate.clone());
+        }
+        if let Some(rows) = limit {
+            scan = scan.limit(rows);
+        }
+        if let Some(rows) = batch_rows {
+            scan = scan.batch_rows(rows);
+        }
+        scan.schema().map_err(to_python)?;
+        Ok(PyScan::new(scan))
+    }
+
+    /// Deletes every object of the table.
+    fn drop(&self, py: Python<'_>) -> PyResult<u64> {
+        let table = self.table(py)?;
+        wait(py, &Watch::default(), async move { table.drop_table().await })
+    }
+}
+
+fn commit_fields<'py>(py: Python<'py>, commit: &Commit) -> PyResult<Bound<'py, PyDict>> {
+    let fields = PyDict::new(py);
+    fields.set_item("version", commit.version)?;
+    fields.set_item("id", &commit.id)?;
+    fields.set_item("files_added", commit.files_added)?;
+    fields.set_item("files_removed", commit.files_removed)?;
+    fields.set_item("rows_added", commit.rows_added)?;
+    fields.set_item("rows_removed", commit.rows_removed)?;
+    fields.set_item("bytes_added", commit.bytes_added)?;
+    fields.set_item("attempts", commit.attempts)?;
+    Ok(fields)
+}

@@ -1,0 +1,138 @@
+"""Small immutable records that tables answer with."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["Commit", "Explain", "Partition", "Snapshot", "human_bytes", "human_count"]
+
+
+def human_bytes(count: int | None) -> str:
+    """A byte count for people.
+
+    Examples
+    --------
+    >>> human_bytes(1536)
+    '1.5 KiB'
+    """
+    if count is None:
+        return "?"
+    size = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if size < 1024 or unit == "TiB":
+            return f"{int(size)} B" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    raise AssertionError("unreachable")
+
+
+def human_count(count: int | None) -> str:
+    """A number for people.
+
+    Examples
+    --------
+    >>> human_count(1234567)
+    '1,234,567'
+    """
+    return "?" if count is None else f"{count:,}"
+
+
+def _things(count: int | None, thing: str) -> str:
+    return f"{human_count(count)} {thing}{'' if count == 1 else 's'}"
+
+
+@dataclass(frozen=True)
+class Commit:
+    """What a commit did."""
+
+    version: int
+    """The version it made."""
+    id: str
+    """Its unique id."""
+    files_added: int
+    files_removed: int
+    rows_added: int
+    rows_removed: int
+    bytes_added: int
+    attempts: int
+    """How often it was tried; more than 1 means that others committed meanwhile."""
+
+    def __repr__(self) -> str:
+        return (
+            f"Commit(version={self.version}, +{human_count(self.rows_added)} "
+            f"-{human_count(self.rows_removed)} rows, "
+            f"+{self.files_added} -{self.files_removed} files, {human_bytes(self.bytes_added)})"
+        )
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One version of a table in its history."""
+
+    version: int
+    commit: str
+    time: dt.datetime
+    """When it was committed, in UTC."""
+    operation: str
+    files: int
+    rows: int
+    bytes: int
+    files_added: int
+    files_removed: int
+    rows_added: int
+    rows_removed: int
+
+    @classmethod
+    def _from_native(cls, fields: Mapping[str, Any]) -> Snapshot:
+        epoch = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
+        time = epoch + dt.timedelta(microseconds=fields["time"])
+        return cls(**{**fields, "time": time})
+
+    def __repr__(self) -> str:
+        return (
+            f"Snapshot(version={self.version}, {self.time:%Y-%m-%d %H:%M:%S}Z, "
+            f"{self.operation}: +{human_count(self.rows_added)} "
+            f"-{human_count(self.rows_removed)} rows, {_things(self.rows, 'row')} in "
+            f"{_things(self.files, 'file')}, {human_bytes(self.bytes)})"
+        )
+
+
+@dataclass(frozen=True)
+class Partition:
+    """One partition of a table."""
+
+    key: dict[str, str]
+    """The values that name it, as they stand in paths."""
+    files: int
+    rows: int | None
+    """The number of rows, if it is known without opening the files."""
+    bytes: int | None
+
+    @property
+    def path(self) -> str:
+        """The key as people write it: ``year=2022/month=1``."""
+        return "/".join(f"{name}={value}" for name, value in self.key.items())
+
+    def __repr__(self) -> str:
+        return (
+            f"Partition({self.path or 'whole table'}: {_things(self.rows, 'row')}, "
+            f"{_things(self.files, 'file')}, {human_bytes(self.bytes)})"
+        )
+
+
+@dataclass(frozen=True)
+class Explain:
+    """What a read would do, and what was ruled out by what."""
+
+    text: str
+    """The account for people."""
+    details: dict[str, Any] = field(repr=False)
+    """The same for programs."""
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        return self.text

@@ -1,0 +1,432 @@
+"""Tables: rows in Parquet files, partitioned by column values."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from partita import _native
+from partita._arrow import pyarrow_schema
+from partita._data import stream
+from partita._display import table_html, table_text
+from partita._progress import Progress, reporting
+from partita.errors import InvalidArgument
+from partita.expression import Expr, Where, predicate
+from partita.records import Commit, Partition, Snapshot
+from partita.scan import Scan
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+__all__ = ["Table"]
+
+
+class Table:
+    """An open table; made by `create_table`, `open_table` and `open`.
+
+    It reads the version that it was at when it was opened, moved on by its own commits and by
+    `refresh`. It may be pickled and used in other processes.
+
+    Examples
+    --------
+    >>> import partita as pt
+    >>> table = pt.create_table(
+    ...     "memory://tables/trips",
+    ...     {"city": ["Oslo", "Oslo", "Rome"], "fare": [12.5, 30.0, 9.0]},
+    ...     partition_by="city",
+    ... )
+    >>> table.append({"city": ["Rome"], "fare": [4.0]}).rows_added
+    1
+    >>> table.read(columns=["fare"], where={"city": "Rome"})
+       fare
+    0   9.0
+    1   4.0
+    """
+
+    def __init__(
+        self,
+        native: _native.Table,
+        storage_options: dict[str, str],
+        *,
+        read_only: bool,
+        single_writer: bool,
+    ) -> None:
+        self._native = native
+        self._storage_options = storage_options
+        self._read_only = read_only
+        self._single_writer = single_writer
+
+    # What it is
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return self._native.url
+
+    @property
+    def name(self) -> str:
+        """The last component of the URL."""
+        return self._native.name
+
+    @property
+    def version(self) -> int | None:
+        """The version that reads see; None if it was not written by partita."""
+        return self._native.version
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The schema, partition columns first."""
+        return pyarrow_schema(self._native)
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns."""
+        return list(self.schema.names)
+
+    @property
+    def partition_by(self) -> list[str]:
+        """The columns whose values name the partitions, outermost first."""
+        return self._native.partition_by
+
+    @property
+    def index(self) -> list[str]:
+        """The columns with a secondary index."""
+        return self._native.index
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The annotations that were given when it was created or written."""
+        result: dict[str, Any] = json.loads(self._native.metadata)
+        return result
+
+    @property
+    def partitions(self) -> list[Partition]:
+        """The partitions, ordered by their values.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> table = pt.create_table(
+        ...     "memory://tables/partitions",
+        ...     {"y": [2021, 2022, 2022], "v": [1, 2, 3]},
+        ...     partition_by="y",
+        ... )
+        >>> [(p.path, p.rows) for p in table.partitions]
+        [('y=2021', 1), ('y=2022', 2)]
+        """
+        return [
+            Partition(dict(pairs), files, rows, size)
+            for pairs, files, rows, size in self._native.partitions()
+        ]
+
+    # Reading
+
+    def read(
+        self,
+        columns: Sequence[str] | None = None,
+        where: Where | None = None,
+        *,
+        limit: int | None = None,
+        progress: Progress = False,
+    ) -> pd.DataFrame:
+        """Read into a pandas DataFrame.
+
+        Parameters
+        ----------
+        columns : sequence of str, optional
+            The columns, in this order; all of them if left out.
+        where : Expr, str, list or dict, optional
+            Which rows: ``pt.col("fare") > 10``, ``"fare > 10"``, ``[[("fare", ">", 10)]]``, or
+            ``{"city": "Oslo"}`` for equality.
+        limit : int, optional
+            At most so many rows.
+        progress : bool or callable, default False
+            True shows a bar on standard error; a callable is called with (done, total).
+
+        Returns
+        -------
+        pandas.DataFrame
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> table = pt.create_table("memory://tables/read", {"a": [1, 2, 3], "b": [4, 5, 6]})
+        >>> table.read(columns=["b"], where="a >= 2")
+           b
+        0  5
+        1  6
+        """
+        return self.scan(columns, where, limit=limit).to_pandas(progress=progress)
+
+    def scan(
+        self,
+        columns: Sequence[str] | None = None,
+        where: Where | None = None,
+        *,
+        limit: int | None = None,
+        batch_rows: int | None = None,
+    ) -> Scan:
+        """Describe a read, to be run in the form wanted.
+
+        Parameters
+        ----------
+        columns, where, limit
+            As for `read`.
+        batch_rows : int, optional
+            Rows of a record batch, at most.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> table = pt.create_table("memory://tables/scan", {"a": [1, 2, 3]})
+        >>> table.scan(where=pt.col("a") != 2).to_arrow()["a"].to_pylist()
+        [1, 3]
+        """
+        filters = None if where is None else predicate(where)
+        names = _columns(columns)
+        native = self._native.scan(
+            names, filters, whole("limit", limit, 0), whole("batch_rows", batch_rows, 1)
+        )
+        return Scan(native, _described(self.name, names, filters, limit))
+
+    def count(self, where: Where | None = None) -> int:
+        """The number of rows, without reading more than it takes to know."""
+        return self.scan(where=where).count()
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        return self.scan().__arrow_c_stream__(requested_schema)
+
+    # Changing
+
+    def append(
+        self,
+        data: Any,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        compression: str | None = None,
+        row_group_rows: int | None = None,
+        progress: Progress = False,
+    ) -> Commit:
+        """Add rows, in one atomic commit.
+
+        Appends of others go through as well: a commit that loses a race is tried again on the
+        newest version, without writing the data again.
+
+        Parameters
+        ----------
+        data : object
+            Rows, in any form that `create_table` takes.
+        metadata : mapping, optional
+            Annotations to set in the same commit.
+        compression, row_group_rows
+            As for `create_table`.
+        progress : bool or callable, default False
+            True shows a bar on standard error; a callable is called with (done, total).
+
+        Raises
+        ------
+        SchemaMismatch
+            If the columns or their types are not those of the table.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> table = pt.create_table("memory://tables/append", {"a": [1]})
+        >>> _ = table.append({"a": [2, 3]})
+        >>> _ = table.append(({"a": [n]} for n in range(4, 6)))  # streamed
+        >>> table.count()
+        5
+        """
+        write = _write(metadata, compression, row_group_rows)
+        with stream(data, self.schema) as source, reporting(progress) as report:
+            return Commit(**self._native.append(source, write, report))
+
+    def replace(
+        self,
+        data: Any,
+        where: Where,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        compression: str | None = None,
+        row_group_rows: int | None = None,
+        progress: Progress = False,
+    ) -> Commit:
+        """Swap the partitions that match for new rows, in one atomic commit.
+
+        Parameters
+        ----------
+        data : object
+            Rows, in any form that `create_table` takes.
+        where : Expr, str, list or dict
+            Which partitions go: a condition on partition columns.
+        metadata, compression, row_group_rows, progress
+            As for `append`.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> table = pt.create_table(
+        ...     "memory://tables/replace", {"y": [1, 2], "v": ["a", "b"]}, partition_by="y"
+        ... )
+        >>> _ = table.replace({"y": [2], "v": ["new"]}, where={"y": 2})
+        >>> table.read()["v"].tolist()
+        ['a', 'new']
+        """
+        write = _write(metadata, compression, row_group_rows)
+        scope = predicate(_required("replace", where))
+        with stream(data, self.schema) as source, reporting(progress) as report:
+            return Commit(**self._native.replace(scope, source, write, report))
+
+    def delete(self, where: Where, *, metadata: Mapping[str, Any] | None = None) -> Commit:
+        """Remove the partitions that match, in one atomic commit.
+
+        Parameters
+        ----------
+        where : Expr, str, list or dict
+            Which partitions go: a condition on partition columns.
+        metadata : mapping, optional
+            Annotations to set in the same commit.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> table = pt.create_table(
+        ...     "memory://tables/delete", {"y": [1, 2], "v": ["a", "b"]}, partition_by="y"
+        ... )
+        >>> _ = table.delete(where=pt.col("y") < 2)
+        >>> table.read()["y"].tolist()
+        [2]
+        """
+        scope = predicate(_required("delete", where))
+        return Commit(**self._native.delete(scope, _write(metadata, None, None)))
+
+    def refresh(self) -> Table:
+        """Move to the newest version, and return the table.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> mine = pt.create_table("memory://tables/refresh", {"a": [1]})
+        >>> _ = pt.open_table(mine.url).append({"a": [2]})
+        >>> mine.count(), mine.refresh().count()
+        (1, 2)
+        """
+        self._native.refresh()
+        return self
+
+    def history(self) -> list[Snapshot]:
+        """The recorded versions, newest first.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> table = pt.create_table("memory://tables/history", {"a": [1]})
+        >>> _ = table.append({"a": [2, 3]})
+        >>> [snapshot.rows for snapshot in table.history()]
+        [3, 1]
+        """
+        return [Snapshot._from_native(fields) for fields in self._native.history()]
+
+    def drop(self) -> int:
+        """Delete the table with all of its objects; return how many there were."""
+        return self._native.drop()
+
+    # How it shows
+
+    def __repr__(self) -> str:
+        return table_text(self)
+
+    def _repr_html_(self) -> str:
+        return table_html(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, (self.url, self._storage_options, self._read_only, self._single_writer)
+
+
+def _reopen(
+    url: str, storage_options: dict[str, str], read_only: bool, single_writer: bool
+) -> Table:
+    native = _native.Table.open(url, storage_options, read_only, single_writer)
+    return Table(native, storage_options, read_only=read_only, single_writer=single_writer)
+
+
+def options_text(options: Mapping[str, Any] | None) -> dict[str, str]:
+    """Store options as the engine takes them: names and texts."""
+    texts: dict[str, str] = {}
+    for name, value in (options or {}).items():
+        if not isinstance(name, str) or isinstance(value, (Mapping, list, tuple, set)):
+            raise InvalidArgument(
+                "storage_options maps names to single values, such as {'aws_region': 'eu-north-1'};"
+                f" {name!r} does not fit"
+            )
+        if value is not None:
+            texts[name] = str(value).lower() if isinstance(value, bool) else str(value)
+    return texts
+
+
+def metadata_json(metadata: Mapping[str, Any] | None) -> str | None:
+    """User metadata as JSON."""
+    if metadata is None:
+        return None
+    if not isinstance(metadata, Mapping) or not all(isinstance(k, str) for k in metadata):
+        raise InvalidArgument("metadata is a mapping of strings to whatever JSON can hold")
+    try:
+        return json.dumps(dict(metadata), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InvalidArgument(f"metadata must be something that JSON can hold: {error}") from error
+
+
+def _write(
+    metadata: Mapping[str, Any] | None, compression: str | None, row_group_rows: int | None
+) -> dict[str, Any]:
+    return {
+        "compression": compression,
+        "row_group_rows": whole("row_group_rows", row_group_rows, 1),
+        "target_file_bytes": None,
+        "metadata": metadata_json(metadata),
+    }
+
+
+def _columns(columns: Sequence[str] | None) -> list[str] | None:
+    if columns is None:
+        return None
+    if isinstance(columns, str):
+        raise InvalidArgument(f"columns= takes a list of names: [{columns!r}]")
+    names = list(columns)
+    for name in names:
+        if not isinstance(name, str):
+            raise InvalidArgument(f"columns= takes a list of names, not {name!r}")
+    return names
+
+
+def whole(argument: str, value: int | None, least: int) -> int | None:
+    if value is None:
+        return None
+    try:
+        number = value.__index__()
+    except AttributeError:
+        raise InvalidArgument(f"{argument} is a whole number, not {value!r}") from None
+    if number < least:
+        raise InvalidArgument(f"{argument} is at least {least}, not {number}")
+    return number
+
+
+def _required(verb: str, where: Where | None) -> Where:
+    if where is None:
+        raise InvalidArgument(f"{verb} needs where=, so that it never empties a table by accident")
+    return where
+
+
+def _described(
+    name: str, columns: list[str] | None, where: _native.Predicate | None, limit: int | None
+) -> str:
+    parts = [name]
+    if columns is not None:
+        parts.append(f"columns={columns}")
+    if where is not None:
+        parts.append(f"where={Expr(where)}")
+    if limit is not None:
+        parts.append(f"limit={limit}")
+    return ", ".join(parts)
