@@ -1,5 +1,7 @@
 //! What a commit changes, as a value that can be applied again to a newer state.
 
+use std::collections::BTreeMap;
+
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::{concat_batches, filter_record_batch, not};
 use arrow::datatypes::Schema;
@@ -8,6 +10,7 @@ use indexmap::IndexMap;
 use partita_core::{Error, ErrorKind, Predicate, Result, Store};
 use serde_json::{Map, Value};
 
+use crate::alter::Alteration;
 use crate::format::header::{Encoding, Files, Header, Own};
 use crate::format::index::{Index, value_type};
 use crate::format::keys;
@@ -32,6 +35,16 @@ pub(crate) struct Creation {
 #[derive(Debug, Clone)]
 pub(crate) struct Change {
     pub operation: Operation,
+    /// Keys of files that are removed, all of them files of the state it is applied to.
+    pub removed: HashSet<String>,
+    /// Rows that stand in both the files removed and the files added.
+    pub carried: u64,
+    /// A change of the schema, before files are added.
+    pub alteration: Option<Alteration>,
+    /// Indices of all files of the state, to take the place of those stored.
+    pub indexed: BTreeMap<String, Index>,
+    /// Columns whose index is dropped.
+    pub unindexed: HashSet<String>,
     /// Set where the table is made, or made anew, by this commit.
     pub creation: Option<Creation>,
     pub staged: Vec<Staged>,
@@ -54,6 +67,22 @@ pub(crate) struct Next {
 }
 
 impl Change {
+    /// A change that does nothing yet.
+    pub fn new(operation: Operation) -> Self {
+        Self {
+            operation,
+            removed: HashSet::new(),
+            carried: 0,
+            alteration: None,
+            indexed: BTreeMap::new(),
+            unindexed: HashSet::new(),
+            creation: None,
+            staged: Vec::new(),
+            scope: None,
+            metadata: Map::new(),
+        }
+    }
+
     /// Applies the change to `base`, or to nothing where the table does not exist.
     pub async fn apply(
         &self,
@@ -73,13 +102,21 @@ impl Change {
             }
         };
         let before = schema.clone();
+        let mut layout = Layout::of(self.creation.as_ref(), base);
+        if let Some(alteration) = &self.alteration {
+            schema = alteration.apply(&schema, &layout.partition_by)?;
+            layout.columns.extend(alteration.added().map(str::to_owned));
+        }
+        layout.index.retain(|column| !self.unindexed.contains(column));
+        let new = self.indexed.keys().filter(|column| !layout.index.contains(column));
+        let new: Vec<String> = new.cloned().collect();
+        layout.index.extend(new);
         for staged in &self.staged {
             if let Some(wider) = merge(&schema, &staged.schema)? {
                 schema = wider;
             }
         }
         let schema_changed = self.creation.is_some() || schema != before;
-        let layout = Layout::of(self.creation.as_ref(), base);
         for staged in &self.staged {
             if staged.partition_by != layout.partition_by {
                 return Err(Error::invalid(
@@ -140,7 +177,7 @@ impl Change {
         let gone = match (&self.creation, &self.scope) {
             (Some(_), _) => BooleanArray::from(vec![true; all.num_rows()]),
             (None, Some(scope)) => in_scope(base, scope)?,
-            (None, None) => BooleanArray::from(vec![false; all.num_rows()]),
+            (None, None) => texts(all, "key").map(|key| Some(self.removed.contains(key))).collect(),
         };
         Ok(Kept {
             stay: Some(filter_record_batch(all, &not(&gone)?)?),
@@ -161,8 +198,12 @@ impl Change {
         Totals {
             files_added: staged(|s| s.manifest.num_rows() as u64),
             files_removed: kept.go.as_ref().map_or(0, |go| go.num_rows() as u64),
-            rows_added: staged(Staged::rows),
-            rows_removed: kept.go.as_ref().map_or(0, |go| total(go, "rows")),
+            rows_added: staged(Staged::rows).saturating_sub(self.carried),
+            rows_removed: kept
+                .go
+                .as_ref()
+                .map_or(0, |go| total(go, "rows"))
+                .saturating_sub(self.carried),
             bytes_added: staged(Staged::bytes),
         }
     }
@@ -273,6 +314,12 @@ impl Indices<'_> {
             || self.change.staged.iter().any(|staged| staged.manifest.num_rows() > 0);
         for column in columns {
             let stored = self.base.and_then(|base| base.header.indices.get(column));
+            if let Some(index) = self.change.indexed.get(column) {
+                let key = keys::index_file(self.name, column, self.time);
+                next.files.push((key.clone(), index.encode(column)?));
+                next.entries.insert(column.clone(), Value::String(key));
+                continue;
+            }
             if let (false, Some(stored)) = (touched, stored) {
                 next.entries.insert(column.clone(), stored.clone());
                 next.complete &= self.was_complete();

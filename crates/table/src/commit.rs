@@ -19,7 +19,8 @@ use crate::state::{State, header_key, read_header};
 /// wrong.
 const ATTEMPTS: u32 = 1_000;
 
-/// What a commit did.
+/// What a commit did. Where there was nothing to do none was made, and version and id are those
+/// of the newest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Commit {
     /// The version that it made.
@@ -38,6 +39,22 @@ pub struct Commit {
     pub bytes_added: u64,
     /// How often the change was applied: one, and one more for each race lost.
     pub attempts: u32,
+}
+
+impl Commit {
+    /// The commit that was not needed.
+    fn nothing(state: &State, attempts: u32) -> Self {
+        Self {
+            version: state.own.version,
+            id: state.own.commit.clone(),
+            files_added: 0,
+            files_removed: 0,
+            rows_added: 0,
+            rows_removed: 0,
+            bytes_added: 0,
+            attempts,
+        }
+    }
 }
 
 /// The present time as plateau writes it.
@@ -59,7 +76,23 @@ pub(crate) enum Existing {
     Replaced,
 }
 
-/// Applies `change` to the dataset `name` until the swap succeeds. `cached` is tried first, which
+/// What a commit does, decided anew for every state it is tried on.
+pub(crate) trait Propose: Send {
+    /// The change to apply to `base`, the newest state known; `None` if there is nothing to do.
+    fn propose(
+        &mut self,
+        base: Option<&Arc<State>>,
+    ) -> impl Future<Output = Result<Option<Change>>> + Send;
+}
+
+/// The same change whatever the state.
+impl Propose for &Change {
+    async fn propose(&mut self, _base: Option<&Arc<State>>) -> Result<Option<Change>> {
+        Ok(Some(self.clone()))
+    }
+}
+
+/// Applies the change proposed to the dataset `name` until the swap succeeds. `cached` is tried first, which
 /// saves a request where nobody else has written.
 ///
 /// Atomic: the change is visible whole or not at all. On an error nothing has changed, except for
@@ -67,7 +100,7 @@ pub(crate) enum Existing {
 pub(crate) async fn commit(
     store: &Store,
     name: &str,
-    change: &Change,
+    mut change: impl Propose,
     cached: Option<Arc<State>>,
     existing: Existing,
     cancel: &Cancel,
@@ -83,7 +116,11 @@ pub(crate) async fn commit(
         if let Some(known) = base {
             base = Some(known.completed(store, cancel).await?);
         }
-        let next = change.apply(store, name, &id, base.as_deref()).await?;
+        let next = match (change.propose(base.as_ref()).await?, &base) {
+            (Some(change), _) => change.apply(store, name, &id, base.as_deref()).await?,
+            (None, Some(base)) => return Ok((Arc::clone(base), Commit::nothing(base, attempt))),
+            (None, None) => return Err(Error::invalid("there is nothing to commit")),
+        };
         match try_swap(store, name, &id, base.as_deref(), next).await? {
             Attempt::Done { state, version, totals } => {
                 let commit = Commit {

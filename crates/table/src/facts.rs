@@ -42,6 +42,11 @@ pub(crate) fn remembered(
     Ok(RecordBatch::try_new(Arc::clone(schema), columns?)?)
 }
 
+/// The error of a manifest that should have been completed first.
+pub(crate) fn missing_row_counts() -> Error {
+    Error::corrupt("the row counts of some files are not known")
+}
+
 /// True if rows, size and bounds of every file are known.
 pub(crate) fn is_complete(manifest: &RecordBatch) -> bool {
     manifest.column_by_name("rows").is_some_and(|rows| rows.null_count() == 0)
@@ -59,7 +64,7 @@ pub(crate) async fn complete(
     cancel: &Cancel,
 ) -> Result<RecordBatch> {
     let schema = known.schema();
-    let rows = known.column_by_name("rows").ok_or_else(|| Error::corrupt("no row counts"))?;
+    let rows = known.column_by_name("rows").ok_or_else(missing_row_counts)?;
     let unknown = is_null(rows)?;
     let files = filter_record_batch(known, &unknown)?;
     let files: Vec<(String, String)> = texts(&files, "label")

@@ -10,13 +10,17 @@
 //! - [`Table`] is the face: create, open, append, replace, delete, scan, history.
 //! - [`Staged`] data is written but not visible; [`Table::commit`] makes it so.
 
+mod alter;
 mod change;
 mod commit;
 mod facts;
+mod feed;
 pub mod format;
 mod history;
 mod options;
 mod prune;
+mod reindex;
+mod rewrite;
 mod scan;
 mod stage;
 mod state;
@@ -27,6 +31,7 @@ pub use format::snapshot::Operation;
 pub use history::SnapshotInfo;
 pub use options::{BatchSource, Compression, CreateOptions, WriteOptions};
 pub use prune::Explain;
+pub use rewrite::OptimizeOptions;
 pub use scan::Scan;
 pub use stage::Staged;
 pub use table::{Partition, Table};

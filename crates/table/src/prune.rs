@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
-use arrow::compute::filter_record_batch;
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt64Array};
+use arrow::compute::{filter_record_batch, take_record_batch};
 use arrow::datatypes::UInt64Type;
 use hashbrown::HashSet;
+use partita_core::partition::PartitionKey;
 use partita_core::predicate::{BoundPredicate, Bounds, Facts};
 use partita_core::{Result, Store};
 use serde::Serialize;
@@ -15,7 +16,7 @@ use crate::change::load_index;
 use crate::facts::is_complete;
 use crate::format::index::{Index, value_type};
 use crate::stage::{numbers, texts};
-use crate::state::State;
+use crate::state::{State, partition_keys};
 
 /// What planning left out, and why.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -106,6 +107,27 @@ pub(crate) async fn plan(
 }
 
 impl Plan {
+    /// The plan of these rows of it alone.
+    pub fn rows(&self, rows: &UInt64Array) -> Result<Self> {
+        Ok(Self {
+            manifest: take_record_batch(&self.manifest, rows)?,
+            partitions: take_record_batch(&self.partitions, rows)?,
+            explain: Explain::default(),
+        })
+    }
+
+    /// A plan for each file.
+    pub fn each_file(&self) -> Result<Vec<Self>> {
+        (0..self.manifest.num_rows() as u64)
+            .map(|row| self.rows(&UInt64Array::from(vec![row])))
+            .collect()
+    }
+
+    /// The partition key of each file.
+    pub fn partition_keys(&self) -> Result<Vec<PartitionKey>> {
+        partition_keys(&self.manifest)
+    }
+
     /// Drops the files that cannot match; returns how many.
     fn prune(
         &mut self,

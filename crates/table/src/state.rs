@@ -91,7 +91,7 @@ impl State {
 
     /// The partition key of every file, in the order of the manifest.
     pub fn partition_keys(&self) -> Result<Vec<PartitionKey>> {
-        texts(&self.manifest, "key").map(|key| keys::parse_data_file(key).map(|(_, k)| k)).collect()
+        partition_keys(&self.manifest)
     }
 
     /// The value of every partition column for every file, as a batch of the table's types.
@@ -210,6 +210,11 @@ impl Head {
             own: self.own,
         })
     }
+}
+
+/// The partition key of every file of a manifest.
+pub(crate) fn partition_keys(manifest: &RecordBatch) -> Result<Vec<PartitionKey>> {
+    texts(manifest, "key").map(|key| keys::parse_data_file(key).map(|(_, k)| k)).collect()
 }
 
 /// The key of a header in one of its forms.

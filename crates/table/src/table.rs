@@ -10,15 +10,16 @@ use arrow::record_batch::RecordBatchIterator;
 use futures::TryStreamExt;
 use partita_core::partition::PartitionKey;
 use partita_core::store::split_url;
-use partita_core::{Predicate, Result, Store, StoreOptions};
+use partita_core::{Cancel, Predicate, Result, Store, StoreOptions};
 use serde_json::{Map, Value};
 
-use crate::change::{Change, Creation, in_scope};
-use crate::commit::{Commit, Existing, already_exists, commit, operation_of};
+use crate::change::{Change, Creation};
+use crate::commit::{Commit, Existing, Propose, already_exists, commit, operation_of};
 use crate::format::keys;
 use crate::format::snapshot::Operation;
 use crate::history::{SnapshotInfo, history};
 use crate::options::{BatchSource, CreateOptions, WriteOptions};
+use crate::rewrite::Rewrite;
 use crate::scan::Scan;
 use crate::stage::{Staged, Target, discard, numbers, stage};
 use crate::state::{State, read_header};
@@ -117,7 +118,6 @@ impl Table {
         let mut metadata = options.metadata.clone();
         metadata.extend(options.write.metadata.clone());
         let change = Change {
-            operation: Operation::Create,
             creation: Some(Creation {
                 partition_by: options.partition_by.clone(),
                 index: options.index.clone(),
@@ -126,8 +126,8 @@ impl Table {
                 schema: staged.schema.clone(),
             }),
             staged: vec![staged],
-            scope: None,
             metadata,
+            ..Change::new(Operation::Create)
         };
         let made = commit(&store, name, &change, None, existing, &options.write.cancel).await;
         let state = undo_on_error(&store, &change, made).await?.0;
@@ -311,7 +311,7 @@ impl Table {
     ) -> Result<Commit> {
         if let Some(scope) = scope {
             // A bad scope is told before anything is written.
-            in_scope(&self.state(), scope)?;
+            scope.bind(&self.schema())?;
         }
         let staged = match data {
             Some(data) => vec![self.stage(data, options).await?],
@@ -325,15 +325,7 @@ impl Table {
     /// # Errors
     /// As [`Table::append`].
     pub async fn stage(&self, data: BatchSource, options: &WriteOptions) -> Result<Staged> {
-        let state = self.state();
-        let target = Target {
-            store: self.store.clone(),
-            name: self.name.to_string(),
-            table_name: state.table_name.clone(),
-            partition_by: state.partition_by.clone(),
-            index: state.header.indices.keys().cloned().collect(),
-            schema: Some(state.stored.clone()),
-        };
+        let target = Target::of(&self.store, &self.name, &self.state());
         stage(&target, data, options).await
     }
 
@@ -349,27 +341,55 @@ impl Table {
         scope: Option<&Predicate>,
         options: &WriteOptions,
     ) -> Result<Commit> {
-        let change = Change {
-            operation: operation_of(!staged.is_empty(), scope.is_some()),
-            creation: None,
-            staged,
-            scope: scope.cloned(),
-            metadata: options.metadata.clone(),
-        };
+        let operation = operation_of(!staged.is_empty(), scope.is_some());
+        if let Some(scope) = scope
+            && !self.selects_partitions(scope)
+        {
+            return self.remove_rows(scope, staged, operation, options).await;
+        }
+        let mut change = Change::new(operation);
+        change.staged = staged;
+        change.scope = scope.cloned();
+        change.metadata = options.metadata.clone();
+        let made = self.commit_proposed(&change, &options.cancel).await;
+        undo_on_error(&self.store, &change, made).await
+    }
+
+    /// Commits what `change` proposes on the newest state.
+    pub(crate) async fn commit_proposed(
+        &self,
+        change: impl Propose,
+        cancel: &Cancel,
+    ) -> Result<Commit> {
         let turn = self.turn.lock().await;
-        let made = commit(
-            &self.store,
-            &self.name,
-            &change,
-            Some(self.state()),
-            Existing::Required,
-            &options.cancel,
-        )
-        .await;
-        let (state, made) = undo_on_error(&self.store, &change, made).await?;
+        let (base, existing) = (Some(self.state()), Existing::Required);
+        let (state, made) = commit(&self.store, &self.name, change, base, existing, cancel).await?;
         self.set_state(state);
         drop(turn);
         Ok(made)
+    }
+
+    /// Commits a rewrite. It examines the files before its turn, so that other commits of this
+    /// process need not wait for it.
+    pub(crate) async fn rewrite(&self, mut rewrite: Rewrite) -> Result<Commit> {
+        let (cancel, state) = (rewrite.cancel(), self.state());
+        let prepared = async {
+            let state = state.completed(&self.store, &cancel).await?;
+            rewrite.examine(&state).await
+        };
+        if let Err(error) = prepared.await {
+            rewrite.abandon().await;
+            return Err(error);
+        }
+        match self.commit_proposed(&mut rewrite, &cancel).await {
+            Ok(made) => Ok(made),
+            Err(error) => {
+                if error.kind() != partita_core::ErrorKind::CommitUnknown {
+                    rewrite.abandon().await;
+                }
+                Err(error)
+            }
+        }
     }
 
     /// A read of all rows and columns at the present state, to be narrowed.

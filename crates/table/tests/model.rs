@@ -1,11 +1,13 @@
 //! Random sequences of operations against a model in memory.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod trips;
 
-use partita_core::{Predicate, StoreOptions, col};
-use partita_table::{CreateOptions, Table, WriteOptions};
+use std::collections::HashSet;
+
+use partita_core::{ErrorKind, Predicate, StoreOptions, col};
+use partita_table::{CreateOptions, OptimizeOptions, Table, WriteOptions};
 use proptest::prelude::*;
 use trips::{Trip, rows, source, trip};
 
@@ -14,6 +16,11 @@ enum Step {
     Append(Vec<Trip>),
     Replace(String, Vec<Trip>),
     Delete(String),
+    DeleteRows(i64, i32),
+    ReplaceRows(i64, Vec<Trip>),
+    Upsert(Vec<Trip>),
+    Optimize(bool),
+    Index(bool),
     Reopen,
 }
 
@@ -33,6 +40,11 @@ fn step() -> impl Strategy<Value = Step> {
         3 => trips_strategy().prop_map(Step::Append),
         2 => (city(), trips_strategy()).prop_map(|(city, trips)| Step::Replace(city, trips)),
         1 => city().prop_map(Step::Delete),
+        2 => (0..5i64, 0..20i32).prop_map(|(rider, fare)| Step::DeleteRows(rider, fare)),
+        1 => (0..5i64, trips_strategy()).prop_map(|(rider, trips)| Step::ReplaceRows(rider, trips)),
+        2 => trips_strategy().prop_map(Step::Upsert),
+        1 => any::<bool>().prop_map(Step::Optimize),
+        1 => any::<bool>().prop_map(Step::Index),
         1 => Just(Step::Reopen),
     ]
 }
@@ -63,6 +75,20 @@ async fn check(table: &Table, model: &[Trip]) {
     }
 }
 
+/// By rider and city; keys that are null or occur twice are refused and change nothing.
+async fn upsert(table: &Table, model: &mut Vec<Trip>, trips: Vec<Trip>) {
+    let on = ["rider".to_owned(), "city".to_owned()];
+    let outcome = table.upsert(source(&trips), &on, &WriteOptions::default()).await;
+    let keys: HashSet<_> = trips.iter().map(|trip| (trip.rider, trip.city.clone())).collect();
+    if keys.len() < trips.len() || trips.iter().any(|trip| trip.rider.is_none()) {
+        assert_eq!(outcome.unwrap_err().kind(), ErrorKind::InvalidArgument);
+        return;
+    }
+    outcome.unwrap();
+    model.retain(|trip| !keys.contains(&(trip.rider, trip.city.clone())));
+    model.extend(trips);
+}
+
 async fn play(steps: Vec<Step>, url: &str) {
     let options = CreateOptions {
         partition_by: vec!["city".into()],
@@ -89,6 +115,35 @@ async fn play(steps: Vec<Step>, url: &str) {
                 table.delete(&col("city").eq(city.as_str()), &write).await.unwrap();
                 model.retain(|trip| trip.city != city);
             }
+            Step::DeleteRows(rider, fare) => {
+                let fare = f64::from(fare);
+                let scope = col("rider").eq(rider).and(col("fare").lt(fare));
+                let commit = table.delete(&scope, &write).await.unwrap();
+                let before = model.len();
+                model.retain(|trip| !(trip.rider == Some(rider) && trip.fare < fare));
+                assert_eq!(commit.rows_removed as usize, before - model.len());
+            }
+            Step::ReplaceRows(rider, trips) => {
+                table.replace(&col("rider").eq(rider), source(&trips), &write).await.unwrap();
+                model.retain(|trip| trip.rider != Some(rider));
+                model.extend(trips);
+            }
+            Step::Upsert(trips) => upsert(&table, &mut model, trips).await,
+            Step::Optimize(sorted) => {
+                let sort_by = if sorted { vec!["fare".to_owned()] } else { Vec::new() };
+                let optimize = OptimizeOptions { sort_by, ..OptimizeOptions::default() };
+                table.optimize(&optimize, &write).await.unwrap();
+                let cities: HashSet<&str> = model.iter().map(|trip| trip.city.as_str()).collect();
+                assert_eq!(table.num_files(), cities.len());
+            }
+            Step::Index(build) => {
+                let columns = vec!["fare".to_owned()];
+                match build {
+                    true => drop(table.build_index(&columns, &write).await.unwrap()),
+                    false => drop(table.drop_index(&columns, &write).await),
+                }
+                assert_eq!(table.index_columns().contains(&columns[0]), build);
+            }
             Step::Reopen => table = Table::open(url, &store).await.unwrap(),
         }
         check(&table, &model).await;
@@ -97,10 +152,10 @@ async fn play(steps: Vec<Step>, url: &str) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(ProptestConfig::with_cases(60))]
 
     #[test]
-    fn a_table_is_its_model(steps in prop::collection::vec(step(), 1..8), on_disk in any::<bool>()) {
+    fn a_table_is_its_model(steps in prop::collection::vec(step(), 1..12), on_disk in any::<bool>()) {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let url = if on_disk {

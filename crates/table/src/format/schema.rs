@@ -202,6 +202,12 @@ pub fn merge(current: &Schema, incoming: &Schema) -> Result<Option<Schema>> {
     Ok(changed.then(|| Schema::new(fields)))
 }
 
+/// True if a file may hold a column of the table type `table` as `file`.
+#[must_use]
+pub fn fits_table(file: &DataType, table: &DataType) -> bool {
+    table_type(&stored_type(file, None)) == *table
+}
+
 /// Equal as far as data goes: string widths, timestamp units and list item names do not matter.
 fn same(a: &DataType, b: &DataType) -> bool {
     match (a, b) {

@@ -42,8 +42,16 @@ pub enum Operation {
     Append,
     /// Files in a scope were replaced.
     Replace,
-    /// Files in a scope were removed.
+    /// Rows, or whole files, in a scope were removed.
     Delete,
+    /// Rows took the place of those with the same key.
+    Upsert,
+    /// Files were put together.
+    Optimize,
+    /// The schema was changed.
+    Alter,
+    /// Indices were built or dropped.
+    Index,
 }
 
 impl Operation {
@@ -55,6 +63,10 @@ impl Operation {
             Self::Append => "append",
             Self::Replace => "replace",
             Self::Delete => "delete",
+            Self::Upsert => "upsert",
+            Self::Optimize => "optimize",
+            Self::Alter => "alter",
+            Self::Index => "index",
         }
     }
 }

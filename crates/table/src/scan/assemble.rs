@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array, new_null_array};
 use arrow::compute::take;
 use arrow::datatypes::{Schema, SchemaRef};
-use partita_core::{Error, Result};
+use partita_core::Result;
 
 use crate::format::schema::cast_column;
 
@@ -28,7 +28,8 @@ impl Assemble {
         names.filter(|name| self.partition.column_by_name(name).is_none())
     }
 
-    /// Casts and reorders the columns of a batch of the file, and adds the partition's values.
+    /// Casts and reorders the columns of a batch of the file, adds the partition's values, and
+    /// nulls where the file lacks a column.
     pub fn batch(&self, batch: &RecordBatch) -> Result<RecordBatch> {
         let rows = batch.num_rows();
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.schema.fields().len());
@@ -39,13 +40,10 @@ impl Assemble {
                     let repeated = take(value, &UInt32Array::from(vec![0; rows]), None)?;
                     cast_column(name, &repeated, field.data_type())?
                 }
-                None => {
-                    let column = batch.column_by_name(name).ok_or_else(|| {
-                        Error::corrupt("a data file lacks a column of the table")
-                            .with("column", name)
-                    })?;
-                    cast_column(name, column, field.data_type())?
-                }
+                None => match batch.column_by_name(name) {
+                    Some(column) => cast_column(name, column, field.data_type())?,
+                    None => new_null_array(field.data_type(), rows),
+                },
             });
         }
         let options = RecordBatchOptions::new().with_row_count(Some(rows));

@@ -17,10 +17,12 @@ use parquet::arrow::arrow_reader::{
     ArrowPredicateFn, ArrowReaderMetadata, ParquetRecordBatchReaderBuilder, RowFilter,
 };
 use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
-use partita_core::predicate::{BoundPredicate, Bounds, Facts};
+use partita_core::predicate::{Bounds, Facts};
 use partita_core::{Cancel, Error, ErrorKind, Result, Store};
 
 use super::assemble::{Assemble, project};
+use super::rows::RowTest;
+use crate::feed::{unwrapped, wrapped};
 use crate::format::footer::{ParquetObject, missing, unreadable};
 use crate::format::statistics::has_bounds;
 
@@ -42,7 +44,8 @@ pub(super) struct Decoder {
     pub store: Store,
     pub schema: SchemaRef,
     pub table: SchemaRef,
-    pub predicate: Option<Arc<BoundPredicate>>,
+    /// Which rows to return; all where there is none.
+    pub test: Option<Arc<dyn RowTest>>,
     pub batch_rows: usize,
     pub cancel: Cancel,
 }
@@ -74,7 +77,7 @@ impl Decoder {
             let decoded = tokio::task::spawn_blocking(move || decoder.decode_whole(bytes, &task));
             return Ok(vec![Unit::Decoded(decoded.await.map_err(stopped)??)]);
         }
-        let metadata = object.metadata(self.predicate.is_some()).await?;
+        let metadata = object.metadata(self.test.is_some()).await?;
         let groups = self.row_groups(&metadata)?;
         let file = OpenFile { object, metadata, key: task.key.into(), partition: task.partition };
         Ok(groups
@@ -96,7 +99,7 @@ impl Decoder {
                 .map_err(|error| unreadable(&task.key, error))?;
         let groups = self.row_groups(&metadata)?;
         let filter = self.filter(&metadata, &task.partition)?;
-        let mask = mask(&metadata, &task.key, assemble.file_columns())?;
+        let mask = mask(&metadata, assemble.file_columns());
         let mut builder =
             builder.with_row_groups(groups).with_projection(mask).with_batch_size(self.batch_rows);
         if let Some(filter) = filter {
@@ -113,28 +116,27 @@ impl Decoder {
             .collect()
     }
 
-    /// The row groups that the predicate cannot exclude by their statistics.
+    /// The row groups that the test cannot exclude by their statistics.
     fn row_groups(&self, metadata: &ArrowReaderMetadata) -> Result<Vec<usize>> {
         let count = metadata.metadata().num_row_groups();
-        let Some(predicate) = &self.predicate else { return Ok((0..count).collect()) };
         let facts = GroupFacts { metadata, table: &self.table };
-        let keep = predicate.may_match(&facts)?;
-        Ok((0..count).filter(|group| keep.value(*group)).collect())
+        let keep = self.test.as_ref().map(|test| test.may_match(&facts)).transpose()?.flatten();
+        Ok((0..count).filter(|group| keep.as_ref().is_none_or(|keep| keep.value(*group))).collect())
     }
 
-    /// The predicate as a filter that the decoder runs before it decodes the other columns.
+    /// The test as a filter that the decoder runs before it decodes the other columns.
     fn filter(
         &self,
         metadata: &ArrowReaderMetadata,
         partition: &RecordBatch,
     ) -> Result<Option<RowFilter>> {
-        let Some(predicate) = self.predicate.clone() else { return Ok(None) };
-        let columns = predicate.predicate().columns();
+        let Some(rows) = self.test.clone() else { return Ok(None) };
+        let columns = rows.columns();
         let assemble = Assemble::new(project(&self.table, columns.into_iter())?, partition.clone());
-        let mask = mask(metadata, "", assemble.file_columns())?;
+        let mask = mask(metadata, assemble.file_columns());
         let test = move |batch: RecordBatch| -> Result<BooleanArray, ArrowError> {
-            let batch = assemble.batch(&batch).map_err(external)?;
-            predicate.evaluate(&batch).map_err(external)
+            let batch = assemble.batch(&batch).map_err(wrapped)?;
+            rows.test(&batch).map_err(wrapped)
         };
         Ok(Some(RowFilter::new(vec![Box::new(ArrowPredicateFn::new(mask, test))])))
     }
@@ -158,7 +160,7 @@ impl OpenFile {
     async fn decode(self, decoder: &Decoder, row_group: usize) -> Result<Vec<RecordBatch>> {
         decoder.cancel.check()?;
         let assemble = Assemble::new(Arc::clone(&decoder.schema), self.partition.clone());
-        let mask = mask(&self.metadata, &self.key, assemble.file_columns())?;
+        let mask = mask(&self.metadata, assemble.file_columns());
         let filter = decoder.filter(&self.metadata, &self.partition)?;
         let mut builder = ParquetRecordBatchStreamBuilder::new_with_metadata(
             self.object.clone(),
@@ -184,23 +186,15 @@ impl OpenFile {
     }
 }
 
-/// The leaves of the columns named.
+/// The leaves of those of the columns named that the file has. One that was added to the table
+/// later is null in the older files.
 fn mask<'a>(
     metadata: &ArrowReaderMetadata,
-    key: &str,
     columns: impl Iterator<Item = &'a str>,
-) -> Result<ProjectionMask> {
+) -> ProjectionMask {
     let schema = metadata.schema();
-    let roots: Result<Vec<usize>> = columns
-        .map(|name| {
-            schema.index_of(name).map_err(|_| {
-                Error::corrupt("a data file lacks a column of the table")
-                    .with("column", name)
-                    .with("key", key)
-            })
-        })
-        .collect();
-    Ok(ProjectionMask::roots(metadata.parquet_schema(), roots?))
+    let roots: Vec<usize> = columns.filter_map(|name| schema.index_of(name).ok()).collect();
+    ProjectionMask::roots(metadata.parquet_schema(), roots)
 }
 
 /// Statistics of the row groups of one file.
@@ -249,21 +243,9 @@ impl Facts for GroupFacts<'_> {
     }
 }
 
-fn external(error: Error) -> ArrowError {
-    ArrowError::ExternalError(Box::new(error))
-}
-
 /// The error of a batch that the decoder could not give; ours come back as they were.
 fn undecodable(key: &str, error: ArrowError) -> Error {
-    match error {
-        ArrowError::ExternalError(inner) => match inner.downcast::<Error>() {
-            Ok(error) => *error,
-            Err(inner) => {
-                Error::corrupt("a data file cannot be decoded").with("key", key).caused_by(inner)
-            }
-        },
-        error => Error::corrupt("a data file cannot be decoded").with("key", key).caused_by(error),
-    }
+    unwrapped(error, || Error::corrupt("a data file cannot be decoded").with("key", key))
 }
 
 /// Adds the file to an error that does not name it.

@@ -2,6 +2,7 @@
 
 mod assemble;
 mod decode;
+mod rows;
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,9 +19,10 @@ use crate::prune::{Explain, Plan, plan};
 use crate::stage::{numbers, texts};
 use crate::state::State;
 use decode::{Decoder, FileTask};
+pub(crate) use rows::{Except, RowTest};
 
 /// Rows of a batch where nothing else is said.
-const BATCH_ROWS: usize = 1 << 16;
+pub(crate) const BATCH_ROWS: usize = 1 << 16;
 
 /// Files being opened or decoded at a time, for each core: fetching waits more than it works.
 const FILES_PER_CORE: usize = 4;
@@ -157,38 +159,19 @@ impl Scan {
         let bound = self.bind()?;
         let plan = plan(&self.store, &self.state, bound.as_ref()).await?;
         let residual = residual(self.predicate.as_ref(), &self.state)?;
-        let decoder = Arc::new(Decoder {
+        let read = Read {
             store: self.store.clone(),
-            schema,
             table: Arc::clone(&self.state.schema),
-            predicate: residual.map(Arc::new),
+            schema,
+            test: residual.map(|residual| Arc::new(residual) as Arc<dyn RowTest>),
             batch_rows: self.batch_rows.min(self.limit.unwrap_or(usize::MAX)).max(1),
-            cancel: self.cancel.clone(),
-        });
-        let tasks = tasks(&plan);
-        self.progress.start("files read", Some(tasks.len() as u64));
-        let finished = Finish(Arc::clone(&self.progress));
-        let progress = Arc::clone(&self.progress);
-        let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        let batches = stream::iter(tasks)
-            .map(move |task| {
-                let decoder = Arc::clone(&decoder);
-                async move { decoder.open(task).await }
-            })
-            .buffered(cores * FILES_PER_CORE)
-            .map_ok(move |units| {
-                progress.advance(1);
-                let _until_the_end = &finished;
-                stream::iter(units.into_iter().map(Ok))
-            })
-            .try_flatten()
-            .map_ok(decode::Unit::run)
-            .try_buffered(cores * 2)
-            .map_ok(|batches| stream::iter(batches.into_iter().map(Ok)))
-            .try_flatten();
+            progress: self.progress,
+            cancel: self.cancel,
+        };
+        let batches = read.run(&plan);
         Ok(match self.limit {
-            Some(limit) => limited(batches.boxed(), limit),
-            None => batches.boxed(),
+            Some(limit) => limited(batches, limit),
+            None => batches,
         })
     }
 
@@ -220,6 +203,56 @@ impl Scan {
             rows += batch.num_rows() as u64;
         }
         Ok(rows)
+    }
+}
+
+/// A read of given files.
+pub(crate) struct Read {
+    pub store: Store,
+    /// The schema of the table, in which rows are tested.
+    pub table: SchemaRef,
+    /// The schema of the batches.
+    pub schema: SchemaRef,
+    /// Which rows to return; all where there is none.
+    pub test: Option<Arc<dyn RowTest>>,
+    pub batch_rows: usize,
+    pub progress: Arc<dyn Progress>,
+    pub cancel: Cancel,
+}
+
+impl Read {
+    /// The rows of the files of `plan`, in its order and theirs.
+    pub fn run(self, plan: &Plan) -> BoxStream<'static, Result<RecordBatch>> {
+        let decoder = Arc::new(Decoder {
+            store: self.store,
+            schema: self.schema,
+            table: self.table,
+            test: self.test,
+            batch_rows: self.batch_rows,
+            cancel: self.cancel,
+        });
+        let tasks = tasks(plan);
+        let progress = self.progress;
+        progress.start("files read", Some(tasks.len() as u64));
+        let finished = Finish(Arc::clone(&progress));
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        stream::iter(tasks)
+            .map(move |task| {
+                let decoder = Arc::clone(&decoder);
+                async move { decoder.open(task).await }
+            })
+            .buffered(cores * FILES_PER_CORE)
+            .map_ok(move |units| {
+                progress.advance(1);
+                let _until_the_end = &finished;
+                stream::iter(units.into_iter().map(Ok))
+            })
+            .try_flatten()
+            .map_ok(decode::Unit::run)
+            .try_buffered(cores * 2)
+            .map_ok(|batches| stream::iter(batches.into_iter().map(Ok)))
+            .try_flatten()
+            .boxed()
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 
 use super::encode::{EncodedGroup, OpenFile};
 use super::{Target, Written};
+use crate::feed::unwrapped;
 use crate::format::footer;
 use crate::format::index::{Index, distinct};
 use crate::format::keys;
@@ -106,7 +107,7 @@ impl Puller {
         for batch in data {
             let groups = self.options.cancel.check().and_then(|()| {
                 let batch = batch.map_err(|error| {
-                    Error::invalid("the data to write could not be produced").caused_by(error)
+                    unwrapped(error, || Error::invalid("the data to write could not be produced"))
                 })?;
                 self.options.progress.advance(batch.num_rows() as u64);
                 self.split(&batch)

@@ -21,6 +21,7 @@ use crate::format::index::{is_index_type, value_type};
 use crate::format::pandas;
 use crate::format::schema::{check_complete, merge, stored_schema, table_schema};
 use crate::options::{BatchSource, WriteOptions};
+use crate::state::State;
 use gather::Gather;
 
 /// Where staged files go, and what they must fit.
@@ -36,6 +37,18 @@ pub(crate) struct Target {
 }
 
 impl Target {
+    /// The table that `state` is of.
+    pub fn of(store: &Store, name: &str, state: &State) -> Self {
+        Self {
+            store: store.clone(),
+            name: name.to_owned(),
+            table_name: state.table_name.clone(),
+            partition_by: state.partition_by.clone(),
+            index: state.header.indices.keys().cloned().collect(),
+            schema: Some(state.stored.clone()),
+        }
+    }
+
     /// The stored schema of `given` data, once it is known that the data can be written here.
     fn check(&self, given: &Schema) -> Result<Schema> {
         if let Some(current) = &self.schema {

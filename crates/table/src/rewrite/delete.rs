@@ -1,0 +1,33 @@
+//! Deletes: whole files where the partition key decides, rows inside files elsewhere.
+
+use std::sync::Arc;
+
+use partita_core::{Predicate, Result};
+
+use super::{Rewrite, Rule};
+use crate::Table;
+use crate::commit::Commit;
+use crate::format::snapshot::Operation;
+use crate::options::WriteOptions;
+use crate::stage::Staged;
+
+impl Table {
+    /// True if the partition key alone decides about `scope`.
+    pub(crate) fn selects_partitions(&self, scope: &Predicate) -> bool {
+        let partition_by = self.partition_by();
+        scope.columns().iter().all(|column| partition_by.contains(column))
+    }
+
+    /// Removes the rows for which `scope` is true, and adds staged files, in one commit.
+    pub(crate) async fn remove_rows(
+        &self,
+        scope: &Predicate,
+        added: Vec<Staged>,
+        operation: Operation,
+        options: &WriteOptions,
+    ) -> Result<Commit> {
+        let test = Arc::new(scope.bind(&self.schema())?);
+        let rule = Rule::Remove { test, candidates: scope.clone() };
+        self.rewrite(Rewrite::new(self.store(), self.name(), operation, rule, added, options)).await
+    }
+}

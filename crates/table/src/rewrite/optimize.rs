@@ -1,0 +1,102 @@
+//! Compaction: many small files of a partition become few of a good size.
+
+use arrow::array::UInt64Array;
+use indexmap::IndexMap;
+use partita_core::partition::PartitionKey;
+use partita_core::{Error, Predicate, Result, Store};
+
+use super::{Rewrite, Rule, no_such_column};
+use crate::Table;
+use crate::commit::Commit;
+use crate::format::snapshot::Operation;
+use crate::options::WriteOptions;
+use crate::prune::{Plan, plan};
+use crate::stage::numbers;
+use crate::state::State;
+
+/// What compaction is to do.
+#[derive(Debug, Clone)]
+pub struct OptimizeOptions {
+    /// Files are put together up to this size. Files of more than half of it are left alone,
+    /// unless rows are to be sorted.
+    pub target_file_bytes: u64,
+    /// The rows of each new file are sorted by these columns.
+    pub sort_by: Vec<String>,
+    /// Only partitions that this selects are looked at; it may name partition columns alone.
+    pub scope: Option<Predicate>,
+}
+
+impl Default for OptimizeOptions {
+    fn default() -> Self {
+        Self { target_file_bytes: 128 << 20, sort_by: Vec::new(), scope: None }
+    }
+}
+
+impl Table {
+    /// Puts small files together, partition by partition, in one commit. No row is added or lost:
+    /// what others append meanwhile is kept beside. Readers of older versions keep their files
+    /// until garbage is collected.
+    ///
+    /// Memory: the rows of as many files as there are cores, or, where they are sorted, of as many
+    /// target files.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) for a target of zero or a
+    /// scope that names other columns than those of the partitioning;
+    /// [`NotFound`](partita_core::ErrorKind::NotFound) for a sort column that the table has not;
+    /// else as [`Table::append`].
+    pub async fn optimize(
+        &self,
+        optimize: &OptimizeOptions,
+        options: &WriteOptions,
+    ) -> Result<Commit> {
+        if optimize.target_file_bytes == 0 {
+            return Err(Error::invalid("target_file_bytes must be positive"));
+        }
+        let schema = self.schema();
+        for column in &optimize.sort_by {
+            schema.field_with_name(column).map_err(|_| no_such_column(column))?;
+        }
+        if let Some(scope) = &optimize.scope {
+            crate::change::in_scope(&self.state(), scope)?;
+        }
+        let rule = Rule::Compact(optimize.clone());
+        let operation = Operation::Optimize;
+        let rewrite = Rewrite::new(self.store(), self.name(), operation, rule, Vec::new(), options);
+        self.rewrite(rewrite).await
+    }
+}
+
+/// Files of one partition that together make one file of the target size.
+pub(super) async fn units(
+    store: &Store,
+    state: &State,
+    options: &OptimizeOptions,
+) -> Result<Vec<Plan>> {
+    let scope = options.scope.as_ref().map(|scope| scope.bind(&state.schema)).transpose()?;
+    let plan = plan(store, state, scope.as_ref()).await?;
+    let target = options.target_file_bytes;
+    let sorts = !options.sort_by.is_empty();
+    let mut open: IndexMap<PartitionKey, (u64, Vec<u64>)> = IndexMap::new();
+    let mut units = Vec::new();
+    let sizes = numbers(&plan.manifest, "bytes");
+    for ((row, key), bytes) in (0..).zip(plan.partition_keys()?).zip(sizes) {
+        let bytes = bytes.unwrap_or(0);
+        if bytes > target / 2 && !sorts {
+            continue;
+        }
+        let (size, rows) = open.entry(key).or_default();
+        if *size + bytes > target && !rows.is_empty() {
+            units.push(std::mem::take(rows));
+            *size = 0;
+        }
+        rows.push(row);
+        *size += bytes;
+    }
+    units.extend(open.into_values().map(|(_, rows)| rows));
+    units
+        .into_iter()
+        .filter(|rows| rows.len() > 1 || (sorts && !rows.is_empty()))
+        .map(|rows| plan.rows(&UInt64Array::from(rows)))
+        .collect()
+}
