@@ -11,7 +11,7 @@ from partita import _native
 from partita._data import is_schema, stream
 from partita._progress import Progress, reporting
 from partita.errors import InvalidArgument
-from partita.table import Table, metadata_json, options_text, whole
+from partita.table import Table, metadata_json, names, options_text, whole
 
 if TYPE_CHECKING:
     pass
@@ -103,8 +103,8 @@ def create_table(
     0
     """
     create = {
-        "partition_by": _names("partition_by", partition_by),
-        "index": _names("index", index),
+        "partition_by": names("partition_by", partition_by),
+        "index": names("index", index),
         "overwrite": bool(overwrite),
         "metadata": metadata_json(metadata),
     }
@@ -205,15 +205,3 @@ def _url(url: Url) -> str:
         return os.fspath(url)
     except TypeError:
         raise InvalidArgument(f"a URL is a string or a path, not {url!r}") from None
-
-
-def _names(argument: str, names: str | Sequence[str] | None) -> list[str]:
-    if names is None:
-        return []
-    if isinstance(names, str):
-        return [names]
-    listed = list(names)
-    for name in listed:
-        if not isinstance(name, str):
-            raise InvalidArgument(f"{argument} takes names of columns, not {name!r}")
-    return listed

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from partita import _native
-from partita._arrow import pyarrow_schema
+from partita._arrow import pyarrow, pyarrow_schema
 from partita._data import stream
 from partita._display import table_html, table_text
 from partita._progress import Progress, reporting
@@ -94,6 +94,11 @@ class Table:
     def index(self) -> list[str]:
         """The columns with a secondary index."""
         return self._native.index
+
+    @property
+    def num_files(self) -> int:
+        """The number of data files."""
+        return self._native.num_files
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -253,14 +258,17 @@ class Table:
         row_group_rows: int | None = None,
         progress: Progress = False,
     ) -> Commit:
-        """Swap the partitions that match for new rows, in one atomic commit.
+        """Swap the rows that match for new ones, in one atomic commit.
+
+        A condition on partition columns alone takes out whole files and reads nothing. With any
+        other condition, files that hold such rows are written again without them.
 
         Parameters
         ----------
         data : object
             Rows, in any form that `create_table` takes.
         where : Expr, str, list or dict
-            Which partitions go: a condition on partition columns.
+            Which rows go. The new rows need not match.
         metadata, compression, row_group_rows, progress
             As for `append`.
 
@@ -279,28 +287,195 @@ class Table:
         with stream(data, self.schema) as source, reporting(progress) as report:
             return Commit(**self._native.replace(scope, source, write, report))
 
-    def delete(self, where: Where, *, metadata: Mapping[str, Any] | None = None) -> Commit:
-        """Remove the partitions that match, in one atomic commit.
+    def delete(
+        self,
+        where: Where,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        progress: Progress = False,
+    ) -> Commit:
+        """Remove the rows that match, in one atomic commit.
+
+        A condition on partition columns alone takes out whole files and reads nothing. With any
+        other condition, files that hold such rows are written again without them. Rows for which
+        the condition is unknown, because a value is null, stay.
 
         Parameters
         ----------
         where : Expr, str, list or dict
-            Which partitions go: a condition on partition columns.
+            Which rows go.
         metadata : mapping, optional
             Annotations to set in the same commit.
+        progress : bool or callable, default False
+            True shows a bar on standard error; a callable is called with (done, total).
 
         Examples
         --------
         >>> import partita as pt
         >>> table = pt.create_table(
-        ...     "memory://tables/delete", {"y": [1, 2], "v": ["a", "b"]}, partition_by="y"
+        ...     "memory://tables/delete",
+        ...     {"y": [1, 2, 2], "v": ["a", "b", "c"]},
+        ...     partition_by="y",
         ... )
         >>> _ = table.delete(where=pt.col("y") < 2)
-        >>> table.read()["y"].tolist()
-        [2]
+        >>> table.delete(where="v == 'c'").rows_removed
+        1
+        >>> table.read()["v"].tolist()
+        ['b']
         """
         scope = predicate(_required("delete", where))
-        return Commit(**self._native.delete(scope, _write(metadata, None, None)))
+        with reporting(progress) as report:
+            return Commit(**self._native.delete(scope, _write(metadata), report))
+
+    def upsert(
+        self,
+        data: Any,
+        on: str | Sequence[str],
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        compression: str | None = None,
+        row_group_rows: int | None = None,
+        progress: Progress = False,
+    ) -> Commit:
+        """Add rows in the place of those with the same key, in one atomic commit.
+
+        Only files that hold such rows are written again. An index on a key column says which.
+
+        Parameters
+        ----------
+        data : object
+            Rows, in any form that `create_table` takes. Their keys are held in memory.
+        on : str or sequence of str
+            The columns that make the key.
+        metadata, compression, row_group_rows, progress
+            As for `append`.
+
+        Raises
+        ------
+        InvalidArgument
+            If a key is null, or occurs twice in the data.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> table = pt.create_table("memory://tables/upsert", {"id": [1, 2], "v": ["a", "b"]})
+        >>> _ = table.upsert({"id": [2, 3], "v": ["B", "C"]}, on="id")
+        >>> table.read().sort_values("id")["v"].tolist()
+        ['a', 'B', 'C']
+        """
+        write = _write(metadata, compression, row_group_rows)
+        with stream(data, self.schema) as source, reporting(progress) as report:
+            return Commit(**self._native.upsert(source, names("on", on), write, report))
+
+    # Upkeep
+
+    def optimize(
+        self,
+        *,
+        target_file_bytes: int | None = None,
+        sort_by: str | Sequence[str] | None = None,
+        where: Where | None = None,
+        compression: str | None = None,
+        row_group_rows: int | None = None,
+        progress: Progress = False,
+    ) -> Commit:
+        """Put the small files of each partition together, in one atomic commit.
+
+        No row is added or lost: what others append meanwhile is kept beside.
+
+        Parameters
+        ----------
+        target_file_bytes : int, optional
+            Files are put together up to this size; 128 MiB if left out. Files of more than half
+            of it are left alone, unless rows are to be sorted.
+        sort_by : str or sequence of str, optional
+            Sort the rows of each new file by these columns.
+        where : Expr, str, list or dict, optional
+            Only these partitions: a condition on partition columns.
+        compression, row_group_rows, progress
+            As for `append`.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> table = pt.create_table("memory://tables/optimize", {"a": [3]})
+        >>> for n in range(3):
+        ...     _ = table.append({"a": [n]})
+        >>> _ = table.optimize(sort_by="a")
+        >>> table.read()["a"].tolist()
+        [0, 1, 2, 3]
+        """
+        scope = None if where is None else predicate(where)
+        size = whole("target_file_bytes", target_file_bytes, 1)
+        write = _write(None, compression, row_group_rows)
+        with reporting(progress) as report:
+            commit = self._native.optimize(size, names("sort_by", sort_by), scope, write, report)
+        return Commit(**commit)
+
+    def build_index(self, columns: str | Sequence[str], *, progress: Progress = False) -> Commit:
+        """Build secondary indices out of the stored rows, or build them anew.
+
+        From then on every commit keeps them up to date.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> table = pt.create_table("memory://tables/index", {"a": [3, 1, 3], "b": [1, 2, 3]})
+        >>> _ = table.build_index("a")
+        >>> table.index
+        ['a']
+        >>> table.index_values("a").to_pylist()
+        [1, 3]
+        """
+        with reporting(progress) as report:
+            return Commit(**self._native.build_index(names("columns", columns), _write(), report))
+
+    def drop_index(self, columns: str | Sequence[str]) -> Commit:
+        """Drop secondary indices."""
+        return Commit(**self._native.drop_index(names("columns", columns), _write()))
+
+    def index_values(self, column: str) -> pa.ChunkedArray:
+        """The distinct values of an indexed column, in order, read from the index alone.
+
+        Nulls are not indexed.
+        """
+        return pyarrow().table(_Exported(self._native.index_values(column))).column(0)
+
+    def add_columns(self, columns: pa.Schema | Mapping[str, Any]) -> Commit:
+        """Add columns that are null in the rows stored so far; no file is written again.
+
+        Parameters
+        ----------
+        columns : pyarrow.Schema or mapping
+            Names and types: a schema, or a mapping of names to pyarrow types or their names.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> table = pt.create_table("memory://tables/columns", {"a": [1]})
+        >>> _ = table.add_columns({"tip": "float64"})
+        >>> _ = table.append({"a": [2], "tip": [0.5]})
+        >>> table.read()["tip"].tolist()
+        [nan, 0.5]
+        """
+        return Commit(**self._native.add_columns(_schema_of(columns), _write()))
+
+    def widen_column(self, column: str, to: Any) -> Commit:
+        """Give a column a wider type; no file is written again.
+
+        Integers become doubles, decimals get more digits, a column that held only nulls takes any
+        type. A partition column, or one with an index, keeps its type.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> table = pt.create_table("memory://tables/widen", {"a": [1]})
+        >>> _ = table.widen_column("a", "float64")
+        >>> _ = table.append({"a": [1.5]})
+        >>> table.read()["a"].tolist()
+        [1.0, 1.5]
+        """
+        return Commit(**self._native.widen_column(_schema_of({column: to}), _write()))
 
     def refresh(self) -> Table:
         """Move to the newest version, and return the table.
@@ -378,8 +553,32 @@ def metadata_json(metadata: Mapping[str, Any] | None) -> str | None:
         raise InvalidArgument(f"metadata must be something that JSON can hold: {error}") from error
 
 
+class _Exported:
+    """A stream that was exported already."""
+
+    def __init__(self, capsule: object) -> None:
+        self._capsule = capsule
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        return self._capsule
+
+
+def _schema_of(columns: Any) -> Any:
+    if hasattr(columns, "__arrow_c_schema__"):
+        return columns
+    if not isinstance(columns, Mapping):
+        raise InvalidArgument("columns are given as a schema or as a mapping of names to types")
+    pa = pyarrow()
+    try:
+        return pa.schema([(name, pa.field(name, kind).type) for name, kind in columns.items()])
+    except (TypeError, ValueError) as error:
+        raise InvalidArgument(f"that is no type of Arrow: {error}") from error
+
+
 def _write(
-    metadata: Mapping[str, Any] | None, compression: str | None, row_group_rows: int | None
+    metadata: Mapping[str, Any] | None = None,
+    compression: str | None = None,
+    row_group_rows: int | None = None,
 ) -> dict[str, Any]:
     return {
         "compression": compression,
@@ -399,6 +598,19 @@ def _columns(columns: Sequence[str] | None) -> list[str] | None:
         if not isinstance(name, str):
             raise InvalidArgument(f"columns= takes a list of names, not {name!r}")
     return names
+
+
+def names(argument: str, given: str | Sequence[str] | None) -> list[str]:
+    """Names of columns, given as one or as several."""
+    if given is None:
+        return []
+    if isinstance(given, str):
+        return [given]
+    listed = list(given)
+    for name in listed:
+        if not isinstance(name, str):
+            raise InvalidArgument(f"{argument} takes names of columns, not {name!r}")
+    return listed
 
 
 def whole(argument: str, value: int | None, least: int) -> int | None:

@@ -5,8 +5,9 @@ use partita::StoreOptions;
 
 use crate::commands::{
     append::AppendArguments, delete::DeleteArguments, doctor::DoctorArguments,
-    history::HistoryArguments, info::InfoArguments, ls::LsArguments,
-    partitions::PartitionsArguments, read::ReadArguments, schema::SchemaArguments,
+    history::HistoryArguments, index::IndexArguments, info::InfoArguments, ls::LsArguments,
+    optimize::OptimizeArguments, partitions::PartitionsArguments, read::ReadArguments,
+    schema::SchemaArguments,
 };
 
 /// Partitioned tables and arrays in object stores.
@@ -65,8 +66,12 @@ pub(crate) enum Command {
     Read(ReadArguments),
     /// Add the rows of CSV, JSON lines or Parquet files in one commit
     Append(AppendArguments),
-    /// Remove whole partitions in one commit
+    /// Remove rows in one commit
     Delete(DeleteArguments),
+    /// Put small files together in one commit
+    Optimize(OptimizeArguments),
+    /// Build or drop secondary indices
+    Index(IndexArguments),
     /// List the recorded versions of a dataset, newest first
     History(HistoryArguments),
     /// Find out whether a store can commit atomically

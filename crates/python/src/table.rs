@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use partita::{Commit, StoreOptions, Table};
+use arrow::array::RecordBatch;
+use arrow::record_batch::RecordBatchIterator;
+use partita::{Commit, Error, OptimizeOptions, StoreOptions, Table};
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyDict};
 
 use crate::arguments::{CreateArguments, WriteArguments, store_options};
-use crate::arrow_ffi::{export_schema, import_schema, import_stream};
+use crate::arrow_ffi::{export_schema, export_stream, import_schema, import_stream};
 use crate::errors::to_python;
 use crate::predicate::PyPredicate;
 use crate::runtime::{Watch, wait};
@@ -203,7 +205,7 @@ impl PyTable {
         commit_fields(py, &commit)
     }
 
-    /// Swaps the partitions that match for new rows.
+    /// Swaps the rows that match for new ones.
     #[pyo3(signature = (scope, data, write, progress=None))]
     fn replace<'py>(
         &self,
@@ -222,18 +224,141 @@ impl PyTable {
         commit_fields(py, &commit)
     }
 
-    /// Removes the partitions that match.
+    /// Removes the rows that match.
+    #[pyo3(signature = (scope, write, progress=None))]
     fn delete<'py>(
         &self,
         py: Python<'py>,
         scope: PyRef<'py, PyPredicate>,
         write: WriteArguments,
+        progress: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let watch = Watch::default();
+        let watch = Watch::new(progress);
         let options = write.options(&watch)?;
         let scope = scope.predicate.clone();
         let table = self.table(py)?;
         let commit = wait(py, &watch, async move { table.delete(&scope, &options).await })?;
+        commit_fields(py, &commit)
+    }
+
+    /// Adds rows in the place of those with the same key.
+    #[pyo3(signature = (data, on, write, progress=None))]
+    fn upsert<'py>(
+        &self,
+        py: Python<'py>,
+        data: &Bound<'py, PyAny>,
+        on: Vec<String>,
+        write: WriteArguments,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let watch = Watch::new(progress);
+        let options = write.options(&watch)?;
+        let table = self.table(py)?;
+        let data = import_stream(data)?;
+        let commit = wait(py, &watch, async move { table.upsert(data, &on, &options).await })?;
+        commit_fields(py, &commit)
+    }
+
+    /// Puts small files together.
+    #[pyo3(signature = (target_file_bytes, sort_by, scope, write, progress=None))]
+    fn optimize<'py>(
+        &self,
+        py: Python<'py>,
+        target_file_bytes: Option<u64>,
+        sort_by: Vec<String>,
+        scope: Option<PyRef<'py, PyPredicate>>,
+        write: WriteArguments,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let watch = Watch::new(progress);
+        let options = write.options(&watch)?;
+        let scope = scope.map(|scope| scope.predicate.clone());
+        let mut optimize = OptimizeOptions { sort_by, scope, ..Default::default() };
+        if let Some(bytes) = target_file_bytes {
+            optimize.target_file_bytes = bytes;
+        }
+        let table = self.table(py)?;
+        let commit = wait(py, &watch, async move { table.optimize(&optimize, &options).await })?;
+        commit_fields(py, &commit)
+    }
+
+    /// Builds indices out of the stored rows.
+    #[pyo3(signature = (columns, write, progress=None))]
+    fn build_index<'py>(
+        &self,
+        py: Python<'py>,
+        columns: Vec<String>,
+        write: WriteArguments,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let watch = Watch::new(progress);
+        let options = write.options(&watch)?;
+        let table = self.table(py)?;
+        let commit = wait(py, &watch, async move { table.build_index(&columns, &options).await })?;
+        commit_fields(py, &commit)
+    }
+
+    /// Drops indices.
+    fn drop_index<'py>(
+        &self,
+        py: Python<'py>,
+        columns: Vec<String>,
+        write: WriteArguments,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let watch = Watch::default();
+        let options = write.options(&watch)?;
+        let table = self.table(py)?;
+        let commit = wait(py, &watch, async move { table.drop_index(&columns, &options).await })?;
+        commit_fields(py, &commit)
+    }
+
+    /// The distinct values of an indexed column, as a stream of one column.
+    fn index_values<'py>(
+        &self,
+        py: Python<'py>,
+        column: String,
+    ) -> PyResult<Bound<'py, PyCapsule>> {
+        let table = self.table(py)?;
+        let batch = wait(py, &Watch::default(), async move {
+            let values = table.index_values(&column).await?;
+            Ok(RecordBatch::try_from_iter([(column, values)])?)
+        })?;
+        let schema = batch.schema();
+        export_stream(py, Box::new(RecordBatchIterator::new([Ok(batch)], schema)))
+    }
+
+    /// Adds the columns of any object with `__arrow_c_schema__`.
+    fn add_columns<'py>(
+        &self,
+        py: Python<'py>,
+        schema: &Bound<'py, PyAny>,
+        write: WriteArguments,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let watch = Watch::default();
+        let options = write.options(&watch)?;
+        let columns = import_schema(schema)?.as_ref().clone();
+        let table = self.table(py)?;
+        let commit = wait(py, &watch, async move { table.add_columns(columns, &options).await })?;
+        commit_fields(py, &commit)
+    }
+
+    /// Gives the one column of any object with `__arrow_c_schema__` its wider type.
+    fn widen_column<'py>(
+        &self,
+        py: Python<'py>,
+        schema: &Bound<'py, PyAny>,
+        write: WriteArguments,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let watch = Watch::default();
+        let options = write.options(&watch)?;
+        let schema = import_schema(schema)?;
+        let Some(field) = schema.fields().first().cloned() else {
+            return Err(to_python(Error::invalid("a column and its type are needed")));
+        };
+        let table = self.table(py)?;
+        let commit = wait(py, &watch, async move {
+            table.widen_column(field.name(), field.data_type(), &options).await
+        })?;
         commit_fields(py, &commit)
     }
 

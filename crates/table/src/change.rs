@@ -143,8 +143,16 @@ impl Change {
         header.merge_metadata(&self.metadata);
         header.set_own(&own)?;
         header.partitions = Some(partitions(&manifest, &layout.table_name));
-        let indices =
-            Indices { store, name, time: &time, base, kept: &kept, change: self, schema: &schema };
+        let indices = Indices {
+            store,
+            name,
+            time: &time,
+            commit,
+            base,
+            kept: &kept,
+            change: self,
+            schema: &schema,
+        };
         let index = indices.next(&layout.index).await?;
         header.indices = index.entries;
 
@@ -291,6 +299,7 @@ struct Indices<'a> {
     store: &'a Store,
     name: &'a str,
     time: &'a str,
+    commit: &'a str,
     base: Option<&'a State>,
     kept: &'a Kept,
     change: &'a Change,
@@ -315,7 +324,7 @@ impl Indices<'_> {
         for column in columns {
             let stored = self.base.and_then(|base| base.header.indices.get(column));
             if let Some(index) = self.change.indexed.get(column) {
-                let key = keys::index_file(self.name, column, self.time);
+                let key = keys::index_file(self.name, column, self.time, self.commit);
                 next.files.push((key.clone(), index.encode(column)?));
                 next.entries.insert(column.clone(), Value::String(key));
                 continue;
@@ -326,7 +335,7 @@ impl Indices<'_> {
                 continue;
             }
             let index = self.rebuilt(column, stored, &removed, &mut next.complete).await?;
-            let key = keys::index_file(self.name, column, self.time);
+            let key = keys::index_file(self.name, column, self.time, self.commit);
             next.files.push((key.clone(), index.encode(column)?));
             next.entries.insert(column.clone(), Value::String(key));
         }

@@ -7,16 +7,17 @@ use partita::{Cancel, Predicate, Table, WriteOptions};
 use serde_json::json;
 
 use crate::arguments::Common;
+use crate::bar::progress;
 use crate::failure::Failure;
 use crate::sink::print;
 use crate::units;
 
-/// Remove whole partitions.
+/// Remove rows.
 #[derive(Debug, Args)]
 pub(crate) struct DeleteArguments {
     /// The table
     url: String,
-    /// Which partitions: a condition on partition columns, such as "city == 'Oslo'"
+    /// Which rows, such as "city == 'Oslo'". On partition columns alone it takes out whole files
     #[arg(long = "where", short = 'w', value_name = "EXPR")]
     filter: String,
     /// Do not ask
@@ -45,7 +46,7 @@ pub(crate) async fn run(
             return Ok(());
         }
     }
-    let options = WriteOptions { cancel, ..Default::default() };
+    let options = WriteOptions { cancel, progress: progress(common.json), ..Default::default() };
     let commit = table.delete(&scope, &options).await?;
     if common.json {
         let done = json!({

@@ -4,8 +4,10 @@ pub(crate) mod append;
 pub(crate) mod delete;
 pub(crate) mod doctor;
 pub(crate) mod history;
+pub(crate) mod index;
 pub(crate) mod info;
 pub(crate) mod ls;
+pub(crate) mod optimize;
 pub(crate) mod partitions;
 pub(crate) mod read;
 pub(crate) mod schema;
@@ -30,6 +32,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             Command::Read(arguments) => read::run(arguments, &common, stop).await,
             Command::Append(arguments) => append::run(arguments, &common, stop).await,
             Command::Delete(arguments) => delete::run(arguments, &common, stop).await,
+            Command::Optimize(arguments) => optimize::run(arguments, &common, stop).await,
+            Command::Index(arguments) => index::run(arguments, &common, stop).await,
             Command::History(arguments) => history::run(arguments, &common).await,
             Command::Doctor(arguments) => doctor::run(arguments, &common).await,
         }

@@ -62,12 +62,13 @@ pub fn data_file(name: &str, table: &str, label: &str) -> String {
     format!("{name}/{table}/{label}.parquet")
 }
 
-/// A key for a new index file of `column`; `time` makes it new.
+/// A key for a new index file of `column`. Time alone, as plateau has it, is not enough: two
+/// writers may be at it in the same microsecond.
 #[must_use]
-pub fn index_file(name: &str, column: &str, time: &str) -> String {
+pub fn index_file(name: &str, column: &str, time: &str, commit: &str) -> String {
     let column = PartitionKey::encode_component(column);
     let time = PartitionKey::encode_component(time);
-    format!("{name}/indices/{column}/{time}{INDEX_SUFFIX}")
+    format!("{name}/indices/{column}/{time}-{commit}{INDEX_SUFFIX}")
 }
 
 /// The folder of Partita's own objects; plateau neither reads nor collects it.
