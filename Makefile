@@ -58,6 +58,7 @@ bench: $(VENV)/requirements ## Compare with plateau, pyarrow and Polars; ROWS=10
 	@rm -f $(VENV)/wheel
 	$(call say,'Measuring')
 	$(BIN)/python benches/tables.py --rows $(ROWS) --repeat $(REPEAT)
+	$(BIN)/python benches/scale.py
 
 fmt: $(VENV)/requirements ## Format Rust and Python
 	cargo fmt --all

@@ -1,6 +1,7 @@
 //! What a commit changes, as a value that can be applied again to a newer state.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::{concat_batches, filter_record_batch, not};
@@ -12,6 +13,7 @@ use serde_json::{Map, Value};
 
 use crate::alter::Alteration;
 use crate::format::header::{Encoding, Files, Header, Own};
+use crate::format::index::stored::{Encoded, Lengths, gone};
 use crate::format::index::{Index, value_type};
 use crate::format::keys;
 use crate::format::pandas::ExtensionTypes;
@@ -39,6 +41,8 @@ pub(crate) struct Change {
     pub removed: HashSet<String>,
     /// Rows that stand in both the files removed and the files added.
     pub carried: u64,
+    /// The version whose state this makes the newest; nothing else of the change counts then.
+    pub restored: Option<Arc<Snapshot>>,
     /// A change of the schema, before files are added.
     pub alteration: Option<Alteration>,
     /// Indices of all files of the state, to take the place of those stored.
@@ -73,6 +77,7 @@ impl Change {
             operation,
             removed: HashSet::new(),
             carried: 0,
+            restored: None,
             alteration: None,
             indexed: BTreeMap::new(),
             unindexed: HashSet::new(),
@@ -91,6 +96,9 @@ impl Change {
         commit: &str,
         base: Option<&State>,
     ) -> Result<Next> {
+        if let (Some(restored), Some(base)) = (&self.restored, base) {
+            return self.restore(name, commit, base, restored);
+        }
         let kept = self.kept(base)?;
         let mut schema = match (&self.creation, base) {
             (Some(creation), _) => creation.schema.clone(),
@@ -158,9 +166,11 @@ impl Change {
 
         let mut document = Document::new(version, commit, self.operation, time);
         document.parent = base.map(|b| b.own.snapshot.clone()).filter(|key| !key.is_empty());
+        document.table_name = layout.table_name.clone();
         document.partition_by = layout.partition_by.clone();
         document.indices = header.indices.clone();
         document.indices_complete = index.complete;
+        document.index_lengths = index.lengths;
         document.metadata = header.user_metadata();
         document.extension_types = layout.extensions;
         document.files = manifest.num_rows() as u64;
@@ -175,6 +185,54 @@ impl Change {
             snapshot: Snapshot { document, schema, manifest },
             index_files: index.files,
             schema_changed,
+        })
+    }
+
+    /// The state of an older version as the one after `base`.
+    fn restore(&self, name: &str, commit: &str, base: &State, old: &Snapshot) -> Result<Next> {
+        let version = base.own.version + 1;
+        let key = keys::snapshot(name, version, commit);
+        let known = |column: &String| old.schema.field_with_name(column).is_ok();
+        let columns = base.own.columns.iter().filter(|column| known(column)).cloned().collect();
+        let own = base.own.next(commit, key, columns);
+        let mut document = old.document.clone();
+        let mut header = Header::new(name, document.partition_by.clone());
+        header.metadata = document.metadata.clone();
+        header.merge_metadata(&self.metadata);
+        header.set_own(&own)?;
+        header.indices = document.indices.clone();
+        header.partitions = Some(partitions(&old.manifest, &document.table_name));
+        let (before, after) = (keys_of(&base.manifest), keys_of(&old.manifest));
+        let staying: RecordBatch = filter_record_batch(
+            &old.manifest,
+            &texts(&old.manifest, "key").map(|key| Some(before.contains(key))).collect(),
+        )?;
+        let both = total(&staying, "rows");
+        document.change = Totals {
+            files_added: after.difference(&before).count() as u64,
+            files_removed: before.difference(&after).count() as u64,
+            rows_added: total(&old.manifest, "rows") - both,
+            rows_removed: total(&base.manifest, "rows").saturating_sub(both),
+            bytes_added: 0,
+        };
+        document.version = version;
+        document.commit = commit.to_owned();
+        document.operation = self.operation;
+        document.time = crate::commit::now();
+        document.parent = Some(base.own.snapshot.clone()).filter(|key| !key.is_empty());
+        document.metadata = header.user_metadata();
+        Ok(Next {
+            header,
+            encoding: base.encoding,
+            own,
+            table_name: document.table_name.clone(),
+            snapshot: Snapshot {
+                document,
+                schema: old.schema.clone(),
+                manifest: old.manifest.clone(),
+            },
+            index_files: Vec::new(),
+            schema_changed: old.schema.fields() != base.stored.fields(),
         })
     }
 
@@ -284,6 +342,10 @@ pub(crate) fn in_scope(state: &State, scope: &Predicate) -> Result<BooleanArray>
     Ok(mask.iter().map(|selected| Some(selected.unwrap_or(false))).collect())
 }
 
+fn keys_of(manifest: &RecordBatch) -> HashSet<&str> {
+    texts(manifest, "key").collect()
+}
+
 fn partitions(manifest: &RecordBatch, table_name: &str) -> IndexMap<String, Files> {
     texts(manifest, "label")
         .zip(texts(manifest, "key"))
@@ -309,8 +371,17 @@ struct Indices<'a> {
 #[derive(Default)]
 struct NextIndices {
     entries: IndexMap<String, Value>,
+    lengths: BTreeMap<String, Lengths>,
     files: Vec<(String, bytes::Bytes)>,
     complete: bool,
+}
+
+impl NextIndices {
+    fn add(&mut self, column: &str, key: String, encoded: Encoded) {
+        self.files.push((key.clone(), encoded.bytes));
+        self.lengths.insert(column.to_owned(), encoded.lengths);
+        self.entries.insert(column.to_owned(), Value::String(key));
+    }
 }
 
 impl Indices<'_> {
@@ -325,19 +396,19 @@ impl Indices<'_> {
             let stored = self.base.and_then(|base| base.header.indices.get(column));
             if let Some(index) = self.change.indexed.get(column) {
                 let key = keys::index_file(self.name, column, self.time, self.commit);
-                next.files.push((key.clone(), index.encode(column)?));
-                next.entries.insert(column.clone(), Value::String(key));
+                next.add(column, key, index.encode(column)?);
                 continue;
             }
             if let (false, Some(stored)) = (touched, stored) {
                 next.entries.insert(column.clone(), stored.clone());
                 next.complete &= self.was_complete();
+                let lengths = self.base.and_then(|base| base.index_lengths.get(column));
+                next.lengths.extend(lengths.map(|lengths| (column.clone(), *lengths)));
                 continue;
             }
             let index = self.rebuilt(column, stored, &removed, &mut next.complete).await?;
             let key = keys::index_file(self.name, column, self.time, self.commit);
-            next.files.push((key.clone(), index.encode(column)?));
-            next.entries.insert(column.clone(), Value::String(key));
+            next.add(column, key, index.encode(column)?);
         }
         Ok(next)
     }
@@ -381,7 +452,7 @@ impl Indices<'_> {
 
     /// True if every file of the base has a value in the index.
     fn covers(&self, index: &Index) -> bool {
-        let labels: HashSet<&str> = index.labels.iter().flatten().collect();
+        let labels: HashSet<&str> = index.labels().collect();
         self.base.is_some_and(|base| texts(&base.manifest, "label").all(|l| labels.contains(l)))
     }
 }
@@ -393,10 +464,6 @@ pub(crate) async fn load_index(
     column: &str,
     data_type: &arrow::datatypes::DataType,
 ) -> Result<Index> {
-    let bytes = store.get_opt(key).await?.ok_or_else(|| {
-        Error::corrupt("an index that the dataset names is not in the store")
-            .with("key", key)
-            .with("column", column)
-    })?;
+    let bytes = store.get_opt(key).await?.ok_or_else(|| gone(key, column))?;
     Index::decode(bytes, key, column, data_type)
 }

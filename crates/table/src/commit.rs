@@ -242,13 +242,16 @@ async fn restore_schema(store: &Store, name: &str, state: &State) -> Result<()> 
 impl Next {
     fn into_state(self, stored_as: Version) -> State {
         let document = self.snapshot.document;
+        let mut header = self.header;
+        // The manifest names the files as well.
+        header.partitions = None;
         let schema = crate::format::schema::table_schema(
             &self.snapshot.schema,
             &self.own.columns,
             &document.extension_types,
         );
         State {
-            header: self.header,
+            header,
             encoding: self.encoding,
             stored_as,
             table_name: self.table_name,
@@ -257,6 +260,7 @@ impl Next {
             schema,
             own: self.own,
             indices_complete: document.indices_complete,
+            index_lengths: document.index_lengths,
             extensions: document.extension_types,
             manifest: self.snapshot.manifest,
         }

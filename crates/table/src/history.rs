@@ -1,7 +1,7 @@
 //! The commits of a table, read from its snapshots.
 
 use jiff::Timestamp;
-use partita_core::{Error, Result, Store};
+use partita_core::{Error, ErrorKind, Result, Store};
 
 use crate::format::footer::ParquetObject;
 use crate::format::snapshot::{Document, Operation, decode_document};
@@ -34,9 +34,66 @@ pub struct SnapshotInfo {
     pub rows_removed: u64,
 }
 
-/// Walks from the newest snapshot to its parents. It ends where a snapshot is gone.
-pub(crate) async fn history(store: &Store, state: &State) -> Result<Vec<SnapshotInfo>> {
-    let mut infos = Vec::new();
+/// A version of a table, by its number or by the time at which it was the newest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum At {
+    /// The version of this number.
+    Version(u64),
+    /// The newest version committed by then, going by the clocks of the writers.
+    Time(Timestamp),
+}
+
+impl From<u64> for At {
+    fn from(version: u64) -> Self {
+        Self::Version(version)
+    }
+}
+
+impl From<Timestamp> for At {
+    fn from(time: Timestamp) -> Self {
+        Self::Time(time)
+    }
+}
+
+/// A recorded commit and the key of its snapshot.
+#[derive(Debug, Clone)]
+pub(crate) struct Recorded {
+    pub key: String,
+    pub document: Document,
+}
+
+impl Recorded {
+    fn time(&self) -> Timestamp {
+        self.document.time.parse().unwrap_or(Timestamp::UNIX_EPOCH)
+    }
+
+    pub fn info(self) -> SnapshotInfo {
+        let time = self.time();
+        let document = self.document;
+        SnapshotInfo {
+            version: document.version,
+            time,
+            commit: document.commit,
+            operation: document.operation,
+            files: document.files,
+            rows: document.rows,
+            bytes: document.bytes,
+            files_added: document.change.files_added,
+            files_removed: document.change.files_removed,
+            rows_added: document.change.rows_added,
+            rows_removed: document.change.rows_removed,
+        }
+    }
+}
+
+/// Walks from the newest snapshot of `state` to its parents, and stops after the first that `last`
+/// accepts. It ends where a snapshot is gone.
+pub(crate) async fn walk(
+    store: &Store,
+    state: &State,
+    last: impl Fn(&Recorded) -> bool,
+) -> Result<Vec<Recorded>> {
+    let mut found: Vec<Recorded> = Vec::new();
     let mut next = Some(state.own.snapshot.clone()).filter(|key| !key.is_empty());
     while let Some(key) = next {
         let Some(object) = store.head(&key).await? else { break };
@@ -44,28 +101,37 @@ pub(crate) async fn history(store: &Store, state: &State) -> Result<Vec<Snapshot
         let document = decode_document(&object.metadata(false).await?, &key)?;
         next = document.parent.clone();
         // Parents are older: anything else would be a loop in damaged data.
-        let ordered =
-            infos.last().is_none_or(|last: &SnapshotInfo| last.version > document.version);
-        if !ordered {
+        if found.last().is_some_and(|newer| newer.document.version <= document.version) {
             return Err(Error::corrupt("a snapshot's parent is not older than it").with("key", key));
         }
-        infos.push(info(document));
+        let recorded = Recorded { key, document };
+        let done = last(&recorded);
+        found.push(recorded);
+        if done {
+            break;
+        }
     }
-    Ok(infos)
+    Ok(found)
 }
 
-fn info(document: Document) -> SnapshotInfo {
-    SnapshotInfo {
-        version: document.version,
-        time: document.time.parse().unwrap_or(Timestamp::UNIX_EPOCH),
-        commit: document.commit,
-        operation: document.operation,
-        files: document.files,
-        rows: document.rows,
-        bytes: document.bytes,
-        files_added: document.change.files_added,
-        files_removed: document.change.files_removed,
-        rows_added: document.change.rows_added,
-        rows_removed: document.change.rows_removed,
-    }
+/// The commit that made the version asked for.
+pub(crate) async fn find(store: &Store, state: &State, at: At) -> Result<Recorded> {
+    let reached = |recorded: &Recorded| match at {
+        At::Version(version) => recorded.document.version <= version,
+        At::Time(time) => recorded.time() <= time,
+    };
+    let walked = walk(store, state, reached).await?;
+    let oldest = walked.last().map_or(0, |recorded| recorded.document.version);
+    let exact = |recorded: &Recorded| match at {
+        At::Version(version) => recorded.document.version == version,
+        At::Time(_) => reached(recorded),
+    };
+    walked.into_iter().next_back().filter(exact).ok_or_else(|| {
+        let error = Error::new(ErrorKind::NotFound, "the history holds no such version");
+        let error = match at {
+            At::Version(version) => error.with("version", version),
+            At::Time(time) => error.with("time", time),
+        };
+        error.with("newest", state.own.version).with("oldest looked at", oldest)
+    })
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt64Array};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, UInt64Array};
 use arrow::compute::{filter_record_batch, take_record_batch};
 use arrow::datatypes::UInt64Type;
 use hashbrown::HashSet;
@@ -12,9 +12,8 @@ use partita_core::predicate::{BoundPredicate, Bounds, Facts};
 use partita_core::{Result, Store};
 use serde::Serialize;
 
-use crate::change::load_index;
 use crate::facts::is_complete;
-use crate::format::index::{Index, value_type};
+use crate::format::index::Index;
 use crate::stage::{numbers, texts};
 use crate::state::{State, partition_keys};
 
@@ -166,8 +165,10 @@ async fn lookup(
     for column in predicate.predicate().columns() {
         let key = state.header.indices.get(&column).and_then(|stored| stored.as_str());
         let (Some(key), Ok(field)) = (key, state.schema.field_with_name(&column)) else { continue };
-        let data_type = value_type(field.data_type());
-        let index = load_index(store, key, &column, &data_type).await?;
+        // To know what an incomplete index covers, all of it is needed.
+        let lengths = state.index_lengths.get(&column).copied().filter(|_| complete);
+        let of = (column.as_str(), field.data_type());
+        let index = Index::lookup(store, key, lengths, of, predicate).await?;
         indices.insert(column, Lookup { index, complete });
     }
     Ok(indices)
@@ -214,19 +215,12 @@ impl Facts for FileFacts<'_> {
         test: &dyn Fn(&ArrayRef) -> Result<BooleanArray>,
     ) -> Result<Option<BooleanArray>> {
         let Some(Lookup { index, complete }) = self.indices.get(column) else { return Ok(None) };
-        let mask = test(&index.values)?;
-        let hits: HashSet<&str> = index
-            .labels
-            .iter()
-            .enumerate()
-            .filter(|(row, _)| mask.is_valid(*row) && mask.value(*row))
-            .filter_map(|(_, label)| label)
-            .collect();
+        let hits = index.labels_of(&test(index.values())?);
         let labels = texts(self.manifest, "label");
         if *complete {
             return Ok(Some(labels.map(|label| Some(hits.contains(label))).collect()));
         }
-        let covered: HashSet<&str> = index.labels.iter().flatten().collect();
+        let covered: HashSet<&str> = index.labels().collect();
         let may = |label: &str| hits.contains(label) || !covered.contains(label);
         Ok(Some(labels.map(|label| Some(may(label))).collect()))
     }

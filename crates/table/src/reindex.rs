@@ -68,7 +68,7 @@ impl Table {
         let field = state.schema.field_with_name(column)?;
         let data_type = value_type(field.data_type());
         let index = load_index(self.store(), &key, column, &data_type).await?;
-        cast_column(column, &distinct(&index.values)?, field.data_type())
+        cast_column(column, index.values(), field.data_type())
     }
 
     fn indexed(&self, column: &str) -> Result<String> {

@@ -1,5 +1,6 @@
 //! The state of a table at one version: header, schema and manifest, loaded together.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, LargeStringArray, RecordBatch};
@@ -13,6 +14,7 @@ use partita_core::{Cancel, Error, ErrorKind, Result, Store};
 use crate::facts::{complete, is_complete, remembered};
 use crate::format::footer::{ParquetObject, missing};
 use crate::format::header::{Encoding, Header, Own};
+use crate::format::index::stored::Lengths;
 use crate::format::keys;
 use crate::format::pandas::{ExtensionTypes, extension_types};
 use crate::format::schema::{decode_common_metadata, table_schema};
@@ -38,6 +40,8 @@ pub(crate) struct State {
     pub extensions: ExtensionTypes,
     /// True if every file is known to be in every index.
     pub indices_complete: bool,
+    /// The lengths of the index files, where known.
+    pub index_lengths: BTreeMap<String, Lengths>,
     /// One row per data file, in the order of the header.
     pub manifest: RecordBatch,
 }
@@ -61,17 +65,34 @@ impl State {
         stored_as: Version,
         encoding: Encoding,
     ) -> Result<Self> {
-        let header =
-            Header::decode(bytes, encoding).map_err(|error| error.with("dataset", name))?;
+        let named = |error: Error| error.with("dataset", name);
+        let header = Header::decode_summary(bytes, encoding).map_err(named)?;
         let own = header.own().unwrap_or_default();
-        let head = Head { header, encoding, stored_as, own };
+        let mut head = Head { header, encoding, stored_as, own };
         let hash = blake3::hash(bytes).to_hex();
         match newest_snapshot(store, &head.own).await {
             Some(snapshot) if snapshot.document.header_hash == hash.as_str() => {
                 head.with_snapshot(snapshot)
             }
-            earlier => head.without_snapshot(store, name, earlier).await,
+            earlier => {
+                head.header = Header::decode(bytes, encoding).map_err(named)?;
+                head.without_snapshot(store, name, earlier).await
+            }
         }
+    }
+
+    /// The state that a snapshot of the same table recorded.
+    pub fn at(&self, snapshot: Snapshot) -> Result<Self> {
+        let mut header = self.header.clone();
+        header.indices = snapshot.document.indices.clone();
+        header.metadata = snapshot.document.metadata.clone();
+        let own = Own {
+            version: snapshot.document.version,
+            commit: snapshot.document.commit.clone(),
+            ..self.own.clone()
+        };
+        let (encoding, stored_as) = (self.encoding, self.stored_as.clone());
+        Head { header, encoding, stored_as, own }.with_snapshot(snapshot)
     }
 
     /// The same state with rows, sizes and bounds of every file. Reads the footers of files of
@@ -135,12 +156,12 @@ impl Head {
         let document = snapshot.document;
         let schema = table_schema(&snapshot.schema, &self.own.columns, &document.extension_types);
         Ok(State {
-            table_name: table_name(&self.header)?
-                .unwrap_or_else(|| keys::DEFAULT_TABLE_NAME.into()),
+            table_name: document.table_name,
             manifest: align(&snapshot.manifest, &manifest_schema(&schema, &document.partition_by))?,
             partition_by: document.partition_by,
             extensions: document.extension_types,
             indices_complete: document.indices_complete,
+            index_lengths: document.index_lengths,
             stored: snapshot.schema,
             schema,
             header: self.header,
@@ -204,6 +225,7 @@ impl Head {
             schema,
             extensions,
             indices_complete: false,
+            index_lengths: BTreeMap::new(),
             header: self.header,
             encoding: self.encoding,
             stored_as: self.stored_as,

@@ -10,14 +10,13 @@ use arrow::record_batch::RecordBatchIterator;
 use futures::TryStreamExt;
 use partita_core::partition::PartitionKey;
 use partita_core::store::split_url;
-use partita_core::{Cancel, Predicate, Result, Store, StoreOptions};
+use partita_core::{Cancel, Error, ErrorKind, Predicate, Result, Store, StoreOptions};
 use serde_json::{Map, Value};
 
 use crate::change::{Change, Creation};
 use crate::commit::{Commit, Existing, Propose, already_exists, commit, operation_of};
 use crate::format::keys;
 use crate::format::snapshot::Operation;
-use crate::history::{SnapshotInfo, history};
 use crate::options::{BatchSource, CreateOptions, WriteOptions};
 use crate::rewrite::Rewrite;
 use crate::scan::Scan;
@@ -35,6 +34,8 @@ pub struct Table {
     state: Arc<RwLock<Arc<State>>>,
     /// Commits of one process queue up here rather than racing each other.
     turn: Arc<tokio::sync::Mutex<()>>,
+    /// True for an older version, which stays where it is.
+    pinned: bool,
 }
 
 impl fmt::Debug for Table {
@@ -58,13 +59,13 @@ pub struct Partition {
 
 impl Table {
     /// Makes an empty table of `schema` at `url`. Atomic; of two that make the same table at once,
-    /// one gets [`AlreadyExists`](partita_core::ErrorKind::AlreadyExists).
+    /// one gets [`AlreadyExists`](ErrorKind::AlreadyExists).
     ///
     /// # Errors
-    /// [`AlreadyExists`](partita_core::ErrorKind::AlreadyExists) unless `options.overwrite`;
-    /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) or
-    /// [`NotFound`](partita_core::ErrorKind::NotFound) where the schema cannot carry the
-    /// partition or index columns; [`ReadOnly`](partita_core::ErrorKind::ReadOnly).
+    /// [`AlreadyExists`](ErrorKind::AlreadyExists) unless `options.overwrite`;
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) or
+    /// [`NotFound`](ErrorKind::NotFound) where the schema cannot carry the
+    /// partition or index columns; [`ReadOnly`](ErrorKind::ReadOnly).
     pub async fn create(
         url: &str,
         schema: SchemaRef,
@@ -131,14 +132,14 @@ impl Table {
         };
         let made = commit(&store, name, &change, None, existing, &options.write.cancel).await;
         let state = undo_on_error(&store, &change, made).await?.0;
-        Ok(Self::at(store, name, state))
+        Ok(Self::holding(store, name, state))
     }
 
     /// Opens the table at `url`. Two requests; a third where plateau has committed last.
     ///
     /// # Errors
-    /// [`NotFound`](partita_core::ErrorKind::NotFound) if there is none;
-    /// [`Corrupt`](partita_core::ErrorKind::Corrupt) if its metadata cannot be read.
+    /// [`NotFound`](ErrorKind::NotFound) if there is none;
+    /// [`Corrupt`](ErrorKind::Corrupt) if its metadata cannot be read.
     pub async fn open(url: &str, store: &StoreOptions) -> Result<Self> {
         let (root, name) = split_url(url)?;
         Self::open_in(Store::open(&root, store)?, &name).await
@@ -151,21 +152,39 @@ impl Table {
     pub async fn open_in(store: Store, name: &str) -> Result<Self> {
         keys::check_name(name)?;
         let state = Arc::new(State::load(&store, name).await?);
-        Ok(Self::at(store, name, state))
+        Ok(Self::holding(store, name, state))
     }
 
     /// True if there is a table at `url`.
     ///
     /// # Errors
-    /// [`Store`](partita_core::ErrorKind::Store) if the store cannot be asked.
+    /// [`Store`](ErrorKind::Store) if the store cannot be asked.
     pub async fn exists(url: &str, store: &StoreOptions) -> Result<bool> {
         let (root, name) = split_url(url)?;
         keys::check_name(&name)?;
         Ok(read_header(&Store::open(&root, store)?, &name).await?.is_some())
     }
 
-    fn at(store: Store, name: &str, state: Arc<State>) -> Self {
-        Self { store, name: name.into(), state: Arc::new(RwLock::new(state)), turn: Arc::default() }
+    fn holding(store: Store, name: &str, state: Arc<State>) -> Self {
+        let state = Arc::new(RwLock::new(state));
+        Self { store, name: name.into(), state, turn: Arc::default(), pinned: false }
+    }
+
+    /// The same table, kept at `state`.
+    pub(crate) fn pinned(&self, state: Arc<State>) -> Self {
+        Self { pinned: true, ..Self::holding(self.store.clone(), &self.name, state) }
+    }
+
+    /// Refuses if the table, or its store, is only for reading.
+    pub(crate) fn check_writable(&self) -> Result<()> {
+        if self.pinned {
+            return Err(Error::new(
+                ErrorKind::ReadOnly,
+                "this is an older version of the table; restore it to go on from there",
+            )
+            .with("version", self.state().own.version));
+        }
+        self.store.check_writable()
     }
 
     pub(crate) fn state(&self) -> Arc<State> {
@@ -233,7 +252,7 @@ impl Table {
     /// The partitions in the order of their values.
     ///
     /// # Errors
-    /// [`Corrupt`](partita_core::ErrorKind::Corrupt) if a file's key cannot be read.
+    /// [`Corrupt`](ErrorKind::Corrupt) if a file's key cannot be read.
     pub async fn partitions(&self) -> Result<Vec<Partition>> {
         let state = self.state();
         let add = |a: Option<u64>, b: Option<u64>| Some(a? + b?);
@@ -257,11 +276,14 @@ impl Table {
         Ok(order.into_iter().filter_map(|i| partitions.get_mut(i)?.take()).collect())
     }
 
-    /// Moves to the newest state. Two requests.
+    /// Moves to the newest state; a table at an older version stays there. Two requests.
     ///
     /// # Errors
     /// As [`Table::open`].
     pub async fn refresh(&self) -> Result<()> {
+        if self.pinned {
+            return Ok(());
+        }
         self.set_state(Arc::new(State::load(&self.store, &self.name).await?));
         Ok(())
     }
@@ -269,11 +291,11 @@ impl Table {
     /// Adds rows. Atomic; appends of several writers at once all succeed.
     ///
     /// # Errors
-    /// [`SchemaMismatch`](partita_core::ErrorKind::SchemaMismatch) naming the column;
-    /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) for a null in a partition
-    /// column; [`ReadOnly`](partita_core::ErrorKind::ReadOnly);
-    /// [`CommitUnsupported`](partita_core::ErrorKind::CommitUnsupported);
-    /// [`Store`](partita_core::ErrorKind::Store). Nothing is stored then.
+    /// [`SchemaMismatch`](ErrorKind::SchemaMismatch) naming the column;
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for a null in a partition
+    /// column; [`ReadOnly`](ErrorKind::ReadOnly);
+    /// [`CommitUnsupported`](ErrorKind::CommitUnsupported);
+    /// [`Store`](ErrorKind::Store). Nothing is stored then.
     pub async fn append(&self, data: BatchSource, options: &WriteOptions) -> Result<Commit> {
         self.update(Some(data), None, options).await
     }
@@ -296,8 +318,8 @@ impl Table {
     /// of older versions.
     ///
     /// # Errors
-    /// [`InvalidPredicate`](partita_core::ErrorKind::InvalidPredicate) for a column that does not
-    /// exist; [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) for one that is not a
+    /// [`InvalidPredicate`](ErrorKind::InvalidPredicate) for a column that does not
+    /// exist; [`InvalidArgument`](ErrorKind::InvalidArgument) for one that is not a
     /// partition column; else as [`Table::append`].
     pub async fn delete(&self, scope: &Predicate, options: &WriteOptions) -> Result<Commit> {
         self.update(None, Some(scope), options).await
@@ -325,6 +347,7 @@ impl Table {
     /// # Errors
     /// As [`Table::append`].
     pub async fn stage(&self, data: BatchSource, options: &WriteOptions) -> Result<Staged> {
+        self.check_writable()?;
         let target = Target::of(&self.store, &self.name, &self.state());
         stage(&target, data, options).await
     }
@@ -361,6 +384,7 @@ impl Table {
         change: impl Propose,
         cancel: &Cancel,
     ) -> Result<Commit> {
+        self.check_writable()?;
         let turn = self.turn.lock().await;
         let (base, existing) = (Some(self.state()), Existing::Required);
         let (state, made) = commit(&self.store, &self.name, change, base, existing, cancel).await?;
@@ -384,7 +408,7 @@ impl Table {
         match self.commit_proposed(&mut rewrite, &cancel).await {
             Ok(made) => Ok(made),
             Err(error) => {
-                if error.kind() != partita_core::ErrorKind::CommitUnknown {
+                if error.kind() != ErrorKind::CommitUnknown {
                     rewrite.abandon().await;
                 }
                 Err(error)
@@ -398,21 +422,13 @@ impl Table {
         Scan::new(self.store.clone(), self.state())
     }
 
-    /// The commits that led here, newest first. Two requests for each.
-    ///
-    /// # Errors
-    /// [`Corrupt`](partita_core::ErrorKind::Corrupt) if a snapshot cannot be read.
-    pub async fn history(&self) -> Result<Vec<SnapshotInfo>> {
-        history(&self.store, &self.state()).await
-    }
-
     /// Deletes the table, its history and every file of it; returns how many objects. The header
     /// goes first, so that a table half deleted is no table.
     ///
     /// # Errors
-    /// [`ReadOnly`](partita_core::ErrorKind::ReadOnly); [`Store`](partita_core::ErrorKind::Store).
+    /// [`ReadOnly`](ErrorKind::ReadOnly); [`Store`](ErrorKind::Store).
     pub async fn drop_table(self) -> Result<u64> {
-        self.store.check_writable()?;
+        self.check_writable()?;
         self.store.delete(&keys::json_header(&self.name)).await?;
         self.store.delete(&keys::msgpack_header(&self.name)).await?;
         let objects: Vec<String> = self
@@ -430,7 +446,7 @@ impl Table {
 /// Deletes the staged files of a commit that failed for certain.
 async fn undo_on_error<T>(store: &Store, change: &Change, outcome: Result<T>) -> Result<T> {
     if let Err(error) = &outcome
-        && error.kind() != partita_core::ErrorKind::CommitUnknown
+        && error.kind() != ErrorKind::CommitUnknown
     {
         discard(store, change.staged.iter().flat_map(Staged::keys).collect()).await;
     }

@@ -117,7 +117,11 @@ fn external(error: Error) -> ParquetError {
 /// The error of a data file that the dataset names and the store has not.
 #[must_use]
 pub fn missing(key: &str) -> Error {
-    Error::corrupt("a file that the dataset names is not in the store").with("key", key)
+    Error::corrupt(
+        "a file that the dataset names is not in the store; those of older versions may have been \
+         collected as garbage",
+    )
+    .with("key", key)
 }
 
 /// Turns a decoder's error into ours: the store's own comes back as it was.

@@ -101,19 +101,8 @@ impl Header {
     /// [`Corrupt`](partita_core::ErrorKind::Corrupt) if the bytes are no header of version 4, or
     /// a label names other than one file.
     pub fn decode(bytes: &[u8], encoding: Encoding) -> Result<Self> {
-        let header: Self = match encoding {
-            Encoding::Json => serde_json::from_slice(bytes).map_err(unreadable)?,
-            Encoding::Msgpack => {
-                let packed = zstd_decode(bytes)?;
-                rmp_serde::from_slice(&packed).map_err(unreadable)?
-            }
-        };
-        if header.version != VERSION {
-            return Err(Error::corrupt(format!(
-                "the dataset is of metadata version {}, only version {VERSION} can be read",
-                header.version
-            )));
-        }
+        let header: Self = parse(bytes, encoding)?;
+        check_version(header.version)?;
         for (label, files) in header.partitions.iter().flatten() {
             if files.files.len() != 1 {
                 return Err(Error::corrupt("a partition does not name exactly one file")
@@ -121,6 +110,24 @@ impl Header {
             }
         }
         Ok(header)
+    }
+
+    /// Reads a stored header but for its partitions, which take most of its length and stand in
+    /// the snapshot too.
+    ///
+    /// # Errors
+    /// As [`Header::decode`].
+    pub fn decode_summary(bytes: &[u8], encoding: Encoding) -> Result<Self> {
+        let summary: Summary = parse(bytes, encoding)?;
+        check_version(summary.version)?;
+        Ok(Self {
+            version: summary.version,
+            uuid: summary.uuid,
+            indices: summary.indices,
+            metadata: summary.metadata,
+            partitions: None,
+            partition_keys: summary.partition_keys,
+        })
     }
 
     /// The stored form.
@@ -179,6 +186,37 @@ impl Header {
             }
         }
     }
+}
+
+/// The fields of [`Header`] that are short.
+#[derive(Deserialize)]
+struct Summary {
+    #[serde(rename = "dataset_metadata_version")]
+    version: i64,
+    #[serde(rename = "dataset_uuid")]
+    uuid: String,
+    #[serde(default)]
+    indices: IndexMap<String, Value>,
+    #[serde(default)]
+    metadata: Map<String, Value>,
+    #[serde(default)]
+    partition_keys: Option<Vec<String>>,
+}
+
+fn parse<T: serde::de::DeserializeOwned>(bytes: &[u8], encoding: Encoding) -> Result<T> {
+    match encoding {
+        Encoding::Json => serde_json::from_slice(bytes).map_err(unreadable),
+        Encoding::Msgpack => rmp_serde::from_slice(&zstd_decode(bytes)?).map_err(unreadable),
+    }
+}
+
+fn check_version(version: i64) -> Result<()> {
+    if version == VERSION {
+        return Ok(());
+    }
+    Err(Error::corrupt(format!(
+        "the dataset is of metadata version {version}, only version {VERSION} can be read"
+    )))
 }
 
 fn unreadable(error: impl std::error::Error + Send + Sync + 'static) -> Error {

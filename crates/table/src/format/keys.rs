@@ -71,6 +71,12 @@ pub fn index_file(name: &str, column: &str, time: &str, commit: &str) -> String 
     format!("{name}/indices/{column}/{time}-{commit}{INDEX_SUFFIX}")
 }
 
+/// The key of an object that is written to learn the store's time, and deleted again.
+#[must_use]
+pub fn clock(name: &str, id: &str) -> String {
+    format!("{name}/_partita/clock-{id}")
+}
+
 /// The folder of Partita's own objects; plateau neither reads nor collects it.
 #[must_use]
 pub fn snapshots(name: &str) -> String {

@@ -4,6 +4,7 @@
 //! in the key-value metadata. A snapshot names the hash of the header that it describes: when
 //! plateau has committed since, the hash differs and the snapshot's statistics are not used.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::footer::unreadable;
+use super::index::stored::Lengths;
 use super::pandas::ExtensionTypes;
 
 const DOCUMENT: &str = "partita.snapshot";
@@ -52,6 +54,8 @@ pub enum Operation {
     Alter,
     /// Indices were built or dropped.
     Index,
+    /// An older version was made the newest.
+    Restore,
 }
 
 impl Operation {
@@ -67,6 +71,7 @@ impl Operation {
             Self::Optimize => "optimize",
             Self::Alter => "alter",
             Self::Index => "index",
+            Self::Restore => "restore",
         }
     }
 }
@@ -87,12 +92,17 @@ pub struct Document {
     pub operation: Operation,
     /// The BLAKE3 hash of the header described, in hexadecimal.
     pub header_hash: String,
+    /// The table's name inside the dataset.
+    pub table_name: String,
     /// The partition columns.
     pub partition_by: Vec<String>,
     /// Index files by column.
     pub indices: IndexMap<String, Value>,
     /// True if every file is in every index, so that an index may exclude files it lacks.
     pub indices_complete: bool,
+    /// The lengths of the index files.
+    #[serde(default)]
+    pub index_lengths: BTreeMap<String, Lengths>,
     /// The user's annotations.
     pub metadata: Map<String, Value>,
     /// Pandas extension types by column.
@@ -135,9 +145,11 @@ impl Document {
             time,
             operation,
             header_hash: String::new(),
+            table_name: String::new(),
             partition_by: Vec::new(),
             indices: IndexMap::new(),
             indices_complete: true,
+            index_lengths: BTreeMap::new(),
             metadata: Map::new(),
             extension_types: ExtensionTypes::new(),
             files: 0,

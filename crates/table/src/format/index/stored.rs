@@ -1,0 +1,327 @@
+//! The stored form of an index: plateau's, a Parquet file of two columns, the values and lists of
+//! labels under the name `partition`.
+//!
+//! Partita writes the values sorted and in small pages, so that a lookup reads the pages that can
+//! hold what it looks for.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt64Array};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use bytes::Bytes;
+use futures::TryStreamExt;
+use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection,
+};
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
+use parquet::arrow::{ArrowWriter, add_encoded_arrow_schema_to_metadata};
+use parquet::basic::Compression;
+use parquet::file::properties::WriterProperties;
+use partita_core::predicate::{BoundPredicate, Bounds, Facts};
+use partita_core::{Error, Result, Store};
+use serde::{Deserialize, Serialize};
+
+use super::{Gathered, Index};
+use crate::format::footer::{ParquetObject, unreadable};
+
+const LABELS: &str = "partition";
+
+/// Values of a row group.
+const ROW_GROUP: usize = 1 << 16;
+
+/// Values of a page: few enough that a lookup decodes little.
+const PAGE: usize = 1 << 12;
+
+/// An index file up to this size is fetched whole.
+const WHOLE: u64 = 1 << 18;
+
+/// The lengths of an index file, which save asking for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lengths {
+    /// Of the file.
+    pub bytes: u64,
+    /// Of its end, where the page index and the footer are.
+    pub tail: u64,
+}
+
+/// An index as it is to be stored.
+#[derive(Debug, Clone)]
+pub struct Encoded {
+    /// The file.
+    pub bytes: Bytes,
+    /// Its lengths.
+    pub lengths: Lengths,
+}
+
+impl Index {
+    /// The stored form.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) if there are more than 2^31
+    /// labels in all, which the format cannot hold.
+    pub fn encode(&self, column: &str) -> Result<Encoded> {
+        let cannot = |error: parquet::errors::ParquetError| {
+            Error::invalid("the index cannot be written").with("column", column).caused_by(error)
+        };
+        if i32::try_from(self.codes.len()).is_err() {
+            return Err(Error::invalid("the index has grown beyond what its format holds")
+                .with("column", column));
+        }
+        let lists = self.lists()?;
+        let values = Field::new(column, self.values.data_type().clone(), true);
+        let labels = Field::new(LABELS, lists.data_type().clone(), true);
+        let schema = Arc::new(Schema::new(vec![values.clone(), labels]));
+        let columns: Vec<ArrayRef> = vec![Arc::clone(&self.values), Arc::new(lists)];
+        let batch = RecordBatch::try_new(Arc::clone(&schema), columns)?;
+
+        // The labels are a dictionary here, which other readers need not know.
+        let text = Arc::new(Field::new("element", DataType::Utf8, true));
+        let plain = Schema::new(vec![values, Field::new(LABELS, DataType::List(text), true)]);
+        let mut properties = WriterProperties::builder()
+            .set_compression(Compression::SNAPPY)
+            .set_max_row_group_row_count(Some(ROW_GROUP))
+            .set_data_page_row_count_limit(PAGE)
+            .build();
+        add_encoded_arrow_schema_to_metadata(&plain, &mut properties);
+        let options =
+            ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
+        let mut writer =
+            ArrowWriter::try_new_with_options(Vec::new(), schema, options).map_err(cannot)?;
+        writer.write(&batch).map_err(cannot)?;
+        let metadata = writer.finish().map_err(cannot)?;
+        let pages = metadata.row_groups().first().and_then(|group| {
+            let first = group.columns().first()?;
+            u64::try_from(first.column_index_offset()?).ok()
+        });
+        let bytes = Bytes::from(std::mem::take(writer.inner_mut()));
+        let length = bytes.len() as u64;
+        let tail = length - pages.unwrap_or(0).min(length);
+        Ok(Encoded { lengths: Lengths { bytes: length, tail }, bytes })
+    }
+
+    /// Reads a stored index; values come in `data_type`.
+    ///
+    /// # Errors
+    /// [`Corrupt`](partita_core::ErrorKind::Corrupt) if the bytes are no index of the column.
+    pub fn decode(bytes: Bytes, key: &str, column: &str, data_type: &DataType) -> Result<Self> {
+        let metadata = ArrowReaderMetadata::load(&bytes, ArrowReaderOptions::new())
+            .map_err(|error| unreadable(key, error))?;
+        let metadata = with_dictionary(&metadata, key)?;
+        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(bytes, metadata)
+            .with_batch_size(ROW_GROUP)
+            .build()
+            .map_err(|error| unreadable(key, error))?;
+        let of = Of { key, column, data_type };
+        let mut gathered = Gathered::default();
+        for batch in reader {
+            let batch = batch.map_err(|error| of.wrong("cannot be read").caused_by(error))?;
+            of.add(&mut gathered, &batch)?;
+        }
+        gathered.finish(data_type)
+    }
+
+    /// Reads of a stored index the pages with values that rows satisfying `predicate` may have.
+    /// `table` is the type of the column in the table.
+    ///
+    /// # Errors
+    /// As [`Index::decode`].
+    pub async fn lookup(
+        store: &Store,
+        key: &str,
+        lengths: Option<Lengths>,
+        (column, table): (&str, &DataType),
+        predicate: &BoundPredicate,
+    ) -> Result<Self> {
+        let data_type = &super::value_type(table);
+        let lengths = match lengths {
+            Some(lengths) if lengths.bytes > WHOLE => lengths,
+            _ => {
+                let bytes = store.get_opt(key).await?.ok_or_else(|| gone(key, column))?;
+                return Self::decode(bytes, key, column, data_type);
+            }
+        };
+        let footer = lengths.tail.saturating_sub(8);
+        let mut object = ParquetObject::open(store, key, Some(lengths.bytes), Some(footer)).await?;
+        let metadata = with_dictionary(&object.metadata(true).await?, key)?;
+        let chosen = choose(&metadata, column, table, predicate)?;
+        let of = Of { key, column, data_type };
+        let mut batches = ParquetRecordBatchStreamBuilder::new_with_metadata(object, metadata)
+            .with_row_groups(chosen.row_groups)
+            .with_row_selection(chosen.rows)
+            .with_batch_size(ROW_GROUP)
+            .build()
+            .map_err(|error| unreadable(key, error))?;
+        let mut gathered = Gathered::default();
+        while let Some(batch) = batches.try_next().await.map_err(|e| unreadable(key, e))? {
+            of.add(&mut gathered, &batch)?;
+        }
+        gathered.finish(data_type)
+    }
+}
+
+/// The error of an index file that the dataset names and the store has not.
+pub(crate) fn gone(key: &str, column: &str) -> Error {
+    Error::corrupt("an index that the dataset names is not in the store")
+        .with("key", key)
+        .with("column", column)
+}
+
+/// What is read, for messages.
+struct Of<'a> {
+    key: &'a str,
+    column: &'a str,
+    data_type: &'a DataType,
+}
+
+impl Of<'_> {
+    fn wrong(&self, what: &str) -> Error {
+        Error::corrupt(format!("an index file {what}"))
+            .with("key", self.key)
+            .with("column", self.column)
+    }
+
+    /// Takes in a batch of the file. Other list and text widths are read too.
+    fn add(&self, gathered: &mut Gathered, batch: &RecordBatch) -> Result<()> {
+        let values =
+            batch.column_by_name(self.column).ok_or_else(|| self.wrong("lacks its column"))?;
+        let lists = batch.column_by_name(LABELS).ok_or_else(|| self.wrong("lacks its labels"))?;
+        let values =
+            cast(values, self.data_type).map_err(|_| self.wrong("has values of a wrong type"))?;
+        let lists = cast(lists, &DataType::List(dictionary("element")))
+            .map_err(|_| self.wrong("has labels of a wrong type"))?;
+        gathered.add(&values, lists.as_list::<i32>())
+    }
+}
+
+fn dictionary(name: &str) -> Arc<Field> {
+    let data_type = DataType::Dictionary(Box::new(DataType::UInt32), Box::new(DataType::Utf8));
+    Arc::new(Field::new(name, data_type, true))
+}
+
+/// The metadata with labels decoded to a dictionary, where they are the usual lists of text: each
+/// label is then looked at once in a row group.
+fn with_dictionary(metadata: &ArrowReaderMetadata, key: &str) -> Result<ArrowReaderMetadata> {
+    let fields = metadata.schema().fields().iter().map(|field| match field.data_type() {
+        DataType::List(item) if field.name() == LABELS && *item.data_type() == DataType::Utf8 => {
+            let item = dictionary(item.name()).as_ref().clone().with_nullable(item.is_nullable());
+            Arc::new(field.as_ref().clone().with_data_type(DataType::List(Arc::new(item))))
+        }
+        _ => Arc::clone(field),
+    });
+    let schema: SchemaRef = Arc::new(Schema::new_with_metadata(
+        fields.collect::<Vec<_>>(),
+        metadata.schema().metadata().clone(),
+    ));
+    let options = ArrowReaderOptions::new().with_schema(schema);
+    ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options)
+        .map_err(|error| unreadable(key, error))
+}
+
+/// Row groups, and rows of these.
+struct Chosen {
+    row_groups: Vec<usize>,
+    rows: RowSelection,
+}
+
+fn choose(
+    metadata: &ArrowReaderMetadata,
+    column: &str,
+    table: &DataType,
+    predicate: &BoundPredicate,
+) -> Result<Chosen> {
+    let parquet = metadata.metadata();
+    let bounds = |error| unreadable(column, error);
+    let converter =
+        StatisticsConverter::try_new(column, metadata.schema(), metadata.parquet_schema())
+            .map_err(bounds)?;
+    let groups = parquet.row_groups();
+    let min = converter.row_group_mins(groups).map_err(bounds)?;
+    let max = converter.row_group_maxes(groups).map_err(bounds)?;
+    let keep = possible(column, table, predicate, &min, &max)?;
+    let row_groups: Vec<usize> = (0..groups.len()).filter(|group| keep.value(*group)).collect();
+
+    let total = |group: &usize| {
+        groups.get(*group).map_or(0, |group| group.num_rows().unsigned_abs() as usize)
+    };
+    let rows = row_groups.iter().map(total).sum();
+    let Some(pages) = parquet.page_index() else {
+        let all = std::iter::once(0..rows);
+        return Ok(Chosen { row_groups, rows: RowSelection::from_consecutive_ranges(all, rows) });
+    };
+    let pages = pages.as_ref();
+    let min = converter.data_page_mins(pages, &row_groups).map_err(bounds)?;
+    let max = converter.data_page_maxes(pages, &row_groups).map_err(bounds)?;
+    let counts = converter.data_page_row_counts(pages, groups, &row_groups).map_err(bounds)?;
+    let Some(counts) = counts.filter(|counts| counts.len() == min.len()) else {
+        return Err(
+            Error::corrupt("an index file has an incomplete page index").with("column", column)
+        );
+    };
+    let keep = possible(column, table, predicate, &min, &max)?;
+    let rows = RowSelection::from_consecutive_ranges(ranges(&counts, &keep).into_iter(), rows);
+    Ok(Chosen { row_groups, rows })
+}
+
+/// The rows of the pages to keep; neighbours together.
+fn ranges(counts: &UInt64Array, keep: &BooleanArray) -> Vec<std::ops::Range<usize>> {
+    let mut ranges: Vec<std::ops::Range<usize>> = Vec::new();
+    let mut first = 0;
+    for (page, count) in counts.values().iter().enumerate() {
+        let end = first + *count as usize;
+        if keep.value(page) {
+            match ranges.last_mut() {
+                Some(last) if last.end == first => last.end = end,
+                _ => ranges.push(first..end),
+            }
+        }
+        first = end;
+    }
+    ranges
+}
+
+fn possible(
+    column: &str,
+    table: &DataType,
+    predicate: &BoundPredicate,
+    min: &ArrayRef,
+    max: &ArrayRef,
+) -> Result<BooleanArray> {
+    predicate.may_match(&Pages { column, min: cast(min, table)?, max: cast(max, table)? })
+}
+
+/// Bounds of the values of an index, by row group or page. It has no nulls.
+struct Pages<'a> {
+    column: &'a str,
+    min: ArrayRef,
+    max: ArrayRef,
+}
+
+impl Facts for Pages<'_> {
+    fn len(&self) -> usize {
+        self.min.len()
+    }
+
+    fn exact(&self, _column: &str) -> Option<ArrayRef> {
+        None
+    }
+
+    fn bounds(&self, column: &str) -> Option<Bounds> {
+        (column == self.column).then(|| Bounds {
+            min: Arc::clone(&self.min),
+            max: Arc::clone(&self.max),
+            null_count: Some(UInt64Array::from(vec![0; self.min.len()])),
+            rows: None,
+        })
+    }
+
+    fn matching(
+        &self,
+        _column: &str,
+        _test: &dyn Fn(&ArrayRef) -> Result<BooleanArray>,
+    ) -> Result<Option<BooleanArray>> {
+        Ok(None)
+    }
+}
