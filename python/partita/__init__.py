@@ -35,7 +35,7 @@ from partita.errors import (
     StoreError,
 )
 from partita.expression import Column, Expr, col
-from partita.records import Commit, Explain, Partition, Snapshot
+from partita.records import Commit, Explain, Garbage, Partition, Snapshot
 from partita.scan import Scan
 from partita.table import Table
 
@@ -50,6 +50,7 @@ __all__ = [
     "DatasetInfo",
     "Explain",
     "Expr",
+    "Garbage",
     "Interrupted",
     "InvalidArgument",
     "InvalidPredicate",

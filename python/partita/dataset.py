@@ -11,7 +11,7 @@ from partita import _native
 from partita._data import is_schema, stream
 from partita._progress import Progress, reporting
 from partita.errors import InvalidArgument
-from partita.table import Table, metadata_json, names, options_text, whole
+from partita.table import Table, Version, metadata_json, names, options_text, whole
 
 if TYPE_CHECKING:
     pass
@@ -129,6 +129,7 @@ def create_table(
 def open_table(
     url: Url,
     *,
+    at: Version | None = None,
     storage_options: Mapping[str, Any] | None = None,
     read_only: bool = False,
     single_writer: bool = False,
@@ -139,6 +140,8 @@ def open_table(
     ----------
     url : str or path-like
         Where it is.
+    at : int, datetime or str, optional
+        Open an older version, for reading; see `Table.at`.
     storage_options : mapping, optional
         Options of the store.
     read_only : bool, default False
@@ -160,12 +163,14 @@ def open_table(
     """
     options = options_text(storage_options)
     native = _native.Table.open(_url(url), options, read_only, single_writer)
-    return Table(native, options, read_only=read_only, single_writer=single_writer)
+    table = Table(native, options, read_only=read_only, single_writer=single_writer)
+    return table if at is None else table.at(at)
 
 
 def open(
     url: Url,
     *,
+    at: Version | None = None,
     storage_options: Mapping[str, Any] | None = None,
     read_only: bool = False,
     single_writer: bool = False,
@@ -183,7 +188,8 @@ def open(
     """
     options = options_text(storage_options)
     native = _native.open(_url(url), options, read_only, single_writer)
-    return Table(native, options, read_only=read_only, single_writer=single_writer)
+    table = Table(native, options, read_only=read_only, single_writer=single_writer)
+    return table if at is None else table.at(at)
 
 
 def ls(url: Url, *, storage_options: Mapping[str, Any] | None = None) -> list[DatasetInfo]:

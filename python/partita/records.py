@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Commit", "Explain", "Partition", "Snapshot", "human_bytes", "human_count"]
+__all__ = ["Commit", "Explain", "Garbage", "Partition", "Snapshot", "human_bytes", "human_count"]
 
 
 def human_bytes(count: int | None) -> str:
@@ -136,3 +136,14 @@ class Explain:
 
     def __repr__(self) -> str:
         return self.text
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """What garbage collection removed, or would have."""
+
+    keys: list[str]
+    bytes: int
+
+    def __repr__(self) -> str:
+        return f"Garbage({_things(len(self.keys), 'object')}, {human_bytes(self.bytes)})"

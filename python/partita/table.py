@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from partita._display import table_html, table_text
 from partita._progress import Progress, reporting
 from partita.errors import InvalidArgument
 from partita.expression import Expr, Where, predicate
-from partita.records import Commit, Partition, Snapshot
+from partita.records import Commit, Garbage, Partition, Snapshot
 from partita.scan import Scan
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = ["Table"]
+
+Version = int | str | dt.datetime
 
 
 class Table:
@@ -52,11 +55,13 @@ class Table:
         *,
         read_only: bool,
         single_writer: bool,
+        pinned: bool = False,
     ) -> None:
         self._native = native
         self._storage_options = storage_options
         self._read_only = read_only
         self._single_writer = single_writer
+        self._pinned = pinned
 
     # What it is
 
@@ -491,6 +496,107 @@ class Table:
         self._native.refresh()
         return self
 
+    # Versions
+
+    def at(self, version: Version) -> Table:
+        """The table as it was at an older version, for reading.
+
+        It stays there, and refuses every change with `ReadOnly`.
+
+        Parameters
+        ----------
+        version : int, datetime or str
+            The number of a version, or a time: the newest version committed by then, going by the
+            clocks of the writers. A text is a time in ISO 8601; without a zone it is UTC.
+
+        Raises
+        ------
+        NotFound
+            If the history holds no such version; it may have expired.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> table = pt.create_table("memory://tables/at", {"a": [1]})
+        >>> _ = table.append({"a": [2]})
+        >>> table.at(1).read()["a"].tolist()
+        [1]
+        """
+        return Table(
+            self._native.at(*moment(version)),
+            self._storage_options,
+            read_only=True,
+            single_writer=self._single_writer,
+            pinned=True,
+        )
+
+    def restore(self, version: Version, *, metadata: Mapping[str, Any] | None = None) -> Commit:
+        """Make an older version the newest, in one atomic commit.
+
+        The versions in between stay in the history. No file is written again.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> table = pt.create_table("memory://tables/restore", {"a": [1]})
+        >>> _ = table.append({"a": [2]})
+        >>> table.restore(1).version
+        3
+        >>> table.read()["a"].tolist()
+        [1]
+        """
+        return Commit(**self._native.restore(*moment(version), _write(metadata)))
+
+    def expire(
+        self, *, keep_last: int | None = None, keep_within: dt.timedelta | None = None
+    ) -> int:
+        """Take old versions out of the history; return how many.
+
+        Their files go with the next `collect_garbage`.
+
+        Parameters
+        ----------
+        keep_last : int, optional
+            Keep so many of the newest versions.
+        keep_within : timedelta, optional
+            Keep what was the newest version within this time, by the store's clock.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> table = pt.create_table("memory://tables/expire", {"a": [1]})
+        >>> _ = table.append({"a": [2]})
+        >>> table.expire(keep_last=1)
+        1
+        >>> [snapshot.version for snapshot in table.history()]
+        [2]
+        """
+        if (keep_last is None) == (keep_within is None):
+            raise InvalidArgument("expire takes keep_last= or keep_within=, one of them")
+        within = None if keep_within is None else _micros("keep_within", keep_within)
+        return self._native.expire(whole("keep_last", keep_last, 1), within)
+
+    def collect_garbage(
+        self, *, grace: dt.timedelta = dt.timedelta(hours=24), dry_run: bool = False
+    ) -> Garbage:
+        """Remove files that neither the newest version nor the history names.
+
+        Parameters
+        ----------
+        grace : timedelta, default 24 hours
+            Leave alone what is younger, by the store's clock: a writer may be about to commit it.
+        dry_run : bool, default False
+            Only tell what would be removed.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> table = pt.create_table("memory://tables/garbage", {"a": [1]})
+        >>> table.collect_garbage()
+        Garbage(0 objects, 0 B)
+        """
+        return Garbage(*self._native.collect_garbage(_micros("grace", grace), dry_run))
+
     def history(self) -> list[Snapshot]:
         """The recorded versions, newest first.
 
@@ -517,14 +623,44 @@ class Table:
         return table_html(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (self.url, self._storage_options, self._read_only, self._single_writer)
+        at = self.version if self._pinned else None
+        options = (self._storage_options, self._read_only, self._single_writer)
+        return _reopen, (self.url, *options, at)
 
 
 def _reopen(
-    url: str, storage_options: dict[str, str], read_only: bool, single_writer: bool
+    url: str,
+    storage_options: dict[str, str],
+    read_only: bool,
+    single_writer: bool,
+    at: int | None,
 ) -> Table:
     native = _native.Table.open(url, storage_options, read_only, single_writer)
-    return Table(native, storage_options, read_only=read_only, single_writer=single_writer)
+    table = Table(native, storage_options, read_only=read_only, single_writer=single_writer)
+    return table if at is None else table.at(at)
+
+
+def moment(version: Version) -> tuple[int | None, int | None]:
+    """A version as its number, or as a time in microseconds since 1970."""
+    if isinstance(version, str):
+        try:
+            version = dt.datetime.fromisoformat(version.replace("Z", "+00:00"))
+        except ValueError as error:
+            raise InvalidArgument(f"{version!r} is no time in ISO 8601") from error
+    if isinstance(version, dt.datetime):
+        if version.tzinfo is None:
+            version = version.replace(tzinfo=dt.timezone.utc)
+        return None, (version - _EPOCH) // dt.timedelta(microseconds=1)
+    return whole("version", version, 0), None
+
+
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
+
+
+def _micros(argument: str, duration: dt.timedelta) -> int:
+    if not isinstance(duration, dt.timedelta):
+        raise InvalidArgument(f"{argument} is a datetime.timedelta, not {duration!r}")
+    return duration // dt.timedelta(microseconds=1)
 
 
 def options_text(options: Mapping[str, Any] | None) -> dict[str, str]:

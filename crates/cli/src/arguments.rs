@@ -1,12 +1,13 @@
 //! The command line.
 
 use clap::{Args, Parser, Subcommand};
-use partita::StoreOptions;
+use partita::{At, Error, StoreOptions, Table};
 
 use crate::commands::{
     append::AppendArguments, delete::DeleteArguments, doctor::DoctorArguments,
-    history::HistoryArguments, index::IndexArguments, info::InfoArguments, ls::LsArguments,
-    optimize::OptimizeArguments, partitions::PartitionsArguments, read::ReadArguments,
+    expire::ExpireArguments, gc::GcArguments, history::HistoryArguments, index::IndexArguments,
+    info::InfoArguments, ls::LsArguments, optimize::OptimizeArguments,
+    partitions::PartitionsArguments, read::ReadArguments, restore::RestoreArguments,
     schema::SchemaArguments,
 };
 
@@ -51,6 +52,34 @@ impl Common {
     }
 }
 
+/// Which version to read.
+#[derive(Debug, Args)]
+pub(crate) struct AtVersion {
+    /// Read an older version: its number, or a time such as 2026-01-31T12:00:00Z
+    #[arg(long, value_name = "VERSION", value_parser = version)]
+    at: Option<At>,
+}
+
+impl AtVersion {
+    /// Opens the table for reading, at that version.
+    pub(crate) async fn open(&self, url: &str, common: &Common) -> Result<Table, Error> {
+        let table = Table::open(url, &common.reading()).await?;
+        match self.at {
+            Some(at) => table.at(at).await,
+            None => Ok(table),
+        }
+    }
+}
+
+/// Reads a version, or the time at which it was the newest.
+pub(crate) fn version(text: &str) -> Result<At, String> {
+    text.parse::<u64>().map(At::Version).or_else(|_| {
+        text.parse().map(At::Time).map_err(|_| {
+            "expected the number of a version, or a time such as 2026-01-31T12:00:00Z".to_owned()
+        })
+    })
+}
+
 /// One command each.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -74,6 +103,12 @@ pub(crate) enum Command {
     Index(IndexArguments),
     /// List the recorded versions of a dataset, newest first
     History(HistoryArguments),
+    /// Make an older version the newest
+    Restore(RestoreArguments),
+    /// Let go of old versions
+    Expire(ExpireArguments),
+    /// Remove files that no version names
+    Gc(GcArguments),
     /// Find out whether a store can commit atomically
     Doctor(DoctorArguments),
 }
@@ -100,5 +135,12 @@ mod tests {
         assert_eq!(pair("a=b=c").unwrap(), ("a".into(), "b=c".into()));
         assert!(pair("a").is_err());
         assert!(pair("=a").is_err());
+    }
+
+    #[test]
+    fn versions_are_numbers_or_times() {
+        assert_eq!(version("12").unwrap(), At::Version(12));
+        assert!(matches!(version("2026-01-31T12:00:00Z").unwrap(), At::Time(_)));
+        assert!(version("yesterday").is_err());
     }
 }

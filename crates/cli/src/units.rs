@@ -1,5 +1,7 @@
 //! Numbers for people.
 
+use jiff::{SignedDuration, Span, SpanRelativeTo};
+
 /// A byte count with a binary unit.
 pub(crate) fn bytes(count: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
@@ -41,6 +43,12 @@ pub(crate) fn known(number: Option<u64>, show: impl Fn(u64) -> String) -> String
     number.map_or_else(|| "?".to_owned(), show)
 }
 
+/// Reads an age, such as `24h` or `7d`; a day has 24 hours.
+pub(crate) fn age(text: &str) -> Result<SignedDuration, String> {
+    let span: Span = text.parse().map_err(|_| "expected an age such as 24h or 7d".to_owned())?;
+    span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|error| error.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,6 +58,13 @@ mod tests {
         assert_eq!(bytes(1023), "1023 B");
         assert_eq!(bytes(1536), "1.5 KiB");
         assert_eq!(bytes(u64::MAX), "16384.0 PiB");
+    }
+
+    #[test]
+    fn ages_have_units() {
+        assert_eq!(age("24h").unwrap(), age("1d").unwrap());
+        assert_eq!(age("90m").unwrap(), SignedDuration::from_mins(90));
+        assert!(age("soon").is_err());
     }
 
     #[test]

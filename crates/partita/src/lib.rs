@@ -45,6 +45,6 @@ pub use partita_core::{
 };
 pub use partita_table as table;
 pub use partita_table::{
-    BatchSource, Commit, Compression, CreateOptions, Explain, Operation, OptimizeOptions,
-    Partition, Scan, SnapshotInfo, Staged, Table, WriteOptions,
+    At, BatchSource, Commit, Compression, CreateOptions, Explain, Garbage, GarbageOptions, Keep,
+    Operation, OptimizeOptions, Partition, Scan, SnapshotInfo, Staged, Table, WriteOptions,
 };

@@ -5,7 +5,8 @@ use std::sync::{Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
 use arrow::record_batch::RecordBatchIterator;
-use partita::{Commit, Error, OptimizeOptions, StoreOptions, Table};
+use jiff::{SignedDuration, Timestamp};
+use partita::{At, Commit, Error, GarbageOptions, Keep, OptimizeOptions, StoreOptions, Table};
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyDict};
 
@@ -42,7 +43,14 @@ impl PyTable {
             return Ok(table);
         }
         let (url, options) = (self.url.clone(), self.options.clone());
-        let fresh = wait(py, &Watch::default(), async move { Table::open(&url, &options).await })?;
+        let pinned = table.is_pinned().then(|| table.version()).flatten();
+        let fresh = wait(py, &Watch::default(), async move {
+            let table = Table::open(&url, &options).await?;
+            match pinned {
+                Some(version) => table.at(version).await,
+                None => Ok(table),
+            }
+        })?;
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let stale = std::mem::replace(&mut *open, (process, fresh.clone()));
         // Dropping it could wait for threads that this process does not have.
@@ -362,6 +370,64 @@ impl PyTable {
         commit_fields(py, &commit)
     }
 
+    /// The table as it was at a version, or at a time in microseconds.
+    fn at(&self, py: Python<'_>, version: Option<u64>, micros: Option<i64>) -> PyResult<Self> {
+        let at = moment(version, micros)?;
+        let table = self.table(py)?;
+        let old = wait(py, &Watch::default(), async move { table.at(at).await })?;
+        Ok(Self::new(self.url.clone(), self.options.clone(), old))
+    }
+
+    /// Makes an older version the newest.
+    fn restore<'py>(
+        &self,
+        py: Python<'py>,
+        version: Option<u64>,
+        micros: Option<i64>,
+        write: WriteArguments,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let at = moment(version, micros)?;
+        let watch = Watch::default();
+        let options = write.options(&watch)?;
+        let table = self.table(py)?;
+        let commit = wait(py, &watch, async move { table.restore(at, &options).await })?;
+        commit_fields(py, &commit)
+    }
+
+    /// Lets go of old versions.
+    fn expire(
+        &self,
+        py: Python<'_>,
+        keep_last: Option<usize>,
+        keep_within: Option<i64>,
+    ) -> PyResult<u64> {
+        let keep = match (keep_last, keep_within) {
+            (Some(count), _) => Keep::Last(count),
+            (None, Some(micros)) => Keep::Within(SignedDuration::from_micros(micros)),
+            (None, None) => return Err(to_python(Error::invalid("say what to keep"))),
+        };
+        let table = self.table(py)?;
+        wait(py, &Watch::default(), async move { table.expire(keep).await })
+    }
+
+    /// Removes what no version names; the keys and their size.
+    fn collect_garbage(
+        &self,
+        py: Python<'_>,
+        grace: i64,
+        dry_run: bool,
+    ) -> PyResult<(Vec<String>, u64)> {
+        let watch = Watch::default();
+        let options = GarbageOptions {
+            grace: SignedDuration::from_micros(grace),
+            dry_run,
+            cancel: watch.cancel.clone(),
+        };
+        let table = self.table(py)?;
+        let garbage = wait(py, &watch, async move { table.collect_garbage(&options).await })?;
+        Ok((garbage.keys, garbage.bytes))
+    }
+
     /// The recorded versions, newest first.
     fn history<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
         let table = self.table(py)?;
@@ -420,6 +486,18 @@ impl PyTable {
     fn drop(&self, py: Python<'_>) -> PyResult<u64> {
         let table = self.table(py)?;
         wait(py, &Watch::default(), async move { table.drop_table().await })
+    }
+}
+
+fn moment(version: Option<u64>, micros: Option<i64>) -> PyResult<At> {
+    match (version, micros) {
+        (Some(version), _) => Ok(At::Version(version)),
+        (None, Some(micros)) => {
+            Timestamp::from_microsecond(micros).map(At::Time).map_err(|error| {
+                to_python(Error::invalid("the time is out of range").caused_by(error))
+            })
+        }
+        (None, None) => Err(to_python(Error::invalid("a version or a time is needed"))),
     }
 }
 

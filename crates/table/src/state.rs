@@ -81,14 +81,15 @@ impl State {
         }
     }
 
-    /// The state that a snapshot of the same table recorded.
-    pub fn at(&self, snapshot: Snapshot) -> Result<Self> {
+    /// The state that a snapshot of the same table, stored at `key`, recorded.
+    pub fn at(&self, key: String, snapshot: Snapshot) -> Result<Self> {
         let mut header = self.header.clone();
         header.indices = snapshot.document.indices.clone();
         header.metadata = snapshot.document.metadata.clone();
         let own = Own {
             version: snapshot.document.version,
             commit: snapshot.document.commit.clone(),
+            snapshot: key,
             ..self.own.clone()
         };
         let (encoding, stored_as) = (self.encoding, self.stored_as.clone());

@@ -243,6 +243,12 @@ impl Table {
         Some(self.state().own.version).filter(|version| *version > 0)
     }
 
+    /// True for an older version, which stays where it is and refuses every change.
+    #[must_use]
+    pub fn is_pinned(&self) -> bool {
+        self.pinned
+    }
+
     /// Number of data files.
     #[must_use]
     pub fn num_files(&self) -> usize {

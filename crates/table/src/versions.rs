@@ -36,6 +36,15 @@ impl Table {
         Ok(walked.into_iter().map(Recorded::info).collect())
     }
 
+    /// The commit that made the version that reads see; `None` where only plateau has written.
+    ///
+    /// # Errors
+    /// As [`Table::history`].
+    pub async fn last_commit(&self) -> Result<Option<SnapshotInfo>> {
+        let walked = walk(self.store(), &self.state(), |_| true).await?;
+        Ok(walked.into_iter().map(Recorded::info).next())
+    }
+
     /// The table as it was at an older version, for reading: it stays there, and refuses every
     /// change. Two requests for each version in between.
     ///
@@ -46,7 +55,7 @@ impl Table {
         let state = self.state();
         let recorded = find(self.store(), &state, at.into()).await?;
         let snapshot = self.snapshot(&recorded.key).await?;
-        Ok(self.pinned(Arc::new(state.at(snapshot)?)))
+        Ok(self.pinned(Arc::new(state.at(recorded.key, snapshot)?)))
     }
 
     async fn snapshot(&self, key: &str) -> Result<Snapshot> {

@@ -4,7 +4,7 @@ use clap::Args;
 use partita::{Partition, SnapshotInfo, Table};
 use serde_json::json;
 
-use crate::arguments::Common;
+use crate::arguments::{AtVersion, Common};
 use crate::failure::Failure;
 use crate::sink::print;
 use crate::units;
@@ -14,6 +14,8 @@ use crate::units;
 pub(crate) struct InfoArguments {
     /// The dataset
     url: String,
+    #[command(flatten)]
+    at: AtVersion,
 }
 
 /// What is shown.
@@ -25,9 +27,9 @@ struct Facts {
 
 /// Runs the command.
 pub(crate) async fn run(arguments: InfoArguments, common: &Common) -> Result<(), Failure> {
-    let table = Table::open(&arguments.url, &common.reading()).await?;
+    let table = arguments.at.open(&arguments.url, common).await?;
     let partitions = table.partitions().await?;
-    let last = table.history().await?.into_iter().next();
+    let last = table.last_commit().await?;
     let facts = Facts { table, partitions, last };
     print(&if common.json { facts.json() } else { facts.text() })
 }

@@ -3,6 +3,8 @@
 pub(crate) mod append;
 pub(crate) mod delete;
 pub(crate) mod doctor;
+pub(crate) mod expire;
+pub(crate) mod gc;
 pub(crate) mod history;
 pub(crate) mod index;
 pub(crate) mod info;
@@ -10,6 +12,7 @@ pub(crate) mod ls;
 pub(crate) mod optimize;
 pub(crate) mod partitions;
 pub(crate) mod read;
+pub(crate) mod restore;
 pub(crate) mod schema;
 
 use partita::Cancel;
@@ -35,6 +38,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             Command::Optimize(arguments) => optimize::run(arguments, &common, stop).await,
             Command::Index(arguments) => index::run(arguments, &common, stop).await,
             Command::History(arguments) => history::run(arguments, &common).await,
+            Command::Restore(arguments) => restore::run(arguments, &common, stop).await,
+            Command::Expire(arguments) => expire::run(arguments, &common).await,
+            Command::Gc(arguments) => gc::run(arguments, &common, stop).await,
             Command::Doctor(arguments) => doctor::run(arguments, &common).await,
         }
     })

@@ -1,10 +1,9 @@
 //! `partita partitions`.
 
 use clap::Args;
-use partita::Table;
 use serde_json::{Map, Value, json};
 
-use crate::arguments::Common;
+use crate::arguments::{AtVersion, Common};
 use crate::failure::Failure;
 use crate::grid::{Align, Grid};
 use crate::sink::print;
@@ -15,11 +14,13 @@ use crate::units;
 pub(crate) struct PartitionsArguments {
     /// The dataset
     url: String,
+    #[command(flatten)]
+    at: AtVersion,
 }
 
 /// Runs the command.
 pub(crate) async fn run(arguments: PartitionsArguments, common: &Common) -> Result<(), Failure> {
-    let table = Table::open(&arguments.url, &common.reading()).await?;
+    let table = arguments.at.open(&arguments.url, common).await?;
     let partitions = table.partitions().await?;
     if common.json {
         let rows: Vec<Value> = partitions

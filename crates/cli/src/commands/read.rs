@@ -7,7 +7,7 @@ use clap::Args;
 use futures::StreamExt;
 use partita::{Cancel, Predicate, Scan, Table};
 
-use crate::arguments::Common;
+use crate::arguments::{AtVersion, Common};
 use crate::bar::progress;
 use crate::failure::Failure;
 use crate::output::{Encoder, Format};
@@ -21,6 +21,8 @@ const ROWS_SHOWN: usize = 50;
 pub(crate) struct ReadArguments {
     /// The dataset
     url: String,
+    #[command(flatten)]
+    at: AtVersion,
     /// Only these columns, in this order
     #[arg(long, short, value_name = "A,B", value_delimiter = ',')]
     columns: Option<Vec<String>>,
@@ -83,7 +85,7 @@ pub(crate) async fn run(
     // One row more than is shown tells whether there are more.
     let shown = (format == Format::Table && arguments.limit.is_none()).then_some(ROWS_SHOWN);
     let limit = arguments.limit.or(shown.map(|rows| rows + 1));
-    let table = Table::open(&arguments.url, &common.reading()).await?;
+    let table = arguments.at.open(&arguments.url, common).await?;
     let mut scan = arguments.scan(&table)?.cancel(cancel);
     if let Some(limit) = limit {
         scan = scan.limit(limit);

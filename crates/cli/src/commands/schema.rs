@@ -1,10 +1,9 @@
 //! `partita schema`.
 
 use clap::Args;
-use partita::Table;
 use serde_json::{Value, json};
 
-use crate::arguments::Common;
+use crate::arguments::{AtVersion, Common};
 use crate::failure::Failure;
 use crate::grid::{Align, Grid};
 use crate::sink::print;
@@ -14,11 +13,13 @@ use crate::sink::print;
 pub(crate) struct SchemaArguments {
     /// The dataset
     url: String,
+    #[command(flatten)]
+    at: AtVersion,
 }
 
 /// Runs the command.
 pub(crate) async fn run(arguments: SchemaArguments, common: &Common) -> Result<(), Failure> {
-    let table = Table::open(&arguments.url, &common.reading()).await?;
+    let table = arguments.at.open(&arguments.url, common).await?;
     let schema = table.schema();
     let (keys, indexed) = (table.partition_by(), table.index_columns());
     if common.json {

@@ -1,0 +1,138 @@
+"""Older versions, restore, expiry and garbage collection, from Python and the command line."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import pickle
+import subprocess
+import sys
+import time
+
+import pytest
+
+import partita as pt
+from plateau_lake import Lake, same_frame
+from test_interop_plateau import trips
+
+NOW = dt.timedelta(0)
+
+
+@pytest.fixture
+def lake(tmp_path) -> Lake:
+    return Lake(tmp_path / "lake")
+
+
+@pytest.fixture
+def table(lake) -> pt.Table:
+    """Version 1 has sixty trips, 2 has ten more, 3 none in Rome."""
+    table = lake.create("t", trips(), partition_by="city", index="rider")
+    table.append(trips(first=60, rows=10))
+    table.delete(where={"city": "Rome"})
+    return table
+
+
+def command(*arguments: str, ok: bool = True) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "partita", *arguments], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode == 0) == ok, done.stderr
+    return done.stdout if ok else done.stderr
+
+
+def test_old_versions_are_read_as_they_were(lake, table):
+    for old in (table.at(1), pt.open(table.url, at=1), pickle.loads(pickle.dumps(table.at(1)))):
+        assert old.version == 1
+        same_frame(old.read(), trips())
+        same_frame(old.read(where="rider == 3"), trips().query("rider == 3"))
+        with pytest.raises(pt.ReadOnly, match="restore"):
+            old.append(trips(rows=1))
+        assert old.refresh().version == 1
+    first, second, third = reversed(table.history())
+    for snapshot in (first, second, third):
+        assert table.at(snapshot.time).version == snapshot.version
+    assert table.at(third.time.isoformat()).version == 3
+    for missing in (0, 4, "2001-01-01"):
+        with pytest.raises(pt.NotFound):
+            table.at(missing)
+    for wrong in ("yesterday", 1.5, -1):
+        with pytest.raises(pt.InvalidArgument):
+            table.at(wrong)
+
+
+def test_restoring_brings_plateau_back_too(lake, table):
+    commit = table.restore(1)
+    assert commit.version == 4
+    same_frame(table.read(), trips())
+    same_frame(lake.theirs_read("t")[list(trips().columns)], trips())
+    assert sorted(lake.theirs_read("t", [[("rider", "==", 3)]])["id"]) == sorted(
+        trips().query("rider == 3")["id"]
+    )
+    lake.theirs_update("t", trips(first=60, rows=5))
+    assert len(table.refresh().read()) == 65
+    assert [snapshot.operation for snapshot in table.history()] == [
+        "restore", "delete", "append", "create",
+    ]  # fmt: skip
+
+
+def test_expired_versions_and_their_files_go(lake, table):
+    files = len(lake.files("t"))
+    assert table.collect_garbage(grace=NOW).keys == []
+    assert table.expire(keep_within=dt.timedelta(days=1)) == 0
+    assert table.expire(keep_last=1) == 2
+    time.sleep(0.02)
+    assert table.collect_garbage().keys == [], "younger than a day"
+    told = table.collect_garbage(grace=NOW, dry_run=True)
+    assert len(lake.files("t")) == files - 2
+    assert table.collect_garbage(grace=NOW) == told
+    assert len(lake.files("t")) == files - 2 - len(told.keys)
+    assert len(table.read()) == len(lake.theirs_read("t"))
+    with pytest.raises(pt.NotFound):
+        table.at(2)
+    for wrong in ({}, {"keep_last": 1, "keep_within": NOW}, {"keep_last": 0}, {"keep_within": 3}):
+        with pytest.raises(pt.InvalidArgument):
+            table.expire(**wrong)
+
+
+def test_what_plateau_collected_is_told(lake, table):
+    lake.theirs_collect_garbage("t")
+    assert len(table.read()) == len(lake.theirs_read("t"))
+    with pytest.raises(pt.Corrupt, match="garbage"):
+        table.at(1).read(where={"city": "Rome"})
+    before = lake.files("t")
+    with pytest.raises(pt.NotFound, match="city=Rome"):
+        table.restore(1)
+    assert lake.files("t") == before
+
+
+def test_garbage_of_a_dataset_of_plateau(lake):
+    lake.theirs_create("p", trips(), partition_on=["city"], secondary_indices=["rider"])
+    lake.theirs_update("p", trips(first=60), delete_scope=[{"city": "Rome"}])
+    table = lake.open("p")
+    expected = table.read()
+    time.sleep(0.02)
+    freed = table.collect_garbage(grace=NOW)
+    assert any("city=Rome" in key for key in freed.keys)
+    assert any("indices/rider" in key for key in freed.keys)
+    same_frame(table.read(), expected)
+    same_frame(lake.theirs_read("p")[expected.columns], expected)
+
+
+def test_from_the_command_line(lake, table):
+    url = table.url
+    counted = command("read", url, "--at", "1", "--json", "--columns", "id")
+    assert len(counted.splitlines()) == 60
+    assert json.loads(command("info", url, "--at", "2", "--json"))["version"] == 2
+    assert json.loads(command("restore", url, "1", "--json"))["version"] == 4
+    assert "no such version" in command("read", url, "--at", "9", ok=False)
+    assert json.loads(command("expire", url, "--keep-last", "1", "--json"))["expired"] == 3
+    time.sleep(0.02)
+    listed = command("gc", url, "--grace", "0s", "--dry-run").splitlines()
+    assert listed[-1].startswith("would remove")
+    done = json.loads(command("gc", url, "--grace", "0s", "--json"))
+    assert done["keys"] == listed[:-1]
+    same_frame(table.refresh().read(), trips())
+    assert "indexed: rider, day" in command("index", "build", url, "day")
+    command("optimize", url, "--sort-by", "fare,id")
+    command("delete", url, "--yes", "--where", "id >= 10")
+    assert table.refresh().count() == 10
