@@ -35,7 +35,7 @@ from partita.errors import (
     StoreError,
 )
 from partita.expression import Column, Expr, col
-from partita.records import Commit, Explain, Garbage, Partition, Snapshot
+from partita.records import Commit, Explain, Garbage, Partition, Problem, Snapshot
 from partita.scan import Scan
 from partita.table import Table
 
@@ -57,6 +57,7 @@ __all__ = [
     "NotFound",
     "Partition",
     "PartitaError",
+    "Problem",
     "ReadOnly",
     "Scan",
     "SchemaMismatch",

@@ -7,7 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Commit", "Explain", "Garbage", "Partition", "Snapshot", "human_bytes", "human_count"]
+__all__ = [
+    "Commit",
+    "Explain",
+    "Garbage",
+    "Partition",
+    "Problem",
+    "Snapshot",
+    "human_bytes",
+    "human_count",
+]
 
 
 def human_bytes(count: int | None) -> str:
@@ -147,3 +156,15 @@ class Garbage:
 
     def __repr__(self) -> str:
         return f"Garbage({_things(len(self.keys), 'object')}, {human_bytes(self.bytes)})"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that is wrong with a table."""
+
+    kind: str
+    """``missing``, ``damaged``, ``statistics``, ``index``, ``schema`` or ``header``."""
+    key: str
+    """The key of the object concerned."""
+    message: str
+    repaired: bool

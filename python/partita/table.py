@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from partita._display import table_html, table_text
 from partita._progress import Progress, reporting
 from partita.errors import InvalidArgument
 from partita.expression import Expr, Where, predicate
-from partita.records import Commit, Garbage, Partition, Snapshot
+from partita.records import Commit, Garbage, Partition, Problem, Snapshot
 from partita.scan import Scan
 
 if TYPE_CHECKING:
@@ -495,6 +496,76 @@ class Table:
         """
         self._native.refresh()
         return self
+
+    def copy(
+        self,
+        url: str | os.PathLike[str],
+        *,
+        where: Where | None = None,
+        overwrite: bool = False,
+        storage_options: Mapping[str, Any] | None = None,
+        single_writer: bool = False,
+        progress: Progress = False,
+    ) -> Table:
+        """Copy the version that reads see to another place, and return the copy.
+
+        Files are copied as they are, and become visible together. To rename a table, copy it and
+        `drop` it.
+
+        Parameters
+        ----------
+        url : str or path-like
+            Where the copy is to be, in whatever store; the last component is its name.
+        where : Expr, str, list or dict, optional
+            Copy only these rows; they are written anew then.
+        overwrite : bool, default False
+            Replace a table that exists already, instead of raising `AlreadyExists`.
+        storage_options, single_writer
+            Of the store of the copy, as for `create_table`.
+        progress : bool or callable, default False
+            True shows a bar on standard error; a callable is called with (done, total).
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> table = pt.create_table("memory://tables/original", {"a": [1, 2]})
+        >>> table.copy("memory://elsewhere/copied").count()
+        2
+        """
+        options = options_text(storage_options)
+        scope = None if where is None else predicate(where)
+        with reporting(progress) as report:
+            native = self._native.copy(
+                os.fspath(url), scope, overwrite, options, single_writer, report
+            )
+        return Table(native, options, read_only=False, single_writer=single_writer)
+
+    def verify(
+        self, *, data: bool = False, repair: bool = False, progress: Progress = False
+    ) -> list[Problem]:
+        """Check the newest version against what the store holds; return what is wrong.
+
+        Every object that it names is there, sizes, row counts and bounds are those of the files,
+        indices agree with the data, the history can be read.
+
+        Parameters
+        ----------
+        data : bool, default False
+            Decode all data as well, not only footers and indexed columns.
+        repair : bool, default False
+            Put right what can be: rebuild indices, write the schema file again, remove a header
+            that nobody reads.
+        progress : bool or callable, default False
+            True shows a bar on standard error; a callable is called with (done, total).
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> pt.create_table("memory://tables/sound", {"a": [1, 2]}, index="a").verify(data=True)
+        []
+        """
+        with reporting(progress) as report:
+            return [Problem(*found) for found in self._native.verify(data, repair, report)]
 
     # Versions
 

@@ -4,11 +4,11 @@ use clap::{Args, Parser, Subcommand};
 use partita::{At, Error, StoreOptions, Table};
 
 use crate::commands::{
-    append::AppendArguments, delete::DeleteArguments, doctor::DoctorArguments,
+    append::AppendArguments, copy::CopyArguments, delete::DeleteArguments, doctor::DoctorArguments,
     expire::ExpireArguments, gc::GcArguments, history::HistoryArguments, index::IndexArguments,
     info::InfoArguments, ls::LsArguments, optimize::OptimizeArguments,
     partitions::PartitionsArguments, read::ReadArguments, restore::RestoreArguments,
-    schema::SchemaArguments,
+    schema::SchemaArguments, verify::VerifyArguments,
 };
 
 /// Partitioned tables and arrays in object stores.
@@ -109,6 +109,10 @@ pub(crate) enum Command {
     Expire(ExpireArguments),
     /// Remove files that no version names
     Gc(GcArguments),
+    /// Copy a dataset to another place
+    Copy(CopyArguments),
+    /// Check a dataset against what the store holds
+    Verify(VerifyArguments),
     /// Find out whether a store can commit atomically
     Doctor(DoctorArguments),
 }

@@ -14,6 +14,8 @@ pub(crate) enum Failure {
     Io(String, io::Error),
     /// The arguments do not make sense together.
     Usage(String),
+    /// Something is wrong with what was checked.
+    Found(String),
     /// A fault of ours.
     Defect(String),
     /// Whoever read our output has had enough, which is fine.
@@ -34,7 +36,9 @@ impl Failure {
         match self {
             Self::Engine(error) => error,
             Self::Io(what, error) => Error::invalid(what).caused_by(error),
-            Self::Usage(message) | Self::Defect(message) => Error::invalid(message),
+            Self::Usage(message) | Self::Defect(message) | Self::Found(message) => {
+                Error::invalid(message)
+            }
             Self::Closed => Error::new(ErrorKind::Interrupted, "the output was closed"),
         }
     }
@@ -42,7 +46,7 @@ impl Failure {
     fn exit_code(&self) -> i32 {
         match self {
             Self::Closed => 0,
-            Self::Io(..) | Self::Defect(_) => 1,
+            Self::Io(..) | Self::Defect(_) | Self::Found(_) => 1,
             Self::Usage(_) => 2,
             Self::Engine(error) => match error.kind() {
                 ErrorKind::NotFound => 3,
@@ -60,7 +64,9 @@ impl Failure {
                 Some("`partita schema URL` shows the columns")
             }
             ErrorKind::NotFound => Some("`partita ls STORE` lists the datasets of a store"),
-            ErrorKind::AlreadyExists => Some("leave out --create to add to what exists"),
+            ErrorKind::AlreadyExists => {
+                Some("leave out --create to add to what exists, or pass --overwrite")
+            }
             ErrorKind::InvalidPredicate => Some(
                 "write --where \"city == 'Oslo' and fare > 10\"; `partita schema URL` shows the columns",
             ),
@@ -91,6 +97,7 @@ impl Failure {
             }
             Self::Io(what, error) => ("Io", format!("{what}: {error}"), Map::new()),
             Self::Usage(message) => ("Usage", message.clone(), Map::new()),
+            Self::Found(message) => ("Found", message.clone(), Map::new()),
             Self::Defect(message) => ("Internal", message.clone(), Map::new()),
             Self::Closed => ("Closed", "the output was closed".to_owned(), Map::new()),
         };
@@ -101,7 +108,7 @@ impl Failure {
         let message = match self {
             Self::Engine(error) => error.to_string(),
             Self::Io(what, error) => format!("{what}: {error}"),
-            Self::Usage(message) | Self::Defect(message) => message.clone(),
+            Self::Usage(message) | Self::Defect(message) | Self::Found(message) => message.clone(),
             Self::Closed => return String::new(),
         };
         match self.hint() {

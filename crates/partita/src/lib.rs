@@ -45,6 +45,7 @@ pub use partita_core::{
 };
 pub use partita_table as table;
 pub use partita_table::{
-    At, BatchSource, Commit, Compression, CreateOptions, Explain, Garbage, GarbageOptions, Keep,
-    Operation, OptimizeOptions, Partition, Scan, SnapshotInfo, Staged, Table, WriteOptions,
+    At, BatchSource, Commit, Compression, CopyOptions, CreateOptions, Explain, Garbage,
+    GarbageOptions, Keep, Operation, OptimizeOptions, Partition, Problem, ProblemKind, Scan,
+    SnapshotInfo, Staged, Table, VerifyOptions, WriteOptions,
 };

@@ -6,7 +6,10 @@ use std::sync::{Mutex, PoisonError};
 use arrow::array::RecordBatch;
 use arrow::record_batch::RecordBatchIterator;
 use jiff::{SignedDuration, Timestamp};
-use partita::{At, Commit, Error, GarbageOptions, Keep, OptimizeOptions, StoreOptions, Table};
+use partita::{
+    At, Commit, CopyOptions, Error, GarbageOptions, Keep, OptimizeOptions, StoreOptions, Table,
+    VerifyOptions,
+};
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyDict};
 
@@ -426,6 +429,53 @@ impl PyTable {
         let table = self.table(py)?;
         let garbage = wait(py, &watch, async move { table.collect_garbage(&options).await })?;
         Ok((garbage.keys, garbage.bytes))
+    }
+
+    /// Copies the version that reads see to another place.
+    #[pyo3(signature = (url, scope, overwrite, storage_options, single_writer, progress=None))]
+    #[expect(clippy::too_many_arguments, reason = "called by the Python package alone")]
+    fn copy(
+        &self,
+        py: Python<'_>,
+        url: String,
+        scope: Option<PyRef<'_, PyPredicate>>,
+        overwrite: bool,
+        storage_options: HashMap<String, String>,
+        single_writer: bool,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Self> {
+        let watch = Watch::new(progress);
+        let mut copy =
+            CopyOptions { overwrite, cancel: watch.cancel.clone(), ..CopyOptions::default() };
+        copy.scope = scope.map(|scope| scope.predicate.clone());
+        if let Some(meter) = &watch.meter {
+            copy.progress = meter.sink();
+        }
+        let options = store_options(storage_options, false, single_writer);
+        let table = self.table(py)?;
+        let (target, store) = (url.clone(), options.clone());
+        let made = wait(py, &watch, async move { table.copy(&target, &store, &copy).await })?;
+        Ok(Self::new(url, options, made))
+    }
+
+    /// Checks the newest version; problems as (kind, key, message, repaired).
+    #[pyo3(signature = (data, repair, progress=None))]
+    fn verify(
+        &self,
+        py: Python<'_>,
+        data: bool,
+        repair: bool,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Vec<(&'static str, String, String, bool)>> {
+        let watch = Watch::new(progress);
+        let mut options = VerifyOptions { data, repair, ..VerifyOptions::default() };
+        options.cancel = watch.cancel.clone();
+        if let Some(meter) = &watch.meter {
+            options.progress = meter.sink();
+        }
+        let table = self.table(py)?;
+        let problems = wait(py, &watch, async move { table.verify(&options).await })?;
+        Ok(problems.into_iter().map(|p| (p.kind.name(), p.key, p.message, p.repaired)).collect())
     }
 
     /// The recorded versions, newest first.

@@ -295,7 +295,7 @@ impl Layout {
         let table_name = base.map_or(keys::DEFAULT_TABLE_NAME, |base| &base.table_name).to_owned();
         match (creation, base) {
             (Some(creation), _) => Self {
-                table_name,
+                table_name: keys::DEFAULT_TABLE_NAME.to_owned(),
                 partition_by: creation.partition_by.clone(),
                 index: creation.index.clone(),
                 columns: creation.columns.clone(),

@@ -94,7 +94,13 @@ pub(crate) async fn complete(
     Ok(take_record_batch(&concat_batches(&schema, &parts)?, &order)?)
 }
 
-async fn facts(store: &Store, label: String, key: String, table: &SchemaRef) -> Result<FileFacts> {
+/// What the footer of a file tells; two requests.
+pub(crate) async fn facts(
+    store: &Store,
+    label: String,
+    key: String,
+    table: &SchemaRef,
+) -> Result<FileFacts> {
     let mut object = ParquetObject::open(store, &key, None, None).await?;
     let footer = object.metadata(false).await?;
     let metadata = footer.metadata();

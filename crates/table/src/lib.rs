@@ -13,6 +13,7 @@
 mod alter;
 mod change;
 mod commit;
+mod copy;
 mod facts;
 mod feed;
 pub mod format;
@@ -26,9 +27,11 @@ mod scan;
 mod stage;
 mod state;
 mod table;
+mod verify;
 mod versions;
 
 pub use commit::Commit;
+pub use copy::CopyOptions;
 pub use format::snapshot::Operation;
 pub use garbage::{Garbage, GarbageOptions};
 pub use history::{At, SnapshotInfo};
@@ -38,4 +41,5 @@ pub use rewrite::OptimizeOptions;
 pub use scan::Scan;
 pub use stage::Staged;
 pub use table::{Partition, Table};
+pub use verify::{Problem, ProblemKind, VerifyOptions};
 pub use versions::Keep;

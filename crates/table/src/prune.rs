@@ -115,6 +115,15 @@ impl Plan {
         })
     }
 
+    /// The plan of the files chosen alone.
+    pub fn only(&self, chosen: &BooleanArray) -> Result<Self> {
+        Ok(Self {
+            manifest: filter_record_batch(&self.manifest, chosen)?,
+            partitions: filter_record_batch(&self.partitions, chosen)?,
+            explain: Explain::default(),
+        })
+    }
+
     /// A plan for each file.
     pub fn each_file(&self) -> Result<Vec<Self>> {
         (0..self.manifest.num_rows() as u64)

@@ -130,8 +130,19 @@ impl Table {
             metadata,
             ..Change::new(Operation::Create)
         };
-        let made = commit(&store, name, &change, None, existing, &options.write.cancel).await;
-        let state = undo_on_error(&store, &change, made).await?.0;
+        Self::create_by(store, name, &change, existing, &options.write.cancel).await
+    }
+
+    /// Makes the table that `change` creates.
+    pub(crate) async fn create_by(
+        store: Store,
+        name: &str,
+        change: &Change,
+        existing: Existing,
+        cancel: &Cancel,
+    ) -> Result<Self> {
+        let made = commit(&store, name, change, None, existing, cancel).await;
+        let state = undo_on_error(&store, change, made).await?.0;
         Ok(Self::holding(store, name, state))
     }
 

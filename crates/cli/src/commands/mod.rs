@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 pub(crate) mod append;
+pub(crate) mod copy;
 pub(crate) mod delete;
 pub(crate) mod doctor;
 pub(crate) mod expire;
@@ -14,6 +15,7 @@ pub(crate) mod partitions;
 pub(crate) mod read;
 pub(crate) mod restore;
 pub(crate) mod schema;
+pub(crate) mod verify;
 
 use partita::Cancel;
 
@@ -41,6 +43,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             Command::Restore(arguments) => restore::run(arguments, &common, stop).await,
             Command::Expire(arguments) => expire::run(arguments, &common).await,
             Command::Gc(arguments) => gc::run(arguments, &common, stop).await,
+            Command::Copy(arguments) => copy::run(arguments, &common, stop).await,
+            Command::Verify(arguments) => verify::run(arguments, &common, stop).await,
             Command::Doctor(arguments) => doctor::run(arguments, &common).await,
         }
     })

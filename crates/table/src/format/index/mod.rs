@@ -310,6 +310,26 @@ impl Index {
         })
     }
 
+    /// True if both have the same values in the same partitions.
+    ///
+    /// # Errors
+    /// None that data can cause; Arrow's are passed on.
+    pub fn same(&self, other: &Self) -> Result<bool> {
+        if self.values.to_data() != other.values.to_data() {
+            return Ok(false);
+        }
+        let (_, codes) = shared_labels(&[self, other])?;
+        let [ours, theirs] = codes.as_slice() else { return Ok(false) };
+        let run = |index: &Self, codes: &[u32], row: usize| {
+            let bound = |row: usize| index.starts.get(row).copied().unwrap_or(codes.len());
+            let mut run = codes.get(bound(row)..bound(row + 1)).unwrap_or_default().to_vec();
+            run.sort_unstable();
+            run.dedup();
+            run
+        };
+        Ok((0..self.values.len()).all(|row| run(self, ours, row) == run(other, theirs, row)))
+    }
+
     /// The labels of each value, as lists.
     fn lists(&self) -> Result<ListArray> {
         let labels = Arc::new(self.labels.clone());

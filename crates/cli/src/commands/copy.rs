@@ -1,0 +1,55 @@
+//! `partita copy`.
+
+use clap::Args;
+use partita::{Cancel, CopyOptions, Predicate};
+use serde_json::json;
+
+use crate::arguments::{AtVersion, Common};
+use crate::bar::progress;
+use crate::failure::Failure;
+use crate::sink::print;
+use crate::units;
+
+/// Copy a dataset to another place. Options of the store serve both.
+#[derive(Debug, Args)]
+pub(crate) struct CopyArguments {
+    /// The dataset
+    url: String,
+    /// Where the copy is to be; the last component is its name
+    target: String,
+    #[command(flatten)]
+    at: AtVersion,
+    /// Copy only these rows, written anew
+    #[arg(long = "where", short = 'w', value_name = "EXPR")]
+    filter: Option<String>,
+    /// Replace a dataset that exists already
+    #[arg(long)]
+    overwrite: bool,
+    /// Promise that nobody else writes, for stores that cannot commit atomically
+    #[arg(long)]
+    single_writer: bool,
+}
+
+/// Runs the command.
+pub(crate) async fn run(
+    arguments: CopyArguments,
+    common: &Common,
+    cancel: Cancel,
+) -> Result<(), Failure> {
+    let table = arguments.at.open(&arguments.url, common).await?;
+    let options = CopyOptions {
+        scope: arguments.filter.as_deref().map(Predicate::parse).transpose()?,
+        overwrite: arguments.overwrite,
+        progress: progress(common.json),
+        cancel,
+    };
+    let store = common.writing(arguments.single_writer);
+    let copy = table.copy(&arguments.target, &store, &options).await?;
+    let (rows, files) = (copy.scan().count().await?, copy.num_files() as u64);
+    if common.json {
+        let done = json!({"url": copy.url(), "rows": rows, "files": files});
+        return print(&format!("{done}\n"));
+    }
+    let (rows, files) = (units::plural(rows, "row"), units::plural(files, "file"));
+    print(&format!("copied {rows} in {files} to {}\n", copy.url()))
+}

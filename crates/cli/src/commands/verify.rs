@@ -1,0 +1,63 @@
+//! `partita verify`.
+
+use clap::Args;
+use partita::{Cancel, Table, VerifyOptions};
+use serde_json::{Value, json};
+
+use crate::arguments::Common;
+use crate::bar::progress;
+use crate::failure::Failure;
+use crate::sink::print;
+use crate::units;
+
+/// Check a dataset against what the store holds. Exit code 1 if something is wrong and stays so.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArguments {
+    /// The dataset
+    url: String,
+    /// Decode all data as well
+    #[arg(long)]
+    data: bool,
+    /// Put right what can be: rebuild indices, write the schema file again
+    #[arg(long)]
+    repair: bool,
+}
+
+/// Runs the command.
+pub(crate) async fn run(
+    arguments: VerifyArguments,
+    common: &Common,
+    cancel: Cancel,
+) -> Result<(), Failure> {
+    let store = if arguments.repair { common.writing(false) } else { common.reading() };
+    let table = Table::open(&arguments.url, &store).await?;
+    let options = VerifyOptions {
+        data: arguments.data,
+        repair: arguments.repair,
+        progress: progress(common.json),
+        cancel,
+    };
+    let problems = table.verify(&options).await?;
+    if common.json {
+        let rows: Vec<Value> = problems
+            .iter()
+            .map(|p| {
+                json!({
+                    "kind": p.kind.name(),
+                    "key": p.key,
+                    "message": p.message,
+                    "repaired": p.repaired,
+                })
+            })
+            .collect();
+        print(&format!("{}\n", Value::from(rows)))?;
+    } else if problems.is_empty() {
+        print("nothing is wrong\n")?;
+    } else {
+        print(&problems.iter().map(|problem| format!("{problem}\n")).collect::<String>())?;
+    }
+    match problems.iter().filter(|problem| !problem.repaired).count() as u64 {
+        0 => Ok(()),
+        wrong => Err(Failure::Found(units::plural(wrong, "problem"))),
+    }
+}

@@ -1,0 +1,208 @@
+//! Copying a table to another place.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, LargeStringArray, RecordBatch};
+use futures::{StreamExt, stream};
+use partita_core::store::split_url;
+use partita_core::{Cancel, Error, NoProgress, Predicate, Progress, Result, Store, StoreOptions};
+use tokio::sync::Semaphore;
+
+use crate::Table;
+use crate::change::{Change, Creation, load_index};
+use crate::commit::Existing;
+use crate::feed::feed;
+use crate::format::footer::missing;
+use crate::format::index::value_type;
+use crate::format::keys;
+use crate::format::snapshot::Operation;
+use crate::options::{CreateOptions, WriteOptions};
+use crate::stage::{Staged, discard, numbers, texts};
+use crate::state::{State, read_header};
+
+/// Bytes of objects in memory at a time; one larger object is copied alone.
+const IN_FLIGHT_MIB: u32 = 256;
+
+/// Objects copied at a time.
+const AT_ONCE: usize = 16;
+
+/// How a table is copied.
+#[derive(Clone)]
+pub struct CopyOptions {
+    /// Copy only rows for which this is true; they are written anew then.
+    pub scope: Option<Predicate>,
+    /// Replace a table that exists already; otherwise that is an error.
+    pub overwrite: bool,
+    /// Told about files copied.
+    pub progress: Arc<dyn Progress>,
+    /// Stops the work; nothing is visible then.
+    pub cancel: Cancel,
+}
+
+impl Default for CopyOptions {
+    fn default() -> Self {
+        Self {
+            scope: None,
+            overwrite: false,
+            progress: Arc::new(NoProgress),
+            cancel: Cancel::default(),
+        }
+    }
+}
+
+impl Table {
+    /// Copies the state that reads see to `url`, in whatever store, and returns the copy. Files are
+    /// copied as they are; the copy has one version, and becomes visible by one commit.
+    ///
+    /// # Errors
+    /// [`AlreadyExists`](partita_core::ErrorKind::AlreadyExists) unless `options.overwrite`;
+    /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) for the table itself;
+    /// [`Corrupt`](partita_core::ErrorKind::Corrupt) if a file of the table is gone; else as
+    /// [`Table::append`]. Nothing is left at `url` then.
+    pub async fn copy(
+        &self,
+        url: &str,
+        store: &StoreOptions,
+        options: &CopyOptions,
+    ) -> Result<Self> {
+        let (root, name) = split_url(url)?;
+        keys::check_name(&name)?;
+        let target = Store::open(&root, store)?;
+        target.check_writable()?;
+        if target.url() == self.store().url() && name == self.name() {
+            return Err(Error::invalid("a table cannot be copied onto itself").with("url", url));
+        }
+        let existing = if options.overwrite { Existing::Replaced } else { Existing::Refused };
+        if existing == Existing::Refused && read_header(&target, &name).await?.is_some() {
+            return Err(crate::commit::already_exists(&name));
+        }
+        if options.scope.is_some() {
+            return self.copy_rows(target, &name, options).await;
+        }
+        let state = self.state().completed(self.store(), &options.cancel).await?;
+        let staged = self.copied(&state, &target, &name, options).await?;
+        let change = Change {
+            creation: Some(Creation {
+                partition_by: state.partition_by.clone(),
+                index: state.header.indices.keys().cloned().collect(),
+                columns: staged.columns.clone(),
+                extensions: state.extensions.clone(),
+                schema: state.stored.clone(),
+            }),
+            staged: vec![staged],
+            metadata: state.header.user_metadata(),
+            ..Change::new(Operation::Create)
+        };
+        Self::create_by(target, &name, &change, existing, &options.cancel).await
+    }
+
+    /// Writes the rows chosen to a table of the same layout.
+    async fn copy_rows(&self, target: Store, name: &str, options: &CopyOptions) -> Result<Self> {
+        let create = CreateOptions {
+            partition_by: self.partition_by(),
+            index: self.index_columns(),
+            overwrite: options.overwrite,
+            metadata: self.metadata(),
+            write: WriteOptions {
+                progress: Arc::clone(&options.progress),
+                cancel: options.cancel.clone(),
+                ..WriteOptions::default()
+            },
+        };
+        let mut scan = self.scan().cancel(options.cancel.clone());
+        if let Some(scope) = &options.scope {
+            scan = scan.filter(scope.clone());
+        }
+        let schema = scan.schema()?;
+        let rows = feed(schema, scan.stream().await?);
+        Self::create_in(target, name, rows, &create).await
+    }
+
+    /// The files of `state` under another name, copied but not yet part of anything.
+    async fn copied(
+        &self,
+        state: &State,
+        target: &Store,
+        name: &str,
+        options: &CopyOptions,
+    ) -> Result<Staged> {
+        let mut index = BTreeMap::new();
+        for (column, stored) in &state.header.indices {
+            let key = stored.as_str().ok_or_else(|| {
+                Error::corrupt("an index of an old form cannot be copied; rebuild the index")
+                    .with("column", column)
+            })?;
+            let data_type = value_type(state.schema.field_with_name(column)?.data_type());
+            index.insert(column.clone(), load_index(self.store(), key, column, &data_type).await?);
+        }
+        let table = keys::DEFAULT_TABLE_NAME;
+        let to: Vec<String> = texts(&state.manifest, "label")
+            .map(|label| keys::data_file(name, table, label))
+            .collect();
+        let sizes = numbers(&state.manifest, "bytes");
+        let pairs: Vec<(String, String, u64)> = texts(&state.manifest, "key")
+            .zip(&to)
+            .zip(sizes)
+            .map(|((from, to), bytes)| (from.to_owned(), to.clone(), bytes.unwrap_or(0)))
+            .collect();
+        options.progress.start("files copied", Some(pairs.len() as u64));
+        let room = Semaphore::new(IN_FLIGHT_MIB as usize);
+        // All are waited for, also after a failure: what was written must be deleted.
+        let outcomes: Vec<Result<()>> = stream::iter(pairs)
+            .map(|(from, to, bytes)| {
+                let room = &room;
+                async move {
+                    let mib = u32::try_from(bytes >> 20).unwrap_or(u32::MAX);
+                    let _held = room.acquire_many(mib.clamp(1, IN_FLIGHT_MIB)).await;
+                    options.cancel.check()?;
+                    let object =
+                        self.store().get_opt(&from).await?.ok_or_else(|| missing(&from))?;
+                    target.put(&to, object).await?;
+                    options.progress.advance(1);
+                    Ok(())
+                }
+            })
+            .buffer_unordered(AT_ONCE)
+            .collect()
+            .await;
+        options.progress.finish();
+        if let Err(error) = outcomes.into_iter().collect::<Result<()>>() {
+            discard(target, to).await;
+            return Err(error);
+        }
+        Ok(Staged {
+            table_name: table.to_owned(),
+            partition_by: state.partition_by.clone(),
+            columns: state.schema.fields().iter().map(|field| field.name().clone()).collect(),
+            extensions: state.extensions.clone(),
+            schema: state.stored.clone(),
+            manifest: with_keys(&state.manifest, to)?,
+            index,
+        })
+    }
+}
+
+fn with_keys(manifest: &RecordBatch, keys: Vec<String>) -> Result<RecordBatch> {
+    let keys: ArrayRef = Arc::new(LargeStringArray::from_iter_values(keys));
+    let fields = manifest.schema_ref().fields().iter().zip(manifest.columns());
+    let columns = fields
+        .map(|(field, column)| Arc::clone(if field.name() == "key" { &keys } else { column }))
+        .collect();
+    Ok(RecordBatch::try_new(manifest.schema(), columns)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_keys_change() {
+        let column =
+            |texts: &[&str]| -> ArrayRef { Arc::new(LargeStringArray::from_iter_values(texts)) };
+        let old = RecordBatch::try_from_iter([("label", column(&["l"])), ("key", column(&["a"]))]);
+        let new = with_keys(&old.unwrap(), vec!["b".into()]).unwrap();
+        assert_eq!(texts(&new, "label").collect::<Vec<_>>(), ["l"]);
+        assert_eq!(texts(&new, "key").collect::<Vec<_>>(), ["b"]);
+    }
+}
