@@ -1,7 +1,9 @@
 //! The S3 operations: those of `s3s-fs`, made atomic by a lock, with faults.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures::{StreamExt, TryStreamExt, stream};
 use s3s::dto::*;
 use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
 use s3s_fs::FileSystem;
@@ -52,6 +54,16 @@ macro_rules! forward {
     }};
 }
 
+/// A body that comes after the condition of its request has been checked, and after those of
+/// others that came at the same time: without the lock they all win, on however busy a machine.
+fn late(body: StreamingBlob) -> StreamingBlob {
+    let body = async move {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        body
+    };
+    StreamingBlob::wrap(stream::once(body).flatten().map_err(std::io::Error::other))
+}
+
 #[async_trait::async_trait]
 impl S3 for LockedFiles {
     async fn put_object(
@@ -65,7 +77,10 @@ impl S3 for LockedFiles {
             (input.if_match, input.if_none_match) = (None, None);
         }
         let guard = match self.faults.unlocked {
-            true => None,
+            true => {
+                input.body = input.body.take().map(late);
+                None
+            }
             false => Some(self.lock.write().await),
         };
         let stored = self.files.put_object(request).await?;
