@@ -37,6 +37,7 @@ from partita.errors import (
 from partita.expression import Column, Expr, col
 from partita.records import Commit, Explain, Garbage, Partition, Problem, Snapshot
 from partita.scan import Scan
+from partita.staging import Staged, Transaction
 from partita.table import Table
 
 __all__ = [
@@ -62,8 +63,10 @@ __all__ = [
     "Scan",
     "SchemaMismatch",
     "Snapshot",
+    "Staged",
     "StoreError",
     "Table",
+    "Transaction",
     "__version__",
     "col",
     "create_table",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from partita._arrow import optional, pyarrow
+from partita.errors import NotFound
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -14,7 +16,12 @@ if TYPE_CHECKING:
 __all__ = ["to_pandas"]
 
 
-def to_pandas(table: pa.Table, **options: Any) -> pd.DataFrame:
+def to_pandas(
+    table: pa.Table,
+    categoricals: Sequence[str] | None = None,
+    dates_as_object: bool = True,
+    **options: Any,
+) -> pd.DataFrame:
     """The frame of a table, with the pandas types that its schema remembers.
 
     A stored table has no index: rows are numbered from zero, whatever index the frames had that
@@ -23,7 +30,12 @@ def to_pandas(table: pa.Table, **options: Any) -> pd.DataFrame:
     pyarrow("reading into pandas")
     optional("pandas", "reading into pandas")
     plain = table.replace_schema_metadata(_without_index(table.schema))
-    frame: pd.DataFrame = plain.to_pandas(**options)
+    for name in categoricals or ():
+        if name not in plain.column_names:
+            raise NotFound(f"there is no column {name!r} to return as categories")
+    frame: pd.DataFrame = plain.to_pandas(
+        categories=list(categoricals or ()), date_as_object=dates_as_object, **options
+    )
     return frame
 
 

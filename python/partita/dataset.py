@@ -8,10 +8,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Union
 
 from partita import _native
+from partita._arguments import (
+    Compression,
+    Version,
+    metadata_json,
+    names,
+    options_text,
+    write_options,
+)
 from partita._data import is_schema, stream
 from partita._progress import Progress, reporting
 from partita.errors import InvalidArgument
-from partita.table import Table, Version, metadata_json, names, options_text, whole
+from partita.table import Table
 
 if TYPE_CHECKING:
     pass
@@ -40,8 +48,11 @@ def create_table(
     index: str | Sequence[str] | None = None,
     overwrite: bool = False,
     metadata: Mapping[str, Any] | None = None,
-    compression: str | None = None,
+    header: str = "json",
+    compression: Compression | None = None,
+    sort_by: str | Sequence[str] | None = None,
     row_group_rows: int | None = None,
+    target_file_bytes: int | None = None,
     storage_options: Mapping[str, Any] | None = None,
     single_writer: bool = False,
     progress: Progress = False,
@@ -67,11 +78,17 @@ def create_table(
         Replace a table that exists already, instead of raising `AlreadyExists`.
     metadata : mapping, optional
         Annotations to keep with the table: whatever JSON can hold.
-    compression : str, optional
+    header : str, default "json"
+        The form of the header: ``"json"``, or ``"msgpack"``, which is smaller.
+    compression : str or mapping, optional
         ``"snappy"`` (the default), ``"zstd"``, ``"zstd(LEVEL)"``, ``"lz4"``, ``"gzip"`` or
-        ``"none"``.
+        ``"none"``; or a mapping of columns to these, ``"*"`` for all others.
+    sort_by : str or sequence of str, optional
+        Sort the rows of each file by these columns, nulls last.
     row_group_rows : int, optional
         Rows of a row group in the Parquet files.
+    target_file_bytes : int, optional
+        A file that has grown past this size is closed and another begun.
     storage_options : mapping, optional
         Options of the store, such as ``{"aws_region": "eu-north-1"}``.
     single_writer : bool, default False
@@ -107,13 +124,9 @@ def create_table(
         "index": names("index", index),
         "overwrite": bool(overwrite),
         "metadata": metadata_json(metadata),
+        "header": header,
     }
-    write = {
-        "compression": compression,
-        "row_group_rows": whole("row_group_rows", row_group_rows, 1),
-        "target_file_bytes": None,
-        "metadata": None,
-    }
+    write = write_options(None, compression, sort_by, row_group_rows, target_file_bytes)
     options = options_text(storage_options)
     path = _url(url)
     if is_schema(data_or_schema):

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Iterator
+import operator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from partita import _native
+from partita._arguments import names
 from partita._arrow import optional, pyarrow, pyarrow_schema
 from partita._pandas import to_pandas
 from partita._progress import Progress, reporting
+from partita.errors import InvalidArgument
+from partita.expression import col, predicate
 from partita.records import Explain
 
 if TYPE_CHECKING:
@@ -54,17 +59,78 @@ class Scan:
         pa = pyarrow("reading into pyarrow")
         return pa.table(self._collect(progress))
 
-    def to_pandas(self, *, progress: Progress = False, **options: Any) -> pd.DataFrame:
+    def to_pandas(
+        self,
+        *,
+        categoricals: Sequence[str] | None = None,
+        dates_as_object: bool = True,
+        progress: Progress = False,
+        **options: Any,
+    ) -> pd.DataFrame:
         """Read into a pandas DataFrame.
 
         Parameters
         ----------
+        categoricals : sequence of str, optional
+            Columns to return as pandas categories, the same for all rows.
+        dates_as_object : bool, default True
+            Dates as ``datetime.date``; as timestamps if False.
         progress : bool or callable, default False
             True shows a bar on standard error; a callable is called with (done, total).
         **options
             Passed on to ``pyarrow.Table.to_pandas``, such as ``types_mapper``.
         """
-        return to_pandas(self.to_arrow(progress=progress), **options)
+        table = self.to_arrow(progress=progress)
+        return to_pandas(table, categoricals, dates_as_object, **options)
+
+    def by_partition(self) -> Iterator[tuple[dict[str, str], Scan]]:
+        """The same read in pieces: a key and a scan for each partition, in the table's order.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> table = pt.create_table(
+        ...     "memory://scan/pieces", {"y": [1, 2, 2], "v": [1, 2, 3]}, partition_by="y"
+        ... )
+        >>> [(key, scan.count()) for key, scan in table.scan().by_partition()]
+        [({'y': '1'}, 1), ({'y': '2'}, 2)]
+        """
+        return self._pieces(by_file=False)
+
+    def by_file(self) -> Iterator[tuple[dict[str, str], Scan]]:
+        """The same read in pieces: a partition key and a scan for each file."""
+        return self._pieces(by_file=True)
+
+    def by_value(self, columns: str | Sequence[str]) -> Iterator[tuple[dict[str, Any], Scan]]:
+        """The same read in pieces: one for each combination of values of some columns.
+
+        The combinations come in the order of their values, null last, whichever files they lie
+        in. An index on the columns makes the pieces quick.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> table = pt.create_table("memory://scan/values", {"a": [2, 1, 2], "b": [1, 2, 3]})
+        >>> [(key, scan.to_arrow()["b"].to_pylist()) for key, scan in table.scan().by_value("a")]
+        [({'a': 1}, [2]), ({'a': 2}, [1, 3])]
+        """
+        by = names("columns", columns)
+        if not by:
+            raise InvalidArgument("by_value needs at least one column")
+        found = pyarrow("grouping").table(self._native.selecting(by).collect(None))
+        found = found.group_by(by).aggregate([])
+        found = found.sort_by([(name, "ascending") for name in by])
+        for row in found.to_pylist():
+            equal = [col(name) == value for name, value in row.items()]
+            narrowed = self._native.narrowed(predicate(functools.reduce(operator.and_, equal)))
+            shown = ", ".join(f"{name}={value!r}" for name, value in row.items())
+            yield row, Scan(narrowed, f"{self._described}, {shown}")
+
+    def _pieces(self, by_file: bool) -> Iterator[tuple[dict[str, str], Scan]]:
+        for pairs, native in self._native.pieces(by_file):
+            key = dict(pairs)
+            shown = ", ".join(f"{name}={value!r}" for name, value in key.items())
+            yield key, Scan(native, f"{self._described}, {shown}")
 
     def to_polars(self, *, progress: Progress = False) -> pl.DataFrame:
         """Read into a Polars DataFrame."""

@@ -9,6 +9,20 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from partita import _native
+from partita._arguments import (
+    Compression,
+    Version,
+    columns_of,
+    metadata_json,
+    micros,
+    moment,
+    names,
+    options_text,
+    required,
+    schema_of,
+    whole,
+    write_options,
+)
 from partita._arrow import pyarrow, pyarrow_schema
 from partita._data import stream
 from partita._display import table_html, table_text
@@ -17,14 +31,13 @@ from partita.errors import InvalidArgument
 from partita.expression import Expr, Where, predicate
 from partita.records import Commit, Garbage, Partition, Problem, Snapshot
 from partita.scan import Scan
+from partita.staging import Staged, Transaction
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
 __all__ = ["Table"]
-
-Version = int | str | dt.datetime
 
 
 class Table:
@@ -140,6 +153,8 @@ class Table:
         where: Where | None = None,
         *,
         limit: int | None = None,
+        categoricals: Sequence[str] | None = None,
+        dates_as_object: bool = True,
         progress: Progress = False,
     ) -> pd.DataFrame:
         """Read into a pandas DataFrame.
@@ -153,6 +168,10 @@ class Table:
             ``{"city": "Oslo"}`` for equality.
         limit : int, optional
             At most so many rows.
+        categoricals : sequence of str, optional
+            Columns to return as pandas categories, the same for all rows.
+        dates_as_object : bool, default True
+            Dates as ``datetime.date``; as timestamps if False.
         progress : bool or callable, default False
             True shows a bar on standard error; a callable is called with (done, total).
 
@@ -169,7 +188,9 @@ class Table:
         0  5
         1  6
         """
-        return self.scan(columns, where, limit=limit).to_pandas(progress=progress)
+        return self.scan(columns, where, limit=limit).to_pandas(
+            categoricals=categoricals, dates_as_object=dates_as_object, progress=progress
+        )
 
     def scan(
         self,
@@ -196,7 +217,7 @@ class Table:
         [1, 3]
         """
         filters = None if where is None else predicate(where)
-        names = _columns(columns)
+        names = columns_of(columns)
         native = self._native.scan(
             names, filters, whole("limit", limit, 0), whole("batch_rows", batch_rows, 1)
         )
@@ -216,8 +237,10 @@ class Table:
         data: Any,
         *,
         metadata: Mapping[str, Any] | None = None,
-        compression: str | None = None,
+        compression: Compression | None = None,
+        sort_by: str | Sequence[str] | None = None,
         row_group_rows: int | None = None,
+        target_file_bytes: int | None = None,
         progress: Progress = False,
     ) -> Commit:
         """Add rows, in one atomic commit.
@@ -231,7 +254,7 @@ class Table:
             Rows, in any form that `create_table` takes.
         metadata : mapping, optional
             Annotations to set in the same commit.
-        compression, row_group_rows
+        compression, sort_by, row_group_rows, target_file_bytes
             As for `create_table`.
         progress : bool or callable, default False
             True shows a bar on standard error; a callable is called with (done, total).
@@ -250,7 +273,7 @@ class Table:
         >>> table.count()
         5
         """
-        write = _write(metadata, compression, row_group_rows)
+        write = write_options(metadata, compression, sort_by, row_group_rows, target_file_bytes)
         with stream(data, self.schema) as source, reporting(progress) as report:
             return Commit(**self._native.append(source, write, report))
 
@@ -260,8 +283,10 @@ class Table:
         where: Where,
         *,
         metadata: Mapping[str, Any] | None = None,
-        compression: str | None = None,
+        compression: Compression | None = None,
+        sort_by: str | Sequence[str] | None = None,
         row_group_rows: int | None = None,
+        target_file_bytes: int | None = None,
         progress: Progress = False,
     ) -> Commit:
         """Swap the rows that match for new ones, in one atomic commit.
@@ -275,7 +300,7 @@ class Table:
             Rows, in any form that `create_table` takes.
         where : Expr, str, list or dict
             Which rows go. The new rows need not match.
-        metadata, compression, row_group_rows, progress
+        metadata, compression, sort_by, row_group_rows, target_file_bytes, progress
             As for `append`.
 
         Examples
@@ -288,8 +313,8 @@ class Table:
         >>> table.read()["v"].tolist()
         ['a', 'new']
         """
-        write = _write(metadata, compression, row_group_rows)
-        scope = predicate(_required("replace", where))
+        write = write_options(metadata, compression, sort_by, row_group_rows, target_file_bytes)
+        scope = predicate(required("replace", where))
         with stream(data, self.schema) as source, reporting(progress) as report:
             return Commit(**self._native.replace(scope, source, write, report))
 
@@ -329,9 +354,9 @@ class Table:
         >>> table.read()["v"].tolist()
         ['b']
         """
-        scope = predicate(_required("delete", where))
+        scope = predicate(required("delete", where))
         with reporting(progress) as report:
-            return Commit(**self._native.delete(scope, _write(metadata), report))
+            return Commit(**self._native.delete(scope, write_options(metadata), report))
 
     def upsert(
         self,
@@ -339,8 +364,10 @@ class Table:
         on: str | Sequence[str],
         *,
         metadata: Mapping[str, Any] | None = None,
-        compression: str | None = None,
+        compression: Compression | None = None,
+        sort_by: str | Sequence[str] | None = None,
         row_group_rows: int | None = None,
+        target_file_bytes: int | None = None,
         progress: Progress = False,
     ) -> Commit:
         """Add rows in the place of those with the same key, in one atomic commit.
@@ -353,7 +380,7 @@ class Table:
             Rows, in any form that `create_table` takes. Their keys are held in memory.
         on : str or sequence of str
             The columns that make the key.
-        metadata, compression, row_group_rows, progress
+        metadata, compression, sort_by, row_group_rows, target_file_bytes, progress
             As for `append`.
 
         Raises
@@ -369,9 +396,115 @@ class Table:
         >>> table.read().sort_values("id")["v"].tolist()
         ['a', 'B', 'C']
         """
-        write = _write(metadata, compression, row_group_rows)
+        write = write_options(metadata, compression, sort_by, row_group_rows, target_file_bytes)
         with stream(data, self.schema) as source, reporting(progress) as report:
             return Commit(**self._native.upsert(source, names("on", on), write, report))
+
+    # Staging
+
+    def stage(
+        self,
+        data: Any,
+        *,
+        compression: Compression | None = None,
+        sort_by: str | Sequence[str] | None = None,
+        row_group_rows: int | None = None,
+        target_file_bytes: int | None = None,
+        progress: Progress = False,
+    ) -> Staged:
+        """Write rows to files that nobody can see yet.
+
+        Any number of processes may stage; `commit` makes all of it visible at once.
+
+        Parameters
+        ----------
+        data : object
+            Rows, in any form that `create_table` takes.
+        compression, sort_by, row_group_rows, target_file_bytes, progress
+            As for `append`.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> table = pt.create_table("memory://tables/stage", {"a": [1]})
+        >>> staged = [table.stage({"a": [2]}), table.stage({"a": [3]})]
+        >>> table.commit(staged).rows_added
+        2
+        """
+        write = write_options(None, compression, sort_by, row_group_rows, target_file_bytes)
+        with stream(data, self.schema) as source, reporting(progress) as report:
+            return Staged(self._native.stage(source, write, report))
+
+    def commit(
+        self,
+        staged: Staged | Sequence[Staged],
+        *,
+        where: Where | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        key: str | None = None,
+        progress: Progress = False,
+    ) -> Commit:
+        """Make staged files part of the table, in one atomic commit.
+
+        Parameters
+        ----------
+        staged : Staged or sequence of Staged
+            What `stage` returned, here or in other processes. If the commit fails for certain
+            their files are deleted.
+        where : Expr, str, list or dict, optional
+            Remove these rows in the same commit; staged rows are not looked at.
+        metadata : mapping, optional
+            Annotations to set in the same commit.
+        key : str, optional
+            A name of your own for this commit. Sent twice, it is one commit: where one of the last
+            64 commits had the same key, nothing is done.
+        progress : bool or callable, default False
+            True shows a bar on standard error; a callable is called with (done, total).
+        """
+        several = [staged] if isinstance(staged, Staged) else list(staged)
+        for one in several:
+            if not isinstance(one, Staged):
+                raise InvalidArgument(f"commit takes what stage returned, not {one!r}")
+        scope = None if where is None else predicate(where)
+        write = write_options(metadata, key=key)
+        native = [one._native for one in several]
+        with reporting(progress) as report:
+            return Commit(**self._native.commit(native, scope, write, report))
+
+    def discard(self, staged: Staged | Sequence[Staged]) -> None:
+        """Delete staged files that are not to be committed."""
+        several = [staged] if isinstance(staged, Staged) else list(staged)
+        self._native.discard([one._native for one in several])
+
+    def transaction(self, *, metadata: Mapping[str, Any] | None = None) -> Transaction:
+        """Several changes that become visible together, or not at all.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> table = pt.create_table("memory://tables/transaction", {"a": [1, 2, 3]})
+        >>> with table.transaction() as tx:
+        ...     tx.delete(where="a == 2")
+        ...     tx.append({"a": [20]})
+        >>> table.read()["a"].tolist()
+        [1, 3, 20]
+        >>> tx.commit.version
+        2
+        """
+        return Transaction(self, metadata)
+
+    def set_metadata(self, metadata: Mapping[str, Any]) -> Commit:
+        """Set annotations, and remove those set to None, in one atomic commit.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> table = pt.create_table("memory://tables/metadata", {"a": [1]}, metadata={"x": 1})
+        >>> _ = table.set_metadata({"owner": "me", "x": None})
+        >>> table.metadata["owner"], "x" in table.metadata
+        ('me', False)
+        """
+        return Commit(**self._native.set_metadata(metadata_json(metadata) or "{}"))
 
     # Upkeep
 
@@ -381,7 +514,7 @@ class Table:
         target_file_bytes: int | None = None,
         sort_by: str | Sequence[str] | None = None,
         where: Where | None = None,
-        compression: str | None = None,
+        compression: Compression | None = None,
         row_group_rows: int | None = None,
         progress: Progress = False,
     ) -> Commit:
@@ -413,7 +546,7 @@ class Table:
         """
         scope = None if where is None else predicate(where)
         size = whole("target_file_bytes", target_file_bytes, 1)
-        write = _write(None, compression, row_group_rows)
+        write = write_options(None, compression, None, row_group_rows)
         with reporting(progress) as report:
             commit = self._native.optimize(size, names("sort_by", sort_by), scope, write, report)
         return Commit(**commit)
@@ -434,11 +567,13 @@ class Table:
         [1, 3]
         """
         with reporting(progress) as report:
-            return Commit(**self._native.build_index(names("columns", columns), _write(), report))
+            return Commit(
+                **self._native.build_index(names("columns", columns), write_options(), report)
+            )
 
     def drop_index(self, columns: str | Sequence[str]) -> Commit:
         """Drop secondary indices."""
-        return Commit(**self._native.drop_index(names("columns", columns), _write()))
+        return Commit(**self._native.drop_index(names("columns", columns), write_options()))
 
     def index_values(self, column: str) -> pa.ChunkedArray:
         """The distinct values of an indexed column, in order, read from the index alone.
@@ -464,7 +599,7 @@ class Table:
         >>> table.read()["tip"].tolist()
         [nan, 0.5]
         """
-        return Commit(**self._native.add_columns(_schema_of(columns), _write()))
+        return Commit(**self._native.add_columns(schema_of(columns), write_options()))
 
     def widen_column(self, column: str, to: Any) -> Commit:
         """Give a column a wider type; no file is written again.
@@ -481,7 +616,7 @@ class Table:
         >>> table.read()["a"].tolist()
         [1.0, 1.5]
         """
-        return Commit(**self._native.widen_column(_schema_of({column: to}), _write()))
+        return Commit(**self._native.widen_column(schema_of({column: to}), write_options()))
 
     def refresh(self) -> Table:
         """Move to the newest version, and return the table.
@@ -616,7 +751,7 @@ class Table:
         >>> table.read()["a"].tolist()
         [1]
         """
-        return Commit(**self._native.restore(*moment(version), _write(metadata)))
+        return Commit(**self._native.restore(*moment(version), write_options(metadata)))
 
     def expire(
         self, *, keep_last: int | None = None, keep_within: dt.timedelta | None = None
@@ -644,7 +779,7 @@ class Table:
         """
         if (keep_last is None) == (keep_within is None):
             raise InvalidArgument("expire takes keep_last= or keep_within=, one of them")
-        within = None if keep_within is None else _micros("keep_within", keep_within)
+        within = None if keep_within is None else micros("keep_within", keep_within)
         return self._native.expire(whole("keep_last", keep_last, 1), within)
 
     def collect_garbage(
@@ -666,7 +801,7 @@ class Table:
         >>> table.collect_garbage()
         Garbage(0 objects, 0 B)
         """
-        return Garbage(*self._native.collect_garbage(_micros("grace", grace), dry_run))
+        return Garbage(*self._native.collect_garbage(micros("grace", grace), dry_run))
 
     def history(self) -> list[Snapshot]:
         """The recorded versions, newest first.
@@ -711,55 +846,6 @@ def _reopen(
     return table if at is None else table.at(at)
 
 
-def moment(version: Version) -> tuple[int | None, int | None]:
-    """A version as its number, or as a time in microseconds since 1970."""
-    if isinstance(version, str):
-        try:
-            version = dt.datetime.fromisoformat(version.replace("Z", "+00:00"))
-        except ValueError as error:
-            raise InvalidArgument(f"{version!r} is no time in ISO 8601") from error
-    if isinstance(version, dt.datetime):
-        if version.tzinfo is None:
-            version = version.replace(tzinfo=dt.timezone.utc)
-        return None, (version - _EPOCH) // dt.timedelta(microseconds=1)
-    return whole("version", version, 0), None
-
-
-_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
-
-
-def _micros(argument: str, duration: dt.timedelta) -> int:
-    if not isinstance(duration, dt.timedelta):
-        raise InvalidArgument(f"{argument} is a datetime.timedelta, not {duration!r}")
-    return duration // dt.timedelta(microseconds=1)
-
-
-def options_text(options: Mapping[str, Any] | None) -> dict[str, str]:
-    """Store options as the engine takes them: names and texts."""
-    texts: dict[str, str] = {}
-    for name, value in (options or {}).items():
-        if not isinstance(name, str) or isinstance(value, (Mapping, list, tuple, set)):
-            raise InvalidArgument(
-                "storage_options maps names to single values, such as {'aws_region': 'eu-north-1'};"
-                f" {name!r} does not fit"
-            )
-        if value is not None:
-            texts[name] = str(value).lower() if isinstance(value, bool) else str(value)
-    return texts
-
-
-def metadata_json(metadata: Mapping[str, Any] | None) -> str | None:
-    """User metadata as JSON."""
-    if metadata is None:
-        return None
-    if not isinstance(metadata, Mapping) or not all(isinstance(k, str) for k in metadata):
-        raise InvalidArgument("metadata is a mapping of strings to whatever JSON can hold")
-    try:
-        return json.dumps(dict(metadata), allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise InvalidArgument(f"metadata must be something that JSON can hold: {error}") from error
-
-
 class _Exported:
     """A stream that was exported already."""
 
@@ -768,74 +854,6 @@ class _Exported:
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         return self._capsule
-
-
-def _schema_of(columns: Any) -> Any:
-    if hasattr(columns, "__arrow_c_schema__"):
-        return columns
-    if not isinstance(columns, Mapping):
-        raise InvalidArgument("columns are given as a schema or as a mapping of names to types")
-    pa = pyarrow()
-    try:
-        return pa.schema([(name, pa.field(name, kind).type) for name, kind in columns.items()])
-    except (TypeError, ValueError) as error:
-        raise InvalidArgument(f"that is no type of Arrow: {error}") from error
-
-
-def _write(
-    metadata: Mapping[str, Any] | None = None,
-    compression: str | None = None,
-    row_group_rows: int | None = None,
-) -> dict[str, Any]:
-    return {
-        "compression": compression,
-        "row_group_rows": whole("row_group_rows", row_group_rows, 1),
-        "target_file_bytes": None,
-        "metadata": metadata_json(metadata),
-    }
-
-
-def _columns(columns: Sequence[str] | None) -> list[str] | None:
-    if columns is None:
-        return None
-    if isinstance(columns, str):
-        raise InvalidArgument(f"columns= takes a list of names: [{columns!r}]")
-    names = list(columns)
-    for name in names:
-        if not isinstance(name, str):
-            raise InvalidArgument(f"columns= takes a list of names, not {name!r}")
-    return names
-
-
-def names(argument: str, given: str | Sequence[str] | None) -> list[str]:
-    """Names of columns, given as one or as several."""
-    if given is None:
-        return []
-    if isinstance(given, str):
-        return [given]
-    listed = list(given)
-    for name in listed:
-        if not isinstance(name, str):
-            raise InvalidArgument(f"{argument} takes names of columns, not {name!r}")
-    return listed
-
-
-def whole(argument: str, value: int | None, least: int) -> int | None:
-    if value is None:
-        return None
-    try:
-        number = value.__index__()
-    except AttributeError:
-        raise InvalidArgument(f"{argument} is a whole number, not {value!r}") from None
-    if number < least:
-        raise InvalidArgument(f"{argument} is at least {least}, not {number}")
-    return number
-
-
-def _required(verb: str, where: Where | None) -> Where:
-    if where is None:
-        raise InvalidArgument(f"{verb} needs where=, so that it never empties a table by accident")
-    return where
 
 
 def _described(

@@ -45,7 +45,7 @@ pub use partita_core::{
 };
 pub use partita_table as table;
 pub use partita_table::{
-    At, BatchSource, Commit, Compression, CopyOptions, CreateOptions, Explain, Garbage,
+    At, BatchSource, Commit, Compression, CopyOptions, CreateOptions, Encoding, Explain, Garbage,
     GarbageOptions, Keep, Operation, OptimizeOptions, Partition, Problem, ProblemKind, Scan,
     SnapshotInfo, Staged, Table, VerifyOptions, WriteOptions,
 };

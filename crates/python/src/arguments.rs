@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::str::FromStr;
 
-use partita::{Compression, CreateOptions, Error, StoreOptions, WriteOptions};
+use partita::{Compression, CreateOptions, Encoding, Error, StoreOptions, WriteOptions};
 use pyo3::prelude::*;
 use serde_json::{Map, Value};
 
@@ -28,9 +28,12 @@ pub(crate) fn store_options(
 #[pyo3(from_item_all)]
 pub(crate) struct WriteArguments {
     compression: Option<String>,
+    column_compression: Vec<(String, String)>,
+    sort_by: Vec<String>,
     row_group_rows: Option<usize>,
     target_file_bytes: Option<u64>,
     metadata: Option<String>,
+    idempotency_key: Option<String>,
 }
 
 impl WriteArguments {
@@ -40,6 +43,12 @@ impl WriteArguments {
         if let Some(name) = &self.compression {
             options.compression = Compression::from_str(name).map_err(to_python)?;
         }
+        for (column, name) in &self.column_compression {
+            let compression = Compression::from_str(name).map_err(to_python)?;
+            options.column_compression.insert(column.clone(), compression);
+        }
+        options.sort_by.clone_from(&self.sort_by);
+        options.idempotency_key.clone_from(&self.idempotency_key);
         if let Some(rows) = self.row_group_rows {
             options.row_group_rows = rows;
         }
@@ -64,6 +73,7 @@ pub(crate) struct CreateArguments {
     index: Vec<String>,
     overwrite: bool,
     metadata: Option<String>,
+    header: String,
 }
 
 impl CreateArguments {
@@ -73,6 +83,14 @@ impl CreateArguments {
             partition_by: self.partition_by,
             index: self.index,
             overwrite: self.overwrite,
+            header: match self.header.as_str() {
+                "json" => Encoding::Json,
+                "msgpack" => Encoding::Msgpack,
+                other => {
+                    let error = Error::invalid("a header is stored as json or msgpack");
+                    return Err(to_python(error.with("header", other)));
+                }
+            },
             metadata: self.metadata.as_deref().map(metadata).transpose()?.unwrap_or_default(),
             write,
         })
@@ -80,7 +98,7 @@ impl CreateArguments {
 }
 
 /// The user metadata from its JSON text.
-fn metadata(json: &str) -> PyResult<Map<String, Value>> {
+pub(crate) fn metadata(json: &str) -> PyResult<Map<String, Value>> {
     serde_json::from_str(json).map_err(|error| {
         to_python(Error::invalid("metadata is not a JSON object").caused_by(error))
     })

@@ -12,6 +12,7 @@ mod predicate;
 mod progress;
 mod runtime;
 mod scan;
+mod staged;
 mod table;
 
 use pyo3::prelude::*;
@@ -25,6 +26,8 @@ mod _native {
     use crate::predicate::PyPredicate;
     #[pymodule_export]
     use crate::scan::PyScan;
+    #[pymodule_export]
+    use crate::staged::PyStaged;
     #[pymodule_export]
     use crate::table::PyTable;
 

@@ -7,6 +7,7 @@ use pyo3::types::PyCapsule;
 use crate::arrow_ffi::{export_schema, export_stream};
 use crate::batches::{BatchIterator, Batches, ScanReader, pump};
 use crate::errors::to_python;
+use crate::predicate::PyPredicate;
 use crate::runtime::{Watch, runtime, wait};
 
 /// What to read, of one version; running it any number of times leaves it as it is.
@@ -38,6 +39,33 @@ impl PyScan {
         let schema = scan.schema().map_err(to_python)?;
         let batches = wait(py, &watch, async move { scan.collect().await })?;
         Ok(Batches::new(schema, batches))
+    }
+
+    /// The read in pieces, by partition or by file, as (pairs, scan).
+    #[expect(clippy::type_complexity, reason = "one row of what Python unpacks")]
+    fn pieces(
+        &self,
+        py: Python<'_>,
+        by_file: bool,
+    ) -> PyResult<Vec<(Vec<(String, String)>, Self)>> {
+        let watch = Watch::default();
+        let scan = self.scan(&watch);
+        let pieces = wait(py, &watch, async move {
+            if by_file { scan.by_file().await } else { scan.by_partition().await }
+        })?;
+        Ok(pieces.into_iter().map(|(key, scan)| (key.pairs().to_vec(), Self(scan))).collect())
+    }
+
+    /// The same read of other columns.
+    fn selecting(&self, columns: Vec<String>) -> PyResult<Self> {
+        let scan = self.0.clone().columns(columns);
+        scan.schema().map_err(to_python)?;
+        Ok(Self(scan))
+    }
+
+    /// The same read of fewer rows.
+    fn narrowed(&self, filter: PyRef<'_, PyPredicate>) -> Self {
+        Self(self.0.clone().filter(filter.predicate.clone()))
     }
 
     /// Starts reading batch by batch.

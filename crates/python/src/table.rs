@@ -13,12 +13,13 @@ use partita::{
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyDict};
 
-use crate::arguments::{CreateArguments, WriteArguments, store_options};
+use crate::arguments::{CreateArguments, WriteArguments, metadata, store_options};
 use crate::arrow_ffi::{export_schema, export_stream, import_schema, import_stream};
 use crate::errors::to_python;
 use crate::predicate::PyPredicate;
 use crate::runtime::{Watch, wait};
 use crate::scan::PyScan;
+use crate::staged::PyStaged;
 
 /// An open table.
 #[pyclass(frozen, name = "Table", module = "partita._native")]
@@ -170,8 +171,8 @@ impl PyTable {
     }
 
     /// The user metadata as JSON.
-    #[getter]
-    fn metadata(&self) -> String {
+    #[getter(metadata)]
+    fn user_metadata(&self) -> String {
         serde_json::Value::Object(self.known(Table::metadata)).to_string()
     }
 
@@ -249,6 +250,61 @@ impl PyTable {
         let scope = scope.predicate.clone();
         let table = self.table(py)?;
         let commit = wait(py, &watch, async move { table.delete(&scope, &options).await })?;
+        commit_fields(py, &commit)
+    }
+
+    /// Writes rows to files that are not yet part of the table.
+    #[pyo3(signature = (data, write, progress=None))]
+    fn stage(
+        &self,
+        py: Python<'_>,
+        data: &Bound<'_, PyAny>,
+        write: WriteArguments,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<PyStaged> {
+        let watch = Watch::new(progress);
+        let options = write.options(&watch)?;
+        let table = self.table(py)?;
+        let data = import_stream(data)?;
+        wait(py, &watch, async move { table.stage(data, &options).await }).map(PyStaged)
+    }
+
+    /// Makes staged files part of the table, and removes the rows that match.
+    #[pyo3(signature = (staged, scope, write, progress=None))]
+    fn commit<'py>(
+        &self,
+        py: Python<'py>,
+        staged: Vec<PyRef<'py, PyStaged>>,
+        scope: Option<PyRef<'py, PyPredicate>>,
+        write: WriteArguments,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let watch = Watch::new(progress);
+        let options = write.options(&watch)?;
+        let staged = staged.iter().map(|staged| staged.0.clone()).collect();
+        let scope = scope.map(|scope| scope.predicate.clone());
+        let table = self.table(py)?;
+        let commit =
+            wait(py, &watch, async move { table.commit(staged, scope.as_ref(), &options).await })?;
+        commit_fields(py, &commit)
+    }
+
+    /// Deletes staged files.
+    fn discard(&self, py: Python<'_>, staged: Vec<PyRef<'_, PyStaged>>) -> PyResult<()> {
+        let staged = staged.iter().map(|staged| staged.0.clone()).collect();
+        let table = self.table(py)?;
+        wait(py, &Watch::default(), async move {
+            table.discard(staged).await;
+            Ok(())
+        })
+    }
+
+    /// Sets annotations given as JSON; those that are null are removed.
+    fn set_metadata<'py>(&self, py: Python<'py>, json: &str) -> PyResult<Bound<'py, PyDict>> {
+        let metadata = metadata(json)?;
+        let table = self.table(py)?;
+        let commit =
+            wait(py, &Watch::default(), async move { table.set_metadata(metadata).await })?;
         commit_fields(py, &commit)
     }
 

@@ -31,12 +31,15 @@ pub(crate) struct Creation {
     pub columns: Vec<String>,
     pub extensions: ExtensionTypes,
     pub schema: Schema,
+    pub encoding: Encoding,
 }
 
 /// A change to a table.
 #[derive(Debug, Clone)]
 pub(crate) struct Change {
     pub operation: Operation,
+    /// What makes a commit that is sent twice one commit.
+    pub idempotency_key: Option<String>,
     /// Keys of files that are removed, all of them files of the state it is applied to.
     pub removed: HashSet<String>,
     /// Rows that stand in both the files removed and the files added.
@@ -75,6 +78,7 @@ impl Change {
     pub fn new(operation: Operation) -> Self {
         Self {
             operation,
+            idempotency_key: None,
             removed: HashSet::new(),
             carried: 0,
             restored: None,
@@ -177,9 +181,10 @@ impl Change {
         document.rows = total(&manifest, "rows");
         document.bytes = total(&manifest, "bytes");
         document.change = self.totals(&kept);
+        let made_as = self.creation.as_ref().map(|creation| creation.encoding);
         Ok(Next {
             header,
-            encoding: base.map_or(Encoding::Json, |base| base.encoding),
+            encoding: base.map(|base| base.encoding).or(made_as).unwrap_or(Encoding::Json),
             own,
             table_name: layout.table_name,
             snapshot: Snapshot { document, schema, manifest },

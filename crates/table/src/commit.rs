@@ -83,12 +83,21 @@ pub(crate) trait Propose: Send {
         &mut self,
         base: Option<&Arc<State>>,
     ) -> impl Future<Output = Result<Option<Change>>> + Send;
+
+    /// What makes a commit that is sent twice one commit.
+    fn idempotency_key(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// The same change whatever the state.
 impl Propose for &Change {
     async fn propose(&mut self, _base: Option<&Arc<State>>) -> Result<Option<Change>> {
         Ok(Some(self.clone()))
+    }
+
+    fn idempotency_key(&self) -> Option<&str> {
+        self.idempotency_key.as_deref()
     }
 }
 
@@ -106,12 +115,20 @@ pub(crate) async fn commit(
     cancel: &Cancel,
 ) -> Result<(Arc<State>, Commit)> {
     store.check_writable()?;
-    let id = uuid::Uuid::new_v4().simple().to_string();
+    let id = match change.idempotency_key() {
+        Some(key) => blake3::hash(key.as_bytes()).to_hex().chars().take(32).collect(),
+        None => uuid::Uuid::new_v4().simple().to_string(),
+    };
     let mut base = cached;
     for attempt in 1..=ATTEMPTS {
         cancel.check()?;
         if base.is_none() {
             base = load_base(store, name, existing).await?;
+        }
+        if let Some(known) = &base
+            && known.own.recent.contains(&id)
+        {
+            return Ok((Arc::clone(known), Commit::nothing(known, attempt)));
         }
         if let Some(known) = base {
             base = Some(known.completed(store, cancel).await?);

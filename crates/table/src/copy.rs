@@ -89,6 +89,7 @@ impl Table {
                 columns: staged.columns.clone(),
                 extensions: state.extensions.clone(),
                 schema: state.stored.clone(),
+                encoding: state.encoding,
             }),
             staged: vec![staged],
             metadata: state.header.user_metadata(),
@@ -104,6 +105,7 @@ impl Table {
             index: self.index_columns(),
             overwrite: options.overwrite,
             metadata: self.metadata(),
+            header: self.state().encoding,
             write: WriteOptions {
                 progress: Arc::clone(&options.progress),
                 cancel: options.cancel.clone(),

@@ -32,6 +32,7 @@ mod versions;
 
 pub use commit::Commit;
 pub use copy::CopyOptions;
+pub use format::header::Encoding;
 pub use format::snapshot::Operation;
 pub use garbage::{Garbage, GarbageOptions};
 pub use history::{At, SnapshotInfo};

@@ -1,13 +1,18 @@
 //! How tables are created and written.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use arrow::datatypes::Schema;
 use arrow::record_batch::RecordBatchReader;
 use parquet::basic::{Compression as ParquetCompression, GzipLevel, ZstdLevel};
 use partita_core::{Cancel, Error, NoProgress, Progress, Result};
 use serde_json::{Map, Value};
+
+use crate::format::header::Encoding;
+use crate::stage::no_such_column;
 
 /// Rows to write: a schema and batches, pulled one at a time.
 pub type BatchSource = Box<dyn RecordBatchReader + Send>;
@@ -23,6 +28,8 @@ pub struct CreateOptions {
     pub overwrite: bool,
     /// Annotations of the user.
     pub metadata: Map<String, Value>,
+    /// The form of the header; a table that is replaced keeps its own.
+    pub header: Encoding,
     /// How the data is written.
     pub write: WriteOptions,
 }
@@ -32,6 +39,11 @@ pub struct CreateOptions {
 pub struct WriteOptions {
     /// The codec of the Parquet files.
     pub compression: Compression,
+    /// Codecs of single columns, where they differ.
+    pub column_compression: BTreeMap<String, Compression>,
+    /// The rows of each file are sorted by these columns, nulls last, equal rows as they came. A
+    /// file's rows are held in memory until it is written.
+    pub sort_by: Vec<String>,
     /// Rows of a row group. Smaller groups prune better and decode in parallel, larger ones
     /// compress better.
     pub row_group_rows: usize,
@@ -39,6 +51,9 @@ pub struct WriteOptions {
     pub target_file_bytes: u64,
     /// Annotations to set in the same commit.
     pub metadata: Map<String, Value>,
+    /// A commit of staged files whose key is that of one of the last 64 commits is taken to be
+    /// that commit, sent again: nothing is done.
+    pub idempotency_key: Option<String>,
     /// Told about rows written.
     pub progress: Arc<dyn Progress>,
     /// Stops the work; nothing is committed then.
@@ -49,9 +64,12 @@ impl Default for WriteOptions {
     fn default() -> Self {
         Self {
             compression: Compression::Snappy,
+            column_compression: BTreeMap::new(),
+            sort_by: Vec::new(),
             row_group_rows: 1 << 18,
             target_file_bytes: 512 << 20,
             metadata: Map::new(),
+            idempotency_key: None,
             progress: Arc::new(NoProgress),
             cancel: Cancel::default(),
         }
@@ -62,6 +80,8 @@ impl fmt::Debug for WriteOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WriteOptions")
             .field("compression", &self.compression)
+            .field("column_compression", &self.column_compression)
+            .field("sort_by", &self.sort_by)
             .field("row_group_rows", &self.row_group_rows)
             .field("target_file_bytes", &self.target_file_bytes)
             .field("metadata", &self.metadata)
@@ -70,9 +90,15 @@ impl fmt::Debug for WriteOptions {
 }
 
 impl WriteOptions {
+    /// Checks the options for data of `schema`.
+    ///
     /// # Errors
-    /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) for a size of zero.
-    pub(crate) fn check(&self) -> Result<()> {
+    /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) for a size of zero,
+    /// [`NotFound`](partita_core::ErrorKind::NotFound) for a column that the data has not.
+    pub(crate) fn check(&self, schema: &Schema) -> Result<()> {
+        for name in self.sort_by.iter().chain(self.column_compression.keys()) {
+            schema.index_of(name).map_err(|_| no_such_column(name))?;
+        }
         if self.row_group_rows == 0 || self.target_file_bytes == 0 {
             return Err(Error::invalid("row_group_rows and target_file_bytes must be positive"));
         }

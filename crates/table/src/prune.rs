@@ -98,11 +98,7 @@ pub(crate) async fn plan(
             explain.indices = indices.into_keys().collect();
         }
     }
-    explain.files_read = plan.manifest.num_rows();
-    explain.rows_at_most = numbers(&plan.manifest, "rows").flatten().sum();
-    explain.bytes_at_most = numbers(&plan.manifest, "bytes").flatten().sum();
-    plan.explain = explain;
-    Ok(plan)
+    Ok(plan.measured(explain))
 }
 
 impl Plan {
@@ -113,6 +109,17 @@ impl Plan {
             partitions: take_record_batch(&self.partitions, rows)?,
             explain: Explain::default(),
         })
+    }
+
+    /// With an account of what there is to read.
+    pub fn measured(mut self, explain: Explain) -> Self {
+        self.explain = Explain {
+            files_read: self.manifest.num_rows(),
+            rows_at_most: numbers(&self.manifest, "rows").flatten().sum(),
+            bytes_at_most: numbers(&self.manifest, "bytes").flatten().sum(),
+            ..explain
+        };
+        self
     }
 
     /// The plan of the files chosen alone.

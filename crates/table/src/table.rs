@@ -125,6 +125,7 @@ impl Table {
                 columns: staged.columns.clone(),
                 extensions: staged.extensions.clone(),
                 schema: staged.schema.clone(),
+                encoding: options.header,
             }),
             staged: vec![staged],
             metadata,
@@ -391,8 +392,24 @@ impl Table {
         change.staged = staged;
         change.scope = scope.cloned();
         change.metadata = options.metadata.clone();
+        change.idempotency_key = options.idempotency_key.clone();
         let made = self.commit_proposed(&change, &options.cancel).await;
         undo_on_error(&self.store, &change, made).await
+    }
+
+    /// Deletes the files of staged data that is not to be committed.
+    pub async fn discard(&self, staged: Vec<Staged>) {
+        discard(&self.store, staged.iter().flat_map(Staged::keys).collect()).await;
+    }
+
+    /// Sets annotations, and removes those set to null, in one commit.
+    ///
+    /// # Errors
+    /// As [`Table::append`].
+    pub async fn set_metadata(&self, metadata: Map<String, Value>) -> Result<Commit> {
+        let mut change = Change::new(Operation::Alter);
+        change.metadata = metadata;
+        self.commit_proposed(&change, &Cancel::default()).await
     }
 
     /// Commits what `change` proposes on the newest state.

@@ -17,9 +17,10 @@ const OWN: &str = "_partita";
 const REMEMBERED: usize = 64;
 
 /// The form in which a header is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Encoding {
     /// `.json`
+    #[default]
     Json,
     /// `.msgpack.zstd`
     Msgpack,
@@ -144,8 +145,11 @@ impl Header {
             Encoding::Msgpack => {
                 let packed = rmp_serde::to_vec_named(self)
                     .map_err(|error| Error::invalid(unwritable).caused_by(error))?;
-                zstd::bulk::compress(&packed, 3)
-                    .map_err(|error| Error::invalid(unwritable).caused_by(error))
+                let mut stored = zstd::bulk::compress(&packed, 3)
+                    .map_err(|error| Error::invalid(unwritable).caused_by(error))?;
+                let commits = self.own().map(|own| own.recent.join(" ")).unwrap_or_default();
+                stored.extend(skippable_frame(commits.as_bytes()));
+                Ok(stored)
             }
         }
     }
@@ -178,11 +182,12 @@ impl Header {
             .collect()
     }
 
-    /// Merges user metadata in: named keys are set, the others stay.
+    /// Merges user metadata in: named keys are set, or removed if set to null, the others stay.
     pub fn merge_metadata(&mut self, user: &Map<String, Value>) {
-        for (key, value) in user {
-            if key != OWN {
-                self.metadata.insert(key.clone(), value.clone());
+        for (key, value) in user.iter().filter(|(key, _)| *key != OWN) {
+            match value {
+                Value::Null => drop(self.metadata.shift_remove(key)),
+                value => drop(self.metadata.insert(key.clone(), value.clone())),
             }
         }
     }
@@ -225,6 +230,13 @@ fn unreadable(error: impl std::error::Error + Send + Sync + 'static) -> Error {
 
 /// A header of a million files unpacks to some 200 MB; more is no header.
 const LARGEST_HEADER: u64 = 1 << 31;
+
+/// A frame that decoders of zstd skip (RFC 8878, section 3.1.2). It shows the commit ids in the
+/// stored bytes, where a writer whose answer was lost looks for its own.
+fn skippable_frame(content: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(content.len()).unwrap_or(0).to_le_bytes();
+    [&0x184D_2A50_u32.to_le_bytes(), &length, content].concat()
+}
 
 fn zstd_decode(bytes: &[u8]) -> Result<Vec<u8>> {
     use std::io::Read;

@@ -13,12 +13,12 @@ use hashbrown::HashSet;
 use partita_core::predicate::{CompareOp, Facts, Literal};
 use partita_core::{Error, ErrorKind, Predicate, Result};
 
-use super::no_such_column;
 use crate::BatchSource;
 use crate::feed::wrapped;
 use crate::format::index::distinct;
 use crate::format::schema::cast_column;
 use crate::scan::RowTest;
+use crate::stage::no_such_column;
 
 /// Up to so many keys are looked up in indices one by one; of more, only the range is.
 const LISTED: usize = 10_000;

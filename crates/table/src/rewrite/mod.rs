@@ -14,9 +14,7 @@ pub use optimize::OptimizeOptions;
 
 use std::sync::Arc;
 
-use arrow::array::{AsArray, RecordBatch, UInt64Array};
-use arrow::compute::{SortColumn, take};
-use arrow::compute::{concat_batches, lexsort_to_indices, take_record_batch};
+use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -199,15 +197,11 @@ impl Rewrite {
         sort_by: &[String],
     ) -> Result<Staged> {
         let schema = unit_schema(&self.store, state, unit).await?;
-        let mut batches = self.read(state, unit, Arc::clone(&schema), test);
-        if !sort_by.is_empty() {
-            let rows: Vec<RecordBatch> = batches.try_collect().await?;
-            let rows = sorted(&concat_batches(&schema, &rows)?, sort_by)?;
-            batches = stream::iter([Ok(rows)]).boxed();
-        }
+        let batches = self.read(state, unit, Arc::clone(&schema), test);
         let target = Target::of(&self.store, &self.name, state);
         let options = WriteOptions {
             progress: Arc::new(NoProgress),
+            sort_by: sort_by.to_vec(),
             target_file_bytes: match &self.rule {
                 // The estimate of what fits one file was made when the unit was.
                 Rule::Compact(_) => u64::MAX,
@@ -244,7 +238,6 @@ impl Propose for &mut Rewrite {
         self.examine(base).await?;
         let mut change = Change::new(self.operation);
         change.metadata = self.options.metadata.clone();
-        change.staged = self.added.clone();
         for (keys, outcome) in &self.outcomes {
             let Outcome::Replaced(staged) = outcome else { continue };
             change.removed.extend(keys.iter().cloned());
@@ -253,6 +246,8 @@ impl Propose for &mut Rewrite {
                 change.staged.push(staged.clone());
             }
         }
+        // After what was there before.
+        change.staged.extend(self.added.iter().cloned());
         let nothing = change.removed.is_empty()
             && change.staged.iter().all(|s| total(&s.manifest, "rows") == 0);
         Ok((!nothing).then_some(change))
@@ -293,26 +288,4 @@ async fn unit_schema(store: &Store, state: &State, unit: &Plan) -> Result<Schema
         })
         .collect();
     Ok(Arc::new(with_pandas(Schema::new(fields), &state.extensions)))
-}
-
-/// The rows in the order of the columns named; nulls last, equal rows as they were.
-fn sorted(rows: &RecordBatch, by: &[String]) -> Result<RecordBatch> {
-    let mut columns: Vec<SortColumn> = Vec::with_capacity(by.len() + 1);
-    for name in by {
-        let values = rows.column_by_name(name).ok_or_else(|| no_such_column(name))?;
-        let options = arrow::compute::SortOptions { descending: false, nulls_first: false };
-        let values = match values.as_any_dictionary_opt() {
-            Some(dictionary) => take(dictionary.values(), dictionary.keys(), None)?,
-            None => Arc::clone(values),
-        };
-        columns.push(SortColumn { values, options: Some(options) });
-    }
-    let position = UInt64Array::from_iter_values(0..rows.num_rows() as u64);
-    columns.push(SortColumn { values: Arc::new(position), options: None });
-    Ok(take_record_batch(rows, &lexsort_to_indices(&columns, None)?)?)
-}
-
-fn no_such_column(name: &str) -> Error {
-    Error::new(partita_core::ErrorKind::NotFound, "the table has no such column")
-        .with("column", name)
 }

@@ -5,13 +5,13 @@ use indexmap::IndexMap;
 use partita_core::partition::PartitionKey;
 use partita_core::{Error, Predicate, Result, Store};
 
-use super::{Rewrite, Rule, no_such_column};
+use super::{Rewrite, Rule};
 use crate::Table;
 use crate::commit::Commit;
 use crate::format::snapshot::Operation;
 use crate::options::WriteOptions;
 use crate::prune::{Plan, plan};
-use crate::stage::numbers;
+use crate::stage::{no_such_column, numbers};
 use crate::state::State;
 
 /// What compaction is to do.

@@ -7,10 +7,13 @@ mod rows;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{BooleanArray, RecordBatch};
 use arrow::datatypes::{Schema, SchemaRef};
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
+use hashbrown::HashSet;
+use indexmap::IndexMap;
+use partita_core::partition::PartitionKey;
 use partita_core::predicate::BoundPredicate;
 use partita_core::{Cancel, Error, ErrorKind, NoProgress, Predicate, Progress, Result, Store};
 
@@ -39,6 +42,8 @@ pub struct Scan {
     predicate: Option<Predicate>,
     batch_rows: usize,
     limit: Option<usize>,
+    /// The files to look at; all of the table where there is none.
+    files: Option<Arc<HashSet<String>>>,
     progress: Arc<dyn Progress>,
     cancel: Cancel,
 }
@@ -63,6 +68,7 @@ impl Scan {
             predicate: None,
             batch_rows: BATCH_ROWS,
             limit: None,
+            files: None,
             progress: Arc::new(NoProgress),
             cancel: Cancel::default(),
         }
@@ -139,13 +145,51 @@ impl Scan {
         self.predicate.as_ref().map(|predicate| predicate.bind(&self.state.schema)).transpose()
     }
 
+    async fn plan(&self) -> Result<Plan> {
+        let plan = plan(&self.store, &self.state, self.bind()?.as_ref()).await?;
+        let Some(files) = &self.files else { return Ok(plan) };
+        let chosen: BooleanArray =
+            texts(&plan.manifest, "key").map(|key| Some(files.contains(key))).collect();
+        Ok(plan.only(&chosen)?.measured(plan.explain))
+    }
+
+    /// The same read in pieces, one for each file that planning leaves, in the order of the table,
+    /// with the key of its partition.
+    ///
+    /// # Errors
+    /// As [`Scan::explain`].
+    pub async fn by_file(&self) -> Result<Vec<(PartitionKey, Self)>> {
+        let plan = self.plan().await?;
+        let keys = texts(&plan.manifest, "key").map(|key| vec![key.to_owned()]);
+        Ok(plan.partition_keys()?.into_iter().zip(keys.map(|keys| self.of(keys))).collect())
+    }
+
+    /// The same read in pieces, one for each partition that planning leaves, in the order in which
+    /// the partitions first come in the table.
+    ///
+    /// # Errors
+    /// As [`Scan::explain`].
+    pub async fn by_partition(&self) -> Result<Vec<(PartitionKey, Self)>> {
+        let plan = self.plan().await?;
+        let mut partitions: IndexMap<PartitionKey, Vec<String>> = IndexMap::new();
+        for (partition, key) in plan.partition_keys()?.into_iter().zip(texts(&plan.manifest, "key"))
+        {
+            partitions.entry(partition).or_default().push(key.to_owned());
+        }
+        Ok(partitions.into_iter().map(|(partition, keys)| (partition, self.of(keys))).collect())
+    }
+
+    fn of(&self, keys: Vec<String>) -> Self {
+        Self { files: Some(Arc::new(keys.into_iter().collect())), ..self.clone() }
+    }
+
     /// What planning leaves out, and why. One request per index used.
     ///
     /// # Errors
     /// [`InvalidPredicate`](ErrorKind::InvalidPredicate) if the predicate does not fit the schema;
     /// [`Corrupt`](ErrorKind::Corrupt) if an index or a key cannot be read.
     pub async fn explain(&self) -> Result<Explain> {
-        Ok(plan(&self.store, &self.state, self.bind()?.as_ref()).await?.explain)
+        Ok(self.plan().await?.explain)
     }
 
     /// The rows, as batches of [`Scan::schema`], files in the order of the table and rows in the
@@ -156,8 +200,7 @@ impl Scan {
     /// [`Store`](ErrorKind::Store) or [`Corrupt`](ErrorKind::Corrupt).
     pub async fn stream(self) -> Result<BoxStream<'static, Result<RecordBatch>>> {
         let schema = self.schema()?;
-        let bound = self.bind()?;
-        let plan = plan(&self.store, &self.state, bound.as_ref()).await?;
+        let plan = self.plan().await?;
         let residual = residual(self.predicate.as_ref(), &self.state)?;
         let read = Read {
             store: self.store.clone(),
@@ -191,7 +234,7 @@ impl Scan {
     pub async fn count(self) -> Result<u64> {
         let most = self.limit.map_or(u64::MAX, |limit| limit as u64);
         if residual(self.predicate.as_ref(), &self.state)?.is_none() {
-            let plan = plan(&self.store, &self.state, self.bind()?.as_ref()).await?;
+            let plan = self.plan().await?;
             let rows: Option<u64> = numbers(&plan.manifest, "rows").sum();
             if let Some(rows) = rows {
                 return Ok(rows.min(most));

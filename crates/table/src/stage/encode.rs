@@ -13,6 +13,7 @@ use parquet::arrow::arrow_writer::{
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::types::ColumnPath;
 use partita_core::{Error, Result};
 
 use crate::format::index::distinct;
@@ -48,11 +49,15 @@ impl OpenFile {
         let described = with_pandas(Schema::new(schema.fields().clone()), extensions);
         let entry = pandas_entry(&described);
         let schema = Arc::new(described);
-        let properties = WriterProperties::builder()
+        let mut properties = WriterProperties::builder()
             .set_compression(options.compression.to_parquet()?)
             .set_created_by(concat!("partita version ", env!("CARGO_PKG_VERSION")).to_owned())
-            .set_key_value_metadata(entry)
-            .build();
+            .set_key_value_metadata(entry);
+        for (column, compression) in &options.column_compression {
+            let path = ColumnPath::from(vec![column.clone()]);
+            properties = properties.set_column_compression(path, compression.to_parquet()?);
+        }
+        let properties = properties.build();
         let options = ArrowWriterOptions::new().with_properties(properties);
         let (writer, factory) =
             ArrowWriter::try_new_with_options(Vec::new(), Arc::clone(&schema), options)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch};
-use arrow::compute::concat;
+use arrow::compute::{concat, concat_batches};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use indexmap::IndexMap;
 use partita_core::partition::{Group, PartitionKey, split};
@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 
 use super::encode::{EncodedGroup, OpenFile};
+use super::sort::sorted;
 use super::{Target, Written};
 use crate::feed::unwrapped;
 use crate::format::footer;
@@ -175,7 +176,8 @@ impl Pass {
             pending.rows.push(group.rows);
             pending.held += bytes;
             self.held += bytes;
-            if pending.row_count >= group_rows {
+            // Rows to be sorted are encoded when the file is whole.
+            if pending.row_count >= group_rows && self.gather.options.sort_by.is_empty() {
                 pending.encode(&self.gather, &self.encoders).await?;
             }
             if pending.held as u64 >= self.gather.options.target_file_bytes {
@@ -198,8 +200,12 @@ impl Pass {
     async fn write_out(&mut self, key: &PartitionKey) -> Result<()> {
         let Some(mut pending) = self.pending.swap_remove(key) else { return Ok(()) };
         self.held -= pending.held;
-        if pending.row_count > 0 {
-            pending.encode(&self.gather, &self.encoders).await?;
+        if self.gather.options.sort_by.is_empty() {
+            if pending.row_count > 0 {
+                pending.encode(&self.gather, &self.encoders).await?;
+            }
+        } else {
+            pending.encode_sorted(&self.gather, &self.encoders).await?;
         }
         let permit = Arc::clone(&self.uploads).acquire_owned().await.map_err(crashed)?;
         let gather = Arc::clone(&self.gather);
@@ -268,6 +274,23 @@ impl Pending {
             drop(permit);
             group
         }));
+        Ok(())
+    }
+
+    /// Sorts all rows, and encodes them.
+    async fn encode_sorted(&mut self, gather: &Gather, encoders: &Arc<Semaphore>) -> Result<()> {
+        let rows = std::mem::take(&mut self.rows);
+        let Some(first) = rows.first() else { return Ok(()) };
+        let (schema, by) = (first.schema(), gather.options.sort_by.clone());
+        let sort = move || sorted(&concat_batches(&schema, &rows)?, &by);
+        let rows = spawn_blocking(sort).await.map_err(crashed)??;
+        let mut offset = 0;
+        while offset < rows.num_rows() {
+            let length = gather.options.row_group_rows.min(rows.num_rows() - offset);
+            self.rows.push(rows.slice(offset, length));
+            self.encode(gather, encoders).await?;
+            offset += length;
+        }
         Ok(())
     }
 

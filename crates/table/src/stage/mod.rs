@@ -6,8 +6,10 @@
 
 mod encode;
 mod gather;
+mod sort;
 mod staged;
 
+pub(crate) use sort::no_such_column;
 pub use staged::Staged;
 pub(crate) use staged::{numbers, texts, total};
 
@@ -110,9 +112,9 @@ pub(crate) async fn stage(
     data: BatchSource,
     options: &WriteOptions,
 ) -> Result<Staged> {
-    options.check()?;
     target.store.check_writable()?;
     let given = data.schema();
+    options.check(&given)?;
     let stored = target.check(&given)?;
     let extensions = pandas::extension_types(&given);
     let table = table_schema(&stored, &[], &extensions);

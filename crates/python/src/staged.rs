@@ -1,0 +1,56 @@
+//! Staged files, which may travel between processes.
+
+use partita::{Error, Staged};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyTuple};
+
+use crate::errors::to_python;
+
+/// Files that are written but not yet part of a table.
+#[pyclass(frozen, name = "Staged", module = "partita._native")]
+pub(crate) struct PyStaged(pub(crate) Staged);
+
+#[pymethods]
+impl PyStaged {
+    /// Reads what `to_bytes` gave.
+    #[staticmethod]
+    fn from_bytes(bytes: &[u8]) -> PyResult<Self> {
+        serde_json::from_slice(bytes).map(Self).map_err(|error| {
+            to_python(Error::corrupt("these bytes are no staged files").caused_by(error))
+        })
+    }
+
+    /// A form to send elsewhere.
+    fn to_bytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        let bytes = serde_json::to_vec(&self.0).map_err(|error| {
+            to_python(Error::invalid("the staged files cannot be written").caused_by(error))
+        })?;
+        Ok(PyBytes::new(py, &bytes))
+    }
+
+    /// The keys of the files.
+    #[getter]
+    fn keys(&self) -> Vec<String> {
+        self.0.keys()
+    }
+
+    /// The number of rows.
+    #[getter]
+    fn rows(&self) -> u64 {
+        self.0.rows()
+    }
+
+    /// The size of the files.
+    #[getter]
+    fn bytes(&self) -> u64 {
+        self.0.bytes()
+    }
+
+    fn __reduce__<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
+        let from_bytes = py.get_type::<Self>().getattr("from_bytes")?;
+        Ok((from_bytes, PyTuple::new(py, [self.to_bytes(py)?])?))
+    }
+}

@@ -1,0 +1,131 @@
+"""Files written but not yet visible, and changes that become visible together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from partita import _native
+from partita._arguments import required
+from partita.errors import CommitUnknown, InvalidArgument
+from partita.expression import Expr, Where, predicate
+from partita.records import Commit, human_bytes, human_count
+
+if TYPE_CHECKING:
+    from partita.table import Table
+
+__all__ = ["Staged", "Transaction"]
+
+
+class Staged:
+    """Files that are written but not yet part of a table; made by `Table.stage`.
+
+    It is small, and may be pickled or sent as bytes to where it is committed, once.
+    """
+
+    def __init__(self, native: _native.Staged) -> None:
+        self._native = native
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Staged:
+        """Read what `to_bytes` gave.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> table = pt.create_table("memory://staging/t", {"a": [1]})
+        >>> pt.Staged.from_bytes(table.stage({"a": [2, 3]}).to_bytes()).rows
+        2
+        """
+        return cls(_native.Staged.from_bytes(data))
+
+    def to_bytes(self) -> bytes:
+        """A form to send elsewhere."""
+        return self._native.to_bytes()
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys of the files."""
+        return self._native.keys
+
+    @property
+    def rows(self) -> int:
+        """The number of rows."""
+        return self._native.rows
+
+    @property
+    def bytes(self) -> int:
+        """The size of the files."""
+        return self._native.bytes
+
+    def __repr__(self) -> str:
+        return f"Staged({human_count(self.rows)} rows, {human_bytes(self.bytes)})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Staged.from_bytes, (self.to_bytes(),)
+
+
+class Transaction:
+    """Several changes that become visible together; made by `Table.transaction`.
+
+    Rows are written when they are appended, and seen by nobody until the block ends. If it ends by
+    an exception nothing has changed. Deletes apply to the rows that were there before, not to
+    those that the same transaction appends.
+    """
+
+    commit: Commit | None = None
+    """What was committed, after the block."""
+
+    def __init__(self, table: Table, metadata: Mapping[str, Any] | None) -> None:
+        self._table = table
+        self._metadata = metadata
+        self._staged: list[Staged] = []
+        self._scope: Expr | None = None
+        self._open = False
+
+    def append(self, data: Any, **options: Any) -> None:
+        """Add rows; the options are those of `Table.stage`."""
+        self._check()
+        self._staged.append(self._table.stage(data, **options))
+
+    def delete(self, where: Where) -> None:
+        """Remove the rows that match."""
+        self._check()
+        scope = Expr(predicate(required("delete", where)))
+        self._scope = scope if self._scope is None else self._scope | scope
+
+    def replace(self, data: Any, where: Where, **options: Any) -> None:
+        """Swap the rows that match for new ones."""
+        required("replace", where)
+        self.append(data, **options)
+        self.delete(where)
+
+    def __enter__(self) -> Transaction:
+        if self._open or self.commit is not None:
+            raise InvalidArgument("a transaction is used once; begin another")
+        self._open = True
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._open = False
+        staged, self._staged = self._staged, []
+        if error is not None:
+            self._table.discard(staged)
+        elif staged or self._scope is not None or self._metadata:
+            try:
+                self.commit = self._table.commit(staged, where=self._scope, metadata=self._metadata)
+            except CommitUnknown:
+                raise
+            except Exception:
+                self._table.discard(staged)
+                raise
+
+    def _check(self) -> None:
+        if not self._open:
+            raise InvalidArgument("a transaction is open inside its with block")
