@@ -234,3 +234,33 @@ class TestFailures:
         child.stdin.close()
         child.stderr.close()
         assert not (tmp_path / "t.by-dataset-metadata.json").exists()
+
+
+def test_folders_are_imported_and_exported(tmp_path):
+    for city in ("Oslo", "São Paulo"):
+        folder = tmp_path / "in" / "year=2026" / f"city={city.replace(' ', '%20')}"
+        folder.mkdir(parents=True)
+        (folder / "a.csv").write_text("id,fare\n1,2.5\n2,\n")
+        (folder / "b.jsonl").write_text('{"id": 3, "fare": 4}\n')
+    url = str(tmp_path / "lake" / "trips")
+    made = run("import", url, tmp_path / "in", "--partition-by", "city", "--sort-by", "id")
+    assert "created a table of 6 rows" in made.stdout
+    table = pt.open_table(url)
+    assert table.partition_by == ["city"]
+    assert set(table.read()["city"]) == {"Oslo", "São Paulo"}
+    assert set(table.read()["year"]) == {2026}
+    again = run("import", url, tmp_path / "in" / "year=2026", "--json", code=1)
+    assert "year" in again.stderr
+    added = run("import", url, tmp_path / "in", "--json")
+    assert json.loads(added.stdout)["rows_added"] == 6
+    run("import", url, tmp_path / "in", "--index", "id", code=2)
+    table.refresh()
+
+    for name in ("out.csv", "out.jsonl", "out.parquet"):
+        run("export", url, tmp_path / name, "--where", "id > 1", "--columns", "id,city")
+        run("import", tmp_path / "lake" / name.replace(".", "-"), tmp_path / name)
+        back = pt.open_table(tmp_path / "lake" / name.replace(".", "-")).read()
+        assert back["id"].tolist() == table.read(where="id > 1")["id"].tolist()
+    text = run("export", url, "-", "--at", "1", "--columns", "id").stdout
+    assert text.splitlines()[0] == "id"
+    assert len(text.splitlines()) == 7

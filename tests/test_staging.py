@@ -51,10 +51,46 @@ def test_a_commit_with_a_key_counts_once(table):
     assert table.count() == 180
 
 
+def test_a_key_counts_beside_a_condition_on_rows_too(table):
+    staged = table.stage(trips(first=60))
+    for _ in range(2):
+        table.commit(staged, where="rider == 3", key="job 19")
+    assert table.count() == 120 - (trips()["rider"] == 3).sum()
+
+
+def test_staged_files_are_committed_once(lake, table):
+    staged = table.stage(trips(first=60))
+    table.commit(staged)
+    for options in ({}, {"where": {"city": "Oslo"}}, {"where": "rider == 3"}):
+        with pytest.raises(pt.AlreadyExists, match="staged"):
+            table.commit(staged, **options)
+    table.discard(staged)
+    same_frame(table.read(), pd.concat([trips(), trips(first=60)]))
+    table.replace(trips(rows=1), where="id >= 0")
+    with pytest.raises(pt.SchemaMismatch):
+        table.append({"id": [1]})
+    table.discard(staged)
+    assert len(table.at(2).read()) == 120
+    assert table.verify(data=True) == []
+
+
+def test_a_commit_that_failed_can_be_tried_again(table):
+    staged = table.stage(trips(first=60))
+    with pytest.raises(pt.InvalidPredicate):
+        table.commit(staged, where="nothing == 1")
+    assert table.commit(staged).rows_added == 60
+
+
 def test_discarded_files_are_gone(lake, table):
     before = lake.files("t")
     table.discard(table.stage(trips(first=60)))
     assert lake.files("t") == before
+
+
+def test_nothing_to_delete_is_no_commit(table):
+    for where in ({"city": "Nowhere"}, "rider == 99"):
+        assert table.delete(where=where).version == 1
+    assert len(table.history()) == 1
 
 
 def test_a_transaction_is_one_commit(lake, table):

@@ -60,6 +60,17 @@ def test_old_versions_are_read_as_they_were(lake, table):
             table.at(wrong)
 
 
+def test_old_versions_keep_the_order_of_their_columns(lake):
+    table = lake.create("o", {"z": [1], "a": [2]})
+    table.add_columns({"m": "int64"})
+    assert table.columns == ["z", "a", "m"]
+    assert table.at(1).columns == ["z", "a"]
+    table.restore(1)
+    assert lake.open("o").columns == ["z", "a"]
+    table.restore(2)
+    assert lake.open("o").columns == ["z", "a", "m"]
+
+
 def test_restoring_brings_plateau_back_too(lake, table):
     commit = table.restore(1)
     assert commit.version == 4

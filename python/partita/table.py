@@ -96,7 +96,7 @@ class Table:
 
     @property
     def schema(self) -> pa.Schema:
-        """The schema, partition columns first."""
+        """The schema, columns in the order in which the table was created."""
         return pyarrow_schema(self._native)
 
     @property
@@ -449,8 +449,8 @@ class Table:
         Parameters
         ----------
         staged : Staged or sequence of Staged
-            What `stage` returned, here or in other processes. If the commit fails for certain
-            their files are deleted.
+            What `stage` returned, here or in other processes. If the commit fails their files
+            stay, to be committed again or discarded.
         where : Expr, str, list or dict, optional
             Remove these rows in the same commit; staged rows are not looked at.
         metadata : mapping, optional

@@ -5,10 +5,10 @@ use partita::{At, Error, StoreOptions, Table};
 
 use crate::commands::{
     append::AppendArguments, copy::CopyArguments, delete::DeleteArguments, doctor::DoctorArguments,
-    expire::ExpireArguments, gc::GcArguments, history::HistoryArguments, index::IndexArguments,
-    info::InfoArguments, ls::LsArguments, optimize::OptimizeArguments,
-    partitions::PartitionsArguments, read::ReadArguments, restore::RestoreArguments,
-    schema::SchemaArguments, verify::VerifyArguments,
+    expire::ExpireArguments, export::ExportArguments, gc::GcArguments, history::HistoryArguments,
+    import::ImportArguments, index::IndexArguments, info::InfoArguments, ls::LsArguments,
+    optimize::OptimizeArguments, partitions::PartitionsArguments, read::ReadArguments,
+    restore::RestoreArguments, schema::SchemaArguments, verify::VerifyArguments,
 };
 
 /// Partitioned tables and arrays in object stores.
@@ -95,6 +95,10 @@ pub(crate) enum Command {
     Read(ReadArguments),
     /// Add the rows of CSV, JSON lines or Parquet files in one commit
     Append(AppendArguments),
+    /// Make a table out of files and folders of CSV, JSON lines or Parquet, or add them to it
+    Import(ImportArguments),
+    /// Write rows to a CSV, JSON lines or Parquet file
+    Export(ExportArguments),
     /// Remove rows in one commit
     Delete(DeleteArguments),
     /// Put small files together in one commit

@@ -65,7 +65,7 @@ impl Failure {
             }
             ErrorKind::NotFound => Some("`partita ls STORE` lists the datasets of a store"),
             ErrorKind::AlreadyExists => {
-                Some("leave out --create to add to what exists, or pass --overwrite")
+                Some("append without --create adds to what exists; copy takes --overwrite")
             }
             ErrorKind::InvalidPredicate => Some(
                 "write --where \"city == 'Oslo' and fare > 10\"; `partita schema URL` shows the columns",

@@ -38,6 +38,7 @@ pub use dataset::{Dataset, open};
 pub use listing::{DatasetInfo, DatasetKind, ls};
 
 pub use partita_array as array;
+pub use partita_core::partition;
 pub use partita_core::predicate;
 pub use partita_core::store;
 pub use partita_core::{

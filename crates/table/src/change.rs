@@ -138,6 +138,13 @@ impl Change {
                 .with("table", layout.partition_by.join(", ")));
             }
         }
+        if let Some(key) = self.already_committed(&kept) {
+            return Err(Error::new(
+                ErrorKind::AlreadyExists,
+                "these staged files are part of the table already",
+            )
+            .with("key", key));
+        }
         check_layout(&schema, &layout.partition_by, &layout.index)?;
         let manifest = self.manifest(&kept, &schema, &layout)?;
         let own = base.map(|base| base.own.clone()).unwrap_or_default();
@@ -171,6 +178,7 @@ impl Change {
         let mut document = Document::new(version, commit, self.operation, time);
         document.parent = base.map(|b| b.own.snapshot.clone()).filter(|key| !key.is_empty());
         document.table_name = layout.table_name.clone();
+        document.columns = layout.columns.clone();
         document.partition_by = layout.partition_by.clone();
         document.indices = header.indices.clone();
         document.indices_complete = index.complete;
@@ -193,13 +201,31 @@ impl Change {
         })
     }
 
+    /// True for a delete that has nothing to delete.
+    pub fn is_idle(&self, base: Option<&Arc<State>>) -> Result<bool> {
+        match (self.operation, &self.scope, base) {
+            (Operation::Delete, Some(scope), Some(base)) if self.metadata.is_empty() => {
+                Ok(in_scope(base, scope)?.true_count() == 0)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// A staged file that the state has already.
+    fn already_committed(&self, kept: &Kept) -> Option<&str> {
+        let known: HashSet<&str> =
+            kept.stay.iter().chain(&kept.go).flat_map(|files| texts(files, "key")).collect();
+        self.staged
+            .iter()
+            .flat_map(|staged| texts(&staged.manifest, "key"))
+            .find(|key| known.contains(key))
+    }
+
     /// The state of an older version as the one after `base`.
     fn restore(&self, name: &str, commit: &str, base: &State, old: &Snapshot) -> Result<Next> {
         let version = base.own.version + 1;
         let key = keys::snapshot(name, version, commit);
-        let known = |column: &String| old.schema.field_with_name(column).is_ok();
-        let columns = base.own.columns.iter().filter(|column| known(column)).cloned().collect();
-        let own = base.own.next(commit, key, columns);
+        let own = base.own.next(commit, key, old.document.columns.clone());
         let mut document = old.document.clone();
         let mut header = Header::new(name, document.partition_by.clone());
         header.metadata = document.metadata.clone();

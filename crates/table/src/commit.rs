@@ -92,8 +92,8 @@ pub(crate) trait Propose: Send {
 
 /// The same change whatever the state.
 impl Propose for &Change {
-    async fn propose(&mut self, _base: Option<&Arc<State>>) -> Result<Option<Change>> {
-        Ok(Some(self.clone()))
+    async fn propose(&mut self, base: Option<&Arc<State>>) -> Result<Option<Change>> {
+        Ok((!self.is_idle(base)?).then(|| self.clone()))
     }
 
     fn idempotency_key(&self) -> Option<&str> {

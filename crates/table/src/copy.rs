@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, LargeStringArray, RecordBatch};
 use futures::{StreamExt, stream};
+use hashbrown::{HashMap, HashSet};
 use partita_core::store::split_url;
 use partita_core::{Cancel, Error, NoProgress, Predicate, Progress, Result, Store, StoreOptions};
 use tokio::sync::Semaphore;
@@ -129,6 +130,12 @@ impl Table {
         name: &str,
         options: &CopyOptions,
     ) -> Result<Staged> {
+        // New names: those of the table may be in use where it is copied over an older copy.
+        let labels: HashMap<&str, String> = texts(&state.manifest, "label")
+            .zip(state.partition_keys()?)
+            .map(|(old, key)| (old, keys::label(&key, &uuid::Uuid::new_v4().simple().to_string())))
+            .collect();
+        let new = |label: &str| labels.get(label).map(String::as_str);
         let mut index = BTreeMap::new();
         for (column, stored) in &state.header.indices {
             let key = stored.as_str().ok_or_else(|| {
@@ -136,12 +143,21 @@ impl Table {
                     .with("column", column)
             })?;
             let data_type = value_type(state.schema.field_with_name(column)?.data_type());
-            index.insert(column.clone(), load_index(self.store(), key, column, &data_type).await?);
+            let stored = load_index(self.store(), key, column, &data_type).await?;
+            let unknown: HashSet<&str> =
+                stored.labels().filter(|label| new(label).is_none()).collect();
+            index.insert(
+                column.clone(),
+                stored.without(&unknown)?.relabelled(new).ok_or_else(|| {
+                    Error::corrupt("an index names a partition that is not there").with("key", key)
+                })?,
+            );
         }
         let table = keys::DEFAULT_TABLE_NAME;
-        let to: Vec<String> = texts(&state.manifest, "label")
-            .map(|label| keys::data_file(name, table, label))
-            .collect();
+        let labels: Vec<&str> =
+            texts(&state.manifest, "label").map(|label| new(label).unwrap_or(label)).collect();
+        let to: Vec<String> =
+            labels.iter().map(|label| keys::data_file(name, table, label)).collect();
         let sizes = numbers(&state.manifest, "bytes");
         let pairs: Vec<(String, String, u64)> = texts(&state.manifest, "key")
             .zip(&to)
@@ -179,32 +195,20 @@ impl Table {
             columns: state.schema.fields().iter().map(|field| field.name().clone()).collect(),
             extensions: state.extensions.clone(),
             schema: state.stored.clone(),
-            manifest: with_keys(&state.manifest, to)?,
+            manifest: renamed(&state.manifest, &labels, &to)?,
             index,
         })
     }
 }
 
-fn with_keys(manifest: &RecordBatch, keys: Vec<String>) -> Result<RecordBatch> {
+fn renamed(manifest: &RecordBatch, labels: &[&str], keys: &[String]) -> Result<RecordBatch> {
+    let labels: ArrayRef = Arc::new(LargeStringArray::from_iter_values(labels));
     let keys: ArrayRef = Arc::new(LargeStringArray::from_iter_values(keys));
     let fields = manifest.schema_ref().fields().iter().zip(manifest.columns());
-    let columns = fields
-        .map(|(field, column)| Arc::clone(if field.name() == "key" { &keys } else { column }))
-        .collect();
-    Ok(RecordBatch::try_new(manifest.schema(), columns)?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_keys_change() {
-        let column =
-            |texts: &[&str]| -> ArrayRef { Arc::new(LargeStringArray::from_iter_values(texts)) };
-        let old = RecordBatch::try_from_iter([("label", column(&["l"])), ("key", column(&["a"]))]);
-        let new = with_keys(&old.unwrap(), vec!["b".into()]).unwrap();
-        assert_eq!(texts(&new, "label").collect::<Vec<_>>(), ["l"]);
-        assert_eq!(texts(&new, "key").collect::<Vec<_>>(), ["b"]);
-    }
+    let columns = fields.map(|(field, column)| match field.name().as_str() {
+        "label" => Arc::clone(&labels),
+        "key" => Arc::clone(&keys),
+        _ => Arc::clone(column),
+    });
+    Ok(RecordBatch::try_new(manifest.schema(), columns.collect())?)
 }

@@ -11,7 +11,7 @@ use crate::Table;
 use crate::format::keys;
 use crate::format::snapshot::Snapshot;
 use crate::history::walk;
-use crate::stage::texts;
+use crate::stage::{Staged, discard, texts};
 use crate::state::State;
 
 /// What garbage collection removes.
@@ -93,6 +93,22 @@ impl Table {
             return false;
         };
         rest.starts_with("indices/") || rest.starts_with("_partita/") || rest.ends_with(".parquet")
+    }
+
+    /// Deletes staged files, but for those that were committed all the same. Where that cannot be
+    /// learned they stay.
+    pub(crate) async fn discard_unnamed(&self, staged: &[Staged]) {
+        let keys: Vec<String> = staged.iter().flat_map(Staged::keys).collect();
+        if keys.is_empty() {
+            return;
+        }
+        match self.named(&Cancel::default()).await {
+            Ok(named) => {
+                let keys = keys.into_iter().filter(|key| !named.contains(key)).collect();
+                discard(self.store(), keys).await;
+            }
+            Err(error) => tracing::warn!(%error, "staged files are left for garbage collection"),
+        }
     }
 
     /// Every key that the newest state and the history name.

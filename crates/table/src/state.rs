@@ -90,7 +90,8 @@ impl State {
             version: snapshot.document.version,
             commit: snapshot.document.commit.clone(),
             snapshot: key,
-            ..self.own.clone()
+            columns: snapshot.document.columns.clone(),
+            recent: Vec::new(),
         };
         let (encoding, stored_as) = (self.encoding, self.stored_as.clone());
         Head { header, encoding, stored_as, own }.with_snapshot(snapshot)

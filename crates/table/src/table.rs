@@ -32,7 +32,7 @@ pub struct Table {
     store: Store,
     name: Arc<str>,
     state: Arc<RwLock<Arc<State>>>,
-    /// Commits of one process queue up here rather than racing each other.
+    /// Commits of a table and its clones queue up here rather than racing each other.
     turn: Arc<tokio::sync::Mutex<()>>,
     /// True for an older version, which stays where it is.
     pinned: bool,
@@ -143,7 +143,7 @@ impl Table {
         cancel: &Cancel,
     ) -> Result<Self> {
         let made = commit(&store, name, change, None, existing, cancel).await;
-        let state = undo_on_error(&store, change, made).await?.0;
+        let state = undo_on_error(&store, &change.staged, made).await?.0;
         Ok(Self::holding(store, name, state))
     }
 
@@ -318,8 +318,8 @@ impl Table {
         self.update(Some(data), None, options).await
     }
 
-    /// Takes out the partitions that `scope` selects and adds `data`, in one commit. The scope is
-    /// decided on the newest state; `data` may lie outside of it.
+    /// Takes out the rows that `scope` selects and adds `data`, in one commit. The scope is decided
+    /// on the newest state; `data` may lie outside of it.
     ///
     /// # Errors
     /// As [`Table::append`] and [`Table::delete`].
@@ -332,13 +332,13 @@ impl Table {
         self.update(Some(data), Some(scope), options).await
     }
 
-    /// Takes out the partitions that `scope` selects. Their files stay in the store for readers
-    /// of older versions.
+    /// Takes out the rows that `scope` selects. Where it names partition columns alone, whole files
+    /// go and nothing is read; else files that hold such rows are written again without them. The
+    /// old files stay in the store for readers of older versions.
     ///
     /// # Errors
-    /// [`InvalidPredicate`](ErrorKind::InvalidPredicate) for a column that does not
-    /// exist; [`InvalidArgument`](ErrorKind::InvalidArgument) for one that is not a
-    /// partition column; else as [`Table::append`].
+    /// [`InvalidPredicate`](ErrorKind::InvalidPredicate) for a column that does not exist or a
+    /// value that does not fit it; else as [`Table::append`].
     pub async fn delete(&self, scope: &Predicate, options: &WriteOptions) -> Result<Commit> {
         self.update(None, Some(scope), options).await
     }
@@ -357,7 +357,8 @@ impl Table {
             Some(data) => vec![self.stage(data, options).await?],
             None => Vec::new(),
         };
-        self.commit(staged, scope, options).await
+        let made = self.commit(staged.clone(), scope, options).await;
+        undo_on_error(&self.store, &staged, made).await
     }
 
     /// Writes `data` to files that are not yet part of the table. See [`Staged`].
@@ -370,12 +371,12 @@ impl Table {
         stage(&target, data, options).await
     }
 
-    /// Makes staged files part of the table, and takes out the partitions that `scope` selects,
-    /// in one commit. If it fails the staged files are deleted, unless it cannot be learned
-    /// whether it happened.
+    /// Makes staged files part of the table, and takes out the rows that `scope` selects, in one
+    /// commit. If it fails the staged files stay, to be committed again or discarded.
     ///
     /// # Errors
-    /// As [`Table::replace`].
+    /// [`AlreadyExists`](ErrorKind::AlreadyExists) if one of them has been committed before; else
+    /// as [`Table::replace`].
     pub async fn commit(
         &self,
         staged: Vec<Staged>,
@@ -393,13 +394,13 @@ impl Table {
         change.scope = scope.cloned();
         change.metadata = options.metadata.clone();
         change.idempotency_key = options.idempotency_key.clone();
-        let made = self.commit_proposed(&change, &options.cancel).await;
-        undo_on_error(&self.store, &change, made).await
+        self.commit_proposed(&change, &options.cancel).await
     }
 
-    /// Deletes the files of staged data that is not to be committed.
+    /// Deletes the files of staged data that is not to be committed. Files that were committed all
+    /// the same stay.
     pub async fn discard(&self, staged: Vec<Staged>) {
-        discard(&self.store, staged.iter().flat_map(Staged::keys).collect()).await;
+        self.discard_unnamed(&staged).await;
     }
 
     /// Sets annotations, and removes those set to null, in one commit.
@@ -477,12 +478,16 @@ impl Table {
     }
 }
 
-/// Deletes the staged files of a commit that failed for certain.
-async fn undo_on_error<T>(store: &Store, change: &Change, outcome: Result<T>) -> Result<T> {
+/// Deletes the files staged for a commit that failed for certain.
+pub(crate) async fn undo_on_error<T>(
+    store: &Store,
+    staged: &[Staged],
+    outcome: Result<T>,
+) -> Result<T> {
     if let Err(error) = &outcome
         && error.kind() != ErrorKind::CommitUnknown
     {
-        discard(store, change.staged.iter().flat_map(Staged::keys).collect()).await;
+        discard(store, staged.iter().flat_map(Staged::keys).collect()).await;
     }
     outcome
 }

@@ -17,29 +17,40 @@ use crate::units;
 /// Add rows.
 #[derive(Debug, Args)]
 pub(crate) struct AppendArguments {
+    #[command(flatten)]
+    pub(super) rows: Rows,
+    /// Create the table; an error if it exists
+    #[arg(long)]
+    pub(super) create: bool,
+    /// The columns whose values name the partitions of the new table
+    #[arg(long, value_name = "A,B", value_delimiter = ',', requires = "create")]
+    pub(super) partition_by: Vec<String>,
+    /// The columns of the new table with a secondary index
+    #[arg(long, value_name = "A,B", value_delimiter = ',', requires = "create")]
+    pub(super) index: Vec<String>,
+}
+
+/// Rows in files, and how they are stored.
+#[derive(Debug, Args)]
+pub(crate) struct Rows {
     /// The table
-    url: String,
-    /// CSV (with a heading), JSON lines or Parquet; - is standard input
+    pub(super) url: String,
+    /// CSV (with a heading), JSON lines or Parquet, or folders of these, whose names may hold
+    /// values (year=2026); - is standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// The format of the files; by default that of their endings
     #[arg(long, short, value_enum)]
     format: Option<Format>,
-    /// Create the table; an error if it exists
-    #[arg(long)]
-    create: bool,
-    /// The columns whose values name the partitions of the new table
-    #[arg(long, value_name = "A,B", value_delimiter = ',', requires = "create")]
-    partition_by: Vec<String>,
-    /// The columns of the new table with a secondary index
-    #[arg(long, value_name = "A,B", value_delimiter = ',', requires = "create")]
-    index: Vec<String>,
     /// The codec of the stored files: none, snappy, zstd, zstd(LEVEL), lz4, gzip
     #[arg(long, value_name = "CODEC")]
     compression: Option<String>,
+    /// Sort the rows of each stored file by these columns
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    sort_by: Vec<String>,
     /// Promise that nobody else writes, for stores that cannot commit atomically
     #[arg(long)]
-    single_writer: bool,
+    pub(super) single_writer: bool,
 }
 
 /// What was done.
@@ -57,8 +68,13 @@ pub(crate) async fn run(
     common: &Common,
     cancel: Cancel,
 ) -> Result<(), Failure> {
-    let mut write = WriteOptions { progress: progress(common.json), cancel, ..Default::default() };
-    if let Some(name) = &arguments.compression {
+    let mut write = WriteOptions {
+        progress: progress(common.json),
+        cancel,
+        sort_by: arguments.rows.sort_by.clone(),
+        ..Default::default()
+    };
+    if let Some(name) = &arguments.rows.compression {
         write.compression = name.parse::<Compression>()?;
     }
     let done = if arguments.create {
@@ -91,9 +107,9 @@ async fn append(
     common: &Common,
     write: WriteOptions,
 ) -> Result<Done, Failure> {
-    let store = common.writing(arguments.single_writer);
-    let table = Table::open(&arguments.url, &store).await?;
-    let data = input::open(&arguments.files, arguments.format, Some(table.schema()))?;
+    let store = common.writing(arguments.rows.single_writer);
+    let table = Table::open(&arguments.rows.url, &store).await?;
+    let data = input::open(&arguments.rows.files, arguments.rows.format, Some(table.schema()))?;
     let commit = table.append(data, &write).await?;
     Ok(Done {
         url: table.url(),
@@ -109,15 +125,15 @@ async fn create(
     common: &Common,
     write: WriteOptions,
 ) -> Result<Done, Failure> {
-    let store = common.writing(arguments.single_writer);
-    let data = input::open(&arguments.files, arguments.format, None)?;
+    let store = common.writing(arguments.rows.single_writer);
+    let data = input::open(&arguments.rows.files, arguments.rows.format, None)?;
     let options = CreateOptions {
         partition_by: arguments.partition_by.clone(),
         index: arguments.index.clone(),
         write,
         ..Default::default()
     };
-    let table = Table::create_from(&arguments.url, data, &options, &store).await?;
+    let table = Table::create_from(&arguments.rows.url, data, &options, &store).await?;
     let partitions = table.partitions().await?;
     Ok(Done {
         url: table.url(),

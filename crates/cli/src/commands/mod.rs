@@ -5,8 +5,10 @@ pub(crate) mod copy;
 pub(crate) mod delete;
 pub(crate) mod doctor;
 pub(crate) mod expire;
+pub(crate) mod export;
 pub(crate) mod gc;
 pub(crate) mod history;
+pub(crate) mod import;
 pub(crate) mod index;
 pub(crate) mod info;
 pub(crate) mod ls;
@@ -36,6 +38,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             Command::Partitions(arguments) => partitions::run(arguments, &common).await,
             Command::Read(arguments) => read::run(arguments, &common, stop).await,
             Command::Append(arguments) => append::run(arguments, &common, stop).await,
+            Command::Import(arguments) => import::run(arguments, &common, stop).await,
+            Command::Export(arguments) => export::run(arguments, &common, stop).await,
             Command::Delete(arguments) => delete::run(arguments, &common, stop).await,
             Command::Optimize(arguments) => optimize::run(arguments, &common, stop).await,
             Command::Index(arguments) => index::run(arguments, &common, stop).await,

@@ -20,24 +20,24 @@ const ROWS_SHOWN: usize = 50;
 #[derive(Debug, Args)]
 pub(crate) struct ReadArguments {
     /// The dataset
-    url: String,
+    pub(super) url: String,
     #[command(flatten)]
-    at: AtVersion,
+    pub(super) at: AtVersion,
     /// Only these columns, in this order
     #[arg(long, short, value_name = "A,B", value_delimiter = ',')]
-    columns: Option<Vec<String>>,
+    pub(super) columns: Option<Vec<String>>,
     /// Only rows for which this holds, such as "city == 'Oslo' and fare > 10"
     #[arg(long = "where", short = 'w', value_name = "EXPR")]
-    filter: Option<String>,
+    pub(super) filter: Option<String>,
     /// At most this many rows; a table shows 50 unless told otherwise
     #[arg(long, short = 'n', value_name = "N")]
-    limit: Option<usize>,
+    pub(super) limit: Option<usize>,
     /// The form of the rows; by default that of the output's ending, or a table
     #[arg(long, short, value_enum)]
-    format: Option<Format>,
+    pub(super) format: Option<Format>,
     /// Write to this file instead of standard output
     #[arg(long, short, value_name = "FILE")]
-    output: Option<PathBuf>,
+    pub(super) output: Option<PathBuf>,
 }
 
 impl ReadArguments {

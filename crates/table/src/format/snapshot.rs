@@ -94,6 +94,8 @@ pub struct Document {
     pub header_hash: String,
     /// The table's name inside the dataset.
     pub table_name: String,
+    /// The columns in the order in which the table was created.
+    pub columns: Vec<String>,
     /// The partition columns.
     pub partition_by: Vec<String>,
     /// Index files by column.
@@ -146,6 +148,7 @@ impl Document {
             operation,
             header_hash: String::new(),
             table_name: String::new(),
+            columns: Vec::new(),
             partition_by: Vec::new(),
             indices: IndexMap::new(),
             indices_complete: true,

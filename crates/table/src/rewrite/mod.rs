@@ -133,13 +133,13 @@ impl Rewrite {
         failed.map_or(Ok(()), Err)
     }
 
-    /// Deletes all that was written, after a failure.
+    /// Deletes all that it wrote itself, after a failure.
     pub async fn abandon(self) {
         let replaced = self.outcomes.values().filter_map(|outcome| match outcome {
             Outcome::Replaced(staged) => staged.as_ref(),
             Outcome::Kept => None,
         });
-        let keys = self.added.iter().chain(replaced).flat_map(Staged::keys).collect();
+        let keys = replaced.flat_map(Staged::keys).collect();
         discard(&self.store, keys).await;
     }
 
@@ -251,6 +251,10 @@ impl Propose for &mut Rewrite {
         let nothing = change.removed.is_empty()
             && change.staged.iter().all(|s| total(&s.manifest, "rows") == 0);
         Ok((!nothing).then_some(change))
+    }
+
+    fn idempotency_key(&self) -> Option<&str> {
+        self.options.idempotency_key.as_deref()
     }
 }
 

@@ -11,6 +11,7 @@ use crate::commit::Commit;
 use crate::format::snapshot::Operation;
 use crate::options::{BatchSource, WriteOptions};
 use crate::stage::discard;
+use crate::table::undo_on_error;
 
 impl Table {
     /// Adds rows, and removes the stored rows that have the same values in the columns `on`, in
@@ -41,7 +42,9 @@ impl Table {
             }
         };
         let rule = Rule::Remove { test: Arc::new(keys), candidates };
-        let (operation, added) = (Operation::Upsert, vec![staged]);
-        self.rewrite(Rewrite::new(self.store(), self.name(), operation, rule, added, options)).await
+        let added = vec![staged.clone()];
+        let (store, operation) = (self.store(), Operation::Upsert);
+        let rewrite = Rewrite::new(store, self.name(), operation, rule, added, options);
+        undo_on_error(store, &[staged], self.rewrite(rewrite).await).await
     }
 }

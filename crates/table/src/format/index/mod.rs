@@ -310,6 +310,13 @@ impl Index {
         })
     }
 
+    /// The index with each label exchanged for another; `None` if `new` gives none for it.
+    #[must_use]
+    pub fn relabelled<'a>(&self, new: impl Fn(&str) -> Option<&'a str>) -> Option<Self> {
+        let labels: Option<Vec<&str>> = self.labels().map(new).collect();
+        Some(Self { labels: LargeStringArray::from_iter_values(labels?), ..self.clone() })
+    }
+
     /// True if both have the same values in the same partitions.
     ///
     /// # Errors

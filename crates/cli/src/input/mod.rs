@@ -1,5 +1,7 @@
 //! Files of rows as batches.
 
+mod folder;
+
 use std::fs::File;
 use std::io::{BufReader, Cursor, Read, Seek};
 use std::path::{Path, PathBuf};
@@ -16,6 +18,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::reader::ChunkReader;
 use partita::{BatchSource, Error, ErrorKind};
 
+use self::folder::Source;
 use crate::failure::Failure;
 use crate::output::Format;
 
@@ -26,32 +29,21 @@ type Arrow<T> = Result<T, ArrowError>;
 
 /// Opens files as one source of batches, read one after the other; `-` is standard input.
 ///
-/// Text has no types: it is read with those of the table in `like`, or else with those that the
-/// whole of the first file suggests.
+/// A folder stands for the files in it, and folders named `column=value` add a column. Text has no
+/// types: it is read with those of the table in `like`, or else with those that the whole of the
+/// first file suggests.
 pub(crate) fn open(
     paths: &[PathBuf],
     format: Option<Format>,
     like: Option<SchemaRef>,
 ) -> Result<BatchSource, Failure> {
-    let mut files = Vec::with_capacity(paths.len());
-    for path in paths {
-        match format.or_else(|| Format::of(path)) {
-            Some(Format::Table) | None => {
-                return Err(Failure::Usage(format!(
-                    "cannot tell the format of {}; pass --format csv, jsonl or parquet",
-                    path.display()
-                )));
-            }
-            Some(format) => files.push((path.clone(), format)),
-        }
-    }
-    let mut files = files.into_iter();
-    let Some((path, format)) = files.next() else {
+    let mut files = folder::sources(paths, format)?.into_iter();
+    let Some(source) = files.next() else {
         return Err(Failure::Usage("there is no file to read".into()));
     };
-    let first = open_one(&path, format, like.as_deref())?;
+    let first = source.open(like.as_deref())?;
     let schema = first.schema();
-    Ok(Box::new(Chain { schema, current: Some((path, first)), files }))
+    Ok(Box::new(Chain { schema, current: Some((source.path, first)), files }))
 }
 
 fn open_one(path: &Path, format: Format, like: Option<&Schema>) -> Result<BatchSource, Failure> {
@@ -142,7 +134,7 @@ fn parsed_as(data_type: &DataType) -> DataType {
 struct Chain {
     schema: SchemaRef,
     current: Option<(PathBuf, BatchSource)>,
-    files: std::vec::IntoIter<(PathBuf, Format)>,
+    files: std::vec::IntoIter<Source>,
 }
 
 impl Chain {
@@ -152,10 +144,11 @@ impl Chain {
                 return fitted(&batch?, &self.schema, path).map(Some);
             }
             self.current = match self.files.next() {
-                Some((path, format)) => {
-                    let source = open_one(&path, format, Some(&self.schema))
-                        .map_err(|failure| external(failure.into_error(), &path))?;
-                    Some((path, source))
+                Some(file) => {
+                    let source = file
+                        .open(Some(&self.schema))
+                        .map_err(|failure| external(failure.into_error(), &file.path))?;
+                    Some((file.path, source))
                 }
                 None => None,
             };
@@ -229,6 +222,32 @@ mod tests {
         assert_eq!(source.schema().field(0).data_type(), &DataType::Int64);
         let rows: usize = source.map(|batch| batch.unwrap().num_rows()).sum();
         assert_eq!(rows, 3);
+    }
+
+    #[test]
+    fn folders_name_columns() {
+        let directory = tempfile::tempdir().unwrap();
+        for (year, city) in [("2025", "a b"), ("2026", "7")] {
+            let folder =
+                directory.path().join(format!("year={year}/city={}", city.replace(' ', "%20")));
+            std::fs::create_dir_all(&folder).unwrap();
+            file(&directory, &format!("{}/x.csv", folder.display()), "id\n1\n2\n");
+            file(&directory, &format!("{}/_SUCCESS", folder.display()), "");
+        }
+        let source = open(&[directory.path().to_owned()], None, None).unwrap();
+        let types: Vec<DataType> =
+            source.schema().fields().iter().map(|field| field.data_type().clone()).collect();
+        assert_eq!(types, [DataType::Int64, DataType::Int64, DataType::Utf8]);
+        let text: Vec<String> = source
+            .map(|batch| {
+                let batch = batch.unwrap();
+                arrow::util::display::array_value_to_string(batch.column(2), 0).unwrap()
+            })
+            .collect();
+        assert_eq!(text, ["a b", "7"]);
+        let empty = directory.path().join("empty");
+        std::fs::create_dir(&empty).unwrap();
+        assert!(matches!(open(&[empty], None, None).err().unwrap(), Failure::Usage(_)));
     }
 
     #[test]

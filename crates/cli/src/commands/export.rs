@@ -1,0 +1,51 @@
+//! `partita export`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use partita::Cancel;
+
+use super::read::{self, ReadArguments};
+use crate::arguments::{AtVersion, Common};
+use crate::failure::Failure;
+use crate::output::Format;
+
+/// Write rows to a file, which appears when it is whole.
+#[derive(Debug, Args)]
+pub(crate) struct ExportArguments {
+    /// The dataset
+    url: String,
+    /// The file: .csv, .jsonl or .parquet; - is standard output
+    #[arg(value_name = "FILE")]
+    output: PathBuf,
+    #[command(flatten)]
+    at: AtVersion,
+    /// Only these columns, in this order
+    #[arg(long, short, value_name = "A,B", value_delimiter = ',')]
+    columns: Option<Vec<String>>,
+    /// Only rows for which this holds, such as "city == 'Oslo' and fare > 10"
+    #[arg(long = "where", short = 'w', value_name = "EXPR")]
+    filter: Option<String>,
+    /// The format of the file; by default that of its ending, or CSV on standard output
+    #[arg(long, short, value_enum)]
+    format: Option<Format>,
+}
+
+/// Runs the command.
+pub(crate) async fn run(
+    arguments: ExportArguments,
+    common: &Common,
+    cancel: Cancel,
+) -> Result<(), Failure> {
+    let stdout = arguments.output.as_os_str() == "-";
+    let read = ReadArguments {
+        url: arguments.url,
+        at: arguments.at,
+        columns: arguments.columns,
+        filter: arguments.filter,
+        limit: None,
+        format: arguments.format.or(stdout.then_some(Format::Csv)),
+        output: (!stdout).then_some(arguments.output),
+    };
+    read::run(read, common, cancel).await
+}
