@@ -1,257 +1,239 @@
-"""Tables beside plateau, pyarrow and Polars: write, and read in four ways.
+"""Tables beside plateau, pyarrow and Polars: written with and without an index, read in five ways.
 
     python benches/tables.py --rows 10000000 --repeat 3
 
-Every measurement is a process of its own, which prints seconds, rows and its peak of memory.
+Every measurement is a process of its own, which prints seconds, rows and its peak of memory as
+JSON. The data are made once for a number of rows and kept in the folder given with ``--dir``.
+``--smoke`` tries everything on few rows, and leaves the file of results alone.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import resource
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from results import grid, machine, write_section
+from tables_data import DEAR, RIDER, data_file, generate
+from tables_peers import PEERS, Query
 
-CITIES = 20
-RIDERS = 100_000
-RIDER, CITY, DEAR = 4_242, "city07", 98.0
-PEERS = ["partita", "plateau", "pyarrow", "polars"]
+SMOKE = 100_000
+TIMEOUT = 1200
+
+
+@dataclass(frozen=True)
+class Case:
+    """Something to measure: a write if there is no query."""
+
+    title: str
+    peers: tuple[str, ...] = tuple(PEERS)
+    query: Query | None = None
+    index: bool = False
+    pandas: bool = False
+
+
+EVERYTHING = Query()
 CASES = {
-    "write": "Write, partitioned by city (Partita and plateau with an index on rider)",
-    "all": "Read everything, to Arrow (plateau: to pandas)",
-    "pandas": "Read everything, to pandas",
-    "city": "Read three columns of one city",
-    "rider": "Read the rows of one rider",
-    "dear": "Read two columns of the dearest two of a hundred",
+    "write": Case("Write, partitioned by city"),
+    "write-index": Case("The same, with an index on rider", ("partita", "plateau"), index=True),
+    "arrow": Case("Read everything, into Arrow", ("partita", "pyarrow", "polars"), EVERYTHING),
+    "pandas": Case("Read everything, into pandas", query=EVERYTHING, pandas=True),
+    "city": Case(
+        "Read three columns of one city",
+        query=Query(("trip", "pickup", "fare"), ("city", "==", "Lima")),
+    ),
+    "rider": Case("Read the rows of one rider", query=Query(None, ("rider", "==", RIDER))),
+    "fare": Case(
+        "Read two columns where fare is in the top 1 %",
+        query=Query(("trip", "fare"), ("fare", ">", DEAR)),
+    ),
 }
-TIMEOUT = 1800
 
 
-def batches(rows: int) -> Any:
-    """The data, a million rows at a time: the same for the same number of rows."""
-    import numpy as np
+@dataclass(frozen=True)
+class Outcome:
+    """What the runs of one case by one peer came to."""
+
+    seconds: float = math.inf
+    peak: int = 0
+    rows: int | None = None
+    failure: str = ""
+
+
+# The measurements
+
+
+def measure(folder: Path, rows: int, peer_name: str, case: Case) -> None:
+    """The body of a process: one measurement, printed as JSON.
+
+    Imports, the conversion of what is to be written and the counting of rows are not measured.
+    """
+    import pandas  # noqa: F401
     import pyarrow as pa
 
-    cities = pa.array([f"city{n:02}" for n in range(CITIES)])
-    words = pa.array(["card", "cash", "app", None])
-    for first in range(0, rows, 1_000_000):
-        count = min(1_000_000, rows - first)
-        random = np.random.default_rng(first)
-        start = np.datetime64("2025-01-01", "us") + (first + np.arange(count)) * np.timedelta64(
-            3, "s"
-        )
-        notes = pa.array(random.integers(0, 5000, count).astype(str))
-        yield pa.record_batch(
-            {
-                "trip": np.arange(first, first + count),
-                "city": cities.take(pa.array(random.integers(0, CITIES, count))),
-                "rider": random.integers(0, RIDERS, count),
-                "pickup": start,
-                "minutes": random.integers(1, 90, count).astype("int32"),
-                "fare": random.random(count) * 100,
-                "distance": random.gamma(2.0, 3.0, count),
-                "shared": random.random(count) < 0.2,
-                "payment": words.take(pa.array(random.integers(0, 4, count))),
-                "note": notes,
-            }
-        )
-
-
-def load(folder: Path) -> Any:
-    """The data as one Arrow table, mapped from disk."""
-    import pyarrow as pa
-
-    with pa.memory_map(str(folder / "data.arrow")) as source:
-        return pa.ipc.open_file(source).read_all()
-
-
-def partita(folder: Path, case: str) -> Callable[[], int]:
-    import partita as pt
-
-    url = str(folder / "partita" / "trips")
-    if case == "write":
-        data = load(folder)
-        return lambda: pt.create_table(url, data, partition_by="city", index="rider").count()
-    if case == "pandas":
-        return lambda: len(pt.open_table(url).read())
-    read: dict[str, dict[str, Any]] = {
-        "all": {},
-        "city": {"columns": ["trip", "fare", "pickup"], "where": {"city": CITY}},
-        "rider": {"where": {"rider": RIDER}},
-        "dear": {"columns": ["trip", "fare"], "where": pt.col("fare") > DEAR},
-    }
-    return lambda: pt.open_table(url).scan(**read[case]).to_arrow().num_rows
-
-
-def plateau(folder: Path, case: str) -> Callable[[], int]:
-    import warnings
-
-    from plateau.io.eager import read_table, store_dataframes_as_dataset
-
-    warnings.simplefilter("ignore")
-    store = f"hfs://{folder / 'plateau'}"
-    (folder / "plateau").mkdir(parents=True, exist_ok=True)
-    if case == "write":
-        frame = load(folder).to_pandas()
-
-        def write() -> int:
-            store_dataframes_as_dataset(
-                store, "trips", [frame], partition_on=["city"], secondary_indices=["rider"]
-            )
-            return len(frame)
-
-        return write
-    read: dict[str, dict[str, Any]] = {
-        "all": {},
-        "pandas": {},
-        "city": {"columns": ["trip", "fare", "pickup"], "predicates": [[("city", "==", CITY)]]},
-        "rider": {"predicates": [[("rider", "==", RIDER)]]},
-        "dear": {"columns": ["trip", "fare"], "predicates": [[("fare", ">", DEAR)]]},
-    }
-    return lambda: len(read_table("trips", store, **read[case]))
-
-
-def arrow(folder: Path, case: str) -> Callable[[], int]:
-    import pyarrow.dataset as ds
-
-    place = str(folder / "pyarrow")
-    if case == "write":
-        data = load(folder)
-
-        def write() -> int:
-            parts = ds.partitioning(data.select(["city"]).schema, flavor="hive")
-            ds.write_dataset(data, place, format="parquet", partitioning=parts)
-            return data.num_rows
-
-        return write
-    if case == "pandas":
-        return lambda: len(ds.dataset(place, partitioning="hive").to_table().to_pandas())
-    field = ds.field
-    read: dict[str, dict[str, Any]] = {
-        "all": {},
-        "city": {"columns": ["trip", "fare", "pickup"], "filter": field("city") == CITY},
-        "rider": {"filter": field("rider") == RIDER},
-        "dear": {"columns": ["trip", "fare"], "filter": field("fare") > DEAR},
-    }
-    return lambda: ds.dataset(place, partitioning="hive").to_table(**read[case]).num_rows
-
-
-def polars(folder: Path, case: str) -> Callable[[], int]:
-    import polars as pl
-
-    place = folder / "polars"
-    if case == "write":
-        frame = pl.from_arrow(load(folder))
-        place.mkdir(parents=True, exist_ok=True)
-
-        def write() -> int:
-            frame.write_parquet(place, partition_by=["city"], compression="snappy")
-            return frame.height
-
-        return write
-
-    def read() -> int:
-        lazy = pl.scan_parquet(place, hive_partitioning=True)
-        if case == "city":
-            lazy = lazy.filter(pl.col("city") == CITY).select("trip", "fare", "pickup")
-        elif case == "rider":
-            lazy = lazy.filter(pl.col("rider") == RIDER)
-        elif case == "dear":
-            lazy = lazy.filter(pl.col("fare") > DEAR).select("trip", "fare")
-        frame = lazy.collect()
-        return len(frame.to_pandas()) if case == "pandas" else len(frame.to_arrow())
-
-    return read
-
-
-def measure(folder: Path, peer: str, case: str) -> None:
-    """The body of a process: one measurement."""
-    import pandas  # noqa: F401 - imports are not measured, of whichever library
-    import pyarrow  # noqa: F401
-
-    work = {"partita": partita, "plateau": plateau, "pyarrow": arrow, "polars": polars}[peer]
-    run = work(folder, case)
-    began = time.perf_counter()
-    rows = run()
+    indexed = case.index or (case.query is not None and peer_name in CASES["write-index"].peers)
+    peer = PEERS[peer_name](place(folder, peer_name, indexed))
+    if case.query is None:
+        with pa.memory_map(str(data_file(folder, rows))) as source:
+            data = peer.prepared(pa.ipc.open_file(source).read_all())
+        began = time.perf_counter()
+        peer.write(data, "city", "rider" if case.index else None)
+    else:
+        began = time.perf_counter()
+        found = peer.to_pandas(case.query) if case.pandas else peer.read(case.query)
     seconds = time.perf_counter() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"seconds": seconds, "rows": rows, "peak": peak}))
+    count = len(peer.read(Query(("trip",)))) if case.query is None else len(found)
+    print(json.dumps({"seconds": seconds, "rows": count, "peak": peak}))
 
 
-def best(folder: Path, peer: str, case: str, repeat: int) -> dict[str, Any] | None:
-    """The fastest of several runs; None if the peer failed, which is said."""
-    runs = []
-    for _ in range(repeat):
-        if case == "write":
-            shutil.rmtree(folder / peer, ignore_errors=True)
-        command = [sys.executable, __file__, "--dir", str(folder), "--peer", peer, "--case", case]
+def place(folder: Path, peer: str, indexed: bool) -> Path:
+    """Where a peer writes."""
+    return folder / peer / ("indexed" if indexed else "plain")
+
+
+def child(folder: Path, rows: int, *arguments: str) -> str:
+    """What a process of this script prints. Raises RuntimeError if it fails.
+
+    This process imports no library: a child's peak of memory is never below its parent's.
+    """
+    command = [sys.executable, __file__, "--dir", str(folder), "--rows", str(rows), *arguments]
+    try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT)
-        if done.returncode != 0:
-            print(f"  {peer} failed: {done.stderr.strip().splitlines()[-1:]}")
-            return None
-        runs.append(json.loads(done.stdout.splitlines()[-1]))
-    return min(runs, key=lambda run: float(run["seconds"]))
+    except subprocess.TimeoutExpired:
+        raise RuntimeError(f"not done in {TIMEOUT} s") from None
+    if done.returncode < 0:
+        raise RuntimeError(f"ended by signal {-done.returncode}")
+    if done.returncode > 0:
+        print(done.stderr, file=sys.stderr)
+        error = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise RuntimeError(error.partition(":")[0])
+    return done.stdout.splitlines()[-1] if done.stdout else ""
 
 
-def cell(found: dict[str, Any] | None, ours: dict[str, Any] | None) -> str:
+def outcome(folder: Path, rows: int, peer: str, name: str, repeat: int) -> Outcome:
+    """The fastest of several runs, and the highest peak of memory among them."""
+    case = CASES[name]
+    best = Outcome()
+    for _ in range(repeat):
+        if case.query is None:
+            shutil.rmtree(place(folder, peer, case.index), ignore_errors=True)
+        try:
+            run = json.loads(child(folder, rows, "--peer", peer, "--case", name))
+        except RuntimeError as error:
+            return Outcome(failure=str(error))
+        best = Outcome(min(best.seconds, run["seconds"]), max(best.peak, run["peak"]), run["rows"])
+    return best
+
+
+# The report
+
+
+def time_cell(found: Outcome | None, ours: Outcome) -> str:
+    """Seconds, and how many times as long as Partita."""
     if found is None:
-        return "failed"
-    text = f"{found['seconds']:.3f}"
-    if ours is not None and found is not ours:
-        text += f" ({found['seconds'] / ours['seconds']:.1f}×)"
-    return f"{text}, {found['peak'] / 2**30:.1f} GiB"
+        return "–"
+    if found.failure:
+        return f"failed: {found.failure}"
+    seconds = f"{found.seconds:.3f}"
+    return seconds if found is ours or ours.failure else f"{seconds} ({_ratio(found, ours)})"
 
 
-def compare(folder: Path, rows: int, repeat: int) -> None:
-    """Measures everything, and writes the section of results."""
-    import pyarrow as pa
+def _ratio(found: Outcome, ours: Outcome) -> str:
+    return f"{found.seconds / ours.seconds:.2f}×"
 
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    pieces = batches(rows)
-    first = next(pieces)
-    with pa.ipc.new_file(str(folder / "data.arrow"), first.schema) as sink:
-        sink.write_batch(first)
-        for batch in pieces:
-            sink.write_batch(batch)
-    lines = []
-    for case, title in CASES.items():
-        print(title, flush=True)
-        found = {peer: best(folder, peer, case, repeat) for peer in PEERS}
-        counts = {run["rows"] for run in found.values() if run is not None}
-        assert len(counts) == 1, f"the peers disagree: {found}"
-        cells = [cell(found[peer], found["partita"]) for peer in PEERS]
-        print("  " + "  ".join(f"{p} {c}" for p, c in zip(PEERS, cells, strict=True)), flush=True)
-        lines.append([title, *cells])
-    write_section(
-        "Tables",
-        f"{rows:,} rows of 10 columns, local files: seconds (ratio), and the peak of the process's "
-        f"memory.\n`make bench ROWS={rows} REPEAT={repeat}`\n\n"
-        f"{machine('plateau', 'pyarrow', 'polars', 'pandas')}\n\n{grid(['', *PEERS], lines)}",
+
+def peak_cell(found: Outcome | None) -> str:
+    """The peak of memory."""
+    return "–" if found is None or found.failure else f"{found.peak / 2**20:,.0f}"
+
+
+def compare(folder: Path, rows: int, repeat: int, *, keep_results: bool) -> bool:
+    """Measures everything and reports it; whether no peer failed and all agree."""
+    folder.mkdir(parents=True, exist_ok=True)
+    print(f"Making {rows:,} rows", flush=True)
+    child(folder, rows, "--generate")
+    times, peaks, problems = [], [], []
+    for name, case in CASES.items():
+        print(case.title, flush=True)
+        found = {peer: outcome(folder, rows, peer, name, repeat) for peer in case.peers}
+        for peer, result in found.items():
+            print(f"  {peer:8} {time_cell(result, found['partita'])}", flush=True)
+            if result.failure:
+                problems.append(f"{case.title}: {peer} failed: {result.failure}.")
+        counts = {peer: result.rows for peer, result in found.items() if not result.failure}
+        if case.query in (None, EVERYTHING):
+            counts["the data"] = rows
+        if len(set(counts.values())) > 1:
+            said = ", ".join(f"{peer} {count}" for peer, count in counts.items())
+            problems.append(f"{case.title}: the numbers of rows differ: {said}.")
+        times.append([case.title, *(time_cell(found.get(p), found["partita"]) for p in PEERS)])
+        peaks.append([case.title, *(peak_cell(found.get(p)) for p in PEERS)])
+    for peer in PEERS:
+        shutil.rmtree(folder / peer, ignore_errors=True)
+    text = section(rows, repeat, times, peaks, problems)
+    print(f"\n{text}")
+    if keep_results:
+        write_section("Tables", text)
+    return not problems
+
+
+def section(
+    rows: int, repeat: int, times: list[list[str]], peaks: list[list[str]], problems: list[str]
+) -> str:
+    """The section of the file of results."""
+    return "\n\n".join(
+        [
+            f"{rows:,} rows of 10 columns in local files that the system has in its cache; all "
+            "compress with Snappy, other settings are the defaults. A rider takes 98 of 100 trips "
+            "in one of the 20 cities. What Partita and plateau read has the index. Opening is "
+            "part of a read. Into Arrow, Polars makes its own frame. Partita waits until what it "
+            "writes is on the disk, the others do not.",
+            f"`make bench ROWS={rows} REPEAT={repeat}`",
+            machine("partita", "plateau", "pyarrow", "polars", "pandas"),
+            *problems,
+            "Seconds (ratio):",
+            grid(["", *PEERS], times),
+            "Highest memory of the process in MiB; for writes with what is written, which plateau "
+            "takes as a DataFrame and Polars as its own frame:",
+            grid(["", *PEERS], peaks),
+        ]
     )
-    shutil.rmtree(folder)
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--rows", type=int, default=10_000_000)
-    options.add_argument("--repeat", type=int, default=3)
-    options.add_argument("--dir", type=Path, default=Path("bench-data"))
-    options.add_argument("--peer", choices=PEERS)
+    options = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    options.add_argument("--rows", type=_positive, default=10_000_000)
+    options.add_argument("--repeat", type=_positive, default=3, help="the fastest run counts")
+    options.add_argument("--dir", type=Path, default=Path("bench-data"), help="for data and tables")
+    options.add_argument("--smoke", action="store_true", help=f"{SMOKE:,} rows; results not kept")
+    options.add_argument("--peer", choices=PEERS, help="measure one case here, with --case")
     options.add_argument("--case", choices=CASES)
+    options.add_argument("--generate", action="store_true", help="only make the data")
     given = options.parse_args()
-    if given.peer and given.case:
-        measure(given.dir, given.peer, given.case)
-    else:
-        compare(given.dir, given.rows, given.repeat)
+    rows = SMOKE if given.smoke else given.rows
+    if (given.peer is None) != (given.case is None):
+        options.error("--peer and --case go together")
+    if given.generate:
+        given.dir.mkdir(parents=True, exist_ok=True)
+        generate(given.dir, rows)
+    elif given.case:
+        measure(given.dir, rows, given.peer, CASES[given.case])
+    elif not compare(given.dir, rows, given.repeat, keep_results=not given.smoke):
+        sys.exit(1)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"a number above 0 is needed, not {text!r}")
+    return int(text)
 
 
 if __name__ == "__main__":
