@@ -159,7 +159,7 @@ def compare(folder: Path) -> None:
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--dir", type=Path, default=Path("bench-data"))
+    options.add_argument("--dir", type=Path, default=Path("bench-data/scale"))
     options.add_argument("--peer", choices=PEERS)
     options.add_argument("--case", choices=CASES)
     given = options.parse_args()

@@ -18,7 +18,7 @@ Examples
 """
 
 from partita._native import VERSION as __version__
-from partita.dataset import DatasetInfo, create_table, ls, open, open_table
+from partita.dataset import DatasetInfo, Date, create_table, ls, open, open_table
 from partita.errors import (
     AlreadyExists,
     CommitConflict,
@@ -49,6 +49,7 @@ __all__ = [
     "CommitUnsupported",
     "Corrupt",
     "DatasetInfo",
+    "Date",
     "Explain",
     "Expr",
     "Garbage",

@@ -24,9 +24,47 @@ from partita.table import Table
 if TYPE_CHECKING:
     pass
 
-__all__ = ["DatasetInfo", "create_table", "ls", "open", "open_table"]
+__all__ = ["DatasetInfo", "Date", "create_table", "ls", "open", "open_table"]
 
 Url = Union[str, "os.PathLike[str]"]
+
+
+@dataclass(frozen=True)
+class Date:
+    """Partitions by the parts of a date: ``year``, ``month``, … down to the resolution.
+
+    The parts become integer columns of the table, derived from a column of dates or timestamps on
+    every write. Conditions on that column itself leave out partitions as well. Timestamps with a
+    time zone count in UTC.
+
+    Examples
+    --------
+    >>> import datetime as dt
+    >>> import partita as pt
+    >>> table = pt.create_table(
+    ...     "memory://create/dated",
+    ...     {"at": [dt.datetime(2025, 12, 31, 23), dt.datetime(2026, 1, 1)], "v": [1, 2]},
+    ...     partition_by=pt.Date("at", "month"),
+    ... )
+    >>> [partition.path for partition in table.partitions]
+    ['year=2025/month=12', 'year=2026/month=1']
+    >>> table.scan(where="at >= '2026-01-01'").explain().details["files_read"]
+    1
+    """
+
+    column: str
+    resolution: str
+    """``year``, ``month``, ``day``, ``hour``, ``minute`` or ``second``."""
+
+    @property
+    def fields(self) -> list[str]:
+        """The names of the partition columns, outermost first."""
+        if self.resolution not in _PARTS:
+            raise InvalidArgument(f"a resolution is one of {', '.join(_PARTS)}")
+        return _PARTS[: _PARTS.index(self.resolution) + 1]
+
+
+_PARTS = ["year", "month", "day", "hour", "minute", "second"]
 
 
 @dataclass(frozen=True)
@@ -44,7 +82,7 @@ def create_table(
     url: Url,
     data_or_schema: Any,
     *,
-    partition_by: str | Sequence[str] | None = None,
+    partition_by: str | Date | Sequence[str | Date] | None = None,
     index: str | Sequence[str] | None = None,
     overwrite: bool = False,
     metadata: Mapping[str, Any] | None = None,
@@ -70,8 +108,9 @@ def create_table(
         object with ``__arrow_c_stream__``, a dictionary of columns, or an iterable of these (read
         one by one, never held at once). Or a pyarrow Schema (any object with
         ``__arrow_c_schema__``) for an empty table.
-    partition_by : str or sequence of str, optional
-        The columns whose values name the partitions, outermost first.
+    partition_by : str, Date or sequence of these, optional
+        The columns whose values name the partitions, outermost first. ``pt.Date("ts", "month")``
+        stands for columns ``year`` and ``month`` that are derived from ``ts``.
     index : str or sequence of str, optional
         The columns with a secondary index, which finds the files that hold a value.
     overwrite : bool, default False
@@ -119,8 +158,10 @@ def create_table(
     >>> empty.count()
     0
     """
+    keys, date = _partitioning(partition_by)
     create = {
-        "partition_by": names("partition_by", partition_by),
+        "partition_by": keys,
+        "date": None if date is None else (date.column, date.resolution),
         "index": names("index", index),
         "overwrite": bool(overwrite),
         "metadata": metadata_json(metadata),
@@ -217,6 +258,22 @@ def ls(url: Url, *, storage_options: Mapping[str, Any] | None = None) -> list[Da
     """
     found = _native.ls(_url(url), options_text(storage_options))
     return [DatasetInfo(*row) for row in found]
+
+
+def _partitioning(
+    partition_by: str | Date | Sequence[str | Date] | None,
+) -> tuple[list[str], Date | None]:
+    if partition_by is None or isinstance(partition_by, (str, Date)):
+        given: list[Any] = [] if partition_by is None else [partition_by]
+    else:
+        given = list(partition_by)
+    dates = [part for part in given if isinstance(part, Date)]
+    if len(dates) > 1:
+        raise InvalidArgument("a table can be partitioned by the parts of one date")
+    keys: list[str] = []
+    for part in given:
+        keys += part.fields if isinstance(part, Date) else names("partition_by", [part])
+    return keys, dates[0] if dates else None
 
 
 def _url(url: Url) -> str:

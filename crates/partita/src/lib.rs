@@ -46,7 +46,7 @@ pub use partita_core::{
 };
 pub use partita_table as table;
 pub use partita_table::{
-    At, BatchSource, Commit, Compression, CopyOptions, CreateOptions, Encoding, Explain, Garbage,
-    GarbageOptions, Keep, Operation, OptimizeOptions, Partition, Problem, ProblemKind, Scan,
-    SnapshotInfo, Staged, Table, VerifyOptions, WriteOptions,
+    At, BatchSource, Commit, Compression, CopyOptions, CreateOptions, DatePartition, Encoding,
+    Explain, Garbage, GarbageOptions, Keep, Operation, OptimizeOptions, Partition, Problem,
+    ProblemKind, Resolution, Scan, SnapshotInfo, Staged, Table, VerifyOptions, WriteOptions,
 };

@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 use std::str::FromStr;
 
-use partita::{Compression, CreateOptions, Encoding, Error, StoreOptions, WriteOptions};
+use partita::{
+    Compression, CreateOptions, DatePartition, Encoding, Error, Resolution, StoreOptions,
+    WriteOptions,
+};
 use pyo3::prelude::*;
 use serde_json::{Map, Value};
 
@@ -70,6 +73,7 @@ impl WriteArguments {
 #[pyo3(from_item_all)]
 pub(crate) struct CreateArguments {
     partition_by: Vec<String>,
+    date: Option<(String, String)>,
     index: Vec<String>,
     overwrite: bool,
     metadata: Option<String>,
@@ -81,6 +85,7 @@ impl CreateArguments {
     pub(crate) fn options(self, write: WriteOptions) -> PyResult<CreateOptions> {
         Ok(CreateOptions {
             partition_by: self.partition_by,
+            date: self.date.map(|(column, resolution)| date(column, &resolution)).transpose()?,
             index: self.index,
             overwrite: self.overwrite,
             header: match self.header.as_str() {
@@ -95,6 +100,11 @@ impl CreateArguments {
             write,
         })
     }
+}
+
+fn date(column: String, resolution: &str) -> PyResult<DatePartition> {
+    let resolution = Resolution::from_str(resolution).map_err(to_python)?;
+    Ok(DatePartition { column, resolution })
 }
 
 /// The user metadata from its JSON text.

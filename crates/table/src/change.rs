@@ -20,7 +20,7 @@ use crate::format::pandas::ExtensionTypes;
 use crate::format::schema::{merge, table_schema};
 use crate::format::snapshot::{Document, Operation, Snapshot, Totals};
 use crate::format::statistics::{align, manifest_schema};
-use crate::stage::{Staged, check_layout, texts, total};
+use crate::stage::{DatePartition, Staged, check_layout, texts, total};
 use crate::state::State;
 
 /// What the table becomes if it is made by this commit.
@@ -32,6 +32,7 @@ pub(crate) struct Creation {
     pub extensions: ExtensionTypes,
     pub schema: Schema,
     pub encoding: Encoding,
+    pub date: Option<DatePartition>,
 }
 
 /// A change to a table.
@@ -147,7 +148,10 @@ impl Change {
         }
         check_layout(&schema, &layout.partition_by, &layout.index)?;
         let manifest = self.manifest(&kept, &schema, &layout)?;
-        let own = base.map(|base| base.own.clone()).unwrap_or_default();
+        let mut own = base.map(|base| base.own.clone()).unwrap_or_default();
+        if let Some(creation) = &self.creation {
+            own.date.clone_from(&creation.date);
+        }
         let version = own.version + 1;
         let own = own.next(commit, keys::snapshot(name, version, commit), layout.columns.clone());
 

@@ -91,6 +91,7 @@ impl Table {
                 extensions: state.extensions.clone(),
                 schema: state.stored.clone(),
                 encoding: state.encoding,
+                date: state.own.date.clone(),
             }),
             staged: vec![staged],
             metadata: state.header.user_metadata(),
@@ -107,6 +108,7 @@ impl Table {
             overwrite: options.overwrite,
             metadata: self.metadata(),
             header: self.state().encoding,
+            date: self.state().own.date.clone(),
             write: WriteOptions {
                 progress: Arc::clone(&options.progress),
                 cancel: options.cancel.clone(),

@@ -40,7 +40,7 @@ pub use options::{BatchSource, Compression, CreateOptions, WriteOptions};
 pub use prune::Explain;
 pub use rewrite::OptimizeOptions;
 pub use scan::Scan;
-pub use stage::Staged;
+pub use stage::{DatePartition, Resolution, Staged};
 pub use table::{Partition, Table};
 pub use verify::{Problem, ProblemKind, VerifyOptions};
 pub use versions::Keep;

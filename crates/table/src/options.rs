@@ -12,7 +12,7 @@ use partita_core::{Cancel, Error, NoProgress, Progress, Result};
 use serde_json::{Map, Value};
 
 use crate::format::header::Encoding;
-use crate::stage::no_such_column;
+use crate::stage::{DatePartition, no_such_column};
 
 /// Rows to write: a schema and batches, pulled one at a time.
 pub type BatchSource = Box<dyn RecordBatchReader + Send>;
@@ -22,6 +22,8 @@ pub type BatchSource = Box<dyn RecordBatchReader + Send>;
 pub struct CreateOptions {
     /// The columns whose values name the partitions, outermost first.
     pub partition_by: Vec<String>,
+    /// Partition columns that are parts of a date; their names stand in `partition_by` too.
+    pub date: Option<DatePartition>,
     /// The columns with a secondary index.
     pub index: Vec<String>,
     /// Replace a table that exists already; otherwise that is an error.

@@ -20,7 +20,7 @@ use crate::format::snapshot::Operation;
 use crate::options::{BatchSource, CreateOptions, WriteOptions};
 use crate::rewrite::Rewrite;
 use crate::scan::Scan;
-use crate::stage::{Staged, Target, discard, numbers, stage};
+use crate::stage::{DatePartition, Staged, Target, discard, numbers, stage};
 use crate::state::{State, read_header};
 
 /// A table in a store.
@@ -113,6 +113,7 @@ impl Table {
             table_name: keys::DEFAULT_TABLE_NAME.to_owned(),
             partition_by: options.partition_by.clone(),
             index: options.index.clone(),
+            date: options.date.clone(),
             schema: None,
         };
         let staged = stage(&target, data, &options.write).await?;
@@ -126,6 +127,7 @@ impl Table {
                 extensions: staged.extensions.clone(),
                 schema: staged.schema.clone(),
                 encoding: options.header,
+                date: options.date.clone(),
             }),
             staged: vec![staged],
             metadata,
@@ -235,6 +237,12 @@ impl Table {
     #[must_use]
     pub fn partition_by(&self) -> Vec<String> {
         self.state().partition_by.clone()
+    }
+
+    /// What the partition columns are derived from, where they are parts of a date.
+    #[must_use]
+    pub fn date_partition(&self) -> Option<DatePartition> {
+        self.state().own.date.clone()
     }
 
     /// The columns with a secondary index.

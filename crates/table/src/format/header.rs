@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::json;
+use crate::stage::DatePartition;
 
 /// The only version of the format that plateau 4 reads and writes.
 pub const VERSION: i64 = 4;
@@ -70,6 +71,9 @@ pub struct Own {
     /// The columns in the order in which the table was created.
     #[serde(default)]
     pub columns: Vec<String>,
+    /// Partition columns that are derived from another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub date: Option<DatePartition>,
 }
 
 impl Own {
@@ -78,7 +82,8 @@ impl Own {
     pub fn next(&self, commit: &str, snapshot: String, columns: Vec<String>) -> Self {
         let mut recent = vec![commit.to_owned()];
         recent.extend(self.recent.iter().take(REMEMBERED - 1).cloned());
-        Self { version: self.version + 1, commit: commit.to_owned(), snapshot, recent, columns }
+        let (commit, date) = (commit.to_owned(), self.date.clone());
+        Self { version: self.version + 1, commit, snapshot, recent, columns, date }
     }
 }
 

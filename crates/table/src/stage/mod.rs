@@ -4,11 +4,13 @@
 //! full; row groups are encoded in parallel, files are written as they fill up. Statistics and
 //! index values come out of the same pass.
 
+mod derive;
 mod encode;
 mod gather;
 mod sort;
 mod staged;
 
+pub use derive::{DatePartition, Resolution};
 pub(crate) use sort::no_such_column;
 pub use staged::Staged;
 pub(crate) use staged::{numbers, texts, total};
@@ -34,6 +36,8 @@ pub(crate) struct Target {
     pub table_name: String,
     pub partition_by: Vec<String>,
     pub index: Vec<String>,
+    /// Partition columns that are derived from another.
+    pub date: Option<DatePartition>,
     /// The stored schema that data must fit; none for a table not yet made.
     pub schema: Option<Schema>,
 }
@@ -47,6 +51,7 @@ impl Target {
             table_name: state.table_name.clone(),
             partition_by: state.partition_by.clone(),
             index: state.header.indices.keys().cloned().collect(),
+            date: state.own.date.clone(),
             schema: Some(state.stored.clone()),
         }
     }
@@ -113,6 +118,7 @@ pub(crate) async fn stage(
     options: &WriteOptions,
 ) -> Result<Staged> {
     target.store.check_writable()?;
+    let data = derive::derived(data, target.date.as_ref())?;
     let given = data.schema();
     options.check(&given)?;
     let stored = target.check(&given)?;

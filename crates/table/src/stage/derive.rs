@@ -1,0 +1,162 @@
+//! Partition columns that are parts of a date: `year`, `month`, … of a column of the data.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::compute::{DatePart, cast, date_part};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::error::ArrowError;
+use arrow::record_batch::RecordBatchReader;
+use partita_core::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+use super::sort::no_such_column;
+use crate::options::BatchSource;
+
+/// How finely a date partitions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Resolution {
+    /// By year.
+    Year,
+    /// By year and month.
+    Month,
+    /// Down to the day.
+    Day,
+    /// Down to the hour.
+    Hour,
+    /// Down to the minute.
+    Minute,
+    /// Down to the second.
+    Second,
+}
+
+const PARTS: [(Resolution, &str, DatePart); 6] = [
+    (Resolution::Year, "year", DatePart::Year),
+    (Resolution::Month, "month", DatePart::Month),
+    (Resolution::Day, "day", DatePart::Day),
+    (Resolution::Hour, "hour", DatePart::Hour),
+    (Resolution::Minute, "minute", DatePart::Minute),
+    (Resolution::Second, "second", DatePart::Second),
+];
+
+impl FromStr for Resolution {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        PARTS
+            .iter()
+            .find(|(_, name, _)| *name == text)
+            .map(|(resolution, _, _)| *resolution)
+            .ok_or_else(|| {
+                Error::invalid("a resolution is year, month, day, hour, minute or second")
+                    .with("resolution", text)
+            })
+    }
+}
+
+impl fmt::Display for Resolution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = PARTS.iter().find(|(resolution, _, _)| resolution == self);
+        f.write_str(name.map_or("", |(_, name, _)| name))
+    }
+}
+
+/// Partition columns derived from a date or a timestamp: `year`, and the finer parts down to the
+/// resolution, as integers. Timestamps with a time zone count in UTC.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatePartition {
+    /// The column of dates or timestamps.
+    pub column: String,
+    /// How finely it partitions.
+    pub resolution: Resolution,
+}
+
+impl DatePartition {
+    /// The names of the partition columns, outermost first.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.parts().map(|(name, _)| name)
+    }
+
+    fn parts(&self) -> impl Iterator<Item = (&'static str, DatePart)> {
+        let parts = PARTS.iter().filter(|(resolution, _, _)| *resolution <= self.resolution);
+        parts.map(|(_, name, part)| (*name, *part))
+    }
+
+    /// `given` with the columns derived, which take the place of columns of their names.
+    fn schema(&self, given: &Schema) -> Result<SchemaRef> {
+        let of = given.field_with_name(&self.column).map_err(|_| no_such_column(&self.column))?;
+        let finest_of_dates = self.resolution <= Resolution::Day;
+        match of.data_type() {
+            DataType::Timestamp(_, _) => {}
+            DataType::Date32 | DataType::Date64 if finest_of_dates => {}
+            other => {
+                return Err(Error::invalid(format!(
+                    "a column of type {other} has no {}",
+                    self.resolution
+                ))
+                .with("column", &self.column));
+            }
+        }
+        let kept = given.fields().iter().filter(|field| !self.names().any(|n| n == field.name()));
+        let derived = self.names().map(|name| Arc::new(Field::new(name, DataType::Int64, true)));
+        let fields: Vec<Arc<Field>> = kept.cloned().chain(derived).collect();
+        Ok(Arc::new(Schema::new_with_metadata(fields, given.metadata().clone())))
+    }
+
+    fn derive(&self, batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+        let dates =
+            batch.column_by_name(&self.column).ok_or_else(|| no_such_column(&self.column))?;
+        // Null is refused by name of the column that the user knows.
+        if dates.null_count() > 0 {
+            return Err(Error::invalid("a date that partitions must not be null")
+                .with("column", &self.column));
+        }
+        let utc = match dates.data_type() {
+            DataType::Timestamp(unit, Some(_)) => cast(dates, &DataType::Timestamp(*unit, None))?,
+            _ => Arc::clone(dates),
+        };
+        let columns: Result<Vec<ArrayRef>> = schema
+            .fields()
+            .iter()
+            .map(|field| match self.parts().find(|(name, _)| name == field.name()) {
+                Some((_, part)) => Ok(cast(&date_part(&utc, part)?, &DataType::Int64)?),
+                None => batch
+                    .column_by_name(field.name())
+                    .cloned()
+                    .ok_or_else(|| no_such_column(field.name())),
+            })
+            .collect();
+        Ok(RecordBatch::try_new(Arc::clone(schema), columns?)?)
+    }
+}
+
+/// `data` with the columns that `date` derives.
+pub(crate) fn derived(data: BatchSource, date: Option<&DatePartition>) -> Result<BatchSource> {
+    let Some(date) = date else { return Ok(data) };
+    let schema = date.schema(&data.schema())?;
+    Ok(Box::new(Derived { data, schema, date: date.clone() }))
+}
+
+struct Derived {
+    data: BatchSource,
+    schema: SchemaRef,
+    date: DatePartition,
+}
+
+impl Iterator for Derived {
+    type Item = Result<RecordBatch, ArrowError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let derive = |batch| self.date.derive(&batch, &self.schema).map_err(crate::feed::wrapped);
+        Some(self.data.next()?.and_then(derive))
+    }
+}
+
+impl RecordBatchReader for Derived {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+}
