@@ -8,7 +8,7 @@ use arrow::record_batch::RecordBatchIterator;
 use jiff::{SignedDuration, Timestamp};
 use partita::{
     At, Commit, CopyOptions, Error, GarbageOptions, Keep, OptimizeOptions, StoreOptions, Table,
-    VerifyOptions,
+    VerifyOptions, WriteOptions,
 };
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyDict};
@@ -60,6 +60,24 @@ impl PyTable {
         // Dropping it could wait for threads that this process does not have.
         std::mem::forget((stale, table));
         Ok(fresh)
+    }
+
+    /// Runs what makes a commit, and tells what it did.
+    fn committed<'py, F>(
+        &self,
+        py: Python<'py>,
+        write: &WriteArguments,
+        progress: Option<Py<PyAny>>,
+        work: impl FnOnce(Table, WriteOptions) -> F,
+    ) -> PyResult<Bound<'py, PyDict>>
+    where
+        F: Future<Output = partita::Result<Commit>> + Send + 'static,
+    {
+        let watch = Watch::new(progress);
+        let options = write.options(&watch)?;
+        let table = self.table(py)?;
+        let commit = wait(py, &watch, work(table, options))?;
+        commit_fields(py, &commit)
     }
 
     /// What can be asked without a request, from whichever process.
@@ -209,12 +227,10 @@ impl PyTable {
         write: WriteArguments,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let watch = Watch::new(progress);
-        let options = write.options(&watch)?;
-        let table = self.table(py)?;
         let data = import_stream(data)?;
-        let commit = wait(py, &watch, async move { table.append(data, &options).await })?;
-        commit_fields(py, &commit)
+        self.committed(py, &write, progress, |table, options| async move {
+            table.append(data, &options).await
+        })
     }
 
     /// Swaps the rows that match for new ones.
@@ -227,13 +243,10 @@ impl PyTable {
         write: WriteArguments,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let watch = Watch::new(progress);
-        let options = write.options(&watch)?;
-        let scope = scope.predicate.clone();
-        let table = self.table(py)?;
-        let data = import_stream(data)?;
-        let commit = wait(py, &watch, async move { table.replace(&scope, data, &options).await })?;
-        commit_fields(py, &commit)
+        let (scope, data) = (scope.predicate.clone(), import_stream(data)?);
+        self.committed(py, &write, progress, |table, options| async move {
+            table.replace(&scope, data, &options).await
+        })
     }
 
     /// Removes the rows that match.
@@ -245,12 +258,10 @@ impl PyTable {
         write: WriteArguments,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let watch = Watch::new(progress);
-        let options = write.options(&watch)?;
         let scope = scope.predicate.clone();
-        let table = self.table(py)?;
-        let commit = wait(py, &watch, async move { table.delete(&scope, &options).await })?;
-        commit_fields(py, &commit)
+        self.committed(py, &write, progress, |table, options| async move {
+            table.delete(&scope, &options).await
+        })
     }
 
     /// Writes rows to files that are not yet part of the table.
@@ -279,14 +290,11 @@ impl PyTable {
         write: WriteArguments,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let watch = Watch::new(progress);
-        let options = write.options(&watch)?;
         let staged = staged.iter().map(|staged| staged.0.clone()).collect();
         let scope = scope.map(|scope| scope.predicate.clone());
-        let table = self.table(py)?;
-        let commit =
-            wait(py, &watch, async move { table.commit(staged, scope.as_ref(), &options).await })?;
-        commit_fields(py, &commit)
+        self.committed(py, &write, progress, |table, options| async move {
+            table.commit(staged, scope.as_ref(), &options).await
+        })
     }
 
     /// Deletes staged files.
@@ -318,12 +326,10 @@ impl PyTable {
         write: WriteArguments,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let watch = Watch::new(progress);
-        let options = write.options(&watch)?;
-        let table = self.table(py)?;
         let data = import_stream(data)?;
-        let commit = wait(py, &watch, async move { table.upsert(data, &on, &options).await })?;
-        commit_fields(py, &commit)
+        self.committed(py, &write, progress, |table, options| async move {
+            table.upsert(data, &on, &options).await
+        })
     }
 
     /// Puts small files together.
@@ -337,16 +343,14 @@ impl PyTable {
         write: WriteArguments,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let watch = Watch::new(progress);
-        let options = write.options(&watch)?;
         let scope = scope.map(|scope| scope.predicate.clone());
         let mut optimize = OptimizeOptions { sort_by, scope, ..Default::default() };
         if let Some(bytes) = target_file_bytes {
             optimize.target_file_bytes = bytes;
         }
-        let table = self.table(py)?;
-        let commit = wait(py, &watch, async move { table.optimize(&optimize, &options).await })?;
-        commit_fields(py, &commit)
+        self.committed(py, &write, progress, |table, options| async move {
+            table.optimize(&optimize, &options).await
+        })
     }
 
     /// Builds indices out of the stored rows.
@@ -358,11 +362,9 @@ impl PyTable {
         write: WriteArguments,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let watch = Watch::new(progress);
-        let options = write.options(&watch)?;
-        let table = self.table(py)?;
-        let commit = wait(py, &watch, async move { table.build_index(&columns, &options).await })?;
-        commit_fields(py, &commit)
+        self.committed(py, &write, progress, |table, options| async move {
+            table.build_index(&columns, &options).await
+        })
     }
 
     /// Drops indices.
@@ -372,11 +374,9 @@ impl PyTable {
         columns: Vec<String>,
         write: WriteArguments,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let watch = Watch::default();
-        let options = write.options(&watch)?;
-        let table = self.table(py)?;
-        let commit = wait(py, &watch, async move { table.drop_index(&columns, &options).await })?;
-        commit_fields(py, &commit)
+        self.committed(py, &write, None, |table, options| async move {
+            table.drop_index(&columns, &options).await
+        })
     }
 
     /// The distinct values of an indexed column, as a stream of one column.
@@ -401,12 +401,10 @@ impl PyTable {
         schema: &Bound<'py, PyAny>,
         write: WriteArguments,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let watch = Watch::default();
-        let options = write.options(&watch)?;
         let columns = import_schema(schema)?.as_ref().clone();
-        let table = self.table(py)?;
-        let commit = wait(py, &watch, async move { table.add_columns(columns, &options).await })?;
-        commit_fields(py, &commit)
+        self.committed(py, &write, None, |table, options| async move {
+            table.add_columns(columns, &options).await
+        })
     }
 
     /// Gives the one column of any object with `__arrow_c_schema__` its wider type.
@@ -416,17 +414,13 @@ impl PyTable {
         schema: &Bound<'py, PyAny>,
         write: WriteArguments,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let watch = Watch::default();
-        let options = write.options(&watch)?;
         let schema = import_schema(schema)?;
         let Some(field) = schema.fields().first().cloned() else {
             return Err(to_python(Error::invalid("a column and its type are needed")));
         };
-        let table = self.table(py)?;
-        let commit = wait(py, &watch, async move {
+        self.committed(py, &write, None, |table, options| async move {
             table.widen_column(field.name(), field.data_type(), &options).await
-        })?;
-        commit_fields(py, &commit)
+        })
     }
 
     /// The table as it was at a version, or at a time in microseconds.
@@ -446,11 +440,9 @@ impl PyTable {
         write: WriteArguments,
     ) -> PyResult<Bound<'py, PyDict>> {
         let at = moment(version, micros)?;
-        let watch = Watch::default();
-        let options = write.options(&watch)?;
-        let table = self.table(py)?;
-        let commit = wait(py, &watch, async move { table.restore(at, &options).await })?;
-        commit_fields(py, &commit)
+        self.committed(py, &write, None, |table, options| async move {
+            table.restore(at, &options).await
+        })
     }
 
     /// Lets go of old versions.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use partita_core::testing::{CountingStore, Fault, FaultStore};
 use partita_core::{ErrorKind, Store, StoreOptions, col};
 use partita_table::{CreateOptions, Table, WriteOptions};
-use trips::{Trip, rows, source, trip};
+use trips::{Trip, dying, rows, source, trip};
 
 fn options() -> CreateOptions {
     CreateOptions {
@@ -54,12 +54,7 @@ async fn a_crash_at_any_write_leaves_the_old_state_or_the_new() {
     let mut outcomes = (0, 0);
     for stop in 1..100 {
         let store = fresh(&format!("crash-{stop}")).await;
-        let mut faults = None;
-        let dying = store.wrap(|inner| {
-            let wrapper = FaultStore::new(inner).stop_writes_at(stop);
-            faults = Some(wrapper.clone());
-            Arc::new(wrapper)
-        });
+        let (dying, faults) = dying(&store, stop);
         let table = Table::open_in(dying, "trips").await.unwrap();
         let outcome = replace(&table).await;
         let found = rows(Table::open_in(store.clone(), "trips").await.unwrap().scan()).await;
@@ -75,7 +70,7 @@ async fn a_crash_at_any_write_leaves_the_old_state_or_the_new() {
         let next = Table::open_in(store.clone(), "trips").await.unwrap();
         replace(&next).await.unwrap();
         check(&store, &after()).await;
-        if faults.unwrap().writes() < stop {
+        if faults.writes() < stop {
             assert!(outcomes.0 >= 4 && outcomes.1 >= 1, "{outcomes:?}");
             return;
         }

@@ -15,10 +15,9 @@ use arrow::array::{Array, AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use arrow::record_batch::RecordBatchIterator;
 use futures::TryStreamExt;
-use partita_core::testing::FaultStore;
 use partita_core::{ErrorKind, Store, StoreOptions, col};
 use partita_table::{CreateOptions, Operation, OptimizeOptions, Table, WriteOptions};
-use trips::{Trip, rows, source, trip};
+use trips::{Trip, dying, rows, source, trip};
 
 fn write() -> WriteOptions {
     WriteOptions::default()
@@ -141,12 +140,7 @@ async fn a_crash_at_any_write_of_a_rewrite_leaves_the_old_state_or_the_new() {
     let mut committed = 0;
     for stop in 1..60 {
         let (store, _, before) = ten(&format!("crash-{stop}")).await;
-        let mut faults = None;
-        let dying = store.wrap(|inner| {
-            let wrapper = FaultStore::new(inner).stop_writes_at(stop);
-            faults = Some(wrapper.clone());
-            Arc::new(wrapper)
-        });
+        let (dying, faults) = dying(&store, stop);
         let table = Table::open_in(dying, "trips").await.unwrap();
         let rider = ["rider".to_owned()];
         let outcome = table.upsert(source(&[trip("Rome", 5, -1.0)]), &rider, &write()).await;
@@ -170,7 +164,7 @@ async fn a_crash_at_any_write_of_a_rewrite_leaves_the_old_state_or_the_new() {
         let again = table.upsert(source(&[trip("Rome", 5, -1.0)]), &rider, &write()).await;
         again.unwrap();
         assert_eq!(rows(table.scan()).await, after);
-        if faults.unwrap().writes() < stop {
+        if faults.writes() < stop {
             assert!(committed >= 1);
             return;
         }

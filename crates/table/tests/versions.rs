@@ -9,16 +9,13 @@
 
 mod trips;
 
-use std::sync::Arc;
-
 use futures::TryStreamExt;
 use jiff::{SignedDuration, Timestamp};
-use partita_core::testing::FaultStore;
 use partita_core::{ErrorKind, Store, StoreOptions, col};
 use partita_table::{
     At, CreateOptions, GarbageOptions, Keep, Operation, OptimizeOptions, Table, WriteOptions,
 };
-use trips::{Trip, rows, source, trip};
+use trips::{Trip, dying, rows, source, trip};
 
 fn write() -> WriteOptions {
     WriteOptions::default()
@@ -164,12 +161,7 @@ async fn garbage_is_what_no_version_names() {
 async fn a_crash_while_collecting_or_expiring_leaves_a_table() {
     for stop in 1..40 {
         let (store, _, states) = four(&format!("crash-{stop}")).await;
-        let mut faults = None;
-        let dying = store.wrap(|inner| {
-            let wrapper = FaultStore::new(inner).stop_writes_at(stop);
-            faults = Some(wrapper.clone());
-            Arc::new(wrapper)
-        });
+        let (dying, faults) = dying(&store, stop);
         let table = Table::open_in(dying, "trips").await.unwrap();
         let _ = table.expire(Keep::Last(1)).await;
         let _ = table.collect_garbage(&at_once()).await;
@@ -179,7 +171,7 @@ async fn a_crash_while_collecting_or_expiring_leaves_a_table() {
         after.history().await.unwrap();
         after.collect_garbage(&at_once()).await.unwrap();
         after.append(source(&[trip("Rome", 8, 8.0)]), &write()).await.unwrap();
-        if faults.unwrap().writes() < stop {
+        if faults.writes() < stop {
             return;
         }
     }

@@ -33,7 +33,9 @@ pub trait Facts {
     }
 
     /// The one value that all rows of the container have in `column`, such as a partition value.
-    fn exact(&self, column: &str) -> Option<ArrayRef>;
+    fn exact(&self, _column: &str) -> Option<ArrayRef> {
+        None
+    }
 
     /// Bounds of the values in `column`.
     fn bounds(&self, column: &str) -> Option<Bounds>;
@@ -46,9 +48,11 @@ pub trait Facts {
     /// Those of `test`.
     fn matching(
         &self,
-        column: &str,
-        test: &dyn Fn(&ArrayRef) -> Result<BooleanArray>,
-    ) -> Result<Option<BooleanArray>>;
+        _column: &str,
+        _test: &dyn Fn(&ArrayRef) -> Result<BooleanArray>,
+    ) -> Result<Option<BooleanArray>> {
+        Ok(None)
+    }
 }
 
 /// Bounds of the values of a column, one of each per container.

@@ -208,10 +208,6 @@ impl Facts for GroupFacts<'_> {
         self.metadata.metadata().num_row_groups()
     }
 
-    fn exact(&self, _column: &str) -> Option<ArrayRef> {
-        None
-    }
-
     fn bounds(&self, column: &str) -> Option<Bounds> {
         let target: &DataType = self.table.field_with_name(column).ok()?.data_type();
         if !has_bounds(target) {
@@ -232,14 +228,6 @@ impl Facts for GroupFacts<'_> {
             null_count: converter.row_group_null_counts(groups).ok(),
             rows: converter.row_group_row_counts(groups).ok().flatten(),
         })
-    }
-
-    fn matching(
-        &self,
-        _column: &str,
-        _test: &dyn Fn(&ArrayRef) -> Result<BooleanArray>,
-    ) -> Result<Option<BooleanArray>> {
-        Ok(None)
     }
 }
 

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema, SchemaRef};
 use arrow::record_batch::RecordBatchIterator;
+use partita_core::Store;
+use partita_core::testing::FaultStore;
 use partita_table::{BatchSource, Scan};
 
 /// A trip: city (the partition), rider (indexed, may be null) and fare.
@@ -36,6 +38,18 @@ pub fn batch(trips: &[Trip]) -> RecordBatch {
 
 pub fn source(trips: &[Trip]) -> BatchSource {
     Box::new(RecordBatchIterator::new([Ok(batch(trips))], schema()))
+}
+
+/// `store` as a process sees it that dies at its write number `stop`, and the count of its writes.
+#[allow(dead_code, reason = "not every test kills")]
+pub fn dying(store: &Store, stop: u64) -> (Store, FaultStore) {
+    let mut faults = None;
+    let dying = store.wrap(|inner| {
+        let wrapper = FaultStore::new(inner).stop_writes_at(stop);
+        faults = Some(wrapper.clone());
+        Arc::new(wrapper)
+    });
+    (dying, faults.unwrap())
 }
 
 /// All rows of a scan, sorted.

@@ -304,10 +304,6 @@ impl Facts for Pages<'_> {
         self.min.len()
     }
 
-    fn exact(&self, _column: &str) -> Option<ArrayRef> {
-        None
-    }
-
     fn bounds(&self, column: &str) -> Option<Bounds> {
         (column == self.column).then(|| Bounds {
             min: Arc::clone(&self.min),
@@ -315,13 +311,5 @@ impl Facts for Pages<'_> {
             null_count: Some(UInt64Array::from(vec![0; self.min.len()])),
             rows: None,
         })
-    }
-
-    fn matching(
-        &self,
-        _column: &str,
-        _test: &dyn Fn(&ArrayRef) -> Result<BooleanArray>,
-    ) -> Result<Option<BooleanArray>> {
-        Ok(None)
     }
 }
