@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from trips import trips
@@ -43,6 +43,8 @@ def parsed() -> argparse.Namespace:
 
 def create(url: str, rows: int) -> pt.Table:
     title("Create")
+    with suppress(pt.NotFound):
+        pt.open_table(url).drop()
     with timed(f"made up {rows:,} trips"):
         frame = trips(rows).to_pandas()
     with timed("created the table, partitioned by city, with an index on rider") as note:
@@ -52,7 +54,6 @@ def create(url: str, rows: int) -> pt.Table:
             partition_by="city",
             index=["rider"],
             metadata={"source": "demo"},
-            overwrite=True,
         )
         note(f"{len(table.partitions)} partitions")
     print()
@@ -93,6 +94,14 @@ def change(table: pt.Table, existing: int) -> None:
         note(table.replace(oslo, where={"city": "Oslo"}))
     with timed("deleted Lima") as note:
         note(table.delete(where={"city": "Lima"}))
+    with timed("deleted trips with a fare above 60, wherever they are") as note:
+        note(table.delete(where="fare > 60"))
+    with timed("corrected a thousand trips by their number") as note:
+        some = table.read(where=f"trip < {existing // 500}").head(1000)
+        some["tip"] = 0.0
+        note(table.upsert(some, on="trip"))
+    with timed("put small files together") as note:
+        note(table.optimize())
     with timed("counted what is left") as note:
         note(f"{table.count():,} rows")
 
@@ -101,6 +110,10 @@ def show_history(table: pt.Table) -> None:
     title("History, newest first")
     for snapshot in table.history():
         print(f"    {snapshot}")
+    with timed("counted the trips of the first version") as note:
+        note(f"{table.at(1).count():,} rows")
+    with timed("checked every file, statistic and index") as note:
+        note(f"{len(table.verify())} problems")
 
 
 def show_files(root: Path) -> None:
