@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from plateau.io.dask.dataframe import collect_dataset_metadata
 from plateau.io.eager import read_dataset_as_dataframes
 
 import partita as pt
@@ -78,6 +79,19 @@ def test_pieces_by_value_lose_no_row(lake, table):
         list(table.scan().by_value([]))
     with pytest.raises(pt.NotFound, match="nothing"):
         list(table.scan().by_value("nothing"))
+
+
+def test_sizes_are_known_without_reading(lake, table):
+    table.append(trips(first=120, rows=30), row_group_rows=2)
+    known = {partition.path: partition for partition in table.partitions}
+    theirs = collect_dataset_metadata(lake.store, "t").compute()
+    for path, group in theirs.groupby(theirs["partition_label"].str.rpartition("/")[0]):
+        found = known[path.replace("%20", " ").replace("%C3%A3", "ã")]
+        files = group.drop_duplicates("partition_label")
+        assert (found.files, found.rows, found.row_groups) == (
+            len(files), files["number_rows_total"].sum(), files["number_row_groups"].sum(),
+        )  # fmt: skip
+        assert found.bytes > 0
 
 
 def test_nothing_keeps_its_schema(table):

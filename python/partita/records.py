@@ -117,6 +117,7 @@ class Partition:
     files: int
     rows: int | None
     """The number of rows, if it is known without opening the files."""
+    row_groups: int | None
     bytes: int | None
 
     @property

@@ -141,8 +141,8 @@ class Table:
         [('y=2021', 1), ('y=2022', 2)]
         """
         return [
-            Partition(dict(pairs), files, rows, size)
-            for pairs, files, rows, size in self._native.partitions()
+            Partition(dict(pairs), files, rows, groups, size)
+            for pairs, files, rows, groups, size in self._native.partitions()
         ]
 
     # Reading

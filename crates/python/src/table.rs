@@ -198,17 +198,17 @@ impl PyTable {
         export_schema(py, &self.known(Table::schema))
     }
 
-    /// The partitions, as (pairs, files, rows, bytes).
+    /// The partitions, as (pairs, files, rows, row groups, bytes).
     #[expect(clippy::type_complexity, reason = "one row of what Python unpacks")]
     fn partitions(
         &self,
         py: Python<'_>,
-    ) -> PyResult<Vec<(Vec<(String, String)>, usize, Option<u64>, Option<u64>)>> {
+    ) -> PyResult<Vec<(Vec<(String, String)>, usize, Option<u64>, Option<u64>, Option<u64>)>> {
         let table = self.table(py)?;
         let partitions = wait(py, &Watch::default(), async move { table.partitions().await })?;
         Ok(partitions
             .into_iter()
-            .map(|p| (p.key.pairs().to_vec(), p.files, p.rows, p.bytes))
+            .map(|p| (p.key.pairs().to_vec(), p.files, p.rows, p.row_groups, p.bytes))
             .collect())
     }
 

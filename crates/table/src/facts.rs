@@ -108,6 +108,7 @@ pub(crate) async fn facts(
         rows: u64::try_from(metadata.file_metadata().num_rows()).ok(),
         bytes: Some(object.bytes()),
         footer: None,
+        groups: Some(metadata.num_row_groups() as u64),
         columns: of_file(metadata, footer.schema(), table),
         label,
         key,

@@ -53,6 +53,8 @@ pub struct Partition {
     pub files: usize,
     /// Number of rows, where known without opening files.
     pub rows: Option<u64>,
+    /// Number of row groups, where known.
+    pub row_groups: Option<u64>,
     /// Size of the files, where known.
     pub bytes: Option<u64>,
 }
@@ -283,8 +285,10 @@ impl Table {
         let state = self.state();
         let add = |a: Option<u64>, b: Option<u64>| Some(a? + b?);
         let mut found: BTreeMap<PartitionKey, (usize, Partition)> = BTreeMap::new();
-        let sizes = numbers(&state.manifest, "rows").zip(numbers(&state.manifest, "bytes"));
-        for (file, (key, (rows, bytes))) in
+        let sizes = numbers(&state.manifest, "rows")
+            .zip(numbers(&state.manifest, "groups"))
+            .zip(numbers(&state.manifest, "bytes"));
+        for (file, (key, ((rows, row_groups), bytes))) in
             state.partition_keys()?.into_iter().zip(sizes).enumerate()
         {
             found
@@ -292,9 +296,10 @@ impl Table {
                 .and_modify(|(_, partition)| {
                     partition.files += 1;
                     partition.rows = add(partition.rows, rows);
+                    partition.row_groups = add(partition.row_groups, row_groups);
                     partition.bytes = add(partition.bytes, bytes);
                 })
-                .or_insert((file, Partition { key, files: 1, rows, bytes }));
+                .or_insert((file, Partition { key, files: 1, rows, row_groups, bytes }));
         }
         let (files, partitions): (Vec<usize>, Vec<Partition>) = found.into_values().unzip();
         let order = value_order(&state.partition_values()?, &files)?;

@@ -28,7 +28,13 @@ pub(crate) async fn run(arguments: PartitionsArguments, common: &Common) -> Resu
             .map(|p| {
                 let key: Map<String, Value> =
                     p.key.pairs().iter().map(|(n, v)| (n.clone(), v.as_str().into())).collect();
-                json!({"key": key, "files": p.files, "rows": p.rows, "bytes": p.bytes})
+                json!({
+                    "key": key,
+                    "files": p.files,
+                    "rows": p.rows,
+                    "row_groups": p.row_groups,
+                    "bytes": p.bytes,
+                })
             })
             .collect();
         return print(&format!("{}\n", Value::from(rows)));

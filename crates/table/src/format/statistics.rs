@@ -1,6 +1,6 @@
 //! The manifest: one row per data file with its size and the bounds of its columns.
 //!
-//! Columns: `label`, `key`, `rows`, `bytes`, `footer` (the length of the Parquet footer), and for
+//! Columns: `label`, `key`, `rows`, `groups` (row groups), `bytes`, `footer` (its length), and for
 //! each payload column `c` of an ordered type `min.c`, `max.c` and `nulls.c`. Null means unknown.
 
 use std::sync::Arc;
@@ -38,6 +38,8 @@ pub struct FileFacts {
     pub bytes: Option<u64>,
     /// Size of the Parquet footer.
     pub footer: Option<u64>,
+    /// Number of row groups.
+    pub groups: Option<u64>,
     /// Bounds per column.
     pub columns: Vec<ColumnBounds>,
 }
@@ -65,6 +67,7 @@ pub fn manifest_schema(table: &Schema, partition_by: &[String]) -> SchemaRef {
         Field::new("rows", DataType::UInt64, true),
         Field::new("bytes", DataType::UInt64, true),
         Field::new("footer", DataType::UInt64, true),
+        Field::new("groups", DataType::UInt64, true),
     ];
     for field in table.fields() {
         if has_bounds(field.data_type()) && !partition_by.contains(field.name()) {
@@ -96,6 +99,7 @@ pub fn manifest(files: &[FileFacts], schema: &SchemaRef) -> Result<RecordBatch> 
             "rows" => numbers(|f| f.rows),
             "bytes" => numbers(|f| f.bytes),
             "footer" => numbers(|f| f.footer),
+            "groups" => numbers(|f| f.groups),
             name => bounds_column(files, name, field.data_type())?,
         });
     }

@@ -317,6 +317,7 @@ impl Pending {
             rows: Some(self.file_rows),
             bytes: Some(bytes.len() as u64),
             footer: footer::length_of(&bytes),
+            groups: Some(metadata.num_row_groups() as u64),
             columns: statistics::of_file(&metadata, &file_schema, &gather.table),
         };
         gather.written.add(key.clone());
