@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from plateau.io.eager import create_empty_dataset_header, write_single_partition
+from plateau.serialization import ParquetSerializer
 
 import partita as pt
 from plateau_lake import Lake, every_type, same_frame
@@ -475,3 +477,52 @@ class TestPredicates:
         for name in (f"ours_{layout}", f"theirs_{layout}"):
             found = lake.open(name).read(where=pt.col("id").isin(wanted))
             assert sorted(found["id"]) == [n for n in range(60) if n % 7 == 0]
+
+
+class TestForms:
+    """Forms of the format that plateau writes on request, or wrote once."""
+
+    def test_partitions_found_by_listing(self, lake):
+        frame = trips()
+        create_empty_dataset_header(lake.store, "t", frame, partition_on=["city"])
+        assert lake.open("t").count() == 0
+        write_single_partition(lake.store, "t", frame)
+        table = lake.open("t")
+        same_frame(table.read()[frame.columns], frame)
+        assert table.scan(where={"city": "Oslo"}).explain().details["files_read"] == 1
+        table.append(trips(first=60))
+        table.build_index("rider")
+        expected = pd.concat([frame, trips(first=60)])
+        same_frame(lake.open("t").read()[frame.columns], expected)
+        same_frame(lake.theirs_read("t")[frame.columns], expected)
+        assert table.verify(data=True) == []
+
+    def test_headers_in_msgpack_and_other_table_names(self, lake):
+        frame = trips()
+        lake.theirs_create(
+            "t",
+            frame,
+            partition_on=["city"],
+            secondary_indices=["rider"],
+            metadata_storage_format="msgpack",
+            table_name="core",
+        )
+        table = lake.open("t")
+        table.append(trips(first=60))
+        table.delete(where="rider == 3")
+        expected = pd.concat([frame, trips(first=60)]).query("rider != 3")
+        same_frame(lake.open("t").read()[frame.columns], expected)
+        same_frame(lake.theirs_read("t")[frame.columns], expected)
+        assert table.verify(data=True) == []
+        copy = table.copy(lake.url("c"))
+        same_frame(copy.read()[frame.columns], expected)
+        same_frame(lake.theirs_read("c")[frame.columns], expected)
+
+    def test_codecs_and_row_groups_of_its_serializer(self, lake):
+        frame = trips(rows=600)
+        serializer = ParquetSerializer(compression={"id": "GZIP", "name": "ZSTD"}, chunk_size=50)
+        lake.theirs_create("t", frame, partition_on=["city"], df_serializer=serializer)
+        table = lake.open("t")
+        same_frame(table.read()[frame.columns], frame)
+        table.append(trips(first=600, rows=3))
+        assert [partition.row_groups for partition in table.partitions] == [5, 5, 5]
