@@ -3,10 +3,12 @@
 //!
 //! The encoding is that of the plateau dataset format: `city=San%20Jos%C3%A9/day=2020-01-01/`.
 
+mod date;
 mod key;
 mod split;
 mod text;
 
+pub use date::{Calendar, CalendarUnit, Resolution};
 pub use key::PartitionKey;
 pub use split::{Group, split};
 pub use text::{is_partition_type, texts_of, values_of};

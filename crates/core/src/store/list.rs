@@ -78,6 +78,25 @@ impl Store {
         Ok(objects)
     }
 
+    /// The names of the directories directly under the directory `parent` (the root of the store if
+    /// it is empty), ordered; none where there is no such directory. One request per 1,000 objects
+    /// and directories.
+    ///
+    /// # Errors
+    /// [`Store`](crate::ErrorKind::Store) if the store fails.
+    pub async fn list_directories(&self, parent: &str) -> Result<Vec<String>> {
+        let prefix = parse_parent(parent)?;
+        let level = match self.inner.list_with_delimiter(prefix.as_ref()).await {
+            Ok(level) => level,
+            Err(error) if super::read::is_missing(&error) => return Ok(Vec::new()),
+            Err(error) => return Err(self.request("listed", parent).failed(error)),
+        };
+        let name = |path: &Path| path.filename().map(str::to_owned);
+        let mut names: Vec<String> = level.common_prefixes.iter().filter_map(name).collect();
+        names.sort();
+        Ok(names)
+    }
+
     fn finish_list(
         &self,
         objects: BoxStream<'static, object_store::Result<ObjectMeta>>,

@@ -1,0 +1,93 @@
+//! The compressors of the `zarrs` crate: blosc, zstd, zlib, gzip, bz2, shuffle, fletcher32.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use partita_core::{Error, Result};
+use serde_json::json;
+use zarrs::array::codec::api::{BytesToBytesCodecTraits, Codec, CodecOptions};
+use zarrs::array::BytesRepresentation;
+use zarrs::metadata::v2::MetadataV2;
+use zarrs::metadata::v3::MetadataV3;
+
+use super::filter::{Config, Filter, unknown};
+use crate::json::Json;
+
+#[derive(Debug)]
+pub(super) struct Compressor {
+    id: String,
+    codec: Arc<dyn BytesToBytesCodecTraits>,
+}
+
+/// The largest item that blosc shuffles.
+const BLOSC_MAX_TYPESIZE: usize = 255;
+
+impl Compressor {
+    pub fn new(config: &Config<'_>, item_size: usize) -> Result<Self> {
+        let invalid = |error: serde_json::Error| {
+            Error::corrupt("the configuration of a codec cannot be read")
+                .with("codec", config.id)
+                .caused_by(error)
+        };
+        let created = if config.id == "blosc" {
+            let metadata: MetadataV3 =
+                serde_json::from_value(blosc(config, item_size)?).map_err(invalid)?;
+            Codec::from_metadata(&metadata)
+        } else {
+            let metadata: MetadataV2 =
+                serde_json::from_value(config.config.to_value()).map_err(invalid)?;
+            Codec::from_metadata(&metadata)
+        };
+        match created {
+            Ok(Codec::BytesToBytes(codec)) => Ok(Self { id: config.id.to_owned(), codec }),
+            Ok(_) => Err(unknown(config.id)),
+            Err(error) => Err(unknown(config.id).caused_by(error)),
+        }
+    }
+}
+
+/// numcodecs leaves the size of the items, and the choice of the shuffle, to the data.
+fn blosc(config: &Config<'_>, item_size: usize) -> Result<serde_json::Value> {
+    let int = |name: &str| config.config.get(name).and_then(Json::as_int);
+    let typesize = if item_size > BLOSC_MAX_TYPESIZE { 1 } else { item_size.max(1) };
+    let shuffle = match int("shuffle").unwrap_or(1) {
+        0 => "noshuffle",
+        1 => "shuffle",
+        2 => "bitshuffle",
+        -1 if typesize == 1 => "bitshuffle",
+        -1 => "shuffle",
+        _ => return Err(config.lacks("shuffle")),
+    };
+    let level = u8::try_from(int("clevel").unwrap_or(5)).map_err(|_| config.lacks("clevel"))?;
+    let block = u32::try_from(int("blocksize").unwrap_or(0)).map_err(|_| config.lacks("blocksize"))?;
+    let cname = config.config.get("cname").and_then(Json::as_text).unwrap_or("lz4");
+    Ok(json!({"name": "blosc", "configuration": {
+        "cname": cname,
+        "clevel": level,
+        "shuffle": shuffle,
+        "typesize": typesize,
+        "blocksize": block,
+    }}))
+}
+
+impl Filter for Compressor {
+    fn encode(&self, bytes: Vec<u8>) -> Result<Vec<u8>> {
+        let encoded = self.codec.encode(Cow::Owned(bytes), &options());
+        encoded.map(Cow::into_owned).map_err(|error| {
+            Error::invalid("a chunk cannot be encoded").with("codec", &self.id).caused_by(error)
+        })
+    }
+
+    fn decode(&self, bytes: Vec<u8>, _items: usize) -> Result<Vec<u8>> {
+        let size = BytesRepresentation::UnboundedSize;
+        let decoded = self.codec.decode(Cow::Owned(bytes), &size, &options());
+        decoded.map(Cow::into_owned).map_err(|error| {
+            Error::corrupt("a chunk cannot be decoded").with("codec", &self.id).caused_by(error)
+        })
+    }
+}
+
+/// Chunks are encoded and decoded side by side, each by one thread.
+pub(super) fn options() -> CodecOptions {
+    CodecOptions::default().with_concurrent_target(1)
+}

@@ -1,0 +1,101 @@
+//! The filters of numcodecs: each turns bytes into bytes.
+
+use std::fmt::Debug;
+
+use partita_core::{Error, ErrorKind, Result};
+
+use super::bitround::BitRound;
+use super::checksum::{Checksum, Kind};
+use super::compressor::Compressor;
+use super::convert::AsType;
+use super::delta::Delta;
+use super::fixed_scale_offset::FixedScaleOffset;
+use super::lz4::Lz4;
+use super::packbits::PackBits;
+use super::quantize::Quantize;
+use crate::dataset::{ByteOrder, DType};
+use crate::json::Json;
+
+/// A step between the items of a chunk and what is stored.
+pub(super) trait Filter: Debug + Send + Sync {
+    /// Towards what is stored.
+    fn encode(&self, bytes: Vec<u8>) -> Result<Vec<u8>>;
+
+    /// Towards the items. `items` is how many there are in the chunk.
+    fn decode(&self, bytes: Vec<u8>, items: usize) -> Result<Vec<u8>>;
+
+    /// The bytes of an item after encoding, given those before.
+    fn item_size(&self, before: usize) -> usize {
+        before
+    }
+}
+
+/// The filter or compressor that numcodecs configures so; `item_size` is that of the items it is
+/// given to encode.
+pub(super) fn filter(config: &Json, item_size: usize) -> Result<Box<dyn Filter>> {
+    let id = config.get("id").and_then(Json::as_text).ok_or_else(|| {
+        Error::corrupt("the configuration of a codec has no id")
+            .with("codec", config.to_text(crate::json::Style::Compact))
+    })?;
+    let config = Config { id, config };
+    Ok(match id {
+        "delta" => Box::new(Delta::new(&config)?),
+        "fixedscaleoffset" => Box::new(FixedScaleOffset::new(&config)?),
+        "quantize" => Box::new(Quantize::new(&config)?),
+        "astype" => Box::new(AsType::new(&config)?),
+        "packbits" => Box::new(PackBits),
+        "bitround" => Box::new(BitRound::new(&config, item_size)?),
+        "crc32" => Box::new(Checksum::new(Kind::Crc32, &config)),
+        "crc32c" => Box::new(Checksum::new(Kind::Crc32c, &config)),
+        "adler32" => Box::new(Checksum::new(Kind::Adler32, &config)),
+        "lz4" => Box::new(Lz4),
+        _ => Box::new(Compressor::new(&config, item_size)?),
+    })
+}
+
+/// The configuration of a filter.
+pub(super) struct Config<'a> {
+    pub id: &'a str,
+    pub config: &'a Json,
+}
+
+impl Config<'_> {
+    /// The number under `name`.
+    pub fn number(&self, name: &str) -> Result<f64> {
+        self.config.get(name).and_then(Json::as_float).ok_or_else(|| self.lacks(name))
+    }
+
+    /// The type under `name`.
+    pub fn dtype(&self, name: &str) -> Result<(DType, ByteOrder)> {
+        let text = self.config.get(name).and_then(Json::as_text).ok_or_else(|| self.lacks(name))?;
+        DType::parse(text).map_err(|error| error.with("codec", self.id))
+    }
+
+    /// The type under `name`, or under `other` if there is none.
+    pub fn dtype_or(&self, name: &str, other: &str) -> Result<(DType, ByteOrder)> {
+        match self.config.get(name) {
+            None | Some(Json::Null) => self.dtype(other),
+            Some(_) => self.dtype(name),
+        }
+    }
+
+    pub fn lacks(&self, name: &str) -> Error {
+        Error::corrupt("the configuration of a codec lacks a value, or has it in another type")
+            .with("codec", self.id)
+            .with("value", name)
+    }
+}
+
+pub(super) fn unknown(id: &str) -> Error {
+    Error::new(
+        ErrorKind::InvalidArgument,
+        "the codec is not known; known are blosc, zstd, zlib, gzip, bz2, lz4, shuffle, delta, \
+         fixedscaleoffset, quantize, astype, packbits, bitround, fletcher32, crc32, crc32c, \
+         adler32, vlen-utf8 and vlen-bytes",
+    )
+    .with("codec", id)
+}
+
+pub(super) fn damaged(codec: &str) -> Error {
+    Error::corrupt("a chunk is not what its codec wrote").with("codec", codec)
+}

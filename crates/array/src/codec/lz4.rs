@@ -1,0 +1,25 @@
+//! numcodecs `lz4`: one LZ4 block after the length of its content, four bytes little-endian.
+
+use partita_core::Result;
+
+use super::filter::{Filter, damaged};
+
+#[derive(Debug)]
+pub(super) struct Lz4;
+
+impl Filter for Lz4 {
+    fn encode(&self, bytes: Vec<u8>) -> Result<Vec<u8>> {
+        Ok(lz4_flex::block::compress_prepend_size(&bytes))
+    }
+
+    fn decode(&self, bytes: Vec<u8>, _items: usize) -> Result<Vec<u8>> {
+        /// An LZ4 block is at most so many times smaller than its content.
+        const BEST_RATIO: usize = 255;
+        let (size, block) = bytes.split_first_chunk::<4>().ok_or_else(|| damaged("lz4"))?;
+        let size = usize::try_from(u32::from_le_bytes(*size)).map_err(|_| damaged("lz4"))?;
+        if size > block.len().saturating_mul(BEST_RATIO) {
+            return Err(damaged("lz4"));
+        }
+        lz4_flex::block::decompress(block, size).map_err(|error| damaged("lz4").caused_by(error))
+    }
+}

@@ -1,0 +1,24 @@
+//! From stored chunks to items and back.
+//!
+//! A [`Pipeline`] is what the metadata of one array say: the compressor and filters of numcodecs in
+//! Zarr v2, a chain of codecs in Zarr v3. Compressors and the chains of Zarr v3 are those of the
+//! `zarrs` crate; the filters of numcodecs that it lacks are here, one to a file.
+
+mod bitround;
+mod checksum;
+mod compressor;
+mod convert;
+mod delta;
+mod filter;
+mod fixed_scale_offset;
+mod lz4;
+mod numbers;
+mod packbits;
+mod pipeline;
+mod quantize;
+mod vlen;
+
+pub(crate) use pipeline::{Pipeline, zarrs_chain, zarrs_data_type};
+
+#[cfg(target_endian = "big")]
+compile_error!("items in memory are little-endian; this machine is not");

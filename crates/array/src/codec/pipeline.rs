@@ -1,0 +1,397 @@
+//! All steps between the items of a chunk and the object that stores them.
+
+use std::borrow::Cow;
+use std::num::NonZeroU64;
+
+use bytes::Bytes;
+use partita_core::{Error, Result};
+use zarrs::array::codec::api::ArrayToBytesCodecTraits;
+use zarrs::array::{ArrayBytes, ArrayBytesOffsets, CodecChain, DataType};
+use zarrs::metadata::v3::MetadataV3;
+
+use super::compressor::options;
+use super::filter::{Filter, damaged, filter};
+use super::numbers::swap;
+use super::vlen;
+use crate::dataset::{Buffer, ByteOrder, DType};
+use crate::json::Json;
+
+/// How the chunks of one array are encoded.
+#[derive(Debug)]
+pub(crate) struct Pipeline {
+    dtype: DType,
+    shape: Vec<usize>,
+    items: usize,
+    steps: Steps,
+}
+
+#[derive(Debug)]
+enum Steps {
+    V2 { filters: Vec<Box<dyn Filter>>, order: ByteOrder, fortran: bool },
+    V3 { chain: Box<CodecChain>, data_type: DataType, fill: zarrs::array::FillValue },
+}
+
+impl Pipeline {
+    /// The pipeline of Zarr v2 for chunks of `shape`: filters, then the compressor, in the
+    /// configurations of numcodecs. `fortran` is order `F`.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) for a codec that is not known
+    /// or cannot work on the type.
+    pub fn v2(
+        dtype: DType,
+        shape: Vec<usize>,
+        filters: &[Json],
+        compressor: Option<&Json>,
+        order: ByteOrder,
+        fortran: bool,
+    ) -> Result<Self> {
+        let mut configs = filters;
+        let mut item_size = dtype.item_size().unwrap_or(1);
+        if dtype.item_size().is_none() {
+            let wanted = if dtype == DType::Text { "vlen-utf8" } else { "vlen-bytes" };
+            match filters.split_first() {
+                Some((first, rest)) if first.get("id").and_then(Json::as_text) == Some(wanted) => {
+                    configs = rest;
+                }
+                _ => {
+                    return Err(Error::invalid(
+                        "objects of Python are read only as text (vlen-utf8) or bytes (vlen-bytes)",
+                    ));
+                }
+            }
+        }
+        let mut steps = Vec::new();
+        for config in configs.iter().chain(compressor) {
+            let step = filter(config, item_size)?;
+            item_size = step.item_size(item_size);
+            steps.push(step);
+        }
+        let items = crate::dataset::count(&shape)?;
+        Ok(Self { dtype, shape, items, steps: Steps::V2 { filters: steps, order, fortran } })
+    }
+
+    /// The pipeline of Zarr v3 for chunks of `shape`; `fill` is what the array holds where nothing
+    /// is stored.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) for a codec that is not known.
+    pub fn v3(dtype: DType, shape: Vec<usize>, codecs: &[Json], fill: &[u8]) -> Result<Self> {
+        if matches!(dtype, DType::FixedText(_)) && is_big_endian(codecs) {
+            return Err(Error::invalid("text of fixed length is read little-endian only"));
+        }
+        let chain = Box::new(zarrs_chain(codecs)?);
+        let data_type = zarrs_data_type(dtype)?;
+        let items = crate::dataset::count(&shape)?;
+        let fill = zarrs::array::FillValue::new(fill.to_vec());
+        Ok(Self { dtype, shape, items, steps: Steps::V3 { chain, data_type, fill } })
+    }
+
+    /// The shape of a chunk.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// The items of a chunk, the last dimension running fastest.
+    ///
+    /// # Errors
+    /// [`Corrupt`](partita_core::ErrorKind::Corrupt) if the bytes are not what the pipeline writes,
+    /// or hold another number of items.
+    pub fn decode(&self, bytes: Bytes) -> Result<Buffer> {
+        let buffer = match &self.steps {
+            Steps::V2 { filters, order, fortran } => {
+                self.decode_v2(bytes, filters, *order, *fortran)?
+            }
+            Steps::V3 { chain, data_type, fill } => self.decode_v3(&bytes, chain, data_type, fill)?,
+        };
+        if !buffer.is_whole(self.items, self.dtype.item_size().unwrap_or(0)) {
+            return Err(Error::corrupt("a chunk holds another number of items than its array says")
+                .with("expected", self.items));
+        }
+        Ok(buffer)
+    }
+
+    /// The object that stores a chunk.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) if the items cannot be encoded.
+    pub fn encode(&self, buffer: Buffer) -> Result<Bytes> {
+        match &self.steps {
+            Steps::V2 { filters, order, fortran } => {
+                let mut bytes = match &buffer {
+                    Buffer::Fixed(bytes) if filters.is_empty() && !fortran => match order {
+                        ByteOrder::Little => return Ok(bytes.clone()),
+                        ByteOrder::Big => bytes.to_vec(),
+                    },
+                    Buffer::Fixed(bytes) => match fortran {
+                        true => self.transpose(bytes, true),
+                        false => bytes.to_vec(),
+                    },
+                    Buffer::Variable { .. } => vlen::encode(&buffer, self.items)?,
+                };
+                swap(&mut bytes, self.dtype.swapped_bytes(), *order);
+                for step in filters {
+                    bytes = step.encode(bytes)?;
+                }
+                Ok(bytes.into())
+            }
+            Steps::V3 { chain, data_type, fill } => {
+                let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
+                    Error::invalid("a chunk cannot be encoded").caused_by(error)
+                };
+                let array = match &buffer {
+                    Buffer::Fixed(bytes) => ArrayBytes::new_flen(Cow::Borrowed(bytes.as_ref())),
+                    Buffer::Variable { offsets, bytes } => {
+                        let from = offsets.first().copied().unwrap_or(0);
+                        let starts: Vec<usize> = offsets.iter().map(|end| end - from).collect();
+                        let starts = ArrayBytesOffsets::new(starts).map_err(|e| failed(e.into()))?;
+                        let bytes = bytes.get(from..).unwrap_or_default();
+                        ArrayBytes::new_vlen(bytes, starts).map_err(|e| failed(e.into()))?
+                    }
+                };
+                let shape = self.zarrs_shape()?;
+                let bytes = chain.encode(array, &shape, data_type, fill, &options());
+                let bytes = bytes.map_err(|error| failed(error.into()))?;
+                Ok(bytes.into_owned().into())
+            }
+        }
+    }
+
+    fn decode_v2(
+        &self,
+        bytes: Bytes,
+        filters: &[Box<dyn Filter>],
+        order: ByteOrder,
+        fortran: bool,
+    ) -> Result<Buffer> {
+        let fixed = self.dtype.item_size().is_some();
+        if filters.is_empty() && fixed && order == ByteOrder::Little && !fortran {
+            return Ok(Buffer::Fixed(bytes));
+        }
+        let mut bytes = Vec::from(bytes);
+        for step in filters.iter().rev() {
+            bytes = step.decode(bytes, self.items)?;
+        }
+        if !fixed {
+            return vlen::decode(&bytes, self.dtype == DType::Text);
+        }
+        swap(&mut bytes, self.dtype.swapped_bytes(), order);
+        if fortran {
+            let expected = self.dtype.item_size().and_then(|size| size.checked_mul(self.items));
+            if expected != Some(bytes.len()) {
+                return Err(damaged("order F"));
+            }
+            bytes = self.transpose(&bytes, false);
+        }
+        Ok(Buffer::Fixed(bytes.into()))
+    }
+
+    fn decode_v3(
+        &self,
+        bytes: &Bytes,
+        chain: &CodecChain,
+        data_type: &DataType,
+        fill: &zarrs::array::FillValue,
+    ) -> Result<Buffer> {
+        let shape = self.zarrs_shape()?;
+        let decoded = chain
+            .decode(Cow::Borrowed(bytes.as_ref()), &shape, data_type, fill, &options())
+            .map_err(|error| Error::corrupt("a chunk cannot be decoded").caused_by(error))?;
+        match decoded {
+            // Bytes that no codec changed are still those of the object.
+            ArrayBytes::Fixed(Cow::Borrowed(part)) => Ok(Buffer::Fixed(bytes.slice_ref(part))),
+            ArrayBytes::Fixed(Cow::Owned(part)) => Ok(Buffer::Fixed(part.into())),
+            ArrayBytes::Variable(items) => {
+                let (bytes, offsets) = items.into_parts();
+                if self.dtype == DType::Text && std::str::from_utf8(&bytes).is_err() {
+                    return Err(damaged("vlen-utf8"));
+                }
+                let offsets = offsets.into_owned().to_vec().into();
+                Ok(Buffer::Variable { offsets, bytes: bytes.into_owned().into() })
+            }
+            ArrayBytes::Optional(_) => Err(damaged("optional")),
+        }
+    }
+
+    fn zarrs_shape(&self) -> Result<Vec<NonZeroU64>> {
+        let extent = |size: &usize| u64::try_from(*size).ok().and_then(NonZeroU64::new);
+        let shape = self.shape.iter().map(extent).collect::<Option<Vec<_>>>();
+        shape.ok_or_else(|| Error::corrupt("a chunk has no items along a dimension"))
+    }
+
+    /// From the order in which the last dimension runs fastest to that in which the first does, or
+    /// back.
+    fn transpose(&self, bytes: &[u8], towards_fortran: bool) -> Vec<u8> {
+        let size = self.dtype.item_size().unwrap_or(1);
+        let mut out = vec![0; bytes.len()];
+        let mut index = vec![0; self.shape.len()];
+        for row_major in 0..self.items {
+            let column_major =
+                index.iter().zip(&self.shape).rev().fold(0, |at, (i, extent)| at * extent + i);
+            let (from, to) = match towards_fortran {
+                true => (row_major, column_major),
+                false => (column_major, row_major),
+            };
+            let item = bytes.get(from * size..(from + 1) * size);
+            let place = out.get_mut(to * size..(to + 1) * size);
+            if let (Some(item), Some(place)) = (item, place) {
+                place.copy_from_slice(item);
+            }
+            for (i, extent) in index.iter_mut().zip(&self.shape).rev() {
+                *i += 1;
+                if *i < *extent {
+                    break;
+                }
+                *i = 0;
+            }
+        }
+        out
+    }
+}
+
+/// The chain of the `zarrs` crate that metadata of Zarr v3 describe.
+pub(crate) fn zarrs_chain(codecs: &[Json]) -> Result<CodecChain> {
+    let metadata = codecs
+        .iter()
+        .map(|codec| serde_json::from_value::<MetadataV3>(codec.to_value()))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| Error::corrupt("the codecs of an array cannot be read").caused_by(error))?;
+    CodecChain::from_metadata(&metadata)
+        .map_err(|error| Error::invalid("a codec of an array is not known").caused_by(error))
+}
+
+/// What the `zarrs` crate calls a type. Times are integers to it, and items of fixed length bits.
+pub(crate) fn zarrs_data_type(dtype: DType) -> Result<DataType> {
+    let bits;
+    let name = match dtype {
+        DType::Bool => "bool",
+        DType::Int8 => "int8",
+        DType::Int16 => "int16",
+        DType::Int32 => "int32",
+        DType::Int64 | DType::DateTime(..) | DType::TimeDelta(..) => "int64",
+        DType::UInt8 => "uint8",
+        DType::UInt16 => "uint16",
+        DType::UInt32 => "uint32",
+        DType::UInt64 => "uint64",
+        DType::Float16 => "float16",
+        DType::Float32 => "float32",
+        DType::Float64 => "float64",
+        DType::Complex64 => "complex64",
+        DType::Complex128 => "complex128",
+        DType::FixedBytes(_) | DType::FixedText(_) => {
+            bits = format!("r{}", 8 * dtype.item_size().unwrap_or(0));
+            &bits
+        }
+        DType::Text => "string",
+        DType::Bytes => "bytes",
+    };
+    DataType::from_metadata(&MetadataV3::new(name)).map_err(|error| {
+        Error::invalid("the type cannot be stored in Zarr v3").with("dtype", dtype).caused_by(error)
+    })
+}
+
+fn is_big_endian(codecs: &[Json]) -> bool {
+    let endian = |codec: &Json| {
+        let endian = codec.get("configuration").and_then(|config| config.get("endian"));
+        endian.and_then(Json::as_text) == Some("big")
+    };
+    codecs.iter().any(endian)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn v2(dtype: &str, filters: &str, compressor: &str, fortran: bool) -> Result<Pipeline> {
+        let (dtype, order) = DType::parse(dtype).unwrap();
+        let filters = Json::parse(filters.as_bytes()).unwrap();
+        let compressor = Json::parse(compressor.as_bytes()).unwrap();
+        let compressor = (compressor != Json::Null).then_some(&compressor);
+        Pipeline::v2(dtype, vec![2, 3], filters.as_list().unwrap(), compressor, order, fortran)
+    }
+
+    fn bytes(buffer: &Buffer) -> &[u8] {
+        let Buffer::Fixed(bytes) = buffer else { panic!("not of fixed size") };
+        bytes
+    }
+
+    const COMPRESSORS: [&str; 10] = [
+        "null",
+        r#"{"id":"blosc","cname":"lz4","clevel":5,"shuffle":1,"blocksize":0}"#,
+        r#"{"id":"blosc","cname":"zstd","clevel":3,"shuffle":-1,"blocksize":0}"#,
+        r#"{"id":"blosc","cname":"blosclz","clevel":9,"shuffle":2,"blocksize":0}"#,
+        r#"{"id":"zstd","level":3,"checksum":true}"#,
+        r#"{"id":"zlib","level":1}"#,
+        r#"{"id":"gzip","level":1}"#,
+        r#"{"id":"bz2","level":1}"#,
+        r#"{"id":"lz4","acceleration":1}"#,
+        r#"{"id":"crc32c"}"#,
+    ];
+
+    proptest! {
+        #[test]
+        fn chunks_come_back(items in prop::collection::vec(any::<u64>(), 6), big in any::<bool>(), fortran in any::<bool>()) {
+            let raw: Vec<u8> = items.iter().flat_map(|item| item.to_le_bytes()).collect();
+            let dtype = if big { ">u8" } else { "<u8" };
+            for compressor in COMPRESSORS {
+                let delta = r#"[{"id":"delta","dtype":"<u8"}]"#;
+                for filters in ["[]", delta, r#"[{"id":"shuffle","elementsize":8}]"#] {
+                    let pipeline = v2(dtype, filters, compressor, fortran).unwrap();
+                    let stored = pipeline.encode(Buffer::Fixed(raw.clone().into())).unwrap();
+                    let decoded = pipeline.decode(stored).unwrap();
+                    prop_assert_eq!(bytes(&decoded), &raw);
+                }
+            }
+        }
+
+        #[test]
+        fn damage_is_an_error_and_no_panic(stored in prop::collection::vec(any::<u8>(), 0..64)) {
+            for compressor in COMPRESSORS {
+                let pipeline = v2("|b1", r#"[{"id":"packbits"}]"#, compressor, false).unwrap();
+                let _ = pipeline.decode(stored.clone().into());
+            }
+            let texts = v2("|O", r#"[{"id":"vlen-utf8"}]"#, "null", false).unwrap();
+            let _ = texts.decode(stored.into());
+        }
+    }
+
+    #[test]
+    fn order_f_runs_down_the_columns() {
+        let pipeline = v2("|u1", "[]", "null", true).unwrap();
+        let stored = pipeline.encode(Buffer::Fixed(vec![1, 2, 3, 4, 5, 6].into())).unwrap();
+        assert_eq!(stored.as_ref(), [1, 4, 2, 5, 3, 6]);
+    }
+
+    #[test]
+    fn texts_of_any_length() {
+        let texts = ["", "a", "ü", "long text", "", "z"];
+        let pipeline = v2("|O", r#"[{"id":"vlen-utf8"}]"#, COMPRESSORS[4], false).unwrap();
+        let stored = pipeline.encode(Buffer::of_items(texts).unwrap()).unwrap();
+        let buffer = pipeline.decode(stored).unwrap();
+        let found: Vec<&[u8]> = (0..6).map(|index| buffer.item(index, 0).unwrap()).collect();
+        assert_eq!(found, texts.map(str::as_bytes));
+    }
+
+    #[test]
+    fn unknown_codecs_are_refused_by_name() {
+        for (filters, name) in [
+            (r#"[{"id":"pickle"}]"#, "pickle"),
+            (r#"[{"id":"lzma"}]"#, "lzma"),
+            (r#"[{"id":"categorize","labels":[]}]"#, "categorize"),
+        ] {
+            let error = v2("<f4", filters, "null", false).unwrap_err();
+            assert!(error.to_string().contains(&format!("codec: {name}")), "{error}");
+        }
+        assert!(v2("|O", r#"[{"id":"pickle"}]"#, "null", false).is_err());
+        assert!(v2("|O", "[]", "null", false).is_err());
+    }
+
+    #[test]
+    fn a_chunk_of_another_length_is_corrupt() {
+        let pipeline = v2("<f4", "[]", "null", false).unwrap();
+        let error = pipeline.decode(vec![0; 23].into()).unwrap_err();
+        assert_eq!(error.kind(), partita_core::ErrorKind::Corrupt);
+    }
+}

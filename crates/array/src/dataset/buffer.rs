@@ -1,0 +1,145 @@
+//! The items of an array, one after the other.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use partita_core::{Error, Result};
+
+/// Items in a row. Cloning and cutting share memory.
+#[derive(Debug, Clone)]
+pub enum Buffer {
+    /// Items of one size, one after the other.
+    Fixed(Bytes),
+    /// Items of any length: item `i` is `bytes[offsets[i]..offsets[i + 1]]`.
+    Variable {
+        /// One more than there are items; never falling.
+        offsets: Arc<[usize]>,
+        /// The items' bytes.
+        bytes: Bytes,
+    },
+}
+
+impl Buffer {
+    /// Items of any length.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) if they need more memory than
+    /// there is.
+    pub fn of_items<T: AsRef<[u8]>>(items: impl IntoIterator<Item = T>) -> Result<Self> {
+        let mut offsets = vec![0];
+        let mut bytes = Vec::new();
+        for item in items {
+            let item = item.as_ref();
+            bytes.try_reserve(item.len()).map_err(|_| too_large(item.len()))?;
+            bytes.extend_from_slice(item);
+            offsets.push(bytes.len());
+        }
+        Ok(Self::Variable { offsets: offsets.into(), bytes: bytes.into() })
+    }
+
+    /// Memory for `size` zero bytes, not yet touched.
+    pub(crate) fn zeroed(size: usize) -> Result<BytesMut> {
+        // A plain allocation that fails ends the process.
+        Vec::<u8>::new().try_reserve_exact(size).map_err(|_| too_large(size))?;
+        Ok(BytesMut::zeroed(size))
+    }
+
+    /// Bytes in memory.
+    #[must_use]
+    pub fn num_bytes(&self) -> usize {
+        match self {
+            Self::Fixed(bytes) => bytes.len(),
+            Self::Variable { offsets, .. } => {
+                let ends = offsets.first().zip(offsets.last());
+                ends.map_or(0, |(start, end)| end.saturating_sub(*start))
+            }
+        }
+    }
+
+    /// The bytes of item `index`, where items have `item_size` bytes if they are fixed.
+    #[must_use]
+    pub fn item(&self, index: usize, item_size: usize) -> Option<&[u8]> {
+        match self {
+            Self::Fixed(bytes) => {
+                let start = index.checked_mul(item_size)?;
+                bytes.get(start..start.checked_add(item_size)?)
+            }
+            Self::Variable { offsets, bytes } => {
+                bytes.get(*offsets.get(index)?..*offsets.get(index + 1)?)
+            }
+        }
+    }
+
+    /// True if the items are these offsets' and bytes'.
+    pub(crate) fn is_whole(&self, items: usize, item_size: usize) -> bool {
+        match self {
+            Self::Fixed(bytes) => items.checked_mul(item_size) == Some(bytes.len()),
+            Self::Variable { offsets, bytes } => {
+                offsets.len() == items + 1
+                    && offsets.is_sorted()
+                    && offsets.last().is_some_and(|end| *end <= bytes.len())
+            }
+        }
+    }
+
+    /// The items of each of the ranges, one range after the other. One range shares memory.
+    pub(crate) fn gather(
+        &self,
+        ranges: impl Iterator<Item = Range<usize>> + Clone,
+        item_size: usize,
+    ) -> Result<Self> {
+        let mut first_two = ranges.clone();
+        if let (Some(range), None) = (first_two.next(), first_two.next()) {
+            return self.cut(&range, item_size);
+        }
+        match self {
+            Self::Fixed(bytes) => {
+                let items = ranges.clone().fold(0usize, |sum, range| sum.saturating_add(range.len()));
+                let size = items.checked_mul(item_size).ok_or_else(|| too_large(items))?;
+                let mut out = Vec::new();
+                out.try_reserve_exact(size).map_err(|_| too_large(size))?;
+                for range in ranges {
+                    let cut = bytes.get(range.start * item_size..range.end * item_size);
+                    out.extend_from_slice(cut.ok_or_else(outside)?);
+                }
+                Ok(Self::Fixed(out.into()))
+            }
+            Self::Variable { offsets, bytes } => {
+                let mut starts = vec![0];
+                let mut out = Vec::new();
+                for range in ranges {
+                    let cut = offsets.get(range.start..=range.end).ok_or_else(outside)?;
+                    let (Some(from), Some(to)) = (cut.first(), cut.last()) else { continue };
+                    let base = out.len();
+                    out.extend_from_slice(bytes.get(*from..*to).ok_or_else(outside)?);
+                    starts.extend(cut.iter().skip(1).map(|end| base + end - from));
+                }
+                Ok(Self::Variable { offsets: starts.into(), bytes: out.into() })
+            }
+        }
+    }
+
+    fn cut(&self, range: &Range<usize>, item_size: usize) -> Result<Self> {
+        match self {
+            Self::Fixed(bytes) => {
+                let (start, end) = (range.start * item_size, range.end * item_size);
+                bytes.get(start..end).ok_or_else(outside)?;
+                Ok(Self::Fixed(bytes.slice(start..end)))
+            }
+            Self::Variable { offsets, bytes } => {
+                let offsets = offsets.get(range.start..=range.end).ok_or_else(outside)?.into();
+                Ok(Self::Variable { offsets, bytes: bytes.clone() })
+            }
+        }
+    }
+}
+
+pub(crate) fn too_large(size: usize) -> Error {
+    Error::invalid("the array needs more memory than there is; select less of it")
+        .with("bytes", size)
+}
+
+fn outside() -> Error {
+    Error::invalid("the selection lies outside of the array")
+}

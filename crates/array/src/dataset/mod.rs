@@ -1,0 +1,22 @@
+//! Labelled arrays in memory: a [`Dataset`] of named [`Variable`]s over named dimensions, with
+//! attributes and nested groups.
+//!
+//! An [`Array`] is contiguous bytes with a shape and a [`DType`]. Slicing, taking and joining work
+//! on items of so many bytes; only keys, comparisons and merges look at values.
+
+mod array;
+mod buffer;
+mod data;
+mod dtype;
+mod fill;
+mod schema;
+mod variable;
+
+pub use array::Array;
+pub(crate) use array::{count, fill_item, fill_with};
+pub use buffer::Buffer;
+pub use data::Dataset;
+pub use dtype::{ByteOrder, DType};
+pub use fill::FillValue;
+pub use schema::{Chunks, Codecs, Dimension, Filter, Role, Schema, VariableSchema};
+pub use variable::Variable;

@@ -1,0 +1,314 @@
+//! What a collection holds, without the data.
+
+use std::collections::HashSet;
+
+use indexmap::IndexMap;
+use partita_core::{Error, ErrorKind, Result};
+
+use super::{ByteOrder, DType, FillValue};
+use crate::json::{Attributes, Json};
+
+/// How many items along a dimension are stored together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Chunks {
+    /// So many.
+    Size(usize),
+    /// All of them.
+    Whole,
+    /// As many as fit the schema's limit on the size of a chunk.
+    Auto,
+}
+
+/// A named dimension.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dimension {
+    /// The name.
+    pub name: String,
+    /// The number of items; none for the dimension that is partitioned, and where it is not known.
+    pub size: Option<usize>,
+    /// How it is cut into chunks; whole if nothing is said.
+    pub chunks: Option<Chunks>,
+    /// Kept for the Zarr v3 layout, which stores it without using it.
+    pub shards: Option<usize>,
+}
+
+impl Dimension {
+    /// A dimension of unknown size in one chunk.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), size: None, chunks: None, shards: None }
+    }
+
+    /// The same dimension with a size.
+    #[must_use]
+    pub fn with_size(mut self, size: usize) -> Self {
+        self.size = Some(size);
+        self
+    }
+
+    /// The same dimension cut into chunks.
+    #[must_use]
+    pub fn with_chunks(mut self, chunks: Chunks) -> Self {
+        self.chunks = Some(chunks);
+        self
+    }
+}
+
+/// The configuration of a numcodecs filter or compressor, or of a codec of Zarr v3.
+pub type Filter = Json;
+
+/// How the chunks of a variable are encoded.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum Codecs {
+    /// As the layout has it by default: blosc with zstd in Zarr v2, zstd and sharding in Zarr v3.
+    #[default]
+    Default,
+    /// The pipeline of Zarr v2, in the configurations of numcodecs (`{"id": "zstd", "level": 3}`).
+    V2 {
+        /// The compressor; none stores the bytes as they are.
+        compressor: Option<Filter>,
+        /// What is applied before the compressor, in order.
+        filters: Vec<Filter>,
+        /// The byte order of stored numbers.
+        order: ByteOrder,
+    },
+    /// The pipeline of Zarr v3 (`{"name": "zstd", "configuration": {…}}`).
+    V3 {
+        /// Applied first, in order.
+        array_to_array: Vec<Filter>,
+        /// Then this.
+        array_to_bytes: Filter,
+        /// Then these, in order.
+        bytes_to_bytes: Vec<Filter>,
+        /// The size of the shards, in bytes before compression; none stores each chunk by itself.
+        shard_bytes: Option<u64>,
+    },
+}
+
+/// What a variable is for, in the Zarr v3 layout.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Role {
+    /// Data of the user.
+    #[default]
+    User,
+    /// A variable that fills a gap.
+    Filler,
+    /// A variable that others need.
+    Aux,
+}
+
+/// A variable without its data.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VariableSchema {
+    /// The name.
+    pub name: String,
+    /// The type of the items.
+    pub dtype: DType,
+    /// The names of the dimensions, the one that runs fastest last.
+    pub dimensions: Vec<String>,
+    /// What items are where nothing was stored.
+    pub fill: Option<FillValue>,
+    /// The attributes.
+    pub attributes: Attributes,
+    /// How it is encoded.
+    pub codecs: Codecs,
+    /// What it is for.
+    pub role: Role,
+}
+
+impl VariableSchema {
+    /// A variable with no fill value and no attributes, encoded as the layout has it by default.
+    pub fn new<D: AsRef<str>>(name: &str, dtype: DType, dimensions: &[D]) -> Self {
+        Self {
+            name: name.to_owned(),
+            dtype,
+            dimensions: dimensions.iter().map(|name| name.as_ref().to_owned()).collect(),
+            fill: None,
+            attributes: Attributes::new(),
+            codecs: Codecs::Default,
+            role: Role::User,
+        }
+    }
+
+    /// The same variable with a fill value, as in Zarr's metadata (`"NaN"`, `0`, `null`).
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) if it is no value of the variable's type.
+    pub fn with_fill(mut self, fill: impl Into<Json>) -> Result<Self> {
+        let fill = FillValue::from_json(self.dtype, &fill.into());
+        self.fill = fill.map_err(|error| error.with("variable", &self.name))?;
+        Ok(self)
+    }
+
+    /// The same variable with an attribute more.
+    #[must_use]
+    pub fn with_attribute(mut self, name: &str, value: impl Into<Json>) -> Self {
+        self.attributes.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// The same variable, encoded otherwise.
+    #[must_use]
+    pub fn with_codecs(mut self, codecs: Codecs) -> Self {
+        self.codecs = codecs;
+        self
+    }
+
+    /// The position of a dimension; none if the variable does not have it.
+    #[must_use]
+    pub fn axis(&self, dimension: &str) -> Option<usize> {
+        self.dimensions.iter().position(|name| name == dimension)
+    }
+}
+
+/// The variables, dimensions and attributes of a dataset, and its nested groups.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Schema {
+    /// The dimensions. A nested group also has those of the groups around it.
+    pub dimensions: Vec<Dimension>,
+    /// The variables, by name.
+    pub variables: IndexMap<String, VariableSchema>,
+    /// The attributes.
+    pub attributes: Attributes,
+    /// The groups, by name.
+    pub groups: IndexMap<String, Schema>,
+    /// The largest chunk, in bytes before compression, where a dimension's chunks are
+    /// [`Chunks::Auto`]; 128 MiB if nothing is said.
+    pub chunk_bytes: Option<u64>,
+}
+
+impl Schema {
+    /// A schema of the given variables. Dimensions that are not in `dimensions` are added with an
+    /// unknown size.
+    ///
+    /// # Errors
+    /// As [`Schema::check`], and if two variables have one name.
+    pub fn new(dimensions: Vec<Dimension>, variables: Vec<VariableSchema>) -> Result<Self> {
+        let mut schema = Self { dimensions, ..Self::default() };
+        for variable in variables {
+            schema.add(variable)?;
+        }
+        schema.check()?;
+        Ok(schema)
+    }
+
+    pub(crate) fn add(&mut self, variable: VariableSchema) -> Result<()> {
+        for name in &variable.dimensions {
+            if self.dimension(name).is_none() {
+                self.dimensions.push(Dimension::new(name));
+            }
+        }
+        match self.variables.insert(variable.name.clone(), variable) {
+            None => Ok(()),
+            Some(twice) => Err(Error::invalid("two variables have the same name")
+                .with("variable", twice.name)),
+        }
+    }
+
+    /// The dimension `name` of this group.
+    #[must_use]
+    pub fn dimension(&self, name: &str) -> Option<&Dimension> {
+        self.dimensions.iter().find(|dimension| dimension.name == name)
+    }
+
+    /// The variable at a path: its name, after those of the groups around it: `data_01/ku/power`.
+    #[must_use]
+    pub fn variable(&self, path: &str) -> Option<&VariableSchema> {
+        match path.split_once('/') {
+            None => self.variables.get(path),
+            Some((group, rest)) => self.groups.get(group)?.variable(rest),
+        }
+    }
+
+    /// The variables of this group and those below it, with their paths.
+    #[must_use]
+    pub fn paths(&self) -> Vec<(String, &VariableSchema)> {
+        let own = self.variables.values().map(|variable| (variable.name.clone(), variable));
+        let below = self.groups.iter().flat_map(|(group, schema)| {
+            let paths = schema.paths().into_iter();
+            paths.map(move |(path, variable)| (format!("{group}/{path}"), variable))
+        });
+        own.chain(below).collect()
+    }
+
+    /// The same schema with only the variables (and groups with variables) that `keep` says yes to,
+    /// by their paths.
+    #[must_use]
+    pub fn filtered(&self, keep: &dyn Fn(&str, &VariableSchema) -> bool) -> Self {
+        let variables = self.variables.iter().filter(|(name, variable)| keep(name, variable));
+        let variables = variables.map(|(name, variable)| (name.clone(), variable.clone())).collect();
+        let groups = self.groups.iter().filter_map(|(name, group)| {
+            let below = group.filtered(&|path, variable| keep(&format!("{name}/{path}"), variable));
+            let empty = below.variables.is_empty() && below.groups.is_empty();
+            (!empty).then(|| (name.clone(), below))
+        });
+        let groups = groups.collect();
+        Self { variables, groups, ..self.clone() }
+    }
+
+    /// Checks that names can be stored and that every dimension of a variable is known.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) or
+    /// [`NotFound`](ErrorKind::NotFound), with the variable's name.
+    pub fn check(&self) -> Result<()> {
+        self.check_below(&HashSet::new())
+    }
+
+    fn check_below(&self, outer: &HashSet<&str>) -> Result<()> {
+        let mut known = outer.clone();
+        let mut own = HashSet::new();
+        for dimension in &self.dimensions {
+            check_name(&dimension.name).map_err(|e| e.with("dimension", &dimension.name))?;
+            if !own.insert(dimension.name.as_str()) {
+                return Err(Error::invalid("two dimensions have the same name")
+                    .with("dimension", &dimension.name));
+            }
+            if matches!(dimension.chunks, Some(Chunks::Size(0))) {
+                return Err(Error::invalid("a chunk holds at least one item")
+                    .with("dimension", &dimension.name));
+            }
+        }
+        known.extend(own);
+        for (name, variable) in &self.variables {
+            check_name(name).map_err(|error| error.with("variable", name))?;
+            let mut seen = HashSet::new();
+            for dimension in &variable.dimensions {
+                if !known.contains(dimension.as_str()) {
+                    return Err(Error::new(ErrorKind::NotFound, "the dimension does not exist")
+                        .with("dimension", dimension)
+                        .with("variable", name));
+                }
+                if !seen.insert(dimension) {
+                    return Err(Error::invalid("a variable has a dimension twice")
+                        .with("dimension", dimension)
+                        .with("variable", name));
+                }
+            }
+        }
+        for (name, group) in &self.groups {
+            check_name(name).map_err(|error| error.with("group", name))?;
+            if self.variables.contains_key(name) {
+                return Err(Error::invalid("a group and a variable have the same name")
+                    .with("group", name));
+            }
+            group.check_below(&known).map_err(|error| error.with("group", name))?;
+        }
+        Ok(())
+    }
+}
+
+/// Refuses names that would be another object, or none, in a store: Zarr's own names begin with a
+/// dot, an underscore pair, or are `zarr.json`.
+fn check_name(name: &str) -> Result<()> {
+    let why = match name {
+        "" => "it is empty",
+        "zarr.json" => "Zarr keeps its metadata under it",
+        _ if name.contains('/') => "it contains a slash",
+        _ if name.starts_with('.') => "it begins with a dot",
+        _ if name.starts_with("__") => "it begins with two underscores",
+        _ if name.chars().any(char::is_control) => "it contains a control character",
+        _ => return Ok(()),
+    };
+    Err(Error::invalid(format!("the name cannot be stored: {why}")))
+}

@@ -1,0 +1,214 @@
+//! Splitting rows by their key.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use partita_core::partition::Calendar;
+use partita_core::{Error, Result};
+
+use super::{Key, Partitioning};
+use crate::dataset::{Array, DType, Dataset};
+
+/// The rows that belong to one partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// The partition.
+    pub key: Key,
+    /// Its rows in their order, as ranges of neighbours.
+    pub rows: Vec<Range<usize>>,
+}
+
+impl Group {
+    /// The number of rows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows.iter().map(Range::len).sum()
+    }
+
+    /// True if there are no rows.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Partitioning {
+    /// Groups the rows of a dataset by their partition, ordered by key. Every row is in one group,
+    /// in any order of the input; no rows make no groups.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) if a time is "not a time" (its
+    /// row is named) or a variable has a type that cannot partition;
+    /// [`NotFound`](partita_core::ErrorKind::NotFound) if a variable is missing.
+    pub fn split(&self, dataset: &Dataset) -> Result<Vec<Group>> {
+        let mut columns = Vec::new();
+        for name in self.variables() {
+            let variable = dataset.require(name)?;
+            self.check_type(variable.schema().dtype)
+                .and_then(|()| self.columns(variable.data(), &mut columns))
+                .map_err(|error| error.with("variable", name))?;
+        }
+        if let (Self::GroupedSequence { size, start, .. }, Some(last)) = (self, columns.last_mut())
+        {
+            let (size, start) = (i128::from(*size), i128::from(*start));
+            for value in last {
+                *value = (*value - start).div_euclid(size) * size + start;
+            }
+        }
+        Ok(self.group(&columns))
+    }
+
+    /// Adds the key fields that a variable gives.
+    fn columns(&self, data: &Array, columns: &mut Vec<Vec<i128>>) -> Result<()> {
+        let values = data.integers().unwrap_or_default();
+        let (Self::Date { resolution, .. }, DType::DateTime(unit, multiple)) = (self, data.dtype())
+        else {
+            columns.push(values);
+            return Ok(());
+        };
+        let fields = resolution.fields().len();
+        let mut parts = vec![Vec::with_capacity(values.len()); fields];
+        let mut last: Option<(i128, Vec<i128>)> = None;
+        for (row, value) in values.into_iter().enumerate() {
+            let steps = i64::try_from(value).unwrap_or(i64::MIN);
+            if steps == i64::MIN {
+                return Err(Error::invalid(
+                    "a row whose time is NaT belongs to no partition; leave it out",
+                )
+                .with("row", row));
+            }
+            let fields = match &last {
+                Some((same, fields)) if *same == value => fields,
+                _ => {
+                    let fields = Calendar::of(steps, multiple, unit).fields(*resolution);
+                    &last.insert((value, fields)).1
+                }
+            };
+            for (part, field) in parts.iter_mut().zip(fields) {
+                part.push(*field);
+            }
+        }
+        columns.extend(parts);
+        Ok(())
+    }
+
+    fn group(&self, columns: &[Vec<i128>]) -> Vec<Group> {
+        let rows = columns.first().map_or(0, Vec::len);
+        let at = |row: usize| -> Option<Vec<i128>> {
+            columns.iter().map(|column| column.get(row).copied()).collect()
+        };
+        let same = |a: usize, b: usize| columns.iter().all(|column| column.get(a) == column.get(b));
+        let mut groups: BTreeMap<Vec<i128>, Vec<Range<usize>>> = BTreeMap::new();
+        let mut start = 0;
+        for row in 1..=rows {
+            if row < rows && same(start, row) {
+                continue;
+            }
+            if let Some(values) = at(start) {
+                groups.entry(values).or_default().push(start..row);
+            }
+            start = row;
+        }
+        let fields = self.key_fields();
+        let named = |(values, rows)| Group { key: Key::new(fields.clone(), values), rows };
+        groups.into_iter().map(named).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use partita_core::partition::Resolution;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::dataset::{Variable, VariableSchema};
+    use crate::json::Attributes;
+
+    fn dataset(dtype: &str, columns: &[(&str, &[i64])]) -> Dataset {
+        let dtype = DType::parse(dtype).unwrap().0;
+        let size = dtype.item_size().unwrap();
+        let variables = columns
+            .iter()
+            .map(|(name, values)| {
+                let bytes: Vec<u8> =
+                    values.iter().flat_map(|value| value.to_le_bytes()[..size].to_vec()).collect();
+                let data = Array::from_bytes(dtype, vec![values.len()], bytes).unwrap();
+                Variable::new(VariableSchema::new(name, dtype, &["time"]), data).unwrap()
+            })
+            .collect();
+        Dataset::new(variables, Attributes::new()).unwrap()
+    }
+
+    fn split(partitioning: &Partitioning, dataset: &Dataset) -> Vec<(Vec<i128>, Vec<usize>)> {
+        let groups = partitioning.split(dataset).unwrap().into_iter();
+        groups.map(|g| (g.key.values().to_vec(), g.rows.into_iter().flatten().collect())).collect()
+    }
+
+    #[test]
+    fn keys_that_come_back_join_their_rows() {
+        let date = Partitioning::date("time", Resolution::Month);
+        let days = dataset("<M8[D]", &[("time", &[0, 1, 31, 32, 2, -1])]);
+        let expected =
+            [(vec![1969, 12], vec![5]), (vec![1970, 1], vec![0, 1, 4]), (vec![1970, 2], vec![2, 3])];
+        assert_eq!(split(&date, &days), expected);
+        let seconds = dataset("<M8[s]", &[("time", &[1, 0])]);
+        let by_second = Partitioning::date("time", Resolution::Second);
+        assert_eq!(split(&by_second, &seconds)[0].0, [1970, 1, 1, 0, 0, 0]);
+    }
+
+    #[test]
+    fn groups_of_values_begin_at_their_start() {
+        let grouped = Partitioning::grouped_sequence(&["p"], 4, 1);
+        let data = dataset("<i4", &[("p", &[0, 1, 4, 5, -4])]);
+        let keys: Vec<i128> = split(&grouped, &data).iter().map(|(key, _)| key[0]).collect();
+        assert_eq!(keys, [-7, -3, 1, 5]);
+        let bounds = dataset("<i8", &[("p", &[i64::MIN, i64::MAX])]);
+        let keys: Vec<i128> = split(&grouped, &bounds).iter().map(|(key, _)| key[0]).collect();
+        assert_eq!(keys, [i128::from(i64::MIN) - 3, i128::from(i64::MAX) - 2]);
+    }
+
+    #[test]
+    fn bounds_of_integers() {
+        let sequence = Partitioning::sequence(&["p"]);
+        let data = dataset("<u8", &[("p", &[-1, 0])]);
+        assert_eq!(split(&sequence, &data)[1].0, [i128::from(u64::MAX)]);
+        let data = dataset("|i1", &[("p", &[-128, 127])]);
+        assert_eq!(split(&sequence, &data)[0].0, [-128]);
+    }
+
+    #[test]
+    fn what_cannot_partition_is_refused_by_name() {
+        let date = Partitioning::date("time", Resolution::Day);
+        let error = date.split(&dataset("<M8[ns]", &[("time", &[0, i64::MIN])])).unwrap_err();
+        assert_eq!(error.kind(), partita_core::ErrorKind::InvalidArgument);
+        assert!(error.to_string().contains("row: 1, variable: time"), "{error}");
+        for (partitioning, dtype) in [(date, "<i8"), (Partitioning::sequence(&["time"]), "<f8")] {
+            let error = partitioning.split(&dataset(dtype, &[("time", &[0])])).unwrap_err();
+            assert!(error.to_string().contains("variable: time"), "{error}");
+        }
+        let error = Partitioning::sequence(&["x"]).split(&Dataset::default()).unwrap_err();
+        assert_eq!(error.kind(), partita_core::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn no_rows_make_no_groups() {
+        let data = dataset("<i4", &[("p", &[])]);
+        assert!(Partitioning::sequence(&["p"]).split(&data).unwrap().is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn every_row_is_in_its_group(rows in prop::collection::vec((-2i64..2, -2i64..2), 0..30)) {
+            let (a, b): (Vec<i64>, Vec<i64>) = rows.iter().copied().unzip();
+            let data = dataset("<i2", &[("a", &a), ("b", &b)]);
+            let mut model: BTreeMap<Vec<i128>, Vec<usize>> = BTreeMap::new();
+            for (row, (a, b)) in rows.iter().enumerate() {
+                model.entry(vec![(*a).into(), (*b).into()]).or_default().push(row);
+            }
+            let model: Vec<_> = model.into_iter().collect();
+            prop_assert_eq!(split(&Partitioning::sequence(&["a", "b"]), &data), model);
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The paths of partitions: `year=2022/month=01`, `cycle=7`.
+
+use std::sync::Arc;
+
+use super::{Key, Partitioning};
+
+/// How many digits the year of a path has at least. Other fields of a date have two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Digits {
+    /// Two: the Zarr v2 layout.
+    Two,
+    /// Four: the Zarr v3 layout.
+    Four,
+}
+
+impl Partitioning {
+    /// The path of a partition: `year=2022/month=01` for dates, padded with zeros; `cycle=-7` for
+    /// sequences, not padded.
+    #[must_use]
+    pub fn path(&self, key: &Key, digits: Digits) -> String {
+        let component = |(field, value): (&str, i128)| {
+            let width = match (self, field, digits) {
+                (Self::Date { .. }, "year", Digits::Four) => 4,
+                (Self::Date { .. }, _, _) => 2,
+                _ => 0,
+            };
+            // The sign counts as a digit, as it does in Python's format.
+            format!("{field}={value:0width$}")
+        };
+        key.pairs().map(component).collect::<Vec<_>>().join("/")
+    }
+
+    /// Reads the key out of a path; none if it is the path of something else: other fields, or
+    /// values that are no decimal integers.
+    #[must_use]
+    pub fn parse(&self, path: &str) -> Option<Key> {
+        let fields = self.fields();
+        let components: Vec<&str> = path.split('/').collect();
+        if components.len() != fields.len() {
+            return None;
+        }
+        let value = |(component, field): (&&str, &&str)| {
+            let text = component.strip_prefix(*field)?.strip_prefix('=')?;
+            parse_value(text)
+        };
+        let values = components.iter().zip(&fields).map(value).collect::<Option<Vec<_>>>()?;
+        Some(Key::new(self.key_fields(), values))
+    }
+
+    /// The field that a directory at `depth` (from 0) belongs to, if its name is that of one.
+    pub(crate) fn is_component(&self, name: &str, depth: usize) -> bool {
+        let field = self.fields().get(depth).copied();
+        let text = field.and_then(|field| name.strip_prefix(field)?.strip_prefix('='));
+        text.and_then(parse_value).is_some()
+    }
+
+    pub(crate) fn key_fields(&self) -> Arc<[String]> {
+        self.fields().into_iter().map(str::to_owned).collect()
+    }
+}
+
+fn parse_value(text: &str) -> Option<i128> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let decimal = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if decimal { text.parse().ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use partita_core::partition::Resolution;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn key(partitioning: &Partitioning, values: &[i128]) -> Key {
+        Key::new(partitioning.key_fields(), values.to_vec())
+    }
+
+    #[test]
+    fn paths_of_both_layouts() {
+        let date = Partitioning::date("time", Resolution::Month);
+        assert_eq!(date.path(&key(&date, &[2022, 1]), Digits::Two), "year=2022/month=01");
+        assert_eq!(date.path(&key(&date, &[99, 12]), Digits::Two), "year=99/month=12");
+        assert_eq!(date.path(&key(&date, &[99, 12]), Digits::Four), "year=0099/month=12");
+        assert_eq!(date.path(&key(&date, &[-5, 1]), Digits::Four), "year=-005/month=01");
+        let sequence = Partitioning::sequence(&["cycle", "pass"]);
+        assert_eq!(sequence.path(&key(&sequence, &[-5, 7]), Digits::Four), "cycle=-5/pass=7");
+    }
+
+    #[test]
+    fn other_paths_are_no_partitions() {
+        let date = Partitioning::date("time", Resolution::Month);
+        for path in [
+            "", "year=2022", "year=2022/month=01/day=01", "month=01/year=2022", "year=x/month=1",
+            "year=2022/month=", "year=2022/month=1.5", "year=2022/month=+1", "year=2022/month=--1",
+            "xyear=2022/month=1", "year=2022 /month=1",
+        ] {
+            assert_eq!(date.parse(path), None, "{path}");
+        }
+        assert!(date.is_component("year=2022", 0) && !date.is_component("year=2022", 1));
+        assert!(!date.is_component("_catalog", 0) && !date.is_component("month=1", 2));
+    }
+
+    proptest! {
+        #[test]
+        fn paths_come_back(a in any::<i64>(), b in any::<u64>(), four in any::<bool>()) {
+            let digits = if four { Digits::Four } else { Digits::Two };
+            for partitioning in [
+                Partitioning::sequence(&["a", "b"]),
+                Partitioning::date("time", Resolution::Month),
+            ] {
+                let key = key(&partitioning, &[a.into(), b.into()]);
+                prop_assert_eq!(partitioning.parse(&partitioning.path(&key, digits)), Some(key));
+            }
+        }
+    }
+}

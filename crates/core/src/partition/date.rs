@@ -1,0 +1,301 @@
+//! Calendar fields of instants, by which data are partitioned in time.
+//!
+//! An instant is a count of steps since 1970-01-01T00:00, as NumPy and Arrow store it. The calendar
+//! is the proleptic Gregorian one, with a year 0 and years below it.
+
+use std::fmt;
+
+/// The unit of the steps in which an instant or a duration is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum CalendarUnit {
+    /// Years of the calendar.
+    Year,
+    /// Months of the calendar.
+    Month,
+    /// Seven days.
+    Week,
+    /// 24 hours.
+    Day,
+    /// 3600 seconds.
+    Hour,
+    /// 60 seconds.
+    Minute,
+    /// The second.
+    Second,
+    /// 10⁻³ seconds.
+    Millisecond,
+    /// 10⁻⁶ seconds.
+    Microsecond,
+    /// 10⁻⁹ seconds.
+    Nanosecond,
+    /// 10⁻¹² seconds.
+    Picosecond,
+    /// 10⁻¹⁵ seconds.
+    Femtosecond,
+    /// 10⁻¹⁸ seconds.
+    Attosecond,
+}
+
+/// How finely a date partitions: the last of the fields that are in the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Resolution {
+    /// One partition per year.
+    Year,
+    /// One partition per month.
+    Month,
+    /// One partition per day.
+    Day,
+    /// One partition per hour.
+    Hour,
+    /// One partition per minute.
+    Minute,
+    /// One partition per second.
+    Second,
+}
+
+/// The calendar fields of an instant: year, month (1–12), day (1–31), hour, minute, second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Calendar {
+    /// The year; 0 is 1 BC.
+    pub year: i128,
+    /// The month, from 1.
+    pub month: u8,
+    /// The day of the month, from 1.
+    pub day: u8,
+    /// The hour, from 0.
+    pub hour: u8,
+    /// The minute, from 0.
+    pub minute: u8,
+    /// The second, from 0.
+    pub second: u8,
+}
+
+const SECONDS_PER_DAY: i128 = 86_400;
+
+impl CalendarUnit {
+    /// Every unit, the longest first.
+    pub const ALL: [Self; 13] = [
+        Self::Year,
+        Self::Month,
+        Self::Week,
+        Self::Day,
+        Self::Hour,
+        Self::Minute,
+        Self::Second,
+        Self::Millisecond,
+        Self::Microsecond,
+        Self::Nanosecond,
+        Self::Picosecond,
+        Self::Femtosecond,
+        Self::Attosecond,
+    ];
+
+    /// The code of NumPy: `Y`, `M`, `W`, `D`, `h`, `m`, `s`, `ms`, `us`, `ns`, `ps`, `fs`, `as`.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Year => "Y",
+            Self::Month => "M",
+            Self::Week => "W",
+            Self::Day => "D",
+            Self::Hour => "h",
+            Self::Minute => "m",
+            Self::Second => "s",
+            Self::Millisecond => "ms",
+            Self::Microsecond => "us",
+            Self::Nanosecond => "ns",
+            Self::Picosecond => "ps",
+            Self::Femtosecond => "fs",
+            Self::Attosecond => "as",
+        }
+    }
+
+    /// The unit of a code of NumPy; `μs` is `us`.
+    #[must_use]
+    pub fn from_code(code: &str) -> Option<Self> {
+        let code = if code == "μs" { "us" } else { code };
+        Self::ALL.into_iter().find(|unit| unit.code() == code)
+    }
+
+    /// Attoseconds per step; none for years and months, whose length varies.
+    #[must_use]
+    pub fn attoseconds(self) -> Option<i128> {
+        const SECOND: i128 = 1_000_000_000_000_000_000;
+        Some(match self {
+            Self::Year | Self::Month => return None,
+            Self::Week => 7 * SECONDS_PER_DAY * SECOND,
+            Self::Day => SECONDS_PER_DAY * SECOND,
+            Self::Hour => 3600 * SECOND,
+            Self::Minute => 60 * SECOND,
+            Self::Second => SECOND,
+            Self::Millisecond => SECOND / 1_000,
+            Self::Microsecond => SECOND / 1_000_000,
+            Self::Nanosecond => SECOND / 1_000_000_000,
+            Self::Picosecond => 1_000_000,
+            Self::Femtosecond => 1_000,
+            Self::Attosecond => 1,
+        })
+    }
+}
+
+impl Resolution {
+    /// Every resolution, the coarsest first.
+    pub const ALL: [Self; 6] =
+        [Self::Year, Self::Month, Self::Day, Self::Hour, Self::Minute, Self::Second];
+
+    /// The names of all fields, in order.
+    const FIELDS: [&'static str; 6] = ["year", "month", "day", "hour", "minute", "second"];
+
+    /// The names of the fields in the key: `year`, `month`, … up to the resolution.
+    #[must_use]
+    pub fn fields(self) -> &'static [&'static str] {
+        let count = Self::ALL.iter().position(|other| *other == self).map_or(6, |at| at + 1);
+        Self::FIELDS.get(..count).unwrap_or(&Self::FIELDS)
+    }
+
+    /// The code of NumPy: `Y`, `M`, `D`, `h`, `m`, `s`.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Year => "Y",
+            Self::Month => "M",
+            Self::Day => "D",
+            Self::Hour => "h",
+            Self::Minute => "m",
+            Self::Second => "s",
+        }
+    }
+
+    /// The resolution of a code of NumPy or of a field's name.
+    #[must_use]
+    pub fn from_code(code: &str) -> Option<Self> {
+        let named = |resolution: &Self| resolution.fields().last() == Some(&code);
+        Self::ALL.into_iter().find(|resolution| resolution.code() == code || named(resolution))
+    }
+}
+
+impl fmt::Display for Resolution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.fields().last().copied().unwrap_or_default())
+    }
+}
+
+impl Calendar {
+    /// The fields of the instant `steps` times `multiple` units after 1970-01-01T00:00. Every
+    /// value of the integers has fields; what stands for "not a time" is the caller's to know.
+    #[must_use]
+    pub fn of(steps: i64, multiple: u32, unit: CalendarUnit) -> Self {
+        let units = i128::from(steps) * i128::from(multiple);
+        let of_seconds = |seconds: i128| Self::of_seconds(seconds);
+        match unit {
+            CalendarUnit::Year => Self::of_months(units * 12),
+            CalendarUnit::Month => Self::of_months(units),
+            CalendarUnit::Week => of_seconds(units * 7 * SECONDS_PER_DAY),
+            CalendarUnit::Day => of_seconds(units * SECONDS_PER_DAY),
+            CalendarUnit::Hour => of_seconds(units * 3600),
+            CalendarUnit::Minute => of_seconds(units * 60),
+            CalendarUnit::Second => of_seconds(units),
+            CalendarUnit::Millisecond => of_seconds(units.div_euclid(1_000)),
+            CalendarUnit::Microsecond => of_seconds(units.div_euclid(1_000_000)),
+            CalendarUnit::Nanosecond => of_seconds(units.div_euclid(1_000_000_000)),
+            CalendarUnit::Picosecond => of_seconds(units.div_euclid(1_000_000_000_000)),
+            CalendarUnit::Femtosecond => of_seconds(units.div_euclid(1_000_000_000_000_000)),
+            CalendarUnit::Attosecond => of_seconds(units.div_euclid(1_000_000_000_000_000_000)),
+        }
+    }
+
+    /// The values of [`Resolution::fields`].
+    #[must_use]
+    pub fn fields(&self, resolution: Resolution) -> Vec<i128> {
+        let rest = [self.month, self.day, self.hour, self.minute, self.second];
+        let all = std::iter::once(self.year).chain(rest.into_iter().map(i128::from));
+        all.take(resolution.fields().len()).collect()
+    }
+
+    fn of_months(months: i128) -> Self {
+        let month = u8::try_from(months.rem_euclid(12) + 1).unwrap_or(1);
+        let year = 1970 + months.div_euclid(12);
+        Self { year, month, day: 1, hour: 0, minute: 0, second: 0 }
+    }
+
+    fn of_seconds(seconds: i128) -> Self {
+        let (year, month, day) = civil(seconds.div_euclid(SECONDS_PER_DAY));
+        let rest = seconds.rem_euclid(SECONDS_PER_DAY);
+        let small = |value: i128| u8::try_from(value).unwrap_or(0);
+        Self {
+            year,
+            month: small(month),
+            day: small(day),
+            hour: small(rest / 3600),
+            minute: small(rest / 60 % 60),
+            second: small(rest % 60),
+        }
+    }
+}
+
+/// Year, month and day of a count of days since 1970-01-01, by eras of 400 years that begin on the
+/// first of March (H. Hinnant, "chrono-compatible low-level date algorithms").
+fn civil(days: i128) -> (i128, i128, i128) {
+    let shifted = days + 719_468;
+    let (era, of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * march + 2) / 5 + 1;
+    let month = if march < 10 { march + 3 } else { march - 9 };
+    (year + era * 400 + i128::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn units_agree_on_an_instant() {
+        let noon = Calendar { year: 2024, month: 2, day: 29, hour: 12, minute: 5, second: 7 };
+        let seconds = 1_709_208_307;
+        assert_eq!(Calendar::of(seconds, 1, CalendarUnit::Second), noon);
+        assert_eq!(Calendar::of(seconds * 1000 + 999, 1, CalendarUnit::Millisecond), noon);
+        assert_eq!(Calendar::of(seconds * 100 + 1, 10, CalendarUnit::Millisecond), noon);
+        assert_eq!(Calendar::of(54, 1, CalendarUnit::Year).year, 2024);
+        assert_eq!(Calendar::of(-1, 1, CalendarUnit::Month).fields(Resolution::Month), [1969, 12]);
+        assert_eq!(Calendar::of(1, 1, CalendarUnit::Week).fields(Resolution::Day), [1970, 1, 8]);
+    }
+
+    #[test]
+    fn years_before_zero() {
+        assert_eq!(Calendar::of(-1970, 1, CalendarUnit::Year).year, 0);
+        let day = Calendar::of(-719_529, 1, CalendarUnit::Day);
+        assert_eq!(day.fields(Resolution::Day), [-1, 12, 31]);
+    }
+
+    #[test]
+    fn every_integer_has_fields() {
+        for unit in CalendarUnit::ALL {
+            for steps in [i64::MIN, i64::MIN + 1, -1, 0, i64::MAX] {
+                let calendar = Calendar::of(steps, u32::MAX, unit);
+                assert!((1..=12).contains(&calendar.month) && (1..=31).contains(&calendar.day));
+            }
+            assert_eq!(CalendarUnit::from_code(unit.code()), Some(unit));
+        }
+        for resolution in Resolution::ALL {
+            assert_eq!(Resolution::from_code(resolution.code()), Some(resolution));
+            assert_eq!(Resolution::from_code(&resolution.to_string()), Some(resolution));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_a_calendar_library(seconds in -62_135_596_800i64..253_402_300_799) {
+            let time = jiff::Timestamp::from_second(seconds).unwrap().to_zoned(jiff::tz::TimeZone::UTC);
+            let expected = [
+                i128::from(time.year()), time.month() as i128, time.day() as i128,
+                time.hour() as i128, time.minute() as i128, time.second() as i128,
+            ];
+            let found = Calendar::of(seconds, 1, CalendarUnit::Second).fields(Resolution::Second);
+            prop_assert_eq!(found, expected);
+        }
+    }
+}
