@@ -82,7 +82,8 @@ impl Json {
             Value::Bool(value) => Self::Bool(value),
             Value::Number(number) => Self::from_number(&number),
             Value::String(text) => {
-                let word = WORDS.into_iter().find(|(word, _)| text.strip_prefix(MARK) == Some(word));
+                let word =
+                    WORDS.into_iter().find(|(word, _)| text.strip_prefix(MARK) == Some(word));
                 word.map_or(Self::Text(text), |(_, value)| Self::Float(value))
             }
             Value::Array(values) => Self::List(values.into_iter().map(Self::from_value).collect()),
@@ -273,7 +274,8 @@ fn with_words_marked(text: &str) -> String {
     let mut rest = text;
     let mut quoted = false;
     while let Some(c) = rest.chars().next() {
-        if !quoted && let Some((word, _)) = WORDS.into_iter().find(|(word, _)| rest.starts_with(word))
+        if !quoted
+            && let Some((word, _)) = WORDS.into_iter().find(|(word, _)| rest.starts_with(word))
         {
             push(&mut out, format_args!("\"{MARK}{word}\""));
             rest = rest.get(word.len()..).unwrap_or_default();

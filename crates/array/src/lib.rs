@@ -1,13 +1,40 @@
 //! Collections: labelled arrays partitioned by date or sequence, in the two Zarr layouts of
 //! ZCollection.
 //!
-//! - [`dataset`]: labelled arrays in memory.
+//! A collection is one document at its root, which says what it holds, and a Zarr group per
+//! partition, in a directory named by the partition's key: `year=2022/month=01`.
+//!
+//! - [`dataset`]: labelled arrays in memory. An array is contiguous bytes with a type and a shape;
+//!   cutting and joining know only the size of an item.
 //! - [`json`]: attributes and metadata documents.
+//! - [`partitioning`]: from rows to partitions, and from partitions to paths and back.
+//! - [`layout`]: the stored form, and the only place that knows there are two of them. Everything
+//!   else sees a [`layout::Config`] and arrays with a prefix, a shape and a pipeline of codecs. The
+//!   prefix is free: a partition can be written beside its place and published later.
+//! - `codec`: from stored chunks to items and back; the filters of numcodecs that the `zarrs` crate
+//!   lacks.
+//! - [`Collection`] is the face: create, open, partitions, read.
+//!
+//! # How a read goes
+//!
+//! The partitions are listed (or taken from a catalog), pruned by the predicate on their keys, and
+//! their array metadata are read: one request per partition in Zarr v2, whose metadata are
+//! consolidated. Then the size of everything is known, and the memory of each variable is allocated
+//! once. It is cut into disjoint bands, one per row of chunks, which jobs fill side by side; joining
+//! them again copies nothing. Variables with items of any length, and those whose partitioned
+//! dimension is not the first, are read per partition and joined by copying.
 
 mod codec;
+mod collection;
 pub mod dataset;
 pub mod json;
+pub mod layout;
+mod options;
 pub mod partitioning;
+mod read;
+mod select;
 
-pub use partitioning::Partitioning;
+pub use collection::{Collection, Partition};
 pub use dataset::{Array, DType, Dataset, Schema, Variable, VariableSchema};
+pub use options::{CreateOptions, ReadOptions};
+pub use partitioning::Partitioning;

@@ -36,7 +36,8 @@ impl Filter for BitRound {
         let half = (1u64 << (self.dropped - 1)) - 1;
         for item in bytes.chunks_exact_mut(self.item_size) {
             let mut bits = item.iter().rev().fold(0u64, |bits, byte| bits << 8 | u64::from(*byte));
-            bits = bits.wrapping_add(half + (bits >> self.dropped & 1)) >> self.dropped << self.dropped;
+            bits = bits.wrapping_add(half + (bits >> self.dropped & 1)) >> self.dropped
+                << self.dropped;
             for (place, byte) in item.iter_mut().zip(bits.to_le_bytes()) {
                 *place = byte;
             }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use partita_core::{Error, Result};
 use serde_json::json;
-use zarrs::array::codec::api::{BytesToBytesCodecTraits, Codec, CodecOptions};
 use zarrs::array::BytesRepresentation;
+use zarrs::array::codec::api::{BytesToBytesCodecTraits, Codec, CodecOptions};
 use zarrs::metadata::v2::MetadataV2;
 use zarrs::metadata::v3::MetadataV3;
 
@@ -59,7 +59,8 @@ fn blosc(config: &Config<'_>, item_size: usize) -> Result<serde_json::Value> {
         _ => return Err(config.lacks("shuffle")),
     };
     let level = u8::try_from(int("clevel").unwrap_or(5)).map_err(|_| config.lacks("clevel"))?;
-    let block = u32::try_from(int("blocksize").unwrap_or(0)).map_err(|_| config.lacks("blocksize"))?;
+    let block =
+        u32::try_from(int("blocksize").unwrap_or(0)).map_err(|_| config.lacks("blocksize"))?;
     let cname = config.config.get("cname").and_then(Json::as_text).unwrap_or("lz4");
     Ok(json!({"name": "blosc", "configuration": {
         "cname": cname,

@@ -18,7 +18,7 @@ mod pipeline;
 mod quantize;
 mod vlen;
 
-pub(crate) use pipeline::{Pipeline, zarrs_chain, zarrs_data_type};
+pub(crate) use pipeline::Pipeline;
 
 #[cfg(target_endian = "big")]
 compile_error!("items in memory are little-endian; this machine is not");

@@ -13,7 +13,9 @@ impl Filter for PackBits {
         let unused = (8 - bytes.len() % 8) % 8;
         let mut packed = vec![u8::try_from(unused).unwrap_or(0)];
         packed.extend(bytes.chunks(8).map(|bits| {
-            bits.iter().enumerate().fold(0, |byte, (i, bit)| byte | (u8::from(*bit != 0) << (7 - i)))
+            bits.iter()
+                .enumerate()
+                .fold(0, |byte, (i, bit)| byte | (u8::from(*bit != 0) << (7 - i)))
         }));
         Ok(packed)
     }

@@ -102,11 +102,15 @@ impl Pipeline {
             Steps::V2 { filters, order, fortran } => {
                 self.decode_v2(bytes, filters, *order, *fortran)?
             }
-            Steps::V3 { chain, data_type, fill } => self.decode_v3(&bytes, chain, data_type, fill)?,
+            Steps::V3 { chain, data_type, fill } => {
+                self.decode_v3(&bytes, chain, data_type, fill)?
+            }
         };
         if !buffer.is_whole(self.items, self.dtype.item_size().unwrap_or(0)) {
-            return Err(Error::corrupt("a chunk holds another number of items than its array says")
-                .with("expected", self.items));
+            return Err(Error::corrupt(
+                "a chunk holds another number of items than its array says",
+            )
+            .with("expected", self.items));
         }
         Ok(buffer)
     }
@@ -144,7 +148,8 @@ impl Pipeline {
                     Buffer::Variable { offsets, bytes } => {
                         let from = offsets.first().copied().unwrap_or(0);
                         let starts: Vec<usize> = offsets.iter().map(|end| end - from).collect();
-                        let starts = ArrayBytesOffsets::new(starts).map_err(|e| failed(e.into()))?;
+                        let starts =
+                            ArrayBytesOffsets::new(starts).map_err(|e| failed(e.into()))?;
                         let bytes = bytes.get(from..).unwrap_or_default();
                         ArrayBytes::new_vlen(bytes, starts).map_err(|e| failed(e.into()))?
                     }
@@ -250,18 +255,20 @@ impl Pipeline {
 }
 
 /// The chain of the `zarrs` crate that metadata of Zarr v3 describe.
-pub(crate) fn zarrs_chain(codecs: &[Json]) -> Result<CodecChain> {
+fn zarrs_chain(codecs: &[Json]) -> Result<CodecChain> {
     let metadata = codecs
         .iter()
         .map(|codec| serde_json::from_value::<MetadataV3>(codec.to_value()))
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| Error::corrupt("the codecs of an array cannot be read").caused_by(error))?;
+        .map_err(|error| {
+            Error::corrupt("the codecs of an array cannot be read").caused_by(error)
+        })?;
     CodecChain::from_metadata(&metadata)
         .map_err(|error| Error::invalid("a codec of an array is not known").caused_by(error))
 }
 
 /// What the `zarrs` crate calls a type. Times are integers to it, and items of fixed length bits.
-pub(crate) fn zarrs_data_type(dtype: DType) -> Result<DataType> {
+fn zarrs_data_type(dtype: DType) -> Result<DataType> {
     let bits;
     let name = match dtype {
         DType::Bool => "bool",

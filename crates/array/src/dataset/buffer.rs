@@ -95,7 +95,8 @@ impl Buffer {
         }
         match self {
             Self::Fixed(bytes) => {
-                let items = ranges.clone().fold(0usize, |sum, range| sum.saturating_add(range.len()));
+                let items =
+                    ranges.clone().fold(0usize, |sum, range| sum.saturating_add(range.len()));
                 let size = items.checked_mul(item_size).ok_or_else(|| too_large(items))?;
                 let mut out = Vec::new();
                 out.try_reserve_exact(size).map_err(|_| too_large(size))?;

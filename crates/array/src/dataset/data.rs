@@ -145,9 +145,16 @@ impl Dataset {
     pub fn schema(&self) -> Schema {
         Schema {
             dimensions: self.dimensions.clone(),
-            variables: self.variables().map(|v| (v.name().to_owned(), v.schema().clone())).collect(),
+            variables: self
+                .variables()
+                .map(|v| (v.name().to_owned(), v.schema().clone()))
+                .collect(),
             attributes: self.attributes.clone(),
-            groups: self.groups.iter().map(|(name, group)| (name.clone(), group.schema())).collect(),
+            groups: self
+                .groups
+                .iter()
+                .map(|(name, group)| (name.clone(), group.schema()))
+                .collect(),
             chunk_bytes: self.chunk_bytes,
         }
     }
@@ -195,8 +202,11 @@ impl Dataset {
                 !first.variables.contains_key(*name) && !first.groups.contains_key(*name)
             };
             if let Some(name) = names.find(known) {
-                return Err(Error::new(ErrorKind::SchemaMismatch, "only some of the parts have it")
-                    .with("variable", name));
+                return Err(Error::new(
+                    ErrorKind::SchemaMismatch,
+                    "only some of the parts have it",
+                )
+                .with("variable", name));
             }
         }
         for name in first.variables.keys() {

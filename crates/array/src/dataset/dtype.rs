@@ -238,8 +238,28 @@ mod tests {
     #[test]
     fn names_come_back() {
         let names = [
-            "|b1", "|i1", "<i2", "<i4", "<i8", "|u1", "<u2", "<u4", "<u8", "<f2", "<f4", "<f8",
-            "<c8", "<c16", "<M8[D]", "<M8[25us]", "<m8[ns]", "<m8", "|S5", "|S0", "<U8", "|O",
+            "|b1",
+            "|i1",
+            "<i2",
+            "<i4",
+            "<i8",
+            "|u1",
+            "<u2",
+            "<u4",
+            "<u8",
+            "<f2",
+            "<f4",
+            "<f8",
+            "<c8",
+            "<c16",
+            "<M8[D]",
+            "<M8[25us]",
+            "<m8[ns]",
+            "<m8",
+            "|S5",
+            "|S0",
+            "<U8",
+            "|O",
         ];
         for name in names {
             assert_eq!(DType::parse(name).unwrap().0.name(), name);
@@ -260,7 +280,8 @@ mod tests {
 
     #[test]
     fn other_names_are_refused() {
-        for name in ["", "<", "<f3", "|V8", "<M8", "<M8[x]", "<M8[0s]", "Sx", "<i16", "ü", "<f16"] {
+        for name in ["", "<", "<f3", "|V8", "<M8", "<M8[x]", "<M8[0s]", "Sx", "<i16", "ü", "<f16"]
+        {
             assert!(DType::parse(name).is_err(), "{name}");
         }
     }

@@ -200,8 +200,9 @@ impl Schema {
         }
         match self.variables.insert(variable.name.clone(), variable) {
             None => Ok(()),
-            Some(twice) => Err(Error::invalid("two variables have the same name")
-                .with("variable", twice.name)),
+            Some(twice) => {
+                Err(Error::invalid("two variables have the same name").with("variable", twice.name))
+            }
         }
     }
 
@@ -236,7 +237,8 @@ impl Schema {
     #[must_use]
     pub fn filtered(&self, keep: &dyn Fn(&str, &VariableSchema) -> bool) -> Self {
         let variables = self.variables.iter().filter(|(name, variable)| keep(name, variable));
-        let variables = variables.map(|(name, variable)| (name.clone(), variable.clone())).collect();
+        let variables =
+            variables.map(|(name, variable)| (name.clone(), variable.clone())).collect();
         let groups = self.groups.iter().filter_map(|(name, group)| {
             let below = group.filtered(&|path, variable| keep(&format!("{name}/{path}"), variable));
             let empty = below.variables.is_empty() && below.groups.is_empty();
@@ -289,8 +291,9 @@ impl Schema {
         for (name, group) in &self.groups {
             check_name(name).map_err(|error| error.with("group", name))?;
             if self.variables.contains_key(name) {
-                return Err(Error::invalid("a group and a variable have the same name")
-                    .with("group", name));
+                return Err(
+                    Error::invalid("a group and a variable have the same name").with("group", name)
+                );
             }
             group.check_below(&known).map_err(|error| error.with("group", name))?;
         }

@@ -77,7 +77,8 @@ impl Variable {
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) if they are not in the variable.
     pub fn take_ranges(&self, dimension: &str, ranges: &[Range<usize>]) -> Result<Self> {
         let Some(axis) = self.schema.axis(dimension) else { return Ok(self.clone()) };
-        let data = self.data.take_ranges(axis, ranges).map_err(|e| e.with("variable", self.name()))?;
+        let data =
+            self.data.take_ranges(axis, ranges).map_err(|e| e.with("variable", self.name()))?;
         Ok(Self { schema: self.schema.clone(), data })
     }
 

@@ -150,8 +150,11 @@ mod tests {
     fn keys_that_come_back_join_their_rows() {
         let date = Partitioning::date("time", Resolution::Month);
         let days = dataset("<M8[D]", &[("time", &[0, 1, 31, 32, 2, -1])]);
-        let expected =
-            [(vec![1969, 12], vec![5]), (vec![1970, 1], vec![0, 1, 4]), (vec![1970, 2], vec![2, 3])];
+        let expected = [
+            (vec![1969, 12], vec![5]),
+            (vec![1970, 1], vec![0, 1, 4]),
+            (vec![1970, 2], vec![2, 3]),
+        ];
         assert_eq!(split(&date, &days), expected);
         let seconds = dataset("<M8[s]", &[("time", &[1, 0])]);
         let by_second = Partitioning::date("time", Resolution::Second);

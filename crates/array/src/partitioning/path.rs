@@ -91,9 +91,17 @@ mod tests {
     fn other_paths_are_no_partitions() {
         let date = Partitioning::date("time", Resolution::Month);
         for path in [
-            "", "year=2022", "year=2022/month=01/day=01", "month=01/year=2022", "year=x/month=1",
-            "year=2022/month=", "year=2022/month=1.5", "year=2022/month=+1", "year=2022/month=--1",
-            "xyear=2022/month=1", "year=2022 /month=1",
+            "",
+            "year=2022",
+            "year=2022/month=01/day=01",
+            "month=01/year=2022",
+            "year=x/month=1",
+            "year=2022/month=",
+            "year=2022/month=1.5",
+            "year=2022/month=+1",
+            "year=2022/month=--1",
+            "xyear=2022/month=1",
+            "year=2022 /month=1",
         ] {
             assert_eq!(date.parse(path), None, "{path}");
         }

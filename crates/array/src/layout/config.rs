@@ -1,0 +1,186 @@
+//! What a collection is, whatever its layout.
+
+use partita_core::{Error, ErrorKind, Result};
+
+use crate::dataset::Schema;
+use crate::json::Json;
+use crate::partitioning::{Digits, Partitioning};
+
+/// The generation of Zarr, and with it of ZCollection, in which a collection is stored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Layout {
+    /// Zarr v2 and `.zcollection`: what every released ZCollection reads and writes.
+    #[default]
+    ZarrV2,
+    /// Zarr v3 and `_zcollection.json`: nested groups and sharding.
+    ZarrV3,
+}
+
+impl Layout {
+    pub(crate) fn digits(self) -> Digits {
+        match self {
+            Self::ZarrV2 => Digits::Two,
+            Self::ZarrV3 => Digits::Four,
+        }
+    }
+}
+
+/// What a collection is: schema, axis, partitioning.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// How it is stored.
+    pub layout: Layout,
+    /// The variable along which the collection grows. In the Zarr v3 layout the name of the
+    /// dimension, whether or not there is a variable of that name.
+    pub axis: String,
+    /// The dimension that is cut into partitions.
+    pub dimension: String,
+    /// The rule that maps rows to partitions.
+    pub partitioning: Partitioning,
+    /// The variables and their attributes.
+    pub schema: Schema,
+    /// True if the Zarr v3 layout keeps a list of the partitions.
+    pub catalog: bool,
+    /// The version that the unreleased line of 2025 wrote. Such a collection is read only.
+    pub version: Option<String>,
+    /// The id of the commit that wrote the document; none if another library wrote it.
+    pub commit: Option<String>,
+    /// What else the document of the Zarr v3 layout holds.
+    pub extras: Option<Json>,
+}
+
+impl Config {
+    /// A collection of `schema`, growing along the variable `axis`.
+    ///
+    /// # Errors
+    /// As [`Config::check`].
+    pub fn new(
+        layout: Layout,
+        axis: &str,
+        partitioning: Partitioning,
+        mut schema: Schema,
+    ) -> Result<Self> {
+        let variable = schema.variables.get(axis).ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, "the axis is no variable of the dataset")
+                .with("axis", axis)
+        })?;
+        let dimension = match variable.dimensions.as_slice() {
+            [dimension] => dimension.clone(),
+            _ => {
+                return Err(Error::invalid("the axis must have one dimension").with("axis", axis));
+            }
+        };
+        for known in &mut schema.dimensions {
+            if known.name == dimension {
+                known.size = None;
+            }
+        }
+        let axis = match layout {
+            Layout::ZarrV2 => axis.to_owned(),
+            Layout::ZarrV3 => dimension.clone(),
+        };
+        let config = Self {
+            layout,
+            axis,
+            dimension,
+            partitioning,
+            schema,
+            catalog: false,
+            version: None,
+            commit: None,
+            extras: None,
+        };
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Checks that the schema can be stored and that the variables of the partitioning are in it.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) or [`NotFound`](ErrorKind::NotFound), with
+    /// the variable's name.
+    pub fn check(&self) -> Result<()> {
+        self.schema.check()?;
+        self.partitioning.check(&self.schema, &self.dimension)?;
+        if self.layout == Layout::ZarrV2
+            && let Some(group) = self.schema.groups.keys().next()
+        {
+            return Err(Error::invalid(
+                "the Zarr v2 layout has no nested groups; create the collection in Zarr v3",
+            )
+            .with("group", group));
+        }
+        Ok(())
+    }
+
+    /// The variables that are cut into partitions.
+    #[must_use]
+    pub fn partitioned(&self) -> Schema {
+        self.schema.filtered(&|_, variable| variable.axis(&self.dimension).is_some())
+    }
+
+    /// The variables that are the same for all partitions.
+    #[must_use]
+    pub fn immutable(&self) -> Schema {
+        self.schema.filtered(&|_, variable| variable.axis(&self.dimension).is_none())
+    }
+}
+
+/// The member of the document in which Partita keeps what is its own.
+pub(super) const OWN: &str = "partita";
+
+/// What is Partita's own, out of its member and into it.
+pub(super) fn decode_own(own: Option<&Json>) -> Option<String> {
+    own.and_then(|own| own.get("commit")).and_then(Json::as_text).map(str::to_owned)
+}
+
+pub(super) fn encode_own(config: &Config) -> Option<Json> {
+    config.commit.as_deref().map(|commit| Json::map([("commit", commit.into())]))
+}
+
+/// Reads values out of a document, with errors that say which is missing.
+pub(super) struct Document<'a>(pub &'a Json);
+
+impl<'a> Document<'a> {
+    pub fn get(&self, name: &'static str) -> Result<&'a Json> {
+        self.0.get(name).ok_or_else(|| damaged(name))
+    }
+
+    pub fn text(&self, name: &'static str) -> Result<&'a str> {
+        self.get(name)?.as_text().ok_or_else(|| damaged(name))
+    }
+
+    pub fn list(&self, name: &'static str) -> Result<&'a [Json]> {
+        self.get(name)?.as_list().ok_or_else(|| damaged(name))
+    }
+
+    pub fn texts(&self, name: &'static str) -> Result<Vec<String>> {
+        let text = |json: &Json| json.as_text().map(str::to_owned).ok_or_else(|| damaged(name));
+        self.list(name)?.iter().map(text).collect()
+    }
+
+    pub fn sizes(&self, name: &'static str) -> Result<Vec<usize>> {
+        let size = |json: &Json| size_of(json).ok_or_else(|| damaged(name));
+        self.list(name)?.iter().map(size).collect()
+    }
+
+    /// An integer, or `default` where there is none.
+    pub fn int_or<T: TryFrom<i128>>(&self, name: &'static str, default: T) -> Result<T> {
+        match self.0.get(name) {
+            None | Some(Json::Null) => Ok(default),
+            Some(json) => {
+                json.as_int().and_then(|value| T::try_from(value).ok()).ok_or_else(|| damaged(name))
+            }
+        }
+    }
+}
+
+/// A number of items or bytes.
+pub(super) fn size_of(json: &Json) -> Option<usize> {
+    json.as_int().and_then(|value| usize::try_from(value).ok())
+}
+
+pub(super) fn damaged(name: &str) -> Error {
+    Error::corrupt("a metadata document lacks a value, or has it in another form")
+        .with("value", name)
+}

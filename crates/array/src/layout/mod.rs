@@ -1,0 +1,82 @@
+//! How collections are stored: the only place that knows the two layouts of ZCollection.
+//!
+//! - [`config`](Config): the document at the root that says what the collection is.
+//! - `v2`, `v3`: the documents of each layout, to and from [`Config`] and `StoredArray`.
+//! - `stored`, `region`: where the chunks of an array are and which parts of it they hold.
+//! - `read`, `write`: the arrays of partitions, chunks side by side.
+//! - `list`: which partitions there are.
+
+mod config;
+mod list;
+mod read;
+mod region;
+mod shard;
+mod stored;
+mod v2;
+mod v3;
+mod write;
+
+pub use config::{Config, Layout};
+pub(crate) use list::{Found, list_partitions};
+pub(crate) use read::{Part, read_variables};
+pub(crate) use stored::StoredArray;
+pub(crate) use write::write_group;
+
+use partita_core::{Error, ErrorKind, Result, Store};
+
+use crate::dataset::Schema;
+use crate::json::Attributes;
+
+/// Reads the document that says what the collection at the root of `store` is.
+pub(crate) async fn read_config(store: &Store) -> Result<Config> {
+    if let Some(bytes) = store.get_opt(v2::CONFIG).await? {
+        return v2::decode_config(&bytes).map_err(|error| error.with("key", v2::CONFIG));
+    }
+    if let Some(bytes) = store.get_opt(v3::CONFIG).await? {
+        return v3::decode_config(&bytes).map_err(|error| error.with("key", v3::CONFIG));
+    }
+    Err(Error::new(ErrorKind::NotFound, "there is no collection here").with("store", store.url()))
+}
+
+/// The key and the bytes of the document that says what a collection is.
+pub(crate) fn encode_config(config: &Config) -> Result<(&'static str, bytes::Bytes)> {
+    Ok(match config.layout {
+        Layout::ZarrV2 => (v2::CONFIG, v2::encode_config(config)?.into()),
+        Layout::ZarrV3 => (v3::CONFIG, v3::encode_config(config)?.into()),
+    })
+}
+
+/// The documents of the groups around the group at `prefix`, which Zarr v3 wants to have.
+pub(crate) fn parent_groups(layout: Layout, prefix: &str) -> Vec<(String, String)> {
+    if layout == Layout::ZarrV2 {
+        return Vec::new();
+    }
+    let parents = prefix.match_indices('/').filter_map(|(at, _)| prefix.get(..at));
+    let parents = std::iter::once("").chain(parents);
+    parents.map(|parent| v3::group_document(parent, &Attributes::new(), None)).collect()
+}
+
+/// The arrays of a group by the paths of their variables; none where the group lacks a variable.
+pub(crate) type OpenGroup = Vec<(String, Option<StoredArray>)>;
+
+/// The arrays of the group at `prefix` that hold the variables of `schema`, or none if there is no
+/// such group.
+pub(crate) async fn open_group(
+    store: &Store,
+    layout: Layout,
+    prefix: &str,
+    schema: &Schema,
+) -> Result<Option<OpenGroup>> {
+    match layout {
+        Layout::ZarrV2 => v2::open_group(store, prefix, schema).await,
+        Layout::ZarrV3 => v3::open_group(store, prefix, schema).await,
+    }
+}
+
+/// The group that holds the variables without the partitioned dimension.
+pub(crate) fn immutable_group(layout: Layout) -> &'static str {
+    match layout {
+        Layout::ZarrV2 => v2::IMMUTABLE,
+        Layout::ZarrV3 => v3::IMMUTABLE,
+    }
+}

@@ -1,0 +1,501 @@
+//! Reading the arrays of partitions.
+//!
+//! The memory of a variable is allocated once and cut into bands, one per row of chunks; each band
+//! goes to a job of its own, which fetches its chunks, decodes them and copies them into place. In
+//! the end the bands are one piece again, without a copy.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use futures::{StreamExt, TryStreamExt, stream};
+use partita_core::{Cancel, Error, Progress, Result, Store};
+use tokio::task::spawn_blocking;
+
+use super::StoredArray;
+use super::region::Region;
+use crate::codec::Pipeline;
+use crate::dataset::{Array, Buffer, DType, VariableSchema, count, fill_item, fill_with};
+
+/// Objects of one band fetched at once.
+const OBJECTS_AT_ONCE: usize = 8;
+
+/// Some rows of one variable in one partition.
+#[derive(Debug, Clone)]
+pub(crate) enum Part {
+    /// Rows along the partitioned dimension of a stored array; all of one that lacks it.
+    Stored { array: Arc<StoredArray>, rows: Option<Range<usize>> },
+    /// So many rows of a variable that the partition lacks.
+    Missing { shape: Vec<usize> },
+}
+
+/// Reads each variable from its parts, joined along `dimension`. Parts of a variable are of the type
+/// that its schema says.
+pub(crate) async fn read_variables(
+    store: &Store,
+    variables: Vec<(VariableSchema, Vec<Part>)>,
+    dimension: &str,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Result<Vec<Array>> {
+    let mut targets = Vec::new();
+    let mut jobs = Vec::new();
+    for (number, (schema, parts)) in variables.iter().enumerate() {
+        let planned = plan(number, schema, parts, dimension, &mut jobs);
+        targets.push(planned.map_err(|error| error.with("variable", &schema.name))?);
+    }
+    let total = jobs.iter().map(Job::num_bytes).sum::<usize>();
+    progress.start("read", Some(total as u64));
+    let run = async |job: Job| {
+        cancel.check()?;
+        let bytes = job.num_bytes();
+        let variable = variables.get(job.variable);
+        let done = job.run(store).await.map_err(|error| match variable {
+            Some((schema, _)) => error.with("variable", &schema.name),
+            None => error,
+        })?;
+        progress.advance(bytes as u64);
+        Ok::<_, Error>(done)
+    };
+    let done: Result<Vec<Done>> =
+        stream::iter(jobs).map(run).buffer_unordered(jobs_at_once()).try_collect().await;
+    progress.finish();
+    let mut done = done?;
+    done.sort_by_key(|done| (done.variable, done.target, done.start));
+    let mut done = done.into_iter().peekable();
+    let mut arrays = Vec::with_capacity(targets.len());
+    for (variable, ((schema, _), targets)) in variables.iter().zip(targets).enumerate() {
+        let mut filled = Vec::with_capacity(targets.len());
+        for (number, target) in targets.into_iter().enumerate() {
+            let mine = |done: &Done| done.variable == variable && done.target == number;
+            let bands = std::iter::from_fn(|| done.next_if(mine));
+            filled.push(target.finish(bands, schema)?);
+        }
+        let filled: Vec<&Array> = filled.iter().collect();
+        let joined = match schema.axis(dimension) {
+            Some(axis) => Array::concat(&filled, axis),
+            None => filled.first().map(|array| (*array).clone()).ok_or_else(nothing),
+        };
+        arrays.push(joined.map_err(|error| error.with("variable", &schema.name))?);
+    }
+    Ok(arrays)
+}
+
+/// More than there are cores, since jobs also wait for the store.
+fn jobs_at_once() -> usize {
+    std::thread::available_parallelism().map_or(4, usize::from).saturating_mul(4).clamp(8, 64)
+}
+
+fn nothing() -> Error {
+    Error::invalid("there is nothing to read")
+}
+
+/// Memory to be filled by jobs, and what to cut out of it when it is.
+struct Target {
+    shape: Vec<usize>,
+    cut: Option<(usize, Range<usize>)>,
+    ready: Option<Array>,
+}
+
+/// Memory of some rows of the first dimension, and what is to be read into it.
+struct Job {
+    variable: usize,
+    target: usize,
+    /// Where the rows begin in the target.
+    start: usize,
+    /// None for rows of a variable that the partition lacks.
+    band: Option<Band>,
+    /// One item where nothing is stored.
+    fill: Bytes,
+    /// Empty for items of any length.
+    out: BytesMut,
+}
+
+/// Rows of the first dimension of a stored array, all in one row of its objects.
+struct Band {
+    array: Arc<StoredArray>,
+    rows: Range<usize>,
+}
+
+struct Done {
+    variable: usize,
+    target: usize,
+    start: usize,
+    out: Filled,
+}
+
+enum Filled {
+    Fixed(BytesMut),
+    Variable(Buffer),
+}
+
+/// Says what is to be read for one variable, and allocates its memory.
+fn plan(
+    variable: usize,
+    schema: &VariableSchema,
+    parts: &[Part],
+    dimension: &str,
+    jobs: &mut Vec<Job>,
+) -> Result<Vec<Target>> {
+    let axis = schema.axis(dimension);
+    for part in parts {
+        if let Part::Stored { array, .. } = part {
+            check_same(schema, array)?;
+        }
+    }
+    if axis == Some(0) && schema.dtype.item_size().is_some() {
+        return Ok(vec![plan_rows(variable, schema, parts, jobs)?]);
+    }
+    let mut targets = Vec::new();
+    for (number, part) in parts.iter().enumerate() {
+        let (array, rows) = match part {
+            Part::Missing { shape } => {
+                let ready = Array::full(schema.dtype, shape.clone(), schema.fill.as_ref())?;
+                targets.push(Target { shape: shape.clone(), cut: None, ready: Some(ready) });
+                continue;
+            }
+            Part::Stored { array, rows } => (array, rows.clone()),
+        };
+        // Only rows of the first dimension lie together; others are cut out afterwards.
+        let (all, cut) = match (axis, rows) {
+            (Some(0), Some(rows)) => (rows, None),
+            (Some(axis), Some(rows)) => (0..array.rows(), Some((axis, rows))),
+            _ => (0..array.rows(), None),
+        };
+        let mut shape = array.shape.clone();
+        if let Some(first) = shape.first_mut() {
+            *first = all.len();
+        }
+        let row = row_bytes(schema.dtype, &array.shape)?;
+        let mut memory = Buffer::zeroed(row.checked_mul(all.len()).ok_or_else(nothing)?)?;
+        for rows in array.bands(&all) {
+            let out = memory.split_to((row * rows.len()).min(memory.len()));
+            let start = rows.start - all.start;
+            let (fill, band) = (array.fill.clone(), Band { array: Arc::clone(array), rows });
+            jobs.push(Job { variable, target: number, start, band: Some(band), fill, out });
+        }
+        targets.push(Target { shape, cut, ready: None });
+    }
+    Ok(targets)
+}
+
+/// One target for all parts, which lie one after the other.
+fn plan_rows(
+    variable: usize,
+    schema: &VariableSchema,
+    parts: &[Part],
+    jobs: &mut Vec<Job>,
+) -> Result<Target> {
+    let shape_of = |part: &Part| match part {
+        Part::Missing { shape } => shape.clone(),
+        Part::Stored { array, rows } => {
+            let mut shape = array.shape.clone();
+            if let (Some(first), Some(rows)) = (shape.first_mut(), rows) {
+                *first = rows.len();
+            }
+            shape
+        }
+    };
+    let mut shape = parts.first().map(shape_of).ok_or_else(nothing)?;
+    let mut total = 0;
+    for part in parts {
+        let mut other = shape_of(part);
+        total += other.first().copied().unwrap_or(0);
+        if let (Some(mine), Some(theirs)) = (shape.first_mut(), other.first_mut()) {
+            *mine = *theirs;
+        }
+        if shape != other {
+            return Err(Error::corrupt("partitions disagree about the size of a dimension")
+                .with("expected", format!("{shape:?}"))
+                .with("found", format!("{other:?}")));
+        }
+    }
+    if let Some(first) = shape.first_mut() {
+        *first = total;
+    }
+    let row = row_bytes(schema.dtype, &shape)?;
+    let mut memory = Buffer::zeroed(row.checked_mul(total).ok_or_else(nothing)?)?;
+    let missing = fill_item(schema.dtype, schema.fill.as_ref())?;
+    let mut start = 0;
+    for part in parts {
+        let (array, all) = match part {
+            Part::Stored { array, rows } => {
+                (array, rows.clone().unwrap_or_else(|| 0..array.rows()))
+            }
+            Part::Missing { shape } => {
+                let rows = shape.first().copied().unwrap_or(0);
+                let out = memory.split_to((row * rows).min(memory.len()));
+                let fill = missing.clone();
+                jobs.push(Job { variable, target: 0, start, band: None, fill, out });
+                start += rows;
+                continue;
+            }
+        };
+        for rows in array.bands(&all) {
+            let out = memory.split_to((row * rows.len()).min(memory.len()));
+            let length = rows.len();
+            let (fill, band) = (array.fill.clone(), Band { array: Arc::clone(array), rows });
+            jobs.push(Job { variable, target: 0, start, band: Some(band), fill, out });
+            start += length;
+        }
+    }
+    Ok(Target { shape, cut: None, ready: None })
+}
+
+fn row_item(dtype: DType) -> usize {
+    dtype.item_size().unwrap_or(0)
+}
+
+/// Bytes of a row of the first dimension; none for items of any length.
+fn row_bytes(dtype: DType, shape: &[usize]) -> Result<usize> {
+    let items = count(shape.get(1..).unwrap_or_default())?;
+    items.checked_mul(row_item(dtype)).ok_or_else(nothing)
+}
+
+/// An array that the collection's schema does not describe cannot be read as if it did.
+fn check_same(schema: &VariableSchema, array: &StoredArray) -> Result<()> {
+    let stored = &array.schema;
+    if stored.dtype == schema.dtype && stored.dimensions == schema.dimensions {
+        return Ok(());
+    }
+    let describe =
+        |schema: &VariableSchema| format!("{} ({})", schema.dtype, schema.dimensions.join(", "));
+    Err(Error::corrupt("an array has another type or other dimensions than the collection says")
+        .with("key", &array.prefix)
+        .with("expected", describe(schema))
+        .with("found", describe(stored)))
+}
+
+impl Target {
+    fn finish(self, bands: impl Iterator<Item = Done>, schema: &VariableSchema) -> Result<Array> {
+        if let Some(ready) = self.ready {
+            return Ok(ready);
+        }
+        let mut whole = BytesMut::new();
+        let mut items = Vec::new();
+        for band in bands {
+            match band.out {
+                Filled::Fixed(bytes) => whole.unsplit(bytes),
+                Filled::Variable(buffer) => items.push(buffer),
+            }
+        }
+        let array = if schema.dtype.item_size().is_some() {
+            Array::from_bytes(schema.dtype, self.shape, whole.freeze())?
+        } else {
+            let mut bands = Vec::with_capacity(items.len());
+            for buffer in items {
+                let rest = self.shape.get(1..).unwrap_or_default();
+                let length = match &buffer {
+                    Buffer::Variable { offsets, .. } => offsets.len().saturating_sub(1),
+                    Buffer::Fixed(_) => 0,
+                };
+                let mut shape = vec![length / count(rest)?.max(1)];
+                shape.extend(rest);
+                // An array without dimensions is joined as one row.
+                bands.push(Array::new(schema.dtype, shape, buffer)?);
+            }
+            let bands: Vec<&Array> = bands.iter().collect();
+            match bands.is_empty() {
+                true => Array::full(schema.dtype, self.shape, None)?,
+                false => {
+                    let joined = Array::concat(&bands, 0)?;
+                    Array::new(schema.dtype, self.shape, joined.buffer().clone())?
+                }
+            }
+        };
+        match self.cut {
+            Some((axis, rows)) => array.slice(axis, rows),
+            None => Ok(array),
+        }
+    }
+}
+
+/// A chunk of an array, not yet decoded; none if it is not stored.
+struct Piece {
+    /// Where it begins in the array.
+    origin: Vec<usize>,
+    bytes: Option<Bytes>,
+}
+
+impl Job {
+    fn num_bytes(&self) -> usize {
+        self.out.len()
+    }
+
+    async fn run(self, store: &Store) -> Result<Done> {
+        let Self { variable, target, start, band, fill, mut out } = self;
+        let out = match band {
+            Some(band) => band.read(store, out).await?,
+            None => {
+                let fill = move || {
+                    fill_with(&mut out, &fill);
+                    out
+                };
+                Filled::Fixed(spawn_blocking(fill).await.map_err(stopped)?)
+            }
+        };
+        Ok(Done { variable, target, start, out })
+    }
+}
+
+impl Band {
+    async fn read(self, store: &Store, mut out: BytesMut) -> Result<Filled> {
+        let pieces = self.fetch(store).await?;
+        let Self { array, rows } = self;
+        if array.schema.dtype.item_size().is_none() {
+            let gather = move || gather(&array, &rows, pieces);
+            return Ok(Filled::Variable(spawn_blocking(gather).await.map_err(stopped)??));
+        }
+        if pieces.len() <= 1 {
+            let fill = move || {
+                for piece in pieces {
+                    let decoded = array.decode(piece.bytes)?;
+                    place(&array, &rows, &piece.origin, decoded.as_ref(), &mut out);
+                }
+                Ok::<_, Error>(out)
+            };
+            return Ok(Filled::Fixed(spawn_blocking(fill).await.map_err(stopped)??));
+        }
+        let decode = |piece: Piece| {
+            let array = Arc::clone(&array);
+            let decode = move || Ok::<_, Error>((piece.origin, array.decode(piece.bytes)?));
+            async { spawn_blocking(decode).await.map_err(stopped)? }
+        };
+        let decoded: Vec<_> =
+            stream::iter(pieces).map(decode).buffered(jobs_at_once()).try_collect().await?;
+        let fill = move || {
+            for (origin, decoded) in decoded {
+                place(&array, &rows, &origin, decoded.as_ref(), &mut out);
+            }
+            out
+        };
+        Ok(Filled::Fixed(spawn_blocking(fill).await.map_err(stopped)?))
+    }
+
+    /// The chunks that touch the rows.
+    async fn fetch(&self, store: &Store) -> Result<Vec<Piece>> {
+        let fetch = async |object: Vec<usize>| self.fetch_object(store, &object).await;
+        let pieces: Vec<Vec<Piece>> = stream::iter(self.array.objects(&self.rows))
+            .map(fetch)
+            .buffered(OBJECTS_AT_ONCE)
+            .try_collect()
+            .await?;
+        Ok(pieces.into_iter().flatten().collect())
+    }
+
+    async fn fetch_object(&self, store: &Store, object: &[usize]) -> Result<Vec<Piece>> {
+        let key = self.array.key(object);
+        let grid = self.array.pipeline.shape();
+        let origin: Vec<usize> = object.iter().zip(grid).map(|(i, size)| i * size).collect();
+        let Some(shard) = &self.array.shard else {
+            return Ok(vec![Piece { origin, bytes: store.get_opt(&key).await? }]);
+        };
+        let wanted = origin.iter().zip(grid).zip(&self.array.shape).enumerate();
+        let wanted: Vec<Range<usize>> = wanted
+            .map(|(axis, ((origin, size), extent))| {
+                let (from, to) = match axis {
+                    0 => (self.rows.start.max(*origin), self.rows.end.min(*extent)),
+                    _ => (*origin, *extent),
+                };
+                from - origin..to.min(origin + size) - origin
+            })
+            .collect();
+        let chunks = shard.fetch(store, &key, &wanted).await?;
+        let piece = |(place, bytes): (Vec<usize>, Option<Bytes>)| {
+            let within = place.iter().zip(shard.chunk.shape()).map(|(i, size)| i * size);
+            Piece { origin: origin.iter().zip(within).map(|(a, b)| a + b).collect(), bytes }
+        };
+        Ok(chunks.into_iter().map(piece).collect())
+    }
+}
+
+impl StoredArray {
+    /// How one chunk is encoded, in a shard or by itself.
+    fn chunk(&self) -> &Pipeline {
+        self.shard.as_ref().map_or(&self.pipeline, |shard| &shard.chunk)
+    }
+
+    /// The items of a chunk; none if it is not stored.
+    fn decode(&self, bytes: Option<Bytes>) -> Result<Option<Buffer>> {
+        let decode = |bytes| self.chunk().decode(bytes);
+        bytes.map(decode).transpose().map_err(|error| error.with("key", &self.prefix))
+    }
+}
+
+/// The part of a chunk that lies in the rows `rows` of its array: its extent, where it begins in the
+/// chunk, and where in the rows.
+fn overlap(
+    array: &StoredArray,
+    rows: &Range<usize>,
+    origin: &[usize],
+) -> (Vec<usize>, Vec<usize>, Vec<usize>, Vec<usize>) {
+    let (mut extent, mut from, mut to, mut band) = (vec![], vec![], vec![], vec![]);
+    for (axis, ((origin, size), whole)) in
+        origin.iter().zip(array.chunk().shape()).zip(&array.shape).enumerate()
+    {
+        let bounds = if axis == 0 { rows.clone() } else { 0..*whole };
+        let (start, end) = ((*origin).max(bounds.start), (origin + size).min(bounds.end));
+        extent.push(end.saturating_sub(start));
+        from.push(start.saturating_sub(*origin));
+        to.push(start.saturating_sub(bounds.start));
+        band.push(bounds.len());
+    }
+    (extent, from, to, band)
+}
+
+/// Copies a chunk to its place among the rows; a chunk that is not stored is all fill value.
+fn place(
+    array: &StoredArray,
+    rows: &Range<usize>,
+    origin: &[usize],
+    decoded: Option<&Buffer>,
+    out: &mut BytesMut,
+) {
+    let (extent, from, to, band) = overlap(array, rows, origin);
+    let shape = array.chunk().shape();
+    let region =
+        Region { extent: &extent, from_shape: shape, from: &from, to_shape: &band, to: &to };
+    let size = row_item(array.schema.dtype);
+    match decoded {
+        Some(Buffer::Fixed(bytes)) => region.copy(bytes, out, size),
+        _ if array.fill.iter().all(|byte| *byte == 0) => {}
+        _ => region.runs(|_, target, items| {
+            for place in out.chunks_exact_mut(size).skip(target).take(items) {
+                place.copy_from_slice(&array.fill);
+            }
+        }),
+    }
+}
+
+/// The items of the rows, where items are of any length.
+fn gather(array: &StoredArray, rows: &Range<usize>, pieces: Vec<Piece>) -> Result<Buffer> {
+    let mut band = array.shape.clone();
+    if let Some(first) = band.first_mut() {
+        *first = rows.len();
+    }
+    let mut sources: Vec<Option<(usize, usize)>> = vec![None; count(&band)?];
+    let mut decoded = Vec::with_capacity(pieces.len());
+    for (number, piece) in pieces.into_iter().enumerate() {
+        let (extent, from, to, band) = overlap(array, rows, &piece.origin);
+        let shape = array.chunk().shape();
+        let region =
+            Region { extent: &extent, from_shape: shape, from: &from, to_shape: &band, to: &to };
+        let buffer = array.decode(piece.bytes)?;
+        if buffer.is_some() {
+            region.runs(|source, target, items| {
+                for (offset, place) in sources.iter_mut().skip(target).take(items).enumerate() {
+                    *place = Some((number, source + offset));
+                }
+            });
+        }
+        decoded.push(buffer);
+    }
+    Buffer::of_items(sources.iter().map(|source| {
+        let item = source.and_then(|(piece, item)| decoded.get(piece)?.as_ref()?.item(item, 0));
+        item.unwrap_or(&array.fill)
+    }))
+}
+
+fn stopped(error: tokio::task::JoinError) -> Error {
+    Error::new(partita_core::ErrorKind::Interrupted, "decoding was stopped").caused_by(error)
+}

@@ -1,0 +1,133 @@
+//! An array as it is stored: its shape, its chunks, and where they are.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use partita_core::{Error, Result};
+
+use super::shard::Shard;
+use crate::codec::Pipeline;
+use crate::dataset::{VariableSchema, count};
+
+/// How the objects of an array are named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ChunkKeys {
+    /// `ssh/0.1`
+    V2 { separator: char },
+    /// `ssh/c/0/1`
+    V3 { separator: char },
+}
+
+/// An array in a store.
+#[derive(Debug)]
+pub(crate) struct StoredArray {
+    /// Where it is: the directory of its metadata.
+    pub prefix: String,
+    pub schema: VariableSchema,
+    pub shape: Vec<usize>,
+    /// How one object is encoded, of the shape of a chunk (a shard, where there are shards).
+    pub pipeline: Pipeline,
+    /// How the chunks lie in an object, where one object holds many.
+    pub shard: Option<Shard>,
+    pub keys: ChunkKeys,
+    /// One item where nothing is stored.
+    pub fill: Bytes,
+}
+
+impl StoredArray {
+    /// Checks that shape, chunks and dimensions go together.
+    pub fn check(self) -> Result<Self> {
+        let dimensions = self.shape.len();
+        let chunks = self.pipeline.shape();
+        let fits = chunks.len() == dimensions
+            && self.schema.dimensions.len() == dimensions
+            && chunks.iter().all(|extent| *extent > 0);
+        if !fits {
+            return Err(Error::corrupt(
+                "the shape, chunks and dimensions of an array do not agree",
+            )
+            .with("variable", &self.schema.name)
+            .with("shape", format!("{:?}", self.shape))
+            .with("chunks", format!("{chunks:?}"))
+            .with("dimensions", self.schema.dimensions.join(", ")));
+        }
+        count(&self.shape)?;
+        Ok(self)
+    }
+
+    /// The number of items along a dimension; none if the array does not have it.
+    pub fn size(&self, dimension: &str) -> Option<usize> {
+        self.shape.get(self.schema.axis(dimension)?).copied()
+    }
+
+    /// The key of the object at a place of the chunk grid.
+    pub fn key(&self, coordinates: &[usize]) -> String {
+        let join = |separator: char| {
+            let numbers: Vec<String> = coordinates.iter().map(ToString::to_string).collect();
+            numbers.join(&separator.to_string())
+        };
+        match self.keys {
+            ChunkKeys::V2 { .. } if coordinates.is_empty() => format!("{}/0", self.prefix),
+            ChunkKeys::V2 { separator } => format!("{}/{}", self.prefix, join(separator)),
+            ChunkKeys::V3 { .. } if coordinates.is_empty() => format!("{}/c", self.prefix),
+            ChunkKeys::V3 { separator } => {
+                format!("{}/c{separator}{}", self.prefix, join(separator))
+            }
+        }
+    }
+
+    /// The places in the chunk grid of the objects that hold the rows `rows` of the first
+    /// dimension.
+    pub fn objects(&self, rows: &Range<usize>) -> Vec<Vec<usize>> {
+        let extents = self.shape.iter().enumerate().map(|(i, extent)| match i {
+            0 => rows.clone(),
+            _ => 0..*extent,
+        });
+        grid(&extents.collect::<Vec<_>>(), self.pipeline.shape())
+    }
+
+    /// The rows of the first dimension, cut where objects end.
+    pub fn bands(&self, rows: &Range<usize>) -> Vec<Range<usize>> {
+        let Some(height) = self.pipeline.shape().first() else { return vec![0..1] };
+        let mut bands = Vec::new();
+        let mut start = rows.start;
+        while start < rows.end {
+            let end = (start / height + 1).saturating_mul(*height).min(rows.end);
+            bands.push(start..end);
+            start = end;
+        }
+        bands
+    }
+
+    /// True if what is not stored is the fill value by the rules of Zarr v3.
+    pub fn is_v3(&self) -> bool {
+        matches!(self.keys, ChunkKeys::V3 { .. })
+    }
+
+    /// The number of rows of the first dimension; one for an array without dimensions.
+    pub fn rows(&self) -> usize {
+        self.shape.first().copied().unwrap_or(1)
+    }
+}
+
+/// The places of the chunks of `shape` that touch the box `extents`.
+pub(super) fn grid(extents: &[Range<usize>], shape: &[usize]) -> Vec<Vec<usize>> {
+    let mut places = vec![Vec::new()];
+    for (extent, height) in extents.iter().zip(shape) {
+        let touched = match extent.is_empty() {
+            true => 0..0,
+            false => extent.start / height..extent.end.div_ceil(*height),
+        };
+        places = places
+            .into_iter()
+            .flat_map(|place: Vec<usize>| {
+                touched.clone().map(move |number| {
+                    let mut place = place.clone();
+                    place.push(number);
+                    place
+                })
+            })
+            .collect();
+    }
+    places
+}

@@ -1,0 +1,208 @@
+//! Groups and arrays of Zarr v2, with consolidated metadata.
+
+use partita_core::{Error, Result, Store};
+
+use super::codecs::Numcodecs;
+use super::config::{fill_json, is_of_bytes};
+use crate::codec::Pipeline;
+use crate::dataset::{
+    Chunks, Codecs, DType, FillValue, Schema, Variable, VariableSchema, fill_item,
+};
+use crate::json::{Attributes, Json, Style};
+use crate::layout::config::{Document, damaged};
+use crate::layout::stored::ChunkKeys;
+use crate::layout::{OpenGroup, StoredArray};
+
+/// The document whose presence makes a group complete.
+pub(in crate::layout) const GROUP: &str = ".zmetadata";
+
+/// The name of the attribute in which xarray keeps the dimensions.
+const DIMENSIONS: &str = "_ARRAY_DIMENSIONS";
+
+/// None if there is no such group, or no complete one. One request.
+pub(in crate::layout) async fn open_group(
+    store: &Store,
+    prefix: &str,
+    schema: &Schema,
+) -> Result<Option<OpenGroup>> {
+    let key = format!("{prefix}/{GROUP}");
+    let Some(bytes) = store.get_opt(&key).await? else { return Ok(None) };
+    let named = |error: Error| error.with("key", &key);
+    let json = Json::parse(&bytes).map_err(named)?;
+    let metadata = Document(&json).get("metadata").map_err(named)?;
+    let open = |variable: &VariableSchema| {
+        let Some(document) = metadata.get(&format!("{}/.zarray", variable.name)) else {
+            return Ok((variable.name.clone(), None));
+        };
+        let attributes = metadata.get(&format!("{}/.zattrs", variable.name));
+        let array = decode(prefix, variable, &Document(document), attributes)
+            .map_err(|error| error.with("variable", &variable.name).with("key", &key))?;
+        Ok((variable.name.clone(), Some(array)))
+    };
+    schema.variables.values().map(open).collect::<Result<_>>().map(Some)
+}
+
+/// The array that `.zarray` and `.zattrs` describe.
+fn decode(
+    prefix: &str,
+    variable: &VariableSchema,
+    document: &Document<'_>,
+    attributes: Option<&Json>,
+) -> Result<StoredArray> {
+    let compressor = document.0.get("compressor").filter(|json| **json != Json::Null).cloned();
+    let filters = document.0.get("filters").and_then(Json::as_list).unwrap_or_default().to_vec();
+    let (mut dtype, order) = DType::parse(document.text("dtype")?)?;
+    if dtype == DType::Text && is_of_bytes(&filters) {
+        dtype = DType::Bytes;
+    }
+    let fill = FillValue::from_json(dtype, document.get("fill_value")?)?;
+    let fortran = document.0.get("order").and_then(Json::as_text) == Some("F");
+    let separator = match document.0.get("dimension_separator").and_then(Json::as_text) {
+        Some("/") => '/',
+        _ => '.',
+    };
+    let shape = document.sizes("shape")?;
+    let mut attributes = attributes.and_then(Json::as_map).cloned().unwrap_or_default();
+    let dimensions = match attributes.shift_remove(DIMENSIONS) {
+        Some(Json::List(names)) => {
+            let text = |json: &Json| json.as_text().map(str::to_owned);
+            names.iter().map(text).collect::<Option<_>>().ok_or_else(|| damaged(DIMENSIONS))?
+        }
+        _ => variable.dimensions.clone(),
+    };
+    // Collections written before 2023.3.2 keep the attributes in the partitions.
+    attributes.extend(variable.attributes.clone());
+    let chunks = document.sizes("chunks")?;
+    let fill_item = fill_item(dtype, fill.as_ref())?;
+    StoredArray {
+        prefix: format!("{prefix}/{}", variable.name),
+        pipeline: Pipeline::v2(dtype, chunks, &filters, compressor.as_ref(), order, fortran)?,
+        shape,
+        shard: None,
+        keys: ChunkKeys::V2 { separator },
+        fill: fill_item,
+        schema: VariableSchema {
+            dtype,
+            dimensions,
+            fill,
+            attributes,
+            codecs: Codecs::V2 { compressor, filters, order },
+            ..variable.clone()
+        },
+    }
+    .check()
+}
+
+/// The array that stores `variable` in the group at `prefix`.
+pub(in crate::layout) fn array(
+    prefix: &str,
+    variable: &Variable,
+    schema: &Schema,
+) -> Result<StoredArray> {
+    let own = variable.schema();
+    let codecs = Numcodecs::of(own)?;
+    let shape = variable.data().shape().to_vec();
+    let chunks = chunk_shape(own, &shape, schema);
+    let pipeline = Pipeline::v2(
+        own.dtype,
+        chunks,
+        &codecs.filters,
+        codecs.compressor.as_ref(),
+        codecs.order,
+        false,
+    )?;
+    StoredArray {
+        prefix: format!("{prefix}/{}", own.name),
+        schema: own.clone(),
+        shape,
+        pipeline,
+        shard: None,
+        keys: ChunkKeys::V2 { separator: '.' },
+        fill: fill_item(own.dtype, own.fill.as_ref())?,
+    }
+    .check()
+}
+
+/// As many items as declared, at most as many as there are; all where nothing is declared.
+fn chunk_shape(variable: &VariableSchema, shape: &[usize], schema: &Schema) -> Vec<usize> {
+    let declared = |name: &String| schema.dimension(name).and_then(|dimension| dimension.chunks);
+    let mut automatic = Vec::new();
+    let mut chunks = Vec::with_capacity(shape.len());
+    for (axis, (name, extent)) in variable.dimensions.iter().zip(shape).enumerate() {
+        let chunk = match declared(name) {
+            Some(Chunks::Size(size)) => size.min(*extent),
+            Some(Chunks::Auto) => {
+                automatic.push(axis);
+                *extent
+            }
+            Some(Chunks::Whole) | None => *extent,
+        };
+        chunks.push(chunk.max(1));
+    }
+    let limit = usize::try_from(schema.chunk_bytes.unwrap_or(128 << 20)).unwrap_or(usize::MAX);
+    let item = variable.dtype.item_size().unwrap_or(16).max(1);
+    for axis in automatic {
+        let size = chunks.iter().fold(item, |size, extent| size.saturating_mul(*extent));
+        if size > limit
+            && let Some(chunk) = chunks.get_mut(axis)
+        {
+            let row = (size / *chunk).max(1);
+            *chunk = (limit / row).clamp(1, *chunk);
+        }
+    }
+    chunks
+}
+
+/// The documents of a group that holds `arrays`, in the order in which they are to be written: what
+/// makes the group complete comes last.
+pub(in crate::layout) fn documents<'a>(
+    prefix: &str,
+    arrays: impl Iterator<Item = &'a StoredArray>,
+) -> Result<Vec<(String, String)>> {
+    let group = Json::map([("zarr_format", Json::Int(2))]);
+    let attributes = Json::map([]);
+    let mut named = vec![(".zattrs".to_owned(), attributes), (".zgroup".to_owned(), group)];
+    let mut sorted: Vec<&StoredArray> = arrays.collect();
+    sorted.sort_by(|a, b| a.schema.name.cmp(&b.schema.name));
+    for array in sorted {
+        let name = &array.schema.name;
+        named.push((format!("{name}/.zarray"), array_document(array)?));
+        let dimensions = Json::texts(&array.schema.dimensions);
+        named.push((format!("{name}/.zattrs"), Json::map([(DIMENSIONS, dimensions)])));
+    }
+    let consolidated = Json::map([
+        ("metadata", Json::Map(named.iter().cloned().collect::<Attributes>())),
+        ("zarr_consolidated_format", Json::Int(1)),
+    ]);
+    named.push((GROUP.to_owned(), consolidated));
+    let text = |(name, json): (String, Json)| {
+        (format!("{prefix}/{name}"), json.to_text(Style::Indented(4)))
+    };
+    Ok(named.into_iter().map(text).collect())
+}
+
+fn array_document(array: &StoredArray) -> Result<Json> {
+    let codecs = Numcodecs::of(&array.schema)?;
+    let sorted = |json: Json| match json {
+        Json::Map(mut map) => {
+            map.sort_keys();
+            Json::Map(map)
+        }
+        other => other,
+    };
+    let filters = match codecs.filters.is_empty() {
+        true => Json::Null,
+        false => Json::List(codecs.filters.into_iter().map(sorted).collect()),
+    };
+    let sizes = |sizes: &[usize]| Json::ints(sizes.iter().map(|size| *size as u64));
+    Ok(Json::map([
+        ("chunks", sizes(array.pipeline.shape())),
+        ("compressor", codecs.compressor.map_or(Json::Null, sorted)),
+        ("dtype", Json::Text(array.schema.dtype.name_in(codecs.order))),
+        ("fill_value", fill_json(&array.schema)),
+        ("filters", filters),
+        ("order", "C".into()),
+        ("shape", sizes(&array.shape)),
+        ("zarr_format", Json::Int(2)),
+    ]))
+}

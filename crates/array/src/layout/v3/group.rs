@@ -1,0 +1,254 @@
+//! Groups and arrays of Zarr v3.
+
+use futures::{StreamExt, TryStreamExt, stream};
+use partita_core::{Error, Result, Store};
+
+use super::codecs::{Chain, sharding};
+use super::{PARTITION_KEY, dtype};
+use crate::codec::Pipeline;
+use crate::dataset::{Chunks, FillValue, Schema, Variable, VariableSchema, fill_item};
+use crate::json::{Attributes, Json, Style};
+use crate::layout::config::{Document, damaged};
+use crate::layout::shard::Shard;
+use crate::layout::stored::ChunkKeys;
+use crate::layout::{OpenGroup, StoredArray};
+use crate::partitioning::Key;
+
+/// The document of a group or an array.
+pub(in crate::layout) const GROUP: &str = "zarr.json";
+
+/// Requests of one group under way at once.
+const AT_ONCE: usize = 32;
+
+/// None if none of the variables is there. One request per variable.
+pub(in crate::layout) async fn open_group(
+    store: &Store,
+    prefix: &str,
+    schema: &Schema,
+) -> Result<Option<OpenGroup>> {
+    let open = async |(path, variable): (String, &VariableSchema)| {
+        let prefix = format!("{prefix}/{path}");
+        let key = format!("{prefix}/{GROUP}");
+        let Some(bytes) = store.get_opt(&key).await? else { return Ok::<_, Error>((path, None)) };
+        let array = Json::parse(&bytes).and_then(|json| decode(prefix, variable, &Document(&json)));
+        let named = |error: Error| error.with("variable", &path).with("key", &key);
+        Ok((path.clone(), Some(array.map_err(named)?)))
+    };
+    let arrays: OpenGroup =
+        stream::iter(schema.paths()).map(open).buffered(AT_ONCE).try_collect().await?;
+    Ok(arrays.iter().any(|(_, array)| array.is_some()).then_some(arrays))
+}
+
+fn decode(
+    prefix: String,
+    variable: &VariableSchema,
+    document: &Document<'_>,
+) -> Result<StoredArray> {
+    if document.text("node_type")? != "array" {
+        return Err(damaged("node_type"));
+    }
+    let dtype = dtype::decode(document.get("data_type")?)?;
+    let fill = FillValue::from_json(dtype, document.get("fill_value")?)?;
+    let fill_item = fill_item(dtype, fill.as_ref())?;
+    let shape = document.sizes("shape")?;
+    let grid = document.get("chunk_grid")?;
+    if grid.get("name").and_then(Json::as_text) != Some("regular") {
+        return Err(Error::invalid("only regular chunk grids are known"));
+    }
+    let chunks = grid.get("configuration").ok_or_else(|| damaged("chunk_grid"))?;
+    let chunks = Document(chunks).sizes("chunk_shape")?;
+    let codecs = document.list("codecs")?;
+    let shard = match codecs {
+        [only] if only.get("name").and_then(Json::as_text) == Some("sharding_indexed") => {
+            let config = only.get("configuration").ok_or_else(|| damaged("codecs"))?;
+            Some(Shard::new(dtype, &chunks, config, &fill_item)?)
+        }
+        _ => None,
+    };
+    let attributes = document.0.get("attributes").and_then(Json::as_map);
+    let dimensions = match document.0.get("dimension_names") {
+        Some(Json::List(names)) => {
+            let text = |json: &Json| json.as_text().map(str::to_owned);
+            let names = names.iter().map(text).collect::<Option<Vec<_>>>();
+            names.unwrap_or_else(|| variable.dimensions.clone())
+        }
+        _ => variable.dimensions.clone(),
+    };
+    StoredArray {
+        prefix,
+        pipeline: Pipeline::v3(dtype, chunks, codecs, &fill_item)?,
+        shape,
+        shard,
+        keys: chunk_keys(document)?,
+        fill: fill_item,
+        schema: VariableSchema {
+            dtype,
+            dimensions,
+            // What stands for null in the array is null in the collection.
+            fill: variable.fill.clone(),
+            attributes: attributes.cloned().unwrap_or_default(),
+            ..variable.clone()
+        },
+    }
+    .check()
+}
+
+fn chunk_keys(document: &Document<'_>) -> Result<ChunkKeys> {
+    let encoding = document.get("chunk_key_encoding")?;
+    let separator = encoding
+        .get("configuration")
+        .and_then(|config| config.get("separator"))
+        .and_then(Json::as_text);
+    match (encoding.get("name").and_then(Json::as_text), separator) {
+        (Some("default"), Some("/") | None) => Ok(ChunkKeys::V3 { separator: '/' }),
+        (Some("default"), Some(".")) => Ok(ChunkKeys::V3 { separator: '.' }),
+        (Some("v2"), Some(".") | None) => Ok(ChunkKeys::V2 { separator: '.' }),
+        (Some("v2"), Some("/")) => Ok(ChunkKeys::V2 { separator: '/' }),
+        _ => Err(damaged("chunk_key_encoding")),
+    }
+}
+
+/// The array that stores `variable`, at `path`, in the group at `prefix`. `schemas` are those of the
+/// groups around it, the innermost last.
+pub(in crate::layout) fn array(
+    prefix: &str,
+    variable: &Variable,
+    schemas: &[&Schema],
+) -> Result<StoredArray> {
+    let own = variable.schema();
+    let shape = variable.data().shape().to_vec();
+    let fill = fill_item(own.dtype, own.fill.as_ref())?;
+    let declared = |name: &String| {
+        let mut found = schemas.iter().rev().filter_map(|schema| schema.dimension(name));
+        found.find_map(|dimension| dimension.chunks)
+    };
+    let chunk = |(name, extent): (&String, &usize)| match declared(name) {
+        Some(Chunks::Size(size)) => size.max(1),
+        Some(Chunks::Whole | Chunks::Auto) | None => (*extent).max(1),
+    };
+    let chunks: Vec<usize> = own.dimensions.iter().zip(&shape).map(chunk).collect();
+    let chain = Chain::of(own)?;
+    let size = own.dtype.item_size().unwrap_or(16);
+    let shard_shape = match chain.shard_bytes {
+        Some(target) => shard_shape(&shape, &chunks, size, target),
+        None => chunks.clone(),
+    };
+    let codecs = array_codecs(&chain, &shard_shape, &chunks);
+    let shard = match codecs.as_slice() {
+        [only] if shard_shape != chunks => {
+            let config = only.get("configuration").ok_or_else(|| damaged("codecs"))?;
+            Some(Shard::new(own.dtype, &shard_shape, config, &fill)?)
+        }
+        _ => None,
+    };
+    StoredArray {
+        prefix: format!("{prefix}/{}", own.name),
+        schema: own.clone(),
+        pipeline: Pipeline::v3(own.dtype, shard_shape, &codecs, &fill)?,
+        shape,
+        shard,
+        keys: ChunkKeys::V3 { separator: '/' },
+        fill,
+    }
+    .check()
+}
+
+fn array_codecs(chain: &Chain, shard: &[usize], chunks: &[usize]) -> Vec<Json> {
+    if shard == chunks { chain.codecs() } else { vec![sharding(chunks, chain.codecs())] }
+}
+
+/// How many chunks go into a shard: along the dimension with the largest extent first, doubled as
+/// long as the shard stays below `target` bytes and inside of the array. A shard is a whole number
+/// of chunks, which may reach beyond the array.
+fn shard_shape(shape: &[usize], chunks: &[usize], item: usize, target: u64) -> Vec<usize> {
+    let target = usize::try_from(target).unwrap_or(usize::MAX);
+    let mut shard = chunks.to_vec();
+    loop {
+        let bytes = shard.iter().fold(item, |size, extent| size.saturating_mul(*extent));
+        let grows = |axis: &usize| {
+            let (shard, extent) = (shard.get(*axis).copied(), shape.get(*axis).copied());
+            shard.zip(extent).is_some_and(|(shard, extent)| shard.saturating_mul(2) <= extent)
+        };
+        let axis =
+            (0..shape.len()).filter(grows).max_by_key(|axis| (shard.get(*axis), usize::MAX - axis));
+        let Some(extent) = axis.and_then(|axis| shard.get_mut(axis)) else { return shard };
+        if bytes.saturating_mul(2) > target {
+            return shard;
+        }
+        *extent *= 2;
+    }
+}
+
+/// The document of an array.
+pub(in crate::layout) fn array_document(array: &StoredArray) -> Result<(String, String)> {
+    let own = &array.schema;
+    let chain = Chain::of(own)?;
+    let grid = array.pipeline.shape();
+    let chunks = array.shard.as_ref().map_or(grid, |shard| shard.chunk.shape());
+    let sizes = |sizes: &[usize]| Json::ints(sizes.iter().map(|size| *size as u64));
+    let configured = |name: &str, key: &str, value: Json| {
+        Json::map([("name", name.into()), ("configuration", Json::map([(key, value)]))])
+    };
+    let fill = FillValue::from_bytes(array.fill.clone()).to_json(own.dtype);
+    let document = Json::map([
+        ("shape", sizes(&array.shape)),
+        ("data_type", dtype::encode(own.dtype)),
+        ("chunk_grid", configured("regular", "chunk_shape", sizes(grid))),
+        ("chunk_key_encoding", configured("default", "separator", "/".into())),
+        ("fill_value", fill),
+        ("codecs", Json::List(array_codecs(&chain, grid, chunks))),
+        ("attributes", strict(Json::Map(own.attributes.clone()))),
+        ("dimension_names", Json::texts(&own.dimensions)),
+        ("zarr_format", Json::Int(3)),
+        ("node_type", "array".into()),
+        ("storage_transformers", Json::List(Vec::new())),
+    ]);
+    Ok((format!("{}/{GROUP}", array.prefix), document.to_text(Style::Indented(2))))
+}
+
+/// The document of a group; that of a partition holds its key.
+pub(in crate::layout) fn group_document(
+    prefix: &str,
+    attributes: &Attributes,
+    key: Option<&Key>,
+) -> (String, String) {
+    let mut attributes = attributes.clone();
+    if let Some(key) = key {
+        let pair = |(field, value): (&str, i128)| Json::List(vec![field.into(), Json::Int(value)]);
+        let pairs = Json::List(key.pairs().map(pair).collect());
+        attributes.insert(PARTITION_KEY.to_owned(), pairs);
+    }
+    let document = Json::map([
+        ("attributes", strict(Json::Map(attributes))),
+        ("zarr_format", Json::Int(3)),
+        ("node_type", "group".into()),
+    ]);
+    let key = if prefix.is_empty() { GROUP.to_owned() } else { format!("{prefix}/{GROUP}") };
+    (key, document.to_text(Style::Indented(2)))
+}
+
+/// The value with what JSON has no word for as text, since Zarr v3 demands plain JSON.
+fn strict(json: Json) -> Json {
+    match json {
+        Json::Float(value) if !value.is_finite() => crate::json::word_of(value).into(),
+        Json::List(values) => Json::List(values.into_iter().map(strict).collect()),
+        Json::Map(map) => Json::Map(map.into_iter().map(|(key, v)| (key, strict(v))).collect()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_are_whole_chunks() {
+        let mib = 1 << 20;
+        assert_eq!(shard_shape(&[6400, 3], &[4096, 3], 8, 128 * mib), [4096, 3]);
+        assert_eq!(shard_shape(&[8192, 3], &[4096, 3], 8, 128 * mib), [8192, 3]);
+        assert_eq!(shard_shape(&[10, 3], &[4, 2], 8, 128 * mib), [8, 2]);
+        assert_eq!(shard_shape(&[2, 3], &[4096, 1], 8, 128 * mib), [4096, 2]);
+        assert_eq!(shard_shape(&[100, 100], &[10, 10], 8, 3200), [20, 20]);
+        assert_eq!(shard_shape(&[], &[], 8, 3200), Vec::<usize>::new());
+    }
+}
