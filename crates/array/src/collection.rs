@@ -188,3 +188,6 @@ impl Collection {
         Ok(keys)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -150,7 +150,8 @@ impl Pipeline {
                         let starts: Vec<usize> = offsets.iter().map(|end| end - from).collect();
                         let starts =
                             ArrayBytesOffsets::new(starts).map_err(|e| failed(e.into()))?;
-                        let bytes = bytes.get(from..).unwrap_or_default();
+                        let to = offsets.last().copied().unwrap_or(from);
+                        let bytes = bytes.get(from..to).unwrap_or_default();
                         ArrayBytes::new_vlen(bytes, starts).map_err(|e| failed(e.into()))?
                     }
                 };

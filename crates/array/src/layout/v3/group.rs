@@ -248,7 +248,7 @@ mod tests {
         assert_eq!(shard_shape(&[8192, 3], &[4096, 3], 8, 128 * mib), [8192, 3]);
         assert_eq!(shard_shape(&[10, 3], &[4, 2], 8, 128 * mib), [8, 2]);
         assert_eq!(shard_shape(&[2, 3], &[4096, 1], 8, 128 * mib), [4096, 2]);
-        assert_eq!(shard_shape(&[100, 100], &[10, 10], 8, 3200), [20, 20]);
+        assert_eq!(shard_shape(&[100, 100], &[10, 10], 8, 3200), [40, 10]);
         assert_eq!(shard_shape(&[], &[], 8, 3200), Vec::<usize>::new());
     }
 }
