@@ -11,6 +11,7 @@
 //! - [`layout`]: the stored form, and the only place that knows there are two of them. Everything
 //!   else sees a [`layout::Config`] and arrays with a prefix, a shape and a pipeline of codecs. The
 //!   prefix is free: a partition can be written beside its place and published later.
+//! - [`merge`]: which rows of old and new make a partition; plans, not data.
 //! - `codec`: from stored chunks to items and back; the filters of numcodecs that the `zarrs` crate
 //!   lacks.
 //! - [`Collection`] is the face: create, open, partitions, read.
@@ -29,6 +30,7 @@ mod collection;
 pub mod dataset;
 pub mod json;
 pub mod layout;
+pub mod merge;
 mod options;
 pub mod partitioning;
 mod read;
@@ -36,5 +38,6 @@ mod select;
 
 pub use collection::{Collection, Partition};
 pub use dataset::{Array, DType, Dataset, Schema, Variable, VariableSchema};
+pub use merge::Merge;
 pub use options::{CreateOptions, ReadOptions};
 pub use partitioning::Partitioning;

@@ -44,7 +44,9 @@ fn floats(dataset: &Dataset, path: &str) -> Vec<f64> {
     let data = dataset.variable(path).unwrap().data();
     let bytes = data.bytes().unwrap();
     match data.dtype().item_size() {
-        Some(4) => bytes.chunks(4).map(|b| f32::from_le_bytes(b.try_into().unwrap()).into()).collect(),
+        Some(4) => {
+            bytes.chunks(4).map(|b| f32::from_le_bytes(b.try_into().unwrap()).into()).collect()
+        }
         _ => bytes.chunks(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect(),
     }
 }
@@ -89,8 +91,7 @@ async fn partitions_and_variables_are_selected() {
     assert_eq!(none.variable("var1").unwrap().data().shape(), [0, 3]);
     assert_eq!(integers(&none, "lut"), [0, 1, 2]);
 
-    let options =
-        ReadOptions { variables: Some(vec!["nothing".into()]), ..ReadOptions::default() };
+    let options = ReadOptions { variables: Some(vec!["nothing".into()]), ..ReadOptions::default() };
     let error = collection.read(&options).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(error.to_string().contains("variable: nothing"), "{error}");

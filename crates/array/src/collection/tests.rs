@@ -8,6 +8,7 @@ use crate::dataset::{
     Array, Buffer, Chunks, Codecs, DType, Dimension, FillValue, Variable, VariableSchema,
 };
 use crate::json::{Attributes, Json};
+use crate::layout::{Part, open_group, read_variables};
 
 fn options(layout: Layout) -> CreateOptions {
     CreateOptions { layout, catalog: false }
@@ -58,13 +59,15 @@ fn numbered(dtype: DType, shape: &[usize]) -> Array {
         None => Buffer::of_items((0..items).map(|i| "é".repeat(i % 4))).unwrap(),
         Some(size) => {
             let item = |i: usize| match dtype {
-                DType::Bool => vec![u8::from(i % 3 == 0)],
+                DType::Bool => vec![u8::from(i.is_multiple_of(3))],
                 DType::FixedText(_) => {
                     let mut item = u32::from('a').to_le_bytes().to_vec();
                     item.resize(size, 0);
                     item
                 }
-                _ => (0..size).map(|byte| u8::try_from((i * 7 + byte) % 120 + 1).unwrap()).collect(),
+                _ => {
+                    (0..size).map(|byte| u8::try_from((i * 7 + byte) % 120 + 1).unwrap()).collect()
+                }
             };
             Buffer::Fixed((0..items).flat_map(item).collect::<Vec<u8>>().into())
         }
@@ -153,7 +156,10 @@ async fn on_disk_for_other_programs() {
         let url = root.join(name);
         let store = Store::open(url.to_str().unwrap(), &StoreOptions::default()).unwrap();
         written(store.clone(), layout, &data).await;
-        same(&Collection::open_in(store).await.unwrap().read(&ReadOptions::default()).await.unwrap(), &data);
+        same(
+            &Collection::open_in(store).await.unwrap().read(&ReadOptions::default()).await.unwrap(),
+            &data,
+        );
     }
 }
 
@@ -175,7 +181,10 @@ async fn a_variable_that_a_partition_lacks_is_filled() {
             let key = format!("{path}/.zmetadata");
             let text = collection.store.get(&key).await.unwrap();
             let text = String::from_utf8(text.to_vec()).unwrap();
-            let text = text.replace("\"v03/", "\"w03/").replace("\"filled/", "\"w/").replace("\"v18/", "\"w18/");
+            let text = text
+                .replace("\"v03/", "\"w03/")
+                .replace("\"filled/", "\"w/")
+                .replace("\"v18/", "\"w18/");
             collection.store.put(&key, text.into()).await.unwrap();
         }
         let names = ["v03", "filled", "v18"];
@@ -186,7 +195,9 @@ async fn a_variable_that_a_partition_lacks_is_filled() {
             let v03 = read.variable("v03").unwrap().data();
             assert_eq!(v03.shape(), [40, 3]);
             let rows = group.rows[0].clone();
-            assert!(v03.slice(0, rows.clone()).unwrap().integers().unwrap().iter().all(|v| *v == 0));
+            assert!(
+                v03.slice(0, rows.clone()).unwrap().integers().unwrap().iter().all(|v| *v == 0)
+            );
             let after = v03.slice(0, rows.end..40).unwrap();
             let expected = data.variable("v03").unwrap().data().slice(0, rows.end..40).unwrap();
             assert_eq!(after, expected);
@@ -201,7 +212,9 @@ async fn what_cannot_be_stored_is_refused_and_nothing_written() {
     let store = memory();
     let create = async |schema: Schema, axis: &str, partitioning: Partitioning| {
         let options = options(Layout::ZarrV2);
-        Collection::create_in(store.clone(), schema, axis, partitioning, &options).await.unwrap_err()
+        Collection::create_in(store.clone(), schema, axis, partitioning, &options)
+            .await
+            .unwrap_err()
     };
     let error = create(schema, "time", by_month()).await;
     assert!(error.to_string().contains("group: data_01"), "{error}");
@@ -234,7 +247,9 @@ async fn damage_is_named_and_foreign_directories_are_passed_over() {
     for (layout, chunk) in [(Layout::ZarrV2, "v04/0.0"), (Layout::ZarrV3, "v04/c/0/0")] {
         let collection = written(memory(), layout, &data).await;
         let store = &collection.store;
-        for key in ["junk/x", "year=1970/junk/x", "year=x/month=01/x", ".partita/stage/a/x", "year=1"] {
+        for key in
+            ["junk/x", "year=1970/junk/x", "year=x/month=01/x", ".partita/stage/a/x", "year=1"]
+        {
             store.put(key, "x".into()).await.unwrap();
         }
         assert_eq!(collection.partitions(None).await.unwrap().len(), 1);
@@ -250,7 +265,10 @@ async fn damage_is_named_and_foreign_directories_are_passed_over() {
 #[tokio::test]
 async fn codecs_of_the_other_generation_are_translated() {
     let mut schema = dataset(0, 1).schema();
-    let zstd = Json::parse(br#"{"id": "blosc", "cname": "lz4", "clevel": 5, "shuffle": -1, "blocksize": 0}"#).unwrap();
+    let zstd = Json::parse(
+        br#"{"id": "blosc", "cname": "lz4", "clevel": 5, "shuffle": -1, "blocksize": 0}"#,
+    )
+    .unwrap();
     let delta = Json::parse(br#"{"id": "delta", "dtype": "<i4"}"#).unwrap();
     let codecs = |filters: Vec<Json>| Codecs::V2 {
         compressor: Some(zstd.clone()),
@@ -274,6 +292,7 @@ proptest! {
     fn shapes_chunks_and_shards(
         rows in 1..20usize, columns in 0..7usize,
         chunk_rows in 1..9usize, chunk_columns in 1..5usize, shard in 1..600u64, v3 in any::<bool>(),
+        ends in (0..20usize, 0..20usize),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let layout = if v3 { Layout::ZarrV3 } else { Layout::ZarrV2 };
@@ -293,13 +312,42 @@ proptest! {
             let schema = VariableSchema::new(name, dtype, &["time", "x"]).with_codecs(codecs.clone());
             variables.push(Variable::new(schema, numbered(dtype, &[rows, columns])).unwrap());
         }
+        let schema = VariableSchema::new("b", DType::Int32, &["x", "time"]);
+        let schema = schema.with_codecs(codecs).with_fill(Json::Int(1)).unwrap();
+        variables.push(Variable::new(schema, numbered(DType::Int32, &[columns, rows])).unwrap());
         let mut data = Dataset::new(variables, Attributes::new()).unwrap();
         data.set_chunks("time", Chunks::Size(chunk_rows));
         data.set_chunks("x", Chunks::Size(chunk_columns));
         runtime.block_on(async {
             let collection = written(memory(), layout, &data).await;
             same(&collection.read(&ReadOptions::default()).await.unwrap(), &data);
+            some_rows(&collection, &data, ends).await;
         });
+    }
+}
+
+/// Reads some rows of the first partition.
+async fn some_rows(collection: &Collection, data: &Dataset, ends: (usize, usize)) {
+    let first = &collection.config.partitioning.split(data).unwrap()[0];
+    let path = collection.config.partitioning.path(&first.key, collection.config.layout.digits());
+    let (a, b) = (ends.0 % (first.len() + 1), ends.1 % (first.len() + 1));
+    let rows = a.min(b)..a.max(b);
+    let schema = collection.config.partitioned();
+    let group = open_group(&collection.store, collection.config.layout, &path, &schema).await;
+    let parts = group.unwrap().unwrap().into_iter().map(|(name, array)| {
+        let part = Part::Stored { array: Arc::new(array.unwrap()), rows: Some(rows.clone()) };
+        (schema.variables[&name].clone(), vec![part])
+    });
+    let options = ReadOptions::default();
+    let (progress, cancel) = (options.progress.as_ref(), &options.cancel);
+    let variables: Vec<_> = parts.collect();
+    let names: Vec<String> = variables.iter().map(|(schema, _)| schema.name.clone()).collect();
+    let read = read_variables(&collection.store, variables, "time", progress, cancel).await;
+    for (name, array) in names.iter().zip(read.unwrap()) {
+        let variable = data.variable(name).unwrap();
+        let axis = variable.schema().axis("time").unwrap();
+        let expected = variable.data().take_ranges(axis, &first.rows).unwrap();
+        assert_eq!(array, expected.slice(axis, rows.clone()).unwrap(), "{name}");
     }
 }
 

@@ -17,7 +17,9 @@ pub enum Layout {
 }
 
 impl Layout {
-    pub(crate) fn digits(self) -> Digits {
+    /// How many digits a year has in paths.
+    #[must_use]
+    pub fn digits(self) -> Digits {
         match self {
             Self::ZarrV2 => Digits::Two,
             Self::ZarrV3 => Digits::Four,

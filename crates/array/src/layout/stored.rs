@@ -88,7 +88,9 @@ impl StoredArray {
 
     /// The rows of the first dimension, cut where objects end.
     pub fn bands(&self, rows: &Range<usize>) -> Vec<Range<usize>> {
-        let Some(height) = self.pipeline.shape().first() else { return vec![0..1] };
+        let Some(height) = self.pipeline.shape().first() else {
+            return Vec::from([Range { start: 0, end: 1 }]);
+        };
         let mut bands = Vec::new();
         let mut start = rows.start;
         while start < rows.end {

@@ -1,0 +1,159 @@
+//! How new rows are merged with those that a partition has.
+//!
+//! A strategy looks at the values of the axis only, and gives a [`Plan`]: which rows of old and new
+//! make the merged partition, in which order. No row of the new data is ever left out.
+
+mod plan;
+mod tolerance;
+
+use std::ops::Range;
+
+use partita_core::{Error, Result};
+
+pub use plan::{Piece, Plan, Side};
+pub use tolerance::Tolerance;
+
+use crate::dataset::{Array, DType};
+
+/// How new rows are merged with old ones.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Merge {
+    /// The new rows alone.
+    #[default]
+    Replace,
+    /// The old rows, then the new ones.
+    Concat,
+    /// The new rows, and the old ones outside of the periods that the new ones cover; ordered along
+    /// the axis.
+    ///
+    /// A period reaches from one new row to the next as long as they are not further apart than the
+    /// tolerance, both ends included; without a tolerance from the first to the last.
+    TimeSeries {
+        /// The largest step within a period.
+        tolerance: Option<Tolerance>,
+    },
+    /// The new rows, and the old ones that are not where a new one is; ordered along the axis.
+    ///
+    /// An old row is where a new one is if they are at most the tolerance apart; without a
+    /// tolerance if their values are equal. New rows with equal values are all kept.
+    Upsert {
+        /// The largest distance at which a new row takes the place of an old one.
+        tolerance: Option<Tolerance>,
+    },
+}
+
+impl Merge {
+    /// The plan of a merge. `old` and `new` are the values of the axis: integers, times or
+    /// durations, of one type. Rows that are "not a time" are kept, behind all others.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) if the axis has another type
+    /// or number of dimensions, or the tolerance does not go with it;
+    /// [`SchemaMismatch`](partita_core::ErrorKind::SchemaMismatch) if the two types differ.
+    pub fn plan(&self, old: &Array, new: &Array) -> Result<Plan> {
+        let (rows, added) = (old.len(), new.len());
+        match self {
+            Self::Replace => Ok(Plan::of([(Side::New, 0..added)])),
+            Self::Concat => Ok(Plan::of([(Side::Old, 0..rows), (Side::New, 0..added)])),
+            Self::TimeSeries { tolerance } => {
+                let (old, new) = Axis::read_both(old, new)?;
+                let step = tolerance.map(|tolerance| tolerance.in_steps_of(new.dtype));
+                let periods = periods(&new.sorted(), step.transpose()?);
+                Ok(ordered(&old, &new, |value| !covered(&periods, value)))
+            }
+            Self::Upsert { tolerance } => {
+                let (old, new) = Axis::read_both(old, new)?;
+                let step = tolerance.map(|tolerance| tolerance.in_steps_of(new.dtype));
+                let (reach, sorted) = (step.transpose()?.unwrap_or(0), new.sorted());
+                Ok(ordered(&old, &new, |value| !is_near(&sorted, value, reach)))
+            }
+        }
+    }
+}
+
+/// The values of an axis; none where it is "not a time".
+struct Axis {
+    dtype: DType,
+    values: Vec<Option<i128>>,
+}
+
+impl Axis {
+    fn read(axis: &Array) -> Result<Self> {
+        let dtype = axis.dtype();
+        let refuse = |why: &str| Err(Error::invalid(why).with("dtype", dtype));
+        if axis.shape().len() != 1 {
+            return refuse("rows are merged along an axis of one dimension");
+        }
+        let is_time = matches!(dtype, DType::DateTime(..) | DType::TimeDelta(..));
+        let values = match axis.integers() {
+            Some(values) if is_time || dtype.is_integer() => values,
+            _ => return refuse("rows are merged in order along an axis of integers or times only"),
+        };
+        let known = |value: i128| (!is_time || value != i128::from(i64::MIN)).then_some(value);
+        Ok(Self { dtype, values: values.into_iter().map(known).collect() })
+    }
+
+    fn read_both(old: &Array, new: &Array) -> Result<(Self, Self)> {
+        let (old, new) = (Self::read(old)?, Self::read(new)?);
+        if old.dtype != new.dtype {
+            return Err(Error::new(
+                partita_core::ErrorKind::SchemaMismatch,
+                "the axis of the new rows has another type than that of the old ones",
+            )
+            .with("expected", old.dtype)
+            .with("found", new.dtype));
+        }
+        Ok((old, new))
+    }
+
+    fn sorted(&self) -> Vec<i128> {
+        let mut sorted: Vec<i128> = self.values.iter().flatten().copied().collect();
+        sorted.sort_unstable();
+        sorted
+    }
+}
+
+/// The periods that sorted values cover, both ends included. `step` is the largest step within one.
+fn periods(sorted: &[i128], step: Option<i128>) -> Vec<(i128, i128)> {
+    let mut periods: Vec<(i128, i128)> = Vec::new();
+    for &value in sorted {
+        match periods.last_mut() {
+            Some((_, end)) if step.is_none_or(|step| value - *end <= step) => *end = value,
+            _ => periods.push((value, value)),
+        }
+    }
+    periods
+}
+
+fn covered(periods: &[(i128, i128)], value: i128) -> bool {
+    let after = periods.partition_point(|(start, _)| *start <= value);
+    let last = after.checked_sub(1).and_then(|index| periods.get(index));
+    last.is_some_and(|(_, end)| value <= *end)
+}
+
+fn is_near(sorted: &[i128], value: i128, reach: i128) -> bool {
+    let first = sorted.partition_point(|other| *other < value.saturating_sub(reach));
+    sorted.get(first).is_some_and(|other| *other <= value.saturating_add(reach))
+}
+
+/// The old rows that `keep` says yes to and all new ones, ordered along the axis; where values are
+/// equal, old before new, each in their order.
+fn ordered(old: &Axis, new: &Axis, keep: impl Fn(i128) -> bool) -> Plan {
+    let kept = |(row, value): (usize, &Option<i128>)| {
+        value.is_none_or(&keep).then_some((Side::Old, row, *value))
+    };
+    let added = |(row, value): (usize, &Option<i128>)| (Side::New, row, *value);
+    let mut rows: Vec<(Side, usize, Option<i128>)> =
+        old.values.iter().enumerate().filter_map(kept).collect();
+    rows.extend(new.values.iter().enumerate().map(added));
+    // A stable sort, and a fast one where the rows are in order already, as they mostly are.
+    rows.sort_by_key(|(_, _, value)| (value.is_none(), *value));
+    let single = |(side, row, _): (Side, usize, Option<i128>)| -> (Side, Range<usize>) {
+        (side, row..row.saturating_add(1))
+    };
+    Plan::of(rows.into_iter().map(single))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,103 @@
+//! Which rows of two datasets make a third.
+
+use std::ops::Range;
+
+use partita_core::Result;
+
+use crate::dataset::Dataset;
+
+/// One of the two datasets that are merged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// What is stored.
+    Old,
+    /// What is added.
+    New,
+}
+
+/// Neighbouring rows of one side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// Where the rows come from.
+    pub side: Side,
+    /// Which they are.
+    pub rows: Range<usize>,
+}
+
+/// Rows of two datasets, in the order in which they make the merged one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    pieces: Vec<Piece>,
+}
+
+/// With more pieces than this, gathering rows from one joined dataset beats joining the pieces.
+const MANY_PIECES: usize = 256;
+
+impl Plan {
+    /// The plan of the given rows; neighbours become one piece, empty ranges none.
+    pub(super) fn of(rows: impl IntoIterator<Item = (Side, Range<usize>)>) -> Self {
+        let mut pieces: Vec<Piece> = Vec::new();
+        for (side, rows) in rows.into_iter().filter(|(_, rows)| !rows.is_empty()) {
+            match pieces.last_mut() {
+                Some(last) if last.side == side && last.rows.end == rows.start => {
+                    last.rows.end = rows.end;
+                }
+                _ => pieces.push(Piece { side, rows }),
+            }
+        }
+        Self { pieces }
+    }
+
+    /// The pieces, in order.
+    #[must_use]
+    pub fn pieces(&self) -> &[Piece] {
+        &self.pieces
+    }
+
+    /// The number of rows of the merged dataset.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.pieces.iter().map(|piece| piece.rows.len()).sum()
+    }
+
+    /// True if nothing is left.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    /// The first row of the merged dataset that is not the old row of that number: chunks before it
+    /// need not be written again. All rows, if the old ones stay and nothing follows.
+    #[must_use]
+    pub fn first_change(&self) -> usize {
+        match self.pieces.first() {
+            Some(Piece { side: Side::Old, rows }) if rows.start == 0 => rows.end,
+            _ => 0,
+        }
+    }
+
+    /// Merges two datasets along a dimension. Variables that lack it are those of `old`.
+    ///
+    /// # Errors
+    /// [`SchemaMismatch`](partita_core::ErrorKind::SchemaMismatch) if they do not hold the same
+    /// variables; [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) if they have fewer
+    /// rows than the plan says.
+    pub fn apply(&self, old: &Dataset, new: &Dataset, dimension: &str) -> Result<Dataset> {
+        if self.pieces.len() <= MANY_PIECES {
+            let cut = |piece: &Piece| match piece.side {
+                Side::Old => old.slice(dimension, piece.rows.clone()),
+                Side::New => new.slice(dimension, piece.rows.clone()),
+            };
+            let mut parts = vec![old.slice(dimension, 0..0)?];
+            parts.extend(self.pieces.iter().map(cut).collect::<Result<Vec<_>>>()?);
+            return Dataset::concat(&parts.iter().collect::<Vec<_>>(), dimension);
+        }
+        let joined = Dataset::concat(&[old, new], dimension)?;
+        let rows = old.size(dimension).unwrap_or(0);
+        let shift = |piece: &Piece| match piece.side {
+            Side::Old => piece.rows.clone(),
+            Side::New => piece.rows.start + rows..piece.rows.end + rows,
+        };
+        joined.take_ranges(dimension, &self.pieces.iter().map(shift).collect::<Vec<_>>())
+    }
+}
