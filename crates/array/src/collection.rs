@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use partita_core::store::Swap;
-use partita_core::{Error, ErrorKind, Predicate, Result, Store, StoreOptions};
+use partita_core::{Cancel, Error, ErrorKind, Predicate, Progress, Result, Store, StoreOptions};
 use uuid::Uuid;
 
 use crate::dataset::{Dataset, Schema};
@@ -138,6 +138,23 @@ impl Collection {
         &self.store
     }
 
+    /// Refuses if the collection is only for reading.
+    ///
+    /// # Errors
+    /// [`ReadOnly`](ErrorKind::ReadOnly) if the store was opened for reading only, or the collection
+    /// is of ZCollection's unreleased line of 2025.
+    pub fn check_writable(&self) -> Result<()> {
+        if let Some(version) = &self.config.version {
+            return Err(Error::new(
+                ErrorKind::ReadOnly,
+                "collections of this version of ZCollection are only read; copy it to a new one",
+            )
+            .with("version", version)
+            .with("store", self.url()));
+        }
+        self.store.check_writable()
+    }
+
     /// The partitions for which the predicate is true, or all, ordered by the values of their keys.
     ///
     /// # Errors
@@ -169,21 +186,22 @@ impl Collection {
     /// Writes the rows of one partition under `prefix`, which is the partition's path or a place
     /// from where it is published. Not a commit: nobody is told of it. Returns the keys of what was
     /// written.
-    #[allow(dead_code, reason = "what inserting will stand on")]
+    #[cfg_attr(not(test), expect(dead_code, reason = "inserting is built on it"))]
     pub(crate) async fn write_partition(
         &self,
         prefix: &str,
         key: Option<&Key>,
         rows: &Dataset,
-        options: &ReadOptions,
+        progress: &dyn Progress,
+        cancel: &Cancel,
     ) -> Result<Vec<String>> {
+        self.check_writable()?;
         let (store, config) = (&self.store, self.config.as_ref());
         let mut keys = Vec::new();
         for (key, text) in parent_groups(config.layout, prefix) {
             store.put(&key, text.into()).await?;
             keys.push(key);
         }
-        let (progress, cancel) = (options.progress.as_ref(), &options.cancel);
         keys.extend(write_group(store, config, prefix, key, rows, progress, cancel).await?);
         Ok(keys)
     }

@@ -1,5 +1,6 @@
 //! Partitions written and read back, in both layouts.
 
+use partita_core::NoProgress;
 use partita_core::partition::Resolution;
 use proptest::prelude::*;
 
@@ -96,14 +97,17 @@ async fn written(store: Store, layout: Layout, data: &Dataset) -> Collection {
     let made = Collection::create_in(store, schema, "time", partitioning, &options(layout)).await;
     let collection = made.unwrap();
     let (rows, immutable) = data.split("time");
+    let cancel = Cancel::default();
     for group in collection.config.partitioning.split(data).unwrap() {
         let path = collection.config.partitioning.path(&group.key, layout.digits());
         let part = rows.take_ranges("time", &group.rows).unwrap();
-        let options = ReadOptions::default();
-        collection.write_partition(&path, Some(&group.key), &part, &options).await.unwrap();
+        collection
+            .write_partition(&path, Some(&group.key), &part, &NoProgress, &cancel)
+            .await
+            .unwrap();
     }
     let prefix = crate::layout::immutable_group(layout);
-    collection.write_partition(prefix, None, &immutable, &ReadOptions::default()).await.unwrap();
+    collection.write_partition(prefix, None, &immutable, &NoProgress, &cancel).await.unwrap();
     collection
 }
 

@@ -27,7 +27,12 @@ impl Buffer {
     /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) if they need more memory than
     /// there is.
     pub fn of_items<T: AsRef<[u8]>>(items: impl IntoIterator<Item = T>) -> Result<Self> {
-        let mut offsets = vec![0];
+        let items = items.into_iter();
+        let (least, _) = items.size_hint();
+        let mut offsets = Vec::new();
+        let many = least.saturating_add(1);
+        offsets.try_reserve_exact(many).map_err(|_| too_large(many))?;
+        offsets.push(0);
         let mut bytes = Vec::new();
         for item in items {
             let item = item.as_ref();

@@ -15,6 +15,7 @@ mod variable;
 pub use array::Array;
 pub(crate) use array::{count, fill_item, fill_with};
 pub use buffer::Buffer;
+pub(crate) use buffer::too_large;
 pub use data::Dataset;
 pub use dtype::{ByteOrder, DType};
 pub use fill::FillValue;

@@ -15,7 +15,9 @@ use tokio::task::spawn_blocking;
 use super::StoredArray;
 use super::region::Region;
 use crate::codec::Pipeline;
-use crate::dataset::{Array, Buffer, DType, VariableSchema, count, fill_item, fill_with};
+use crate::dataset::{
+    Array, Buffer, DType, VariableSchema, count, fill_item, fill_with, too_large,
+};
 
 /// Objects of one band fetched at once.
 const OBJECTS_AT_ONCE: usize = 8;
@@ -473,7 +475,10 @@ fn gather(array: &StoredArray, rows: &Range<usize>, pieces: Vec<Piece>) -> Resul
     if let Some(first) = band.first_mut() {
         *first = rows.len();
     }
-    let mut sources: Vec<Option<(usize, usize)>> = vec![None; count(&band)?];
+    let items = count(&band)?;
+    let mut sources: Vec<Option<(usize, usize)>> = Vec::new();
+    sources.try_reserve_exact(items).map_err(|_| too_large(items))?;
+    sources.resize(items, None);
     let mut decoded = Vec::with_capacity(pieces.len());
     for (number, piece) in pieces.into_iter().enumerate() {
         let (extent, from, to, band) = overlap(array, rows, &piece.origin);

@@ -5,7 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use partita_core::{Error, Result, Store};
 
-use super::stored::grid;
+use super::stored::{MOST_CHUNKS, grid};
 use crate::codec::Pipeline;
 use crate::dataset::{Buffer, DType, count};
 use crate::json::Json;
@@ -38,6 +38,10 @@ impl Shard {
         let mut index_shape = places.clone();
         index_shape.push(2);
         let size = count(&index_shape)?;
+        if size / 2 > MOST_CHUNKS {
+            return Err(Error::corrupt("a shard claims to have more chunks than can be handled")
+                .with("chunks", size / 2));
+        }
         let nothing = u64::MAX.to_le_bytes();
         let index =
             Pipeline::v3(DType::UInt64, index_shape, document.list("index_codecs")?, &nothing)?;

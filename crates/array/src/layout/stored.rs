@@ -9,6 +9,9 @@ use super::shard::Shard;
 use crate::codec::Pipeline;
 use crate::dataset::{VariableSchema, count};
 
+/// The largest number of chunks of one array in one partition. Metadata that claim more are damaged.
+pub(super) const MOST_CHUNKS: usize = 1 << 22;
+
 /// How the objects of an array are named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ChunkKeys {
@@ -52,6 +55,14 @@ impl StoredArray {
             .with("dimensions", self.schema.dimensions.join(", ")));
         }
         count(&self.shape)?;
+        let chunks = self.shard.as_ref().map_or(chunks, |shard| shard.chunk.shape());
+        let numbers = self.shape.iter().zip(chunks).map(|(extent, chunk)| extent.div_ceil(*chunk));
+        let number = numbers.fold(1usize, |product, number| product.saturating_mul(number));
+        if number > MOST_CHUNKS {
+            return Err(Error::corrupt("an array claims to have more chunks than can be handled")
+                .with("variable", &self.schema.name)
+                .with("chunks", number));
+        }
         Ok(self)
     }
 
