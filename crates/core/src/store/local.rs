@@ -71,7 +71,12 @@ impl LocalFiles {
         .await
     }
 
-    fn target(&self, location: &Path) -> Result<PathBuf> {
+    /// Waits for the lock of a key.
+    pub async fn lock(&self, location: &Path) -> Result<KeyLock> {
+        KeyLock::acquire(&self.target(location)?, self.lock_timeout).await
+    }
+
+    pub(super) fn target(&self, location: &Path) -> Result<PathBuf> {
         let full: Path = self.prefix.parts().chain(location.parts()).collect();
         self.files.path_to_filesystem(&full)
     }
@@ -194,11 +199,11 @@ fn finish(target: &FilePath, payload: &PutPayload) -> Result<PutResult> {
     Ok(PutResult { e_tag, version: None, extensions: Default::default() })
 }
 
-fn not_applied(what: &str, target: &FilePath, error: &io::Error) -> object_store::Error {
+pub(super) fn not_applied(what: &str, target: &FilePath, error: &io::Error) -> object_store::Error {
     NotApplied::error(format!("cannot {what} {}: {error}", target.display()))
 }
 
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
     tokio::task::spawn_blocking(work).await?

@@ -6,14 +6,19 @@
 //! - `handle`, `read`, `ranges`, `write`, `list`: the [`Store`] itself.
 //! - `swap`: the commit point; `probe`: whether a store can be trusted with it.
 //! - `local`, `lock`: conditional writes on a file system, which has none of its own.
+//! - `directory`, `local_directory`: many objects written beside their place and switched into it.
+//! - `lease`: what only one process may do at a time.
 
 mod backend;
 mod backoff;
+mod directory;
 mod failure;
 mod handle;
 mod key;
+mod lease;
 mod list;
 mod local;
+mod local_directory;
 mod location;
 mod lock;
 mod options;
@@ -26,6 +31,7 @@ mod write;
 
 pub use backoff::backoff;
 pub use handle::Store;
+pub use lease::Lease;
 pub use list::ObjectInfo;
 pub use location::split_url;
 pub use options::StoreOptions;

@@ -16,10 +16,7 @@ impl Store {
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound) if it does not exist.
     pub async fn get(&self, key: &str) -> Result<Bytes> {
-        match self.get_versioned(key).await? {
-            Some((bytes, _)) => Ok(bytes),
-            None => Err(self.missing(key)),
-        }
+        self.get_opt(key).await?.ok_or_else(|| self.missing(key))
     }
 
     /// The content of an object, or nothing if it does not exist. One request.
@@ -27,7 +24,7 @@ impl Store {
     /// # Errors
     /// [`Store`](ErrorKind::Store) if the store fails.
     pub async fn get_opt(&self, key: &str) -> Result<Option<Bytes>> {
-        Ok(self.get_versioned(key).await?.map(|(bytes, _)| bytes))
+        Ok(self.fetch(key).await?.map(|(bytes, _)| bytes))
     }
 
     /// The content of an object with the version to name in [`Store::compare_and_swap`], or
@@ -36,6 +33,14 @@ impl Store {
     /// # Errors
     /// [`Store`](ErrorKind::Store) if the store fails.
     pub async fn get_versioned(&self, key: &str) -> Result<Option<(Bytes, Version)>> {
+        let versioned = |(bytes, meta): (Bytes, ObjectMeta)| {
+            let version = Version::of_read(&meta, &bytes);
+            (bytes, version)
+        };
+        Ok(self.fetch(key).await?.map(versioned))
+    }
+
+    async fn fetch(&self, key: &str) -> Result<Option<(Bytes, ObjectMeta)>> {
         let path = self.path(key)?;
         let read = async {
             let result = self.inner.get(&path).await?;
@@ -43,10 +48,7 @@ impl Store {
             Ok((result.bytes().await?, meta))
         };
         match read.await {
-            Ok((bytes, meta)) => {
-                let version = Version::of_read(&meta, &bytes);
-                Ok(Some((bytes, version)))
-            }
+            Ok(read) => Ok(Some(read)),
             Err(error) if is_missing(&error) => Ok(None),
             Err(error) => Err(self.request("read", key).failed(error)),
         }

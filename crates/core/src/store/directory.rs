@@ -1,0 +1,175 @@
+//! Many objects written beside their place, and switched into it.
+//!
+//! Local files are switched atomically, by exchanging two directories. Other stores have no such
+//! thing: objects are copied one by one, so whoever reads meanwhile must know where to look.
+
+use std::collections::HashSet;
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+use object_store::ObjectStoreExt;
+
+use super::Store;
+use crate::Result;
+
+/// Objects copied at once.
+const COPIES_AT_ONCE: usize = 32;
+
+impl Store {
+    /// Writes an object that nobody looks for before a later commit names it. As [`Store::put`],
+    /// but local files are neither atomic nor durable before [`Store::sync`] was called.
+    ///
+    /// # Errors
+    /// As [`Store::put`].
+    pub async fn put_deferred(&self, key: &str, bytes: Bytes) -> Result<()> {
+        let Some(files) = &self.local else { return self.put(key, bytes).await };
+        self.check_writable()?;
+        let written = files.write_deferred(&self.path(key)?, bytes).await;
+        written.map_err(|error| self.request("written", key).failed(error))
+    }
+
+    /// Makes durable what [`Store::put_deferred`] and [`Store::switch_directory`] wrote. Object
+    /// stores are so already.
+    ///
+    /// # Errors
+    /// [`Store`](crate::ErrorKind::Store) if the file system fails.
+    pub async fn sync(&self) -> Result<()> {
+        let Some(files) = &self.local else { return Ok(()) };
+        files.sync().await.map_err(|error| self.request("written", "").failed(error))
+    }
+
+    /// Makes the objects under the directory `staged` those under `live`. With `replaced` only
+    /// what is named there (keys of objects or directories, relative to `live`) is replaced or
+    /// removed, and the rest stays.
+    ///
+    /// Idempotent. Local files are switched atomically, through temporaries under `scratch`, on
+    /// Linux; other stores copy object by object. What is staged stays. Durable after
+    /// [`Store::sync`].
+    ///
+    /// # Errors
+    /// [`ReadOnly`](crate::ErrorKind::ReadOnly), or [`Store`](crate::ErrorKind::Store) if the store
+    /// fails; then some of the objects may be switched already, where they are copied.
+    pub async fn switch_directory(
+        &self,
+        staged: &str,
+        live: &str,
+        replaced: Option<&[String]>,
+        scratch: &str,
+    ) -> Result<()> {
+        self.check_writable()?;
+        if let Some(files) = &self.local {
+            let (from, to, scratch) = (self.path(staged)?, self.path(live)?, self.path(scratch)?);
+            let replaced = replaced.map(<[String]>::to_vec);
+            let switched = files.switch_directory(&from, &to, replaced, &scratch).await;
+            return switched.map_err(|error| self.request("written", live).failed(error));
+        }
+        let (new, old) = (self.names_under(staged), self.names_under(live));
+        let (new, old) = futures::try_join!(new, old)?;
+        let copy = async |name: &String| {
+            let (from, to) = (format!("{staged}/{name}"), format!("{live}/{name}"));
+            let copied = self.inner.copy(&self.path(&from)?, &self.path(&to)?).await;
+            copied.map_err(|error| self.request("copied", &to).failed(error))
+        };
+        let copies = stream::iter(&new).map(copy).buffer_unordered(COPIES_AT_ONCE);
+        copies.try_for_each(|()| async { Ok(()) }).await?;
+        let stays = |name: &String| replaced.is_some_and(|replaced| !is_under(name, replaced));
+        let gone = old.into_iter().filter(|name| !new.contains(name) && !stays(name));
+        self.delete_many(gone.map(|name| format!("{live}/{name}")).collect()).await
+    }
+
+    /// Deletes all objects under a directory; local files atomically, through a temporary under
+    /// `scratch`, and with the directories above that are empty then. Idempotent.
+    ///
+    /// # Errors
+    /// [`ReadOnly`](crate::ErrorKind::ReadOnly), or [`Store`](crate::ErrorKind::Store) if the store
+    /// fails.
+    pub async fn delete_directory(&self, directory: &str, scratch: &str) -> Result<()> {
+        self.check_writable()?;
+        if let Some(files) = &self.local {
+            let (path, scratch) = (self.path(directory)?, self.path(scratch)?);
+            let deleted = files.delete_directory(&path, &scratch).await;
+            return deleted.map_err(|error| self.request("deleted", directory).failed(error));
+        }
+        let names = self.names_under(directory).await?.into_iter();
+        self.delete_many(names.map(|name| format!("{directory}/{name}")).collect()).await
+    }
+
+    /// The keys under a directory, relative to it.
+    async fn names_under(&self, directory: &str) -> Result<HashSet<String>> {
+        let prefix = format!("{directory}/");
+        let objects = self.list(&prefix);
+        let name = |info: super::ObjectInfo| info.key.strip_prefix(&prefix).map(str::to_owned);
+        objects.try_filter_map(|info| futures::future::ready(Ok(name(info)))).try_collect().await
+    }
+}
+
+/// True if `name` is one of the keys, or lies under one that is a directory.
+pub(super) fn is_under(name: &str, keys: &[String]) -> bool {
+    keys.iter().any(|key| {
+        let below = name.strip_prefix(key.as_str());
+        below.is_some_and(|below| below.is_empty() || below.starts_with('/'))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::StoreOptions;
+
+    async fn all(store: &Store) -> BTreeMap<String, String> {
+        let objects: Vec<_> = store.list("").try_collect().await.unwrap();
+        let mut found = BTreeMap::new();
+        for object in objects {
+            let bytes = store.get(&object.key).await.unwrap();
+            found.insert(object.key, String::from_utf8(bytes.to_vec()).unwrap());
+        }
+        found
+    }
+
+    async fn put(store: &Store, keys: &[&str], text: &'static str) {
+        for key in keys {
+            store.put_deferred(key, Bytes::from_static(text.as_bytes())).await.unwrap();
+        }
+        store.sync().await.unwrap();
+    }
+
+    async fn switches(store: Store) {
+        put(&store, &["p/a/0", "p/a/1", "p/b/0", "p/m", "q/m"], "old").await;
+        put(&store, &["s/p/a/1", "s/p/c/0", "s/p/m"], "new").await;
+        let replaced = ["a/1".to_owned(), "b".to_owned(), "c".to_owned(), "m".to_owned()];
+        let names = |map: &BTreeMap<String, String>, text: &str| -> Vec<String> {
+            let live = map.iter().filter(|(key, value)| !key.starts_with("s/") && *value == text);
+            live.map(|(key, _)| key.clone()).collect()
+        };
+        // Twice, since whoever finds it half done does it again.
+        for _ in 0..2 {
+            store.switch_directory("s/p", "p", Some(&replaced), "scratch").await.unwrap();
+            let found = all(&store).await;
+            assert_eq!(names(&found, "old"), ["p/a/0", "q/m"]);
+            assert_eq!(names(&found, "new"), ["p/a/1", "p/c/0", "p/m"]);
+        }
+        for _ in 0..2 {
+            store.switch_directory("s/p", "p", None, "scratch").await.unwrap();
+            store.switch_directory("s/p", "deep/er/p", None, "scratch").await.unwrap();
+            let found = all(&store).await;
+            assert_eq!(names(&found, "old"), ["q/m"]);
+            assert_eq!(names(&found, "new").len(), 6);
+        }
+        for _ in 0..2 {
+            store.delete_directory("deep/er/p", "scratch").await.unwrap();
+            assert_eq!(names(&all(&store).await, "new"), ["p/a/1", "p/c/0", "p/m"]);
+        }
+    }
+
+    #[tokio::test]
+    async fn directories_are_switched() {
+        switches(Store::open("memory://directories", &StoreOptions::default()).unwrap()).await;
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().to_str().unwrap();
+        switches(Store::open(root, &StoreOptions::default()).unwrap()).await;
+        assert!(!directory.path().join("deep").exists());
+        assert_eq!(std::fs::read_dir(directory.path().join("scratch")).unwrap().count(), 0);
+    }
+}

@@ -1,0 +1,178 @@
+//! Directories of local files, switched by one system call.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path as FilePath, PathBuf};
+
+use bytes::Bytes;
+use object_store::Result;
+use object_store::path::Path;
+
+use super::directory::is_under;
+use super::local::{LocalFiles, blocking, not_applied};
+
+impl LocalFiles {
+    /// Writes a file that nobody looks for yet.
+    pub async fn write_deferred(&self, location: &Path, bytes: Bytes) -> Result<()> {
+        let target = self.target(location)?;
+        blocking(move || write(&target, &bytes).map_err(|e| not_applied("write", &target, &e)))
+            .await
+    }
+
+    /// Makes everything durable that was written to the file system.
+    pub async fn sync(&self) -> Result<()> {
+        let root = self.target(&Path::default())?;
+        blocking(move || sync(&root).map_err(|e| not_applied("sync", &root, &e))).await
+    }
+
+    pub async fn switch_directory(
+        &self,
+        staged: &Path,
+        live: &Path,
+        replaced: Option<Vec<String>>,
+        scratch: &Path,
+    ) -> Result<()> {
+        let (staged, live) = (self.target(staged)?, self.target(live)?);
+        let scratch = self.temporary(scratch)?;
+        blocking(move || {
+            let switched = switch(&staged, &live, replaced.as_deref(), &scratch);
+            // What is in the way of the next attempt is of no other use.
+            let _ = fs::remove_dir_all(&scratch);
+            switched.map_err(|error| not_applied("switch", &live, &error))
+        })
+        .await
+    }
+
+    pub async fn delete_directory(&self, location: &Path, scratch: &Path) -> Result<()> {
+        let root = self.target(&Path::default())?;
+        let (target, scratch) = (self.target(location)?, self.temporary(scratch)?);
+        blocking(move || {
+            delete(&target, &scratch, &root).map_err(|e| not_applied("delete", &target, &e))
+        })
+        .await
+    }
+
+    fn temporary(&self, scratch: &Path) -> Result<PathBuf> {
+        Ok(self.target(scratch)?.join(uuid::Uuid::new_v4().simple().to_string()))
+    }
+}
+
+fn write(target: &FilePath, bytes: &[u8]) -> io::Result<()> {
+    let mut file = match (fs::File::create(target), target.parent()) {
+        (Err(error), Some(parent)) if error.kind() == io::ErrorKind::NotFound => {
+            fs::create_dir_all(parent)?;
+            fs::File::create(target)?
+        }
+        (created, _) => created?,
+    };
+    file.write_all(bytes)?;
+    // Elsewhere there is no call that syncs everything.
+    if cfg!(target_os = "linux") { Ok(()) } else { file.sync_all() }
+}
+
+#[cfg(target_os = "linux")]
+fn sync(root: &FilePath) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(fs::File::open(root)?)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn sync(_root: &FilePath) -> io::Result<()> {
+    Ok(())
+}
+
+/// Builds the new directory from links, and puts it in the place of the old one.
+fn switch(
+    staged: &FilePath,
+    live: &FilePath,
+    replaced: Option<&[String]>,
+    new: &FilePath,
+) -> io::Result<()> {
+    fs::create_dir_all(new)?;
+    if let Some(replaced) = replaced {
+        link_tree(live, new, "", &|name| !is_under(name, replaced))?;
+    }
+    link_tree(staged, new, "", &|_| true)?;
+    if let Some(parent) = live.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    match live.symlink_metadata() {
+        Ok(_) => exchange(new, live),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => fs::rename(new, live),
+        Err(error) => Err(error),
+    }
+}
+
+/// Links the files under `from` into `to`; a directory that does not exist has none.
+fn link_tree(
+    from: &FilePath,
+    to: &FilePath,
+    prefix: &str,
+    keep: &dyn Fn(&str) -> bool,
+) -> io::Result<()> {
+    let entries = match fs::read_dir(from) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let file_name = entry.file_name();
+        let name = format!("{prefix}{}", file_name.to_string_lossy());
+        if !keep(&name) {
+            continue;
+        }
+        let (source, target) = (entry.path(), to.join(&file_name));
+        if entry.file_type()?.is_dir() {
+            match fs::create_dir(&target) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => link_tree(&source, &target, &format!("{name}/"), keep)?,
+            }
+        } else if fs::hard_link(&source, &target).is_err() {
+            // Some file systems have no links, or not so many of one file.
+            fs::copy(&source, &target)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+fn exchange(new: &FilePath, live: &FilePath) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    use rustix::io::Errno;
+    match renameat_with(CWD, new, CWD, live, RenameFlags::EXCHANGE) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => exchange_in_steps(new, live),
+        exchanged => Ok(exchanged?),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn exchange(new: &FilePath, live: &FilePath) -> io::Result<()> {
+    exchange_in_steps(new, live)
+}
+
+/// Where the file system cannot exchange: there is no directory for a moment.
+fn exchange_in_steps(new: &FilePath, live: &FilePath) -> io::Result<()> {
+    let mut old = new.as_os_str().to_owned();
+    old.push(".old");
+    fs::rename(live, &old)?;
+    fs::rename(new, live)?;
+    fs::remove_dir_all(&old)
+}
+
+fn delete(target: &FilePath, scratch: &FilePath, root: &FilePath) -> io::Result<()> {
+    if let Some(parent) = scratch.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    match fs::rename(target, scratch) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        renamed => renamed?,
+    }
+    fs::remove_dir_all(scratch)?;
+    let above = target.ancestors().skip(1).take_while(|path| *path != root);
+    for directory in above {
+        // Not empty, or another process was faster.
+        if fs::remove_dir(directory).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
