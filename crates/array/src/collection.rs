@@ -1,26 +1,24 @@
 //! The collection as its users hold it.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use partita_core::store::Swap;
-use partita_core::{Cancel, Error, ErrorKind, Predicate, Progress, Result, Store, StoreOptions};
+use partita_core::{Error, ErrorKind, Predicate, Result, Store, StoreOptions};
 use uuid::Uuid;
 
-use crate::dataset::{Dataset, Schema};
-use crate::layout::{
-    Config, Layout, encode_config, list_partitions, parent_groups, read_config, write_group,
-};
-use crate::options::{CreateOptions, ReadOptions};
+use crate::commit::{Record, Snapshot, records};
+use crate::dataset::Schema;
+use crate::layout::{Config, Layout, encode_config, read_config};
+use crate::options::CreateOptions;
 use crate::partitioning::{Key, Partitioning};
-use crate::read;
-use crate::select::select;
 
 /// A collection in a store. Clones are cheap and share what they know of it.
 #[derive(Clone)]
 pub struct Collection {
     store: Store,
-    config: Arc<Config>,
+    /// What the collection was when it was last looked at.
+    config: Arc<RwLock<Arc<Config>>>,
 }
 
 impl fmt::Debug for Collection {
@@ -29,12 +27,13 @@ impl fmt::Debug for Collection {
     }
 }
 
-/// One partition of a collection.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One partition of a collection. Ordered by key.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Partition {
     /// The key.
     pub key: Key,
-    /// Where it is, under the collection: `year=2022/month=01`.
+    /// Where it is, under the collection: `year=2022/month=01`. Another writer may have formatted it
+    /// otherwise than Partita does.
     pub path: String,
 }
 
@@ -93,10 +92,14 @@ impl Collection {
             Swap::Done(_) => {}
             Swap::Lost { .. } => return Err(exists()),
         }
-        Ok(Self { store, config: Arc::new(config) })
+        Ok(Self::of(store, Arc::new(config)))
     }
 
-    /// Opens the collection at `url`, in either layout. One request; two for Zarr v3.
+    fn of(store: Store, config: Arc<Config>) -> Self {
+        Self { store, config: Arc::new(RwLock::new(config)) }
+    }
+
+    /// Opens the collection at `url`, in either layout. Three requests; four for Zarr v3.
     ///
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound) if there is none; [`Corrupt`](ErrorKind::Corrupt) if its
@@ -110,8 +113,8 @@ impl Collection {
     /// # Errors
     /// As [`Collection::open`].
     pub async fn open_in(store: Store) -> Result<Self> {
-        let config = Arc::new(read_config(&store).await?);
-        Ok(Self { store, config })
+        let snapshot = Snapshot::take(&store).await?;
+        Ok(Self::of(store, snapshot.config))
     }
 
     /// Where the collection is.
@@ -120,16 +123,27 @@ impl Collection {
         self.store.url()
     }
 
-    /// What the collection is: layout, axis, partitioning, schema.
+    /// What the collection is: layout, axis, partitioning, schema; as it was when this handle or a
+    /// clone of it was last used.
     #[must_use]
-    pub fn config(&self) -> &Config {
-        &self.config
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The variables, dimensions and attributes.
-    #[must_use]
-    pub fn schema(&self) -> &Schema {
-        &self.config.schema
+    /// The newest state.
+    pub(crate) async fn snapshot(&self) -> Result<Snapshot> {
+        let snapshot = Snapshot::take(&self.store).await?;
+        let mut known = self.config.write().unwrap_or_else(PoisonError::into_inner);
+        *known = Arc::clone(&snapshot.config);
+        Ok(snapshot)
+    }
+
+    /// The commits that are kept, the oldest first. Commits of ZCollection are in no history.
+    ///
+    /// # Errors
+    /// [`Store`](ErrorKind::Store); [`Corrupt`](ErrorKind::Corrupt) if a record cannot be read.
+    pub async fn history(&self) -> Result<Vec<Record>> {
+        records(&self.store).await
     }
 
     /// The store, rooted at the collection.
@@ -144,7 +158,7 @@ impl Collection {
     /// [`ReadOnly`](ErrorKind::ReadOnly) if the store was opened for reading only, or the collection
     /// is of ZCollection's unreleased line of 2025.
     pub fn check_writable(&self) -> Result<()> {
-        if let Some(version) = &self.config.version {
+        if let Some(version) = &self.config().version {
             return Err(Error::new(
                 ErrorKind::ReadOnly,
                 "collections of this version of ZCollection are only read; copy it to a new one",
@@ -161,49 +175,7 @@ impl Collection {
     /// [`InvalidPredicate`](ErrorKind::InvalidPredicate) if the predicate names anything but the
     /// fields of the keys; [`Store`](ErrorKind::Store) if the store cannot be listed.
     pub async fn partitions(&self, predicate: Option<&Predicate>) -> Result<Vec<Partition>> {
-        let found = list_partitions(&self.store, &self.config).await?;
-        let found = select(found, &self.config.partitioning, predicate)?;
-        Ok(found.into_iter().map(|found| Partition { key: found.key, path: found.path }).collect())
-    }
-
-    /// Reads the selected partitions and variables into one dataset, joined along the partitioned
-    /// dimension in the order of the keys. Where no partition is selected, that dimension has no
-    /// items.
-    ///
-    /// Variables, partitions and chunks are read side by side, each chunk straight into its place;
-    /// a variable that a partition lacks is filled with its fill value.
-    ///
-    /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) if a variable does not exist;
-    /// [`InvalidPredicate`](ErrorKind::InvalidPredicate) as [`Collection::partitions`];
-    /// [`Corrupt`](ErrorKind::Corrupt) if what is stored cannot be read;
-    /// [`Interrupted`](ErrorKind::Interrupted) once cancelled.
-    pub async fn read(&self, options: &ReadOptions) -> Result<Dataset> {
-        let partitions = self.partitions(options.predicate.as_ref()).await?;
-        read::read(&self.store, &self.config, &partitions, options).await
-    }
-
-    /// Writes the rows of one partition under `prefix`, which is the partition's path or a place
-    /// from where it is published. Not a commit: nobody is told of it. Returns the keys of what was
-    /// written.
-    #[cfg_attr(not(test), expect(dead_code, reason = "inserting is built on it"))]
-    pub(crate) async fn write_partition(
-        &self,
-        prefix: &str,
-        key: Option<&Key>,
-        rows: &Dataset,
-        progress: &dyn Progress,
-        cancel: &Cancel,
-    ) -> Result<Vec<String>> {
-        self.check_writable()?;
-        let (store, config) = (&self.store, self.config.as_ref());
-        let mut keys = Vec::new();
-        for (key, text) in parent_groups(config.layout, prefix) {
-            store.put(&key, text.into()).await?;
-            keys.push(key);
-        }
-        keys.extend(write_group(store, config, prefix, key, rows, progress, cancel).await?);
-        Ok(keys)
+        self.snapshot().await?.partitions(predicate).await
     }
 }
 

@@ -25,19 +25,37 @@
 //! them again copies nothing. Variables with items of any length, and those whose partitioned
 //! dimension is not the first, are read per partition and joined by copying.
 
+mod alter;
 mod codec;
 mod collection;
+mod columns;
+pub mod commit;
+mod conform;
+mod copy;
 pub mod dataset;
+mod garbage;
+mod insert;
 pub mod json;
 pub mod layout;
+mod map;
 pub mod merge;
 mod options;
 pub mod partitioning;
 mod read;
 mod select;
+mod transact;
+mod verify;
 
+pub use alter::DropOptions;
 pub use collection::{Collection, Partition};
+pub use copy::CopyOptions;
 pub use dataset::{Array, DType, Dataset, Schema, Variable, VariableSchema};
+pub use garbage::{Garbage, GarbageOptions};
+pub use map::MapFunction;
 pub use merge::Merge;
-pub use options::{CreateOptions, ReadOptions};
+pub use options::{
+    CreateOptions, Depth, InsertOptions, MapOptions, MergeFunction, MergeWith, PartitionData,
+    ReadOptions, UpdateFunction, Work,
+};
 pub use partitioning::Partitioning;
+pub use verify::{Problem, ProblemKind, VerifyOptions};

@@ -1,11 +1,14 @@
-//! How collections are created and read.
+//! How collections are created, read and changed.
 
 use std::fmt;
 use std::sync::Arc;
 
-use partita_core::{Cancel, NoProgress, Predicate, Progress};
+use partita_core::{Cancel, NoProgress, Predicate, Progress, Result};
 
+use crate::dataset::{Dataset, Variable};
 use crate::layout::Layout;
+use crate::merge::Merge;
+use crate::partitioning::Key;
 
 /// What a new collection is to be.
 #[derive(Debug, Clone, Default)]
@@ -16,36 +19,131 @@ pub struct CreateOptions {
     pub catalog: bool,
 }
 
-/// What of a collection is to be read.
+/// Who is told about the work, and who can stop it.
 #[derive(Clone)]
-pub struct ReadOptions {
-    /// Which partitions; all if there is none. The columns are the fields of the keys, such as
-    /// `year` and `month`.
-    pub predicate: Option<Predicate>,
-    /// Which variables, by their paths; all if there are none.
-    pub variables: Option<Vec<String>>,
-    /// Told about bytes read, after decompression.
+pub struct Work {
+    /// Told about bytes, before compression.
     pub progress: Arc<dyn Progress>,
     /// Stops the work.
     pub cancel: Cancel,
 }
 
-impl Default for ReadOptions {
+impl Default for Work {
     fn default() -> Self {
-        Self {
-            predicate: None,
-            variables: None,
-            progress: Arc::new(NoProgress),
-            cancel: Cancel::default(),
+        Self { progress: Arc::new(NoProgress), cancel: Cancel::default() }
+    }
+}
+
+impl Work {
+    /// The same, telling nobody: for parts of work that is reported as a whole.
+    pub(crate) fn quiet(&self) -> Self {
+        Self { progress: Arc::new(NoProgress), cancel: self.cancel.clone() }
+    }
+}
+
+impl fmt::Debug for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Work").finish_non_exhaustive()
+    }
+}
+
+/// What of a collection is to be read.
+#[derive(Debug, Clone, Default)]
+pub struct ReadOptions {
+    /// Which partitions and rows; all if there is none. The columns are the fields of the keys, such
+    /// as `year` and `month`, and the variables that have the partitioned dimension alone, such as
+    /// the axis. Of a name that is both, the field is meant.
+    pub predicate: Option<Predicate>,
+    /// Which variables, by their paths; all if there are none.
+    pub variables: Option<Vec<String>>,
+    /// Told about bytes read, after decompression.
+    pub work: Work,
+}
+
+/// Merges the rows of a partition with new ones: `(old, new)`, each with all partitioned variables.
+/// The rows of the result must belong to the same partition.
+pub type MergeFunction = Arc<dyn Fn(Dataset, Dataset) -> Result<Dataset> + Send + Sync>;
+
+/// How inserted rows are merged with those that a partition has.
+#[derive(Clone)]
+pub enum MergeWith {
+    /// By a strategy.
+    Strategy(Merge),
+    /// By a function.
+    Function(MergeFunction),
+}
+
+impl Default for MergeWith {
+    fn default() -> Self {
+        Self::Strategy(Merge::Replace)
+    }
+}
+
+impl fmt::Debug for MergeWith {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Strategy(merge) => f.debug_tuple("Strategy").field(merge).finish(),
+            Self::Function(_) => f.debug_tuple("Function").finish_non_exhaustive(),
         }
     }
 }
 
-impl fmt::Debug for ReadOptions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReadOptions")
-            .field("predicate", &self.predicate)
-            .field("variables", &self.variables)
-            .finish_non_exhaustive()
+/// How a dataset is inserted.
+#[derive(Debug, Clone, Default)]
+pub struct InsertOptions {
+    /// How its rows are merged with those that are there.
+    pub merge: MergeWith,
+    /// The caller's name for this insert: one that was committed lately is not committed again.
+    pub key: Option<String>,
+    /// Told about bytes written, before compression.
+    pub work: Work,
+}
+
+/// How far a function sees beyond its partition.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Depth {
+    /// Its own rows only.
+    #[default]
+    None,
+    /// So many partitions before and behind, of the whole collection.
+    Partitions(usize),
+    /// So many rows before and behind, of however many partitions of the whole collection.
+    Rows(usize),
+}
+
+/// What a function is called with.
+#[derive(Debug)]
+pub struct PartitionData {
+    /// The partition.
+    pub key: Key,
+    /// Its rows, between those of its neighbours.
+    pub data: Dataset,
+    /// Which rows are its own.
+    pub own: std::ops::Range<usize>,
+}
+
+/// Works out new values of variables from a partition. They have either the partition's own rows,
+/// or those that the function was given, of which the neighbours' are cut off.
+pub type UpdateFunction = Arc<dyn Fn(PartitionData) -> Result<Vec<Variable>> + Send + Sync>;
+
+/// Which partitions a function is called with, and how.
+#[derive(Debug, Clone, Default)]
+pub struct MapOptions {
+    /// Which partitions; all if there is none. The columns are the fields of the keys.
+    pub predicate: Option<Predicate>,
+    /// Which variables the function is given, by their paths; all if there are none.
+    pub variables: Option<Vec<String>>,
+    /// How far the function sees.
+    pub depth: Depth,
+    /// How many partitions are worked on at once; as many as there are cores if nothing is said.
+    pub at_once: Option<usize>,
+    /// Told about partitions.
+    pub work: Work,
+}
+
+impl MapOptions {
+    pub(crate) fn concurrency(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(2, usize::from);
+        self.at_once.unwrap_or_else(cores).max(1)
     }
 }

@@ -1,40 +1,189 @@
 //! Reading partitions into one dataset.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use partita_core::{Error, ErrorKind, Result, Store};
 
-use crate::collection::Partition;
+use crate::collection::{Collection, Partition};
+use crate::commit::Snapshot;
 use crate::dataset::{Array, Dataset, Schema, Variable, VariableSchema};
 use crate::layout::{
     Config, OpenGroup, Part, StoredArray, immutable_group, open_group, read_variables,
 };
 use crate::options::ReadOptions;
+use crate::select::{Candidate, RowSelection, needs_rows};
 
+/// How often a read is begun again because commits replaced what was read.
+const ATTEMPTS: u32 = 20;
 /// Partitions opened at once.
 const AT_ONCE: usize = 32;
 
 /// The arrays of a group that hold the variables asked for, by their paths.
 type Arrays = HashMap<String, Arc<StoredArray>>;
 
+impl Collection {
+    /// Reads the selected partitions and variables into one dataset, joined along the partitioned
+    /// dimension in the order of the keys. Where no partition is selected, that dimension has no
+    /// items. What is read is the state that one commit left: if another one replaces a partition
+    /// meanwhile, the read is begun again.
+    ///
+    /// A condition on the axis, or on another variable along the partitioned dimension, selects
+    /// rows: of a date, first by the keys, then by reading the variable; only chunks with such rows
+    /// are fetched of the others.
+    ///
+    /// Variables, partitions and chunks are read side by side, each chunk straight into its place;
+    /// a variable that a partition lacks is filled with its fill value.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) if a variable does not exist;
+    /// [`InvalidPredicate`](ErrorKind::InvalidPredicate) if the predicate names what is neither a
+    /// field of the keys nor such a variable; [`Corrupt`](ErrorKind::Corrupt) if what is stored
+    /// cannot be read; [`CommitConflict`](ErrorKind::CommitConflict) if writers never left the
+    /// partitions alone; [`Interrupted`](ErrorKind::Interrupted) once cancelled.
+    pub async fn read(&self, options: &ReadOptions) -> Result<Dataset> {
+        for _ in 0..ATTEMPTS {
+            let snapshot = self.snapshot().await?;
+            let mut paths = vec![immutable_group(snapshot.config.layout).to_owned()];
+            let found = snapshot.read(options, &mut paths).await;
+            let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+            if snapshot.is_current(&paths, false).await? {
+                return found;
+            }
+        }
+        Err(Error::new(
+            ErrorKind::CommitConflict,
+            "writers replaced what was being read, each time; read less at once",
+        )
+        .with("store", self.url()))
+    }
+}
+
+impl Snapshot {
+    /// Reads what is selected. `paths` gets the partitions that were looked into.
+    async fn read(&self, options: &ReadOptions, paths: &mut Vec<String>) -> Result<Dataset> {
+        let config = &self.config;
+        let rows = options.predicate.as_ref().filter(|p| needs_rows(p, &config.partitioning));
+        let Some(predicate) = rows else {
+            let partitions = self.partitions(options.predicate.as_ref()).await?;
+            paths.extend(partitions.iter().map(|partition| partition.path.clone()));
+            let wanted: Vec<Wanted<'_>> = partitions.iter().map(Wanted::whole).collect();
+            return read(&self.store, config, &wanted, options).await;
+        };
+        let partitions = self.partitions(None).await?;
+        let (selection, candidates) = RowSelection::new(predicate, partitions, config)?;
+        paths.extend(candidates.iter().map(|candidate| candidate.partition.path.clone()));
+        let runs: Vec<Option<Vec<Range<usize>>>> = stream::iter(&candidates)
+            .map(|candidate| self.rows(&selection, candidate, options))
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await?;
+        let hull = |runs: &[Range<usize>]| {
+            let ends = runs.first().zip(runs.last());
+            ends.map_or(0..0, |(first, last)| first.start..last.end)
+        };
+        let chosen: Vec<(Wanted<'_>, Option<Vec<Range<usize>>>)> = candidates
+            .iter()
+            .zip(runs)
+            .filter(|(_, runs)| runs.as_ref().is_none_or(|runs| !runs.is_empty()))
+            .map(|(candidate, runs)| {
+                let rows = runs.as_deref().map(hull);
+                (Wanted { partition: &candidate.partition, rows }, runs)
+            })
+            .collect();
+        let (wanted, runs): (Vec<_>, Vec<_>) = chosen.into_iter().unzip();
+        let (whole, lengths) = read_parts(&self.store, config, &wanted, options).await?;
+        if runs.iter().flatten().all(|runs| runs.len() == 1) {
+            return Ok(whole);
+        }
+        // What lies between the rows that are wanted was read with them.
+        let mut rows = Vec::new();
+        let mut start = 0;
+        for ((wanted, runs), length) in wanted.iter().zip(runs).zip(lengths) {
+            let first = wanted.rows.as_ref().map_or(0, |hull| hull.start);
+            let shift = |run: Range<usize>| start + run.start - first..start + run.end - first;
+            let runs = runs.unwrap_or_else(|| Vec::from([Range { start: 0, end: length }]));
+            rows.extend(runs.into_iter().map(shift));
+            start += length;
+        }
+        whole.take_ranges(&config.dimension, &rows)
+    }
+
+    /// How many rows a partition has.
+    pub(crate) async fn length(&self, partition: &Partition) -> Result<usize> {
+        let schema = self.config.partitioned();
+        let opened = open_partition(&self.store, &self.config, &schema, partition).await;
+        Ok(opened.map_err(|error| error.with("partition", &partition.path))?.1)
+    }
+
+    /// The rows of a partition that are wanted; none if all are.
+    async fn rows(
+        &self,
+        selection: &RowSelection,
+        candidate: &Candidate,
+        options: &ReadOptions,
+    ) -> Result<Option<Vec<Range<usize>>>> {
+        if candidate.whole {
+            return Ok(None);
+        }
+        let options = ReadOptions {
+            variables: Some(selection.variables.clone()),
+            work: options.work.quiet(),
+            ..ReadOptions::default()
+        };
+        let (config, partition) = (&self.config, &candidate.partition);
+        let data = read(&self.store, config, &[Wanted::whole(partition)], &options).await?;
+        let dimension = config.dimension.as_str();
+        let rows = selection.rows(partition, &config.partitioning, &data, dimension);
+        rows.map(Some).map_err(|error| error.with("partition", &partition.path))
+    }
+}
+
+/// A partition, and which of its rows are wanted: all, or those of a range.
+pub(crate) struct Wanted<'a> {
+    pub partition: &'a Partition,
+    pub rows: Option<Range<usize>>,
+}
+
+impl<'a> Wanted<'a> {
+    pub fn whole(partition: &'a Partition) -> Self {
+        Self { partition, rows: None }
+    }
+}
+
+/// Reads partitions into one dataset, in the order in which they are given.
 pub(crate) async fn read(
     store: &Store,
     config: &Config,
-    partitions: &[Partition],
+    partitions: &[Wanted<'_>],
     options: &ReadOptions,
 ) -> Result<Dataset> {
+    Ok(read_parts(store, config, partitions, options).await?.0)
+}
+
+/// Reads partitions into one dataset, and says how many rows are of which; nothing, if none of the
+/// variables is partitioned.
+pub(crate) async fn read_parts(
+    store: &Store,
+    config: &Config,
+    partitions: &[Wanted<'_>],
+    options: &ReadOptions,
+) -> Result<(Dataset, Vec<usize>)> {
     let schema = selected(&config.schema, options.variables.as_deref())?;
     let dimension = config.dimension.as_str();
     let partitioned = schema.filtered(&|_, variable| variable.axis(dimension).is_some());
     let immutable = schema.filtered(&|_, variable| variable.axis(dimension).is_none());
-    let open = async |partition: &Partition| {
-        options.cancel.check()?;
-        let opened = open_partition(store, config, &partitioned, partition).await;
-        opened.map_err(|error| error.with("partition", &partition.path))
+    let open = async |wanted: &Wanted<'_>| {
+        options.work.cancel.check()?;
+        let opened = open_partition(store, config, &partitioned, wanted.partition).await;
+        let (arrays, rows) =
+            opened.map_err(|error| error.with("partition", &wanted.partition.path))?;
+        let wanted = wanted.rows.clone().unwrap_or(0..rows);
+        Ok::<_, Error>((arrays, wanted.start.min(rows)..wanted.end.min(rows)))
     };
-    let opened: Vec<(Arrays, usize)> = match partitioned.paths().is_empty() {
+    let opened: Vec<(Arrays, Range<usize>)> = match partitioned.paths().is_empty() {
         true => Vec::new(),
         false => stream::iter(partitions).map(open).buffered(AT_ONCE).try_collect().await?,
     };
@@ -54,32 +203,36 @@ pub(crate) async fn read(
             };
             Part::Missing { shape: variable.dimensions.iter().map(size).collect() }
         };
-        let stored =
-            |array: &Arc<StoredArray>| Part::Stored { array: Arc::clone(array), rows: None };
+        let stored = |array: &Arc<StoredArray>, rows: Option<&Range<usize>>| Part::Stored {
+            array: Arc::clone(array),
+            rows: rows.cloned(),
+        };
         if variable.axis(dimension).is_none() {
-            return vec![shared.get(path).map_or_else(|| missing(0), stored)];
+            return vec![shared.get(path).map_or_else(|| missing(0), |array| stored(array, None))];
         }
-        let parts = opened.iter();
-        let parts =
-            parts.map(|(arrays, rows)| arrays.get(path).map_or_else(|| missing(*rows), stored));
-        let parts: Vec<Part> = parts.collect();
+        let part = |(arrays, rows): &(Arrays, Range<usize>)| match arrays.get(path) {
+            Some(array) => stored(array, Some(rows)),
+            None => missing(rows.len()),
+        };
+        let parts: Vec<Part> = opened.iter().map(part).collect();
         if parts.is_empty() { vec![missing(0)] } else { parts }
     };
     let paths = schema.paths();
     let variables =
         paths.iter().map(|(path, variable)| ((*variable).clone(), parts_of(path, variable)));
-    let (progress, cancel) = (options.progress.as_ref(), &options.cancel);
+    let (progress, cancel) = (options.work.progress.as_ref(), &options.work.cancel);
     let arrays = read_variables(store, variables.collect(), dimension, progress, cancel).await?;
     let mut arrays: HashMap<String, Array> =
         paths.into_iter().map(|(path, _)| path).zip(arrays).collect();
-    assemble(&schema, "", &mut arrays)
+    let lengths = opened.iter().map(|(_, rows)| rows.len()).collect();
+    Ok((assemble(&schema, "", &mut arrays)?, lengths))
 }
 
 /// The schema with only the variables asked for.
 fn selected(schema: &Schema, variables: Option<&[String]>) -> Result<Schema> {
     let Some(wanted) = variables else { return Ok(schema.clone()) };
     if let Some(unknown) = wanted.iter().find(|path| schema.variable(path).is_none()) {
-        let known: Vec<String> = schema.paths().into_iter().map(|(path, _)| path).collect();
+        let known = schema.names();
         return Err(Error::new(ErrorKind::NotFound, "the collection has no such variable")
             .with("variable", unknown)
             .with("variables", known.join(", ")));

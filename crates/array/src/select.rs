@@ -1,12 +1,25 @@
-//! Which partitions a predicate wants.
+//! Which partitions and rows a predicate wants.
+//!
+//! Its columns are the fields of the keys (`year`, `month`, …) and the variables with one dimension,
+//! the partitioned one: the axis first of all. Of a name that is both, the field is meant.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, Decimal256Array, Int64Array, RecordBatch, UInt64Array};
+use arrow::array::{
+    Array as _, ArrayRef, BooleanArray, Decimal256Array, Int64Array, RecordBatch,
+    RecordBatchOptions, TimestampSecondArray, UInt64Array,
+};
+use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema, i256};
+use partita_core::partition::Calendar;
+use partita_core::predicate::{BoundPredicate, Bounds, Facts};
 use partita_core::{Predicate, Result};
 
-use crate::layout::Found;
+use crate::collection::Partition;
+use crate::columns::{column_of, column_type};
+use crate::dataset::{Dataset, VariableSchema};
+use crate::layout::Config;
 use crate::partitioning::Partitioning;
 
 /// The partitions for which the predicate is true. Its columns are the fields of the keys.
@@ -15,29 +28,39 @@ use crate::partitioning::Partitioning;
 /// [`InvalidPredicate`](partita_core::ErrorKind::InvalidPredicate) if it names another column, or
 /// compares one with what is no number.
 pub(crate) fn select(
-    partitions: Vec<Found>,
+    partitions: Vec<Partition>,
     partitioning: &Partitioning,
     predicate: Option<&Predicate>,
-) -> Result<Vec<Found>> {
+) -> Result<Vec<Partition>> {
     let Some(predicate) = predicate else { return Ok(partitions) };
+    let keys = keys(&partitions, partitioning)?;
+    let predicate = predicate.bind(&keys.schema())?;
+    let wanted = predicate.evaluate(&keys)?;
+    Ok(keep(partitions, &wanted))
+}
+
+fn keep(partitions: Vec<Partition>, wanted: &BooleanArray) -> Vec<Partition> {
+    let pairs = partitions.into_iter().zip(wanted.iter());
+    pairs.filter(|(_, wanted)| *wanted == Some(true)).map(|(partition, _)| partition).collect()
+}
+
+/// The fields of keys as columns.
+fn keys(partitions: &[Partition], partitioning: &Partitioning) -> Result<RecordBatch> {
     let fields = partitioning.fields();
     let columns: Vec<ArrayRef> = (0..fields.len())
         .map(|number| {
-            let value = |found: &Found| found.key.values().get(number).copied().unwrap_or(0);
-            column(&partitions.iter().map(value).collect::<Vec<_>>())
+            let value = |of: &Partition| of.key.values().get(number).copied().unwrap_or(0);
+            integers(&partitions.iter().map(value).collect::<Vec<_>>())
         })
         .collect::<Result<_>>()?;
     let fields = fields.iter().zip(&columns);
     let fields = fields.map(|(name, column)| Field::new(*name, column.data_type().clone(), false));
     let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-    let predicate = predicate.bind(&schema)?;
-    let wanted = predicate.evaluate(&RecordBatch::try_new(schema, columns)?)?;
-    let pairs = partitions.into_iter().zip(wanted.iter());
-    Ok(pairs.filter(|(_, wanted)| *wanted == Some(true)).map(|(found, _)| found).collect())
+    Ok(RecordBatch::try_new(schema, columns)?)
 }
 
 /// The values in the narrowest of the types that hold them all.
-fn column(values: &[i128]) -> Result<ArrayRef> {
+fn integers(values: &[i128]) -> Result<ArrayRef> {
     let signed = values.iter().map(|value| i64::try_from(*value)).collect::<Result<Vec<_>, _>>();
     if let Ok(values) = signed {
         return Ok(Arc::new(Int64Array::from(values)));
@@ -51,6 +74,156 @@ fn column(values: &[i128]) -> Result<ArrayRef> {
     Ok(Arc::new(wide))
 }
 
+/// A predicate on fields of keys and on variables along the partitioned dimension.
+pub(crate) struct RowSelection {
+    predicate: BoundPredicate,
+    schema: Arc<Schema>,
+    /// The variables that it looks at.
+    pub variables: Vec<String>,
+}
+
+/// A partition in which rows may be wanted.
+pub(crate) struct Candidate {
+    pub partition: Partition,
+    /// Every row is wanted, for all that is known of the key.
+    pub whole: bool,
+}
+
+impl RowSelection {
+    /// Says which partitions may have rows for which the predicate is true.
+    ///
+    /// # Errors
+    /// [`InvalidPredicate`](partita_core::ErrorKind::InvalidPredicate) if it names anything else, or compares a
+    /// column with what does not go with its type.
+    pub fn new(
+        predicate: &Predicate,
+        partitions: Vec<Partition>,
+        config: &Config,
+    ) -> Result<(Self, Vec<Candidate>)> {
+        let keys = keys(&partitions, &config.partitioning)?;
+        let fields = config.partitioning.fields();
+        let mut variables = Vec::new();
+        let mut columns: Vec<Field> =
+            keys.schema().fields().iter().map(|field| field.as_ref().clone()).collect();
+        for (path, variable) in config.schema.paths() {
+            let along = variable.dimensions == [config.dimension.as_str()];
+            if !along || fields.contains(&path.as_str()) {
+                continue;
+            }
+            if let Some(data_type) = column_type(variable.dtype) {
+                columns.push(Field::new(&path, data_type, true));
+                variables.push((path, variable));
+            }
+        }
+        let schema = Arc::new(Schema::new(columns));
+        let predicate = predicate.bind(&schema)?;
+        variables.retain(|(path, _)| predicate.columns().contains(path));
+        let facts = KeyFacts { keys: &keys, partitions: &partitions, config };
+        let (may, must) = (predicate.may_match(&facts)?, predicate.must_match(&facts)?);
+        let candidates = partitions.iter().zip(may.iter().zip(must.iter()));
+        let candidates = candidates.filter(|(_, (may, _))| *may != Some(false));
+        let candidates = candidates.map(|(partition, (_, must))| Candidate {
+            partition: partition.clone(),
+            whole: must == Some(true),
+        });
+        let candidates = candidates.collect();
+        let variables = variables.into_iter().map(|(path, _)| path).collect();
+        Ok((Self { predicate, schema, variables }, candidates))
+    }
+
+    /// The rows of a partition for which the predicate is true, as runs of neighbours. `data` holds
+    /// the variables that it looks at.
+    pub fn rows(
+        &self,
+        partition: &Partition,
+        partitioning: &Partitioning,
+        data: &Dataset,
+        dimension: &str,
+    ) -> Result<Vec<Range<usize>>> {
+        let rows = data.size(dimension).unwrap_or(0);
+        let key = keys(std::slice::from_ref(partition), partitioning)?;
+        let mut fields = Vec::new();
+        let mut columns: Vec<ArrayRef> = Vec::new();
+        for field in self.schema.fields() {
+            let name = field.name();
+            if !self.predicate.columns().contains(name) {
+                continue;
+            }
+            let column = match key.column_by_name(name) {
+                Some(value) => {
+                    let indices = UInt64Array::from(vec![0; rows]);
+                    let repeated = arrow::compute::take(value, &indices, None)?;
+                    cast(&repeated, field.data_type())?
+                }
+                None => column_of(data.require(name)?.data())?,
+            };
+            fields.push(Arc::clone(field));
+            columns.push(column);
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        let schema = Arc::new(Schema::new(fields));
+        let batch = RecordBatch::try_new_with_options(schema, columns, &options)?;
+        let wanted = self.predicate.evaluate(&batch)?;
+        let wanted = arrow::compute::prep_null_mask_filter(&wanted);
+        Ok(wanted.values().set_slices().map(|(start, end)| start..end).collect())
+    }
+}
+
+/// What the keys of partitions say of their rows.
+struct KeyFacts<'a> {
+    keys: &'a RecordBatch,
+    partitions: &'a [Partition],
+    config: &'a Config,
+}
+
+impl KeyFacts<'_> {
+    fn variable(&self, name: &str) -> Option<&VariableSchema> {
+        self.config.schema.variable(name)
+    }
+}
+
+impl Facts for KeyFacts<'_> {
+    fn len(&self) -> usize {
+        self.partitions.len()
+    }
+
+    fn exact(&self, column: &str) -> Option<ArrayRef> {
+        self.keys.column_by_name(column).cloned()
+    }
+
+    fn bounds(&self, column: &str) -> Option<Bounds> {
+        let Partitioning::Date { variable, .. } = &self.config.partitioning else { return None };
+        if variable != column {
+            return None;
+        }
+        let data_type = column_type(self.variable(column)?.dtype)?;
+        let period = |partition: &Partition| Calendar::period(partition.key.values());
+        let seconds = |end: bool| -> Option<ArrayRef> {
+            let second = |partition: &Partition| {
+                let (start, next) = period(partition)?;
+                i64::try_from(if end { next } else { start }).ok()
+            };
+            let seconds: TimestampSecondArray = self.partitions.iter().map(second).collect();
+            // What cannot be said in the unit of the variable becomes null: not known.
+            cast(&seconds, &data_type).ok()
+        };
+        // The end is the beginning of the next period: more than any value, as it may be.
+        let no_nulls = UInt64Array::from(vec![0; self.partitions.len()]);
+        Some(Bounds {
+            min: seconds(false)?,
+            max: seconds(true)?,
+            null_count: Some(no_nulls),
+            rows: None,
+        })
+    }
+}
+
+/// The predicate names columns that a key does not have.
+pub(crate) fn needs_rows(predicate: &Predicate, partitioning: &Partitioning) -> bool {
+    let fields = partitioning.fields();
+    predicate.columns().iter().any(|column| !fields.contains(&column.as_str()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,7 +235,7 @@ mod tests {
         let keys = [i128::from(i64::MIN) - 3, -1, 0, 7, i128::from(u64::MAX)];
         let found = |value: &i128| {
             let key = Key::new(vec!["p".to_owned()].into(), vec![*value]);
-            Found { path: partitioning.path(&key, crate::partitioning::Digits::Two), key }
+            Partition { path: partitioning.path(&key, crate::partitioning::Digits::Two), key }
         };
         let selected = |keys: &[i128], text: &str| -> Vec<i128> {
             let predicate = Predicate::parse(text).unwrap();

@@ -1,6 +1,5 @@
 //! Removing what no version names any more.
 
-use bytes::Bytes;
 use futures::TryStreamExt;
 use hashbrown::HashSet;
 use jiff::{SignedDuration, Timestamp};
@@ -132,13 +131,5 @@ impl Table {
 
 /// The time by the clock of the store: that of an object written just now.
 pub(crate) async fn store_time(store: &Store, name: &str) -> Result<Timestamp> {
-    let key = keys::clock(name, &uuid::Uuid::new_v4().simple().to_string());
-    store.put(&key, Bytes::from_static(b"now")).await?;
-    let info = store.head(&key).await;
-    store.delete(&key).await?;
-    let info = info?.ok_or_else(|| {
-        Error::new(partita_core::ErrorKind::Store, "an object just written is not there")
-            .with("key", &key)
-    })?;
-    Ok(info.last_modified)
+    store.now(&keys::clock(name, &uuid::Uuid::new_v4().simple().to_string())).await
 }

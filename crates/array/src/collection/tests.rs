@@ -1,15 +1,15 @@
 //! Partitions written and read back, in both layouts.
 
-use partita_core::NoProgress;
 use partita_core::partition::Resolution;
 use proptest::prelude::*;
 
 use super::*;
 use crate::dataset::{
-    Array, Buffer, Chunks, Codecs, DType, Dimension, FillValue, Variable, VariableSchema,
+    Array, Buffer, Chunks, Codecs, DType, Dataset, Dimension, FillValue, Variable, VariableSchema,
 };
 use crate::json::{Attributes, Json};
 use crate::layout::{Part, open_group, read_variables};
+use crate::options::{InsertOptions, ReadOptions};
 
 fn options(layout: Layout) -> CreateOptions {
     CreateOptions { layout, catalog: false }
@@ -96,18 +96,7 @@ async fn written(store: Store, layout: Layout, data: &Dataset) -> Collection {
     let schema = data.schema();
     let made = Collection::create_in(store, schema, "time", partitioning, &options(layout)).await;
     let collection = made.unwrap();
-    let (rows, immutable) = data.split("time");
-    let cancel = Cancel::default();
-    for group in collection.config.partitioning.split(data).unwrap() {
-        let path = collection.config.partitioning.path(&group.key, layout.digits());
-        let part = rows.take_ranges("time", &group.rows).unwrap();
-        collection
-            .write_partition(&path, Some(&group.key), &part, &NoProgress, &cancel)
-            .await
-            .unwrap();
-    }
-    let prefix = crate::layout::immutable_group(layout);
-    collection.write_partition(prefix, None, &immutable, &NoProgress, &cancel).await.unwrap();
+    collection.insert(data, &InsertOptions::default()).await.unwrap();
     collection
 }
 
@@ -173,8 +162,8 @@ async fn a_variable_that_a_partition_lacks_is_filled() {
     for layout in [Layout::ZarrV2, Layout::ZarrV3] {
         let collection = written(memory(), layout, &data).await;
         let digits = layout.digits();
-        let group = &collection.config.partitioning.split(&data).unwrap()[1];
-        let path = collection.config.partitioning.path(&group.key, digits);
+        let group = &collection.config().partitioning.split(&data).unwrap()[1];
+        let path = collection.config().partitioning.path(&group.key, digits);
         for key in ["filled", "v03", "v18"] {
             for document in [".zarray", "zarr.json"] {
                 let key = format!("{path}/{key}/{document}");
@@ -332,18 +321,19 @@ proptest! {
 
 /// Reads some rows of the first partition.
 async fn some_rows(collection: &Collection, data: &Dataset, ends: (usize, usize)) {
-    let first = &collection.config.partitioning.split(data).unwrap()[0];
-    let path = collection.config.partitioning.path(&first.key, collection.config.layout.digits());
+    let first = &collection.config().partitioning.split(data).unwrap()[0];
+    let path =
+        collection.config().partitioning.path(&first.key, collection.config().layout.digits());
     let (a, b) = (ends.0 % (first.len() + 1), ends.1 % (first.len() + 1));
     let rows = a.min(b)..a.max(b);
-    let schema = collection.config.partitioned();
-    let group = open_group(&collection.store, collection.config.layout, &path, &schema).await;
+    let schema = collection.config().partitioned();
+    let group = open_group(&collection.store, collection.config().layout, &path, &schema).await;
     let parts = group.unwrap().unwrap().into_iter().map(|(name, array)| {
         let part = Part::Stored { array: Arc::new(array.unwrap()), rows: Some(rows.clone()) };
         (schema.variables[&name].clone(), vec![part])
     });
     let options = ReadOptions::default();
-    let (progress, cancel) = (options.progress.as_ref(), &options.cancel);
+    let (progress, cancel) = (options.work.progress.as_ref(), &options.work.cancel);
     let variables: Vec<_> = parts.collect();
     let names: Vec<String> = variables.iter().map(|(schema, _)| schema.name.clone()).collect();
     let read = read_variables(&collection.store, variables, "time", progress, cancel).await;

@@ -232,6 +232,12 @@ impl Schema {
         own.chain(below).collect()
     }
 
+    /// The paths of the variables of this group and those below it.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.paths().into_iter().map(|(path, _)| path).collect()
+    }
+
     /// The same schema with only the variables (and groups with variables) that `keep` says yes to,
     /// by their paths.
     #[must_use]

@@ -2,7 +2,7 @@
 
 use partita_core::{Error, ErrorKind, Result};
 
-use crate::dataset::Schema;
+use crate::dataset::{DType, Schema};
 use crate::json::Json;
 use crate::partitioning::{Digits, Partitioning};
 
@@ -113,6 +113,31 @@ impl Config {
             .with("group", group));
         }
         Ok(())
+    }
+
+    /// The variable along which rows are ordered, if there is one: that of the axis, or in its place
+    /// the one of which partitions are made, if that is a time, or the only time along the
+    /// partitioned dimension.
+    #[must_use]
+    pub fn axis_variable(&self) -> Option<String> {
+        let along = |name: &str| {
+            let variable = self.schema.variables.get(name)?;
+            (variable.dimensions == [self.dimension.as_str()]).then_some(variable)
+        };
+        if along(&self.axis).is_some() {
+            return Some(self.axis.clone());
+        }
+        if let Partitioning::Date { variable, .. } = &self.partitioning {
+            return Some(variable.clone());
+        }
+        let is_time = |name: &&String| {
+            along(name).is_some_and(|variable| matches!(variable.dtype, DType::DateTime(..)))
+        };
+        let mut times = self.schema.variables.keys().filter(is_time);
+        match (times.next(), times.next()) {
+            (Some(only), None) => Some(only.clone()),
+            _ => None,
+        }
     }
 
     /// The variables that are cut into partitions.

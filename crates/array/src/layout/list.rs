@@ -4,32 +4,23 @@ use futures::{StreamExt, TryStreamExt, stream};
 use partita_core::{Result, Store};
 
 use super::{Config, Layout, v3};
-use crate::json::Json;
-use crate::partitioning::Key;
+use crate::collection::Partition;
 
 /// Directories listed at once.
 const AT_ONCE: usize = 32;
-
-/// A partition and where it is.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Found {
-    pub key: Key,
-    /// The path of its group. Another writer may have formatted it otherwise than Partita does.
-    pub path: String,
-}
 
 /// Every partition, ordered by key. One request where the collection keeps a catalog, else one per
 /// directory above the partitions.
 ///
 /// What is not named like a partition is passed over: names with a dot first, which are the
 /// layouts' own, and whatever else lies in the directory.
-pub(crate) async fn list_partitions(store: &Store, config: &Config) -> Result<Vec<Found>> {
+pub(crate) async fn list_partitions(store: &Store, config: &Config) -> Result<Vec<Partition>> {
     let paths = match catalog(store, config).await? {
         Some(paths) => paths,
         None => directories(store, config).await?,
     };
-    let found = |path: String| Some(Found { key: config.partitioning.parse(&path)?, path });
-    let mut partitions: Vec<Found> = paths.into_iter().filter_map(found).collect();
+    let found = |path: String| Some(Partition { key: config.partitioning.parse(&path)?, path });
+    let mut partitions: Vec<Partition> = paths.into_iter().filter_map(found).collect();
     partitions.sort();
     partitions.dedup();
     Ok(partitions)
@@ -57,15 +48,12 @@ async fn directories(store: &Store, config: &Config) -> Result<Vec<String>> {
 
 /// The paths in the catalog; none if the collection has no catalog, or one that cannot be read,
 /// which ZCollection takes as missing.
-async fn catalog(store: &Store, config: &Config) -> Result<Option<Vec<String>>> {
+pub(super) async fn catalog(store: &Store, config: &Config) -> Result<Option<Vec<String>>> {
     if config.layout != Layout::ZarrV3 || !config.catalog {
         return Ok(None);
     }
     let Some(bytes) = store.get_opt(v3::CATALOG).await? else { return Ok(None) };
-    let paths = Json::parse(&bytes).ok().and_then(|json| {
-        let paths = json.get("paths")?.as_list()?.iter();
-        paths.map(|path| path.as_text().map(str::to_owned)).collect::<Option<Vec<_>>>()
-    });
+    let paths = v3::decode_catalog(&bytes);
     if paths.is_none() {
         tracing::warn!(store = store.url(), "the catalog cannot be read; listing directories");
     }

@@ -4,8 +4,9 @@
 //! - `v2`, `v3`: the documents of each layout, to and from [`Config`] and `StoredArray`.
 //! - `stored`, `region`: where the chunks of an array are and which parts of it they hold.
 //! - `read`, `write`: the arrays of partitions, chunks side by side.
-//! - `list`: which partitions there are.
+//! - `list`, `catalog`: which partitions there are.
 
+mod catalog;
 mod config;
 mod list;
 mod read;
@@ -16,11 +17,12 @@ mod v2;
 mod v3;
 mod write;
 
+pub(crate) use catalog::{edit_catalog, rebuild_catalog};
 pub use config::{Config, Layout};
-pub(crate) use list::{Found, list_partitions};
+pub(crate) use list::list_partitions;
 pub(crate) use read::{Part, read_variables};
 pub(crate) use stored::StoredArray;
-pub(crate) use write::write_group;
+pub(crate) use write::GroupPlan;
 
 use partita_core::{Error, ErrorKind, Result, Store};
 
@@ -44,6 +46,22 @@ pub(crate) fn encode_config(config: &Config) -> Result<(&'static str, bytes::Byt
         Layout::ZarrV2 => (v2::CONFIG, v2::encode_config(config)?.into()),
         Layout::ZarrV3 => (v3::CONFIG, v3::encode_config(config)?.into()),
     })
+}
+
+/// Decodes the document that says what a collection of this layout is.
+pub(crate) fn decode_config(layout: Layout, bytes: &[u8]) -> Result<Config> {
+    match layout {
+        Layout::ZarrV2 => v2::decode_config(bytes),
+        Layout::ZarrV3 => v3::decode_config(bytes),
+    }
+}
+
+/// The key of the document that says what a collection is.
+pub(crate) fn config_key(layout: Layout) -> &'static str {
+    match layout {
+        Layout::ZarrV2 => v2::CONFIG,
+        Layout::ZarrV3 => v3::CONFIG,
+    }
 }
 
 /// The documents of the groups around the group at `prefix`, which Zarr v3 wants to have.
@@ -70,6 +88,27 @@ pub(crate) async fn open_group(
     match layout {
         Layout::ZarrV2 => v2::open_group(store, prefix, schema).await,
         Layout::ZarrV3 => v3::open_group(store, prefix, schema).await,
+    }
+}
+
+/// The document that makes a group complete, which lists its arrays; none where the layout has no
+/// such document. Corrupt, if it should be there and is not.
+pub(crate) async fn read_listing(
+    store: &Store,
+    layout: Layout,
+    prefix: &str,
+) -> Result<Option<bytes::Bytes>> {
+    match layout {
+        Layout::ZarrV2 => store.get(&format!("{prefix}/{}", v2::GROUP)).await.map(Some),
+        Layout::ZarrV3 => Ok(None),
+    }
+}
+
+/// The key of the document without which a group does not count as one.
+pub(crate) fn group_key(layout: Layout, prefix: &str) -> String {
+    match layout {
+        Layout::ZarrV2 => format!("{prefix}/{}", v2::GROUP),
+        Layout::ZarrV3 => format!("{prefix}/{}", v3::GROUP),
     }
 }
 

@@ -8,6 +8,7 @@ use partita_core::{Error, Result};
 use super::shard::Shard;
 use crate::codec::Pipeline;
 use crate::dataset::{VariableSchema, count};
+use crate::json::Json;
 
 /// The largest number of chunks of one array in one partition. Metadata that claim more are damaged.
 pub(super) const MOST_CHUNKS: usize = 1 << 22;
@@ -35,6 +36,15 @@ pub(crate) struct StoredArray {
     pub keys: ChunkKeys,
     /// One item where nothing is stored.
     pub fill: Bytes,
+    /// What its document says of how chunks are made and named. Chunks of an array are as good for
+    /// another one where this is the same.
+    pub form: Json,
+}
+
+/// What a document says under these names.
+pub(super) fn form_of(document: &Json, names: &[&str]) -> Json {
+    let member = |name: &&str| document.get(name).cloned().unwrap_or(Json::Null);
+    Json::List(names.iter().map(member).collect())
 }
 
 impl StoredArray {

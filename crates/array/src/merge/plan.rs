@@ -76,6 +76,19 @@ impl Plan {
         }
     }
 
+    /// What follows after the first `rows` rows, which are the first old ones. `old` is what follows
+    /// of the old rows then.
+    #[must_use]
+    pub(crate) fn after(&self, rows: usize) -> Self {
+        let shifted = self.pieces.iter().map(|piece| match piece.side {
+            Side::Old => {
+                (Side::Old, piece.rows.start.max(rows) - rows..piece.rows.end.saturating_sub(rows))
+            }
+            Side::New => (Side::New, piece.rows.clone()),
+        });
+        Self::of(shifted)
+    }
+
     /// Merges two datasets along a dimension. Variables that lack it are those of `old`.
     ///
     /// # Errors

@@ -212,6 +212,35 @@ impl Calendar {
         all.take(resolution.fields().len()).collect()
     }
 
+    /// The seconds from 1970-01-01T00:00 to the beginning of the period that these values of
+    /// [`Resolution::fields`] name, and to the beginning of the next. None if there is no such
+    /// period.
+    #[must_use]
+    pub fn period(fields: &[i128]) -> Option<(i128, i128)> {
+        let field = |at: usize, least: i128| fields.get(at).copied().unwrap_or(least);
+        let (year, month, day) = (field(0, 1970), field(1, 1), field(2, 1));
+        // Years beyond those that any instant has.
+        let sane = year.abs() < 1 << 64 && (1..=12).contains(&month) && (1..=31).contains(&day);
+        if fields.is_empty() || !sane {
+            return None;
+        }
+        let seconds = |year, month, day| {
+            let time = field(3, 0) * 3600 + field(4, 0) * 60 + field(5, 0);
+            days_from_civil(year, month, day) * SECONDS_PER_DAY + time
+        };
+        let start = seconds(year, month, day);
+        let end = match fields.len() {
+            1 => seconds(year + 1, 1, 1),
+            2 if month == 12 => seconds(year + 1, 1, 1),
+            2 => seconds(year, month + 1, 1),
+            3 => start + SECONDS_PER_DAY,
+            4 => start + 3600,
+            5 => start + 60,
+            _ => start + 1,
+        };
+        Some((start, end))
+    }
+
     fn of_months(months: i128) -> Self {
         let month = u8::try_from(months.rem_euclid(12) + 1).unwrap_or(1);
         let year = 1970 + months.div_euclid(12);
@@ -244,6 +273,15 @@ fn civil(days: i128) -> (i128, i128, i128) {
     let day = of_year - (153 * march + 2) / 5 + 1;
     let month = if march < 10 { march + 3 } else { march - 9 };
     (year + era * 400 + i128::from(month <= 2), month, day)
+}
+
+/// The days from 1970-01-01 to a date; the inverse of [`civil`].
+fn days_from_civil(year: i128, month: i128, day: i128) -> i128 {
+    let shifted = if month <= 2 { year - 1 } else { year };
+    let (era, of_era) = (shifted.div_euclid(400), shifted.rem_euclid(400));
+    let march = (month + 9) % 12;
+    let of_year = (153 * march + 2) / 5 + day - 1;
+    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
 }
 
 #[cfg(test)]
@@ -287,6 +325,17 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn an_instant_is_in_its_period(seconds in any::<i64>(), finest in 0usize..6) {
+            let resolution = Resolution::ALL[finest];
+            let calendar = Calendar::of(seconds, 1, CalendarUnit::Second);
+            let (start, end) = Calendar::period(&calendar.fields(resolution)).unwrap();
+            prop_assert!((start..end).contains(&i128::from(seconds)));
+            let next = Calendar::of_seconds(end).fields(resolution);
+            prop_assert_ne!(next, calendar.fields(resolution));
+            prop_assert_eq!(Calendar::of_seconds(end - 1).fields(resolution), calendar.fields(resolution));
+        }
+
         #[test]
         fn agrees_with_a_calendar_library(seconds in -62_135_596_800i64..253_402_300_799) {
             let time = jiff::Timestamp::from_second(seconds).unwrap().to_zoned(jiff::tz::TimeZone::UTC);

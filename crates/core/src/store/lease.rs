@@ -68,8 +68,7 @@ impl Store {
                 let asked = Instant::now();
                 let body = Bytes::from(format!("held {id}"));
                 let expected = current.as_ref().map(|(_, version)| version);
-                if let Swap::Done(version) =
-                    self.compare_and_swap(key, expected, body, &id).await?
+                if let Swap::Done(version) = self.compare_and_swap(key, expected, body, &id).await?
                 {
                     let held = Held::Object { id, version, renewed: asked };
                     return Ok(Lease { key: key.to_owned(), held });

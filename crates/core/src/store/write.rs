@@ -53,6 +53,19 @@ impl Store {
         upload.finish().await.map(drop)
     }
 
+    /// The time by the clock of the store: that of an object written just now, at `key`, which
+    /// nobody else uses, and removed again.
+    ///
+    /// # Errors
+    /// [`ReadOnly`](crate::ErrorKind::ReadOnly), or [`Store`](crate::ErrorKind::Store) if the store
+    /// fails.
+    pub async fn now(&self, key: &str) -> Result<jiff::Timestamp> {
+        self.put(key, Bytes::from_static(b"now")).await?;
+        let written = self.head(key).await;
+        self.delete(key).await?;
+        Ok(written?.ok_or_else(|| self.missing(key))?.last_modified)
+    }
+
     /// Deletes an object; one that does not exist is no error. One request. On local files it
     /// waits for a commit of the same key to end.
     ///

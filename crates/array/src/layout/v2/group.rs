@@ -5,16 +5,18 @@ use partita_core::{Error, Result, Store};
 use super::codecs::Numcodecs;
 use super::config::{fill_json, is_of_bytes};
 use crate::codec::Pipeline;
-use crate::dataset::{
-    Chunks, Codecs, DType, FillValue, Schema, Variable, VariableSchema, fill_item,
-};
+use crate::dataset::{Chunks, Codecs, DType, FillValue, Schema, VariableSchema, fill_item};
 use crate::json::{Attributes, Json, Style};
 use crate::layout::config::{Document, damaged};
-use crate::layout::stored::ChunkKeys;
+use crate::layout::stored::{ChunkKeys, form_of};
 use crate::layout::{OpenGroup, StoredArray};
 
 /// The document whose presence makes a group complete.
 pub(in crate::layout) const GROUP: &str = ".zmetadata";
+
+/// What of an array's document its chunks depend on.
+const FORM: [&str; 7] =
+    ["chunks", "compressor", "dtype", "fill_value", "filters", "order", "dimension_separator"];
 
 /// The name of the attribute in which xarray keeps the dimensions.
 const DIMENSIONS: &str = "_ARRAY_DIMENSIONS";
@@ -81,6 +83,7 @@ fn decode(
         shard: None,
         keys: ChunkKeys::V2 { separator },
         fill: fill_item,
+        form: form_of(document.0, &FORM),
         schema: VariableSchema {
             dtype,
             dimensions,
@@ -93,15 +96,14 @@ fn decode(
     .check()
 }
 
-/// The array that stores `variable` in the group at `prefix`.
+/// The array of a shape that stores the variable `own` in the group at `prefix`.
 pub(in crate::layout) fn array(
     prefix: &str,
-    variable: &Variable,
+    own: &VariableSchema,
+    shape: Vec<usize>,
     schema: &Schema,
 ) -> Result<StoredArray> {
-    let own = variable.schema();
     let codecs = Numcodecs::of(own)?;
-    let shape = variable.data().shape().to_vec();
     let chunks = chunk_shape(own, &shape, schema);
     let pipeline = Pipeline::v2(
         own.dtype,
@@ -111,7 +113,7 @@ pub(in crate::layout) fn array(
         codecs.order,
         false,
     )?;
-    StoredArray {
+    let mut array = StoredArray {
         prefix: format!("{prefix}/{}", own.name),
         schema: own.clone(),
         shape,
@@ -119,8 +121,10 @@ pub(in crate::layout) fn array(
         shard: None,
         keys: ChunkKeys::V2 { separator: '.' },
         fill: fill_item(own.dtype, own.fill.as_ref())?,
-    }
-    .check()
+        form: Json::Null,
+    };
+    array.form = form_of(&array_document(&array)?, &FORM);
+    array.check()
 }
 
 /// As many items as declared, at most as many as there are; all where nothing is declared.
@@ -162,6 +166,38 @@ pub(in crate::layout) fn documents<'a>(
     let group = Json::map([("zarr_format", Json::Int(2))]);
     let attributes = Json::map([]);
     let mut named = vec![(".zattrs".to_owned(), attributes), (".zgroup".to_owned(), group)];
+    named.extend(array_documents(arrays)?);
+    let consolidated = consolidated(named.iter().cloned().collect());
+    named.push(consolidated);
+    Ok(texts(prefix, named))
+}
+
+/// The documents of some arrays of a group, and the one that makes the group complete: `old`, in
+/// which `removed` are no more.
+pub(in crate::layout) fn edited_documents<'a>(
+    prefix: &str,
+    old: &[u8],
+    arrays: impl Iterator<Item = &'a StoredArray>,
+    removed: &[String],
+) -> Result<Vec<(String, String)>> {
+    let old = Json::parse(old)?;
+    let mut metadata =
+        old.get("metadata").and_then(Json::as_map).ok_or_else(|| damaged("metadata"))?.clone();
+    let mut named = array_documents(arrays)?;
+    for name in removed {
+        metadata.shift_remove(&format!("{name}/.zarray"));
+        metadata.shift_remove(&format!("{name}/.zattrs"));
+    }
+    metadata.extend(named.iter().cloned());
+    metadata.sort_keys();
+    named.push(consolidated(metadata));
+    Ok(texts(prefix, named))
+}
+
+fn array_documents<'a>(
+    arrays: impl Iterator<Item = &'a StoredArray>,
+) -> Result<Vec<(String, Json)>> {
+    let mut named = Vec::new();
     let mut sorted: Vec<&StoredArray> = arrays.collect();
     sorted.sort_by(|a, b| a.schema.name.cmp(&b.schema.name));
     for array in sorted {
@@ -170,15 +206,20 @@ pub(in crate::layout) fn documents<'a>(
         let dimensions = Json::texts(&array.schema.dimensions);
         named.push((format!("{name}/.zattrs"), Json::map([(DIMENSIONS, dimensions)])));
     }
-    let consolidated = Json::map([
-        ("metadata", Json::Map(named.iter().cloned().collect::<Attributes>())),
-        ("zarr_consolidated_format", Json::Int(1)),
-    ]);
-    named.push((GROUP.to_owned(), consolidated));
+    Ok(named)
+}
+
+fn consolidated(metadata: Attributes) -> (String, Json) {
+    let document =
+        Json::map([("metadata", Json::Map(metadata)), ("zarr_consolidated_format", Json::Int(1))]);
+    (GROUP.to_owned(), document)
+}
+
+fn texts(prefix: &str, named: Vec<(String, Json)>) -> Vec<(String, String)> {
     let text = |(name, json): (String, Json)| {
         (format!("{prefix}/{name}"), json.to_text(Style::Indented(4)))
     };
-    Ok(named.into_iter().map(text).collect())
+    named.into_iter().map(text).collect()
 }
 
 fn array_document(array: &StoredArray) -> Result<Json> {

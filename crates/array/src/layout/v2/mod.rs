@@ -5,7 +5,7 @@ mod config;
 mod group;
 
 pub(super) use config::{decode as decode_config, encode as encode_config};
-pub(super) use group::{array, documents, open_group};
+pub(super) use group::{GROUP, array, documents, edited_documents, open_group};
 
 /// The document at the root.
 pub(super) const CONFIG: &str = ".zcollection";

@@ -6,16 +6,19 @@ use partita_core::{Error, Result, Store};
 use super::codecs::{Chain, sharding};
 use super::{PARTITION_KEY, dtype};
 use crate::codec::Pipeline;
-use crate::dataset::{Chunks, FillValue, Schema, Variable, VariableSchema, fill_item};
+use crate::dataset::{Chunks, FillValue, Schema, VariableSchema, fill_item};
 use crate::json::{Attributes, Json, Style};
 use crate::layout::config::{Document, damaged};
 use crate::layout::shard::Shard;
-use crate::layout::stored::ChunkKeys;
+use crate::layout::stored::{ChunkKeys, form_of};
 use crate::layout::{OpenGroup, StoredArray};
 use crate::partitioning::Key;
 
 /// The document of a group or an array.
 pub(in crate::layout) const GROUP: &str = "zarr.json";
+
+/// What of an array's document its chunks depend on.
+const FORM: [&str; 5] = ["data_type", "chunk_grid", "chunk_key_encoding", "fill_value", "codecs"];
 
 /// Requests of one group under way at once.
 const AT_ONCE: usize = 32;
@@ -81,6 +84,7 @@ fn decode(
         shard,
         keys: chunk_keys(document)?,
         fill: fill_item,
+        form: form_of(document.0, &FORM),
         schema: VariableSchema {
             dtype,
             dimensions,
@@ -108,15 +112,14 @@ fn chunk_keys(document: &Document<'_>) -> Result<ChunkKeys> {
     }
 }
 
-/// The array that stores `variable`, at `path`, in the group at `prefix`. `schemas` are those of the
-/// groups around it, the innermost last.
+/// The array of a shape that stores the variable `own` in the group at `prefix`. `schemas` are those
+/// of the groups around it, the innermost last.
 pub(in crate::layout) fn array(
     prefix: &str,
-    variable: &Variable,
+    own: &VariableSchema,
+    shape: Vec<usize>,
     schemas: &[&Schema],
 ) -> Result<StoredArray> {
-    let own = variable.schema();
-    let shape = variable.data().shape().to_vec();
     let fill = fill_item(own.dtype, own.fill.as_ref())?;
     let declared = |name: &String| {
         let mut found = schemas.iter().rev().filter_map(|schema| schema.dimension(name));
@@ -141,7 +144,7 @@ pub(in crate::layout) fn array(
         }
         _ => None,
     };
-    StoredArray {
+    let mut array = StoredArray {
         prefix: format!("{prefix}/{}", own.name),
         schema: own.clone(),
         pipeline: Pipeline::v3(own.dtype, shard_shape, &codecs, &fill)?,
@@ -149,8 +152,10 @@ pub(in crate::layout) fn array(
         shard,
         keys: ChunkKeys::V3 { separator: '/' },
         fill,
-    }
-    .check()
+        form: Json::Null,
+    };
+    array.form = form_of(&document_of(&array)?, &FORM);
+    array.check()
 }
 
 fn array_codecs(chain: &Chain, shard: &[usize], chunks: &[usize]) -> Vec<Json> {
@@ -181,6 +186,11 @@ fn shard_shape(shape: &[usize], chunks: &[usize], item: usize, target: u64) -> V
 
 /// The document of an array.
 pub(in crate::layout) fn array_document(array: &StoredArray) -> Result<(String, String)> {
+    let text = document_of(array)?.to_text(Style::Indented(2));
+    Ok((format!("{}/{GROUP}", array.prefix), text))
+}
+
+fn document_of(array: &StoredArray) -> Result<Json> {
     let own = &array.schema;
     let chain = Chain::of(own)?;
     let grid = array.pipeline.shape();
@@ -190,7 +200,7 @@ pub(in crate::layout) fn array_document(array: &StoredArray) -> Result<(String, 
         Json::map([("name", name.into()), ("configuration", Json::map([(key, value)]))])
     };
     let fill = FillValue::from_bytes(array.fill.clone()).to_json(own.dtype);
-    let document = Json::map([
+    Ok(Json::map([
         ("shape", sizes(&array.shape)),
         ("data_type", dtype::encode(own.dtype)),
         ("chunk_grid", configured("regular", "chunk_shape", sizes(grid))),
@@ -202,8 +212,7 @@ pub(in crate::layout) fn array_document(array: &StoredArray) -> Result<(String, 
         ("zarr_format", Json::Int(3)),
         ("node_type", "array".into()),
         ("storage_transformers", Json::List(Vec::new())),
-    ]);
-    Ok((format!("{}/{GROUP}", array.prefix), document.to_text(Style::Indented(2))))
+    ]))
 }
 
 /// The document of a group; that of a partition holds its key.

@@ -1,13 +1,15 @@
 //! The layout of ZCollection's development head: Zarr v3 groups under a `_zcollection.json`
 //! document.
 
+mod catalog;
 mod codecs;
 mod config;
 mod dtype;
 mod group;
 
+pub(super) use catalog::{decode as decode_catalog, encode as encode_catalog};
 pub(super) use config::{decode as decode_config, encode as encode_config};
-pub(super) use group::{array, array_document, group_document, open_group};
+pub(super) use group::{GROUP, array, array_document, group_document, open_group};
 
 /// The document at the root.
 pub(super) const CONFIG: &str = "_zcollection.json";

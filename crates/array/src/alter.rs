@@ -1,0 +1,335 @@
+//! Removing partitions, and changing which variables and attributes there are.
+
+use std::collections::HashMap;
+
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use jiff::{SignedDuration, Timestamp};
+use partita_core::{Error, ErrorKind, Predicate, Result};
+
+use crate::collection::{Collection, Partition};
+use crate::commit::{Change, Draft, Snapshot, store_time};
+use crate::conform::{build, fill};
+use crate::dataset::{Dataset, Schema, VariableSchema};
+use crate::insert::stored_sizes;
+use crate::json::Attributes;
+use crate::layout::{Config, GroupPlan, group_key, immutable_group, read_listing};
+use crate::options::Work;
+use crate::transact::Stage;
+
+/// Partitions worked on at once.
+const AT_ONCE: usize = 16;
+
+/// Which partitions are removed.
+#[derive(Debug, Clone, Default)]
+pub struct DropOptions {
+    /// Those for which this is true; all if there is none. The columns are the fields of the keys.
+    pub predicate: Option<Predicate>,
+    /// Of these only those that were written longer ago than this, by the clock of the store.
+    pub older_than: Option<SignedDuration>,
+    /// Stops the work.
+    pub work: Work,
+}
+
+impl Collection {
+    /// Removes partitions, in one commit. Returns those that are gone, ordered by key.
+    ///
+    /// # Errors
+    /// [`InvalidPredicate`](ErrorKind::InvalidPredicate) as [`Collection::partitions`];
+    /// [`ReadOnly`](ErrorKind::ReadOnly); [`CommitConflict`](ErrorKind::CommitConflict).
+    pub async fn drop_partitions(&self, options: &DropOptions) -> Result<Vec<Partition>> {
+        let before = match options.older_than {
+            None => None,
+            Some(age) => {
+                self.check_writable()?;
+                let now = store_time(self.store()).await?;
+                let before = now.checked_sub(age);
+                Some(before.map_err(|error| Error::invalid("that is no age").caused_by(error))?)
+            }
+        };
+        let dropped = std::sync::Mutex::default();
+        let drops = Drops { options, before, dropped: &dropped };
+        self.transact("drop_partitions", None, &drops).await?;
+        Ok(dropped.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    /// Adds a variable to the collection and, filled with its fill value, to every partition, in
+    /// one commit. It must have the partitioned dimension, and only dimensions that there are.
+    /// `group` is the path of the group that gets it; the root if it is empty.
+    ///
+    /// # Errors
+    /// [`AlreadyExists`](ErrorKind::AlreadyExists); [`InvalidArgument`](ErrorKind::InvalidArgument)
+    /// or [`NotFound`](ErrorKind::NotFound), with the variable or its dimension;
+    /// [`ReadOnly`](ErrorKind::ReadOnly); [`CommitConflict`](ErrorKind::CommitConflict).
+    pub async fn add_variable(
+        &self,
+        group: &str,
+        variable: &VariableSchema,
+        work: &Work,
+    ) -> Result<()> {
+        let alter = Alter { edit: Edit::Add { group, variable }, work };
+        self.transact("add_variable", None, &alter).await.map(drop)
+    }
+
+    /// Removes a variable from the collection and from every partition, in one commit.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound); [`InvalidArgument`](ErrorKind::InvalidArgument) if it is
+    /// the axis, or rows are partitioned by it; [`ReadOnly`](ErrorKind::ReadOnly);
+    /// [`CommitConflict`](ErrorKind::CommitConflict).
+    pub async fn drop_variable(&self, path: &str, work: &Work) -> Result<()> {
+        let alter = Alter { edit: Edit::Drop { path }, work };
+        self.transact("drop_variable", None, &alter).await.map(drop)
+    }
+
+    /// Replaces the attributes of the collection, or of one variable.
+    ///
+    /// What the partitions themselves say of attributes stays as it is: ZCollection's Zarr v2
+    /// layout keeps none there.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) if there is no such variable;
+    /// [`ReadOnly`](ErrorKind::ReadOnly); [`CommitConflict`](ErrorKind::CommitConflict).
+    pub async fn set_attributes(
+        &self,
+        variable: Option<&str>,
+        attributes: Attributes,
+    ) -> Result<()> {
+        let work = &Work::default();
+        let alter = Alter { edit: Edit::Attributes { variable, attributes }, work };
+        self.transact("set_attributes", None, &alter).await.map(drop)
+    }
+}
+
+struct Drops<'a> {
+    options: &'a DropOptions,
+    before: Option<Timestamp>,
+    dropped: &'a std::sync::Mutex<Vec<Partition>>,
+}
+
+impl Stage for Drops<'_> {
+    fn stage<'a>(
+        &'a self,
+        snapshot: &'a Snapshot,
+        draft: &'a mut Draft,
+        _only: Option<&'a [String]>,
+    ) -> BoxFuture<'a, Result<()>> {
+        async move {
+            draft.clear();
+            let found = snapshot.partitions(self.options.predicate.as_ref()).await?;
+            let layout = snapshot.config.layout;
+            let is_old = async |partition: Partition| {
+                self.options.work.cancel.check()?;
+                let Some(before) = self.before else { return Ok(Some(partition)) };
+                let written = snapshot.base().head(&group_key(layout, &partition.path)).await?;
+                let old = written.is_some_and(|info| info.last_modified < before);
+                Ok::<_, Error>(old.then_some(partition))
+            };
+            let old: Vec<Option<Partition>> =
+                stream::iter(found).map(is_old).buffered(AT_ONCE).try_collect().await?;
+            let gone: Vec<Partition> = old.into_iter().flatten().collect();
+            // Of age it matters that nobody wrote the partition meanwhile.
+            let reads = self.before.is_some();
+            gone.iter().for_each(|partition| draft.add(Change::drop(&partition.path), reads));
+            *self.dropped.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = gone;
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
+enum Edit<'a> {
+    Add { group: &'a str, variable: &'a VariableSchema },
+    Drop { path: &'a str },
+    Attributes { variable: Option<&'a str>, attributes: Attributes },
+}
+
+struct Alter<'a> {
+    edit: Edit<'a>,
+    work: &'a Work,
+}
+
+impl Stage for Alter<'_> {
+    fn stage<'a>(
+        &'a self,
+        snapshot: &'a Snapshot,
+        draft: &'a mut Draft,
+        _only: Option<&'a [String]>,
+    ) -> BoxFuture<'a, Result<()>> {
+        self.stage_all(snapshot, draft).boxed()
+    }
+}
+
+impl Alter<'_> {
+    async fn stage_all(&self, snapshot: &Snapshot, draft: &mut Draft) -> Result<()> {
+        draft.clear();
+        let mut config = snapshot.config.as_ref().clone();
+        let path = self.edit_config(&mut config)?;
+        config.check()?;
+        if let Some(path) = path {
+            let partitions = snapshot.partitions(None).await?;
+            let sizes = stored_sizes(snapshot, &partitions).await?;
+            let mut groups: Vec<Option<Partition>> = partitions.into_iter().map(Some).collect();
+            let own = snapshot.config.schema.variable(&path);
+            if own.is_some_and(|own| own.axis(&config.dimension).is_none()) {
+                groups = vec![None];
+            }
+            let progress = self.work.progress.as_ref();
+            progress.start("alter", Some(groups.len() as u64));
+            let (stages, config) = (&*draft, &config);
+            let one = async |group: Option<Partition>| {
+                self.work.cancel.check()?;
+                let change =
+                    self.change(snapshot, config, stages.stage(), group.as_ref(), &path, &sizes);
+                let change = match &group {
+                    Some(group) => change.await.map_err(|e| e.with("partition", &group.path)),
+                    None => change.await,
+                };
+                progress.advance(1);
+                change
+            };
+            let changes = stream::iter(groups).map(one).buffer_unordered(AT_ONCE).try_collect();
+            let changes: Result<Vec<Option<Change>>> = changes.await;
+            progress.finish();
+            for change in changes?.into_iter().flatten() {
+                draft.add(change, true);
+            }
+        }
+        draft.set_config(config);
+        Ok(())
+    }
+
+    /// Changes what the collection is; the variable whose arrays change with it.
+    fn edit_config(&self, config: &mut Config) -> Result<Option<String>> {
+        match &self.edit {
+            Edit::Add { group, variable } => add(config, group, variable).map(Some),
+            Edit::Drop { path } => {
+                let named = |error: Error| error.with("variable", path);
+                if config.schema.variable(path).is_none() {
+                    let error = Error::new(ErrorKind::NotFound, "there is no such variable");
+                    return Err(named(error));
+                }
+                if config.axis == *path || config.partitioning.variables().contains(path) {
+                    return Err(named(Error::invalid(
+                        "the collection is built along this variable, or partitioned by it",
+                    )));
+                }
+                config.schema = config.schema.filtered(&|other, _| other != *path);
+                Ok(Some((*path).to_owned()))
+            }
+            Edit::Attributes { variable: None, attributes } => {
+                config.schema.attributes = attributes.clone();
+                Ok(None)
+            }
+            Edit::Attributes { variable: Some(path), attributes } => {
+                let (group, name) = path.rsplit_once('/').unwrap_or(("", path));
+                let own = group_of(&mut config.schema, group)
+                    .and_then(|schema| schema.variables.get_mut(name))
+                    .ok_or_else(|| {
+                        Error::new(ErrorKind::NotFound, "there is no such variable")
+                            .with("variable", path)
+                    })?;
+                own.attributes = attributes.clone();
+                Ok(None)
+            }
+        }
+    }
+
+    /// What happens to the arrays of the variable in one partition, or in the group of those that
+    /// are not partitioned.
+    async fn change(
+        &self,
+        snapshot: &Snapshot,
+        config: &Config,
+        stage: String,
+        partition: Option<&Partition>,
+        path: &str,
+        sizes: &HashMap<String, usize>,
+    ) -> Result<Option<Change>> {
+        let directory = match partition {
+            Some(partition) => partition.path.as_str(),
+            None => immutable_group(config.layout),
+        };
+        let listing = match read_listing(&snapshot.store, config.layout, directory).await {
+            // Such variables are stored by the first insert that has them.
+            Err(error) if error.kind() == ErrorKind::NotFound && partition.is_none() => {
+                return Ok(None);
+            }
+            listing => listing?,
+        };
+        let (dataset, removed) = match (&self.edit, partition) {
+            (Edit::Add { .. }, Some(partition)) => {
+                let rows = snapshot.length(partition).await?;
+                (filled(config, path, rows, sizes)?, Vec::new())
+            }
+            _ => (Dataset::new(Vec::new(), Attributes::new())?, vec![path.to_owned()]),
+        };
+        let plan = GroupPlan::variables(config, directory, &dataset, listing.as_deref(), &removed)?;
+        let mut replaced = plan.replaced(directory, &[]);
+        replaced.extend(removed);
+        let (store, work) = (snapshot.base(), self.work.quiet());
+        let bytes = plan.write(store, &stage, work.progress.as_ref(), &work.cancel).await?;
+        Ok(Some(Change::patch(directory, stage, replaced, bytes)))
+    }
+}
+
+fn add(config: &mut Config, group: &str, variable: &VariableSchema) -> Result<String> {
+    let path = match group {
+        "" => variable.name.clone(),
+        group => format!("{group}/{}", variable.name),
+    };
+    let named = |error: Error| error.with("variable", &path);
+    if config.schema.variable(&path).is_some() {
+        return Err(named(Error::new(
+            ErrorKind::AlreadyExists,
+            "there is such a variable already",
+        )));
+    }
+    if variable.axis(&config.dimension).is_none() {
+        return Err(named(
+            Error::invalid("a variable that is added needs the dimension that is partitioned")
+                .with("dimension", &config.dimension),
+        ));
+    }
+    let known = |name: &String| {
+        let mut schemas = vec![&config.schema];
+        while let Some(schema) = schemas.pop() {
+            if schema.dimension(name).is_some() {
+                return true;
+            }
+            schemas.extend(schema.groups.values());
+        }
+        false
+    };
+    if let Some(unknown) = variable.dimensions.iter().find(|name| !known(name)) {
+        let error = Error::new(ErrorKind::NotFound, "the collection has no such dimension");
+        return Err(named(error.with("dimension", unknown)));
+    }
+    let schema = group_of(&mut config.schema, group).ok_or_else(|| {
+        Error::new(ErrorKind::NotFound, "the collection has no such group").with("group", group)
+    })?;
+    schema.add(variable.clone())?;
+    Ok(path)
+}
+
+fn group_of<'a>(schema: &'a mut Schema, path: &str) -> Option<&'a mut Schema> {
+    match path.split_once('/') {
+        None if path.is_empty() => Some(schema),
+        None => schema.groups.get_mut(path),
+        Some((group, rest)) => group_of(schema.groups.get_mut(group)?, rest),
+    }
+}
+
+fn filled(
+    config: &Config,
+    path: &str,
+    rows: usize,
+    sizes: &HashMap<String, usize>,
+) -> Result<Dataset> {
+    let size = |name: &str| match name == config.dimension {
+        true => Some(rows),
+        false => sizes.get(name).copied(),
+    };
+    let schema = config.schema.filtered(&|other, _| other == path);
+    build(&schema, "", &|path, own| fill(path, own, &size).map(Some))
+}

@@ -1,0 +1,116 @@
+//! Reading records, and creating them.
+
+use futures::{StreamExt, TryStreamExt, stream};
+use partita_core::store::Swap;
+use partita_core::{Error, ErrorKind, Result, Store};
+
+use super::head::Head;
+use super::record::Record;
+
+/// Where objects are staged.
+pub(crate) const STAGE: &str = ".partita/stage";
+/// Where directories are put together before they are switched.
+pub(crate) const SCRATCH: &str = ".partita/scratch";
+/// Where records are.
+pub(crate) const LOG: &str = ".partita/log/";
+
+/// Records read at once.
+const AT_ONCE: usize = 16;
+
+pub(super) fn key_of(sequence: u64) -> String {
+    format!("{LOG}{sequence:016}.json")
+}
+
+/// The record of a number, if there is one. One request.
+pub(super) async fn read(store: &Store, sequence: u64) -> Result<Option<Record>> {
+    let key = key_of(sequence);
+    let Some(bytes) = store.get_opt(&key).await? else { return Ok(None) };
+    let record = Record::decode(&bytes).map_err(|error| error.with("key", &key))?;
+    if record.sequence != sequence {
+        return Err(Error::corrupt("a commit record has the number of another").with("key", key));
+    }
+    Ok(Some(record))
+}
+
+/// The records after `sequence`, in order. One request more than there are.
+pub(super) async fn read_after(store: &Store, sequence: u64) -> Result<Vec<Record>> {
+    let mut records: Vec<Record> = Vec::new();
+    let mut next = sequence.saturating_add(1);
+    while let Some(record) = read(store, next).await? {
+        records.push(record);
+        next = next.saturating_add(1);
+    }
+    Ok(records)
+}
+
+/// Every record that is kept, the oldest first.
+pub(crate) async fn records(store: &Store) -> Result<Vec<Record>> {
+    let mut numbers: Vec<u64> = numbers(store).await?.into_iter().map(|(n, _)| n).collect();
+    numbers.sort_unstable();
+    let read = stream::iter(numbers).map(|number| read(store, number)).buffered(AT_ONCE);
+    // One that was removed since it was listed is not missed.
+    read.try_filter_map(async |record| Ok(record)).try_collect().await
+}
+
+/// The numbers of the records that are kept, with what the store says of their objects.
+pub(crate) async fn numbers(store: &Store) -> Result<Vec<(u64, partita_core::store::ObjectInfo)>> {
+    let number = |info: partita_core::store::ObjectInfo| {
+        let text = info.key.strip_prefix(LOG)?.strip_suffix(".json")?;
+        Some((text.parse::<u64>().ok()?, info))
+    };
+    store.list(LOG).try_filter_map(async |info| Ok(number(info))).try_collect().await
+}
+
+/// How the creation of a record ended.
+pub(super) enum Created {
+    /// It is committed.
+    Done,
+    /// Another record has the number.
+    Taken,
+}
+
+/// Creates a record, which is the commit. Its number follows that of the last one known.
+///
+/// A writer may have slept since it looked, while its number was used, published and removed. Then
+/// the number is free again and dead, which the mark tells.
+pub(super) async fn create(store: &Store, record: &Record) -> Result<Created> {
+    let key = key_of(record.sequence);
+    match store.compare_and_swap(&key, None, record.encode()?, &record.id).await? {
+        Swap::Lost { .. } => return Ok(Created::Taken),
+        Swap::Done(_) => {}
+    }
+    let head = Head::read(store).await?;
+    if head.published < record.sequence {
+        return Ok(Created::Done);
+    }
+    match head.id_of(record.sequence) {
+        Some(id) if id == record.id => Ok(Created::Done),
+        Some(_) => Ok(Created::Taken),
+        None => Err(Error::new(
+            ErrorKind::CommitUnknown,
+            "so much was committed meanwhile that it cannot be learned whether this commit counts; \
+             look at the history",
+        )
+        .with("commit", &record.id)
+        .with("store", store.url())),
+    }
+}
+
+/// The time by the clock of the store.
+pub(crate) async fn store_time(store: &Store) -> Result<jiff::Timestamp> {
+    store.now(&format!(".partita/clock-{}", uuid::Uuid::new_v4().simple())).await
+}
+
+/// So many commits are looked through for the name that a writer gave to one.
+const KEYS_KEPT: u64 = 64;
+
+/// The number of the commit that its writer named `key`, if it was lately.
+pub(crate) async fn find_key(store: &Store, latest: u64, key: &str) -> Result<Option<u64>> {
+    let numbers = (latest.saturating_sub(KEYS_KEPT).max(1)..=latest).rev();
+    let records = stream::iter(numbers).map(|number| read(store, number)).buffered(AT_ONCE);
+    let named = records.try_filter_map(async |record| {
+        let named = record.filter(|record| record.key.as_deref() == Some(key));
+        Ok(named.map(|record| record.sequence))
+    });
+    std::pin::pin!(named).try_next().await
+}

@@ -1,0 +1,95 @@
+//! From a record to objects in their places.
+
+use std::collections::BTreeSet;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use partita_core::store::Lease;
+use partita_core::{Result, Store};
+
+use super::head::Head;
+use super::log::{self, SCRATCH, STAGE};
+use super::record::{Action, Change, Record};
+use crate::layout::{config_key, edit_catalog, parent_groups, read_config};
+
+/// What only one process publishes under at a time.
+const LEASE: &str = ".partita/publish";
+/// Directories switched at once, between two looks at the lease.
+const AT_ONCE: usize = 16;
+
+/// Publishes every record that is not. Idempotent: what a process left half done, the next one does
+/// again. Returns the mark.
+pub(crate) async fn publish(store: &Store) -> Result<u64> {
+    let head = Head::read(store).await?;
+    if log::read(store, head.published.saturating_add(1)).await?.is_none() {
+        return Ok(head.published);
+    }
+    let mut lease = store.lease(LEASE).await?;
+    let published = publish_all(store, &mut lease).await;
+    lease.release(store).await;
+    published
+}
+
+async fn publish_all(store: &Store, lease: &mut Lease) -> Result<u64> {
+    let (mut head, mut version) = Head::read_versioned(store).await?;
+    while let Some(record) = log::read(store, head.published.saturating_add(1)).await? {
+        apply(store, lease, &record).await?;
+        // The mark must not be on disk before what it stands for.
+        store.sync().await?;
+        let (next, at) = head.advance(store, version.as_ref(), record.sequence, &record.id).await?;
+        (head, version) = (next, Some(at));
+        clean(store, &record).await;
+    }
+    Ok(head.published)
+}
+
+async fn apply(store: &Store, lease: &mut Lease, record: &Record) -> Result<()> {
+    let config = read_config(store).await?;
+    let mut parents = BTreeSet::new();
+    for change in record.changes.iter().filter(|change| change.action != Action::Drop) {
+        parents.extend(parent_groups(config.layout, &change.path));
+    }
+    for (key, text) in parents {
+        if store.head(&key).await?.is_none() {
+            store.put_deferred(&key, text.into()).await?;
+        }
+    }
+    for changes in record.changes.chunks(AT_ONCE) {
+        lease.renew(store).await?;
+        let done = stream::iter(changes).map(|change| switch(store, change));
+        done.buffer_unordered(AT_ONCE).try_for_each(|()| async { Ok(()) }).await?;
+    }
+    lease.renew(store).await?;
+    if let Some(text) = &record.config {
+        store.put(config_key(config.layout), text.clone().into()).await?;
+    }
+    edit_catalog(store, &config, &record.changes).await
+}
+
+async fn switch(store: &Store, change: &Change) -> Result<()> {
+    let path = &change.path;
+    let switched = match &change.action {
+        Action::Drop => store.delete_directory(path, SCRATCH).await,
+        Action::Replace { stage } => {
+            store.switch_directory(&format!("{stage}/{path}"), path, None, SCRATCH).await
+        }
+        Action::Patch { stage, replaced } => {
+            let staged = format!("{stage}/{path}");
+            store.switch_directory(&staged, path, Some(replaced), SCRATCH).await
+        }
+    };
+    switched.map_err(|error| error.with("partition", path))
+}
+
+/// Removes what a published record staged. If that fails it is garbage, and collected as such.
+async fn clean(store: &Store, record: &Record) {
+    let stage = |change: &Change| match &change.action {
+        Action::Replace { stage } | Action::Patch { stage, .. } => Some(stage.clone()),
+        Action::Drop => None,
+    };
+    let stages: BTreeSet<String> = record.changes.iter().filter_map(stage).collect();
+    for stage in stages.iter().filter(|stage| stage.starts_with(STAGE)) {
+        if let Err(error) = store.delete_directory(stage, SCRATCH).await {
+            tracing::debug!(stage, %error, "staged objects could not be removed");
+        }
+    }
+}

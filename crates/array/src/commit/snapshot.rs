@@ -1,0 +1,123 @@
+//! The collection as one commit left it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use partita_core::{Predicate, Result, Store};
+
+use super::head::Head;
+use super::log::read_after;
+use super::overlay::Overlay;
+use super::record::{Action, Record};
+use crate::collection::Partition;
+use crate::layout::{Config, decode_config, list_partitions, read_config};
+use crate::partitioning::Key;
+use crate::select::select;
+
+/// The state of a collection after the commit `latest`.
+#[derive(Debug, Clone)]
+pub(crate) struct Snapshot {
+    /// The store as it is.
+    base: Store,
+    /// The store with what is committed, and not published, in its place. Only for reading single
+    /// objects.
+    pub store: Store,
+    /// What the collection is.
+    pub config: Arc<Config>,
+    /// The number of the last commit; 0 if there is none.
+    pub latest: u64,
+    /// The commits that were not published.
+    pub pending: Vec<Record>,
+}
+
+impl Snapshot {
+    /// The newest state. Three requests where all commits are published, four in Zarr v3.
+    ///
+    /// The mark is read first: what is published after that is found as a record too, and reading
+    /// an object from its new place and from where it was staged is the same.
+    pub async fn take(base: &Store) -> Result<Self> {
+        let head = Head::read(base).await?;
+        let (config, pending) =
+            futures::try_join!(read_config(base), read_after(base, head.published))?;
+        let mut config = config;
+        for text in pending.iter().filter_map(|record| record.config.as_ref()) {
+            config = decode_config(config.layout, text.as_bytes())?;
+        }
+        let store = match pending.is_empty() {
+            true => base.clone(),
+            false => base.wrap(|inner| Arc::new(Overlay::new(inner, &pending))),
+        };
+        Ok(Self {
+            base: base.clone(),
+            store,
+            config: Arc::new(config),
+            latest: pending.last().map_or(head.published, |record| record.sequence),
+            pending,
+        })
+    }
+
+    /// The store as it is, for writing.
+    pub fn base(&self) -> &Store {
+        &self.base
+    }
+
+    /// The partitions for which the predicate on the fields of keys is true, ordered by key.
+    pub async fn partitions(&self, predicate: Option<&Predicate>) -> Result<Vec<Partition>> {
+        let listed = list_partitions(&self.base, &self.config).await?;
+        let mut found: BTreeMap<Key, String> =
+            listed.into_iter().map(|found| (found.key, found.path)).collect();
+        for change in self.pending.iter().flat_map(|record| &record.changes) {
+            let Some(key) = self.config.partitioning.parse(&change.path) else { continue };
+            match change.action {
+                Action::Drop => drop(found.remove(&key)),
+                _ => drop(found.insert(key, change.path.clone())),
+            }
+        }
+        let found = found.into_iter().map(|(key, path)| Partition { key, path }).collect();
+        select(found, &self.config.partitioning, predicate)
+    }
+
+    /// The commits since this snapshot, in order, with what is not to be trusted any more: the
+    /// paths that were read from where they were staged, if they have been published since.
+    pub async fn since(&self) -> Result<Since> {
+        let head = Head::read(&self.base).await?;
+        let newer = read_after(&self.base, self.latest.max(head.published)).await?;
+        let mut missed = Vec::new();
+        // Between the two there are records that were published before they were looked at.
+        for sequence in self.latest.saturating_add(1)..=head.published {
+            match super::log::read(&self.base, sequence).await? {
+                Some(record) => missed.push(record),
+                None => return Ok(Since { records: Vec::new(), unknown: true, moved: Vec::new() }),
+            }
+        }
+        missed.extend(newer);
+        let published = |record: &&Record| record.sequence <= head.published;
+        let moved = self.pending.iter().filter(published);
+        let moved = moved.flat_map(|record| &record.changes).map(|change| change.path.clone());
+        Ok(Since { records: missed, unknown: false, moved: moved.collect() })
+    }
+
+    /// True if nothing that was read from these partitions can have changed meanwhile. `listed`
+    /// says that it also matters which partitions there are.
+    pub async fn is_current(&self, paths: &[&str], listed: bool) -> Result<bool> {
+        let since = self.since().await?;
+        if since.unknown || (listed && since.records.iter().any(Record::changes_listing)) {
+            return Ok(false);
+        }
+        let touched = |path: &&str| {
+            since.records.iter().any(|record| record.touches(path))
+                || since.moved.iter().any(|moved| moved == path)
+        };
+        Ok(!paths.iter().any(touched))
+    }
+}
+
+/// What happened since a snapshot.
+pub(crate) struct Since {
+    /// The commits, in order.
+    pub records: Vec<Record>,
+    /// Some are not kept any more.
+    pub unknown: bool,
+    /// Paths whose objects may not be where the snapshot looks for them.
+    pub moved: Vec<String>,
+}

@@ -1,0 +1,391 @@
+//! Inserting rows.
+
+use std::collections::{BTreeMap, HashMap};
+
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use partita_core::{Error, ErrorKind, Result};
+
+use crate::collection::{Collection, Partition};
+use crate::commit::{Change, Draft, Snapshot};
+use crate::conform::{conform, given_sizes, merged};
+use crate::dataset::{Dataset, VariableSchema};
+use crate::layout::{GroupPlan, StoredArray, immutable_group, open_group};
+use crate::merge::Merge;
+use crate::options::{InsertOptions, MergeFunction, MergeWith, ReadOptions};
+use crate::partitioning::{Group, Key};
+use crate::read::{Wanted, read};
+use crate::transact::Stage;
+
+/// Bytes of partitions that are worked on at once, and how many partitions at most.
+const BYTES_AT_ONCE: usize = 512 << 20;
+const MOST_AT_ONCE: usize = 16;
+
+impl Collection {
+    /// Inserts the rows of a dataset, each into its partition, in one commit: either all of them
+    /// become visible, or nothing. Rows may come in any order. Returns the partitions that the rows
+    /// belong to, ordered by key.
+    ///
+    /// Variables that are missing are filled with their fill values; attributes, fill values and
+    /// codecs are those of the collection. Without a merge, what a partition held is replaced. With
+    /// one, the chunks before the first row that changes are not written again.
+    ///
+    /// Variables that are not partitioned are stored by the first insert that has them, and must be
+    /// the same in later ones.
+    ///
+    /// # Errors
+    /// [`SchemaMismatch`](ErrorKind::SchemaMismatch), with the variable, if the dataset has one that
+    /// the collection does not have, or has with another type, other dimensions or another size, or
+    /// with other values where it is not partitioned;
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) as
+    /// [`Partitioning::split`](crate::Partitioning::split) and [`Merge::plan`];
+    /// [`CommitConflict`](ErrorKind::CommitConflict) if other writers never left the partitions
+    /// alone; [`ReadOnly`](ErrorKind::ReadOnly); [`Store`](ErrorKind::Store). Nothing is inserted
+    /// then.
+    pub async fn insert(&self, data: &Dataset, options: &InsertOptions) -> Result<Vec<Partition>> {
+        let insert = Insert { data, options };
+        let total = data.num_bytes() as u64;
+        options.work.progress.start("insert", Some(total));
+        let done = self.transact("insert", options.key.as_deref(), &insert).await;
+        options.work.progress.finish();
+        done?;
+        let config = self.config();
+        let groups = config.partitioning.split(data)?.into_iter();
+        let partition = |group: Group| Partition {
+            path: config.partitioning.path(&group.key, config.layout.digits()),
+            key: group.key,
+        };
+        Ok(groups.map(partition).collect())
+    }
+}
+
+struct Insert<'a> {
+    data: &'a Dataset,
+    options: &'a InsertOptions,
+}
+
+impl Stage for Insert<'_> {
+    fn stage<'a>(
+        &'a self,
+        snapshot: &'a Snapshot,
+        draft: &'a mut Draft,
+        only: Option<&'a [String]>,
+    ) -> BoxFuture<'a, Result<()>> {
+        self.stage_all(snapshot, draft, only).boxed()
+    }
+}
+
+/// A change of one partition, and whether it was made from what the partition held. None where
+/// nothing changes.
+type Staged = Option<(Change, bool)>;
+
+impl Insert<'_> {
+    async fn stage_all(
+        &self,
+        snapshot: &Snapshot,
+        draft: &mut Draft,
+        only: Option<&[String]>,
+    ) -> Result<()> {
+        let config = &snapshot.config;
+        let partitions = snapshot.partitions(None).await?;
+        let sizes = stored_sizes(snapshot, &partitions).await?;
+        let (rows, immutable) = conform(self.data, config, &sizes)?;
+        let paths: BTreeMap<Key, String> =
+            partitions.into_iter().map(|found| (found.key, found.path)).collect();
+        let groups = config.partitioning.split(&rows)?;
+        let average = rows.num_bytes().checked_div(groups.len()).unwrap_or(0).max(1);
+        let at_once = (BYTES_AT_ONCE / average).clamp(1, MOST_AT_ONCE);
+        let place = |group: Group| {
+            let exists = paths.get(&group.key);
+            let made = || config.partitioning.path(&group.key, config.layout.digits());
+            let (path, exists) = (exists.cloned().unwrap_or_else(made), exists.is_some());
+            let partition = Partition { key: group.key.clone(), path };
+            (group, partition, exists)
+        };
+        let wanted = |partition: &Partition| only.is_none_or(|only| only.contains(&partition.path));
+        let places: Vec<_> =
+            groups.into_iter().map(place).filter(|(_, partition, _)| wanted(partition)).collect();
+        let (rows, stages) = (&rows, &*draft);
+        let staged: Vec<(String, Staged)> = stream::iter(places)
+            .map(async |(group, partition, exists)| {
+                let own = rows.take_ranges(&config.dimension, &group.rows)?;
+                let staged =
+                    self.stage_partition(snapshot, stages.stage(), &partition, own, exists);
+                let staged =
+                    staged.await.map_err(|error| error.with("partition", &partition.path))?;
+                Ok::<_, Error>((partition.path, staged))
+            })
+            .buffer_unordered(at_once)
+            .try_collect()
+            .await?;
+        for (path, staged) in staged {
+            match staged {
+                Some((change, reads)) => draft.add(change, reads),
+                None => draft.remove(&path),
+            }
+        }
+        let path = immutable_group(config.layout);
+        if only.is_none_or(|only| only.iter().any(|stale| stale == path)) {
+            self.stage_immutable(snapshot, draft, immutable, &sizes).await?;
+        }
+        Ok(())
+    }
+
+    async fn stage_partition(
+        &self,
+        snapshot: &Snapshot,
+        stage: String,
+        partition: &Partition,
+        rows: Dataset,
+        exists: bool,
+    ) -> Result<Staged> {
+        let merging = Merging { snapshot, stage, partition, insert: self };
+        match &self.options.merge {
+            MergeWith::Strategy(Merge::Replace) => merging.replace(&rows, false).await,
+            // Another writer may make the partition meanwhile.
+            _ if !exists => match &self.options.merge {
+                MergeWith::Strategy(merge) => merging.create(merge, rows).await,
+                MergeWith::Function(_) => merging.replace(&rows, true).await,
+            },
+            MergeWith::Strategy(merge) => merging.merge(merge, rows).await,
+            MergeWith::Function(function) => merging.call(function.clone(), rows).await,
+        }
+    }
+
+    /// Stores the variables that are not partitioned and were not stored yet.
+    async fn stage_immutable(
+        &self,
+        snapshot: &Snapshot,
+        draft: &mut Draft,
+        given: Dataset,
+        sizes: &HashMap<String, usize>,
+    ) -> Result<()> {
+        let config = &snapshot.config;
+        let schema = config.immutable();
+        if schema.paths().is_empty() {
+            return Ok(());
+        }
+        let path = immutable_group(config.layout);
+        let opened = open_group(&snapshot.store, config.layout, path, &schema).await?;
+        let is_stored = |path: &str| {
+            let arrays = opened.iter().flatten();
+            arrays.clone().any(|(name, array)| name == path && array.is_some())
+        };
+        let stored: Vec<String> =
+            schema.names().into_iter().filter(|path| is_stored(path)).collect();
+        let options = ReadOptions {
+            variables: Some(stored.clone()),
+            work: self.options.work.quiet(),
+            ..ReadOptions::default()
+        };
+        let old = read(&snapshot.store, config, &[], &options).await?;
+        for path in &stored {
+            if let (Some(old), Some(new)) = (old.variable(path), given.variable(path))
+                && old.data() != new.data()
+            {
+                return Err(Error::new(
+                    ErrorKind::SchemaMismatch,
+                    "a variable without the partitioned dimension is stored once, and is stored with \
+                     other values; leave it out, or replace it for the whole collection",
+                )
+                .with("variable", path));
+            }
+        }
+        let known = given_sizes(&given);
+        let size = |name: &str| known.get(name).or_else(|| sizes.get(name)).copied();
+        // ZCollection cannot read a collection that lacks some, so they are filled if they can be.
+        let fills = |own: &VariableSchema| own.dimensions.iter().all(|name| size(name).is_some());
+        let group = merged(&schema, &[&old, &given], &fills, &size)?;
+        let missing = group.schema().paths().into_iter().any(|(path, _)| !is_stored(&path));
+        if missing {
+            let stage = draft.stage();
+            let plan = GroupPlan::group(config, path, None, &group, 0)?;
+            let work = self.options.work.quiet();
+            let store = snapshot.base();
+            let bytes = plan.write(store, &stage, work.progress.as_ref(), &work.cancel).await?;
+            draft.add(Change::replace(path, stage, 0, bytes), true);
+        }
+        Ok(())
+    }
+}
+
+/// The sizes of the dimensions that do not grow, from the schema and from a partition.
+pub(crate) async fn stored_sizes(
+    snapshot: &Snapshot,
+    partitions: &[Partition],
+) -> Result<HashMap<String, usize>> {
+    let config = &snapshot.config;
+    let mut sizes = HashMap::new();
+    let mut schemas = vec![&config.schema];
+    while let Some(schema) = schemas.pop() {
+        let known = schema.dimensions.iter().filter_map(|own| Some((own.name.clone(), own.size?)));
+        sizes.extend(known);
+        schemas.extend(schema.groups.values());
+    }
+    let first = partitions.first().map(|partition| partition.path.as_str());
+    let groups =
+        [(first, config.partitioned()), (Some(immutable_group(config.layout)), config.immutable())];
+    for (path, schema) in groups {
+        let (Some(path), false) = (path, schema.paths().is_empty()) else { continue };
+        let opened = open_group(&snapshot.store, config.layout, path, &schema).await?;
+        for array in opened.into_iter().flatten().filter_map(|(_, array)| array) {
+            let shape = array.shape.iter().copied();
+            sizes.extend(array.schema.dimensions.iter().cloned().zip(shape));
+        }
+    }
+    sizes.remove(&config.dimension);
+    Ok(sizes)
+}
+
+/// Rows of one partition on their way into it.
+struct Merging<'a> {
+    snapshot: &'a Snapshot,
+    stage: String,
+    partition: &'a Partition,
+    insert: &'a Insert<'a>,
+}
+
+impl Merging<'_> {
+    /// The partition becomes these rows.
+    async fn replace(self, rows: &Dataset, reads: bool) -> Result<Staged> {
+        let config = &self.snapshot.config;
+        let (path, key) = (&self.partition.path, &self.partition.key);
+        let plan = GroupPlan::group(config, path, Some(key), rows, 0)?;
+        let bytes = self.write(plan).await?;
+        let count = rows.size(&config.dimension).unwrap_or(0);
+        Ok(Some((Change::replace(path, self.stage, count, bytes), reads)))
+    }
+
+    async fn write(&self, plan: GroupPlan) -> Result<u64> {
+        let work = &self.insert.options.work;
+        plan.write(self.snapshot.base(), &self.stage, work.progress.as_ref(), &work.cancel).await
+    }
+
+    /// The partition is new: a merge still orders its rows.
+    async fn create(self, merge: &Merge, rows: Dataset) -> Result<Staged> {
+        let dimension = self.snapshot.config.dimension.clone();
+        let rows = match self.snapshot.config.axis_variable() {
+            Some(axis) => {
+                let none = rows.slice(&dimension, 0..0)?;
+                let plan = merge.plan(none.require(&axis)?.data(), rows.require(&axis)?.data())?;
+                plan.apply(&none, &rows, &dimension)?
+            }
+            None if *merge == Merge::Concat => rows,
+            None => return Err(no_axis()),
+        };
+        self.replace(&rows, true).await
+    }
+
+    async fn merge(self, merge: &Merge, rows: Dataset) -> Result<Staged> {
+        let config = &self.snapshot.config;
+        let dimension = config.dimension.as_str();
+        // Which of the old rows stay is seen from the axis, and for joining any variable will do.
+        let axis = match (config.axis_variable(), merge) {
+            (Some(axis), _) => axis,
+            (None, Merge::Concat) => {
+                config.partitioning.variables().first().copied().unwrap_or_default().to_owned()
+            }
+            (None, _) => return Err(no_axis()),
+        };
+        let old = self.read(Some(vec![axis.clone()]), 0).await?;
+        let old_rows = old.size(dimension).unwrap_or(0);
+        let plan = merge.plan(old.require(&axis)?.data(), rows.require(&axis)?.data())?;
+        if plan.first_change() == old_rows && plan.len() == old_rows {
+            return Ok(None);
+        }
+        let stored = self.stored().await?;
+        let start = self.first_chunk(&stored, &rows, plan.first_change(), plan.len())?;
+        let old = self.read(None, start).await?;
+        let merged = plan.after(start).apply(&old, &rows, dimension)?;
+        if start == 0 {
+            return self.replace(&merged, true).await;
+        }
+        let path = &self.partition.path;
+        let written = GroupPlan::group(config, path, Some(&self.partition.key), &merged, start)?;
+        let replaced = written.replaced(path, &stored.iter().collect::<Vec<_>>());
+        let bytes = self.write(written).await?;
+        let mut change = Change::patch(path, self.stage, replaced, bytes);
+        change.rows = Some(plan.len() as u64);
+        Ok(Some((change, true)))
+    }
+
+    async fn call(self, function: MergeFunction, rows: Dataset) -> Result<Staged> {
+        let config = &self.snapshot.config;
+        let old = self.read(None, 0).await?;
+        let called = tokio::task::spawn_blocking(move || function(old, rows)).await;
+        let merged = called.map_err(|error| {
+            Error::new(ErrorKind::Interrupted, "the merge did not end").caused_by(error)
+        })??;
+        let (merged, _) = conform(&merged, config, &HashMap::new())?;
+        let misplaced = config.partitioning.split(&merged)?;
+        if let Some(other) = misplaced.iter().find(|group| group.key != self.partition.key) {
+            return Err(Error::invalid("the merge gave rows that belong to another partition")
+                .with("found", &other.key));
+        }
+        self.replace(&merged, true).await
+    }
+
+    /// The rows that the partition has, from `start` on.
+    async fn read(&self, variables: Option<Vec<String>>, start: usize) -> Result<Dataset> {
+        let config = &self.snapshot.config;
+        let all = || config.partitioned().names();
+        let options = ReadOptions {
+            variables: Some(variables.unwrap_or_else(all)),
+            work: self.insert.options.work.quiet(),
+            ..ReadOptions::default()
+        };
+        let wanted = Wanted { partition: self.partition, rows: Some(start..usize::MAX) };
+        read(&self.snapshot.store, config, &[wanted], &options).await
+    }
+
+    async fn stored(&self) -> Result<Vec<StoredArray>> {
+        let config = &self.snapshot.config;
+        let path = &self.partition.path;
+        let opened =
+            open_group(&self.snapshot.store, config.layout, path, &config.partitioned()).await?;
+        Ok(opened.into_iter().flatten().filter_map(|(_, array)| array).collect())
+    }
+
+    /// The row from which on chunks have to be written, where the first row that changes is
+    /// `change`: a row with which chunks of all variables begin. 0 if some variable is chunked
+    /// otherwise than it will be, or lies across.
+    fn first_chunk(
+        &self,
+        stored: &[StoredArray],
+        rows: &Dataset,
+        change: usize,
+        total: usize,
+    ) -> Result<usize> {
+        let config = &self.snapshot.config;
+        // What the arrays will be does not depend on the data.
+        let none = rows.slice(&config.dimension, 0..0)?;
+        let path = &self.partition.path;
+        let across = |(_, own): &(String, &VariableSchema)| own.axis(&config.dimension) != Some(0);
+        if none.schema().paths().iter().any(across) {
+            return Ok(0);
+        }
+        let plan = GroupPlan::group(config, path, Some(&self.partition.key), &none, total)?;
+        let mut heights = Vec::new();
+        for array in plan.arrays() {
+            let old = stored.iter().find(|old| old.prefix == array.prefix);
+            match old.filter(|old| old.form == array.form) {
+                Some(old) => {
+                    heights.push(old.pipeline.shape().first().copied().unwrap_or(1).max(1))
+                }
+                None => return Ok(0),
+            }
+        }
+        let mut start = change;
+        while let Some(height) = heights.iter().find(|height| !start.is_multiple_of(**height)) {
+            start = start / height * height;
+        }
+        Ok(start)
+    }
+}
+
+fn no_axis() -> Error {
+    Error::invalid(
+        "the collection has no variable along its axis by which rows can be ordered; replace \
+         partitions, or join rows without order",
+    )
+}

@@ -1,0 +1,67 @@
+//! Keeping the list of the partitions true.
+
+use std::collections::BTreeSet;
+
+use partita_core::{Result, Store};
+
+use super::list::{catalog, list_partitions};
+use super::{Config, Layout, v3};
+use crate::commit::{Action, Change};
+
+/// Brings the catalog up to what the changes did. One that is missing or damaged is made anew from
+/// the directories. Nothing, where the collection keeps none.
+pub(crate) async fn edit_catalog(store: &Store, config: &Config, changes: &[Change]) -> Result<()> {
+    if config.layout != Layout::ZarrV3 || !config.catalog {
+        return Ok(());
+    }
+    let known = match catalog(store, config).await? {
+        Some(paths) => paths,
+        None => {
+            let found = list_partitions(store, config).await?;
+            found.into_iter().map(|found| found.path).collect()
+        }
+    };
+    let mut paths: BTreeSet<String> = known.into_iter().collect();
+    for change in changes.iter().filter(|c| config.partitioning.parse(&c.path).is_some()) {
+        if change.action == Action::Drop {
+            paths.remove(&change.path);
+        } else {
+            paths.insert(change.path.clone());
+        }
+    }
+    store.put(v3::CATALOG, v3::encode_catalog(paths.into_iter().collect()).into()).await
+}
+
+/// What is wrong with the catalog, if anything: its key, and why. With `repair` it is written anew.
+pub(crate) async fn rebuild_catalog(
+    store: &Store,
+    config: &Config,
+    repair: bool,
+) -> Result<Option<(&'static str, String)>> {
+    if config.layout != Layout::ZarrV3 || !config.catalog {
+        return Ok(None);
+    }
+    let known = catalog(store, config).await?;
+    let without = Config { catalog: false, ..config.clone() };
+    let found = list_partitions(store, &without).await?;
+    let found: BTreeSet<String> = found.into_iter().map(|found| found.path).collect();
+    let message = match known {
+        Some(known) => {
+            let known: BTreeSet<String> = known.into_iter().collect();
+            let (gone, unlisted) = (known.difference(&found), found.difference(&known));
+            match (gone.count(), unlisted.count()) {
+                (0, 0) => return Ok(None),
+                (gone, unlisted) => format!(
+                    "it names {gone} partitions that do not exist, and lacks {unlisted} that do"
+                ),
+            }
+        }
+        // A collection without partitions has no catalog yet.
+        None if found.is_empty() => return Ok(None),
+        None => "it is missing, or cannot be read".to_owned(),
+    };
+    if repair {
+        store.put(v3::CATALOG, v3::encode_catalog(found.into_iter().collect()).into()).await?;
+    }
+    Ok(Some((v3::CATALOG, message)))
+}

@@ -1,0 +1,325 @@
+//! Calling a function with each partition, and storing what it works out.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use partita_core::{Error, ErrorKind, Result};
+
+use crate::collection::{Collection, Partition};
+use crate::commit::{Change, Draft, Snapshot};
+use crate::conform::build;
+use crate::dataset::{Dataset, Variable, VariableSchema};
+use crate::layout::{GroupPlan, read_listing};
+use crate::options::{Depth, MapOptions, PartitionData, ReadOptions, UpdateFunction};
+use crate::partitioning::Key;
+use crate::read::{Wanted, read_parts};
+use crate::transact::Stage;
+
+/// Works something out from a partition.
+pub type MapFunction<T> = Arc<dyn Fn(PartitionData) -> Result<T> + Send + Sync>;
+
+/// How often a partition is read again because commits replaced what was read.
+const ATTEMPTS: u32 = 20;
+
+impl Collection {
+    /// Calls a function with each selected partition, several at once, and returns the results in
+    /// the order of the keys. Neighbours are those of the whole collection, whatever is selected.
+    ///
+    /// # Errors
+    /// As [`Collection::read`]; what the function fails with, with the partition.
+    pub async fn map<T: Send + 'static>(
+        &self,
+        function: MapFunction<T>,
+        options: &MapOptions,
+    ) -> Result<Vec<(Key, T)>> {
+        let snapshot = self.snapshot().await?;
+        let all = snapshot.partitions(None).await?;
+        let selected = snapshot.partitions(options.predicate.as_ref()).await?;
+        let progress = options.work.progress.as_ref();
+        progress.start("map", Some(selected.len() as u64));
+        let one = async |partition: Partition| {
+            let called = self.call_current(&all, &partition, &function, options).await;
+            let called = called.map_err(|error| error.with("partition", &partition.path))?;
+            progress.advance(1);
+            Ok::<_, Error>((partition.key, called))
+        };
+        let calls = stream::iter(selected).map(one).buffered(options.concurrency());
+        let results = calls.try_collect().await;
+        progress.finish();
+        results
+    }
+
+    /// Calls the function with a state that one commit left.
+    async fn call_current<T: Send + 'static>(
+        &self,
+        all: &[Partition],
+        partition: &Partition,
+        function: &MapFunction<T>,
+        options: &MapOptions,
+    ) -> Result<T> {
+        for _ in 0..ATTEMPTS {
+            let snapshot = self.snapshot().await?;
+            let (data, paths) = snapshot.window(all, partition, options).await?;
+            let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+            if snapshot.is_current(&paths, false).await? {
+                return call(function, data).await;
+            }
+        }
+        Err(Error::new(
+            ErrorKind::CommitConflict,
+            "writers replaced the partition while it was read, each time",
+        ))
+    }
+
+    /// Works out new values of variables, partition by partition, and stores them in one commit:
+    /// all of them become visible, or, if the function fails for one partition, nothing. Other
+    /// variables are not written again. If another writer changes a partition meanwhile, the
+    /// function is called again with what it holds then. Returns the partitions that were written,
+    /// ordered by key.
+    ///
+    /// # Errors
+    /// As [`Collection::map`]; [`SchemaMismatch`](ErrorKind::SchemaMismatch) with the variable, if
+    /// what the function returns does not go with the collection;
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for a variable by which rows are
+    /// partitioned; [`CommitConflict`](ErrorKind::CommitConflict), [`ReadOnly`](ErrorKind::ReadOnly)
+    /// as [`Collection::insert`].
+    pub async fn update(
+        &self,
+        function: UpdateFunction,
+        options: &MapOptions,
+    ) -> Result<Vec<Partition>> {
+        let written = std::sync::Mutex::default();
+        let update = Update { function, options, written: &written };
+        let done = self.transact("update", None, &update).await;
+        options.work.progress.finish();
+        done?;
+        let written = written.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut written: Vec<Partition> = std::collections::BTreeSet::into_iter(written).collect();
+        written.sort();
+        Ok(written)
+    }
+}
+
+async fn call<T: Send + 'static>(function: &MapFunction<T>, data: PartitionData) -> Result<T> {
+    let function = Arc::clone(function);
+    let called = tokio::task::spawn_blocking(move || function(data)).await;
+    called.map_err(|error| {
+        Error::new(ErrorKind::Interrupted, "the function did not end").caused_by(error)
+    })?
+}
+
+impl Snapshot {
+    /// The rows of a partition between those of its neighbours in `all`, and where they were read.
+    async fn window(
+        &self,
+        all: &[Partition],
+        partition: &Partition,
+        options: &MapOptions,
+    ) -> Result<(PartitionData, Vec<String>)> {
+        let at = all.partition_point(|other| other < partition);
+        let (before, behind) = all.split_at(at.min(all.len()));
+        let behind = behind.get(1..).unwrap_or_default();
+        let (before, behind) = match options.depth {
+            Depth::None => (Vec::new(), Vec::new()),
+            Depth::Partitions(depth) => (
+                before.iter().rev().take(depth).map(Wanted::whole).collect(),
+                behind.iter().take(depth).map(Wanted::whole).collect(),
+            ),
+            Depth::Rows(depth) => (
+                self.rows_of(before.iter().rev(), depth, true).await?,
+                self.rows_of(behind.iter(), depth, false).await?,
+            ),
+        };
+        let number = before.len();
+        let mut wanted: Vec<Wanted<'_>> = before;
+        wanted.reverse();
+        wanted.push(Wanted::whole(partition));
+        wanted.extend(behind);
+        let read_options = ReadOptions {
+            variables: options.variables.clone(),
+            work: options.work.quiet(),
+            ..ReadOptions::default()
+        };
+        let read = read_parts(&self.store, &self.config, &wanted, &read_options).await?;
+        let (data, lengths) = read;
+        let start: usize = lengths.iter().take(number).sum();
+        let length = lengths.get(number).copied().unwrap_or(0);
+        let paths = wanted.iter().map(|wanted| wanted.partition.path.clone()).collect();
+        Ok((PartitionData { key: partition.key.clone(), data, own: start..start + length }, paths))
+    }
+
+    /// So many rows of the nearest partitions.
+    async fn rows_of<'a>(
+        &self,
+        partitions: impl Iterator<Item = &'a Partition>,
+        depth: usize,
+        from_end: bool,
+    ) -> Result<Vec<Wanted<'a>>> {
+        let mut wanted = Vec::new();
+        let mut left = depth;
+        for partition in partitions {
+            if left == 0 {
+                break;
+            }
+            let length = self.length(partition).await?;
+            let taken = left.min(length);
+            let rows = if from_end { length - taken..length } else { 0..taken };
+            wanted.push(Wanted { partition, rows: Some(rows) });
+            left -= taken;
+        }
+        Ok(wanted)
+    }
+}
+
+struct Update<'a> {
+    function: UpdateFunction,
+    options: &'a MapOptions,
+    written: &'a std::sync::Mutex<std::collections::BTreeSet<Partition>>,
+}
+
+impl Stage for Update<'_> {
+    fn stage<'a>(
+        &'a self,
+        snapshot: &'a Snapshot,
+        draft: &'a mut Draft,
+        only: Option<&'a [String]>,
+    ) -> BoxFuture<'a, Result<()>> {
+        self.stage_all(snapshot, draft, only).boxed()
+    }
+}
+
+impl Update<'_> {
+    async fn stage_all(
+        &self,
+        snapshot: &Snapshot,
+        draft: &mut Draft,
+        only: Option<&[String]>,
+    ) -> Result<()> {
+        let all = snapshot.partitions(None).await?;
+        let mut selected = snapshot.partitions(self.options.predicate.as_ref()).await?;
+        if let Some(only) = only {
+            selected.retain(|partition| only.contains(&partition.path));
+            // One that is gone meanwhile is not updated.
+            only.iter().for_each(|path| draft.remove(path));
+        } else {
+            self.written.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
+        }
+        let progress = self.options.work.progress.as_ref();
+        progress.start("update", Some(selected.len() as u64));
+        let (all, stages) = (&all, &*draft);
+        let one = async |partition: Partition| {
+            self.options.work.cancel.check()?;
+            let staged = self.stage_partition(snapshot, stages.stage(), all, &partition).await;
+            let staged = staged.map_err(|error| error.with("partition", &partition.path))?;
+            progress.advance(1);
+            Ok::<_, Error>(staged.map(|change| (partition, change)))
+        };
+        let calls = stream::iter(selected).map(one).buffer_unordered(self.options.concurrency());
+        let staged: Vec<Option<(Partition, Change)>> = calls.try_collect().await?;
+        progress.finish();
+        let mut written = self.written.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for (partition, change) in staged.into_iter().flatten() {
+            draft.add(change, true);
+            written.insert(partition);
+        }
+        Ok(())
+    }
+
+    async fn stage_partition(
+        &self,
+        snapshot: &Snapshot,
+        stage: String,
+        all: &[Partition],
+        partition: &Partition,
+    ) -> Result<Option<Change>> {
+        let (data, _) = snapshot.window(all, partition, self.options).await?;
+        let (mut own, rows) = (data.own.clone(), data.data.size(&snapshot.config.dimension));
+        let found = call(&self.function, data).await?;
+        if found.is_empty() {
+            return Ok(None);
+        }
+        let total = match rows {
+            Some(rows) => rows,
+            // It looked at variables that are not partitioned only.
+            None => {
+                own = 0..snapshot.length(partition).await?;
+                own.end
+            }
+        };
+        let dataset = updated(snapshot, found, &own, total)?;
+        let (config, path) = (&snapshot.config, &partition.path);
+        let listing = read_listing(&snapshot.store, config.layout, path).await?;
+        let plan = GroupPlan::variables(config, path, &dataset, listing.as_deref(), &[])?;
+        let replaced = plan.replaced(path, &[]);
+        let work = self.options.work.quiet();
+        let (store, progress) = (snapshot.base(), work.progress.as_ref());
+        let bytes = plan.write(store, &stage, progress, &work.cancel).await?;
+        Ok(Some(Change::patch(path, stage, replaced, bytes)))
+    }
+}
+
+/// The dataset of what a function returned, cut to the partition's own rows.
+fn updated(
+    snapshot: &Snapshot,
+    found: Vec<Variable>,
+    own: &Range<usize>,
+    total: usize,
+) -> Result<Dataset> {
+    let config = &snapshot.config;
+    let dimension = config.dimension.as_str();
+    let mut checked = Vec::with_capacity(found.len());
+    for variable in found {
+        let name = variable.name().to_owned();
+        let variable = fit(snapshot, variable).map_err(|error| error.with("variable", &name))?;
+        let rows = variable.size(dimension).unwrap_or(0);
+        let cut = match rows {
+            rows if rows == own.len() => variable,
+            rows if rows == total => variable.take_ranges(dimension, std::slice::from_ref(own))?,
+            rows => {
+                return Err(Error::new(
+                    ErrorKind::SchemaMismatch,
+                    "the function returned another number of rows than it was given",
+                )
+                .with("variable", name)
+                .with("expected", own.len())
+                .with("found", rows));
+            }
+        };
+        checked.push((name, cut));
+    }
+    let is_found = |path: &str| checked.iter().any(|(name, _)| name == path);
+    let schema = config.schema.filtered(&|path, _| is_found(path));
+    build(&schema, "", &|path, own: &VariableSchema| {
+        let found = checked.iter().find(|(name, _)| name == path);
+        found.map(|(_, variable)| variable.with_schema(own.clone())).transpose()
+    })
+}
+
+fn fit(snapshot: &Snapshot, variable: Variable) -> Result<Variable> {
+    let config = &snapshot.config;
+    let expected = config.schema.variable(variable.name()).ok_or_else(|| {
+        Error::new(ErrorKind::SchemaMismatch, "the collection has no such variable; add it first")
+    })?;
+    if config.partitioning.variables().contains(&variable.name()) {
+        return Err(Error::invalid(
+            "rows are partitioned by this variable; to change it, insert the rows anew",
+        ));
+    }
+    if expected.axis(&config.dimension).is_none() {
+        return Err(Error::invalid("the variable is the same for all partitions"));
+    }
+    let found = variable.schema();
+    if found.dtype != expected.dtype || found.dimensions != expected.dimensions {
+        let described =
+            |own: &VariableSchema| format!("{} ({})", own.dtype, own.dimensions.join(", "));
+        return Err(Error::new(
+            ErrorKind::SchemaMismatch,
+            "the variable has another type or other dimensions in the collection",
+        )
+        .with("expected", described(expected))
+        .with("found", described(found)));
+    }
+    Ok(variable)
+}

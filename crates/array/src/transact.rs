@@ -1,0 +1,70 @@
+//! Making changes from the newest state until a commit of them succeeds.
+
+use futures::future::BoxFuture;
+use partita_core::{Error, ErrorKind, Result, Store};
+
+use crate::collection::Collection;
+use crate::commit::{Draft, Outcome, Snapshot, find_key, publish};
+
+/// How often changes are made anew because others touched what they were made from.
+const ATTEMPTS: u32 = 30;
+
+/// Something that makes changes from a snapshot.
+pub(crate) trait Stage: Sync {
+    /// Adds changes to the draft: all, or only those of some partitions that have changed since
+    /// they were made.
+    fn stage<'a>(
+        &'a self,
+        snapshot: &'a Snapshot,
+        draft: &'a mut Draft,
+        only: Option<&'a [String]>,
+    ) -> BoxFuture<'a, Result<()>>;
+}
+
+impl Collection {
+    /// Commits what `stage` makes. Either all of it becomes visible, or nothing.
+    pub(crate) async fn transact(
+        &self,
+        operation: &'static str,
+        key: Option<&str>,
+        stage: &dyn Stage,
+    ) -> Result<u64> {
+        self.check_writable()?;
+        let store = self.store();
+        let mut draft = Draft::new(operation, key);
+        let committed = self.attempt(store, &mut draft, stage).await;
+        if !matches!(committed, Ok(sequence) if sequence > 0) {
+            draft.discard(store).await;
+        }
+        committed
+    }
+
+    async fn attempt(&self, store: &Store, draft: &mut Draft, stage: &dyn Stage) -> Result<u64> {
+        let mut only: Option<Vec<String>> = None;
+        for _ in 0..ATTEMPTS {
+            // What others have committed lies where it belongs before it is built upon.
+            publish(store).await?;
+            let snapshot = self.snapshot().await?;
+            if let Some(key) = &draft.key
+                && let Some(sequence) = find_key(store, snapshot.latest, key).await?
+            {
+                draft.discard(store).await;
+                return Ok(sequence);
+            }
+            stage.stage(&snapshot, draft, only.as_deref()).await?;
+            match draft.commit(store, &snapshot).await? {
+                Outcome::Done(sequence) => return Ok(sequence),
+                Outcome::Stale(paths) => only = paths,
+            }
+            if only.is_none() {
+                draft.clear();
+            }
+        }
+        Err(Error::new(
+            ErrorKind::CommitConflict,
+            "other writers kept changing the same partitions; try again when they are done",
+        )
+        .with("attempts", ATTEMPTS)
+        .with("store", store.url()))
+    }
+}

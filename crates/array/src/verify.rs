@@ -1,0 +1,193 @@
+//! Checking a collection against what the store holds, and mending what can be mended.
+
+use std::fmt;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use partita_core::{ErrorKind, Predicate, Result};
+
+use crate::collection::{Collection, Partition};
+use crate::commit::{Snapshot, publish};
+use crate::layout::{immutable_group, open_group, rebuild_catalog};
+use crate::options::{ReadOptions, Work};
+use crate::read::{Wanted, read};
+
+/// Partitions checked at once.
+const AT_ONCE: usize = 8;
+
+/// What a problem is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProblemKind {
+    /// A partition lacks what makes it one, or a variable: its writer died.
+    Missing,
+    /// Something cannot be read.
+    Damaged,
+    /// Rows lie in a partition to which they do not belong.
+    Misplaced,
+    /// The list of partitions is not true.
+    Catalog,
+}
+
+impl ProblemKind {
+    /// The name in lower case.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Damaged => "damaged",
+            Self::Misplaced => "misplaced",
+            Self::Catalog => "catalog",
+        }
+    }
+}
+
+/// Something that is wrong with a collection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// What it is about.
+    pub kind: ProblemKind,
+    /// The partition concerned, or the key of the object.
+    pub path: String,
+    /// What is wrong.
+    pub message: String,
+    /// True if it was put right.
+    pub repaired: bool,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}", self.kind.name(), self.path, self.message)?;
+        if self.repaired { f.write_str(" (repaired)") } else { Ok(()) }
+    }
+}
+
+/// What is checked.
+#[derive(Debug, Clone, Default)]
+pub struct VerifyOptions {
+    /// Which partitions; all if there is none. The columns are the fields of the keys.
+    pub predicate: Option<Predicate>,
+    /// Decode every chunk, and check that rows lie where they belong.
+    pub data: bool,
+    /// Write the list of partitions anew where it is wrong.
+    pub repair: bool,
+    /// Told about partitions.
+    pub work: Work,
+}
+
+impl Collection {
+    /// Checks that every partition has the variables that the collection has, with shapes that go
+    /// together, and that the list of partitions is true; with `data`, that all of it can be
+    /// decoded. Returns what is wrong, in the order of the keys.
+    ///
+    /// # Errors
+    /// Those of the store, and of reading what the collection is; what is wrong with a partition is
+    /// no error.
+    pub async fn verify(&self, options: &VerifyOptions) -> Result<Vec<Problem>> {
+        if options.repair {
+            self.check_writable()?;
+            publish(self.store()).await?;
+        }
+        let snapshot = self.snapshot().await?;
+        let mut problems = Vec::new();
+        let listed = rebuild_catalog(self.store(), &snapshot.config, options.repair).await?;
+        problems.extend(listed.map(|(path, message)| Problem {
+            kind: ProblemKind::Catalog,
+            path: path.to_owned(),
+            message,
+            repaired: options.repair,
+        }));
+        let partitions = snapshot.partitions(options.predicate.as_ref()).await?;
+        let progress = options.work.progress.as_ref();
+        progress.start("verify", Some(partitions.len() as u64));
+        let one = async |partition: &Partition| {
+            options.work.cancel.check()?;
+            let found = check(&snapshot, partition, options).await;
+            progress.advance(1);
+            found
+        };
+        let found: Result<Vec<Vec<Problem>>> =
+            stream::iter(&partitions).map(one).buffered(AT_ONCE).try_collect().await;
+        progress.finish();
+        problems.extend(found?.into_iter().flatten());
+        problems.extend(check_immutable(&snapshot, options).await?);
+        Ok(problems)
+    }
+}
+
+async fn check(
+    snapshot: &Snapshot,
+    partition: &Partition,
+    options: &VerifyOptions,
+) -> Result<Vec<Problem>> {
+    let (config, path) = (&snapshot.config, &partition.path);
+    let problem = |kind: ProblemKind, message: String| Problem {
+        kind,
+        path: path.clone(),
+        message,
+        repaired: false,
+    };
+    let schema = config.partitioned();
+    let opened = match open_group(&snapshot.store, config.layout, path, &schema).await {
+        Ok(Some(opened)) => opened,
+        Ok(None) => {
+            let message = "the partition is not complete: its writer died";
+            return Ok(vec![problem(ProblemKind::Missing, message.to_owned())]);
+        }
+        Err(error) if error.kind() == ErrorKind::Store => return Err(error),
+        Err(error) => return Ok(vec![problem(ProblemKind::Damaged, error.to_string())]),
+    };
+    let missing = opened.iter().filter(|(_, array)| array.is_none());
+    let missing = missing.map(|(variable, _)| {
+        let message = format!("the variable {variable} is missing; it reads as its fill value");
+        problem(ProblemKind::Missing, message)
+    });
+    let mut problems: Vec<Problem> = missing.collect();
+    let variables = match options.data {
+        true => None,
+        // Enough to see that the lengths agree.
+        false => Some(config.partitioning.variables().into_iter().map(str::to_owned).collect()),
+    };
+    let checked = snapshot.length(partition).await;
+    let read_options =
+        ReadOptions { variables, work: options.work.quiet(), ..ReadOptions::default() };
+    let wanted = [Wanted::whole(partition)];
+    let data = match checked {
+        Ok(_) => read(&snapshot.store, config, &wanted, &read_options).await,
+        Err(error) => Err(error),
+    };
+    match data.and_then(|data| config.partitioning.split(&data)) {
+        Err(error) if matches!(error.kind(), ErrorKind::Store | ErrorKind::Interrupted) => {
+            return Err(error);
+        }
+        Err(error) => problems.push(problem(ProblemKind::Damaged, error.to_string())),
+        Ok(groups) => {
+            if let Some(other) = groups.iter().find(|group| group.key != partition.key) {
+                let message = format!("{} of its rows belong to {}", other.len(), other.key);
+                problems.push(problem(ProblemKind::Misplaced, message));
+            }
+        }
+    }
+    Ok(problems)
+}
+
+async fn check_immutable(snapshot: &Snapshot, options: &VerifyOptions) -> Result<Vec<Problem>> {
+    let config = &snapshot.config;
+    let schema = config.immutable();
+    if schema.paths().is_empty() || !options.data {
+        return Ok(Vec::new());
+    }
+    let variables = Some(schema.names());
+    let read_options =
+        ReadOptions { variables, work: options.work.quiet(), ..ReadOptions::default() };
+    match read(&snapshot.store, config, &[], &read_options).await {
+        Ok(_) => Ok(Vec::new()),
+        Err(error) if matches!(error.kind(), ErrorKind::Store | ErrorKind::Interrupted) => {
+            Err(error)
+        }
+        Err(error) => Ok(vec![Problem {
+            kind: ProblemKind::Damaged,
+            path: immutable_group(config.layout).to_owned(),
+            message: error.to_string(),
+            repaired: false,
+        }]),
+    }
+}
