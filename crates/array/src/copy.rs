@@ -100,17 +100,18 @@ impl Copying<'_> {
         // Bytes are as good where nothing about them changes.
         let same = self.config.layout == self.snapshot.config.layout;
         let whole = same && self.snapshot.pending.is_empty();
-        let one = async |partition: &Partition| {
+        let one = async |partition: Partition| {
             work.cancel.check()?;
             let copied = match whole {
                 true => self.bytes(&partition.path).await,
-                false => self.anew(partition).await,
+                false => self.anew(&partition).await,
             };
             copied.map_err(|error| error.with("partition", &partition.path))?;
             work.progress.advance(1);
             Ok::<_, Error>(())
         };
-        let copies = stream::iter(partitions).map(one).buffer_unordered(PARTITIONS_AT_ONCE);
+        let copies =
+            stream::iter(partitions.to_vec()).map(one).buffer_unordered(PARTITIONS_AT_ONCE);
         let copied = copies.try_for_each(|()| async { Ok(()) }).await;
         work.progress.finish();
         copied?;

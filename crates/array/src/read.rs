@@ -75,11 +75,10 @@ impl Snapshot {
         let partitions = self.partitions(None).await?;
         let (selection, candidates) = RowSelection::new(predicate, partitions, config)?;
         paths.extend(candidates.iter().map(|candidate| candidate.partition.path.clone()));
-        let runs: Vec<Option<Vec<Range<usize>>>> = stream::iter(&candidates)
-            .map(|candidate| self.rows(&selection, candidate, options))
-            .buffered(AT_ONCE)
-            .try_collect()
-            .await?;
+        let runs = candidates.iter().map(|candidate| self.rows(&selection, candidate, options));
+        let runs: Vec<_> = runs.collect();
+        let runs: Vec<Option<Vec<Range<usize>>>> =
+            stream::iter(runs).buffered(AT_ONCE).try_collect().await?;
         let hull = |runs: &[Range<usize>]| {
             let ends = runs.first().zip(runs.last());
             ends.map_or(0..0, |(first, last)| first.start..last.end)

@@ -164,8 +164,9 @@ impl RowSelection {
         let schema = Arc::new(Schema::new(fields));
         let batch = RecordBatch::try_new_with_options(schema, columns, &options)?;
         let wanted = self.predicate.evaluate(&batch)?;
-        let wanted = arrow::compute::prep_null_mask_filter(&wanted);
-        Ok(wanted.values().set_slices().map(|(start, end)| start..end).collect())
+        let known = wanted.nulls().map(arrow::buffer::NullBuffer::inner);
+        let wanted = known.map_or_else(|| wanted.values().clone(), |known| wanted.values() & known);
+        Ok(wanted.set_slices().map(|(start, end)| start..end).collect())
     }
 }
 

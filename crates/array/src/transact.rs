@@ -41,6 +41,7 @@ impl Collection {
 
     async fn attempt(&self, store: &Store, draft: &mut Draft, stage: &dyn Stage) -> Result<u64> {
         let mut only: Option<Vec<String>> = None;
+        let mut last = None;
         for _ in 0..ATTEMPTS {
             // What others have committed lies where it belongs before it is built upon.
             publish(store).await?;
@@ -51,7 +52,16 @@ impl Collection {
                 draft.discard(store).await;
                 return Ok(sequence);
             }
-            stage.stage(&snapshot, draft, only.as_deref()).await?;
+            if let Err(error) = stage.stage(&snapshot, draft, only.as_deref()).await {
+                // What others are replacing may look damaged.
+                let damaged = matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound);
+                if !damaged || !snapshot.is_outdated().await? {
+                    return Err(error);
+                }
+                (only, last) = (None, Some(error));
+                draft.clear();
+                continue;
+            }
             match draft.commit(store, &snapshot).await? {
                 Outcome::Done(sequence) => return Ok(sequence),
                 Outcome::Stale(paths) => only = paths,
@@ -60,11 +70,13 @@ impl Collection {
                 draft.clear();
             }
         }
-        Err(Error::new(
-            ErrorKind::CommitConflict,
-            "other writers kept changing the same partitions; try again when they are done",
-        )
-        .with("attempts", ATTEMPTS)
-        .with("store", store.url()))
+        Err(last.unwrap_or_else(|| {
+            Error::new(
+                ErrorKind::CommitConflict,
+                "other writers kept changing the same partitions; try again when they are done",
+            )
+            .with("attempts", ATTEMPTS)
+            .with("store", store.url())
+        }))
     }
 }

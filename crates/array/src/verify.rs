@@ -98,14 +98,14 @@ impl Collection {
         let partitions = snapshot.partitions(options.predicate.as_ref()).await?;
         let progress = options.work.progress.as_ref();
         progress.start("verify", Some(partitions.len() as u64));
-        let one = async |partition: &Partition| {
+        let one = async |partition: Partition| {
             options.work.cancel.check()?;
-            let found = check(&snapshot, partition, options).await;
+            let found = check(&snapshot, &partition, options).await;
             progress.advance(1);
             found
         };
         let found: Result<Vec<Vec<Problem>>> =
-            stream::iter(&partitions).map(one).buffered(AT_ONCE).try_collect().await;
+            stream::iter(partitions).map(one).buffered(AT_ONCE).try_collect().await;
         progress.finish();
         problems.extend(found?.into_iter().flatten());
         problems.extend(check_immutable(&snapshot, options).await?);

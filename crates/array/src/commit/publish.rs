@@ -55,7 +55,8 @@ async fn apply(store: &Store, lease: &mut Lease, record: &Record) -> Result<()> 
     }
     for changes in record.changes.chunks(AT_ONCE) {
         lease.renew(store).await?;
-        let done = stream::iter(changes).map(|change| switch(store, change));
+        let switches: Vec<_> = changes.iter().map(|change| switch(store, change)).collect();
+        let done = stream::iter(switches);
         done.buffer_unordered(AT_ONCE).try_for_each(|()| async { Ok(()) }).await?;
     }
     lease.renew(store).await?;

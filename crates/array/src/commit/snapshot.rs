@@ -97,6 +97,12 @@ impl Snapshot {
         Ok(Since { records: missed, unknown: false, moved: moved.collect() })
     }
 
+    /// True if there were commits since, or some were published.
+    pub async fn is_outdated(&self) -> Result<bool> {
+        let since = self.since().await?;
+        Ok(since.unknown || !since.records.is_empty() || !since.moved.is_empty())
+    }
+
     /// True if nothing that was read from these partitions can have changed meanwhile. `listed`
     /// says that it also matters which partitions there are.
     pub async fn is_current(&self, paths: &[&str], listed: bool) -> Result<bool> {

@@ -65,12 +65,12 @@ impl Store {
         }
         let (new, old) = (self.names_under(staged), self.names_under(live));
         let (new, old) = futures::try_join!(new, old)?;
-        let copy = async |name: &String| {
+        let copy = async |name: String| {
             let (from, to) = (format!("{staged}/{name}"), format!("{live}/{name}"));
             let copied = self.inner.copy(&self.path(&from)?, &self.path(&to)?).await;
             copied.map_err(|error| self.request("copied", &to).failed(error))
         };
-        let copies = stream::iter(&new).map(copy).buffer_unordered(COPIES_AT_ONCE);
+        let copies = stream::iter(new.clone()).map(copy).buffer_unordered(COPIES_AT_ONCE);
         copies.try_for_each(|()| async { Ok(()) }).await?;
         let stays = |name: &String| replaced.is_some_and(|replaced| !is_under(name, replaced));
         let gone = old.into_iter().filter(|name| !new.contains(name) && !stays(name));

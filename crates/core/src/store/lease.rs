@@ -1,8 +1,9 @@
 //! What only one process may do at a time.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::backoff::Backoff;
@@ -47,7 +48,7 @@ impl Store {
             let lock = lock.map_err(|error| self.request("locked", key).failed(error))?;
             return Ok(Lease { key: key.to_owned(), held: Held::Lock(lock) });
         }
-        let mut backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1));
+        let mut backoff = Backoff::new(Duration::from_millis(5), Duration::from_millis(200));
         let mut seen: Option<(Version, Instant)> = None;
         loop {
             let current = self.get_versioned(key).await?;

@@ -1,0 +1,507 @@
+//! Changes of collections against a model, in the face of stores that fail and of other writers.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use partita_array::json::Attributes;
+use partita_array::layout::Layout;
+use partita_array::merge::Tolerance;
+use partita_array::{
+    Array, Collection, CreateOptions, DType, Dataset, Depth, DropOptions, GarbageOptions,
+    InsertOptions, MapOptions, Merge, MergeWith, Partitioning, ReadOptions, Variable,
+    VariableSchema, VerifyOptions, Work,
+};
+use partita_core::partition::{CalendarUnit, Resolution};
+use partita_core::testing::FaultStore;
+use partita_core::{ErrorKind, Predicate, Store, StoreOptions};
+use proptest::prelude::*;
+
+const DAY: i64 = 86_400;
+
+/// A row: its time in seconds, and a value.
+type Row = (i64, i32);
+
+fn dataset(rows: &[Row]) -> Dataset {
+    let time = DType::DateTime(CalendarUnit::Second, 1);
+    let times: Vec<u8> = rows.iter().flat_map(|(time, _)| time.to_le_bytes()).collect();
+    // Two columns, so that a row is more than an item.
+    let values: Vec<u8> =
+        rows.iter().flat_map(|(_, value)| [*value, -*value]).flat_map(i32::to_le_bytes).collect();
+    let times = Array::from_bytes(time, vec![rows.len()], times).unwrap();
+    let values = Array::from_bytes(DType::Int32, vec![rows.len(), 2], values).unwrap();
+    let variables = vec![
+        Variable::new(VariableSchema::new("time", time, &["time"]), times).unwrap(),
+        Variable::new(VariableSchema::new("v", DType::Int32, &["time", "x"]), values).unwrap(),
+    ];
+    let mut dataset = Dataset::new(variables, Attributes::new()).unwrap();
+    dataset.set_chunks("time", partita_array::dataset::Chunks::Size(3));
+    dataset
+}
+
+fn rows_of(data: &Dataset) -> Vec<Row> {
+    let times = data.variable("time").unwrap().data().integers().unwrap();
+    let values = data.variable("v").unwrap().data().integers().unwrap();
+    assert_eq!(values.len(), times.len() * 2);
+    let pairs = times.into_iter().zip(values.chunks(2));
+    pairs
+        .map(|(time, pair)| {
+            assert_eq!(pair[0], -pair[1], "a torn row");
+            (i64::try_from(time).unwrap(), i32::try_from(pair[0]).unwrap())
+        })
+        .collect()
+}
+
+fn memory() -> Store {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let url = format!("memory://changes-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    Store::open(&url, &StoreOptions::default()).unwrap()
+}
+
+async fn create(store: Store, layout: Layout) -> Collection {
+    let partitioning = Partitioning::date("time", Resolution::Day);
+    let options = CreateOptions { layout, catalog: layout == Layout::ZarrV3 };
+    let schema = dataset(&[]).schema();
+    Collection::create_in(store, schema, "time", partitioning, &options).await.unwrap()
+}
+
+fn merging(merge: Merge) -> InsertOptions {
+    InsertOptions { merge: MergeWith::Strategy(merge), ..InsertOptions::default() }
+}
+
+async fn read(collection: &Collection) -> Vec<Row> {
+    rows_of(&collection.read(&ReadOptions::default()).await.unwrap())
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Insert(Vec<Row>, Merge),
+    Drop(i64),
+    Double(i64),
+    Reopen,
+}
+
+/// Partitions by day, each a list of rows.
+#[derive(Default)]
+struct Model(BTreeMap<i64, Vec<Row>>);
+
+impl Model {
+    fn apply(&mut self, step: &Step) {
+        match step {
+            Step::Insert(rows, merge) => {
+                let mut days: BTreeMap<i64, Vec<Row>> = BTreeMap::new();
+                for row in rows {
+                    days.entry(row.0.div_euclid(DAY)).or_default().push(*row);
+                }
+                for (day, new) in days {
+                    let old = self.0.remove(&day).unwrap_or_default();
+                    self.0.insert(day, merged(*merge, old, new));
+                }
+            }
+            Step::Drop(before) => self.0.retain(|day, _| *day >= *before),
+            Step::Double(from) => {
+                for (_, rows) in self.0.iter_mut().filter(|(day, _)| *day >= from) {
+                    rows.iter_mut().for_each(|row| row.1 = row.1.wrapping_mul(2) % 1000);
+                }
+            }
+            Step::Reopen => {}
+        }
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        self.0.values().flatten().copied().collect()
+    }
+}
+
+/// The definition of the strategies, row by row.
+fn merged(merge: Merge, old: Vec<Row>, new: Vec<Row>) -> Vec<Row> {
+    let times: Vec<i64> = new.iter().map(|row| row.0).collect();
+    let tolerance = |tolerance: Option<Tolerance>| {
+        let axis = DType::DateTime(CalendarUnit::Second, 1);
+        tolerance.map(|tolerance| i64::try_from(tolerance.in_steps_of(axis).unwrap()).unwrap())
+    };
+    let keep: Box<dyn Fn(i64) -> bool> = match merge {
+        Merge::Replace => return new,
+        Merge::Concat => return [old, new].concat(),
+        Merge::Upsert { tolerance: within } => {
+            let within = tolerance(within).unwrap_or(0);
+            Box::new(move |time| !times.iter().any(|other| (other - time).abs() <= within))
+        }
+        Merge::TimeSeries { tolerance: step } => {
+            let step = tolerance(step);
+            let mut sorted = times;
+            sorted.sort_unstable();
+            Box::new(move |time| {
+                let covered = sorted.iter().any(|other| *other == time)
+                    || sorted.windows(2).any(|pair| {
+                        (pair[0]..=pair[1]).contains(&time)
+                            && step.is_none_or(|step| pair[1] - pair[0] <= step)
+                    });
+                !covered
+            })
+        }
+        _ => unreachable!(),
+    };
+    let mut rows: Vec<Row> = old.into_iter().filter(|row| keep(row.0)).chain(new).collect();
+    rows.sort_by_key(|row| row.0);
+    rows
+}
+
+async fn perform(collection: &mut Collection, step: &Step) {
+    match step {
+        Step::Insert(rows, merge) => {
+            collection.insert(&dataset(rows), &merging(*merge)).await.unwrap();
+        }
+        Step::Drop(before) => {
+            let all = collection.partitions(None).await.unwrap();
+            let gone = all.len()
+                - all.iter().filter(|partition| day(partition.key.values()) >= *before).count();
+            let days: Vec<String> = (0..*before).map(|day| (day + 1).to_string()).collect();
+            if days.is_empty() {
+                return;
+            }
+            let predicate = Predicate::parse(&format!("day in ({},)", days.join(", "))).unwrap();
+            let options = DropOptions { predicate: Some(predicate), ..DropOptions::default() };
+            assert_eq!(collection.drop_partitions(&options).await.unwrap().len(), gone);
+        }
+        Step::Double(from) => {
+            let predicate = Some(Predicate::parse(&format!("day >= {}", from + 1)).unwrap());
+            let options = MapOptions { predicate, ..MapOptions::default() };
+            collection.update(double(), &options).await.unwrap();
+        }
+        Step::Reopen => {
+            *collection = Collection::open_in(collection.store().clone()).await.unwrap()
+        }
+    }
+}
+
+/// All days of the tests are in January 1970.
+fn day(key: &[i128]) -> i64 {
+    i64::try_from(key[2]).unwrap() - 1
+}
+
+fn double() -> partita_array::UpdateFunction {
+    Arc::new(|partition| {
+        let v = partition.data.variable("v").unwrap();
+        let values = v.data().integers().unwrap();
+        let bytes: Vec<u8> = values
+            .iter()
+            .flat_map(|v| (i32::try_from(*v).unwrap() * 2 % 1000).to_le_bytes())
+            .collect();
+        let data = Array::from_bytes(DType::Int32, v.data().shape().to_vec(), bytes)?;
+        Ok(vec![Variable::new(v.schema().clone(), data)?])
+    })
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let row = (0..6 * DAY / 600, -99..99i32).prop_map(|(slot, value)| (slot * 600, value));
+    let rows = prop::collection::vec(row, 0..25);
+    let tolerance = prop::option::of((0..3000u64).prop_map(Tolerance::steps));
+    let merge = prop_oneof![
+        Just(Merge::Replace),
+        Just(Merge::Concat),
+        tolerance.clone().prop_map(|tolerance| Merge::TimeSeries { tolerance }),
+        tolerance.prop_map(|tolerance| Merge::Upsert { tolerance }),
+    ];
+    let step = prop_oneof![
+        6 => (rows, merge).prop_map(|(rows, merge)| Step::Insert(rows, merge)),
+        1 => (0..6i64).prop_map(Step::Drop),
+        2 => (0..6i64).prop_map(Step::Double),
+        1 => Just(Step::Reopen),
+    ];
+    prop::collection::vec(step, 1..8)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn any_changes_leave_what_the_model_has(steps in steps(), v3 in any::<bool>(), local in any::<bool>()) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let layout = if v3 { Layout::ZarrV3 } else { Layout::ZarrV2 };
+        let directory = tempfile::tempdir().unwrap();
+        let store = match local {
+            true => Store::open(directory.path().to_str().unwrap(), &StoreOptions::default()).unwrap(),
+            false => memory(),
+        };
+        runtime.block_on(async {
+            let mut collection = create(store, layout).await;
+            let mut model = Model::default();
+            for step in &steps {
+                perform(&mut collection, step).await;
+                model.apply(step);
+                assert_eq!(read(&collection).await, model.rows(), "{step:?}");
+            }
+            let days: Vec<i64> = collection.partitions(None).await.unwrap().iter()
+                .map(|partition| day(partition.key.values())).collect();
+            assert_eq!(days, model.0.keys().copied().collect::<Vec<_>>());
+            let options = VerifyOptions { data: true, ..VerifyOptions::default() };
+            assert_eq!(collection.verify(&options).await.unwrap(), []);
+            // A condition on the axis finds the rows that a filter would.
+            let predicate = "time >= '1970-01-02T03:00:00' and time < '1970-01-04T12:00:00'";
+            let predicate = Some(Predicate::parse(predicate).unwrap());
+            let found = collection.read(&ReadOptions { predicate, ..ReadOptions::default() }).await;
+            let mut expected = model.rows();
+            expected.retain(|row| (DAY + 3 * 3600..3 * DAY + 12 * 3600).contains(&row.0));
+            assert_eq!(rows_of(&found.unwrap()), expected);
+        });
+    }
+}
+
+/// Rows of `days` days, `per_day` a day.
+fn days(days: std::ops::Range<i64>, value: i32) -> Vec<Row> {
+    days.flat_map(|day| (0..7).map(move |hour| (day * DAY + hour * 3600, value))).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_writer_that_stops_at_any_write_leaves_all_or_nothing() {
+    for layout in [Layout::ZarrV2, Layout::ZarrV3] {
+        let mut stopped = 0;
+        for number in 1.. {
+            let store = memory();
+            let collection = create(store.clone(), layout).await;
+            collection.insert(&dataset(&days(0..3, 1)), &merging(Merge::Replace)).await.unwrap();
+            let before = read(&collection).await;
+            let faulty =
+                store.wrap(|inner| Arc::new(FaultStore::new(inner).stop_writes_at(number)));
+            let writer = Collection::open_in(faulty).await.unwrap();
+            let merge = Merge::Upsert { tolerance: None };
+            let done = writer.insert(&dataset(&days(1..5, 2)), &merging(merge)).await;
+            let after = [days(0..1, 1), days(1..5, 2)].concat();
+            let reader = Collection::open_in(store.clone()).await.unwrap();
+            let found = read(&reader).await;
+            assert!(found == before || found == after, "torn at write {number}: {found:?}");
+            assert!(done.is_err() || found == after, "a lost commit at write {number}");
+            // The next writer finishes what was begun and goes on.
+            reader.insert(&dataset(&days(4..6, 3)), &merging(merge)).await.unwrap();
+            let base = if found == before {
+                days(0..3, 1)
+            } else {
+                [days(0..1, 1), days(1..4, 2)].concat()
+            };
+            assert_eq!(read(&reader).await, [base, days(4..6, 3)].concat(), "write {number}");
+            let options = VerifyOptions { data: true, ..VerifyOptions::default() };
+            assert_eq!(reader.verify(&options).await.unwrap(), []);
+            if found == after && done.is_ok() {
+                // Publishing is the last that a commit does; it may be left to others.
+                stopped += 1;
+            }
+            if stopped > 60 {
+                break;
+            }
+        }
+    }
+}
+
+async fn eight_writers(store: Store, layout: Layout) {
+    create(store.clone(), layout).await;
+    let tasks = (0..8).map(|writer| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            let collection = Collection::open_in(store).await.unwrap();
+            for round in 0..4i64 {
+                // Every writer touches the same days, with rows of its own.
+                let rows: Vec<Row> = (0..3)
+                    .map(|day| {
+                        (day * DAY + round * 1000 + writer * 10, i32::try_from(writer).unwrap())
+                    })
+                    .collect();
+                collection
+                    .insert(&dataset(&rows), &merging(Merge::Upsert { tolerance: None }))
+                    .await
+                    .unwrap();
+                let found = read(&collection).await;
+                // Each commit is seen whole.
+                let counts: Vec<usize> = (0..3)
+                    .map(|day| found.iter().filter(|row| row.0 / DAY == day).count())
+                    .collect();
+                assert_eq!(counts[0], counts[1]);
+                assert_eq!(counts[1], counts[2]);
+            }
+        })
+    });
+    for task in tasks.collect::<Vec<_>>() {
+        task.await.unwrap();
+    }
+    let collection = Collection::open_in(store).await.unwrap();
+    assert_eq!(read(&collection).await.len(), 8 * 4 * 3);
+    assert_eq!(collection.history().await.unwrap().len(), 32);
+    let options = VerifyOptions { data: true, ..VerifyOptions::default() };
+    assert_eq!(collection.verify(&options).await.unwrap(), []);
+    let options = GarbageOptions { grace: jiff::SignedDuration::ZERO, ..GarbageOptions::default() };
+    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    collection.collect_garbage(&options).await.unwrap();
+    assert_eq!(read(&collection).await.len(), 8 * 4 * 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn eight_writers_of_the_same_partitions_lose_nothing() {
+    eight_writers(memory(), Layout::ZarrV2).await;
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path().to_str().unwrap(), &StoreOptions::default()).unwrap();
+    eight_writers(store, Layout::ZarrV3).await;
+}
+
+/// Every operation can be spawned.
+#[tokio::test]
+async fn operations_run_on_other_threads() {
+    fn spawned<T: Send>(_: impl Future<Output = T> + Send) {}
+    let collection = create(memory(), Layout::ZarrV2).await;
+    let (data, work) = (dataset(&[]), Work::default());
+    spawned(Collection::open_in(memory()));
+    spawned(collection.read(&ReadOptions::default()));
+    spawned(collection.insert(&data, &InsertOptions::default()));
+    spawned(collection.update(double(), &MapOptions::default()));
+    let function: partita_array::MapFunction<()> = Arc::new(|_| Ok(()));
+    spawned(collection.map(function, &MapOptions::default()));
+    spawned(collection.drop_partitions(&DropOptions::default()));
+    spawned(collection.drop_variable("v", &work));
+    spawned(collection.verify(&VerifyOptions::default()));
+    spawned(collection.collect_garbage(&GarbageOptions::default()));
+    spawned(collection.copy(memory(), &partita_array::CopyOptions::default()));
+    spawned(collection.history());
+}
+
+#[tokio::test]
+async fn variables_and_attributes_are_changed() {
+    for layout in [Layout::ZarrV2, Layout::ZarrV3] {
+        let collection = create(memory(), layout).await;
+        collection.insert(&dataset(&days(0..3, 1)), &InsertOptions::default()).await.unwrap();
+        let added = VariableSchema::new("w", DType::Int16, &["time", "x"]).with_fill(7).unwrap();
+        collection.add_variable("", &added, &Work::default()).await.unwrap();
+        let error = collection.add_variable("", &added, &Work::default()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+        let other = Collection::open_in(collection.store().clone()).await.unwrap();
+        let found = other.read(&ReadOptions::default()).await.unwrap();
+        let values = found.variable("w").unwrap().data().integers().unwrap();
+        assert_eq!(values, vec![7; 42]);
+        collection.insert(&dataset(&days(2..4, 2)), &InsertOptions::default()).await.unwrap();
+        let found = other.read(&ReadOptions::default()).await.unwrap();
+        assert_eq!(found.variable("w").unwrap().data().len(), 56);
+        for refused in ["time", "nothing"] {
+            assert!(collection.drop_variable(refused, &Work::default()).await.is_err());
+        }
+        collection.drop_variable("w", &Work::default()).await.unwrap();
+        let found = other.read(&ReadOptions::default()).await.unwrap();
+        assert!(found.variable("w").is_none());
+        assert_eq!(rows_of(&found).len(), 28);
+        let attributes = Attributes::from([("units".to_owned(), "m".into())]);
+        collection.set_attributes(Some("v"), attributes.clone()).await.unwrap();
+        collection.set_attributes(None, attributes.clone()).await.unwrap();
+        let found = other.read(&ReadOptions::default()).await.unwrap();
+        assert_eq!(found.variable("v").unwrap().schema().attributes, attributes);
+        assert_eq!(found.attributes(), &attributes);
+        let keys: Vec<String> = {
+            use futures::TryStreamExt;
+            let objects = collection.store().list("year=");
+            objects.map_ok(|info| info.key).try_collect().await.unwrap()
+        };
+        assert!(keys.iter().all(|key| !key.contains("/w/")), "{keys:?}");
+    }
+}
+
+#[tokio::test]
+async fn neighbours_are_those_of_the_whole_collection() {
+    let collection = create(memory(), Layout::ZarrV2).await;
+    collection.insert(&dataset(&days(0..6, 1)), &InsertOptions::default()).await.unwrap();
+    let sizes = async |depth: Depth, predicate: &str| {
+        let predicate = Some(Predicate::parse(predicate).unwrap());
+        let options = MapOptions { predicate, depth, ..MapOptions::default() };
+        let function: partita_array::MapFunction<(usize, usize, usize)> = Arc::new(|partition| {
+            let rows = partition.data.size("time").unwrap();
+            Ok((partition.own.start, partition.own.end, rows))
+        });
+        let found = collection.map(function, &options).await.unwrap();
+        found.into_iter().map(|(_, sizes)| sizes).collect::<Vec<_>>()
+    };
+    assert_eq!(sizes(Depth::None, "day == 3").await, [(0, 7, 7)]);
+    assert_eq!(sizes(Depth::Partitions(1), "day in (1, 3)").await, [(0, 7, 14), (7, 14, 21)]);
+    assert_eq!(sizes(Depth::Partitions(9), "day == 6").await, [(35, 42, 42)]);
+    assert_eq!(sizes(Depth::Rows(3), "day in (1, 3)").await, [(0, 7, 10), (3, 10, 13)]);
+    assert_eq!(sizes(Depth::Rows(10), "day == 3").await, [(10, 17, 27)]);
+}
+
+#[tokio::test]
+async fn a_failing_function_changes_nothing_and_is_placed() {
+    let collection = create(memory(), Layout::ZarrV2).await;
+    collection.insert(&dataset(&days(0..4, 1)), &InsertOptions::default()).await.unwrap();
+    let before = read(&collection).await;
+    let function: partita_array::UpdateFunction = Arc::new(|partition| {
+        if day(partition.key.values()) == 2 {
+            return Err(partita_core::Error::invalid("no such luck"));
+        }
+        (double())(partition)
+    });
+    let error = collection.update(function, &MapOptions::default()).await.unwrap_err();
+    assert!(error.to_string().contains("day=03"), "{error}");
+    assert_eq!(read(&collection).await, before);
+}
+
+#[tokio::test]
+async fn what_does_not_fit_is_refused_by_name() {
+    let collection = create(memory(), Layout::ZarrV2).await;
+    collection.insert(&dataset(&days(0..2, 1)), &InsertOptions::default()).await.unwrap();
+    let before = read(&collection).await;
+    let rows = days(5..6, 1);
+    let refused = async |schema: VariableSchema, shape: Vec<usize>| {
+        let array = Array::full(schema.dtype, shape, None).unwrap();
+        let time = dataset(&rows).variable("time").unwrap().clone();
+        let variables = vec![time, Variable::new(schema, array).unwrap()];
+        let data = Dataset::new(variables, Attributes::new()).unwrap();
+        let error = collection.insert(&data, &InsertOptions::default()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::SchemaMismatch);
+        error.to_string()
+    };
+    let text = refused(VariableSchema::new("u", DType::Int32, &["time"]), vec![7]).await;
+    assert!(text.contains("variable: u"), "{text}");
+    let text = refused(VariableSchema::new("v", DType::Int64, &["time", "x"]), vec![7, 2]).await;
+    assert!(text.contains("variable: v") && text.contains("<i4"), "{text}");
+    let text = refused(VariableSchema::new("v", DType::Int32, &["time"]), vec![7]).await;
+    assert!(text.contains("variable: v"), "{text}");
+    let text = refused(VariableSchema::new("v", DType::Int32, &["time", "x"]), vec![7, 3]).await;
+    assert!(text.contains("variable: v") && text.contains("dimension: x"), "{text}");
+    assert_eq!(read(&collection).await, before);
+    // No rows are no error, and no change.
+    collection
+        .insert(&dataset(&[]), &merging(Merge::TimeSeries { tolerance: None }))
+        .await
+        .unwrap();
+    assert_eq!(read(&collection).await, before);
+    // The axis alone: the rest is filled.
+    let only = dataset(&days(5..6, 1)).filtered(&|path, _| path == "time");
+    collection.insert(&only, &InsertOptions::default()).await.unwrap();
+    assert_eq!(read(&collection).await.len(), before.len() + 7);
+}
+
+#[tokio::test]
+async fn an_insert_with_a_name_happens_once() {
+    let collection = create(memory(), Layout::ZarrV2).await;
+    let options = InsertOptions { key: Some("delivery-7".to_owned()), ..merging(Merge::Concat) };
+    for _ in 0..3 {
+        collection.insert(&dataset(&days(0..1, 1)), &options).await.unwrap();
+    }
+    assert_eq!(read(&collection).await.len(), 7);
+}
+
+#[tokio::test]
+async fn copies_in_both_layouts_hold_the_same() {
+    for (from, to) in [(Layout::ZarrV2, Layout::ZarrV3), (Layout::ZarrV3, Layout::ZarrV2)] {
+        let collection = create(memory(), from).await;
+        collection.insert(&dataset(&days(0..4, 1)), &InsertOptions::default()).await.unwrap();
+        for layout in [None, Some(to)] {
+            let predicate = Some(Predicate::parse("day > 2").unwrap());
+            let options = partita_array::CopyOptions { predicate, layout, ..Default::default() };
+            let target = memory();
+            let copy = collection.copy(target.clone(), &options).await.unwrap();
+            assert_eq!(read(&copy).await, days(2..4, 1));
+            assert_eq!(copy.config().layout, layout.unwrap_or(from));
+            copy.insert(&dataset(&days(4..5, 9)), &InsertOptions::default()).await.unwrap();
+            assert_eq!(read(&copy).await.len(), 21);
+            let again = collection.copy(target, &options).await.unwrap_err();
+            assert_eq!(again.kind(), ErrorKind::AlreadyExists);
+        }
+    }
+}
