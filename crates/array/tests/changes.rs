@@ -135,7 +135,7 @@ fn merged(merge: Merge, old: Vec<Row>, new: Vec<Row>) -> Vec<Row> {
             let mut sorted = times;
             sorted.sort_unstable();
             Box::new(move |time| {
-                let covered = sorted.iter().any(|other| *other == time)
+                let covered = sorted.contains(&time)
                     || sorted.windows(2).any(|pair| {
                         (pair[0]..=pair[1]).contains(&time)
                             && step.is_none_or(|step| pair[1] - pair[0] <= step)
