@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::commit::{Record, Snapshot, records};
 use crate::dataset::Schema;
-use crate::layout::{Config, Layout, encode_config, read_config};
+use crate::layout::{Config, Layout, config_key, encode_config, read_config};
 use crate::options::CreateOptions;
 use crate::partitioning::{Key, Partitioning};
 
@@ -38,6 +38,10 @@ pub struct Partition {
 }
 
 impl Collection {
+    /// The documents that say what a collection is: a directory with one of them is a collection.
+    pub const DOCUMENTS: [&'static str; 2] =
+        [config_key(Layout::ZarrV2), config_key(Layout::ZarrV3)];
+
     /// Makes an empty collection of `schema` at `url`, growing along the variable `axis`. Atomic; of
     /// two that make the same collection at once, one gets
     /// [`AlreadyExists`](ErrorKind::AlreadyExists).
@@ -128,6 +132,15 @@ impl Collection {
     #[must_use]
     pub fn config(&self) -> Arc<Config> {
         Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Looks at what the collection is by now. Everything but [`Collection::config`] does so by
+    /// itself.
+    ///
+    /// # Errors
+    /// As [`Collection::open`].
+    pub async fn refresh(&self) -> Result<()> {
+        self.snapshot().await.map(drop)
     }
 
     /// The newest state.

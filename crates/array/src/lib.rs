@@ -29,7 +29,7 @@ mod alter;
 mod codec;
 mod collection;
 mod columns;
-pub mod commit;
+mod commit;
 mod conform;
 mod copy;
 pub mod dataset;
@@ -48,6 +48,7 @@ mod verify;
 
 pub use alter::DropOptions;
 pub use collection::{Collection, Partition};
+pub use commit::{Action, Change, Record};
 pub use copy::CopyOptions;
 pub use dataset::{Array, DType, Dataset, Schema, Variable, VariableSchema};
 pub use garbage::{Garbage, GarbageOptions};
@@ -58,4 +59,5 @@ pub use options::{
     ReadOptions, UpdateFunction, Work,
 };
 pub use partitioning::Partitioning;
+pub use read::PartitionSize;
 pub use verify::{Problem, ProblemKind, VerifyOptions};

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use partita_core::{Error, ErrorKind, Result, Store};
+use partita_core::{Error, ErrorKind, Predicate, Result, Store};
 
 use crate::collection::{Collection, Partition};
 use crate::commit::Snapshot;
@@ -58,6 +58,41 @@ impl Collection {
             "writers replaced what was being read, each time; read less at once",
         )
         .with("store", self.url()))
+    }
+}
+
+/// How large a partition is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionSize {
+    /// The partition.
+    pub partition: Partition,
+    /// The rows along the partitioned dimension.
+    pub rows: usize,
+    /// The objects that it is stored in.
+    pub objects: usize,
+    /// The size of these objects.
+    pub bytes: u64,
+}
+
+impl Collection {
+    /// How large the selected partitions are, ordered by key. Their metadata are read, and their
+    /// objects listed.
+    ///
+    /// # Errors
+    /// As [`Collection::partitions`]; [`Corrupt`](ErrorKind::Corrupt) if a partition is not
+    /// complete.
+    pub async fn sizes(&self, predicate: Option<&Predicate>) -> Result<Vec<PartitionSize>> {
+        let snapshot = self.snapshot().await?;
+        let size = async |partition: Partition| {
+            let rows = snapshot.length(&partition).await?;
+            let objects = self.store().list(&format!("{}/", partition.path));
+            let (objects, bytes) = objects
+                .try_fold((0, 0), async |(count, bytes), info| Ok((count + 1, bytes + info.size)))
+                .await?;
+            Ok(PartitionSize { partition, rows, objects, bytes })
+        };
+        let partitions = snapshot.partitions(predicate).await?;
+        stream::iter(partitions).map(size).buffered(AT_ONCE).try_collect().await
     }
 }
 

@@ -1,6 +1,7 @@
 //! Opening a dataset without knowing its kind.
 
-use partita_core::{Result, StoreOptions};
+use partita_array::Collection;
+use partita_core::{ErrorKind, Result, StoreOptions};
 use partita_table::Table;
 
 use crate::DatasetKind;
@@ -11,6 +12,8 @@ use crate::DatasetKind;
 pub enum Dataset {
     /// Rows in Parquet files.
     Table(Table),
+    /// Labelled arrays in Zarr groups.
+    Collection(Collection),
 }
 
 impl Dataset {
@@ -19,6 +22,7 @@ impl Dataset {
     pub fn kind(&self) -> DatasetKind {
         match self {
             Self::Table(_) => DatasetKind::Table,
+            Self::Collection(_) => DatasetKind::Collection,
         }
     }
 
@@ -27,6 +31,16 @@ impl Dataset {
     pub fn into_table(self) -> Option<Table> {
         match self {
             Self::Table(table) => Some(table),
+            Self::Collection(_) => None,
+        }
+    }
+
+    /// The collection, if it is one.
+    #[must_use]
+    pub fn into_collection(self) -> Option<Collection> {
+        match self {
+            Self::Collection(collection) => Some(collection),
+            Self::Table(_) => None,
         }
     }
 }
@@ -36,5 +50,16 @@ impl Dataset {
 /// # Errors
 /// [`partita_core::ErrorKind::NotFound`] if there is no dataset at `url`.
 pub async fn open(url: &str, options: &StoreOptions) -> Result<Dataset> {
-    Ok(Dataset::Table(Table::open(url, options).await?))
+    match Table::open(url, options).await {
+        Ok(table) => Ok(Dataset::Table(table)),
+        // A URL that names no table, as the root of a store does, may name a collection.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidArgument) => {
+            match Collection::open(url, options).await {
+                Ok(collection) => Ok(Dataset::Collection(collection)),
+                Err(other) if other.kind() == ErrorKind::NotFound => Err(error),
+                Err(other) => Err(other),
+            }
+        }
+        Err(error) => Err(error),
+    }
 }

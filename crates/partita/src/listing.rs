@@ -3,8 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use futures::{StreamExt, TryStreamExt, stream};
+use partita_array::Collection;
 use partita_core::Result;
 use partita_core::store::{Store, StoreOptions};
+
+/// Directories looked into at once.
+const DIRECTORIES_AT_ONCE: usize = 32;
 
 /// The endings of a table's header object: what stands before them is the table's name.
 const TABLE_HEADERS: [&str; 2] = [".by-dataset-metadata.json", ".by-dataset-metadata.msgpack.zstd"];
@@ -15,14 +20,17 @@ const TABLE_HEADERS: [&str; 2] = [".by-dataset-metadata.json", ".by-dataset-meta
 pub enum DatasetKind {
     /// Rows in Parquet files.
     Table,
+    /// Labelled arrays in Zarr groups.
+    Collection,
 }
 
 impl DatasetKind {
-    /// The kind as a word: `table`.
+    /// The kind as a word: `table` or `collection`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Table => "table",
+            Self::Collection => "collection",
         }
     }
 }
@@ -46,8 +54,9 @@ pub struct DatasetInfo {
 
 /// Lists the datasets directly under the store at `url`, by name.
 ///
-/// One shallow listing of the store; nothing is opened. A store that holds nothing, or a directory
-/// that does not exist, gives an empty list.
+/// A shallow listing of the store, and up to two requests for each directory that is no table's;
+/// nothing is opened. A store that holds nothing, or a directory that does not exist, gives an empty
+/// list.
 ///
 /// # Errors
 /// [`partita_core::ErrorKind::InvalidArgument`] for a URL that cannot be understood,
@@ -61,6 +70,23 @@ pub async fn ls(url: &str, options: &StoreOptions) -> Result<Vec<DatasetInfo>> {
         let url = format!("{}/{name}", store.url().trim_end_matches('/'));
         let info = DatasetInfo { name: name.to_owned(), kind: DatasetKind::Table, url };
         found.insert(name.to_owned(), info);
+    }
+    let directories = store.list_directories("").await?.into_iter();
+    let directories = directories.filter(|name| !found.contains_key(name));
+    let is_collection = async |name: String| {
+        for document in Collection::DOCUMENTS {
+            if store.head(&format!("{name}/{document}")).await?.is_some() {
+                return Ok(Some(name));
+            }
+        }
+        Ok::<_, partita_core::Error>(None)
+    };
+    let collections = stream::iter(directories).map(is_collection).buffered(DIRECTORIES_AT_ONCE);
+    let collections: Vec<Option<String>> = collections.try_collect().await?;
+    for name in collections.into_iter().flatten() {
+        let url = format!("{}/{name}", store.url().trim_end_matches('/'));
+        let info = DatasetInfo { name: name.clone(), kind: DatasetKind::Collection, url };
+        found.insert(name, info);
     }
     Ok(found.into_values().collect())
 }
@@ -95,12 +121,16 @@ mod tests {
             "a.by-dataset-metadata.json",
             "a/table/_common_metadata",
             "notes.txt",
+            "ssh/.zcollection",
+            "sla/_zcollection.json",
+            "other/file",
         ] {
             store.put(key, "{}".into()).await.unwrap();
         }
         let found = ls("memory://listing/lake", &options).await.unwrap();
         let names: Vec<&str> = found.iter().map(|info| info.name.as_str()).collect();
-        assert_eq!(names, ["a", "b"]);
+        assert_eq!(names, ["a", "b", "sla", "ssh"]);
+        assert_eq!(found[3].kind, DatasetKind::Collection);
         assert_eq!(found[0].url, "memory://listing/lake/a");
         assert_eq!(found[0].kind.to_string(), "table");
     }

@@ -2,16 +2,23 @@
 //!
 //! Conversion only. Every blocking call runs on one process-wide runtime while the interpreter is
 //! left to other threads ([`runtime`]); errors become the exceptions of `partita.errors`
-//! ([`errors`]); data crosses by Arrow's C interface, one crossing per batch ([`arrow_ffi`]).
+//! ([`errors`]); tables cross by Arrow's C interface, one crossing per batch ([`arrow_ffi`]), and
+//! arrays by numpy's, in place ([`array_memory`]).
 
 mod arguments;
+mod array_memory;
 mod arrow_ffi;
+mod attributes;
 mod batches;
+mod collection;
+mod dataset;
 mod errors;
+mod function;
 mod predicate;
 mod progress;
 mod runtime;
 mod scan;
+mod schema;
 mod staged;
 mod table;
 
@@ -21,11 +28,19 @@ use pyo3::prelude::*;
 #[pymodule]
 mod _native {
     #[pymodule_export]
+    use crate::array_memory::PyItems;
+    #[pymodule_export]
     use crate::batches::{Batch, BatchIterator, Batches};
+    #[pymodule_export]
+    use crate::collection::PyCollection;
+    #[pymodule_export]
+    use crate::dataset::PyDataset;
     #[pymodule_export]
     use crate::predicate::PyPredicate;
     #[pymodule_export]
     use crate::scan::PyScan;
+    #[pymodule_export]
+    use crate::schema::PySchema;
     #[pymodule_export]
     use crate::staged::PyStaged;
     #[pymodule_export]
@@ -34,6 +49,7 @@ mod _native {
     use std::collections::HashMap;
 
     use partita::{Dataset, Error};
+    use pyo3::IntoPyObjectExt;
     use pyo3::prelude::*;
 
     use crate::arguments::store_options;
@@ -64,13 +80,16 @@ mod _native {
         storage_options: HashMap<String, String>,
         read_only: bool,
         single_writer: bool,
-    ) -> PyResult<PyTable> {
+    ) -> PyResult<Py<PyAny>> {
         let options = store_options(storage_options, read_only, single_writer);
         let (target, store) = (url.clone(), options.clone());
         let dataset =
             wait(py, &Watch::default(), async move { partita::open(&target, &store).await })?;
         match dataset {
-            Dataset::Table(table) => Ok(PyTable::new(url, options, table)),
+            Dataset::Table(table) => PyTable::new(url, options, table).into_py_any(py),
+            Dataset::Collection(collection) => {
+                PyCollection::new(url, options, collection).into_py_any(py)
+            }
             other => Err(to_python(Error::invalid(format!(
                 "this package cannot open a dataset of kind {}",
                 other.kind()

@@ -57,7 +57,7 @@ pub(crate) fn decode_config(layout: Layout, bytes: &[u8]) -> Result<Config> {
 }
 
 /// The key of the document that says what a collection is.
-pub(crate) fn config_key(layout: Layout) -> &'static str {
+pub(crate) const fn config_key(layout: Layout) -> &'static str {
     match layout {
         Layout::ZarrV2 => v2::CONFIG,
         Layout::ZarrV3 => v3::CONFIG,

@@ -1,0 +1,500 @@
+//! Collections.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use jiff::SignedDuration;
+use partita::array::layout::Layout;
+use partita::array::merge::Tolerance;
+use partita::array::{
+    Collection, CopyOptions, CreateOptions, Depth, DropOptions, GarbageOptions, InsertOptions,
+    MapOptions, Merge, MergeWith, Partition, Partitioning, ReadOptions, VerifyOptions, Work,
+};
+use partita::partition::{CalendarUnit, Resolution};
+use partita::{Error, Store, StoreOptions};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::arguments::store_options;
+use crate::attributes::attributes;
+use crate::dataset::PyDataset;
+use crate::errors::to_python;
+use crate::function::{Function, pairs};
+use crate::predicate::PyPredicate;
+use crate::runtime::{Watch, wait};
+use crate::schema::{PySchema, VariableArguments};
+
+/// An open collection.
+#[pyclass(frozen, name = "Collection", module = "partita._native")]
+pub(crate) struct PyCollection {
+    url: String,
+    options: StoreOptions,
+    // With the process that opened it: connections do not survive a fork.
+    open: Mutex<(u32, Collection)>,
+}
+
+/// The fields of a key, and the path.
+type Place = (Vec<(String, i128)>, String);
+
+fn place(partition: &Partition) -> Place {
+    (pairs(&partition.key), partition.path.clone())
+}
+
+impl PyCollection {
+    pub(crate) fn new(url: String, options: StoreOptions, collection: Collection) -> Self {
+        Self { url, options, open: Mutex::new((std::process::id(), collection)) }
+    }
+
+    /// The collection, opened again if this process is a fork of the one that opened it.
+    fn collection(&self, py: Python<'_>) -> PyResult<Collection> {
+        let process = std::process::id();
+        let (owner, collection) = {
+            let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+            (open.0, open.1.clone())
+        };
+        if owner == process || self.url.starts_with("memory:") {
+            return Ok(collection);
+        }
+        let (url, options) = (self.url.clone(), self.options.clone());
+        let fresh =
+            wait(py, &Watch::default(), async move { Collection::open(&url, &options).await })?;
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let stale = std::mem::replace(&mut *open, (process, fresh.clone()));
+        // Dropping it could wait for threads that this process does not have.
+        std::mem::forget((stale, collection));
+        Ok(fresh)
+    }
+
+    fn known<T>(&self, ask: impl FnOnce(&Collection) -> T) -> T {
+        ask(&self.open.lock().unwrap_or_else(PoisonError::into_inner).1)
+    }
+}
+
+fn work(watch: &Watch) -> Work {
+    let mut work = Work { cancel: watch.cancel.clone(), ..Work::default() };
+    if let Some(meter) = &watch.meter {
+        work.progress = meter.sink();
+    }
+    work
+}
+
+fn predicate(given: Option<PyRef<'_, PyPredicate>>) -> Option<partita::Predicate> {
+    given.map(|given| given.predicate.clone())
+}
+
+fn layout(zarr_format: u8) -> PyResult<Layout> {
+    match zarr_format {
+        2 => Ok(Layout::ZarrV2),
+        3 => Ok(Layout::ZarrV3),
+        other => {
+            let error = Error::invalid("a collection is stored in Zarr format 2 or 3");
+            Err(to_python(error.with("zarr_format", other)))
+        }
+    }
+}
+
+/// How a collection is partitioned: `date`, `sequence` or `grouped`.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+struct PartitioningArguments {
+    kind: String,
+    variables: Vec<String>,
+    resolution: Option<String>,
+    size: Option<u64>,
+    start: Option<i64>,
+}
+
+impl PartitioningArguments {
+    fn partitioning(self) -> PyResult<Partitioning> {
+        match (self.kind.as_str(), self.variables.as_slice()) {
+            ("date", [variable]) => {
+                let name = self.resolution.unwrap_or_default();
+                let resolution = Resolution::from_code(&name).ok_or_else(|| {
+                    let error =
+                        Error::invalid("a resolution is year, month, day, hour, minute or second");
+                    to_python(error.with("resolution", name))
+                })?;
+                Ok(Partitioning::date(variable, resolution))
+            }
+            ("sequence", variables) => Ok(Partitioning::sequence(variables)),
+            ("grouped", variables) => Ok(Partitioning::grouped_sequence(
+                variables,
+                self.size.unwrap_or(0),
+                self.start.unwrap_or(0),
+            )),
+            _ => Err(to_python(Error::invalid("a date partitions by one variable"))),
+        }
+    }
+}
+
+/// A merge: a strategy by name with its tolerance, a number and the code of its unit (or none for
+/// steps of the axis), or a function.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+struct MergeArguments {
+    name: String,
+    tolerance: Option<(u64, Option<String>)>,
+    function: Option<Py<PyAny>>,
+}
+
+impl MergeArguments {
+    fn merge(self) -> PyResult<(MergeWith, Option<Function>)> {
+        if let Some(function) = self.function {
+            let function = Function::new(function);
+            return Ok((MergeWith::Function(function.merge()), Some(function)));
+        }
+        let tolerance = self.tolerance.map(|(count, unit)| match unit {
+            None => Ok(Tolerance::steps(count)),
+            Some(code) => CalendarUnit::from_code(&code)
+                .map(|unit| Tolerance::duration(count, unit))
+                .ok_or_else(|| to_python(Error::invalid("that is no unit").with("unit", code))),
+        });
+        let tolerance = tolerance.transpose()?;
+        let merge = match self.name.as_str() {
+            "replace" => Merge::Replace,
+            "concat" => Merge::Concat,
+            "time_series" => Merge::TimeSeries { tolerance },
+            "upsert" => Merge::Upsert { tolerance },
+            other => {
+                let error = Error::invalid("a merge is replace, concat, time_series or upsert");
+                return Err(to_python(error.with("merge", other)));
+            }
+        };
+        Ok((MergeWith::Strategy(merge), None))
+    }
+}
+
+/// Which partitions a function is called with, and how.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+struct MapArguments<'py> {
+    predicate: Option<PyRef<'py, PyPredicate>>,
+    variables: Option<Vec<String>>,
+    partitions: usize,
+    rows: usize,
+    at_once: Option<usize>,
+}
+
+impl MapArguments<'_> {
+    fn options(self, watch: &Watch) -> MapOptions {
+        let depth = match (self.partitions, self.rows) {
+            (0, 0) => Depth::None,
+            (partitions, 0) => Depth::Partitions(partitions),
+            (_, rows) => Depth::Rows(rows),
+        };
+        MapOptions {
+            predicate: predicate(self.predicate),
+            variables: self.variables,
+            depth,
+            at_once: self.at_once,
+            work: work(watch),
+        }
+    }
+}
+
+#[pymethods]
+impl PyCollection {
+    /// Creates an empty collection.
+    #[staticmethod]
+    #[expect(clippy::too_many_arguments, reason = "called by the Python package alone")]
+    fn create(
+        py: Python<'_>,
+        url: String,
+        schema: PyRef<'_, PySchema>,
+        axis: String,
+        partitioning: PartitioningArguments,
+        zarr_format: u8,
+        catalog: bool,
+        storage_options: HashMap<String, String>,
+        single_writer: bool,
+    ) -> PyResult<Self> {
+        let options = CreateOptions { layout: layout(zarr_format)?, catalog };
+        let (schema, partitioning) = (schema.0.clone(), partitioning.partitioning()?);
+        let store = store_options(storage_options, false, single_writer);
+        let (target, opened) = (url.clone(), store.clone());
+        let made = wait(py, &Watch::default(), async move {
+            Collection::create(&target, schema, &axis, partitioning, &options, &opened).await
+        })?;
+        Ok(Self::new(url, store, made))
+    }
+
+    /// Opens a collection.
+    #[staticmethod]
+    fn open(
+        py: Python<'_>,
+        url: String,
+        storage_options: HashMap<String, String>,
+        read_only: bool,
+        single_writer: bool,
+    ) -> PyResult<Self> {
+        let store = store_options(storage_options, read_only, single_writer);
+        let (target, opened) = (url.clone(), store.clone());
+        let found =
+            wait(py, &Watch::default(), async move { Collection::open(&target, &opened).await })?;
+        Ok(Self::new(url, store, found))
+    }
+
+    #[getter]
+    fn url(&self) -> String {
+        self.known(|collection| collection.url().to_owned())
+    }
+
+    /// What the collection is, without its schema.
+    fn config<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let config = self.known(Collection::config);
+        let dict = PyDict::new(py);
+        dict.set_item("zarr_format", if config.layout == Layout::ZarrV2 { 2 } else { 3 })?;
+        dict.set_item("axis", &config.axis)?;
+        dict.set_item("dimension", &config.dimension)?;
+        dict.set_item("catalog", config.catalog)?;
+        dict.set_item("version", &config.version)?;
+        dict.set_item("variables", config.partitioning.variables())?;
+        dict.set_item("fields", config.partitioning.fields())?;
+        let (kind, resolution, size, start) = match &config.partitioning {
+            Partitioning::Date { resolution, .. } => {
+                ("date", Some(resolution.to_string()), None, None)
+            }
+            Partitioning::GroupedSequence { size, start, .. } => {
+                ("grouped", None, Some(*size), Some(*start))
+            }
+            _ => ("sequence", None, None, None),
+        };
+        dict.set_item("kind", kind)?;
+        dict.set_item("resolution", resolution)?;
+        dict.set_item("size", size)?;
+        dict.set_item("start", start)?;
+        Ok(dict)
+    }
+
+    fn schema(&self) -> PySchema {
+        PySchema(self.known(|collection| collection.config().schema.clone()))
+    }
+
+    /// Looks at the newest state.
+    fn refresh(&self, py: Python<'_>) -> PyResult<()> {
+        let collection = self.collection(py)?;
+        wait(py, &Watch::default(), async move { collection.refresh().await })
+    }
+
+    fn partitions(
+        &self,
+        py: Python<'_>,
+        filter: Option<PyRef<'_, PyPredicate>>,
+    ) -> PyResult<Vec<Place>> {
+        let (collection, filter) = (self.collection(py)?, predicate(filter));
+        let found =
+            wait(
+                py,
+                &Watch::default(),
+                async move { collection.partitions(filter.as_ref()).await },
+            )?;
+        Ok(found.iter().map(place).collect())
+    }
+
+    /// Partitions with their rows, objects and bytes.
+    fn sizes(
+        &self,
+        py: Python<'_>,
+        filter: Option<PyRef<'_, PyPredicate>>,
+    ) -> PyResult<Vec<(Place, usize, usize, u64)>> {
+        let (collection, filter) = (self.collection(py)?, predicate(filter));
+        let found =
+            wait(py, &Watch::default(), async move { collection.sizes(filter.as_ref()).await })?;
+        let size = |size: &partita::array::PartitionSize| {
+            (place(&size.partition), size.rows, size.objects, size.bytes)
+        };
+        Ok(found.iter().map(size).collect())
+    }
+
+    #[pyo3(signature = (filter, variables, progress=None))]
+    fn read(
+        &self,
+        py: Python<'_>,
+        filter: Option<PyRef<'_, PyPredicate>>,
+        variables: Option<Vec<String>>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<PyDataset> {
+        let watch = Watch::new(progress);
+        let options = ReadOptions { predicate: predicate(filter), variables, work: work(&watch) };
+        let collection = self.collection(py)?;
+        let data = wait(py, &watch, async move { collection.read(&options).await })?;
+        Ok(PyDataset::new(data))
+    }
+
+    #[pyo3(signature = (data, merge, key, progress=None))]
+    fn insert(
+        &self,
+        py: Python<'_>,
+        data: PyRef<'_, PyDataset>,
+        merge: MergeArguments,
+        key: Option<String>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Vec<Place>> {
+        let watch = Watch::new(progress);
+        let (merge, function) = merge.merge()?;
+        let options = InsertOptions { merge, key, work: work(&watch) };
+        let (collection, data) = (self.collection(py)?, data.dataset()?);
+        let done = wait(py, &watch, async move { collection.insert(&data, &options).await });
+        let done = match function {
+            Some(function) => function.finish(py, done),
+            None => done,
+        };
+        Ok(done?.iter().map(place).collect())
+    }
+
+    #[pyo3(signature = (function, map, progress=None))]
+    fn map(
+        &self,
+        py: Python<'_>,
+        function: Py<PyAny>,
+        map: MapArguments<'_>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Vec<(Vec<(String, i128)>, Py<PyAny>)>> {
+        let (watch, function) = (Watch::new(progress), Function::new(function));
+        let (options, called) = (map.options(&watch), function.map());
+        let collection = self.collection(py)?;
+        let done = wait(py, &watch, async move { collection.map(called, &options).await });
+        let found = function.finish(py, done)?.into_iter();
+        Ok(found.map(|(key, value)| (pairs(&key), value)).collect())
+    }
+
+    #[pyo3(signature = (function, map, progress=None))]
+    fn update(
+        &self,
+        py: Python<'_>,
+        function: Py<PyAny>,
+        map: MapArguments<'_>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Vec<Place>> {
+        let (watch, function) = (Watch::new(progress), Function::new(function));
+        let (options, called) = (map.options(&watch), function.update());
+        let collection = self.collection(py)?;
+        let done = wait(py, &watch, async move { collection.update(called, &options).await });
+        Ok(function.finish(py, done)?.iter().map(place).collect())
+    }
+
+    #[pyo3(signature = (filter, older_than))]
+    fn drop_partitions(
+        &self,
+        py: Python<'_>,
+        filter: Option<PyRef<'_, PyPredicate>>,
+        older_than: Option<i64>,
+    ) -> PyResult<Vec<Place>> {
+        let watch = Watch::default();
+        let older_than = older_than.map(SignedDuration::from_micros);
+        let options = DropOptions { predicate: predicate(filter), older_than, work: work(&watch) };
+        let collection = self.collection(py)?;
+        let gone = wait(py, &watch, async move { collection.drop_partitions(&options).await })?;
+        Ok(gone.iter().map(place).collect())
+    }
+
+    #[pyo3(signature = (group, variable, progress=None))]
+    fn add_variable(
+        &self,
+        py: Python<'_>,
+        group: String,
+        variable: VariableArguments<'_>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<()> {
+        let watch = Watch::new(progress);
+        let (collection, schema, work) = (self.collection(py)?, variable.schema()?, work(&watch));
+        wait(py, &watch, async move { collection.add_variable(&group, &schema, &work).await })
+    }
+
+    #[pyo3(signature = (path, progress=None))]
+    fn drop_variable(
+        &self,
+        py: Python<'_>,
+        path: String,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<()> {
+        let watch = Watch::new(progress);
+        let (collection, work) = (self.collection(py)?, work(&watch));
+        wait(py, &watch, async move { collection.drop_variable(&path, &work).await })
+    }
+
+    fn set_attributes(
+        &self,
+        py: Python<'_>,
+        variable: Option<String>,
+        values: &Bound<'_, PyDict>,
+    ) -> PyResult<()> {
+        let (collection, values) = (self.collection(py)?, attributes(values)?);
+        wait(py, &Watch::default(), async move {
+            collection.set_attributes(variable.as_deref(), values).await
+        })
+    }
+
+    #[pyo3(signature = (target, storage_options, single_writer, filter, zarr_format, progress=None))]
+    #[expect(clippy::too_many_arguments, reason = "called by the Python package alone")]
+    fn copy(
+        &self,
+        py: Python<'_>,
+        target: String,
+        storage_options: HashMap<String, String>,
+        single_writer: bool,
+        filter: Option<PyRef<'_, PyPredicate>>,
+        zarr_format: Option<u8>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Self> {
+        let watch = Watch::new(progress);
+        let options = CopyOptions {
+            predicate: predicate(filter),
+            layout: zarr_format.map(layout).transpose()?,
+            work: work(&watch),
+        };
+        let store = store_options(storage_options, false, single_writer);
+        let collection = self.collection(py)?;
+        let (url, opened) = (target.clone(), store.clone());
+        let copy = wait(py, &watch, async move {
+            collection.copy(Store::open(&url, &opened)?, &options).await
+        })?;
+        Ok(Self::new(target, store, copy))
+    }
+
+    /// Problems as (kind, path, message, repaired).
+    #[pyo3(signature = (filter, data, repair, progress=None))]
+    fn verify(
+        &self,
+        py: Python<'_>,
+        filter: Option<PyRef<'_, PyPredicate>>,
+        data: bool,
+        repair: bool,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Vec<(String, String, String, bool)>> {
+        let watch = Watch::new(progress);
+        let options =
+            VerifyOptions { predicate: predicate(filter), data, repair, work: work(&watch) };
+        let collection = self.collection(py)?;
+        let found = wait(py, &watch, async move { collection.verify(&options).await })?;
+        let found = found.into_iter();
+        Ok(found.map(|p| (p.kind.name().to_owned(), p.path, p.message, p.repaired)).collect())
+    }
+
+    /// Keys and bytes removed.
+    fn collect_garbage(
+        &self,
+        py: Python<'_>,
+        grace: i64,
+        dry_run: bool,
+    ) -> PyResult<(Vec<String>, u64)> {
+        let watch = Watch::default();
+        let grace = SignedDuration::from_micros(grace);
+        let options = GarbageOptions { grace, dry_run, cancel: watch.cancel.clone() };
+        let collection = self.collection(py)?;
+        let gone = wait(py, &watch, async move { collection.collect_garbage(&options).await })?;
+        Ok((gone.keys, gone.bytes))
+    }
+
+    /// Commits as (number, time in microseconds, operation, partitions, bytes), the newest first.
+    fn history(&self, py: Python<'_>) -> PyResult<Vec<(u64, i64, String, Vec<String>, u64)>> {
+        let collection = self.collection(py)?;
+        let records = wait(py, &Watch::default(), async move { collection.history().await })?;
+        let commit = |record: partita::array::Record| {
+            let bytes = record.changes.iter().map(|change| change.bytes).sum();
+            let paths = record.changes.into_iter().map(|change| change.path).collect();
+            (record.sequence, record.time.as_microsecond(), record.operation, paths, bytes)
+        };
+        Ok(records.into_iter().rev().map(commit).collect())
+    }
+}
