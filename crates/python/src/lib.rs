@@ -2,16 +2,21 @@
 //!
 //! Conversion only. Every blocking call runs on one process-wide runtime while the interpreter is
 //! left to other threads ([`runtime`]); errors become the exceptions of `partita.errors`
-//! ([`errors`]); data crosses by Arrow's C interface, one crossing per batch ([`arrow_ffi`]).
+//! ([`errors`]); tables cross by Arrow's C interface, one crossing per batch ([`arrow_ffi`]), and
+//! arrays by numpy's, in place ([`array_memory`]).
 
 mod arguments;
+mod array_memory;
 mod arrow_ffi;
+mod attributes;
 mod batches;
+mod dataset;
 mod errors;
 mod predicate;
 mod progress;
 mod runtime;
 mod scan;
+mod schema;
 mod staged;
 mod table;
 
@@ -21,11 +26,17 @@ use pyo3::prelude::*;
 #[pymodule]
 mod _native {
     #[pymodule_export]
+    use crate::array_memory::PyItems;
+    #[pymodule_export]
     use crate::batches::{Batch, BatchIterator, Batches};
+    #[pymodule_export]
+    use crate::dataset::PyDataset;
     #[pymodule_export]
     use crate::predicate::PyPredicate;
     #[pymodule_export]
     use crate::scan::PyScan;
+    #[pymodule_export]
+    use crate::schema::PySchema;
     #[pymodule_export]
     use crate::staged::PyStaged;
     #[pymodule_export]

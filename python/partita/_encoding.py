@@ -1,0 +1,320 @@
+"""What a dataset of xarray says about storage, besides data and attributes, and back.
+
+xarray keeps this in the ``encoding`` of a variable. What the engine knows itself (fill value,
+codecs, chunks) goes there; the rest is remembered in one attribute, ``xarray_encoding``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from partita._arrays import fill_item, fill_of, numpy_module
+from partita.errors import InvalidArgument
+
+__all__ = [
+    "REMEMBERED",
+    "Json",
+    "attributes_of",
+    "chunks_of",
+    "encoding_of",
+    "split_encoding",
+    "stored_dtype",
+]
+
+Json = Any
+
+REMEMBERED = "xarray_encoding"
+
+_KEPT = (
+    "dtype",
+    "scale_factor",
+    "add_offset",
+    "units",
+    "calendar",
+    "missing_value",
+    "coordinates",
+    "grid_mapping",
+    "bounds",
+    "_Unsigned",
+    "_Encoding",
+)
+
+
+def attributes_of(owner: str, attributes: Mapping[Any, Any]) -> dict[str, Json]:
+    """Attributes in the types of JSON: scalars and arrays of numpy become numbers and lists."""
+    return {_name(owner, key): _json(owner, key, value) for key, value in attributes.items()}
+
+
+def _name(owner: str, key: Any) -> str:
+    if isinstance(key, str):
+        return key
+    raise InvalidArgument(
+        f"attributes are named by strings, not {key!r} (of {owner})", context={"variable": owner}
+    )
+
+
+def _json(owner: str, name: str, value: Any, depth: int = 0) -> Json:
+    np = numpy_module()
+    if isinstance(value, (np.ndarray, np.generic)):
+        value = np.datetime_as_string(value) if value.dtype.kind == "M" else value
+        value = value.astype("i8") if value.dtype.kind == "m" else value
+        value = value.tolist()
+    if isinstance(value, bytes):
+        value = value.decode(errors="strict") if _is_utf8(value) else value
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if depth < 100 and isinstance(value, (list, tuple)):
+        return [_json(owner, name, item, depth + 1) for item in value]
+    if depth < 100 and isinstance(value, Mapping):
+        return {
+            _name(owner, key): _json(owner, name, item, depth + 1) for key, item in value.items()
+        }
+    raise InvalidArgument(
+        f"attribute {name} of {owner} cannot be stored: a value of type {type(value).__name__} "
+        "is none of JSON's",
+        context={"variable": owner, "attribute": name},
+    )
+
+
+def _is_utf8(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def split_encoding(
+    variable: str, dtype: str, attributes: Mapping[Any, Any], encoding: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Attributes, fill value and codecs as ``_native.Dataset`` takes them.
+
+    The fill value is ``_FillValue`` of the encoding or, in data that are not decoded, of the
+    attributes. If the encoding packs the data (``scale_factor``, ``units`` of times, a ``dtype`` of
+    another kind), its fill value is one of the packed numbers: the stored one is then "not a
+    number" or "not a time".
+    """
+    attributes = dict(attributes)
+    fill = encoding.get("_FillValue")
+    declared = attributes.pop("_FillValue", None)
+    if fill is None:
+        fill = declared
+    elif declared is not None and attributes_of(variable, {"": declared}) != attributes_of(
+        variable, {"": fill}
+    ):
+        raise InvalidArgument(
+            f"variable {variable} has two fill values: {declared!r} as an attribute, {fill!r} as "
+            "encoding",
+            context={"variable": variable},
+        )
+    kept = {key: encoding[key] for key in _KEPT if encoding.get(key) is not None}
+    packed_as = _dtype_name(kept.pop("dtype", None))
+    if packed_as not in (None, dtype):
+        kept["dtype"] = packed_as
+    if fill is not None and _is_packed(dtype, kept):
+        kept["_FillValue"] = fill
+        fill = float("nan") if dtype[1] in "fcMm" else None
+    described = attributes_of(variable, attributes)
+    if kept:
+        described[REMEMBERED] = attributes_of(variable, kept)
+    return {
+        "fill": fill_item(variable, dtype, fill),
+        "attributes": described,
+        "codecs": _codecs(variable, dtype, encoding),
+    }
+
+
+def _dtype_name(dtype: Any) -> str | None:
+    if dtype is None:
+        return None
+    if dtype in (str, bytes):
+        return str(dtype.__name__)
+    try:
+        name: str = numpy_module().dtype(dtype).str
+    except TypeError:
+        return None
+    return "str" if name == "|O" else name
+
+
+def _is_packed(dtype: str, kept: Mapping[str, Any]) -> bool:
+    if "scale_factor" in kept or "add_offset" in kept:
+        return True
+    if dtype[1] in "Mm" and "units" in kept:
+        return True
+    packed_as = kept.get("dtype", dtype)
+    return dtype[1] in "fcMm" and packed_as[1] != dtype[1]
+
+
+def _codecs(variable: str, dtype: str, encoding: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The codecs of numcodecs or of Zarr 3 in an encoding; None if it names none."""
+    if not _names_codecs(encoding):
+        return None
+    compressors = _configurations(variable, encoding.get("compressors"))
+    if "compressor" in encoding:
+        compressors = _configurations(variable, encoding["compressor"])
+    filters = _configurations(variable, encoding.get("filters"))
+    serializer = _configurations(variable, encoding.get("serializer"))
+    generations = {"id" in codec for codec in (*compressors, *filters, *serializer)}
+    if len(generations) > 1:
+        raise InvalidArgument(
+            f"variable {variable} mixes codecs of numcodecs with codecs of Zarr 3",
+            context={"variable": variable},
+        )
+    if generations == {False}:
+        return _zarr3(dtype, encoding, filters, serializer, compressors)
+    return {
+        "zarr": 2,
+        "compressor": compressors[-1] if compressors else None,
+        "filters": filters + compressors[:-1],
+        "order": ">" if encoding.get("endian") == "big" else "<",
+    }
+
+
+def _names_codecs(encoding: Mapping[str, Any]) -> bool:
+    if "compressor" in encoding:  # None stores the bytes as they are.
+        return not isinstance(encoding["compressor"], str)
+    return any(
+        encoding.get(name) is not None and not isinstance(encoding[name], str)
+        for name in ("compressors", "filters", "serializer")
+    )
+
+
+def _zarr3(
+    dtype: str,
+    encoding: Mapping[str, Any],
+    filters: list[dict[str, Json]],
+    serializer: list[dict[str, Json]],
+    compressors: list[dict[str, Json]],
+) -> dict[str, Any]:
+    text = {"str": "vlen-utf8", "bytes": "vlen-bytes"}.get(dtype)
+    plain = {"name": text} if text else {"name": "bytes", "configuration": {"endian": "little"}}
+    shards = encoding.get("shards")
+    size = None
+    if shards and text is None:
+        size = numpy_module().dtype(dtype).itemsize
+        for items in shards:
+            size *= int(items)
+    return {
+        "zarr": 3,
+        "array_to_array": filters,
+        "array_to_bytes": serializer[0] if serializer else plain,
+        "bytes_to_bytes": compressors,
+        "shard_bytes": size,
+    }
+
+
+def _configurations(variable: str, codecs: Any) -> list[dict[str, Json]]:
+    """The configurations of codecs: dictionaries, objects of numcodecs, or objects of Zarr 3."""
+    if codecs is None or (isinstance(codecs, str) and codecs == "auto"):
+        return []
+    if isinstance(codecs, Mapping) or not isinstance(codecs, Iterable):
+        codecs = [codecs]
+    found = []
+    for codec in codecs:
+        if codec is None:
+            continue
+        # The codecs of Zarr 3 that wrap numcodecs have both forms; theirs is the first.
+        for form in ("to_dict", "get_config"):
+            if hasattr(codec, form):
+                codec = getattr(codec, form)()
+                break
+        if not isinstance(codec, Mapping) or not ({"id", "name"} & set(codec)):
+            raise InvalidArgument(
+                f"variable {variable} has an encoding that is no codec: {codec!r}",
+                context={"variable": variable},
+            )
+        found.append(attributes_of(variable, codec))
+    return found
+
+
+def chunks_of(variables: Iterable[Any]) -> list[tuple[str, int]]:
+    """How dimensions are cut, in items: as the largest variable that says so has it.
+
+    A variable says so by the chunks of Dask that it is made of, or by its encoding.
+    """
+    chunks: dict[str, int] = {}
+    for variable in sorted(variables, key=lambda one: -one.nbytes):
+        for dimension, size in _chunks(variable).items():
+            chunks.setdefault(dimension, size)
+    return list(chunks.items())
+
+
+def _chunks(variable: Any) -> dict[str, int]:
+    encoding = variable.encoding
+    sizes = variable.chunks
+    if sizes is None:
+        sizes = encoding.get("chunks") or encoding.get("chunksizes")
+    if sizes is None:
+        sizes = encoding.get("preferred_chunks")
+    if isinstance(sizes, Mapping):
+        sizes = [sizes.get(name, 0) for name in variable.dimensions]
+    if not isinstance(sizes, (list, tuple)) or len(sizes) != len(variable.dimensions):
+        return {}
+    largest = [max(size, default=0) if isinstance(size, tuple) else size for size in sizes]
+    return {
+        name: int(size)
+        for name, size in zip(variable.dimensions, largest, strict=True)
+        if isinstance(size, int) and size > 0
+    }
+
+
+def stored_dtype(encoding: Mapping[str, Any]) -> str | None:
+    """The type of stored times that xarray cannot hold, from which these were converted."""
+    dtype = encoding.get("stored_dtype")
+    return dtype if isinstance(dtype, str) else None
+
+
+def encoding_of(described: Mapping[str, Any], chunks: Mapping[str, Any]) -> dict[str, Any]:
+    """The encoding of a variable as ``_native.Dataset.contents`` describes it.
+
+    What was remembered is taken out of its attributes.
+    """
+    encoding: dict[str, Any] = {}
+    fill = fill_of(described["dtype"], described["fill"])
+    if fill is not None:
+        encoding["_FillValue"] = fill
+    remembered = described["attributes"].pop(REMEMBERED, None)
+    if isinstance(remembered, Mapping):
+        encoding.update(remembered)
+        if remembered.get("dtype") in ("str", "bytes"):
+            encoding["dtype"] = {"str": str, "bytes": bytes}[remembered["dtype"]]
+        elif "dtype" in remembered:
+            encoding["dtype"] = numpy_module().dtype(remembered["dtype"])
+    sizes = [chunks.get(name) for name in described["dimensions"]]
+    if any(isinstance(size, int) for size in sizes):
+        pairs = zip(sizes, described["shape"], strict=True)
+        encoding["chunks"] = tuple(
+            size if isinstance(size, int) else max(whole, 1) for size, whole in pairs
+        )
+    encoding.update(_codec_encoding(described["codecs"]))
+    return encoding
+
+
+def _codec_encoding(codecs: Mapping[str, Any] | None) -> dict[str, Any]:
+    if codecs is None:
+        return {}
+    if codecs["zarr"] == 2:
+        found: dict[str, Any] = {"compressor": _numcodec(codecs["compressor"])}
+        if codecs["filters"]:
+            found["filters"] = [_numcodec(config) for config in codecs["filters"]]
+        if codecs["order"] == ">":
+            found["endian"] = "big"
+        return found
+    return {
+        "filters": tuple(codecs["array_to_array"]),
+        "serializer": codecs["array_to_bytes"],
+        "compressors": tuple(codecs["bytes_to_bytes"]),
+    }
+
+
+def _numcodec(config: Any) -> Any:
+    """The object of numcodecs, or its configuration where that is not installed."""
+    if config is None:
+        return None
+    try:
+        import numcodecs
+
+        return numcodecs.get_codec(dict(config))
+    except (ImportError, ValueError, TypeError):
+        return config
