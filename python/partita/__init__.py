@@ -15,10 +15,33 @@ Examples
 >>> trips.read(where=(pt.col("city") == "Oslo") & (pt.col("fare") > 20))
    city  fare
 0  Oslo  30.0
+
+A *table* holds rows in Parquet files; a *collection* holds labelled arrays in Zarr groups:
+
+>>> import numpy as np
+>>> days = np.arange("2022-01", "2022-03", dtype="M8[D]").astype("M8[us]")
+>>> ssh = pt.create_collection(
+...     "memory://intro/ssh",
+...     {"time": ("time", days), "ssh": ("time", np.arange(59.0))},
+...     axis="time",
+...     partition_by=pt.Date("time", "month"),
+... )
+>>> ssh.read(where="month == 2 and time < '2022-02-04'").ssh.values
+array([31., 32., 33.])
 """
 
+from partita import merge
 from partita._native import VERSION as __version__
-from partita.dataset import DatasetInfo, Date, create_table, ls, open, open_table
+from partita.collection import Collection, PartitionInfo
+from partita.dataset import (
+    DatasetInfo,
+    create_collection,
+    create_table,
+    ls,
+    open,
+    open_collection,
+    open_table,
+)
 from partita.errors import (
     AlreadyExists,
     CommitConflict,
@@ -35,13 +58,26 @@ from partita.errors import (
     StoreError,
 )
 from partita.expression import Column, Expr, col
-from partita.records import Commit, Explain, Garbage, Partition, Problem, Snapshot
+from partita.partitioning import Date, GroupedSequence, Sequence
+from partita.records import (
+    CollectionCommit,
+    CollectionPartition,
+    Commit,
+    Explain,
+    Garbage,
+    Partition,
+    Problem,
+    Snapshot,
+)
 from partita.scan import Scan
 from partita.staging import Staged, Transaction
 from partita.table import Table
 
 __all__ = [
     "AlreadyExists",
+    "Collection",
+    "CollectionCommit",
+    "CollectionPartition",
     "Column",
     "Commit",
     "CommitConflict",
@@ -53,16 +89,19 @@ __all__ = [
     "Explain",
     "Expr",
     "Garbage",
+    "GroupedSequence",
     "Interrupted",
     "InvalidArgument",
     "InvalidPredicate",
     "NotFound",
     "Partition",
+    "PartitionInfo",
     "PartitaError",
     "Problem",
     "ReadOnly",
     "Scan",
     "SchemaMismatch",
+    "Sequence",
     "Snapshot",
     "Staged",
     "StoreError",
@@ -70,8 +109,11 @@ __all__ = [
     "Transaction",
     "__version__",
     "col",
+    "create_collection",
     "create_table",
     "ls",
+    "merge",
     "open",
+    "open_collection",
     "open_table",
 ]

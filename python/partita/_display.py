@@ -1,6 +1,6 @@
-"""How tables show themselves, as text and in notebooks.
+"""How datasets show themselves, as text and in notebooks.
 
-Neither makes a request: what is shown is what an open table knows.
+Nothing here makes a request: what is shown is what an open dataset knows.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from partita.collection import Collection
     from partita.table import Table
 
-__all__ = ["table_html", "table_text"]
+__all__ = ["collection_html", "collection_text", "table_html", "table_text"]
 
 _MOST_COLUMNS = 20
 
@@ -32,6 +33,74 @@ def _columns(table: Table) -> tuple[list[tuple[str, Any]], int]:
     return shown, len(schema) - len(shown)
 
 
+def _collection_facts(collection: Collection) -> list[tuple[str, str]]:
+    return [
+        ("url", collection.url),
+        ("zarr format", str(collection.zarr_format)),
+        ("axis", collection.axis),
+        ("partitioned by", str(collection.partition_by)),
+    ]
+
+
+def _collection_variables(collection: Collection) -> tuple[list[tuple[str, str, str]], int]:
+    found: list[tuple[str, str, str]] = []
+
+    def walk(schema: dict[str, Any], path: str) -> None:
+        for variable in schema["variables"]:
+            dimensions = ", ".join(variable["dimensions"])
+            found.append((path + variable["name"], variable["dtype"], f"({dimensions})"))
+        for name, group in schema["groups"].items():
+            walk(group, f"{path}{name}/")
+
+    walk(collection._native.schema().to_dict(), "")
+    return found[:_MOST_COLUMNS], max(0, len(found) - _MOST_COLUMNS)
+
+
+def collection_text(collection: Collection) -> str:
+    """The ``repr`` of a collection."""
+    variables, more = _collection_variables(collection)
+    lines = [f"<partita.Collection {collection.name}>"]
+    lines += [f"  {name:<15} {value}" for name, value in _collection_facts(collection)]
+    lines.append("  variables")
+    width = max((len(name) for name, _, _ in variables), default=0)
+    lines += [f"    {name:<{width}}  {kind} {dims}" for name, kind, dims in variables]
+    if more:
+        lines.append(f"    … and {more} more")
+    return "\n".join(lines)
+
+
+def collection_html(collection: Collection) -> str:
+    """The notebook form of a collection."""
+    variables, more = _collection_variables(collection)
+    rows = [(name, f"{kind} {dims}") for name, kind, dims in variables]
+    title = f"Collection {collection.name}"
+    return _html(title, _collection_facts(collection), "variables", rows, more)
+
+
+def _html(
+    title: str,
+    facts: list[tuple[str, str]],
+    what: str,
+    rows: list[tuple[str, str]],
+    more: int,
+) -> str:
+    shown = "".join(
+        f"<tr><th style='text-align:left'>{escape(name)}</th>"
+        f"<td style='text-align:left'>{escape(value)}</td></tr>"
+        for name, value in facts
+    )
+    listed = "".join(
+        f"<tr><td style='text-align:left'>{escape(name)}</td>"
+        f"<td style='text-align:left'><code>{escape(kind)}</code></td></tr>"
+        for name, kind in rows
+    )
+    rest = f"<p>… and {more} more</p>" if more else ""
+    return (
+        f"<div><b>{escape(title)}</b><table>{shown}</table>"
+        f"<details open><summary>{what}</summary><table>{listed}</table>{rest}</details></div>"
+    )
+
+
 def table_text(table: Table) -> str:
     """The ``repr`` of a table."""
     columns, more = _columns(table)
@@ -48,19 +117,7 @@ def table_text(table: Table) -> str:
 def table_html(table: Table) -> str:
     """The notebook form of a table."""
     columns, more = _columns(table)
-    facts = "".join(
-        f"<tr><th style='text-align:left'>{escape(name)}</th>"
-        f"<td style='text-align:left'>{escape(value)}</td></tr>"
-        for name, value in [("url", table.url), *_facts(table)]
-    )
     keys = set(table.partition_by)
-    rows = "".join(
-        f"<tr><td style='text-align:left'>{escape(name)}{' (partition)' * (name in keys)}</td>"
-        f"<td style='text-align:left'><code>{escape(str(kind))}</code></td></tr>"
-        for name, kind in columns
-    )
-    rest = f"<p>… and {more} more</p>" if more else ""
-    return (
-        f"<div><b>Table {escape(table.name)}</b><table>{facts}</table>"
-        f"<details open><summary>columns</summary><table>{rows}</table>{rest}</details></div>"
-    )
+    rows = [(f"{name}{' (partition)' * (name in keys)}", str(kind)) for name, kind in columns]
+    facts = [("url", table.url), *_facts(table)]
+    return _html(f"Table {table.name}", facts, "columns", rows, more)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import numpy as np
     import xarray as xr
 
-__all__ = ["from_xarray", "to_xarray"]
+__all__ = ["describe_variable", "from_xarray", "to_xarray"]
 
 COORDINATES = "coordinates"
 
@@ -285,6 +285,23 @@ def _native_variable(
         **split_encoding(path + name, dtype, variable.attributes, variable.encoding),
     }
     return described, items, shape
+
+
+def describe_variable(
+    name: str,
+    dimensions: tuple[str, ...],
+    dtype: Any,
+    fill_value: Any,
+    attributes: Mapping[Any, Any],
+    encoding: Mapping[str, Any],
+) -> dict[str, Any]:
+    """A variable without data, in the form of the engine's schema."""
+    np = numpy_module()
+    empty = np.empty((0,) * len(dimensions), dtype=object if dtype is str else dtype)
+    if fill_value is not None:
+        encoding = {**encoding, "_FillValue": fill_value}
+    variable = _Variable(dimensions, empty, attributes, encoding)
+    return _native_variable("", name, variable, {name: "str"} if dtype is str else {})[0]
 
 
 def to_xarray(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Union
+from typing import Any, Union
 
 from partita import _native
 from partita._arguments import (
@@ -18,53 +18,23 @@ from partita._arguments import (
 )
 from partita._data import is_schema, stream
 from partita._progress import Progress, reporting
+from partita._xarray import from_xarray
+from partita.collection import Collection
 from partita.errors import InvalidArgument
+from partita.partitioning import Date, partitioning_arguments
 from partita.table import Table
 
-if TYPE_CHECKING:
-    pass
-
-__all__ = ["DatasetInfo", "Date", "create_table", "ls", "open", "open_table"]
+__all__ = [
+    "DatasetInfo",
+    "create_collection",
+    "create_table",
+    "ls",
+    "open",
+    "open_collection",
+    "open_table",
+]
 
 Url = Union[str, "os.PathLike[str]"]
-
-
-@dataclass(frozen=True)
-class Date:
-    """Partitions by the parts of a date: ``year``, ``month``, … down to the resolution.
-
-    The parts become integer columns of the table, derived from a column of dates or timestamps on
-    every write. Conditions on that column itself leave out partitions as well. Timestamps with a
-    time zone count in UTC.
-
-    Examples
-    --------
-    >>> import datetime as dt
-    >>> import partita as pt
-    >>> table = pt.create_table(
-    ...     "memory://create/dated",
-    ...     {"at": [dt.datetime(2025, 12, 31, 23), dt.datetime(2026, 1, 1)], "v": [1, 2]},
-    ...     partition_by=pt.Date("at", "month"),
-    ... )
-    >>> [partition.path for partition in table.partitions]
-    ['year=2025/month=12', 'year=2026/month=1']
-    >>> table.scan(where="at >= '2026-01-01'").explain().details["files_read"]
-    1
-    """
-
-    column: str
-    resolution: str
-    """``year``, ``month``, ``day``, ``hour``, ``minute`` or ``second``."""
-
-    @property
-    def fields(self) -> list[str]:
-        """The names of the partition columns, outermost first."""
-        if self.resolution not in _PARTS:
-            raise InvalidArgument(f"a resolution is one of {', '.join(_PARTS)}")
-        return _PARTS[: _PARTS.index(self.resolution) + 1]
-
-
-_PARTS = ["year", "month", "day", "hour", "minute", "second"]
 
 
 @dataclass(frozen=True)
@@ -73,7 +43,7 @@ class DatasetInfo:
 
     name: str
     kind: str
-    """``table``."""
+    """``table`` or ``collection``."""
     url: str
     """What to give to `open`."""
 
@@ -221,6 +191,105 @@ def open_table(
     return table if at is None else table.at(at)
 
 
+def create_collection(
+    url: Url,
+    data: Any,
+    *,
+    axis: str,
+    partition_by: Any,
+    insert: bool = True,
+    zarr_format: int = 2,
+    chunks: Mapping[str, int | str] | None = None,
+    catalog: bool = False,
+    encode: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
+    single_writer: bool = False,
+    progress: Progress = False,
+) -> Collection:
+    """Create a collection of labelled arrays, with its first rows or empty.
+
+    Parameters
+    ----------
+    url : str or path-like
+        Where it is to be.
+    data : xarray.Dataset, xarray.DataTree or mapping
+        What it holds: variables with their types, dimensions, attributes, fill values and codecs,
+        which come from their encodings. A mapping has variables by name, each
+        ``(dimensions, array)`` and optionally attributes and encoding.
+    axis : str
+        The variable along which the collection grows. Variables without its dimension are stored
+        once, for all partitions.
+    partition_by : Date, Sequence or GroupedSequence
+        How rows are mapped to partitions: ``pt.Date("time", "month")``.
+    insert : bool, default True
+        Insert the rows of `data` at once.
+    zarr_format : int, default 2
+        2 is what every released ZCollection reads and writes; 3 is the layout of its successor, for
+        nested groups and sharding.
+    chunks : mapping, optional
+        How dimensions are cut: a number of items, ``"whole"``, or ``"auto"`` for chunks of at most
+        128 MiB.
+    catalog : bool, default False
+        Keep a list of the partitions, which saves listing directories; Zarr format 3 only.
+    encode : bool, default False
+        Pack numbers as their encodings say, as xarray does when it writes a file.
+    storage_options, single_writer, progress
+        As of `create_table`.
+
+    Examples
+    --------
+    >>> import numpy as np, partita as pt
+    >>> time = np.arange("2022-01", "2022-03", dtype="M8[D]").astype("M8[us]")
+    >>> c = pt.create_collection(
+    ...     "memory://create/ssh",
+    ...     {"time": ("time", time), "ssh": (("time", "x"), np.zeros((59, 3), "f4"))},
+    ...     axis="time",
+    ...     partition_by=pt.Date("time", "month"),
+    ... )
+    >>> c.variables
+    ['time', 'ssh']
+    """
+    dataset = from_xarray(data, encode=encode)
+    description = dataset.schema().to_dict()
+    for name, size in (chunks or {}).items():
+        found = [d for d in description["dimensions"] if d["name"] == name]
+        if not found:
+            raise InvalidArgument(f"chunks= names {name!r}, which is no dimension of the data")
+        found[0]["chunks"] = size
+    schema = _native.Schema.from_dict(description)
+    options = options_text(storage_options)
+    native = _native.Collection.create(
+        _url(url),
+        schema,
+        axis,
+        partitioning_arguments(partition_by),
+        zarr_format,
+        catalog,
+        options,
+        single_writer,
+    )
+    collection = Collection(native, options, read_only=False, single_writer=single_writer)
+    if insert:
+        collection.insert(dataset, progress=progress)
+    return collection
+
+
+def open_collection(
+    url: Url,
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+    read_only: bool = False,
+    single_writer: bool = False,
+) -> Collection:
+    """Open a collection, of either Zarr format; those of ZCollection too.
+
+    The parameters are those of `open_table`.
+    """
+    options = options_text(storage_options)
+    native = _native.Collection.open(_url(url), options, read_only, single_writer)
+    return Collection(native, options, read_only=read_only, single_writer=single_writer)
+
+
 def open(
     url: Url,
     *,
@@ -228,10 +297,10 @@ def open(
     storage_options: Mapping[str, Any] | None = None,
     read_only: bool = False,
     single_writer: bool = False,
-) -> Table:
+) -> Table | Collection:
     """Open the dataset at `url`, whatever its kind.
 
-    The parameters are those of `open_table`.
+    The parameters are those of `open_table`; only tables have older versions.
 
     Examples
     --------
@@ -242,6 +311,10 @@ def open(
     """
     options = options_text(storage_options)
     native = _native.open(_url(url), options, read_only, single_writer)
+    if isinstance(native, _native.Collection):
+        if at is not None:
+            raise InvalidArgument("a collection in plain Zarr has no older versions to open")
+        return Collection(native, options, read_only=read_only, single_writer=single_writer)
     table = Table(native, options, read_only=read_only, single_writer=single_writer)
     return table if at is None else table.at(at)
 

@@ -1,4 +1,4 @@
-"""Small immutable records that tables answer with."""
+"""Small immutable records that datasets answer with."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 __all__ = [
+    "CollectionCommit",
+    "CollectionPartition",
     "Commit",
     "Explain",
     "Garbage",
@@ -133,6 +135,44 @@ class Partition:
 
 
 @dataclass(frozen=True)
+class CollectionPartition:
+    """One partition of a collection."""
+
+    key: dict[str, int]
+    """The fields of the key with their values."""
+    path: str
+    """Where it is, under the collection: ``year=2022/month=01``."""
+    rows: int | None = None
+    """The number of rows, if it was asked for."""
+    objects: int | None = None
+    """The number of objects that it is stored in, if it was asked for."""
+    bytes: int | None = None
+    """The size of these objects, if it was asked for."""
+
+    def __repr__(self) -> str:
+        if self.rows is None:
+            return f"CollectionPartition({self.path})"
+        return (
+            f"CollectionPartition({self.path}: {_things(self.rows, 'row')}, "
+            f"{_things(self.objects, 'object')}, {human_bytes(self.bytes)})"
+        )
+
+
+@dataclass(frozen=True)
+class CollectionCommit:
+    """One commit in the history of a collection."""
+
+    number: int
+    time: dt.datetime
+    """When it was committed, in UTC, by the clock of the writer."""
+    operation: str
+    partitions: list[str] = field(repr=False)
+    """The directories that it changed."""
+    bytes: int
+    """Bytes written."""
+
+
+@dataclass(frozen=True)
 class Explain:
     """What a read would do, and what was ruled out by what."""
 
@@ -161,11 +201,12 @@ class Garbage:
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that is wrong with a table."""
+    """Something that is wrong with a dataset."""
 
     kind: str
-    """``missing``, ``damaged``, ``statistics``, ``index``, ``schema`` or ``header``."""
+    """``missing``, ``damaged``, ``statistics``, ``index``, ``schema`` or ``header`` of a table;
+    ``missing``, ``damaged``, ``misplaced`` or ``catalog`` of a collection."""
     key: str
-    """The key of the object concerned."""
+    """The key of the object, or the path of the partition concerned."""
     message: str
     repaired: bool

@@ -33,8 +33,10 @@ impl Collection {
         let store = self.store();
         let mut draft = Draft::new(operation, key);
         let committed = self.attempt(store, &mut draft, stage).await;
-        if !matches!(committed, Ok(sequence) if sequence > 0) {
-            draft.discard(store).await;
+        match &committed {
+            Ok(1..) if draft.changes_config() => self.refresh().await?,
+            Ok(1..) => {}
+            _ => draft.discard(store).await,
         }
         committed
     }

@@ -10,6 +10,7 @@ mod array_memory;
 mod arrow_ffi;
 mod attributes;
 mod batches;
+mod collection;
 mod dataset;
 mod errors;
 mod function;
@@ -30,6 +31,8 @@ mod _native {
     use crate::array_memory::PyItems;
     #[pymodule_export]
     use crate::batches::{Batch, BatchIterator, Batches};
+    #[pymodule_export]
+    use crate::collection::PyCollection;
     #[pymodule_export]
     use crate::dataset::PyDataset;
     #[pymodule_export]

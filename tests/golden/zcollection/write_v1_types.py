@@ -56,9 +56,11 @@ def values(dtype):
     if dtype.kind == "b":
         return (count % 3 == 0).astype(dtype)
     if dtype.kind in "SU":
-        return np.array([f"é{n}" if dtype.kind == "U" else f"a{n}" for n in count.ravel()]).reshape(
-            count.shape
-        ).astype(dtype)
+        return (
+            np.array([f"é{n}" if dtype.kind == "U" else f"a{n}" for n in count.ravel()])
+            .reshape(count.shape)
+            .astype(dtype)
+        )
     if dtype.kind == "c":
         return (count * (1 + 0.5j)).astype(dtype)
     if dtype.kind == "f":
@@ -98,7 +100,9 @@ def main():
         )
     )
     dataset = zcollection.Dataset(
-        variables, attrs=(zcollection.Attribute("title", "types"),), chunks=[zcollection.meta.Dimension("time", 4)],
+        variables,
+        attrs=(zcollection.Attribute("title", "types"),),
+        chunks=[zcollection.meta.Dimension("time", 4)],
     )
     here = pathlib.Path(__file__).parent
     collection = zcollection.create_collection(

@@ -75,6 +75,10 @@ impl Draft {
         self.config = Some(config);
     }
 
+    pub fn changes_config(&self) -> bool {
+        self.config.is_some()
+    }
+
     pub fn changes(&self) -> impl Iterator<Item = &Change> {
         self.changes.values().map(|planned| &planned.change)
     }

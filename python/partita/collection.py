@@ -1,0 +1,583 @@
+"""Collections: labelled arrays partitioned in time or sequence."""
+
+from __future__ import annotations
+
+import datetime as dt
+import inspect
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from partita import _native
+from partita._arguments import micros, options_text
+from partita._arrays import numpy_module
+from partita._display import collection_html, collection_text
+from partita._encoding import attributes_of
+from partita._progress import Progress, reporting
+from partita._xarray import describe_variable, from_xarray, to_xarray
+from partita.errors import InvalidArgument, SchemaMismatch
+from partita.expression import Where, predicate
+from partita.merge import Merge, merge_arguments
+from partita.partitioning import Partitioning, partitioning_of
+from partita.records import CollectionCommit, CollectionPartition, Garbage, Problem
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["Collection", "PartitionInfo"]
+
+
+@dataclass(frozen=True)
+class PartitionInfo:
+    """What a function of `Collection.map` or `Collection.update` is told of its partition."""
+
+    key: dict[str, int]
+    """The fields of the key with their values."""
+    rows: slice
+    """Which rows of the dataset are the partition's own; the others are its neighbours'."""
+
+
+class Collection:
+    """An open collection; made by `create_collection`, `open_collection` and `open`.
+
+    Every read sees the state that one commit left, and every change is one commit. It may be
+    pickled and used in other processes.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr, partita as pt
+    >>> time = np.arange("2022-01-30", "2022-02-03", dtype="M8[D]").astype("M8[us]")
+    >>> ds = xr.Dataset({"ssh": (("time", "x"), np.arange(8.0).reshape(4, 2))}, {"time": time})
+    >>> ssh = pt.create_collection(
+    ...     "memory://collections/ssh", ds, axis="time", partition_by=pt.Date("time", "month")
+    ... )
+    >>> [partition.path for partition in ssh.partitions]
+    ['year=2022/month=01', 'year=2022/month=02']
+    >>> ssh.read(where="time >= '2022-02-01'").ssh.values
+    array([[4., 5.],
+           [6., 7.]])
+    """
+
+    def __init__(
+        self,
+        native: _native.Collection,
+        storage_options: dict[str, str],
+        *,
+        read_only: bool,
+        single_writer: bool,
+    ) -> None:
+        self._native = native
+        self._storage_options = storage_options
+        self._read_only = read_only
+        self._single_writer = single_writer
+
+    # What it is
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return self._native.url
+
+    @property
+    def name(self) -> str:
+        """The last component of the URL."""
+        return self.url.rstrip("/").rsplit("/", 1)[-1]
+
+    @property
+    def axis(self) -> str:
+        """The variable along which the collection grows."""
+        axis: str = self._native.config()["axis"]
+        return axis
+
+    @property
+    def dimension(self) -> str:
+        """The dimension that is cut into partitions."""
+        dimension: str = self._native.config()["dimension"]
+        return dimension
+
+    @property
+    def zarr_format(self) -> int:
+        """The format of Zarr in which it is stored: 2 or 3."""
+        format: int = self._native.config()["zarr_format"]
+        return format
+
+    @property
+    def partition_by(self) -> Partitioning:
+        """How rows are mapped to partitions."""
+        return partitioning_of(self._native.config())
+
+    @property
+    def fields(self) -> list[str]:
+        """The names of the fields of keys, for conditions."""
+        return list(self._native.config()["fields"])
+
+    @property
+    def variables(self) -> list[str]:
+        """The paths of the variables."""
+        return self._native.schema().names()
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """The attributes of the collection."""
+        attributes: dict[str, Any] = self._native.schema().to_dict()["attributes"]
+        return attributes
+
+    @property
+    def partitions(self) -> list[CollectionPartition]:
+        """The partitions, ordered by the values of their keys."""
+        return self.list_partitions()
+
+    def list_partitions(
+        self, where: Where | None = None, *, sizes: bool = False
+    ) -> list[CollectionPartition]:
+        """The partitions for which a condition on the fields of their keys is true.
+
+        Parameters
+        ----------
+        where : expression, str, list or dict, optional
+            Such as ``"year == 2022 and month in (1, 2)"``.
+        sizes : bool, default False
+            Also tell rows, objects and bytes, which takes requests for each partition.
+        """
+        found = predicate_of(where)
+        if not sizes:
+            places = self._native.partitions(found)
+            return [CollectionPartition(dict(key), path) for key, path in places]
+        return [
+            CollectionPartition(dict(key), path, rows, objects, size)
+            for (key, path), rows, objects, size in self._native.sizes(found)
+        ]
+
+    def refresh(self) -> Collection:
+        """Look at what the collection is by now; reads and changes do so by themselves."""
+        self._native.refresh()
+        return self
+
+    # Reading
+
+    def read(
+        self,
+        where: Where | None = None,
+        *,
+        variables: Sequence[str] | None = None,
+        decode: bool = False,
+        progress: Progress = False,
+    ) -> xr.Dataset | Any:
+        """Read partitions into one dataset, joined in the order of their keys.
+
+        Parameters
+        ----------
+        where : expression, str, list or dict, optional
+            Which rows: a condition on the fields of the keys (``"year == 2022"``), on the axis, or
+            on another variable that has the partitioned dimension alone. Partitions and chunks
+            without such rows are not fetched.
+        variables : sequence of str, optional
+            Which variables, by their paths; all if not given.
+        decode : bool, default False
+            Make values that equal the fill value missing, and decode packed numbers and times, as
+            ``xarray.open_dataset`` does. By default values are as they were put in.
+        progress : bool or callable, default False
+            True shows a bar on standard error; a callable is called with (done, total) bytes.
+
+        Returns
+        -------
+        xarray.Dataset
+            Or an ``xarray.DataTree``, if the collection has groups. Where no row is wanted, the
+            partitioned dimension has no items.
+        """
+        if isinstance(variables, str):
+            raise InvalidArgument(f"variables= takes a list of names: [{variables!r}]")
+        names = None if variables is None else list(variables)
+        with reporting(progress) as report:
+            data = self._native.read(predicate_of(where), names, report)
+        return to_xarray(data, decode=decode, release=True)
+
+    # Changing
+
+    def insert(
+        self,
+        data: Any,
+        *,
+        merge: Merge = None,
+        encode: bool = False,
+        key: str | None = None,
+        progress: Progress = False,
+    ) -> list[CollectionPartition]:
+        """Insert rows, each into its partition, in one commit.
+
+        Rows may come in any order. Variables that are missing are filled; attributes, fill values
+        and codecs are those of the collection.
+
+        Parameters
+        ----------
+        data : xarray.Dataset, xarray.DataTree or mapping
+            A mapping has variables by name, each ``(dimensions, array)``.
+        merge : str, merge.Strategy or callable, optional
+            How the rows are merged with those that a partition has; see `partita.merge`. Without
+            it, the partitions concerned are replaced. A callable is given the old and the new
+            ``xarray.Dataset`` of a partition and returns the merged one.
+        encode : bool, default False
+            Pack numbers as their encodings say, as xarray does when it writes a file.
+        key : str, optional
+            Your name for this insert: one that was committed lately is not committed again.
+        progress : bool or callable, default False
+            True shows a bar on standard error; a callable is called with (done, total) bytes.
+
+        Returns
+        -------
+        list of CollectionPartition
+            The partitions that the rows belong to.
+        """
+        schema = self._native.schema()
+        dataset = from_xarray(data, schema=schema, encode=encode)
+
+        def merging(function: Callable[[Any, Any], Any]) -> Callable[..., _native.Dataset]:
+            def call(old: _native.Dataset, new: _native.Dataset) -> _native.Dataset:
+                merged = function(to_xarray(old), to_xarray(new))
+                return from_xarray(merged, schema=schema)
+
+            return call
+
+        with reporting(progress) as report:
+            places = self._native.insert(dataset, merge_arguments(merge, merging), key, report)
+        return [CollectionPartition(dict(fields), path) for fields, path in places]
+
+    def update(
+        self,
+        function: Callable[..., Any],
+        where: Where | None = None,
+        *,
+        variables: Sequence[str] | None = None,
+        depth: int = 0,
+        depth_rows: int = 0,
+        workers: int | None = None,
+        progress: Progress = False,
+    ) -> list[CollectionPartition]:
+        """Work out variables anew, partition by partition, in one commit.
+
+        If the function fails for one partition, nothing is changed, and a note on the exception
+        says for which. Other variables are not written again.
+
+        Parameters
+        ----------
+        function : callable
+            Given an ``xarray.Dataset`` it returns variables by name: arrays with the rows that it
+            was given, or with the partition's own rows. A function with a parameter ``partition``
+            is also given a `PartitionInfo`.
+        where : expression, str, list or dict, optional
+            Which partitions: a condition on the fields of the keys.
+        variables : sequence of str, optional
+            Which variables the function is given; all if not given.
+        depth, depth_rows : int, default 0
+            How many partitions, or rows, before and behind its own the function is given as well:
+            neighbours in the whole collection, whatever `where` selects.
+        workers : int, optional
+            How many partitions are worked on at once, each in a thread.
+        progress : bool or callable, default False
+            True shows a bar on standard error; a callable is called with (done, total) partitions.
+        """
+        self._native.refresh()
+        schema = self._native.schema().to_dict()
+        known = {v["name"]: v for v in _variables(schema)}
+        call = _caller(function)
+
+        def updating(
+            key: list[tuple[str, int]], data: _native.Dataset, own: tuple[int, int]
+        ) -> _native.Dataset | None:
+            found = call(key, data, own)
+            return None if found is None else _updated(found, known)
+
+        arguments = _map_arguments(where, variables, depth, depth_rows, workers)
+        with reporting(progress) as report:
+            places = self._native.update(updating, arguments, report)
+        return [CollectionPartition(dict(fields), path) for fields, path in places]
+
+    def map(
+        self,
+        function: Callable[..., Any],
+        where: Where | None = None,
+        *,
+        variables: Sequence[str] | None = None,
+        depth: int = 0,
+        depth_rows: int = 0,
+        workers: int | None = None,
+        progress: Progress = False,
+    ) -> dict[tuple[int, ...], Any]:
+        """Call a function with each partition; the results by the values of the keys.
+
+        The parameters are those of `update`; the function may return anything.
+
+        Examples
+        --------
+        >>> import numpy as np, xarray as xr, partita as pt
+        >>> ds = xr.Dataset({"cycle": ("n", [1, 1, 2]), "v": ("n", [1.0, 2.0, 5.0])})
+        >>> c = pt.create_collection(
+        ...     "memory://collections/map", ds, axis="cycle", partition_by=pt.Sequence(["cycle"])
+        ... )
+        >>> c.map(lambda ds: float(ds.v.mean()))
+        {(1,): 1.5, (2,): 5.0}
+        """
+        call = _caller(function)
+        arguments = _map_arguments(where, variables, depth, depth_rows, workers)
+        with reporting(progress) as report:
+            found = self._native.map(call, arguments, report)
+        return {tuple(value for _, value in key): result for key, result in found}
+
+    def map_overlap(
+        self,
+        function: Callable[..., Any],
+        where: Where | None = None,
+        *,
+        depth: int = 1,
+        depth_rows: int = 0,
+        **options: Any,
+    ) -> dict[tuple[int, ...], Any]:
+        """Call a function with each partition between its neighbours: `map`, with a depth of 1."""
+        if depth_rows:
+            depth = 0
+        return self.map(function, where, depth=depth, depth_rows=depth_rows, **options)
+
+    def drop_partitions(
+        self, where: Where | None = None, *, older_than: dt.timedelta | None = None
+    ) -> list[CollectionPartition]:
+        """Remove partitions, in one commit; returns those that are gone.
+
+        Parameters
+        ----------
+        where : expression, str, list or dict, optional
+            Which: a condition on the fields of the keys.
+        older_than : datetime.timedelta, optional
+            Only those that were written longer ago than this, by the clock of the store.
+        """
+        if where is None and older_than is None:
+            raise InvalidArgument(
+                "drop_partitions needs where= or older_than=, so that it never empties a collection "
+                "by accident; where='true' means all"
+            )
+        age = None if older_than is None else micros("older_than", older_than)
+        gone = self._native.drop_partitions(predicate_of(where), age)
+        return [CollectionPartition(dict(key), path) for key, path in gone]
+
+    def add_variable(
+        self,
+        name: str,
+        dimensions: Sequence[str],
+        dtype: Any,
+        *,
+        fill_value: Any = None,
+        attributes: Mapping[str, Any] | None = None,
+        encoding: Mapping[str, Any] | None = None,
+        progress: Progress = False,
+    ) -> None:
+        """Add a variable, filled with its fill value in every partition, in one commit.
+
+        Parameters
+        ----------
+        name : str
+            Its name; a path for one in a group.
+        dimensions : sequence of str
+            The partitioned dimension, and others that the collection has.
+        dtype : dtype
+            The type of its items.
+        fill_value : optional
+            What items are where nothing is stored.
+        attributes, encoding : mapping, optional
+            Its attributes, and ``compressor`` and ``filters`` as xarray's encoding has them.
+        """
+        group, _, own = name.rpartition("/")
+        described = describe_variable(
+            own, tuple(dimensions), dtype, fill_value, attributes or {}, encoding or {}
+        )
+        with reporting(progress) as report:
+            self._native.add_variable(group, described, report)
+
+    def drop_variable(self, name: str, *, progress: Progress = False) -> None:
+        """Remove a variable from every partition, in one commit."""
+        with reporting(progress) as report:
+            self._native.drop_variable(name, report)
+
+    def set_attributes(self, attributes: Mapping[str, Any], variable: str | None = None) -> None:
+        """Replace the attributes of the collection, or of one variable."""
+        values = attributes_of(variable or "the collection", attributes)
+        self._native.set_attributes(variable, values)
+
+    # Keeping
+
+    def copy(
+        self,
+        url: str | os.PathLike[str],
+        *,
+        where: Where | None = None,
+        zarr_format: int | None = None,
+        storage_options: Mapping[str, Any] | None = None,
+        single_writer: bool = False,
+        progress: Progress = False,
+    ) -> Collection:
+        """Copy the collection to another place, which has none.
+
+        Parameters
+        ----------
+        url : str or path-like
+            Where to.
+        where : expression, str, list or dict, optional
+            Which partitions: a condition on the fields of the keys.
+        zarr_format : int, optional
+            2 or 3; the same as here if not given. Another one means that everything is decoded and
+            encoded again.
+        """
+        options = options_text(storage_options)
+        with reporting(progress) as report:
+            native = self._native.copy(
+                os.fspath(url), options, single_writer, predicate_of(where), zarr_format, report
+            )
+        return Collection(native, options, read_only=False, single_writer=single_writer)
+
+    def verify(
+        self,
+        where: Where | None = None,
+        *,
+        data: bool = False,
+        repair: bool = False,
+        progress: Progress = False,
+    ) -> list[Problem]:
+        """What is wrong with the collection; an empty list if nothing is.
+
+        Parameters
+        ----------
+        where : expression, str, list or dict, optional
+            Which partitions: a condition on the fields of the keys.
+        data : bool, default False
+            Decode every chunk, and check that rows lie where they belong.
+        repair : bool, default False
+            Write the list of partitions anew where it is wrong.
+        """
+        with reporting(progress) as report:
+            found = self._native.verify(predicate_of(where), data, repair, report)
+        return [Problem(*problem) for problem in found]
+
+    def collect_garbage(
+        self, *, grace: dt.timedelta = dt.timedelta(hours=24), dry_run: bool = False
+    ) -> Garbage:
+        """Remove what writers that died have left, once it is older than the grace period."""
+        return Garbage(*self._native.collect_garbage(micros("grace", grace), dry_run))
+
+    def history(self) -> list[CollectionCommit]:
+        """The commits of the last days at least, the newest first."""
+        epoch = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
+        return [
+            CollectionCommit(
+                number, epoch + dt.timedelta(microseconds=time), operation, partitions, size
+            )
+            for number, time, operation, partitions, size in self._native.history()
+        ]
+
+    # How it shows and travels
+
+    def __repr__(self) -> str:
+        return collection_text(self)
+
+    def _repr_html_(self) -> str:
+        return collection_html(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, (self.url, self._storage_options, self._read_only, self._single_writer)
+
+
+def _reopen(url: str, options: dict[str, str], read_only: bool, single_writer: bool) -> Collection:
+    native = _native.Collection.open(url, options, read_only, single_writer)
+    return Collection(native, options, read_only=read_only, single_writer=single_writer)
+
+
+def predicate_of(where: Where | None) -> _native.Predicate | None:
+    """The engine's form of a condition; None for all."""
+    return None if where is None else predicate(where)
+
+
+def _map_arguments(
+    where: Where | None,
+    variables: Sequence[str] | None,
+    depth: int,
+    depth_rows: int,
+    workers: int | None,
+) -> dict[str, Any]:
+    if depth < 0 or depth_rows < 0 or (depth and depth_rows):
+        raise InvalidArgument("a depth is a number of partitions, or of rows, and not negative")
+    return {
+        "predicate": predicate_of(where),
+        "variables": None if variables is None else list(variables),
+        "partitions": depth,
+        "rows": depth_rows,
+        "at_once": workers,
+    }
+
+
+def _caller(
+    function: Callable[..., Any],
+) -> Callable[[list[tuple[str, int]], _native.Dataset, tuple[int, int]], Any]:
+    """Calls a function of the user with what the engine gives."""
+    if not callable(function):
+        raise InvalidArgument(f"a function is needed, not {function!r}")
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        parameters = {}  # type: ignore[assignment]
+    informed = "partition" in parameters
+
+    def call(key: list[tuple[str, int]], data: _native.Dataset, own: tuple[int, int]) -> Any:
+        dataset = to_xarray(data, release=True)
+        if informed:
+            return function(dataset, partition=PartitionInfo(dict(key), slice(*own)))
+        return function(dataset)
+
+    return call
+
+
+def _variables(schema: Mapping[str, Any], path: str = "") -> list[dict[str, Any]]:
+    """The variables of a schema, named by their paths."""
+    found = [{**variable, "name": path + variable["name"]} for variable in schema["variables"]]
+    for name, group in schema["groups"].items():
+        found += _variables(group, f"{path}{name}/")
+    return found
+
+
+def _updated(found: Any, known: Mapping[str, dict[str, Any]]) -> _native.Dataset | None:
+    """The dataset of the variables that a function returned, in the types of the collection."""
+    np = numpy_module()
+    if hasattr(found, "data_vars"):
+        found = {name: found[name] for name in found.data_vars}
+    if not isinstance(found, Mapping):
+        raise InvalidArgument(
+            "the function returns variables by name (a dict or an xarray.Dataset), not "
+            f"{type(found).__name__}"
+        )
+    variables: dict[str, Any] = {}
+    for name, data in found.items():
+        if name not in known:
+            raise SchemaMismatch(
+                f"the function returned {name!r}, which the collection does not have; add it first",
+                context={"variable": str(name)},
+            )
+        described = known[name]
+        dimensions, dtype = tuple(described["dimensions"]), described["dtype"]
+        if hasattr(data, "dims"):
+            if set(data.dims) == set(dimensions):
+                data = data.transpose(*dimensions)
+            dimensions = tuple(data.dims)
+            data = data.data
+        if isinstance(data, np.ma.MaskedArray):
+            fill = described["fill"]
+            filling = None if fill is None else np.frombuffer(fill, dtype)[0]
+            data = data.filled(filling)
+        array = np.asarray(data)
+        if dtype not in ("str", "bytes") and array.dtype != np.dtype(dtype):
+            try:
+                array = array.astype(dtype, casting="same_kind")
+            except TypeError:
+                raise SchemaMismatch(
+                    f"the function returned {name!r} with type {array.dtype}, and the collection "
+                    f"has it with {dtype}",
+                    context={"variable": str(name)},
+                ) from None
+        variables[name] = (dimensions, array)
+    return from_xarray(variables) if variables else None
