@@ -352,8 +352,8 @@ class Collection:
         """
         if where is None and older_than is None:
             raise InvalidArgument(
-                "drop_partitions needs where= or older_than=, so that it never empties a collection "
-                "by accident; where='true' means all"
+                "drop_partitions needs where= or older_than=, so that it never empties a collection"
+                " by accident; where='true' means all"
             )
         age = None if older_than is None else micros("older_than", older_than)
         gone = self._native.drop_partitions(predicate_of(where), age)

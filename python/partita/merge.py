@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Merge", "Strategy", "concat", "replace", "time_series", "upsert"]
 
-Tolerance = Union[int, dt.timedelta, "np.timedelta64", None]
+Tolerance = Union[int, dt.timedelta, "np.timedelta64", None]  # noqa: UP007 (a forward reference)
 
 
 @dataclass(frozen=True, repr=False)
@@ -39,7 +39,7 @@ class Strategy:
         return f"{self.name}({given})"
 
 
-Merge = Union[str, Strategy, Callable[[Any, Any], Any], None]
+Merge = str | Strategy | Callable[[Any, Any], Any] | None
 """What ``merge=`` takes: the name of a strategy, a strategy, or a function of the old and the new
 ``xarray.Dataset`` that returns the merged one."""
 

@@ -1,7 +1,8 @@
 //! The command line.
 
 use clap::{Args, Parser, Subcommand};
-use partita::{At, Error, StoreOptions, Table};
+use partita::array::Collection;
+use partita::{At, Dataset, Error, StoreOptions, Table};
 
 use crate::commands::{
     append::AppendArguments, copy::CopyArguments, delete::DeleteArguments, doctor::DoctorArguments,
@@ -67,6 +68,35 @@ impl AtVersion {
         match self.at {
             Some(at) => table.at(at).await,
             None => Ok(table),
+        }
+    }
+
+    /// Opens the dataset for reading, at that version.
+    pub(crate) async fn open_either(&self, url: &str, common: &Common) -> Result<Either, Error> {
+        match (Either::open(url, &common.reading()).await?, self.at) {
+            (Either::Table(table), Some(at)) => table.at(at).await.map(Either::Table),
+            (Either::Collection(_), Some(_)) => {
+                Err(Error::invalid("a collection in plain Zarr has no older versions to open"))
+            }
+            (dataset, None) => Ok(dataset),
+        }
+    }
+}
+
+/// A dataset of either kind.
+pub(crate) enum Either {
+    Table(Table),
+    Collection(Collection),
+}
+
+impl Either {
+    /// Opens a dataset, whatever its kind.
+    pub(crate) async fn open(url: &str, options: &StoreOptions) -> Result<Self, Error> {
+        match partita::open(url, options).await? {
+            Dataset::Table(table) => Ok(Self::Table(table)),
+            Dataset::Collection(collection) => Ok(Self::Collection(collection)),
+            other => Err(Error::invalid("this command does not know datasets of the kind")
+                .with("kind", other.kind())),
         }
     }
 }

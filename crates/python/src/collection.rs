@@ -33,6 +33,12 @@ pub(crate) struct PyCollection {
     open: Mutex<(u32, Collection)>,
 }
 
+/// A commit: number, time in microseconds, operation, paths, bytes.
+type Committed = (u64, i64, String, Vec<String>, u64);
+
+/// What a function gave for a key.
+type Mapped = (Vec<(String, i128)>, Py<PyAny>);
+
 /// The fields of a key, and the path.
 type Place = (Vec<(String, i128)>, String);
 
@@ -349,7 +355,7 @@ impl PyCollection {
         function: Py<PyAny>,
         map: MapArguments<'_>,
         progress: Option<Py<PyAny>>,
-    ) -> PyResult<Vec<(Vec<(String, i128)>, Py<PyAny>)>> {
+    ) -> PyResult<Vec<Mapped>> {
         let (watch, function) = (Watch::new(progress), Function::new(function));
         let (options, called) = (map.options(&watch), function.map());
         let collection = self.collection(py)?;
@@ -486,8 +492,8 @@ impl PyCollection {
         Ok((gone.keys, gone.bytes))
     }
 
-    /// Commits as (number, time in microseconds, operation, partitions, bytes), the newest first.
-    fn history(&self, py: Python<'_>) -> PyResult<Vec<(u64, i64, String, Vec<String>, u64)>> {
+    /// The commits, the newest first.
+    fn history(&self, py: Python<'_>) -> PyResult<Vec<Committed>> {
         let collection = self.collection(py)?;
         let records = wait(py, &Watch::default(), async move { collection.history().await })?;
         let commit = |record: partita::array::Record| {

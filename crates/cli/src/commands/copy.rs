@@ -4,7 +4,8 @@ use clap::Args;
 use partita::{Cancel, CopyOptions, Predicate};
 use serde_json::json;
 
-use crate::arguments::{AtVersion, Common};
+use super::collection;
+use crate::arguments::{AtVersion, Common, Either};
 use crate::bar::progress;
 use crate::failure::Failure;
 use crate::sink::print;
@@ -22,7 +23,10 @@ pub(crate) struct CopyArguments {
     /// Copy only these rows, written anew
     #[arg(long = "where", short = 'w', value_name = "EXPR")]
     filter: Option<String>,
-    /// Replace a dataset that exists already
+    /// Copy a collection into this format of Zarr, 2 or 3
+    #[arg(long, value_name = "FORMAT", value_parser = clap::value_parser!(u8).range(2..=3))]
+    zarr: Option<u8>,
+    /// Replace a table that exists already
     #[arg(long)]
     overwrite: bool,
     /// Promise that nobody else writes, for stores that cannot commit atomically
@@ -36,14 +40,30 @@ pub(crate) async fn run(
     common: &Common,
     cancel: Cancel,
 ) -> Result<(), Failure> {
-    let table = arguments.at.open(&arguments.url, common).await?;
+    let filter = arguments.filter.as_deref().map(Predicate::parse).transpose()?;
+    let store = common.writing(arguments.single_writer);
+    let table = match arguments.at.open_either(&arguments.url, common).await? {
+        Either::Table(table) => table,
+        Either::Collection(collection) => {
+            let (target, zarr) = (&arguments.target, arguments.zarr);
+            return collection::copy(
+                &collection,
+                target,
+                &store,
+                filter,
+                zarr,
+                common.json,
+                cancel,
+            )
+            .await;
+        }
+    };
     let options = CopyOptions {
-        scope: arguments.filter.as_deref().map(Predicate::parse).transpose()?,
+        scope: filter,
         overwrite: arguments.overwrite,
         progress: progress(common.json),
         cancel,
     };
-    let store = common.writing(arguments.single_writer);
     let copy = table.copy(&arguments.target, &store, &options).await?;
     let (rows, files) = (copy.scan().count().await?, copy.num_files() as u64);
     if common.json {

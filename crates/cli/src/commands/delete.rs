@@ -3,19 +3,20 @@
 use std::io::{IsTerminal, Write};
 
 use clap::Args;
-use partita::{Cancel, Predicate, Table, WriteOptions};
+use partita::{Cancel, Predicate, WriteOptions};
 use serde_json::json;
 
-use crate::arguments::Common;
+use super::collection;
+use crate::arguments::{Common, Either};
 use crate::bar::progress;
 use crate::failure::Failure;
 use crate::sink::print;
 use crate::units;
 
-/// Remove rows.
+/// Remove rows of a table, or partitions of a collection.
 #[derive(Debug, Args)]
 pub(crate) struct DeleteArguments {
-    /// The table
+    /// The dataset
     url: String,
     /// Which rows, such as "city == 'Oslo'". On partition columns alone it takes out whole files
     #[arg(long = "where", short = 'w', value_name = "EXPR")]
@@ -38,10 +39,26 @@ pub(crate) async fn run(
     if !arguments.yes && !std::io::stdin().is_terminal() {
         return Err(Failure::Usage("nobody is there to be asked; pass --yes to delete".into()));
     }
-    let table = Table::open(&arguments.url, &common.writing(arguments.single_writer)).await?;
+    let store = common.writing(arguments.single_writer);
+    let table = match Either::open(&arguments.url, &store).await? {
+        Either::Table(table) => table,
+        Either::Collection(collection) => {
+            if !arguments.yes {
+                let doomed = collection.partitions(Some(&scope)).await?.len() as u64;
+                let doomed = units::plural(doomed, "partition");
+                if !agreed(format!("remove {doomed} of {} where {scope}", collection.url())).await?
+                {
+                    eprintln!("nothing was deleted");
+                    return Ok(());
+                }
+            }
+            return collection::delete(&collection, scope, common.json, cancel).await;
+        }
+    };
     if !arguments.yes {
         let doomed = table.scan().filter(scope.clone()).cancel(cancel.clone());
-        if !agreed(&table, doomed.count().await?, &scope).await? {
+        let rows = units::plural(doomed.count().await?, "row");
+        if !agreed(format!("delete {rows} of {} where {scope}", table.name())).await? {
             eprintln!("nothing was deleted");
             return Ok(());
         }
@@ -66,12 +83,10 @@ pub(crate) async fn run(
 }
 
 /// Asks on the terminal, on a thread that may wait: Ctrl-C must be heard meanwhile.
-async fn agreed(table: &Table, rows: u64, scope: &Predicate) -> Result<bool, Failure> {
-    let question =
-        format!("delete {} of {} where {scope}? [y/N] ", units::plural(rows, "row"), table.name(),);
+async fn agreed(question: String) -> Result<bool, Failure> {
     let answer = tokio::task::spawn_blocking(move || {
         let mut err = std::io::stderr();
-        err.write_all(question.as_bytes())?;
+        err.write_all(format!("{question}? [y/N] ").as_bytes())?;
         err.flush()?;
         let mut line = String::new();
         std::io::stdin().read_line(&mut line)?;

@@ -2,10 +2,11 @@
 
 use clap::Args;
 use jiff::SignedDuration;
-use partita::{Cancel, GarbageOptions, Table};
+use partita::{Cancel, GarbageOptions};
 use serde_json::json;
 
-use crate::arguments::Common;
+use super::collection;
+use crate::arguments::{Common, Either};
 use crate::failure::Failure;
 use crate::sink::print;
 use crate::units;
@@ -13,7 +14,7 @@ use crate::units;
 /// Remove files that no version names.
 #[derive(Debug, Args)]
 pub(crate) struct GcArguments {
-    /// The table
+    /// The dataset
     url: String,
     /// Leave alone what is younger than this, such as 24h or 7d, by the store's clock
     #[arg(long, value_name = "AGE", default_value = "24h", value_parser = units::age)]
@@ -29,26 +30,35 @@ pub(crate) async fn run(
     common: &Common,
     cancel: Cancel,
 ) -> Result<(), Failure> {
-    let table = Table::open(&arguments.url, &common.writing(false)).await?;
-    let options = GarbageOptions { grace: arguments.grace, dry_run: arguments.dry_run, cancel };
-    let garbage = table.collect_garbage(&options).await?;
+    let (grace, dry_run) = (arguments.grace, arguments.dry_run);
+    let (url, keys, bytes) = match Either::open(&arguments.url, &common.writing(false)).await? {
+        Either::Table(table) => {
+            let options = GarbageOptions { grace, dry_run, cancel };
+            let garbage = table.collect_garbage(&options).await?;
+            (table.url(), garbage.keys, garbage.bytes)
+        }
+        Either::Collection(collection) => {
+            let (keys, bytes) = collection::garbage(&collection, grace, dry_run, cancel).await?;
+            (collection.url().to_owned(), keys, bytes)
+        }
+    };
     if common.json {
         let done = json!({
-            "url": table.url(),
-            "dry_run": options.dry_run,
-            "keys": garbage.keys,
-            "bytes": garbage.bytes,
+            "url": url,
+            "dry_run": dry_run,
+            "keys": keys,
+            "bytes": bytes,
         });
         return print(&format!("{done}\n"));
     }
-    if options.dry_run {
-        let listed: String = garbage.keys.iter().map(|key| format!("{key}\n")).collect();
+    if dry_run {
+        let listed: String = keys.iter().map(|key| format!("{key}\n")).collect();
         print(&listed)?;
     }
     print(&format!(
         "{} {}, {}\n",
-        if options.dry_run { "would remove" } else { "removed" },
-        units::plural(garbage.keys.len() as u64, "object"),
-        units::bytes(garbage.bytes),
+        if dry_run { "would remove" } else { "removed" },
+        units::plural(keys.len() as u64, "object"),
+        units::bytes(bytes),
     ))
 }

@@ -1,10 +1,10 @@
 //! `partita history`.
 
 use clap::Args;
-use partita::Table;
 use serde_json::{Value, json};
 
-use crate::arguments::Common;
+use super::collection;
+use crate::arguments::{Common, Either};
 use crate::failure::Failure;
 use crate::grid::{Align, Grid};
 use crate::sink::print;
@@ -19,7 +19,12 @@ pub(crate) struct HistoryArguments {
 
 /// Runs the command.
 pub(crate) async fn run(arguments: HistoryArguments, common: &Common) -> Result<(), Failure> {
-    let table = Table::open(&arguments.url, &common.reading()).await?;
+    let table = match Either::open(&arguments.url, &common.reading()).await? {
+        Either::Table(table) => table,
+        Either::Collection(collection) => {
+            return collection::history(&collection, common.json).await;
+        }
+    };
     let snapshots = table.history().await?;
     if common.json {
         let rows: Vec<Value> = snapshots

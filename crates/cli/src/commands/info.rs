@@ -4,7 +4,8 @@ use clap::Args;
 use partita::{Partition, SnapshotInfo, Table};
 use serde_json::json;
 
-use crate::arguments::{AtVersion, Common};
+use super::collection;
+use crate::arguments::{AtVersion, Common, Either};
 use crate::failure::Failure;
 use crate::sink::print;
 use crate::units;
@@ -27,7 +28,10 @@ struct Facts {
 
 /// Runs the command.
 pub(crate) async fn run(arguments: InfoArguments, common: &Common) -> Result<(), Failure> {
-    let table = arguments.at.open(&arguments.url, common).await?;
+    let table = match arguments.at.open_either(&arguments.url, common).await? {
+        Either::Table(table) => table,
+        Either::Collection(collection) => return collection::info(&collection, common.json).await,
+    };
     let partitions = table.partitions().await?;
     let last = table.last_commit().await?;
     let facts = Facts { table, partitions, last };

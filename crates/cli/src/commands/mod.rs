@@ -1,6 +1,7 @@
-//! The commands, one file each.
+//! The commands, one file each; what several of them do with collections is in [`collection`].
 
 pub(crate) mod append;
+pub(crate) mod collection;
 pub(crate) mod copy;
 pub(crate) mod delete;
 pub(crate) mod doctor;

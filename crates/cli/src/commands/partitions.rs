@@ -3,7 +3,8 @@
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use crate::arguments::{AtVersion, Common};
+use super::collection;
+use crate::arguments::{AtVersion, Common, Either};
 use crate::failure::Failure;
 use crate::grid::{Align, Grid};
 use crate::sink::print;
@@ -20,7 +21,12 @@ pub(crate) struct PartitionsArguments {
 
 /// Runs the command.
 pub(crate) async fn run(arguments: PartitionsArguments, common: &Common) -> Result<(), Failure> {
-    let table = arguments.at.open(&arguments.url, common).await?;
+    let table = match arguments.at.open_either(&arguments.url, common).await? {
+        Either::Table(table) => table,
+        Either::Collection(collection) => {
+            return collection::partitions(&collection, common.json).await;
+        }
+    };
     let partitions = table.partitions().await?;
     if common.json {
         let rows: Vec<Value> = partitions

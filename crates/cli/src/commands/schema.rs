@@ -3,7 +3,8 @@
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::arguments::{AtVersion, Common};
+use super::collection;
+use crate::arguments::{AtVersion, Common, Either};
 use crate::failure::Failure;
 use crate::grid::{Align, Grid};
 use crate::sink::print;
@@ -19,7 +20,10 @@ pub(crate) struct SchemaArguments {
 
 /// Runs the command.
 pub(crate) async fn run(arguments: SchemaArguments, common: &Common) -> Result<(), Failure> {
-    let table = arguments.at.open(&arguments.url, common).await?;
+    let table = match arguments.at.open_either(&arguments.url, common).await? {
+        Either::Table(table) => table,
+        Either::Collection(collection) => return collection::schema(&collection, common.json),
+    };
     let schema = table.schema();
     let (keys, indexed) = (table.partition_by(), table.index_columns());
     if common.json {

@@ -1,10 +1,11 @@
 //! `partita verify`.
 
 use clap::Args;
-use partita::{Cancel, Table, VerifyOptions};
+use partita::{Cancel, VerifyOptions};
 use serde_json::{Value, json};
 
-use crate::arguments::Common;
+use super::collection;
+use crate::arguments::{Common, Either};
 use crate::bar::progress;
 use crate::failure::Failure;
 use crate::sink::print;
@@ -18,7 +19,8 @@ pub(crate) struct VerifyArguments {
     /// Decode all data as well
     #[arg(long)]
     data: bool,
-    /// Put right what can be: rebuild indices, write the schema file again
+    /// Put right what can be: rebuild indices, write the schema file or the
+    /// list of partitions again
     #[arg(long)]
     repair: bool,
 }
@@ -30,7 +32,13 @@ pub(crate) async fn run(
     cancel: Cancel,
 ) -> Result<(), Failure> {
     let store = if arguments.repair { common.writing(false) } else { common.reading() };
-    let table = Table::open(&arguments.url, &store).await?;
+    let table = match Either::open(&arguments.url, &store).await? {
+        Either::Table(table) => table,
+        Either::Collection(collection) => {
+            let (data, repair) = (arguments.data, arguments.repair);
+            return collection::verify(&collection, data, repair, common.json, cancel).await;
+        }
+    };
     let options = VerifyOptions {
         data: arguments.data,
         repair: arguments.repair,

@@ -1,0 +1,295 @@
+//! What the commands do with collections.
+
+use jiff::SignedDuration;
+use partita::array::dataset::{Schema, VariableSchema};
+use partita::array::json::Style;
+use partita::array::layout::Layout;
+use partita::array::{
+    Collection, CopyOptions, DropOptions, GarbageOptions, PartitionSize, Partitioning,
+    VerifyOptions, Work,
+};
+use partita::{Cancel, Predicate, Store, StoreOptions};
+use serde_json::{Map, Value, json};
+
+use crate::bar::progress;
+use crate::failure::Failure;
+use crate::grid::{Align, Grid};
+use crate::sink::print;
+use crate::units;
+
+/// Whom to tell about the work, and who stops it.
+fn work(json: bool, cancel: Cancel) -> Work {
+    Work { progress: progress(json), cancel }
+}
+
+fn partitioned_by(partitioning: &Partitioning) -> String {
+    let variables = partitioning.variables().join(", ");
+    match partitioning {
+        Partitioning::Date { resolution, .. } => format!("{resolution} of {variables}"),
+        Partitioning::GroupedSequence { size, start, .. } => {
+            format!("{variables}, {size} together from {start}")
+        }
+        _ => variables,
+    }
+}
+
+fn zarr_format(layout: Layout) -> u8 {
+    match layout {
+        Layout::ZarrV2 => 2,
+        Layout::ZarrV3 => 3,
+    }
+}
+
+/// `partita info`.
+pub(crate) async fn info(collection: &Collection, json: bool) -> Result<(), Failure> {
+    let partitions = collection.partitions(None).await?.len();
+    let last = collection.history().await?.pop();
+    let config = collection.config();
+    let variables = config.schema.paths().len();
+    if json {
+        let last = last.map(|last| {
+            json!({
+                "number": last.sequence,
+                "time": last.time.to_string(),
+                "operation": last.operation,
+            })
+        });
+        let facts = json!({
+            "kind": "collection",
+            "url": collection.url(),
+            "zarr_format": zarr_format(config.layout),
+            "axis": config.axis,
+            "dimension": config.dimension,
+            "partition_by": config.partitioning.variables(),
+            "fields": config.partitioning.fields(),
+            "partitions": partitions,
+            "variables": variables,
+            "last_commit": last,
+        });
+        return print(&format!("{facts}\n"));
+    }
+    let mut facts = vec![
+        ("kind", "collection".to_owned()),
+        ("url", collection.url().to_owned()),
+        ("zarr format", zarr_format(config.layout).to_string()),
+        ("axis", config.axis.clone()),
+        ("partitioned by", partitioned_by(&config.partitioning)),
+        ("partitions", units::count(partitions as u64)),
+        ("variables", variables.to_string()),
+    ];
+    for (name, value) in &config.schema.attributes {
+        facts.push(("attribute", format!("{name} = {}", value.to_text(Style::Compact))));
+    }
+    if let Some(last) = last {
+        facts.push(("last commit", format!("{} at {:.0}", last.operation, last.time)));
+    }
+    print(&facts.iter().map(|(name, value)| format!("{name:<16}{value}\n")).collect::<String>())
+}
+
+/// `partita schema`.
+pub(crate) fn schema(collection: &Collection, json: bool) -> Result<(), Failure> {
+    let config = collection.config();
+    let chunks = |name: &String| {
+        let mut schemas: Vec<&Schema> = vec![&config.schema];
+        while let Some(schema) = schemas.pop() {
+            if let Some(dimension) = schema.dimension(name) {
+                return dimension.chunks.map(|chunks| format!("{chunks:?}"));
+            }
+            schemas.extend(schema.groups.values());
+        }
+        None
+    };
+    let along = |own: &VariableSchema| own.axis(&config.dimension).is_some();
+    if json {
+        let variables: Vec<Value> = config
+            .schema
+            .paths()
+            .into_iter()
+            .map(|(path, own)| {
+                json!({
+                    "name": path,
+                    "type": own.dtype.to_string(),
+                    "dimensions": own.dimensions,
+                    "partitioned": along(own),
+                })
+            })
+            .collect();
+        return print(&format!("{}\n", Value::from(variables)));
+    }
+    let headings = ["variable", "type", "dimensions", "chunks", "role"];
+    let mut grid = Grid::new(headings.map(|heading| (heading, Align::Left)));
+    for (path, own) in config.schema.paths() {
+        let chunks = own.dimensions.iter().map(|name| chunks(name).unwrap_or("-".into()));
+        let role = match (path == config.axis, along(own)) {
+            (true, _) => "axis",
+            (_, true) => "",
+            (_, false) => "immutable",
+        };
+        grid.row([
+            path,
+            own.dtype.to_string(),
+            own.dimensions.join(", "),
+            chunks.collect::<Vec<_>>().join(", "),
+            role.to_owned(),
+        ]);
+    }
+    print(&grid.render())
+}
+
+/// `partita partitions`.
+pub(crate) async fn partitions(collection: &Collection, json: bool) -> Result<(), Failure> {
+    let sizes = collection.sizes(None).await?;
+    if json {
+        let row = |size: &PartitionSize| {
+            let key: Map<String, Value> = size
+                .partition
+                .key
+                .pairs()
+                .map(|(field, value)| (field.to_owned(), value.to_string().into()))
+                .collect();
+            json!({
+                "key": key,
+                "path": size.partition.path,
+                "rows": size.rows,
+                "objects": size.objects,
+                "bytes": size.bytes,
+            })
+        };
+        return print(&format!("{}\n", sizes.iter().map(row).collect::<Value>()));
+    }
+    let mut grid = Grid::new([
+        ("partition", Align::Left),
+        ("rows", Align::Right),
+        ("objects", Align::Right),
+        ("size", Align::Right),
+    ]);
+    for size in sizes {
+        grid.row([
+            size.partition.path,
+            units::count(size.rows as u64),
+            units::count(size.objects as u64),
+            units::bytes(size.bytes),
+        ]);
+    }
+    print(&grid.render())
+}
+
+/// `partita history`.
+pub(crate) async fn history(collection: &Collection, json: bool) -> Result<(), Failure> {
+    let records = collection.history().await?;
+    let bytes = |record: &partita::array::Record| -> u64 {
+        record.changes.iter().map(|change| change.bytes).sum()
+    };
+    if json {
+        let row = |record: &partita::array::Record| {
+            json!({
+                "number": record.sequence,
+                "commit": record.id,
+                "time": record.time.to_string(),
+                "operation": record.operation,
+                "partitions": record.changes.iter().map(|c| &c.path).collect::<Vec<_>>(),
+                "bytes": bytes(record),
+            })
+        };
+        return print(&format!("{}\n", records.iter().rev().map(row).collect::<Value>()));
+    }
+    let mut grid = Grid::new([
+        ("commit", Align::Right),
+        ("time", Align::Left),
+        ("operation", Align::Left),
+        ("partitions", Align::Right),
+        ("written", Align::Right),
+    ]);
+    for record in records.iter().rev() {
+        grid.row([
+            record.sequence.to_string(),
+            format!("{:.0}", record.time),
+            record.operation.clone(),
+            units::count(record.changes.len() as u64),
+            units::bytes(bytes(record)),
+        ]);
+    }
+    print(&grid.render())
+}
+
+/// `partita verify`.
+pub(crate) async fn verify(
+    collection: &Collection,
+    data: bool,
+    repair: bool,
+    json: bool,
+    cancel: Cancel,
+) -> Result<(), Failure> {
+    let options = VerifyOptions { predicate: None, data, repair, work: work(json, cancel) };
+    let problems = collection.verify(&options).await?;
+    if json {
+        let row = |problem: &partita::array::Problem| {
+            json!({
+                "kind": problem.kind.name(),
+                "key": problem.path,
+                "message": problem.message,
+                "repaired": problem.repaired,
+            })
+        };
+        print(&format!("{}\n", problems.iter().map(row).collect::<Value>()))?;
+    } else if problems.is_empty() {
+        print("nothing is wrong\n")?;
+    } else {
+        print(&problems.iter().map(|problem| format!("{problem}\n")).collect::<String>())?;
+    }
+    match problems.iter().filter(|problem| !problem.repaired).count() as u64 {
+        0 => Ok(()),
+        wrong => Err(Failure::Found(units::plural(wrong, "problem"))),
+    }
+}
+
+/// `partita gc`: the keys removed, and their bytes.
+pub(crate) async fn garbage(
+    collection: &Collection,
+    grace: SignedDuration,
+    dry_run: bool,
+    cancel: Cancel,
+) -> Result<(Vec<String>, u64), Failure> {
+    let options = GarbageOptions { grace, dry_run, cancel };
+    let garbage = collection.collect_garbage(&options).await?;
+    Ok((garbage.keys, garbage.bytes))
+}
+
+/// `partita copy`.
+pub(crate) async fn copy(
+    collection: &Collection,
+    target: &str,
+    store: &StoreOptions,
+    filter: Option<Predicate>,
+    zarr: Option<u8>,
+    json: bool,
+    cancel: Cancel,
+) -> Result<(), Failure> {
+    let layout = zarr.map(|format| if format == 3 { Layout::ZarrV3 } else { Layout::ZarrV2 });
+    let options = CopyOptions { predicate: filter, layout, work: work(json, cancel) };
+    let copy = collection.copy(Store::open(target, store)?, &options).await?;
+    let partitions = copy.partitions(None).await?.len() as u64;
+    if json {
+        let done = json!({"url": copy.url(), "partitions": partitions});
+        return print(&format!("{done}\n"));
+    }
+    print(&format!("copied {} to {}\n", units::plural(partitions, "partition"), copy.url()))
+}
+
+/// `partita delete`: removes partitions.
+pub(crate) async fn delete(
+    collection: &Collection,
+    filter: Predicate,
+    json: bool,
+    cancel: Cancel,
+) -> Result<(), Failure> {
+    let options =
+        DropOptions { predicate: Some(filter), older_than: None, work: work(json, cancel) };
+    let gone = collection.drop_partitions(&options).await?;
+    if json {
+        let paths: Vec<&String> = gone.iter().map(|partition| &partition.path).collect();
+        let done = json!({"url": collection.url(), "partitions_removed": paths});
+        return print(&format!("{done}\n"));
+    }
+    print(&format!("removed {}\n", units::plural(gone.len() as u64, "partition")))
+}
