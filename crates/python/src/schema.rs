@@ -60,7 +60,7 @@ struct GroupArguments<'py> {
 impl GroupArguments<'_> {
     fn schema(self) -> PyResult<Schema> {
         let mut schema = Schema {
-            attributes: attributes(&self.attributes)?,
+            attributes: attributes(&self.attributes).map_err(to_python)?,
             chunk_bytes: self.chunk_bytes,
             ..Schema::default()
         };
@@ -143,7 +143,7 @@ impl VariableArguments<'_> {
             }
             schema.fill = Some(FillValue::from_bytes(item.to_vec()));
         }
-        schema.attributes = attributes(&self.attributes)?;
+        schema.attributes = attributes(&self.attributes).map_err(invalid)?;
         if let Some(codecs) = &self.codecs {
             schema.codecs = codecs_of(codecs)?;
         }
