@@ -71,7 +71,7 @@ def layouts(draw) -> np.ndarray:
         return np.asfortranarray(array)
     if form == "turned":
         return array.T
-    if form == "reversed":
+    if form == "reversed" and array.ndim:
         return array[tuple(slice(None, None, -1) for _ in array.shape)]
     if form == "every second":
         doubled = np.repeat(array, 2, axis=-1) if array.ndim else array
