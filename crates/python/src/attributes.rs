@@ -12,11 +12,16 @@ use crate::errors::to_python;
 const DEEPEST: usize = 100;
 
 /// The attributes in a dictionary.
+pub(crate) fn attributes(map: &Bound<'_, PyDict>) -> PyResult<Attributes> {
+    read_attributes(map).map_err(to_python)
+}
+
+/// The same, for callers that know whose attributes they are.
 ///
 /// # Errors
 /// [`InvalidArgument`](partita::ErrorKind::InvalidArgument) with the attribute, if its value is
 /// none of JSON's.
-pub(crate) fn attributes(map: &Bound<'_, PyDict>) -> partita::Result<Attributes> {
+pub(crate) fn read_attributes(map: &Bound<'_, PyDict>) -> partita::Result<Attributes> {
     let pairs = map.iter().map(|(name, value)| {
         let name = text(&name, "the name of an attribute")?;
         let value = json(&value, DEEPEST).map_err(|error| error.with("attribute", &name))?;

@@ -56,8 +56,7 @@ impl PyDataset {
             Variable::new(schema, array?).map_err(to_python)
         });
         let variables = variables.collect::<PyResult<Vec<Variable>>>()?;
-        let mut dataset = Dataset::new(variables, attributes_of(attributes).map_err(to_python)?)
-            .map_err(to_python)?;
+        let mut dataset = Dataset::new(variables, attributes_of(attributes)?).map_err(to_python)?;
         for (name, group) in groups {
             dataset.add_group(&name, group.dataset()?).map_err(to_python)?;
         }

@@ -14,7 +14,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
-use crate::attributes::{attributes, json_of, to_dict, to_value};
+use crate::attributes::{attributes, json_of, read_attributes, to_dict, to_value};
 use crate::errors::to_python;
 
 /// The variables, dimensions and attributes of an array dataset, without data.
@@ -60,7 +60,7 @@ struct GroupArguments<'py> {
 impl GroupArguments<'_> {
     fn schema(self) -> PyResult<Schema> {
         let mut schema = Schema {
-            attributes: attributes(&self.attributes).map_err(to_python)?,
+            attributes: attributes(&self.attributes)?,
             chunk_bytes: self.chunk_bytes,
             ..Schema::default()
         };
@@ -143,7 +143,7 @@ impl VariableArguments<'_> {
             }
             schema.fill = Some(FillValue::from_bytes(item.to_vec()));
         }
-        schema.attributes = attributes(&self.attributes).map_err(invalid)?;
+        schema.attributes = read_attributes(&self.attributes).map_err(invalid)?;
         if let Some(codecs) = &self.codecs {
             schema.codecs = codecs_of(codecs)?;
         }
