@@ -329,6 +329,10 @@ def test_what_xarray_reads_from_zarr_3_can_be_written_again(tmp_path):
         ({"compressors": "auto"}, None),
         ({"compressor": None}, {"zarr": 2, "compressor": None, "filters": [], "order": "<"}),
         (
+            {"compressors": [numcodecs.Zlib(1)], "filters": [numcodecs.VLenUTF8()]},
+            {"zarr": 2, "compressor": {"id": "zlib", "level": 1}, "filters": [], "order": "<"},
+        ),
+        (
             {"compressor": {"id": "zlib", "level": 1}, "endian": "big"},
             {"zarr": 2, "compressor": {"id": "zlib", "level": 1}, "filters": [], "order": ">"},
         ),
