@@ -529,3 +529,30 @@ def test_a_multiindex_is_refused_by_name():
 def test_datasets_that_cannot_be_stored_are_refused(data):
     with pytest.raises((pt.InvalidArgument, pt.SchemaMismatch)):
         from_xarray(data)
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_every_type_passes_through_a_collection(memory, zarr_format):
+    rng = np.random.default_rng(0)
+    rows = {
+        "time": ("time", np.datetime64("2024-01-20", "us") + np.arange(40) * np.timedelta64(1, "D"))
+    }
+    for dtype in [*NUMBERS, *TEXTS, "M8[us]", "M8[D]", "m8[ns]"]:
+        drawn = rng.integers(0, 2, (40, 3))
+        data = drawn.view(dtype) if dtype[0] in "Mm" else drawn.astype(dtype)
+        rows[f"v{len(rows)}"] = (("time", "x"), data, {"dtype of it": dtype})
+    rows["lon"] = (("time", "x"), rng.normal(size=(40, 3)))
+    rows["texts"] = ("time", [f"ü{number}" for number in range(40)])
+    given = to_xarray(from_xarray(rows)).set_coords("lon")
+    collection = pt.create_collection(
+        f"{memory}/all",
+        given,
+        axis="time",
+        partition_by=pt.Date("time", "month"),
+        zarr_format=zarr_format,
+    )
+    assert len(collection.partitions) > 1
+    found = collection.read()[list(given.variables)]  # Zarr 2 sorts them.
+    same_dataset(found, given)
+    found["lon"][0, 0] = 5.0
+    assert collection.read()["lon"][0, 0] != 5.0
