@@ -57,11 +57,17 @@ def _texts(variable: str, array: np.ndarray[Any, Any]) -> tuple[str, list[Any]]:
             "dates of a calendar that is not numpy's (cftime); convert them to datetime64, or "
             "store the encoded numbers with their units and calendar as attributes",
         )
-    if odd is None or odd != odd:
+    if _is_missing(odd):
         raise _unsupported(variable, "texts and missing values; replace those: fillna('')")
     raise _unsupported(
         variable, f"objects of type {type(odd).__name__}; only str, or only bytes, can be stored"
     )
+
+
+def _is_missing(item: Any) -> bool:
+    # Comparing the NA of pandas gives no truth value.
+    is_nan = isinstance(item, float) and item != item
+    return item is None or is_nan or type(item).__name__ == "NAType"
 
 
 def _unsupported(variable: str, what: str) -> InvalidArgument:
@@ -95,9 +101,12 @@ def fill_item(variable: str, dtype: str, value: Any) -> bytes | None:
         raise _no_fill(variable, dtype, value)
     given = given.reshape(())
     if dtype in ("str", "bytes"):
-        item = given.item()
-        if isinstance(item, str):
-            return item.encode()
+        # numpy takes zeros at the end of a text for padding.
+        item = value if isinstance(value, (str, bytes)) else given.item()
+        try:
+            item = item.encode() if isinstance(item, str) else item
+        except UnicodeEncodeError as error:
+            raise _no_fill(variable, dtype, value) from error
         if isinstance(item, bytes):
             return item
         raise _no_fill(variable, dtype, value)
@@ -109,7 +118,7 @@ def fill_item(variable: str, dtype: str, value: Any) -> bytes | None:
     try:
         with np.errstate(all="ignore"):
             item = given.astype(target)
-    except (TypeError, ValueError) as error:
+    except (OverflowError, TypeError, ValueError) as error:
         raise _no_fill(variable, dtype, value) from error
     if not _same_value(given, item):
         raise _no_fill(variable, dtype, value)

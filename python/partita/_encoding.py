@@ -166,7 +166,7 @@ def _codecs(variable: str, dtype: str, encoding: Mapping[str, Any]) -> dict[str,
     return {
         "zarr": 2,
         "compressor": compressors[-1] if compressors else None,
-        "filters": filters + compressors[:-1],
+        "filters": _chosen(filters) + compressors[:-1],
         "order": ">" if encoding.get("endian") == "big" else "<",
     }
 
@@ -178,6 +178,12 @@ def _names_codecs(encoding: Mapping[str, Any]) -> bool:
         encoding.get(name) is not None and not isinstance(encoding[name], str)
         for name in ("compressors", "filters", "serializer")
     )
+
+
+def _chosen(filters: list[dict[str, Json]]) -> list[dict[str, Json]]:
+    """The filters without the one that texts of any length have in Zarr 2 in any case."""
+    implied = [config.get("id") in ("vlen-utf8", "vlen-bytes") for config in filters]
+    return [] if implied == [True] else filters
 
 
 def _zarr3(
@@ -296,8 +302,9 @@ def _codec_encoding(codecs: Mapping[str, Any] | None) -> dict[str, Any]:
         return {}
     if codecs["zarr"] == 2:
         found: dict[str, Any] = {"compressor": _numcodec(codecs["compressor"])}
-        if codecs["filters"]:
-            found["filters"] = [_numcodec(config) for config in codecs["filters"]]
+        filters = _chosen(codecs["filters"])
+        if filters:
+            found["filters"] = [_numcodec(config) for config in filters]
         if codecs["order"] == ">":
             found["endian"] = "big"
         return found

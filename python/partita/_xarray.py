@@ -192,20 +192,30 @@ def _of_mapping(data: Mapping[Any, Any], encode: bool) -> _Group:
     root = _Group()
     for path, value in data.items():
         *parents, name = _text(path, "variables").strip("/").split("/")
-        group = root
-        for parent in parents:
-            group = group.groups.setdefault(parent, _Group())
-        if name in group.variables or name in group.groups:
-            raise InvalidArgument(
-                f"{path} is given twice", context={"variable": "/".join([*parents, name])}
-            )
+        given = _Group()
         if _is(value, "DataArray") or _is(value, "Variable"):
-            group.variables[name] = _of_variable(name, value, encode)
+            given.variables[name] = _of_variable(name, value, encode)
         elif isinstance(value, Mapping) or _is(value, "DataTree"):
-            group.groups[name] = _group(value, encode)
+            given.groups[name] = _group(value, encode)
         else:
-            group.variables[name] = _of_tuple(name, value, encode)
+            given.variables[name] = _of_tuple(name, value, encode)
+        for parent in reversed(parents):
+            given = _Group(groups={parent: given})
+        _merge(root, given)
     return root
+
+
+def _merge(group: _Group, other: _Group) -> None:
+    """Adds variables, attributes and groups, which may be given in pieces."""
+    for name in other.variables:
+        if name in group.variables or name in group.groups:
+            raise InvalidArgument(f"{name} is given twice", context={"variable": name})
+    group.variables.update(other.variables)
+    group.attributes.update(other.attributes)
+    for name, below in other.groups.items():
+        if name in group.variables:
+            raise InvalidArgument(f"{name} is given twice", context={"variable": name})
+        _merge(group.groups.setdefault(name, _Group()), below)
 
 
 def _of_tuple(name: str, value: Any, encode: bool) -> _Variable:
@@ -309,9 +319,9 @@ def to_xarray(
 ) -> xr.Dataset | xr.DataTree:
     """The dataset as xarray's: a ``DataTree`` if it has groups, a ``Dataset`` otherwise.
 
-    Nothing is copied, save texts of any length. Times of units that xarray lacks (days, 25
-    microseconds) are converted to the coarsest one that holds them; ``encoding["stored_dtype"]``
-    says from which, and `from_xarray` converts them back.
+    Nothing is copied here, save texts of any length; xarray itself copies times. Times of units
+    that xarray lacks (days, 25 microseconds) are converted to the coarsest one that holds them;
+    ``encoding["stored_dtype"]`` says from which, and `from_xarray` converts them back.
 
     Parameters
     ----------
@@ -370,8 +380,20 @@ def _variable(described: dict[str, Any], chunks: Mapping[str, Any], decode: bool
     array = to_numpy(described["data"], described["shape"])
     array = _in_units_of_xarray(described, array, encoding)
     if decode and "_FillValue" in encoding and not is_packed:
-        attributes["_FillValue"] = encoding.pop("_FillValue")
+        if described["dtype"][1] in "Mm":
+            array = _without_times(array, encoding["_FillValue"])
+        else:
+            attributes["_FillValue"] = encoding.pop("_FillValue")
     return xarray.Variable(described["dimensions"], array, attributes, encoding)
+
+
+def _without_times(array: np.ndarray[Any, Any], fill: Any) -> np.ndarray[Any, Any]:
+    """The times with "not a time" for the fill value, which xarray replaces in numbers only."""
+    np = numpy_module()
+    filled = array == fill
+    if array.dtype.kind not in "Mm" or not filled.any():
+        return array
+    return np.where(filled, np.array("NaT", array.dtype), array)
 
 
 def _in_units_of_xarray(

@@ -13,14 +13,21 @@ const DEEPEST: usize = 100;
 
 /// The attributes in a dictionary.
 pub(crate) fn attributes(map: &Bound<'_, PyDict>) -> PyResult<Attributes> {
-    map.iter()
-        .map(|(name, value)| {
-            let name = text(&name, "the name of an attribute")?;
-            let value =
-                json(&value, DEEPEST).map_err(|why| to_python(why.with("attribute", &name)))?;
-            Ok((name, value))
-        })
-        .collect()
+    read_attributes(map).map_err(to_python)
+}
+
+/// The same, for callers that know whose attributes they are.
+///
+/// # Errors
+/// [`InvalidArgument`](partita::ErrorKind::InvalidArgument) with the attribute, if its value is
+/// none of JSON's.
+pub(crate) fn read_attributes(map: &Bound<'_, PyDict>) -> partita::Result<Attributes> {
+    let pairs = map.iter().map(|(name, value)| {
+        let name = text(&name, "the name of an attribute")?;
+        let value = json(&value, DEEPEST).map_err(|error| error.with("attribute", &name))?;
+        Ok((name, value))
+    });
+    pairs.collect()
 }
 
 /// A value of Python's JSON as one of the engine.
@@ -28,11 +35,7 @@ pub(crate) fn json_of(value: &Bound<'_, PyAny>) -> PyResult<Json> {
     json(value, DEEPEST).map_err(to_python)
 }
 
-fn text(value: &Bound<'_, PyAny>, what: &str) -> PyResult<String> {
-    string(value, what).map_err(to_python)
-}
-
-fn string(value: &Bound<'_, PyAny>, what: &str) -> partita::Result<String> {
+fn text(value: &Bound<'_, PyAny>, what: &str) -> partita::Result<String> {
     let text = value.cast::<PyString>().ok().and_then(|text| text.to_str().ok());
     text.map(str::to_owned).ok_or_else(|| Error::invalid(format!("{what} is no Unicode text")))
 }
@@ -53,14 +56,14 @@ fn json(value: &Bound<'_, PyAny>, depth: usize) -> partita::Result<Json> {
     } else if let Ok(value) = value.cast::<PyFloat>() {
         Ok(Json::Float(value.value()))
     } else if value.is_instance_of::<PyString>() {
-        string(value, "the value").map(Json::Text)
+        text(value, "the value").map(Json::Text)
     } else if let Ok(list) = value.cast::<PyList>() {
         items(list.iter().collect()).map(Json::List)
     } else if let Ok(tuple) = value.cast::<PyTuple>() {
         items(tuple.iter().collect()).map(Json::List)
     } else if let Ok(map) = value.cast::<PyDict>() {
         let (keys, values): (Vec<_>, Vec<_>) = map.iter().unzip();
-        let keys = keys.iter().map(|key| string(key, "a key"));
+        let keys = keys.iter().map(|key| text(key, "a key"));
         let keys = keys.collect::<partita::Result<Vec<String>>>()?;
         Ok(Json::Map(keys.into_iter().zip(items(values)?).collect()))
     } else {

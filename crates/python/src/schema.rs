@@ -14,7 +14,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
-use crate::attributes::{attributes, json_of, to_dict, to_value};
+use crate::attributes::{attributes, json_of, read_attributes, to_dict, to_value};
 use crate::errors::to_python;
 
 /// The variables, dimensions and attributes of an array dataset, without data.
@@ -143,7 +143,7 @@ impl VariableArguments<'_> {
             }
             schema.fill = Some(FillValue::from_bytes(item.to_vec()));
         }
-        schema.attributes = attributes(&self.attributes)?;
+        schema.attributes = read_attributes(&self.attributes).map_err(invalid)?;
         if let Some(codecs) = &self.codecs {
             schema.codecs = codecs_of(codecs)?;
         }
