@@ -8,12 +8,15 @@ import pickle
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
 
 import partita as pt
+from s3_server import s3_server
 
 DAY = np.timedelta64(1, "D")
 
@@ -37,12 +40,25 @@ def along_track(start: str, days: int, *, step: int = 6, value: float = 1.0) -> 
 
 
 @pytest.fixture(params=["memory", "local", "s3"])
-def url(request: pytest.FixtureRequest, tmp_path: object) -> str:
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """A URL and the options of its store."""
     if request.param == "memory":
-        return f"memory://collections-{os.urandom(4).hex()}/c"
-    if request.param == "local":
-        return f"{tmp_path}/c"
-    return str(request.getfixturevalue("s3_url")) + "/c"
+        yield f"memory://collections-{os.urandom(4).hex()}/c", {}
+    elif request.param == "local":
+        yield f"{tmp_path}/c", {}
+    else:
+        with s3_server(tmp_path / "s3") as options:
+            yield "s3://test/c", options
+
+
+@pytest.fixture
+def url(place: tuple[str, dict[str, str]]) -> str:
+    return place[0]
+
+
+@pytest.fixture
+def options(place: tuple[str, dict[str, str]]) -> dict[str, str]:
+    return place[1]
 
 
 @pytest.fixture(params=[2, 3])
@@ -83,23 +99,23 @@ def test_what_is_put_in_comes_out(url: str, zarr_format: int, options: dict[str,
     assert reopened.read("year == 1999").sizes["time"] == 0
 
 
-def test_an_update_is_one_commit_and_sees_its_neighbours(tmp_path: object, zarr_format: int) -> None:
+def test_an_update_is_one_commit_and_sees_its_neighbours(tmp_path: Path, zarr_format: int) -> None:
     ds = along_track("2022-01-20", 50)
     c = create(f"{tmp_path}/c", ds, zarr_format)
-    c.add_variable("mean", ("time", "x"), "f8", fill_value=np.nan, attributes={"units": "m"})
-    assert np.isnan(c.read().mean).all()
+    c.add_variable("smooth", ("time", "x"), "f8", fill_value=np.nan, attributes={"units": "m"})
+    assert np.isnan(c.read()["smooth"]).all()
 
     def smooth(part: xr.Dataset, partition: pt.PartitionInfo) -> dict[str, xr.DataArray]:
         assert part.time[partition.rows].dt.month.values.max() == partition.key["month"]
-        return {"mean": part.ssh.astype("f8").rolling(time=5, center=True, min_periods=1).mean()}
+        return {"smooth": part.ssh.astype("f8").rolling(time=5, center=True, min_periods=1).mean()}
 
     assert len(c.update(smooth, depth_rows=2)) == 3
     whole = ds.ssh.astype("f8").rolling(time=5, center=True, min_periods=1).mean()
-    np.testing.assert_allclose(c.read()["mean"], whole)
+    np.testing.assert_allclose(c.read()["smooth"], whole)
     # Over a selection the neighbours are still those of the whole collection.
-    c.update(lambda part: {"mean": part["mean"] * 0}, "month == 2")
+    c.update(lambda part: {"smooth": part["smooth"] * 0}, "month == 2")
     c.update(smooth, "month == 2", depth=1)
-    np.testing.assert_allclose(c.read()["mean"], whole)
+    np.testing.assert_allclose(c.read()["smooth"], whole)
     before = c.read()
 
     def failing(part: xr.Dataset) -> dict[str, object]:
@@ -115,8 +131,8 @@ def test_an_update_is_one_commit_and_sees_its_neighbours(tmp_path: object, zarr_
         c.update(lambda part: {"ssh": part.ssh[:1]})
     with pytest.raises(pt.SchemaMismatch, match="nothing"):
         c.update(lambda part: {"nothing": part.ssh})
-    c.drop_variable("mean")
-    assert "mean" not in c.read()
+    c.drop_variable("smooth")
+    assert "smooth" not in c.read()
 
 
 def test_merges_take_functions_and_names(url: str, options: dict[str, str]) -> None:
@@ -141,7 +157,7 @@ def test_merges_take_functions_and_names(url: str, options: dict[str, str]) -> N
     xr.testing.assert_identical(tail, along_track("2022-03-01", 40))
 
 
-def test_wrong_input_is_named_and_changes_nothing(tmp_path: object) -> None:
+def test_wrong_input_is_named_and_changes_nothing(tmp_path: Path) -> None:
     ds = along_track("2022-01-20", 20)
     c = create(f"{tmp_path}/c", ds)
     before = c.read()
@@ -184,7 +200,7 @@ def test_partitions_are_dropped_by_key_and_age(url: str, options: dict[str, str]
     assert sizes[0].bytes is not None and sizes[0].bytes > 1000
 
 
-def test_sequences_are_ordered_by_value(tmp_path: object, zarr_format: int) -> None:
+def test_sequences_are_ordered_by_value(tmp_path: Path, zarr_format: int) -> None:
     keys = np.repeat([10, 2, -3, 1], 2).astype("i4")
     ds = xr.Dataset({"p": ("n", keys), "v": ("n", np.arange(8.0))})
     sequence = pt.create_collection(
@@ -205,7 +221,7 @@ def test_sequences_are_ordered_by_value(tmp_path: object, zarr_format: int) -> N
         assert pt.open_collection(f"{tmp_path}/g").partition_by == grouped.partition_by
 
 
-def test_groups_make_a_tree(tmp_path: object) -> None:
+def test_groups_make_a_tree(tmp_path: Path) -> None:
     ds = along_track("2022-01-20", 20)
     tree = xr.DataTree.from_dict({"/": ds, "/data/ku": ds[["ssh"]].rename(ssh="power")})
     c = create(f"{tmp_path}/c", tree, 3)  # type: ignore[arg-type]
@@ -219,7 +235,9 @@ def test_groups_make_a_tree(tmp_path: object) -> None:
         create(f"{tmp_path}/d", tree)  # type: ignore[arg-type]
 
 
-def test_copies_move_between_formats_and_stores(tmp_path: object, url: str, options: dict[str, str]) -> None:
+def test_copies_move_between_formats_and_stores(
+    tmp_path: Path, url: str, options: dict[str, str]
+) -> None:
     ds = along_track("2022-01-20", 50)
     c = create(f"{tmp_path}/from", ds)
     copy = c.copy(url, zarr_format=3, where="month > 1", storage_options=options)
@@ -232,7 +250,7 @@ def test_copies_move_between_formats_and_stores(tmp_path: object, url: str, opti
         assert set(opened.variables) == {"ssh", "time", "cycle"}
 
 
-def test_handles_travel_and_show_themselves(tmp_path: object) -> None:
+def test_handles_travel_and_show_themselves(tmp_path: Path) -> None:
     c = create(f"{tmp_path}/c", along_track("2022-01-20", 5))
     there = pickle.loads(pickle.dumps(c))
     xr.testing.assert_identical(there.read(), c.read())
@@ -244,7 +262,7 @@ def test_handles_travel_and_show_themselves(tmp_path: object) -> None:
     assert progress and progress[-1][0] == progress[-1][1]
 
 
-def test_two_threads_merge_the_same_partitions(tmp_path: object) -> None:
+def test_two_threads_merge_the_same_partitions(tmp_path: Path) -> None:
     c = create(f"{tmp_path}/c", along_track("2022-01-01", 2))
     failures: list[BaseException] = []
 
@@ -274,7 +292,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_command_line_knows_collections(tmp_path: object) -> None:
+def test_the_command_line_knows_collections(tmp_path: Path) -> None:
     pytest.importorskip("scipy", reason="NetCDF needs a library that reads it")
     for month in (1, 2):
         ds = along_track(f"2022-0{month}-01", 20).drop_vars("lut")

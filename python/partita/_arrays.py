@@ -174,6 +174,10 @@ def cast_exactly(data: np.ndarray[Any, Any], dtype: str) -> np.ndarray[Any, Any]
         return data.astype("<i8").view(dtype)
     if target.kind not in kinds or (kinds == time and target.kind != data.dtype.kind):
         return None
+    if data.dtype.kind == "c" and target.kind != "c":
+        if np.any(data.imag):
+            return None
+        data = data.real
     try:
         with np.errstate(all="ignore"):
             cast = data.astype(target)
