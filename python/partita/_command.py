@@ -1,7 +1,7 @@
 """The ``partita`` command: the Rust one, and what needs xarray.
 
-``partita import`` of NetCDF files, and ``partita read`` of a collection into NetCDF or Zarr, are done
-here; everything else is left to the engine.
+``partita import`` of NetCDF files, and ``partita read`` of a collection into NetCDF or Zarr, are
+done here; everything else is left to the engine.
 """
 
 from __future__ import annotations

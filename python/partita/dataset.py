@@ -246,8 +246,8 @@ def create_collection(
     ...     axis="time",
     ...     partition_by=pt.Date("time", "month"),
     ... )
-    >>> c.variables
-    ['time', 'ssh']
+    >>> sorted(c.variables)
+    ['ssh', 'time']
     """
     dataset = from_xarray(data, encode=encode)
     description = dataset.schema().to_dict()

@@ -80,7 +80,7 @@ impl Collection {
             .iter()
             .flat_map(|record| &record.changes)
             .filter_map(|change| match &change.action {
-                Action::Replace { stage } | Action::Patch { stage, .. } => Some(stage.as_str()),
+                Action::Replace { stage, .. } | Action::Patch { stage, .. } => Some(stage.as_str()),
                 Action::Drop => None,
             })
             .collect();

@@ -139,7 +139,7 @@ impl Insert<'_> {
         rows: Dataset,
         exists: bool,
     ) -> Result<Staged> {
-        let merging = Merging { snapshot, stage, partition, insert: self };
+        let merging = Merging { snapshot, stage, partition, fresh: !exists, insert: self };
         match &self.options.merge {
             MergeWith::Strategy(Merge::Replace) => merging.replace(&rows, false).await,
             // Another writer may make the partition meanwhile.
@@ -203,7 +203,7 @@ impl Insert<'_> {
             let work = self.options.work.quiet();
             let store = snapshot.base();
             let bytes = plan.write(store, &stage, work.progress.as_ref(), &work.cancel).await?;
-            draft.add(Change::replace(path, stage, 0, bytes), true);
+            draft.add(Change::replace(path, stage, opened.is_none(), 0, bytes), true);
         }
         Ok(())
     }
@@ -242,6 +242,7 @@ struct Merging<'a> {
     snapshot: &'a Snapshot,
     stage: String,
     partition: &'a Partition,
+    fresh: bool,
     insert: &'a Insert<'a>,
 }
 
@@ -253,7 +254,7 @@ impl Merging<'_> {
         let plan = GroupPlan::group(config, path, Some(key), rows, 0)?;
         let bytes = self.write(plan).await?;
         let count = rows.size(&config.dimension).unwrap_or(0);
-        Ok(Some((Change::replace(path, self.stage, count, bytes), reads)))
+        Ok(Some((Change::replace(path, self.stage, self.fresh, count, bytes), reads)))
     }
 
     async fn write(&self, plan: GroupPlan) -> Result<u64> {

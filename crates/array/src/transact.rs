@@ -54,6 +54,7 @@ impl Collection {
                 draft.discard(store).await;
                 return Ok(sequence);
             }
+            draft.begin_attempt();
             if let Err(error) = stage.stage(&snapshot, draft, only.as_deref()).await {
                 // What others are replacing may look damaged.
                 let damaged = matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound);

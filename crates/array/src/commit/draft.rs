@@ -19,6 +19,7 @@ const ATTEMPTS: u32 = 1000;
 pub(crate) struct Draft {
     id: String,
     operation: &'static str,
+    attempt: u32,
     /// The writer's name for the commit.
     pub key: Option<String>,
     changes: BTreeMap<String, Planned>,
@@ -45,7 +46,7 @@ impl Draft {
     pub fn new(operation: &'static str, key: Option<&str>) -> Self {
         let id = Uuid::new_v4().simple().to_string();
         let key = key.map(str::to_owned);
-        Self { id, operation, key, changes: BTreeMap::new(), config: None }
+        Self { id, operation, attempt: 0, key, changes: BTreeMap::new(), config: None }
     }
 
     /// Takes back every change.
@@ -54,10 +55,15 @@ impl Draft {
         self.config = None;
     }
 
-    /// A directory of its own for each attempt at a partition: an object that an earlier attempt
-    /// staged must not be among those of the next.
+    /// Where objects are to be staged.
     pub fn stage(&self) -> String {
-        format!("{STAGE}/{}/{}", self.id, Uuid::new_v4().simple())
+        format!("{STAGE}/{}/{}", self.id, self.attempt)
+    }
+
+    /// Has objects staged elsewhere: one that an earlier attempt staged must not be among those of
+    /// the next.
+    pub fn begin_attempt(&mut self) {
+        self.attempt += 1;
     }
 
     /// Adds a change, in place of an earlier one of the same partition. `reads` says that it was
@@ -111,6 +117,13 @@ impl Draft {
                 return Ok(stale);
             }
             record.sequence = newest.saturating_add(1);
+            for change in &mut record.changes {
+                let others = snapshot.pending.iter().chain(&since.records);
+                let touched = others.into_iter().any(|other| other.touches(&change.path));
+                if let Action::Replace { fresh, .. } = &mut change.action {
+                    *fresh &= !touched;
+                }
+            }
             match log::create(store, &record).await? {
                 Created::Done => {
                     if let Err(error) = publish(store).await {
@@ -159,9 +172,10 @@ impl Draft {
 }
 
 impl Change {
-    /// `stage` is where the new objects are, of so many rows and bytes.
-    pub(crate) fn replace(path: &str, stage: String, rows: usize, bytes: u64) -> Self {
-        let action = Action::Replace { stage };
+    /// `stage` is where the new objects are, of so many rows and bytes; `fresh` says that there was
+    /// no such directory.
+    pub(crate) fn replace(path: &str, stage: String, fresh: bool, rows: usize, bytes: u64) -> Self {
+        let action = Action::Replace { stage, fresh };
         Self { path: path.to_owned(), action, rows: Some(rows as u64), bytes }
     }
 

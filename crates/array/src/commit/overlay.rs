@@ -36,33 +36,49 @@ impl Overlay {
         Self { inner, changes }
     }
 
-    /// Where the object is: its own place, or where it is staged; none if it was removed.
-    fn locate(&self, at: &Path) -> Option<Path> {
+    /// Where the object is: its own place, or where it is staged, or one of these; nowhere if it was
+    /// removed.
+    fn locate(&self, at: &Path) -> Vec<Path> {
         let key = at.as_ref();
         let ends = key.match_indices('/').map(|(end, _)| end);
         let mut found = ends.filter_map(|end| {
             let (directory, below) = (key.get(..end)?, key.get(end + 1..)?);
             Some((self.changes.get(directory)?, below))
         });
-        let Some((changes, below)) = found.next() else { return Some(at.clone()) };
+        let Some((changes, below)) = found.next() else { return vec![at.clone()] };
+        let staged = |stage: &str| Path::parse(format!("{stage}/{key}")).ok();
         for action in changes.iter().rev() {
             match action {
-                Action::Replace { stage } => return Path::parse(format!("{stage}/{key}")).ok(),
+                Action::Replace { stage, fresh } => {
+                    let moved = fresh.then(|| at.clone());
+                    return staged(stage).into_iter().chain(moved).collect();
+                }
                 Action::Patch { stage, replaced } if is_under(below, replaced) => {
-                    return Path::parse(format!("{stage}/{key}")).ok();
+                    return staged(stage).into_iter().collect();
                 }
                 Action::Patch { .. } => {}
-                Action::Drop => return None,
+                Action::Drop => return Vec::new(),
             }
         }
-        Some(at.clone())
+        vec![at.clone()]
     }
 
-    fn require(&self, at: &Path) -> Result<Path> {
-        self.locate(at).ok_or_else(|| object_store::Error::NotFound {
-            path: at.to_string(),
-            source: "it was removed".into(),
-        })
+    /// Asks for the object where it may be.
+    async fn ask<T, F: Future<Output = Result<T>>>(
+        &self,
+        at: &Path,
+        request: impl Fn(Path) -> F,
+    ) -> Result<T> {
+        let missing =
+            object_store::Error::NotFound { path: at.to_string(), source: "it was removed".into() };
+        let mut answer = Err(missing);
+        for place in self.locate(at) {
+            answer = request(place).await;
+            if !matches!(answer, Err(object_store::Error::NotFound { .. })) {
+                break;
+            }
+        }
+        answer
     }
 }
 
@@ -94,11 +110,15 @@ impl ObjectStore for Overlay {
     }
 
     async fn get_opts(&self, at: &Path, how: GetOptions) -> Result<GetResult> {
-        self.inner.get_opts(&self.require(at)?, how).await
+        self.ask(at, |place| {
+            let how = how.clone();
+            async move { self.inner.get_opts(&place, how).await }
+        })
+        .await
     }
 
     async fn get_ranges(&self, at: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        self.inner.get_ranges(&self.require(at)?, ranges).await
+        self.ask(at, |place| async move { self.inner.get_ranges(&place, ranges).await }).await
     }
 
     fn delete_stream(

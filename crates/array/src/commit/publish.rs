@@ -70,12 +70,13 @@ async fn switch(store: &Store, change: &Change) -> Result<()> {
     let path = &change.path;
     let switched = match &change.action {
         Action::Drop => store.delete_directory(path, SCRATCH).await,
-        Action::Replace { stage } => {
-            store.switch_directory(&format!("{stage}/{path}"), path, None, SCRATCH).await
+        Action::Replace { stage, fresh } => {
+            let staged = format!("{stage}/{path}");
+            store.switch_directory(&staged, path, None, *fresh, SCRATCH).await
         }
         Action::Patch { stage, replaced } => {
             let staged = format!("{stage}/{path}");
-            store.switch_directory(&staged, path, Some(replaced), SCRATCH).await
+            store.switch_directory(&staged, path, Some(replaced), false, SCRATCH).await
         }
     };
     switched.map_err(|error| error.with("partition", path))
@@ -83,12 +84,16 @@ async fn switch(store: &Store, change: &Change) -> Result<()> {
 
 /// Removes what a published record staged. If that fails it is garbage, and collected as such.
 async fn clean(store: &Store, record: &Record) {
-    let stage = |change: &Change| match &change.action {
-        Action::Replace { stage } | Action::Patch { stage, .. } => Some(stage.clone()),
+    // Of a writer, all that it staged: attempts that were given up too.
+    let writer = |change: &Change| match &change.action {
+        Action::Replace { stage, .. } | Action::Patch { stage, .. } => {
+            let id = stage.strip_prefix(STAGE)?.strip_prefix('/')?.split('/').next()?;
+            (!id.is_empty()).then(|| format!("{STAGE}/{id}"))
+        }
         Action::Drop => None,
     };
-    let stages: BTreeSet<String> = record.changes.iter().filter_map(stage).collect();
-    for stage in stages.iter().filter(|stage| stage.starts_with(STAGE)) {
+    let stages: BTreeSet<String> = record.changes.iter().filter_map(writer).collect();
+    for stage in &stages {
         if let Err(error) = store.delete_directory(stage, SCRATCH).await {
             tracing::debug!(stage, %error, "staged objects could not be removed");
         }

@@ -55,6 +55,10 @@ pub enum Action {
     Replace {
         /// The directory under which the new objects are, with their full keys.
         stage: String,
+        /// There was no such directory before. An object that is not where it was staged is in its
+        /// place then, since the directory may be moved as a whole.
+        #[serde(default)]
+        fresh: bool,
     },
     /// What is staged takes the place of some objects.
     Patch {

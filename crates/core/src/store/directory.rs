@@ -43,8 +43,9 @@ impl Store {
     /// removed, and the rest stays.
     ///
     /// Idempotent. Local files are switched atomically, through temporaries under `scratch`, on
-    /// Linux; other stores copy object by object. What is staged stays. Durable after
-    /// [`Store::sync`].
+    /// Linux; other stores copy object by object. What is staged stays, save that local files may be
+    /// moved if `moves` says so and there is nothing at `live`: then nothing staged means that it was
+    /// done before. Durable after [`Store::sync`].
     ///
     /// # Errors
     /// [`ReadOnly`](crate::ErrorKind::ReadOnly), or [`Store`](crate::ErrorKind::Store) if the store
@@ -54,13 +55,14 @@ impl Store {
         staged: &str,
         live: &str,
         replaced: Option<&[String]>,
+        moves: bool,
         scratch: &str,
     ) -> Result<()> {
         self.check_writable()?;
         if let Some(files) = &self.local {
             let (from, to, scratch) = (self.path(staged)?, self.path(live)?, self.path(scratch)?);
             let replaced = replaced.map(<[String]>::to_vec);
-            let switched = files.switch_directory(&from, &to, replaced, &scratch).await;
+            let switched = files.switch_directory(&from, &to, replaced, moves, &scratch).await;
             return switched.map_err(|error| self.request("written", live).failed(error));
         }
         let (new, old) = (self.names_under(staged), self.names_under(live));
@@ -145,18 +147,23 @@ mod tests {
         };
         // Twice, since whoever finds it half done does it again.
         for _ in 0..2 {
-            store.switch_directory("s/p", "p", Some(&replaced), "scratch").await.unwrap();
+            store.switch_directory("s/p", "p", Some(&replaced), false, "scratch").await.unwrap();
             let found = all(&store).await;
             assert_eq!(names(&found, "old"), ["p/a/0", "q/m"]);
             assert_eq!(names(&found, "new"), ["p/a/1", "p/c/0", "p/m"]);
         }
         for _ in 0..2 {
-            store.switch_directory("s/p", "p", None, "scratch").await.unwrap();
-            store.switch_directory("s/p", "deep/er/p", None, "scratch").await.unwrap();
+            store.switch_directory("s/p", "p", None, false, "scratch").await.unwrap();
+            store.switch_directory("s/p", "deep/er/p", None, false, "scratch").await.unwrap();
             let found = all(&store).await;
             assert_eq!(names(&found, "old"), ["q/m"]);
             assert_eq!(names(&found, "new").len(), 6);
         }
+        for _ in 0..2 {
+            store.switch_directory("s/p", "moved", None, true, "scratch").await.unwrap();
+            assert_eq!(names(&all(&store).await, "new").len(), 9);
+        }
+        store.delete_directory("moved", "scratch").await.unwrap();
         for _ in 0..2 {
             store.delete_directory("deep/er/p", "scratch").await.unwrap();
             assert_eq!(names(&all(&store).await, "new"), ["p/a/1", "p/c/0", "p/m"]);

@@ -1,0 +1,196 @@
+"""One measurement of a collection by one library; prints JSON. Run by ``arrays.py``.
+
+python arrays_peers.py PEER CASE FOLDER MEGABYTES PARTITIONS
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+PIXELS = 240
+VARIABLES = ("ssh", "sla", "swh", "wind")
+
+
+def tracks(first: str, rows: int, step_ms: int) -> xr.Dataset:
+    """Smooth fields with noise, as instruments round them."""
+    random = np.random.default_rng(7)
+    start = np.datetime64(first, "ms")
+    time_axis = (start + np.arange(rows) * np.timedelta64(step_ms, "ms")).astype("M8[us]")
+    across = np.linspace(0, 3, PIXELS, dtype="f4")
+    along = np.linspace(0, rows / 500, rows, dtype="f4")[:, None]
+    variables = {}
+    for number, name in enumerate(VARIABLES):
+        noise = random.standard_normal((rows, PIXELS), dtype="f4") * np.float32(0.02)
+        field = np.sin(along + across + number) + noise
+        values = np.round(field * 1000) / np.float32(1000)
+        variables[name] = (("time", "x"), values.astype("f4"))
+    return xr.Dataset(variables, {"time": time_axis})
+
+
+def tiny(days: int) -> xr.Dataset:
+    """Ten rows a day."""
+    axis = np.datetime64("1990-01-01", "us") + np.arange(days * 10) * np.timedelta64(8640, "s")
+    values = np.arange(axis.size, dtype="f8")
+    return xr.Dataset({"a": ("time", values), "b": ("time", values * 2)}, {"time": axis})
+
+
+def rows_of(megabytes: int) -> int:
+    return megabytes * 1_000_000 // (PIXELS * 4 * len(VARIABLES))
+
+
+def year(megabytes: int) -> xr.Dataset:
+    rows = rows_of(megabytes)
+    return tracks("2022-01-01", rows, int(365 * 86_400_000 / rows))
+
+
+def month(megabytes: int) -> xr.Dataset:
+    """A delivery that overlaps the middle of a month."""
+    rows = rows_of(megabytes)
+    return tracks("2022-06-10T00:00:00.001", rows, int(10 * 86_400_000 / max(rows, 1)))
+
+
+class Partita:
+    """Both have the same methods, and do the same."""
+
+    def __init__(self, folder: Path) -> None:
+        import partita
+
+        self.pt, self.folder = partita, folder
+
+    def create(self, name: str, ds: xr.Dataset, resolution: str) -> Any:
+        from numcodecs import Zstd
+
+        for variable in ds.variables.values():
+            variable.encoding["compressor"] = Zstd(3).get_config()
+        return self.pt.create_collection(
+            str(self.folder / name),
+            ds,
+            axis="time",
+            partition_by=self.pt.Date("time", resolution),
+            chunks={"time": 4000},
+            insert=False,
+        )
+
+    def open(self, name: str) -> Any:
+        return self.pt.open_collection(str(self.folder / name))
+
+    def insert(self, collection: Any, ds: xr.Dataset, merge: bool) -> None:
+        collection.insert(ds, merge="time_series" if merge else None)
+
+    def load(self, collection: Any, variables: list[str] | None) -> int:
+        data = collection.read(variables=variables)
+        return int(sum(v.nbytes for v in data.variables.values()))
+
+    def update(self, collection: Any) -> None:
+        collection.update(lambda ds: {"sla": ds["ssh"] + np.float32(1)}, variables=["ssh"])
+
+    def partitions(self, collection: Any) -> int:
+        return len(collection.partitions)
+
+
+class ZCollection:
+    def __init__(self, folder: Path) -> None:
+        import dask
+        import dask.distributed
+        import zcollection
+
+        self.zc, self.folder = zcollection, folder
+        dask.config.set({"distributed.worker.memory.target": False})
+        self.client = dask.distributed.Client(processes=False, dashboard_address=None)
+
+    def create(self, name: str, ds: xr.Dataset, resolution: str) -> Any:
+        from numcodecs import Zstd
+
+        for variable in ds.variables.values():
+            variable.encoding["compressor"] = Zstd(3)
+        source = self.zc.Dataset.from_xarray(ds)
+        source.chunks = {"time": 4000}
+        date = self.zc.partitioning.Date(("time",), {"month": "M", "day": "D"}[resolution])
+        return self.zc.create_collection("time", source, date, str(self.folder / name))
+
+    def open(self, name: str) -> Any:
+        return self.zc.open_collection(str(self.folder / name), mode="w")
+
+    def insert(self, collection: Any, ds: xr.Dataset, merge: bool) -> None:
+        call = self.zc.merging.merge_time_series if merge else None
+        collection.insert(self.zc.Dataset.from_xarray(ds), merge_callable=call, npartitions=2)
+
+    def load(self, collection: Any, variables: list[str] | None) -> int:
+        data = collection.load(delayed=False, selected_variables=variables)
+        return int(sum(np.asarray(v.array).nbytes for v in data.variables.values()))
+
+    def update(self, collection: Any) -> None:
+        def add(ds: Any) -> dict[str, Any]:
+            return {"sla": ds["ssh"].array + np.float32(1)}
+
+        collection.update(add, variables=("sla",), selected_variables=["ssh"], delayed=False)
+
+    def partitions(self, collection: Any) -> int:
+        return sum(1 for _ in collection.partitions())
+
+
+PEERS: dict[str, Any] = {"partita": Partita, "zcollection": ZCollection}
+
+
+def measure(peer: Any, name: str, case: str, megabytes: int, partitions: int) -> float:
+    """Runs one case; what it prepares is not measured."""
+    if case == "tiny":
+        data = tiny(300)
+        collection = peer.create(f"{name}-tiny", data, "day")
+        began = time.perf_counter()
+        peer.insert(collection, data, False)
+    elif case in ("one", "list"):
+        # Written once, by whichever library: the layout is the same.
+        if not (peer.folder / "many").exists():
+            raise SystemExit("make the many partitions first")
+        collection = peer.open("many")
+        began = time.perf_counter()
+        if case == "one":
+            peer.load(collection, ["a"])
+        else:
+            assert peer.partitions(collection) == partitions
+    elif case == "many":
+        data = tiny(partitions)
+        collection = peer.create("many", data, "day")
+        began = time.perf_counter()
+        peer.insert(collection, data, False)
+    elif case == "insert":
+        data = year(megabytes)
+        collection = peer.create(name, data, "month")
+        began = time.perf_counter()
+        peer.insert(collection, data, False)
+    elif case == "merge":
+        data = month(megabytes // 30)
+        collection = peer.open(name)
+        began = time.perf_counter()
+        peer.insert(collection, data, True)
+    elif case == "update":
+        collection = peer.open(name)
+        began = time.perf_counter()
+        peer.update(collection)
+    else:
+        collection = peer.open(name)
+        began = time.perf_counter()
+        peer.load(collection, None)
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    name, case, folder, megabytes, partitions = sys.argv[1:]
+    peer = PEERS[name](Path(folder))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    seconds = measure(peer, name, case, int(megabytes), int(partitions))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(json.dumps({"seconds": seconds, "peak": peak * 1024, "before": before * 1024}))
+
+
+if __name__ == "__main__":
+    main()
