@@ -25,7 +25,7 @@ use crate::protocol::{Entry, Listing};
 const DELETES_AT_ONCE: usize = 1024;
 
 /// A store that is written in Python.
-#[pyclass(frozen, name = "PythonStore", module = "partita._native")]
+#[pyclass(frozen, weakref, name = "PythonStore", module = "partita._native")]
 pub(crate) struct PyStore(PythonStore);
 
 impl PyStore {
