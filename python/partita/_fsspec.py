@@ -53,7 +53,7 @@ class FsspecStore:
         from fsspec.implementations.local import LocalFileSystem
         from fsspec.implementations.memory import MemoryFileSystem
 
-        if filesystem.asynchronous:
+        if getattr(filesystem, "asynchronous", False):
             raise InvalidArgument(
                 "the file system belongs to a running event loop: make one without asynchronous="
             )
