@@ -208,8 +208,7 @@ def test_a_lost_race_is_seen(place, table, trips_frame):
     assert table.count() == 3 * len(trips_frame)
 
 
-def test_pickled_tables_read_on(place, table, trips_frame):
-    filesystem, _ = place
+def test_pickled_tables_read_on(table, trips_frame):
     table.append(trips_frame)
     again, old = pickle.loads(pickle.dumps((table, table.at(1))))
     assert (again.count(), old.count()) == (12, 6)
