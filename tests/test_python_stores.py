@@ -15,6 +15,7 @@ import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
@@ -273,6 +274,33 @@ def test_large_objects(place):
         path, {"text": text}, filesystem=filesystem, single_writer=True, compression="none"
     )
     assert table.read()["text"].tolist() == text
+
+
+def test_a_collection_lives_there(place):
+    filesystem, path = place
+    time = np.arange("2022-01-01", "2022-03-01", dtype="M8[D]").astype("M8[us]")
+
+    def rows(value: float) -> dict:
+        return {"time": ("time", time), "ssh": ("time", np.full(len(time), value))}
+
+    url = f"{parent(path)}/ssh"
+    collection = pt.create_collection(
+        url,
+        rows(1.0),
+        axis="time",
+        partition_by=pt.Date("time", "month"),
+        filesystem=filesystem,
+        single_writer=True,
+    )
+    collection.insert(rows(2.0))
+    found = pt.open_collection(url, filesystem=filesystem)
+    assert found.read(where="month == 2")["ssh"].values.tolist() == [2.0] * 28
+    assert found.verify(data=True) == []
+    with pytest.raises(pt.CommitUnsupported):
+        found.insert(rows(3.0))
+    assert isinstance(pt.open(url, filesystem=filesystem), pt.Collection)
+    copy = found.copy(f"{url}-copy", filesystem=filesystem, single_writer=True)
+    assert pickle.loads(pickle.dumps(copy)).read()["ssh"].values.tolist() == [2.0] * 59
 
 
 class TestArchive:
