@@ -1,6 +1,6 @@
 """The compiled part of partita; use the names in `partita` instead."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 VERSION: str
@@ -13,11 +13,17 @@ class _Stream(Protocol):
 class _Schema(Protocol):
     def __arrow_c_schema__(self) -> object: ...
 
-def ls(url: str, storage_options: dict[str, str]) -> list[tuple[str, str, str]]: ...
+def ls(url: str, storage_options: StoreArguments) -> list[tuple[str, str, str]]: ...
 def open(
-    url: str, storage_options: dict[str, str], read_only: bool, single_writer: bool
+    url: str, storage_options: StoreArguments, read_only: bool, single_writer: bool
 ) -> Table | Collection: ...
+def close_stores() -> None: ...
 def main(argv: list[str]) -> int: ...
+
+class PythonStore:
+    def __new__(cls, protocol: object, name: str) -> PythonStore: ...
+
+StoreArguments = Mapping[str, str | PythonStore]
 
 class Predicate:
     @staticmethod
@@ -71,12 +77,12 @@ class Collection:
         partitioning: dict[str, Any],
         zarr_format: int,
         catalog: bool,
-        storage_options: dict[str, str],
+        storage_options: StoreArguments,
         single_writer: bool,
     ) -> Collection: ...
     @staticmethod
     def open(
-        url: str, storage_options: dict[str, str], read_only: bool, single_writer: bool
+        url: str, storage_options: StoreArguments, read_only: bool, single_writer: bool
     ) -> Collection: ...
     @property
     def url(self) -> str: ...
@@ -119,7 +125,7 @@ class Collection:
     def copy(
         self,
         target: str,
-        storage_options: dict[str, str],
+        storage_options: StoreArguments,
         single_writer: bool,
         filter: Predicate | None,
         zarr_format: int | None,
@@ -178,7 +184,7 @@ class Table:
         schema: _Schema,
         create: dict[str, Any],
         write: dict[str, Any],
-        storage_options: dict[str, str],
+        storage_options: StoreArguments,
         single_writer: bool,
     ) -> Table: ...
     @staticmethod
@@ -187,13 +193,13 @@ class Table:
         data: _Stream,
         create: dict[str, Any],
         write: dict[str, Any],
-        storage_options: dict[str, str],
+        storage_options: StoreArguments,
         single_writer: bool,
         progress: Report | None = None,
     ) -> Table: ...
     @staticmethod
     def open(
-        url: str, storage_options: dict[str, str], read_only: bool, single_writer: bool
+        url: str, storage_options: StoreArguments, read_only: bool, single_writer: bool
     ) -> Table: ...
     @property
     def url(self) -> str: ...
@@ -272,7 +278,7 @@ class Table:
         url: str,
         scope: Predicate | None,
         overwrite: bool,
-        storage_options: dict[str, str],
+        storage_options: StoreArguments,
         single_writer: bool,
         progress: Report | None = None,
     ) -> Table: ...

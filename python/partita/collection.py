@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from partita import _native
-from partita._arguments import micros, options_text
+from partita._arguments import micros
 from partita._arrays import numpy_module
 from partita._display import collection_html, collection_text
 from partita._encoding import attributes_of
@@ -21,6 +21,7 @@ from partita.expression import Where, predicate
 from partita.merge import Merge, merge_arguments
 from partita.partitioning import Partitioning, partitioning_of
 from partita.records import CollectionCommit, CollectionPartition, Garbage, Problem
+from partita.stores import FileSystem, connection
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -62,7 +63,7 @@ class Collection:
     def __init__(
         self,
         native: _native.Collection,
-        storage_options: dict[str, str],
+        storage_options: dict[str, Any],
         *,
         read_only: bool,
         single_writer: bool,
@@ -411,6 +412,7 @@ class Collection:
         where: Where | None = None,
         zarr_format: int | None = None,
         storage_options: Mapping[str, Any] | None = None,
+        filesystem: FileSystem | None = None,
         single_writer: bool = False,
         progress: Progress = False,
     ) -> Collection:
@@ -425,11 +427,13 @@ class Collection:
         zarr_format : int, optional
             2 or 3; the same as here if not given. Another one means that everything is decoded and
             encoded again.
+        storage_options, filesystem, single_writer
+            Of the store of the copy, as for `create_collection`.
         """
-        options = options_text(storage_options)
+        path, options = connection(url, storage_options, filesystem)
         with reporting(progress) as report:
             native = self._native.copy(
-                os.fspath(url), options, single_writer, predicate_of(where), zarr_format, report
+                path, options, single_writer, predicate_of(where), zarr_format, report
             )
         return Collection(native, options, read_only=False, single_writer=single_writer)
 
@@ -484,7 +488,7 @@ class Collection:
         return _reopen, (self.url, self._storage_options, self._read_only, self._single_writer)
 
 
-def _reopen(url: str, options: dict[str, str], read_only: bool, single_writer: bool) -> Collection:
+def _reopen(url: str, options: dict[str, Any], read_only: bool, single_writer: bool) -> Collection:
     native = _native.Collection.open(url, options, read_only, single_writer)
     return Collection(native, options, read_only=read_only, single_writer=single_writer)
 

@@ -13,7 +13,6 @@ from partita._arguments import (
     Version,
     metadata_json,
     names,
-    options_text,
     write_options,
 )
 from partita._data import is_schema, stream
@@ -22,6 +21,7 @@ from partita._xarray import from_xarray
 from partita.collection import Collection
 from partita.errors import InvalidArgument
 from partita.partitioning import Date, partitioning_arguments
+from partita.stores import FileSystem, connection
 from partita.table import Table
 
 __all__ = [
@@ -62,6 +62,7 @@ def create_table(
     row_group_rows: int | None = None,
     target_file_bytes: int | None = None,
     storage_options: Mapping[str, Any] | None = None,
+    filesystem: FileSystem | None = None,
     single_writer: bool = False,
     progress: Progress = False,
 ) -> Table:
@@ -100,6 +101,8 @@ def create_table(
         A file that has grown past this size is closed and another begun.
     storage_options : mapping, optional
         Options of the store, such as ``{"aws_region": "eu-north-1"}``.
+    filesystem : fsspec.AbstractFileSystem or minimalkv.KeyValueStore, optional
+        A store of Python in which `url` is then a path; see `partita.stores`.
     single_writer : bool, default False
         Promise that nobody else writes, for stores that cannot commit atomically.
     progress : bool or callable, default False
@@ -138,8 +141,7 @@ def create_table(
         "header": header,
     }
     write = write_options(None, compression, sort_by, row_group_rows, target_file_bytes)
-    options = options_text(storage_options)
-    path = _url(url)
+    path, options = connection(url, storage_options, filesystem)
     if is_schema(data_or_schema):
         native = _native.Table.create(path, data_or_schema, create, write, options, single_writer)
     else:
@@ -155,6 +157,7 @@ def open_table(
     *,
     at: Version | None = None,
     storage_options: Mapping[str, Any] | None = None,
+    filesystem: FileSystem | None = None,
     read_only: bool = False,
     single_writer: bool = False,
 ) -> Table:
@@ -168,6 +171,8 @@ def open_table(
         Open an older version, for reading; see `Table.at`.
     storage_options : mapping, optional
         Options of the store.
+    filesystem : fsspec.AbstractFileSystem or minimalkv.KeyValueStore, optional
+        A store of Python in which `url` is then a path; see `partita.stores`.
     read_only : bool, default False
         Refuse every change with `ReadOnly`.
     single_writer : bool, default False
@@ -185,8 +190,8 @@ def open_table(
     >>> pt.open_table("memory://opening/t", read_only=True).count()
     2
     """
-    options = options_text(storage_options)
-    native = _native.Table.open(_url(url), options, read_only, single_writer)
+    path, options = connection(url, storage_options, filesystem)
+    native = _native.Table.open(path, options, read_only, single_writer)
     table = Table(native, options, read_only=read_only, single_writer=single_writer)
     return table if at is None else table.at(at)
 
@@ -203,6 +208,7 @@ def create_collection(
     catalog: bool = False,
     encode: bool = False,
     storage_options: Mapping[str, Any] | None = None,
+    filesystem: FileSystem | None = None,
     single_writer: bool = False,
     progress: Progress = False,
 ) -> Collection:
@@ -233,7 +239,7 @@ def create_collection(
         Keep a list of the partitions, which saves listing directories; Zarr format 3 only.
     encode : bool, default False
         Pack numbers as their encodings say, as xarray does when it writes a file.
-    storage_options, single_writer, progress
+    storage_options, filesystem, single_writer, progress
         As of `create_table`.
 
     Examples
@@ -257,9 +263,9 @@ def create_collection(
             raise InvalidArgument(f"chunks= names {name!r}, which is no dimension of the data")
         found[0]["chunks"] = size
     schema = _native.Schema.from_dict(description)
-    options = options_text(storage_options)
+    path, options = connection(url, storage_options, filesystem)
     native = _native.Collection.create(
-        _url(url),
+        path,
         schema,
         axis,
         partitioning_arguments(partition_by),
@@ -278,6 +284,7 @@ def open_collection(
     url: Url,
     *,
     storage_options: Mapping[str, Any] | None = None,
+    filesystem: FileSystem | None = None,
     read_only: bool = False,
     single_writer: bool = False,
 ) -> Collection:
@@ -285,8 +292,8 @@ def open_collection(
 
     The parameters are those of `open_table`.
     """
-    options = options_text(storage_options)
-    native = _native.Collection.open(_url(url), options, read_only, single_writer)
+    path, options = connection(url, storage_options, filesystem)
+    native = _native.Collection.open(path, options, read_only, single_writer)
     return Collection(native, options, read_only=read_only, single_writer=single_writer)
 
 
@@ -295,6 +302,7 @@ def open(
     *,
     at: Version | None = None,
     storage_options: Mapping[str, Any] | None = None,
+    filesystem: FileSystem | None = None,
     read_only: bool = False,
     single_writer: bool = False,
 ) -> Table | Collection:
@@ -309,8 +317,8 @@ def open(
     >>> type(pt.open("memory://any/t")).__name__
     'Table'
     """
-    options = options_text(storage_options)
-    native = _native.open(_url(url), options, read_only, single_writer)
+    path, options = connection(url, storage_options, filesystem)
+    native = _native.open(path, options, read_only, single_writer)
     if isinstance(native, _native.Collection):
         if at is not None:
             raise InvalidArgument("a collection in plain Zarr has no older versions to open")
@@ -319,7 +327,12 @@ def open(
     return table if at is None else table.at(at)
 
 
-def ls(url: Url, *, storage_options: Mapping[str, Any] | None = None) -> list[DatasetInfo]:
+def ls(
+    url: Url,
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+    filesystem: FileSystem | None = None,
+) -> list[DatasetInfo]:
     """List the datasets directly under a store, by name; nothing is opened.
 
     Examples
@@ -329,7 +342,7 @@ def ls(url: Url, *, storage_options: Mapping[str, Any] | None = None) -> list[Da
     >>> pt.ls("memory://lake")
     [DatasetInfo(name='trips', kind='table', url='memory://lake/trips')]
     """
-    found = _native.ls(_url(url), options_text(storage_options))
+    found = _native.ls(*connection(url, storage_options, filesystem))
     return [DatasetInfo(*row) for row in found]
 
 
@@ -347,10 +360,3 @@ def _partitioning(
     for part in given:
         keys += part.fields if isinstance(part, Date) else names("partition_by", [part])
     return keys, dates[0] if dates else None
-
-
-def _url(url: Url) -> str:
-    try:
-        return os.fspath(url)
-    except TypeError:
-        raise InvalidArgument(f"a URL is a string or a path, not {url!r}") from None

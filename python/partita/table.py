@@ -17,7 +17,6 @@ from partita._arguments import (
     micros,
     moment,
     names,
-    options_text,
     required,
     schema_of,
     whole,
@@ -32,6 +31,7 @@ from partita.expression import Expr, Where, predicate
 from partita.records import Commit, Garbage, Partition, Problem, Snapshot
 from partita.scan import Scan
 from partita.staging import Staged, Transaction
+from partita.stores import FileSystem, connection
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,7 +65,7 @@ class Table:
     def __init__(
         self,
         native: _native.Table,
-        storage_options: dict[str, str],
+        storage_options: dict[str, Any],
         *,
         read_only: bool,
         single_writer: bool,
@@ -639,6 +639,7 @@ class Table:
         where: Where | None = None,
         overwrite: bool = False,
         storage_options: Mapping[str, Any] | None = None,
+        filesystem: FileSystem | None = None,
         single_writer: bool = False,
         progress: Progress = False,
     ) -> Table:
@@ -655,7 +656,7 @@ class Table:
             Copy only these rows; they are written anew then.
         overwrite : bool, default False
             Replace a table that exists already, instead of raising `AlreadyExists`.
-        storage_options, single_writer
+        storage_options, filesystem, single_writer
             Of the store of the copy, as for `create_table`.
         progress : bool or callable, default False
             True shows a bar on standard error; a callable is called with (done, total).
@@ -667,12 +668,10 @@ class Table:
         >>> table.copy("memory://elsewhere/copied").count()
         2
         """
-        options = options_text(storage_options)
+        path, options = connection(url, storage_options, filesystem)
         scope = None if where is None else predicate(where)
         with reporting(progress) as report:
-            native = self._native.copy(
-                os.fspath(url), scope, overwrite, options, single_writer, report
-            )
+            native = self._native.copy(path, scope, overwrite, options, single_writer, report)
         return Table(native, options, read_only=False, single_writer=single_writer)
 
     def verify(
@@ -836,7 +835,7 @@ class Table:
 
 def _reopen(
     url: str,
-    storage_options: dict[str, str],
+    storage_options: dict[str, Any],
     read_only: bool,
     single_writer: bool,
     at: int | None,

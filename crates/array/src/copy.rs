@@ -39,7 +39,7 @@ impl Collection {
     /// if the other layout cannot hold it; what reading and writing fail with.
     pub async fn copy(&self, target: Store, options: &CopyOptions) -> Result<Self> {
         target.check_writable()?;
-        if !self.store().is_read_only() {
+        if self.store().check_writable().is_ok() {
             publish(self.store()).await?;
         }
         let snapshot = self.snapshot().await?;

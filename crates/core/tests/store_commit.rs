@@ -204,3 +204,33 @@ async fn a_commit_costs_one_request() {
     let _ = store.compare_and_swap("s", None, Bytes::from_static(b"id-3"), "id-3").await.unwrap();
     assert_eq!(counting.counts().requests(), 2, "a lost race costs a read, too");
 }
+
+/// A client that is handed in, and what it takes to write through it.
+#[tokio::test]
+async fn clients_need_a_single_writer() {
+    let client = Arc::new(object_store::memory::InMemory::new());
+    let handed = StoreOptions::new().with_client(client);
+    let root = Store::open(".", &handed).unwrap();
+    let store = Store::open("/lake/raw/", &handed).unwrap();
+    assert!(store.get_opt("t.json").await.unwrap().is_none());
+    let written = store.put("t.json", Bytes::from_static(b"x")).await;
+    assert_eq!(written.unwrap_err().kind(), ErrorKind::CommitUnsupported);
+    assert_eq!(swap_kind(&store).await, ErrorKind::CommitUnsupported);
+    assert!(root.list_directories("").await.unwrap().is_empty());
+
+    let alone = Store::open("lake/raw", &handed.clone().single_writer(true)).unwrap();
+    assert_eq!(race_increments(&alone, "counter", 1, 20).await.unwrap().done, 20);
+    assert_eq!(store.get("counter").await.unwrap(), alone.get("counter").await.unwrap());
+    assert!(root.head("lake/raw/counter").await.unwrap().is_some());
+    // An old version is refused, only not atomically.
+    let (_, old) = alone.get_versioned("counter").await.unwrap().unwrap();
+    for lost in [false, true] {
+        let body = Bytes::from(format!("id {lost}"));
+        let swap = alone.compare_and_swap("counter", Some(&old), body, "id").await.unwrap();
+        assert_eq!(matches!(swap, Swap::Lost { .. }), lost);
+    }
+
+    let with_options = handed.with("key", "k");
+    let error = Store::open("lake", &with_options).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+}

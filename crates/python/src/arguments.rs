@@ -1,27 +1,54 @@
 //! The option dictionaries that the Python package passes.
 
-use std::collections::HashMap;
 use std::str::FromStr;
+use std::sync::Arc;
 
+use object_store::ObjectStore;
 use partita::{
     Compression, CreateOptions, DatePartition, Encoding, Error, Resolution, StoreOptions,
     WriteOptions,
 };
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 use serde_json::{Map, Value};
 
 use crate::errors::to_python;
 use crate::runtime::Watch;
+use crate::store::PyStore;
+
+/// How a store is reached: a dictionary of names and texts, and under the name `filesystem` the
+/// store itself where it is one of Python.
+pub(crate) struct StoreArguments {
+    pairs: Vec<(String, String)>,
+    client: Option<Arc<dyn ObjectStore>>,
+}
+
+impl<'py> FromPyObject<'_, 'py> for StoreArguments {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        let mut arguments = Self { pairs: Vec::new(), client: None };
+        for (name, value) in object.cast::<PyDict>()?.iter() {
+            match value.cast::<PyStore>() {
+                Ok(store) => arguments.client = Some(store.get().client()),
+                Err(_) => arguments.pairs.push((name.extract()?, value.extract()?)),
+            }
+        }
+        Ok(arguments)
+    }
+}
 
 /// The options of a store from their Python form. The switches may also stand among the pairs.
 pub(crate) fn store_options(
-    pairs: HashMap<String, String>,
+    arguments: StoreArguments,
     read_only: bool,
     single_writer: bool,
 ) -> StoreOptions {
-    let options = pairs
-        .into_iter()
-        .fold(StoreOptions::new(), |options, (name, value)| options.with(name, value));
+    let options: StoreOptions = arguments.pairs.into_iter().collect();
+    let options = match arguments.client {
+        Some(client) => options.with_client(client),
+        None => options,
+    };
     let options = if read_only { options.read_only(true) } else { options };
     if single_writer { options.single_writer(true) } else { options }
 }

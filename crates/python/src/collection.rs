@@ -1,6 +1,5 @@
 //! Collections.
 
-use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use jiff::SignedDuration;
@@ -15,7 +14,7 @@ use partita::{Error, Store, StoreOptions};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::arguments::store_options;
+use crate::arguments::{StoreArguments, store_options};
 use crate::attributes::attributes;
 use crate::dataset::PyDataset;
 use crate::errors::to_python;
@@ -211,7 +210,7 @@ impl PyCollection {
         partitioning: PartitioningArguments,
         zarr_format: u8,
         catalog: bool,
-        storage_options: HashMap<String, String>,
+        storage_options: StoreArguments,
         single_writer: bool,
     ) -> PyResult<Self> {
         let options = CreateOptions { layout: layout(zarr_format)?, catalog };
@@ -229,7 +228,7 @@ impl PyCollection {
     fn open(
         py: Python<'_>,
         url: String,
-        storage_options: HashMap<String, String>,
+        storage_options: StoreArguments,
         read_only: bool,
         single_writer: bool,
     ) -> PyResult<Self> {
@@ -437,7 +436,7 @@ impl PyCollection {
         &self,
         py: Python<'_>,
         target: String,
-        storage_options: HashMap<String, String>,
+        storage_options: StoreArguments,
         single_writer: bool,
         filter: Option<PyRef<'_, PyPredicate>>,
         zarr_format: Option<u8>,

@@ -3,7 +3,8 @@
 //! Conversion only. Every blocking call runs on one process-wide runtime while the interpreter is
 //! left to other threads ([`runtime`]); errors become the exceptions of `partita.errors`
 //! ([`errors`]); tables cross by Arrow's C interface, one crossing per batch ([`arrow_ffi`]), and
-//! arrays by numpy's, in place ([`array_memory`]).
+//! arrays by numpy's, in place ([`array_memory`]); the requests to a store that is written in Python
+//! share crossings ([`dispatch`]).
 
 mod arguments;
 mod array_memory;
@@ -12,14 +13,17 @@ mod attributes;
 mod batches;
 mod collection;
 mod dataset;
+mod dispatch;
 mod errors;
 mod function;
 mod predicate;
 mod progress;
+mod protocol;
 mod runtime;
 mod scan;
 mod schema;
 mod staged;
+mod store;
 mod table;
 
 use pyo3::prelude::*;
@@ -44,15 +48,16 @@ mod _native {
     #[pymodule_export]
     use crate::staged::PyStaged;
     #[pymodule_export]
+    use crate::store::PyStore;
+    #[pymodule_export]
     use crate::table::PyTable;
-
-    use std::collections::HashMap;
 
     use partita::{Dataset, Error};
     use pyo3::IntoPyObjectExt;
     use pyo3::prelude::*;
 
-    use crate::arguments::store_options;
+    use crate::arguments::{StoreArguments, store_options};
+    use crate::dispatch::close_clients;
     use crate::errors::to_python;
     use crate::runtime::{Watch, wait};
 
@@ -65,7 +70,7 @@ mod _native {
     fn ls(
         py: Python<'_>,
         url: String,
-        storage_options: HashMap<String, String>,
+        storage_options: StoreArguments,
     ) -> PyResult<Vec<(String, String, String)>> {
         let options = store_options(storage_options, true, false);
         let found = wait(py, &Watch::default(), async move { partita::ls(&url, &options).await })?;
@@ -77,7 +82,7 @@ mod _native {
     fn open(
         py: Python<'_>,
         url: String,
-        storage_options: HashMap<String, String>,
+        storage_options: StoreArguments,
         read_only: bool,
         single_writer: bool,
     ) -> PyResult<Py<PyAny>> {
@@ -95,6 +100,12 @@ mod _native {
                 other.kind()
             )))),
         }
+    }
+
+    /// Ends the threads that speak to stores written in Python, before the interpreter does.
+    #[pyfunction]
+    fn close_stores(py: Python<'_>) {
+        close_clients(py);
     }
 
     /// Runs the `partita` command with the given arguments, the first being its name.

@@ -1,6 +1,5 @@
 //! Tables.
 
-use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
@@ -13,7 +12,7 @@ use partita::{
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyDict};
 
-use crate::arguments::{CreateArguments, WriteArguments, metadata, store_options};
+use crate::arguments::{CreateArguments, StoreArguments, WriteArguments, metadata, store_options};
 use crate::arrow_ffi::{export_schema, export_stream, import_schema, import_stream};
 use crate::errors::to_python;
 use crate::predicate::PyPredicate;
@@ -96,7 +95,7 @@ impl PyTable {
         schema: &Bound<'_, PyAny>,
         create: CreateArguments,
         write: WriteArguments,
-        storage_options: HashMap<String, String>,
+        storage_options: StoreArguments,
         single_writer: bool,
     ) -> PyResult<Self> {
         let watch = Watch::default();
@@ -119,7 +118,7 @@ impl PyTable {
         data: &Bound<'_, PyAny>,
         create: CreateArguments,
         write: WriteArguments,
-        storage_options: HashMap<String, String>,
+        storage_options: StoreArguments,
         single_writer: bool,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
@@ -142,7 +141,7 @@ impl PyTable {
     fn open(
         py: Python<'_>,
         url: String,
-        storage_options: HashMap<String, String>,
+        storage_options: StoreArguments,
         read_only: bool,
         single_writer: bool,
     ) -> PyResult<Self> {
@@ -488,7 +487,7 @@ impl PyTable {
         url: String,
         scope: Option<PyRef<'_, PyPredicate>>,
         overwrite: bool,
-        storage_options: HashMap<String, String>,
+        storage_options: StoreArguments,
         single_writer: bool,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Self> {

@@ -71,7 +71,7 @@ impl Table {
         keys::check_name(&name)?;
         let target = Store::open(&root, store)?;
         target.check_writable()?;
-        if target.url() == self.store().url() && name == self.name() {
+        if target.is_same_place(self.store()) && name == self.name() {
             return Err(Error::invalid("a table cannot be copied onto itself").with("url", url));
         }
         let existing = if options.overwrite { Existing::Replaced } else { Existing::Refused };

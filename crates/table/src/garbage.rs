@@ -45,7 +45,7 @@ const AT_ONCE: usize = 1000;
 
 impl Table {
     /// Removes data files, indices and snapshots that neither the newest state nor a version of
-    /// the history names, once they are older than the grace period. Safe beside writers whose
+    /// the history names, once they are as old as the grace period. Safe beside writers whose
     /// work takes less than that.
     ///
     /// # Errors
@@ -67,7 +67,7 @@ impl Table {
         let named = self.named(&options.cancel).await?;
         let mut garbage = Garbage::default();
         for object in objects {
-            if object.last_modified < before
+            if object.last_modified <= before
                 && self.is_managed(&object.key)
                 && !named.contains(&object.key)
             {

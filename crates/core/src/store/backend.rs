@@ -58,6 +58,11 @@ pub(super) fn connect(location: &Location, options: &StoreOptions) -> Result<Cli
     Ok((remote?, None))
 }
 
+/// The store behind a path of it. The path `.` is its root, as is an empty one.
+pub(super) fn rooted_at(store: Arc<dyn ObjectStore>, path: &str) -> Result<Arc<dyn ObjectStore>> {
+    rooted(store, if path == "." { "" } else { path.trim_matches('/') })
+}
+
 fn rooted(store: Arc<dyn ObjectStore>, prefix: &str) -> Result<Arc<dyn ObjectStore>> {
     if prefix.is_empty() {
         return Ok(store);

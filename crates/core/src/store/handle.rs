@@ -8,7 +8,7 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 use tokio::sync::OnceCell;
 
-use super::backend::connect;
+use super::backend::{connect, rooted_at};
 use super::failure::Request;
 use super::key::{check_file_name, parse_key};
 use super::local::LocalFiles;
@@ -39,6 +39,8 @@ pub struct Store {
     pub(super) local: Option<Arc<LocalFiles>>,
     pub(super) learned: Learned,
     url: Arc<str>,
+    /// What a client that was handed in calls itself.
+    client: Option<Arc<str>>,
     read_only: bool,
     pub(super) single_writer: bool,
 }
@@ -47,6 +49,8 @@ impl Store {
     /// Opens the store at `url`: a bare path, `file://`, `memory://name/prefix` (shared by the
     /// process), `s3://`, `gs://`, `az://`, or `http(s)://` for reading only.
     ///
+    /// With a [client](StoreOptions::with_client) among the options, `url` is a path in it.
+    ///
     /// Costs no request and creates nothing: a directory is made by the first write, and a store
     /// that does not exist is noticed by the first read.
     ///
@@ -54,6 +58,9 @@ impl Store {
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) for an unknown scheme or option; the message
     /// lists those that are known.
     pub fn open(url: &str, options: &StoreOptions) -> Result<Self> {
+        if let Some(client) = options.client() {
+            return Self::of_client(client, url, options);
+        }
         let location = Location::parse(url)?;
         let (inner, local) = connect(&location, options)?;
         let mut store = Self {
@@ -61,6 +68,7 @@ impl Store {
             local,
             learned: Learned::default(),
             url: location.url().into(),
+            client: None,
             read_only: options.is_read_only(),
             single_writer: options.is_single_writer(),
         };
@@ -87,9 +95,37 @@ impl Store {
             local: None,
             learned: Learned::default(),
             url: url.into(),
+            client: None,
             read_only: options.is_read_only(),
             single_writer: options.is_single_writer(),
         }
+    }
+
+    /// The store at a path of a client that was handed in.
+    fn of_client(
+        client: &Arc<dyn ObjectStore>,
+        path: &str,
+        options: &StoreOptions,
+    ) -> Result<Self> {
+        if let Some((name, _)) = options.iter().next() {
+            return Err(Error::invalid(
+                "a client that is handed in has its options already; give none beside it",
+            )
+            .with("option", name));
+        }
+        let name = client.to_string();
+        let reason = format!("{name} has no conditional writes");
+        let unsupported = OnceCell::new_with(Some(Capability::Unsupported { reason }));
+        let url = if path == "." { "" } else { path };
+        Ok(Self {
+            inner: rooted_at(Arc::clone(client), path)?,
+            local: None,
+            learned: Arc::new(unsupported),
+            url: url.into(),
+            client: Some(name.into()),
+            read_only: options.is_read_only(),
+            single_writer: options.is_single_writer(),
+        })
     }
 
     /// The same store with its client wrapped, for instance to count requests. What is known of
@@ -111,11 +147,28 @@ impl Store {
         self.read_only
     }
 
-    /// Refuses if the store is read-only.
+    /// True if both are the same place, so that a key names the same object in both.
+    #[must_use]
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        self.url == other.url && self.client == other.client
+    }
+
+    /// Refuses if nothing that is written could become visible: the store is read-only, or is known
+    /// not to commit atomically and the caller did not promise to be its single writer.
     ///
     /// # Errors
-    /// [`ReadOnly`](ErrorKind::ReadOnly).
+    /// [`ReadOnly`](ErrorKind::ReadOnly), [`CommitUnsupported`](ErrorKind::CommitUnsupported).
     pub fn check_writable(&self) -> Result<()> {
+        self.check_not_read_only()?;
+        match self.learned.get() {
+            Some(Capability::Unsupported { reason }) if !self.single_writer => {
+                Err(self.unsupported(reason))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn check_not_read_only(&self) -> Result<()> {
         if self.read_only {
             return Err(Error::new(ErrorKind::ReadOnly, "the store was opened for reading only")
                 .with("store", &self.url));

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
+
+use object_store::ObjectStore;
 
 use crate::{Error, Result};
 
@@ -14,11 +17,12 @@ const SECRET_WORDS: [&str; 6] = ["secret", "token", "key", "password", "sas", "c
 /// `anon`) accepted too.
 ///
 /// Options win over the environment (`AWS_*`, `GOOGLE_*`, `AZURE_*`). Names are not case-sensitive.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default)]
 pub struct StoreOptions {
     values: BTreeMap<String, String>,
     read_only: bool,
     single_writer: bool,
+    client: Option<Arc<dyn ObjectStore>>,
 }
 
 impl StoreOptions {
@@ -50,6 +54,25 @@ impl StoreOptions {
         self
     }
 
+    /// Reaches objects through `client`. What is elsewhere a URL is then a path in it, with or
+    /// without a slash in front.
+    ///
+    /// A client is taken to have no conditional writes: reads work at once, and writes are refused
+    /// before they begin unless the caller promises to be the [single
+    /// writer](Self::single_writer). Two stores of the same path are one if their clients display
+    /// as the same text.
+    #[must_use]
+    pub fn with_client(mut self, client: Arc<dyn ObjectStore>) -> Self {
+        self.client = Some(client);
+        self
+    }
+
+    /// The client that was handed in.
+    #[must_use]
+    pub fn client(&self) -> Option<&Arc<dyn ObjectStore>> {
+        self.client.as_ref()
+    }
+
     /// The value of an option.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
@@ -74,6 +97,22 @@ impl StoreOptions {
     }
 }
 
+impl PartialEq for StoreOptions {
+    fn eq(&self, other: &Self) -> bool {
+        let same_client = match (&self.client, &other.client) {
+            (None, None) => true,
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        };
+        same_client
+            && self.values == other.values
+            && self.read_only == other.read_only
+            && self.single_writer == other.single_writer
+    }
+}
+
+impl Eq for StoreOptions {}
+
 /// Prints the names of the options and the values of those that are no secrets.
 impl fmt::Debug for StoreOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -86,6 +125,7 @@ impl fmt::Debug for StoreOptions {
             .field("values", &shown)
             .field("read_only", &self.read_only)
             .field("single_writer", &self.single_writer)
+            .field("client", &self.client.as_ref().map(ToString::to_string))
             .finish()
     }
 }

@@ -103,7 +103,7 @@ impl Store {
     }
 
     async fn run_probe(&self) -> Result<Capability> {
-        self.check_writable()?;
+        self.check_not_read_only()?;
         let key = format!("{PROBE_PREFIX}{}", uuid::Uuid::new_v4().simple());
         let path = self.path(&key)?;
         let answer = self.try_out(&key, &path).await;

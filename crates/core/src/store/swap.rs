@@ -72,12 +72,15 @@ impl Store {
         let condition = match self.capability().await? {
             Capability::Conditional(condition) => Some(*condition),
             Capability::Unsupported { .. } if self.single_writer => None,
-            Capability::Unsupported { reason } => return Err(self.unsupported(key, reason)),
+            Capability::Unsupported { reason } => {
+                return Err(self.unsupported(reason).with("key", key));
+            }
         };
         Attempt { store: self, key, path, expected, bytes, commit_id, condition }.run().await
     }
 
-    fn unsupported(&self, key: &str, reason: &str) -> Error {
+    /// Why a store that cannot commit is not written to.
+    pub(super) fn unsupported(&self, reason: &str) -> Error {
         Error::new(
             ErrorKind::CommitUnsupported,
             format!(
@@ -85,7 +88,6 @@ impl Store {
                  single_writer if nobody else ever writes to it"
             ),
         )
-        .with("key", key)
         .with("store", self.url())
     }
 }
@@ -113,7 +115,7 @@ impl Attempt<'_> {
             };
             match Answer::of(&error) {
                 Answer::Unsupported => {
-                    return Err(self.store.unsupported(self.key, &error.to_string()));
+                    return Err(self.store.unsupported(&error.to_string()).with("key", self.key));
                 }
                 Answer::Failed => return self.failed(error).await,
                 Answer::Refused => {}
