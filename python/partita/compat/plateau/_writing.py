@@ -1,0 +1,372 @@
+"""Commits: partitions of plateau made visible by the engine."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+import partita
+from partita.compat.plateau._engine import open_at, translated
+from partita.compat.plateau._predicates import scope_expression
+from partita.compat.plateau._staging import write_arguments
+from partita.compat.plateau._stores import Place, changing
+from partita.compat.plateau.core.common_metadata import make_meta, normalize_type
+from partita.compat.plateau.core.common_metadata import store_schema_metadata as store_schema
+from partita.compat.plateau.core.dataset import (
+    DatasetMetadata,
+    DatasetMetadataBuilder,
+    check_uuid,
+)
+from partita.compat.plateau.core.index import IndexBase
+from partita.compat.plateau.core.naming import METADATA_FORMAT_MSGPACK, SINGLE_TABLE
+from partita.compat.plateau.core.urlencode import decode_key
+from partita.compat.plateau.core.utils import ensure_store
+from partita.compat.plateau.io_components.metapartition import (
+    MetaPartition,
+    check_partitioning,
+    missing_index_column,
+    with_partition_columns,
+)
+from partita.compat.plateau.io_components.utils import combine_metadata
+
+__all__ = ["change_dataset", "create_dataset", "header_format", "raise_if_dataset_exists"]
+
+_SMALL = 1 << 17
+"""Rows of a frame that the engine writes to one file even where it closes a file after each."""
+
+
+def raise_if_dataset_exists(dataset_uuid: str, store: Any) -> None:
+    """Refuse to create a dataset that is there."""
+    if DatasetMetadata.exists(dataset_uuid, store):
+        raise RuntimeError(
+            f"Dataset `{dataset_uuid}` already exists and overwrite is not permitted!"
+        )
+
+
+def header_format(metadata_storage_format: str) -> str:
+    """The form of a header, checked."""
+    form = metadata_storage_format.lower()
+    if form not in ("json", "msgpack"):
+        raise ValueError(f"Unknown metadata storage format encountered: {metadata_storage_format}")
+    return form
+
+
+def create_dataset(
+    partitions: Iterable[MetaPartition],
+    store: Any,
+    uuid: str,
+    *,
+    partition_on: Sequence[str] = (),
+    index: Sequence[str] = (),
+    metadata: Any = None,
+    metadata_merger: Any = None,
+    df_serializer: Any = None,
+    overwrite: bool = False,
+    metadata_storage_format: str = "json",
+    table_name: str = SINGLE_TABLE,
+) -> DatasetMetadata:
+    """Create a dataset out of partitions, in one commit; return it as it is then."""
+    check_uuid(uuid)
+    form = header_format(metadata_storage_format)
+    opened = ensure_store(store)
+    arguments = write_arguments(df_serializer)
+    annotations = _annotations({}, metadata, metadata_merger)
+    taken: list[str] = []
+    tables = _tables(opened, partitions, list(partition_on), list(index), taken)
+    source, several = _source(tables)
+    if source is None:
+        return _without_data(opened, uuid, partition_on, annotations, form)
+    with changing(opened, uuid) as place, translated(uuid):
+        if several:
+            arguments["target_file_bytes"] = 1
+        if table_name == SINGLE_TABLE:
+            partita.create_table(
+                place.url,
+                source,
+                partition_by=list(partition_on) or None,
+                index=list(index) or None,
+                overwrite=overwrite,
+                metadata=annotations,
+                header=form,
+                storage_options=place.options,
+                **arguments,
+            )
+        else:
+            _create_named(place, opened, uuid, source, table_name, partition_on, index, overwrite)
+            _open(place, uuid).set_metadata(annotations)
+    _drop_stale_header(opened, uuid, form, overwrite)
+    for key in taken:
+        opened.delete(key)
+    return DatasetMetadata.load_from_store(uuid, opened)
+
+
+def change_dataset(
+    partitions: Iterable[MetaPartition],
+    store: Any,
+    dataset: Any,
+    *,
+    delete_scope: Any = None,
+    metadata: Any = None,
+    metadata_merger: Any = None,
+    df_serializer: Any = None,
+) -> DatasetMetadata:
+    """Add partitions to a dataset, and remove others, in one commit."""
+    uuid, opened = dataset.uuid, ensure_store(store)
+    where = scope_expression(delete_scope, dataset)
+    annotations = _annotations(dataset.metadata, metadata, metadata_merger)
+    arguments = write_arguments(df_serializer)
+    taken: list[str] = []
+    known: list[MetaPartition] = []
+    rest = _unstaged(partitions, known)
+    tables = _tables(opened, rest, dataset.partition_keys, list(dataset.secondary_indices), taken)
+    with changing(opened, uuid) as place, translated(uuid):
+        table = _open(place, uuid)
+        written: list[partita.Staged] = []
+        try:
+            written += (table.stage(each, **arguments) for each in tables)
+            staged = [*_staged(known), *written]
+            if staged or where is not None or annotations:
+                _commit(table, staged, where, annotations, not dataset.explicit_partitions)
+        except partita.CommitUnknown:
+            raise
+        except Exception:
+            table.discard(written)
+            raise
+    for key in taken:
+        opened.delete(key)
+    return DatasetMetadata.load_from_store(uuid, opened)
+
+
+def _commit(
+    table: partita.Table, staged: list[Any], where: Any, annotations: Any, implicit: bool
+) -> None:
+    try:
+        table.commit(staged, where=where, metadata=annotations or None)
+    except partita.AlreadyExists:
+        # What is written to a dataset that lists its files is part of it at once.
+        if not implicit:
+            raise
+        if where is not None:
+            table.delete(where)
+        table.set_metadata(annotations)
+
+
+def _open(place: Place, uuid: str) -> partita.Table:
+    return open_at(place, uuid)
+
+
+def _annotations(existing: dict[str, Any], metadata: Any, merger: Any) -> dict[str, Any]:
+    """The entries of the metadata that change."""
+    merged = dict((merger or combine_metadata)([dict(existing)]))
+    merged.update((metadata() if callable(metadata) else metadata) or {})
+    return {
+        key: value
+        for key, value in merged.items()
+        if key != "creation_time" and (key not in existing or existing[key] != value)
+    }
+
+
+def _unstaged(
+    partitions: Iterable[MetaPartition], staged: list[MetaPartition]
+) -> Iterator[MetaPartition]:
+    for nested in partitions:
+        for each in nested:
+            if each.staged is None:
+                yield each
+            else:
+                staged.append(each)
+
+
+def _staged(partitions: list[MetaPartition]) -> list[partita.Staged]:
+    keys = {each.file for each in partitions}
+    staged = [
+        partita.Staged.from_bytes(data)
+        for data in dict.fromkeys(each.staged for each in partitions)
+    ]
+    left = {key for each in staged for key in each.keys} - keys
+    if left:
+        raise ValueError(
+            "the partitions that one frame was split into are committed together; these are "
+            f"missing: {sorted(left)}"
+        )
+    return staged
+
+
+def _tables(
+    store: Any,
+    partitions: Iterable[MetaPartition],
+    partition_on: list[str],
+    index: list[str],
+    taken: list[str],
+) -> Iterator[pa.Table]:
+    """The rows of partitions, with their partition columns; files read go to `taken`."""
+    for nested in partitions:
+        for each in nested:
+            if each.data is not None:
+                frame = with_partition_columns(each)
+                if partition_on:
+                    check_partitioning(frame, partition_on)
+                table = _table(frame)
+            elif each.file is not None:
+                table = _of_object(store, each)
+                taken.append(each.file)
+            else:
+                continue
+            for column in index:
+                if column not in table.column_names:
+                    raise missing_index_column(column, each.label)
+            yield table
+
+
+def _table(frame: pd.DataFrame) -> pa.Table:
+    return pa.Table.from_pandas(frame, preserve_index=False)
+
+
+def _of_object(store: Any, part: MetaPartition) -> pa.Table:
+    table = pq.read_table(pa.BufferReader(store.get(part.file)))
+    known = table.schema.pandas_metadata or {"index_columns": []}
+    dropped = [name for name in known["index_columns"] if isinstance(name, str)]
+    table = table.drop_columns([name for name in dropped if name in table.column_names])
+    for name, text in decode_key(part.file)[2]:
+        if name not in table.column_names:
+            kind = part.schema.field(name).type
+            plain = IndexBase.normalize_value(kind, text)
+            table = table.append_column(name, pa.array([plain] * len(table), type=kind))
+    return table
+
+
+def _source(tables: Iterator[pa.Table]) -> tuple[Any, bool]:
+    """What the engine is to read, and whether it is several frames, a file for each."""
+    first = list(itertools.islice(tables, 2))
+    if len(first) < 2:
+        return (first[0] if first else None), False
+    every: Iterable[pa.Table] = itertools.chain(first, tables)
+    if not isinstance(tables, Iterator):
+        return every, True
+    listed = list(every)
+    return _alike(listed), max(map(len, listed)) <= _SMALL
+
+
+def _alike(tables: list[pa.Table]) -> list[pa.Table]:
+    """Tables in one schema, where they differ in nulls and in the width of numbers alone."""
+    if all(table.schema.equals(tables[0].schema) for table in tables):
+        return tables
+    fields = []
+    for field in tables[0].schema:
+        kinds = {
+            table.schema.field(field.name).type
+            for table in tables
+            if table.schema.get_field_index(field.name) >= 0
+        }
+        kinds = {kind for kind in kinds if not pa.types.is_null(kind)} or kinds
+        if len(kinds) > 1:
+            wide = {normalize_type(kind, None, "object", None)[0] for kind in kinds}
+            kinds = wide if len(wide) == 1 else kinds
+        fields.append(field.with_type(kinds.pop()) if len(kinds) == 1 else field)
+    schema = pa.schema(fields, tables[0].schema.metadata)
+    return [_cast(table, schema) for table in tables]
+
+
+def _cast(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    if set(table.column_names) != set(schema.names):
+        return table
+    for place, field in enumerate(table.schema):
+        wanted = schema.field(field.name).type
+        if field.type == wanted:
+            continue
+        kinds = [normalize_type(kind, None, "object", None)[0] for kind in (field.type, wanted)]
+        if kinds[0] == kinds[1] or pa.types.is_null(field.type):
+            column = table.column(place).cast(wanted)
+            table = table.set_column(place, field.with_type(wanted), column)
+    return table
+
+
+def _without_data(
+    store: Any, uuid: str, partition_on: Sequence[str], metadata: dict[str, Any], form: str
+) -> DatasetMetadata:
+    """A dataset of which nothing is known but its name."""
+    builder = DatasetMetadataBuilder(uuid, partition_keys=list(partition_on))
+    builder.metadata.update(metadata)
+    store.put(*(builder.to_json() if form == "json" else builder.to_msgpack()))
+    return builder.to_dataset()
+
+
+def _create_named(
+    place: Place,
+    store: Any,
+    uuid: str,
+    source: Any,
+    table_name: str,
+    partition_on: Sequence[str],
+    index: Sequence[str],
+    overwrite: bool,
+) -> None:
+    """A dataset whose table has a name of its own: its header first, then its rows."""
+    raise NotImplementedError(
+        f"the table of a new dataset is called {SINGLE_TABLE!r}; {table_name!r} is read and "
+        "updated, but not created"
+    )
+
+
+def _drop_stale_header(store: Any, uuid: str, form: str, overwrite: bool) -> None:
+    """A header in the other form would be read in the place of this one, or outlive it."""
+    other = [key for key in store.keys(uuid + ".by-dataset-metadata")]
+    stale = [key for key in other if key.endswith(METADATA_FORMAT_MSGPACK) != (form == "msgpack")]
+    for key in stale if overwrite else ():
+        store.delete(key)
+
+
+def collect_garbage(dataset: Any, store: Any) -> None:
+    """Delete what no version but the newest names."""
+    with changing(store, dataset.uuid) as place, translated(dataset.uuid):
+        table = _open(place, dataset.uuid)
+        if table.version is not None:
+            table.expire(keep_last=1)
+        table.collect_garbage(grace=dt.timedelta(0))
+
+
+def drop_dataset(uuid: str, store: Any) -> None:
+    """Delete a dataset with all of its objects."""
+    with changing(store, uuid) as place, translated(uuid):
+        _open(place, uuid).drop()
+
+
+def build_indices(dataset: Any, store: Any, columns: Sequence[str]) -> DatasetMetadata:
+    """Build secondary indices out of the stored rows."""
+    for column in columns:
+        if dataset.schema is not None and column not in dataset.schema.names:
+            label = next(iter(dataset.partitions), "")
+            raise missing_index_column(column, label)
+    with changing(store, dataset.uuid) as place, translated(dataset.uuid):
+        _open(place, dataset.uuid).build_index(list(columns))
+    return DatasetMetadata.load_from_store(dataset.uuid, store)
+
+
+def create_header(
+    store: Any,
+    uuid: str,
+    schema: Any,
+    partition_on: Sequence[str],
+    metadata: Any,
+    form: str,
+    table_name: str,
+) -> DatasetMetadata:
+    """A dataset that lists its files, and has none yet."""
+    opened = ensure_store(store)
+    wrapped = make_meta(schema, origin=table_name, partition_keys=partition_on)
+    builder = DatasetMetadataBuilder(
+        uuid, explicit_partitions=False, partition_keys=list(partition_on), schema=wrapped
+    )
+    builder.metadata.update(metadata or {})
+    check_uuid(uuid)
+    store_schema(wrapped, uuid, opened, table_name)
+    opened.put(*(builder.to_json() if form == "json" else builder.to_msgpack()))
+    dataset = builder.to_dataset()
+    dataset._table_name = table_name
+    return dataset
