@@ -158,7 +158,7 @@ def _frame(
     plain = table.replace_schema_metadata(None)
     rows = plain.num_rows
     if not plain.num_columns:
-        return pd.DataFrame(index=pd.RangeIndex(rows))
+        return pd.DataFrame(index=pd.RangeIndex(rows), columns=pd.Index([], dtype=object))
     frame: pd.DataFrame = plain.to_pandas(
         date_as_object=dates_as_object, coerce_temporal_nanoseconds=True
     )

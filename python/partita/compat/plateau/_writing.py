@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -16,7 +17,11 @@ from partita.compat.plateau._engine import open_at, translated
 from partita.compat.plateau._predicates import scope_expression
 from partita.compat.plateau._staging import write_arguments
 from partita.compat.plateau._stores import Place, changing
-from partita.compat.plateau.core.common_metadata import make_meta, normalize_type
+from partita.compat.plateau.core.common_metadata import (
+    SchemaWrapper,
+    make_meta,
+    normalize_type,
+)
 from partita.compat.plateau.core.common_metadata import store_schema_metadata as store_schema
 from partita.compat.plateau.core.dataset import (
     DatasetMetadata,
@@ -39,6 +44,9 @@ __all__ = ["change_dataset", "create_dataset", "header_format", "raise_if_datase
 
 _SMALL = 1 << 17
 """Rows of a frame that the engine writes to one file even where it closes a file after each."""
+
+_AHEAD = 64
+"""Frames looked at before the first is written, for the types of columns that begin with nulls."""
 
 
 def raise_if_dataset_exists(dataset_uuid: str, store: Any) -> None:
@@ -79,7 +87,7 @@ def create_dataset(
     annotations = _annotations({}, metadata, metadata_merger)
     taken: list[str] = []
     tables = _tables(opened, partitions, list(partition_on), list(index), taken)
-    source, several = _source(tables)
+    source, several = _source(tables, uuid)
     if source is None:
         return _without_data(opened, uuid, partition_on, annotations, form)
     with changing(opened, uuid) as place, translated(uuid):
@@ -98,8 +106,12 @@ def create_dataset(
                 **arguments,
             )
         else:
-            _create_named(place, opened, uuid, source, table_name, partition_on, index, overwrite)
-            _open(place, uuid).set_metadata(annotations)
+            arguments.pop("target_file_bytes", None)
+            _create_named(place, opened, uuid, source, table_name, partition_on, arguments)
+            if index:
+                _open(place, uuid).build_index(list(index))
+            if annotations:
+                _open(place, uuid).set_metadata(annotations)
     _drop_stale_header(opened, uuid, form, overwrite)
     for key in taken:
         opened.delete(key)
@@ -218,6 +230,8 @@ def _tables(
                 taken.append(each.file)
             else:
                 continue
+            if not table.num_columns:
+                continue
             for column in index:
                 if column not in table.column_names:
                     raise missing_index_column(column, each.label)
@@ -241,22 +255,21 @@ def _of_object(store: Any, part: MetaPartition) -> pa.Table:
     return table
 
 
-def _source(tables: Iterator[pa.Table]) -> tuple[Any, bool]:
+def _source(tables: Iterator[pa.Table], uuid: str) -> tuple[Any, bool]:
     """What the engine is to read, and whether it is several frames, a file for each."""
-    first = list(itertools.islice(tables, 2))
-    if len(first) < 2:
-        return (first[0] if first else None), False
-    every: Iterable[pa.Table] = itertools.chain(first, tables)
-    if not isinstance(tables, Iterator):
-        return every, True
-    listed = list(every)
-    return _alike(listed), max(map(len, listed)) <= _SMALL
+    first = list(itertools.islice(tables, _AHEAD))
+    if not first:
+        return None, False
+    alike = _alike(first, uuid)
+    if len(alike) == 1:
+        return alike[0], False
+    schema = alike[0].schema
+    small = max(map(len, alike)) <= _SMALL
+    return itertools.chain(alike, (_cast(table, schema, uuid) for table in tables)), small
 
 
-def _alike(tables: list[pa.Table]) -> list[pa.Table]:
+def _alike(tables: list[pa.Table], uuid: str) -> list[pa.Table]:
     """Tables in one schema, where they differ in nulls and in the width of numbers alone."""
-    if all(table.schema.equals(tables[0].schema) for table in tables):
-        return tables
     fields = []
     for field in tables[0].schema:
         kinds = {
@@ -266,25 +279,37 @@ def _alike(tables: list[pa.Table]) -> list[pa.Table]:
         }
         kinds = {kind for kind in kinds if not pa.types.is_null(kind)} or kinds
         if len(kinds) > 1:
-            wide = {normalize_type(kind, None, "object", None)[0] for kind in kinds}
-            kinds = wide if len(wide) == 1 else kinds
+            kinds = {_normal(kind) for kind in kinds}
         fields.append(field.with_type(kinds.pop()) if len(kinds) == 1 else field)
     schema = pa.schema(fields, tables[0].schema.metadata)
-    return [_cast(table, schema) for table in tables]
+    return [_cast(table, schema, uuid) for table in tables]
 
 
-def _cast(table: pa.Table, schema: pa.Schema) -> pa.Table:
+def _cast(table: pa.Table, schema: pa.Schema, uuid: str) -> pa.Table:
     if set(table.column_names) != set(schema.names):
-        return table
+        differ = sorted(set(table.column_names) ^ set(schema.names))
+        raise _violation(uuid, f"not all frames have the columns {', '.join(differ)}")
     for place, field in enumerate(table.schema):
         wanted = schema.field(field.name).type
         if field.type == wanted:
             continue
-        kinds = [normalize_type(kind, None, "object", None)[0] for kind in (field.type, wanted)]
-        if kinds[0] == kinds[1] or pa.types.is_null(field.type):
-            column = table.column(place).cast(wanted)
-            table = table.set_column(place, field.with_type(wanted), column)
+        if not pa.types.is_null(field.type) and _normal(field.type) != _normal(wanted):
+            raise _violation(uuid, f"column {field.name} is {wanted} here and {field.type} there")
+        column = table.column(place).cast(wanted)
+        table = table.set_column(place, field.with_type(wanted), column)
     return table
+
+
+def _normal(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_timestamp(kind) and kind.tz is None:
+        return pa.timestamp("ns")
+    return normalize_type(kind, None, "object", None)[0]
+
+
+def _violation(uuid: str, what: str) -> ValueError:
+    return ValueError(
+        f"Schemas for dataset '{uuid}' are not compatible!\n\nSchema violation\n\n{what}"
+    )
 
 
 def _without_data(
@@ -304,14 +329,31 @@ def _create_named(
     source: Any,
     table_name: str,
     partition_on: Sequence[str],
-    index: Sequence[str],
-    overwrite: bool,
+    arguments: dict[str, Any],
 ) -> None:
     """A dataset whose table has a name of its own: its header first, then its rows."""
-    raise NotImplementedError(
-        f"the table of a new dataset is called {SINGLE_TABLE!r}; {table_name!r} is read and "
-        "updated, but not created"
-    )
+    tables = iter([source] if isinstance(source, pa.Table) else source)
+    first = next(tables)
+    schema = make_meta(first.schema.empty_table().to_pandas(), table_name, partition_on)
+    schema = _typed(schema, first.schema)
+    if DatasetMetadata.exists(uuid, store):
+        _open(place, uuid).drop()
+    builder = DatasetMetadataBuilder(uuid, partition_keys=list(partition_on), schema=schema)
+    store_schema(schema, uuid, store, table_name)
+    store.put(*builder.to_json())
+    table = _open(place, uuid)
+    try:
+        table.commit([table.stage(each, **arguments) for each in itertools.chain([first], tables)])
+    except Exception:
+        table.drop()
+        raise
+
+
+def _typed(schema: SchemaWrapper, stored: pa.Schema) -> SchemaWrapper:
+    """The schema with the types of rows, which a frame without any does not tell."""
+    for place, field in enumerate(schema.internal()):
+        schema = schema.set(place, field.with_type(_normal(stored.field(field.name).type)))
+    return schema
 
 
 def _drop_stale_header(store: Any, uuid: str, form: str, overwrite: bool) -> None:
@@ -328,6 +370,8 @@ def collect_garbage(dataset: Any, store: Any) -> None:
         table = _open(place, dataset.uuid)
         if table.version is not None:
             table.expire(keep_last=1)
+        # What was written just now is garbage too, and times of files are coarser than the clock.
+        time.sleep(0.05)
         table.collect_garbage(grace=dt.timedelta(0))
 
 
