@@ -72,7 +72,7 @@ def files_of(store: Any, uuid: str, key: str) -> Files | None:
     """
     opened = ensure_store(store)
     place = place_of(opened, uuid)
-    name = (str(id(opened)) if place is None else f"{place.url} {sorted(place.options.items())}")
+    name = str(id(opened)) if place is None else f"{place.url} {sorted(place.options.items())}"
     known = _OPEN.get((name, uuid))
     if known is None or key not in known.pieces:
         known = Files(opened, uuid)

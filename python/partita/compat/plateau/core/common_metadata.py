@@ -146,9 +146,7 @@ def normalize_type(
     return t_pa, t_pd, t_np, metadata
 
 
-def make_meta(
-    obj: Any, origin: str, partition_keys: Sequence[str] | None = None
-) -> SchemaWrapper:
+def make_meta(obj: Any, origin: str, partition_keys: Sequence[str] | None = None) -> SchemaWrapper:
     """The normalised schema of a DataFrame.
 
     A `SchemaWrapper` is returned as it is, a `pyarrow.Schema` with its columns in order.
@@ -258,9 +256,7 @@ def validate_shared_columns(schemas: Iterable[Any], ignore_pandas: bool = False)
                 )
 
 
-def read_schema_metadata(
-    dataset_uuid: str, store: Any, table: str = SINGLE_TABLE
-) -> SchemaWrapper:
+def read_schema_metadata(dataset_uuid: str, store: Any, table: str = SINGLE_TABLE) -> SchemaWrapper:
     """Read the schema that is stored for a table."""
     key = _key(dataset_uuid, table)
     return SchemaWrapper(_bytes2schema(ensure_store(store).get(key)), key)

@@ -257,9 +257,7 @@ class DatasetMetadata(DatasetMetadataBase):
             try:
                 document = unpackb(opened.get(keys[1]))
             except KeyError as error:
-                raise KeyError(
-                    f"Dataset does not exist. Tried {keys[0]} and {keys[1]}"
-                ) from error
+                raise KeyError(f"Dataset does not exist. Tried {keys[0]} and {keys[1]}") from error
         dataset = DatasetMetadata.load_from_dict(document, opened, load_schema)
         return dataset.load_all_indices(opened) if load_all_indices else dataset
 

@@ -187,7 +187,7 @@ def commit_dataset(
     tables = {part.table_name for part in partitions}
     if len(tables) > 1:
         raise RuntimeError(
-            "Cannot commit more than one table to a dataset but got tables " f"{sorted(tables)}"
+            f"Cannot commit more than one table to a dataset but got tables {sorted(tables)}"
         )
     dataset, _, _ = validate_partition_keys(
         dataset_uuid, store, factory, default_metadata_version, partition_on

@@ -52,9 +52,7 @@ def _by_value(dataset: Any, labels: list[str], by: list[str], predicates: Any) -
     found = found[found.index.isin(labels)]
     for values, group in found.groupby(by, sort=True, observed=True):
         conjunction = [(name, "==", value) for name, value in zip(by, values, strict=True)]
-        yield [
-            _partition(dataset, label, conjunction) for label in dict.fromkeys(group.index)
-        ]
+        yield [_partition(dataset, label, conjunction) for label in dict.fromkeys(group.index)]
 
 
 def _partition(dataset: Any, label: str, conjunction: Any = None) -> MetaPartition:

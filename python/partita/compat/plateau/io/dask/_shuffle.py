@@ -16,9 +16,7 @@ __all__ = ["shuffled"]
 _KTK_HASH_BUCKET = "__KTK_HASH_BUCKET"
 
 
-def _hash_bucket(
-    df: pd.DataFrame, subset: Sequence[str] | None, num_buckets: int
-) -> pd.DataFrame:
+def _hash_bucket(df: pd.DataFrame, subset: Sequence[str] | None, num_buckets: int) -> pd.DataFrame:
     """Number rows by a hash of some columns, the same for ever."""
     hashed = pd.util.hash_pandas_object(df[list(subset or df.columns)], index=False)
     width = next(bits for bits in (8, 16, 32, 64) if bits > np.log2(num_buckets))
@@ -32,9 +30,7 @@ def shuffled(
     if num_buckets is None:
         raise ValueError("``num_buckets`` must not be None when shuffling data.")
     by = [*partition_on, _KTK_HASH_BUCKET]
-    with dask.config.set(
-        {"dataframe.convert-string": False, "dataframe.shuffle.method": "tasks"}
-    ):
+    with dask.config.set({"dataframe.convert-string": False, "dataframe.shuffle.method": "tasks"}):
         meta = _hash_bucket(ddf._meta, bucket_by, num_buckets)
         bucketed = ddf.map_partitions(_hash_bucket, bucket_by, num_buckets, meta=meta)
         moved = bucketed.shuffle(on=by)

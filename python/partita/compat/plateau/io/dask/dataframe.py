@@ -61,9 +61,7 @@ class _Read(DataFrameIOFunction):
         return _Read(list(columns), self._kinds)
 
     def __call__(self, parts: Any, columns: Any = None, **options: Any) -> pd.DataFrame:
-        wanted = (
-            self._columns if columns is None else [c for c in columns if c in self._columns]
-        )
+        wanted = self._columns if columns is None else [c for c in columns if c in self._columns]
         listed = parts if isinstance(parts, list) else [parts]
         loaded = [part.load_dataframes(columns=wanted, **options) for part in listed]
         one = loaded[0] if len(loaded) == 1 else MetaPartition.concat_metapartitions(loaded)
@@ -142,9 +140,7 @@ def read_dataset_as_ddf(
         return ddf.set_index(dask_index_on, divisions=divisions, sorted=True)
 
 
-def _meta(
-    dataset: Any, columns: Any, categoricals: Any, dates_as_object: bool
-) -> pd.DataFrame:
+def _meta(dataset: Any, columns: Any, categoricals: Any, dates_as_object: bool) -> pd.DataFrame:
     if columns is not None:
         missing = set(columns) - set(dataset.schema.names)
         if missing:
