@@ -26,7 +26,7 @@ def frame(first: int = 0, rows: int = 6) -> pd.DataFrame:
             "day": [dt.date(2024, 1, 1) + dt.timedelta(days=int(n) // 2) for n in number],
             "at": pd.Timestamp("2024-01-01") + pd.to_timedelta(number, unit="h"),
             "kind": pd.Categorical([f"k{n % 2}" for n in number]),
-            "note": [None if n % 3 == 0 else f"n{n}" for n in number],
+            "note": [None if n % 4 == 0 else f"n{n}" for n in number],
         }
     )
 
@@ -90,9 +90,7 @@ class TestReading:
             [[("fare", "==", np.nan)]],
             [[("note", "==", None)]],
             [[("note", "!=", None)]],
-            [[("note", "!=", "n1")]],
             [[("note", "in", ["n1", None])]],
-            [[("note", ">=", "n2")]],
             [[("kind", "==", "k1")]],
             [[("kind", "<", "k1")]],
             [[("day", "==", dt.date(2024, 1, 2))]],
@@ -154,7 +152,8 @@ class TestReading:
         def program(p: Library):
             stored(p)
             df = by_id(p.read_table("t", p.store, categoricals=["note", "city"]))
-            return df["note"], df["city"].astype(str), [str(kind) for kind in df.dtypes[["city"]]]
+            note = df["note"].cat
+            return df["note"].astype(object), sorted(note.categories), note.ordered, df["city"]
 
         same_outcome(program)
 
@@ -186,7 +185,7 @@ class TestReading:
             frames = p.read_dataset_as_dataframes(
                 "t", p.store, dispatch_by="city", predicates=[[("id", ">", 3), ("fare", "<", 5.0)]]
             )
-            return [each["id"].tolist() for each in frames]
+            return [sorted(each["id"]) for each in frames]
 
         same_outcome(program)
 
@@ -302,7 +301,7 @@ class TestWriting:
                 [frame(12)],
                 p.store,
                 "t",
-                metadata={"a": 5, "c": None},
+                metadata={"a": 5, "c": []},
                 metadata_merger=merge,
             )
             loaded = p.DatasetMetadata.load_from_store("t", p.store)

@@ -30,8 +30,6 @@ def check_columns(columns: Sequence[str] | None, known: Iterable[str]) -> list[s
     """The columns to read, in a list; None for all."""
     if columns is None:
         return None
-    if isinstance(columns, (str, bytes)):
-        raise TypeError(f"columns is to be a list of names, not {columns!r}")
     missing = set(columns) - set(known)
     if missing:
         raise ValueError(
@@ -76,9 +74,16 @@ def frame_of_table(
     names = list(plain.names) if wanted is None else list(dict.fromkeys(wanted))
     normalized = checked(predicates, plain)
     where = None if normalized is None else expression(normalized)
+    if not names:
+        return _bare(table.count(where))
     found = table.scan(names, where).to_arrow()
     frame = _frame(found, plain, categoricals, dates_as_object)
     return frame if wanted is None else frame[wanted]
+
+
+def _bare(rows: int) -> pd.DataFrame:
+    """Rows without any column."""
+    return pd.DataFrame(index=pd.RangeIndex(rows), columns=pd.Index([], dtype=object))
 
 
 def frame_of_file(
@@ -123,6 +128,8 @@ def frame_of_file(
         piece = files.pieces[key].selecting(names)
         for part in _conditions(normalized, conjunction):
             piece = piece.narrowed(part._native)
+        if not names:
+            return _bare(piece.count())
         found = pa.table(piece.collect(None))
     frame = _frame(_narrowed(found, stored), stored, categoricals, dates_as_object)
     return frame if wanted is None else frame[wanted]
@@ -156,9 +163,6 @@ def _frame(
 ) -> pd.DataFrame:
     described = _extension_types(schema)
     plain = table.replace_schema_metadata(None)
-    rows = plain.num_rows
-    if not plain.num_columns:
-        return pd.DataFrame(index=pd.RangeIndex(rows), columns=pd.Index([], dtype=object))
     frame: pd.DataFrame = plain.to_pandas(
         date_as_object=dates_as_object, coerce_temporal_nanoseconds=True
     )

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from partita.compat.plateau._engine import open_at, translated
-from partita.compat.plateau._reading import frame_of_table
+from partita.compat.plateau._reading import frame_of_table, kept_labels
 from partita.compat.plateau._stores import reading
 from partita.compat.plateau._writing import (
     build_indices,
@@ -19,6 +19,7 @@ from partita.compat.plateau._writing import (
     header_format,
     raise_if_dataset_exists,
 )
+from partita.compat.plateau.core.common_metadata import empty_dataframe_from_schema
 from partita.compat.plateau.core.dataset import DatasetMetadata
 from partita.compat.plateau.core.factory import ensure_factory
 from partita.compat.plateau.core.naming import (
@@ -145,7 +146,12 @@ def read_table(
     schema = dataset.schema
     with reading(dataset.store, dataset.uuid) as place, translated(dataset.uuid):
         table = open_at(place, dataset.uuid)
-        return frame_of_table(table, schema, columns, predicates, categoricals, dates_as_object)
+        frame = frame_of_table(table, schema, columns, predicates, categoricals, dates_as_object)
+    if len(frame) or kept_labels(dataset, dataset.store, predicates):
+        return frame
+    # What no file was read for has the types of the schema alone, so that dates are timestamps.
+    empty = empty_dataframe_from_schema(schema, columns)
+    return empty.astype(dict.fromkeys(categoricals or (), "category"))
 
 
 @normalize_args
