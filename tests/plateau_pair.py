@@ -1,4 +1,4 @@
-"""One program, run through plateau and through `partita.compat.plateau`, and what they made of it."""
+"""One program, run through plateau and through its interface over Partita, and what comes of it."""
 
 from __future__ import annotations
 
@@ -88,7 +88,9 @@ def same_outcome(program: Callable[[Library], Any]) -> None:
 
 
 def _same(found: Any, expected: Any, where: str) -> None:
-    if isinstance(expected, pd.DataFrame):
+    if isinstance(expected, _Raised) or isinstance(found, _Raised):
+        assert isinstance(found, _Raised) and found == expected, (where, found, expected)
+    elif isinstance(expected, pd.DataFrame):
         pd.testing.assert_frame_equal(found, expected)
     elif isinstance(expected, pd.Series):
         pd.testing.assert_series_equal(found, expected)

@@ -45,7 +45,6 @@ def kept_labels(dataset: Any, store: Any, predicates: Any) -> list[str]:
     normalized = checked(predicates, schema) if schema is not None else predicates
     if normalized is None or not labels:
         return labels
-    where = expression(normalized)
     known = set(dataset.index_columns)
     indexed = [[each for each in conjunction if each[0] in known] for conjunction in normalized]
     if not all(indexed):

@@ -53,8 +53,8 @@ def place_of(store: Any, uuid: str) -> Place | None:
             url = f"s3://{opened.bucket.name}/{base}{uuid}"
             return Place(url, _s3_options(opened), read_only)
     raise NotImplementedError(
-        f"a store of class {type(opened).__name__} cannot be opened: use a store of files (hfs://), "
-        "of S3 (hs3://) or of memory, with a prefix that ends in a slash if there is one"
+        f"a store of class {type(opened).__name__} cannot be opened: use a store of files "
+        "(hfs://), of S3 (hs3://) or of memory, with a prefix that ends in a slash if there is one"
     )
 
 

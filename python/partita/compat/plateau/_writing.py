@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import itertools
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -87,31 +85,37 @@ def create_dataset(
     annotations = _annotations({}, metadata, metadata_merger)
     taken: list[str] = []
     tables = _tables(opened, partitions, list(partition_on), list(index), taken)
-    source, several = _source(tables, uuid)
+    source, frames, rows = _source(tables, uuid)
     if source is None:
         return _without_data(opened, uuid, partition_on, annotations, form)
+    create: dict[str, Any] = {
+        "partition_by": list(partition_on) or None,
+        "index": list(index) or None,
+        "metadata": annotations,
+        "header": form,
+    }
+    # A file for each frame is what a target of one byte comes to, unless frames are cut further.
+    cut = rows > _SMALL or arguments.get("row_group_rows") is not None
     with changing(opened, uuid) as place, translated(uuid):
-        if several:
-            arguments["target_file_bytes"] = 1
-        if table_name == SINGLE_TABLE:
-            partita.create_table(
-                place.url,
-                source,
-                partition_by=list(partition_on) or None,
-                index=list(index) or None,
-                overwrite=overwrite,
-                metadata=annotations,
-                header=form,
-                storage_options=place.options,
-                **arguments,
-            )
-        else:
-            arguments.pop("target_file_bytes", None)
+        if table_name != SINGLE_TABLE:
             _create_named(place, opened, uuid, source, table_name, partition_on, arguments)
             if index:
                 _open(place, uuid).build_index(list(index))
             if annotations:
                 _open(place, uuid).set_metadata(annotations)
+        elif frames > 1 and cut and not overwrite:
+            _create_in_steps(place, source, create, arguments)
+        else:
+            target: dict[str, Any] = {"target_file_bytes": 1} if frames > 1 and not cut else {}
+            partita.create_table(
+                place.url,
+                source,
+                overwrite=overwrite,
+                storage_options=place.options,
+                **create,
+                **arguments,
+                **target,
+            )
     _drop_stale_header(opened, uuid, form, overwrite)
     for key in taken:
         opened.delete(key)
@@ -255,17 +259,19 @@ def _of_object(store: Any, part: MetaPartition) -> pa.Table:
     return table
 
 
-def _source(tables: Iterator[pa.Table], uuid: str) -> tuple[Any, bool]:
-    """What the engine is to read, and whether it is several frames, a file for each."""
+def _source(tables: Iterator[pa.Table], uuid: str) -> tuple[Any, int, int]:
+    """What the engine is to read, the number of frames and of rows of the longest, as far as they
+    were looked at."""
     first = list(itertools.islice(tables, _AHEAD))
     if not first:
-        return None, False
+        return None, 0, 0
     alike = _alike(first, uuid)
+    longest = max(map(len, alike))
     if len(alike) == 1:
-        return alike[0], False
+        return alike[0], 1, longest
     schema = alike[0].schema
-    small = max(map(len, alike)) <= _SMALL
-    return itertools.chain(alike, (_cast(table, schema, uuid) for table in tables)), small
+    rest = (_cast(table, schema, uuid) for table in tables)
+    return itertools.chain(alike, rest), len(alike), longest
 
 
 def _alike(tables: list[pa.Table], uuid: str) -> list[pa.Table]:
@@ -322,6 +328,25 @@ def _without_data(
     return builder.to_dataset()
 
 
+def _create_in_steps(
+    place: Place, source: Iterator[pa.Table], create: dict[str, Any], arguments: dict[str, Any]
+) -> None:
+    """A dataset without rows first, then its rows in one commit."""
+    first = next(source)
+    table = partita.create_table(
+        place.url, first.schema, storage_options=place.options, **create, **arguments
+    )
+    _fill(table, itertools.chain([first], source), arguments)
+
+
+def _fill(table: partita.Table, rows: Iterable[pa.Table], arguments: dict[str, Any]) -> None:
+    try:
+        table.commit([table.stage(each, **arguments) for each in rows])
+    except Exception:
+        table.drop()
+        raise
+
+
 def _create_named(
     place: Place,
     store: Any,
@@ -341,12 +366,7 @@ def _create_named(
     builder = DatasetMetadataBuilder(uuid, partition_keys=list(partition_on), schema=schema)
     store_schema(schema, uuid, store, table_name)
     store.put(*builder.to_json())
-    table = _open(place, uuid)
-    try:
-        table.commit([table.stage(each, **arguments) for each in itertools.chain([first], tables)])
-    except Exception:
-        table.drop()
-        raise
+    _fill(_open(place, uuid), itertools.chain([first], tables), arguments)
 
 
 def _typed(schema: SchemaWrapper, stored: pa.Schema) -> SchemaWrapper:
@@ -362,55 +382,3 @@ def _drop_stale_header(store: Any, uuid: str, form: str, overwrite: bool) -> Non
     stale = [key for key in other if key.endswith(METADATA_FORMAT_MSGPACK) != (form == "msgpack")]
     for key in stale if overwrite else ():
         store.delete(key)
-
-
-def collect_garbage(dataset: Any, store: Any) -> None:
-    """Delete what no version but the newest names."""
-    with changing(store, dataset.uuid) as place, translated(dataset.uuid):
-        table = _open(place, dataset.uuid)
-        if table.version is not None:
-            table.expire(keep_last=1)
-        # What was written just now is garbage too, and times of files are coarser than the clock.
-        time.sleep(0.05)
-        table.collect_garbage(grace=dt.timedelta(0))
-
-
-def drop_dataset(uuid: str, store: Any) -> None:
-    """Delete a dataset with all of its objects."""
-    with changing(store, uuid) as place, translated(uuid):
-        _open(place, uuid).drop()
-
-
-def build_indices(dataset: Any, store: Any, columns: Sequence[str]) -> DatasetMetadata:
-    """Build secondary indices out of the stored rows."""
-    for column in columns:
-        if dataset.schema is not None and column not in dataset.schema.names:
-            label = next(iter(dataset.partitions), "")
-            raise missing_index_column(column, label)
-    with changing(store, dataset.uuid) as place, translated(dataset.uuid):
-        _open(place, dataset.uuid).build_index(list(columns))
-    return DatasetMetadata.load_from_store(dataset.uuid, store)
-
-
-def create_header(
-    store: Any,
-    uuid: str,
-    schema: Any,
-    partition_on: Sequence[str],
-    metadata: Any,
-    form: str,
-    table_name: str,
-) -> DatasetMetadata:
-    """A dataset that lists its files, and has none yet."""
-    opened = ensure_store(store)
-    wrapped = make_meta(schema, origin=table_name, partition_keys=partition_on)
-    builder = DatasetMetadataBuilder(
-        uuid, explicit_partitions=False, partition_keys=list(partition_on), schema=wrapped
-    )
-    builder.metadata.update(metadata or {})
-    check_uuid(uuid)
-    store_schema(wrapped, uuid, opened, table_name)
-    opened.put(*(builder.to_json() if form == "json" else builder.to_msgpack()))
-    dataset = builder.to_dataset()
-    dataset._table_name = table_name
-    return dataset

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from collections.abc import Iterable
 from typing import Any
 
@@ -281,7 +280,7 @@ class PartitionIndex(IndexBase):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, PartitionIndex) and super().__eq__(other)
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
 
 class ExplicitSecondaryIndex(IndexBase):
@@ -351,7 +350,7 @@ class ExplicitSecondaryIndex(IndexBase):
             return False
         return self.index_storage_key == other.index_storage_key and super().__eq__(other)
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
     def __getstate__(self) -> Any:
         data = self._bytes() if self.loaded else None

@@ -10,12 +10,14 @@ import pandas as pd
 from partita.compat.plateau._engine import open_at, translated
 from partita.compat.plateau._reading import frame_of_table, kept_labels
 from partita.compat.plateau._stores import reading
-from partita.compat.plateau._writing import (
+from partita.compat.plateau._upkeep import (
     build_indices,
-    change_dataset,
     collect_garbage,
     create_header,
     drop_dataset,
+)
+from partita.compat.plateau._writing import (
+    change_dataset,
     header_format,
     raise_if_dataset_exists,
 )

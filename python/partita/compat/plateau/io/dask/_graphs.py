@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from dask import delayed
+from dask.delayed import delayed
 
 from partita.compat.plateau._writing import header_format, raise_if_dataset_exists
 from partita.compat.plateau.core.utils import lazy_store

@@ -8,6 +8,7 @@ from typing import Any
 import dask
 import numpy as np
 import pandas as pd
+from dask.delayed import delayed
 
 from partita.compat.plateau.io_components.metapartition import check_partitioning
 
@@ -34,7 +35,7 @@ def shuffled(
         meta = _hash_bucket(ddf._meta, bucket_by, num_buckets)
         bucketed = ddf.map_partitions(_hash_bucket, bucket_by, num_buckets, meta=meta)
         moved = bucketed.shuffle(on=by)
-        return [dask.delayed(_groups)(part, by) for part in moved.to_delayed()]
+        return [delayed(_groups)(part, by) for part in moved.to_delayed()]
 
 
 def _groups(df: pd.DataFrame, by: list[str]) -> list[pd.DataFrame]:

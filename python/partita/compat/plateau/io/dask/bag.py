@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import dask.bag as db
-from dask import delayed
+from dask.delayed import delayed
 
-from partita.compat.plateau._writing import build_indices
+from partita.compat.plateau._upkeep import build_indices
 from partita.compat.plateau.core.factory import ensure_factory
 from partita.compat.plateau.core.naming import (
     DEFAULT_METADATA_STORAGE_FORMAT,

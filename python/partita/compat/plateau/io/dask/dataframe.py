@@ -144,9 +144,7 @@ def _meta(dataset: Any, columns: Any, categoricals: Any, dates_as_object: bool) 
     if columns is not None:
         missing = set(columns) - set(dataset.schema.names)
         if missing:
-            raise ValueError(
-                f"Columns cannot be found in stored dataframe: {', '.join(sorted(missing))}"
-            )
+            raise KeyError(f"these columns are not in the dataset: {', '.join(sorted(missing))}")
     meta = empty_dataframe_from_schema(dataset.schema, columns, date_as_object=dates_as_object)
     named = [name for name in categoricals or () if name in meta]
     if not named:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
-from dask import delayed
+from dask.delayed import delayed
 
 from partita.compat.plateau.core.factory import ensure_factory
 from partita.compat.plateau.core.naming import (
