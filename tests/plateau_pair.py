@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-__all__ = ["BOTH", "Library", "outcome", "same_outcome"]
+__all__ = ["BOTH", "Library", "outcome", "same", "same_outcome"]
 
 
 class Library:
@@ -84,10 +84,10 @@ class _Raised:
 def same_outcome(program: Callable[[Library], Any]) -> None:
     """Asserts that both libraries make the same of a program."""
     expected, found = (outcome(program, root) for root in BOTH)
-    _same(found, expected, "the outcome")
+    same(found, expected, "the outcome")
 
 
-def _same(found: Any, expected: Any, where: str) -> None:
+def same(found: Any, expected: Any, where: str) -> None:
     if isinstance(expected, _Raised) or isinstance(found, _Raised):
         assert isinstance(found, _Raised) and found == expected, (where, found, expected)
     elif isinstance(expected, pd.DataFrame):
@@ -99,11 +99,11 @@ def _same(found: Any, expected: Any, where: str) -> None:
     elif isinstance(expected, Mapping):
         assert list(found) == list(expected), where
         for key, value in expected.items():
-            _same(found[key], value, f"{where}[{key!r}]")
+            same(found[key], value, f"{where}[{key!r}]")
     elif isinstance(expected, (list, tuple)):
         assert len(found) == len(expected), (where, found, expected)
         for number, value in enumerate(expected):
-            _same(found[number], value, f"{where}[{number}]")
+            same(found[number], value, f"{where}[{number}]")
     elif isinstance(expected, float) and math.isnan(expected):
         assert math.isnan(found), where
     else:

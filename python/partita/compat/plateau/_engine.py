@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,6 +64,7 @@ class Files:
 
 
 _OPEN: OrderedDict[tuple[str, str], Files] = OrderedDict()
+_LOCK = threading.RLock()
 
 
 def files_of(store: Any, uuid: str, key: str) -> Files | None:
@@ -73,11 +75,12 @@ def files_of(store: Any, uuid: str, key: str) -> Files | None:
     opened = ensure_store(store)
     place = place_of(opened, uuid)
     name = str(id(opened)) if place is None else f"{place.url} {sorted(place.options.items())}"
-    known = _OPEN.get((name, uuid))
-    if known is None or key not in known.pieces:
-        known = Files(opened, uuid)
-        _OPEN[name, uuid] = known
+    with _LOCK:
+        known = _OPEN.get((name, uuid))
+        if known is None or key not in known.pieces:
+            known = Files(opened, uuid)
+            _OPEN[name, uuid] = known
+        _OPEN.move_to_end((name, uuid))
         while len(_OPEN) > _KEPT:
             _OPEN.popitem(last=False)
-    _OPEN.move_to_end((name, uuid))
     return known if key in known.pieces else None

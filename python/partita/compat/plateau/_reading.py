@@ -167,7 +167,7 @@ def _frame(
     )
     for name, kind in described.items():
         if name in frame:
-            frame[name] = pd.array(plain.column(name).to_pylist(), dtype=kind)
+            frame[name] = pd.api.types.pandas_dtype(kind).__from_arrow__(plain.column(name))
     for name in categoricals or ():
         if name in frame:
             frame[name] = frame[name].astype("category")
