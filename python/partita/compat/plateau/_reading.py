@@ -61,23 +61,58 @@ def kept_labels(dataset: Any, store: Any, predicates: Any) -> list[str]:
 
 def frame_of_table(
     table: Any,
-    schema: Any,
+    dataset: Any,
     columns: Sequence[str] | None,
     predicates: Any,
     categoricals: Sequence[str] | None,
     dates_as_object: bool,
 ) -> pd.DataFrame:
     """All rows of a dataset in one frame, its columns in the order of the schema."""
-    plain = plain_schema(schema)
+    plain = plain_schema(dataset.schema)
     wanted = check_columns(columns, plain.names)
     names = list(plain.names) if wanted is None else list(dict.fromkeys(wanted))
+    unknown = set(categoricals or ()) - set(names)
+    if unknown:
+        raise KeyError(f"these categoricals are not among the columns: {sorted(unknown)}")
     normalized = checked(predicates, plain)
     where = None if normalized is None else expression(normalized)
     if not names:
         return _bare(table.count(where))
     found = table.scan(names, where).to_arrow()
-    frame = _frame(found, plain, categoricals, dates_as_object)
+    stored = _stored_together(dataset, names)
+    frame = _frame(_narrowed_floats(found, stored), stored, categoricals, dates_as_object)
     return frame if wanted is None else frame[wanted]
+
+
+def _stored_together(dataset: Any, names: list[str]) -> pa.Schema:
+    """The types of columns as the files have them: of the first, but for floats that another one
+    has wider."""
+    keys = [each.files[dataset.table_name] for each in dataset.partitions.values()]
+    if not keys:
+        return plain_schema(dataset.schema)
+    first = _stored_schema(dataset.store, keys[0])
+    narrow = {each.name for each in first if each.name in names and _is_narrow(each.type)}
+    for key in keys[1:]:
+        if not narrow:
+            break
+        other = _stored_schema(dataset.store, key)
+        narrow = {name for name in narrow if _is_narrow(other.field(name).type)}
+    for place, field in enumerate(first):
+        if _is_narrow(field.type) and field.name not in narrow:
+            first = first.set(place, field.with_type(pa.float64()))
+    return first
+
+
+def _is_narrow(kind: pa.DataType) -> bool:
+    return kind in (pa.float16(), pa.float32())
+
+
+def _narrowed_floats(table: pa.Table, stored: pa.Schema) -> pa.Table:
+    """Floats as wide as the files have them, where pandas joins frames so."""
+    if int(pd.__version__.split(".")[0]) >= 3:
+        return table
+    floats = [field for field in stored if pa.types.is_floating(field.type)]
+    return _narrowed(table, pa.schema(floats))
 
 
 def _bare(rows: int) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -27,7 +28,7 @@ from partita.compat.plateau.core.dataset import (
     check_uuid,
 )
 from partita.compat.plateau.core.index import IndexBase
-from partita.compat.plateau.core.naming import METADATA_FORMAT_MSGPACK, SINGLE_TABLE
+from partita.compat.plateau.core.naming import SINGLE_TABLE, metadata_key_from_uuid
 from partita.compat.plateau.core.urlencode import decode_key
 from partita.compat.plateau.core.utils import ensure_store
 from partita.compat.plateau.io_components.metapartition import (
@@ -38,7 +39,13 @@ from partita.compat.plateau.io_components.metapartition import (
 )
 from partita.compat.plateau.io_components.utils import combine_metadata
 
-__all__ = ["change_dataset", "create_dataset", "header_format", "raise_if_dataset_exists"]
+__all__ = [
+    "change_dataset",
+    "create_dataset",
+    "header_format",
+    "raise_if_dataset_exists",
+    "remove_header",
+]
 
 _SMALL = 1 << 17
 """Rows of a frame that the engine writes to one file even where it closes a file after each."""
@@ -181,6 +188,7 @@ def _annotations(existing: dict[str, Any], metadata: Any, merger: Any) -> dict[s
     """The entries of the metadata that change."""
     merged = dict((merger or combine_metadata)([dict(existing)]))
     merged.update((metadata() if callable(metadata) else metadata) or {})
+    json.dumps(merged)  # raises what plateau raises
     return {
         key: value
         for key, value in merged.items()
@@ -378,7 +386,13 @@ def _typed(schema: SchemaWrapper, stored: pa.Schema) -> SchemaWrapper:
 
 def _drop_stale_header(store: Any, uuid: str, form: str, overwrite: bool) -> None:
     """A header in the other form would be read in the place of this one, or outlive it."""
-    other = [key for key in store.keys(uuid + ".by-dataset-metadata")]
-    stale = [key for key in other if key.endswith(METADATA_FORMAT_MSGPACK) != (form == "msgpack")]
-    for key in stale if overwrite else ():
-        store.delete(key)
+    if overwrite:
+        remove_header(store, uuid, ["json" if form == "msgpack" else "msgpack"])
+
+
+def remove_header(store: Any, uuid: str, forms: Sequence[str] = ("json", "msgpack")) -> None:
+    """Delete the header of a dataset, in these forms."""
+    opened = ensure_store(store)
+    for key in (metadata_key_from_uuid(uuid, form) for form in forms):
+        if key in opened:
+            opened.delete(key)

@@ -145,14 +145,13 @@ def read_table(
     The parameters are those of `read_dataset_as_dataframes`.
     """
     dataset = ensure_factory(dataset_uuid, store, factory)
-    schema = dataset.schema
     with reading(dataset.store, dataset.uuid) as place, translated(dataset.uuid):
         table = open_at(place, dataset.uuid)
-        frame = frame_of_table(table, schema, columns, predicates, categoricals, dates_as_object)
+        frame = frame_of_table(table, dataset, columns, predicates, categoricals, dates_as_object)
     if len(frame) or kept_labels(dataset, dataset.store, predicates):
         return frame
     # What no file was read for has the types of the schema alone, so that dates are timestamps.
-    empty = empty_dataframe_from_schema(schema, columns)
+    empty = empty_dataframe_from_schema(dataset.schema, columns)
     return empty.astype(dict.fromkeys(categoricals or (), "category"))
 
 
@@ -369,7 +368,7 @@ def update_dataset_from_dataframes(
     """
     part = parse_input_to_metapartition(df_list, table_name, default_metadata_version)
     return update_dataset_from_dataframes__iter(
-        [part],
+        [] if part.is_sentinel else [part],
         store=store,
         dataset_uuid=dataset_uuid,
         delete_scope=delete_scope,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from partita.compat.plateau._writing import (
     change_dataset,
     create_dataset,
     raise_if_dataset_exists,
+    remove_header,
 )
 from partita.compat.plateau.core.dataset import DatasetMetadata
 from partita.compat.plateau.core.factory import ensure_factory
@@ -160,13 +162,21 @@ def update_dataset_from_dataframes__iter(
         if store is None:
             store = dataset.store_factory
         return change_dataset(parts(), store, dataset, delete_scope=delete_scope, **common)
+    if dataset is not None:
+        # A name and nothing else: no schema, no rows. What it becomes is created in its place.
+        store, dataset_uuid = dataset.store_factory, dataset.uuid
+        common["metadata"] = {**dataset.metadata, **(metadata or {})}
+        remove_header(store, dataset.uuid)
+    parsed = parts()
+    first = next(parsed, None)
+    if first is None:
+        raise ValueError(_EMPTY)
     return create_dataset(
-        parts(),
-        store if store is not None else dataset.store_factory,
-        dataset_uuid or dataset.uuid,
+        itertools.chain([first], parsed),
+        store,
+        str(dataset_uuid),
         partition_on=partition_on or (),
         index=indices,
-        overwrite=dataset is not None,
         table_name=table_name,
         **common,
     )
@@ -198,9 +208,7 @@ def store_dataframes_as_dataset__iter(
     frames = iter(df_generator)
     first = next(frames, _NOTHING)
     if first is _NOTHING:
-        raise ValueError(
-            "Cannot store empty datasets, partition_list must not be empty if in store mode."
-        )
+        raise ValueError(_EMPTY)
 
     def parts() -> Iterator[MetaPartition]:
         yield parse_input_to_metapartition(first, table_name, metadata_version)
@@ -222,3 +230,4 @@ def store_dataframes_as_dataset__iter(
 
 
 _NOTHING = object()
+_EMPTY = "Cannot store empty datasets, partition_list must not be empty if in store mode."
