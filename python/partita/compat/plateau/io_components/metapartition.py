@@ -564,8 +564,8 @@ def check_partitioning(df: pd.DataFrame, partition_on: Sequence[str]) -> None:
         raise ValueError(f"Partition column(s) missing: {', '.join(sorted(missing))}")
     if not set(df.columns) - set(partition_on):
         raise ValueError("No data left to save outside partition columns")
-    left = len(df) - int(df[list(partition_on)].isna().any(axis=1).sum())
-    if left != len(df):
+    if any(df[name].isna().any() for name in partition_on):
+        left = len(df) - int(df[list(partition_on)].isna().any(axis=1).sum())
         raise ValueError(
             f"Original dataframe size ({len(df)} rows) does not match new dataframe size ({left} "
             "rows). Hint: you may see this if you are trying to use `partition_on` on a column "

@@ -6,13 +6,12 @@ replaced, are single objects, which the commit reads one by one and removes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pandas as pd
 
 from partita.compat.plateau._writing import change_dataset, create_dataset
-from partita.compat.plateau.core.common_metadata import make_meta
 from partita.compat.plateau.core.dataset import DatasetMetadata
 from partita.compat.plateau.core.naming import SINGLE_TABLE, get_partition_file_prefix
 from partita.compat.plateau.core.utils import ensure_store
@@ -43,38 +42,44 @@ def write(
     table_name: str = SINGLE_TABLE,
 ) -> list[MetaPartition]:
     """Write what is one frame or several; return the partitions."""
+    opened = ensure_store(store)
     result: list[MetaPartition] = []
-    for each in parse_input_to_metapartition(data, table_name):
-        if each.data is None:
-            if each.file is not None:
-                result.append(each)
+    for frame in _frames(data, table_name):
+        if isinstance(frame, MetaPartition):
+            result.append(frame)
             continue
-        frame = with_partition_columns(each)
         if sort_partitions_by:
             frame = sort_values_categorical(frame, list(sort_partitions_by))
         if partition_on:
             check_partitioning(frame, partition_on)
         for column in secondary_indices:
             if column not in frame:
-                raise missing_index_column(column, each.label)
-        part = MetaPartition(
-            gen_uuid(),
-            table_name=table_name,
-            data=frame,
-            schema=make_meta(frame, f"{table_name}/{each.label}", partition_on),
-        )
+                raise missing_index_column(column, table_name)
         if fresh:
-            result.append(_object(part, ensure_store(store), dataset_uuid))
+            label = gen_uuid()
+            prefix = get_partition_file_prefix(dataset_uuid, label, table_name)
+            key = ParquetSerializer().store(opened, prefix, frame.reset_index(drop=True))
+            result.append(MetaPartition(label, file=key, table_name=table_name))
         else:
+            part = MetaPartition(gen_uuid(), data=frame, table_name=table_name)
             part.partition_keys = list(partition_on)
-            result += part.store_dataframes(store, dataset_uuid, df_serializer)
+            result += part.store_dataframes(opened, dataset_uuid, df_serializer)
     return result
 
 
-def _object(part: MetaPartition, store: Any, dataset_uuid: str) -> MetaPartition:
-    frame: pd.DataFrame = part.data.reset_index(drop=True)
-    prefix = get_partition_file_prefix(dataset_uuid, part.label, part.table_name)
-    return part.copy(file=ParquetSerializer().store(store, prefix, frame), data=None)
+def _frames(data: Any, table_name: str) -> Iterator[Any]:
+    """The frames in what a task is given; partitions that are written already as they are."""
+    if isinstance(data, pd.DataFrame):
+        yield data
+    elif isinstance(data, list):
+        for each in data:
+            yield from _frames(each, table_name)
+    else:
+        for part in parse_input_to_metapartition(data, table_name):
+            if part.data is not None:
+                yield with_partition_columns(part)
+            elif part.file is not None:
+                yield part
 
 
 def commit_new(parts: Iterable[Iterable[MetaPartition]], **arguments: Any) -> DatasetMetadata:
