@@ -479,6 +479,20 @@ class TestStores:
         assert table.verify(data=True) == []
         assert table.count() == 12
 
+    def test_each_label_stands_for_the_same_rows(self):
+        theirs, ours = (Library(root) for root in BOTH)
+        stored(theirs)
+        ours.store = theirs.store
+        parts = [
+            {part.label: part.data for part in p.read_dataset_as_metapartitions("t", theirs.store)}
+            for p in (theirs, ours)
+        ]
+        assert parts[0].keys() == parts[1].keys() and len(parts[0]) == 6
+        for label, frame_of_plateau in parts[0].items():
+            pd.testing.assert_frame_equal(
+                parts[1][label], frame_of_plateau.reset_index(drop=True), check_index_type=False
+            )
+
 
 class TestWhatPlateauLoses:
     """Where plateau loses rows, the interface over Partita does not."""
