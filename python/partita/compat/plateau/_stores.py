@@ -43,11 +43,12 @@ def place_of(store: Any, uuid: str) -> Place | None:
         If the engine cannot reach what the store holds.
     """
     opened, prefix, read_only, encoded = _unwrapped(ensure_store(store))
-    if _is_memory(opened) or (encoded and hasattr(opened, "root")):
+    files = _is(opened, "FilesystemStore")
+    if _is(opened, "DictStore") or (encoded and files):
         return None
-    if hasattr(opened, "root") and prefix.rpartition("/")[2] == "":
+    if files and prefix.rpartition("/")[2] == "":
         return Place(f"{Path(opened.root).absolute() / prefix}/{uuid}", {}, read_only)
-    if hasattr(opened, "bucket") and hasattr(opened, "object_prefix") and not encoded:
+    if _is(opened, "S3FSStore") and not encoded:
         base = f"{opened.object_prefix}{prefix}"
         if base.rpartition("/")[2] == "":
             url = f"s3://{opened.bucket.name}/{base}{uuid}"
@@ -120,7 +121,7 @@ def _unwrapped(store: Any) -> tuple[Any, str, bool, bool]:
     """The store under its decorators; their prefix; whether it is read-only; whether keys are
     encoded."""
     prefix, read_only, encoded = "", False, False
-    while "_dstore" in vars(store):
+    while "_dstore" in getattr(store, "__dict__", ()):
         kind = type(store).__name__
         if kind == "PrefixDecorator":
             prefix = store.prefix + prefix
@@ -132,8 +133,9 @@ def _unwrapped(store: Any) -> tuple[Any, str, bool, bool]:
     return store, prefix, read_only, encoded
 
 
-def _is_memory(store: Any) -> bool:
-    return isinstance(getattr(store, "d", None), dict)
+def _is(store: Any, name: str) -> bool:
+    # By name, so that stores are known without importing what they need.
+    return any(kind.__name__ == name for kind in type(store).__mro__)
 
 
 def _s3_options(store: Any) -> dict[str, str]:
