@@ -56,6 +56,13 @@ impl PyScan {
         Ok(pieces.into_iter().map(|(key, scan)| (key.pairs().to_vec(), Self(scan))).collect())
     }
 
+    /// The keys of the files that planning leaves, in the order of `pieces(True)`.
+    fn keys(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        let watch = Watch::default();
+        let scan = self.scan(&watch);
+        wait(py, &watch, async move { scan.keys().await })
+    }
+
     /// The same read of other columns.
     fn selecting(&self, columns: Vec<String>) -> PyResult<Self> {
         let scan = self.0.clone().columns(columns);

@@ -164,6 +164,15 @@ impl Scan {
         Ok(plan.partition_keys()?.into_iter().zip(keys.map(|keys| self.of(keys))).collect())
     }
 
+    /// The keys of the files that planning leaves, in the order of the table, which is that of
+    /// [`Scan::by_file`].
+    ///
+    /// # Errors
+    /// As [`Scan::explain`].
+    pub async fn keys(&self) -> Result<Vec<String>> {
+        Ok(texts(&self.plan().await?.manifest, "key").map(str::to_owned).collect())
+    }
+
     /// The same read in pieces, one for each partition that planning leaves, in the order in which
     /// the partitions first come in the table.
     ///

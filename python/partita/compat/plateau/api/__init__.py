@@ -1,0 +1,1 @@
+"""The interface that plateau promises to keep."""

@@ -1,0 +1,1 @@
+"""Datasets as collections of dask, and dask's graphs that write them."""
