@@ -440,6 +440,7 @@ class Table:
         staged: Staged | Sequence[Staged],
         *,
         where: Where | None = None,
+        on: str | Sequence[str] | None = None,
         metadata: Mapping[str, Any] | None = None,
         key: str | None = None,
         progress: Progress = False,
@@ -453,6 +454,9 @@ class Table:
             stay, to be committed again or discarded.
         where : Expr, str, list or dict, optional
             Remove these rows in the same commit; staged rows are not looked at.
+        on : str or sequence of str, optional
+            Columns that make a key: remove the rows that have the same key as a staged one. Not
+            together with `where`.
         metadata : mapping, optional
             Annotations to set in the same commit.
         key : str, optional
@@ -468,8 +472,14 @@ class Table:
         scope = None if where is None else predicate(where)
         write = write_options(metadata, key=key)
         native = [one._native for one in several]
+        if on is not None and where is not None:
+            raise InvalidArgument("commit takes where= or on=, not both")
         with reporting(progress) as report:
-            return Commit(**self._native.commit(native, scope, write, report))
+            if on is not None:
+                made = self._native.commit_upsert(native, names("on", on), write, report)
+            else:
+                made = self._native.commit(native, scope, write, report)
+        return Commit(**made)
 
     def discard(self, staged: Staged | Sequence[Staged]) -> None:
         """Delete staged files that are not to be committed."""

@@ -12,6 +12,7 @@ mod attributes;
 mod batches;
 mod collection;
 mod dataset;
+mod draft;
 mod errors;
 mod function;
 mod predicate;
@@ -35,6 +36,8 @@ mod _native {
     use crate::collection::PyCollection;
     #[pymodule_export]
     use crate::dataset::PyDataset;
+    #[pymodule_export]
+    use crate::draft::PyDraft;
     #[pymodule_export]
     use crate::predicate::PyPredicate;
     #[pymodule_export]

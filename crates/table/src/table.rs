@@ -181,7 +181,7 @@ impl Table {
         Ok(read_header(&Store::open(&root, store)?, &name).await?.is_some())
     }
 
-    fn holding(store: Store, name: &str, state: Arc<State>) -> Self {
+    pub(crate) fn holding(store: Store, name: &str, state: Arc<State>) -> Self {
         let state = Arc::new(RwLock::new(state));
         Self { store, name: name.into(), state, turn: Arc::default(), pinned: false }
     }
