@@ -162,7 +162,13 @@ def _check(read: Any, name: str, value: Any) -> None:
     """Refuses values that pandas and predicates compare differently with a column."""
     types = pyarrow().types
     kind = _type(read, name)
-    value = value.item() if type(value).__module__ == "numpy" and hasattr(value, "item") else value
+    if type(value).__name__ == "datetime64":
+        fits_moment = types.is_timestamp(kind) and kind.tz is None and value == value
+        if not fits_moment:
+            raise _Unfit
+        return
+    if type(value).__module__ == "numpy" and hasattr(value, "item"):
+        value = value.item()
     if any(name == category for category, _ in read.form.categoricals):
         raise _Unfit
     if types.is_integer(kind) or types.is_floating(kind):
