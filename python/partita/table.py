@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -34,6 +35,7 @@ from partita.scan import Scan
 from partita.staging import Staged, Transaction
 
 if TYPE_CHECKING:
+    import dask.dataframe as dd
     import pandas as pd
     import pyarrow as pa
 
@@ -221,7 +223,33 @@ class Table:
         native = self._native.scan(
             names, filters, whole("limit", limit, 0), whole("batch_rows", batch_rows, 1)
         )
-        return Scan(native, _described(self.name, names, filters, limit))
+        divide = functools.partial(_to_dask, self, names, filters) if limit is None else None
+        return Scan(native, _described(self.name, names, filters, limit), divide)
+
+    def to_dask(
+        self,
+        columns: Sequence[str] | None = None,
+        where: Where | None = None,
+        **options: Any,
+    ) -> dd.DataFrame:
+        """Read into a Dask DataFrame, whose tasks all read the version that reads see now.
+
+        Parameters
+        ----------
+        columns, where
+            As for `read`.
+        **options
+            ``by``, ``index``, ``piece_bytes``, ``categoricals``, ``dates_as_object``: as for
+            `partita.dask.read_table`.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> table = pt.create_table("memory://tables/dask", {"a": [1, 2, 3]})
+        >>> len(table.to_dask(where="a >= 2"))
+        2
+        """
+        return self.scan(columns, where).to_dask(**options)
 
     def count(self, where: Where | None = None) -> int:
         """The number of rows, without reading more than it takes to know."""
@@ -854,6 +882,20 @@ def _reopen(
     native = _native.Table.open(url, storage_options, read_only, single_writer)
     table = Table(native, storage_options, read_only=read_only, single_writer=single_writer)
     return table if at is None else table.at(at)
+
+
+def _to_dask(
+    table: Table,
+    columns: list[str] | None,
+    where: _native.Predicate | None,
+    **options: Any,
+) -> dd.DataFrame:
+    from partita.dask._credentials import referenced
+    from partita.dask._read import read
+    from partita.dask._source import Source
+
+    source = Source.of(table, referenced(table._storage_options))
+    return read(source, table, columns, None if where is None else Expr(where), **options)
 
 
 class _Exported:

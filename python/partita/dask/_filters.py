@@ -12,7 +12,9 @@ import datetime as dt
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from dask.dataframe.dask_expr import _expr as dx
+from dask.delayed import DelayedLeaf
 
 from partita._arrow import pyarrow
 from partita.errors import PartitaError
@@ -98,14 +100,25 @@ def _between(read: Any, condition: Any, negated: bool) -> Expr:
 
 def _is_in(read: Any, condition: Any, negated: bool) -> Expr:
     name = _column(read, condition.frame)
-    values = condition.operand("values")
-    values = getattr(values, "value", values)
-    values = list(getattr(values, "obj", values))
+    values = _values(condition.operand("values"))
     for value in values:
         _check(read, name, value)
     # Whatever the type, pandas has it that a missing value is not in a list.
     found = col(name).isin(values)
     return found & col(name).is_not_null() if negated else found
+
+
+def _values(given: Any) -> list[Any]:
+    """The values that stand in the condition; Dask wraps them as something delayed."""
+    if isinstance(given, dx._DelayedExpr):
+        held = given.operand("obj")
+        if not isinstance(held, DelayedLeaf):
+            raise _Unfit
+        given = held._obj
+        given = getattr(given, "value", given)
+    if not isinstance(given, (list, tuple, set, frozenset, np.ndarray)):
+        raise _Unfit
+    return list(given)
 
 
 def _is_null(read: Any, condition: Any) -> Expr:
@@ -132,7 +145,9 @@ def _same_rows(read: Any, other: Any) -> bool:
     """Two reads whose rows are the same one by one; the columns may differ."""
     ignored = {"columns"}
     return all(
-        read.operand(name) == other.operand(name) for name in read._parameters if name not in ignored
+        read.operand(name) == other.operand(name)
+        for name in read._parameters
+        if name not in ignored
     )
 
 

@@ -49,7 +49,7 @@ class Form:
         frame = self.frame(schema.empty_table())
         for name, values in self.categoricals:
             if values is None and name in frame.columns:
-                from dask.dataframe.dispatch import clear_known_categories
+                from dask.dataframe.utils import clear_known_categories
 
                 frame = clear_known_categories(frame, [name])
         return frame

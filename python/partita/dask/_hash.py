@@ -108,7 +108,9 @@ def statistics(
     pandas = optional("pandas", "telling statistics")
     _, table = Source.find(url, at, storage_options)
     found = table.scan(where=where)._native.files()
-    columns = {name: [dict(pairs).get(name) for _, pairs, _, _ in found] for name in table.partition_by}
+    columns = {
+        name: [dict(pairs).get(name) for _, pairs, _, _ in found] for name in table.partition_by
+    }
     sizes = {
         "rows": pandas.array([rows for _, _, rows, _ in found], dtype="Int64"),
         "bytes": pandas.array([size for _, _, _, size in found], dtype="Int64"),

@@ -40,9 +40,7 @@ class Piece:
     key: tuple[tuple[str, Any], ...] = ()
     """The partition, or the values, that the piece is of."""
 
-    def scan(
-        self, source: Source, columns: Sequence[str] | None, where: str | None
-    ) -> Scan:
+    def scan(self, source: Source, columns: Sequence[str] | None, where: str | None) -> Scan:
         """The read of this piece."""
         conditions = [Expr.parse(text) for text in (where, self.where) if text is not None]
         condition = functools.reduce(lambda a, b: a & b, conditions) if conditions else None
@@ -74,9 +72,7 @@ def plan(source: Source, where: str | None, by: By, index: str | None, limit: in
     elif by == "partition":
         pieces = tuple(_by_partition(table, where, limit or BYTES))
     else:
-        raise InvalidArgument(
-            f"by= is 'file', 'partition' or a list of columns, not {by!r}"
-        )
+        raise InvalidArgument(f"by= is 'file', 'partition' or a list of columns, not {by!r}")
     return Plan(pieces or (_NOTHING,), None, where is None)
 
 

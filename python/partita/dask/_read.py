@@ -134,8 +134,7 @@ def read(
     text = None if where is None else str(Expr(predicate(where)))
     # What does not fit is told now, not by a worker.
     table.scan(names, where).schema  # noqa: B018
-    if text is not None:
-        table.scan(where=text).explain()
+    plan(source, text, by_of(by), index, limit)
     form = form_of(table, categoricals, dates_as_object, index)
     return new_collection(ReadTable(source, names, text, by_of(by), limit, form))
 

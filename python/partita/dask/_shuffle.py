@@ -60,11 +60,9 @@ def placed(
 def buckets_of(frame: pd.DataFrame) -> list[pd.DataFrame]:
     """The frame of each bucket, in order of the buckets."""
     rows = frame.drop(columns=[BUCKET])
-    return [rows.loc[part.index] for _, part in _numbered(frame).groupby(BUCKET)]
-
-
-def _numbered(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame[[BUCKET]]
+    # By place: after a shuffle the labels of rows are not unique.
+    places = frame.groupby(BUCKET).indices
+    return [rows.iloc[places[bucket]] for bucket in sorted(places)]
 
 
 def _keys(writer: Writer) -> list[str]:

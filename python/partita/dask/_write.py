@@ -141,7 +141,13 @@ def write(
     """Stages every part, gathers the receipts, and commits."""
     stage = delayed(stage_part, pure=False, traverse=False)
     receipts = [
-        stage(part, writer, types, f"{writer.key}-{place}", dask_key_name=_name("stage", writer, place))
+        stage(
+            part,
+            writer,
+            types,
+            f"{writer.key}-{place}",
+            dask_key_name=_name("stage", writer, place),
+        )
         for place, part in enumerate(parts)
     ]
     root = _gathered(receipts, writer)
