@@ -30,8 +30,8 @@ class Scan:
     """A read of some rows and columns of a table at one version; made by `Table.scan`.
 
     Nothing is read until it is asked for in a form: `to_pandas`, `to_arrow`, `to_polars`,
-    `to_batches`, `to_dask`, `count`. A scan may be run any number of times. It is also an Arrow stream
-    (``__arrow_c_stream__``), so pyarrow, Polars, DuckDB and others read it batch by batch.
+    `to_batches`, `to_dask`, `count`. A scan may be run any number of times. It is also an Arrow
+    stream (``__arrow_c_stream__``), so pyarrow, Polars, DuckDB and others read it batch by batch.
 
     Examples
     --------

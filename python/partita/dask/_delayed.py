@@ -84,7 +84,8 @@ def read_bag(
     --------
     >>> import partita as pt
     >>> import partita.dask as ptd
-    >>> table = pt.create_table("memory://bag/t", {"y": [1, 2, 2], "v": [3, 4, 5]}, partition_by="y")
+    >>> data = {"y": [1, 2, 2], "v": [3, 4, 5]}
+    >>> table = pt.create_table("memory://bag/t", data, partition_by="y")
     >>> ptd.read_bag(table.url, by="partition").map(len).compute(scheduler="threads")
     [1, 2]
     """

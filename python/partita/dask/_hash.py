@@ -100,7 +100,8 @@ def statistics(
     --------
     >>> import partita as pt
     >>> import partita.dask as ptd
-    >>> table = pt.create_table("memory://files/t", {"y": [1, 2, 2], "v": [3, 4, 5]}, partition_by="y")
+    >>> data = {"y": [1, 2, 2], "v": [3, 4, 5]}
+    >>> table = pt.create_table("memory://files/t", data, partition_by="y")
     >>> ptd.statistics(table.url, where="y == 2")[["y", "rows"]]
        y  rows
     0  2     2

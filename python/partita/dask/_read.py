@@ -155,8 +155,8 @@ def read_piece(
 class ReadTable(PartitionsFiltered, BlockwiseIO):  # type: ignore[misc]
     """A read of a table in Dask's expressions: projections and filters move into it."""
 
-    _parameters = ["source", "columns", "where", "by", "limit", "form", "_partitions"]
-    _defaults = {"columns": None, "where": None, "limit": None, "_partitions": None}
+    _parameters = ["source", "columns", "predicate", "by", "limit", "form", "_partitions"]
+    _defaults = {"columns": None, "predicate": None, "limit": None, "_partitions": None}
     _absorb_projections = True
     _pickle_functools_cache = False
 
@@ -171,15 +171,17 @@ class ReadTable(PartitionsFiltered, BlockwiseIO):  # type: ignore[misc]
         return self.operand("form")
 
     @property
-    def where(self) -> str | None:
+    def predicate(self) -> str | None:
         """The condition on rows, in its text form."""
-        return self.operand("where")
+        return self.operand("predicate")
 
     @cached_property
     def plan(self) -> Plan:
         """The pieces that the condition leaves."""
         form = self.form
-        return plan(self.source, self.where, self.operand("by"), form.index, self.operand("limit"))
+        return plan(
+            self.source, self.predicate, self.operand("by"), form.index, self.operand("limit")
+        )
 
     @property
     def columns(self) -> list[str]:
@@ -217,7 +219,7 @@ class ReadTable(PartitionsFiltered, BlockwiseIO):  # type: ignore[misc]
             self.source,
             piece,
             columns,
-            self.where,
+            self.predicate,
             self.form,
             _data_producer=True,
         )
@@ -244,9 +246,9 @@ class ReadTable(PartitionsFiltered, BlockwiseIO):  # type: ignore[misc]
         condition = pushed(self, parent.predicate)
         if condition is None:
             return None
-        if self.where is not None:
-            condition = Expr.parse(self.where) & condition
-        return self.substitute_parameters({"where": str(condition)})
+        if self.predicate is not None:
+            condition = Expr.parse(self.predicate) & condition
+        return self.substitute_parameters({"predicate": str(condition)})
 
     def _with_lengths(self, parent: Any) -> Any:
         if not self.plan.exact:

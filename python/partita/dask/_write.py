@@ -106,8 +106,9 @@ def write_table(
     >>> commit = ptd.write_table(ddf, "memory://dask-write/t", partition_by="y", shuffle=True)
     >>> commit.rows_added, commit.files_added
     (4, 2)
-    >>> _ = ptd.write_table(ddf.assign(v=0), "memory://dask-write/t", mode="replace", where="y == 1")
-    >>> pt.open_table("memory://dask-write/t").count(where="v == 0")
+    >>> table = pt.open_table("memory://dask-write/t")
+    >>> _ = ptd.write_table(ddf.assign(v=0), table.url, mode="replace", where="y == 1")
+    >>> table.refresh().count(where="v == 0")
     4
     """
     if not shuffle and (buckets is not None or bucket_by is not None):
