@@ -20,7 +20,7 @@ import partita as pt
 import partita.dask as ptd
 from partita.dask._credentials import referenced, resolved
 from partita.dask._read import ReadTable
-from plateau_lake import same_frame
+from plateau_lake import Lake, same_frame
 
 ROWS = 240
 
@@ -127,7 +127,20 @@ def test_filters_leave_out_files(table):
     assert sorted(query.compute(scheduler="sync")["id"]) == [171, 174, 177]
 
 
-FRAME = trips()
+def test_rows_that_are_used_twice_stay_side_by_side(table):
+    ddf = ptd.read_table(table.url)
+    whole = dd.from_pandas(trips(), npartitions=1)
+    some = ddf[ddf.city == "Rome"]
+    rome = trips().query("city == 'Rome'")
+    found = (some.fare / (some.id + 1)).sum().compute(scheduler="sync")
+    assert found == pytest.approx((rome.fare / (rome.id + 1)).sum())
+    few = ddf.assign(few=ddf[ddf.id < 100].fare)
+    expected = whole.assign(few=whole[whole.id < 100].fare)
+    same(few.compute(scheduler="sync"), expected.compute(scheduler="sync"))
+    share = (some.id.sum() / ddf.id.sum()).compute(scheduler="sync")
+    assert share == pytest.approx(rome.id.sum() / trips().id.sum())
+
+
 FILTERS = {
     "less": lambda f: f.fare < 20,
     "not less": lambda f: ~(f.fare < 20),
@@ -193,6 +206,26 @@ def test_all_tasks_read_the_version_of_the_graph(table):
     same(ddf.compute(scheduler="sync"), trips())
     assert len(old.compute(scheduler="sync")) == 80
     same(ptd.read_table(table.url).compute(scheduler="sync"), trips(1000, 30))
+
+
+def test_a_table_of_plateau_is_read_as_it_was(tmp_path):
+    lake = Lake(tmp_path / "theirs")
+    lake.theirs_create("t", trips(), partition_on=["city"], secondary_indices=["rider"])
+    by_file = ptd.read_table(lake.url("t"))
+    by_rider = ptd.read_table(lake.url("t"), index="rider")
+    same(by_file[by_file.rider > 3].compute(scheduler="sync"), trips().query("rider > 3"))
+    lake.theirs_update("t", trips(ROWS, 30))
+    same(by_file.compute(scheduler="sync"), trips())
+    same(by_rider.reset_index().compute(scheduler="sync"), trips())
+    lake.theirs_update("t", None, delete_scope=[{"city": "Oslo"}])
+    fresh = pt.open_table(lake.url("t"))
+    gone = ptd.read_table(fresh.url)
+    lake.theirs_update("t", None, delete_scope=[{"city": "Rome"}])
+    from partita.dask._source import opened
+
+    opened.cache_clear()  # as in a worker that begins now
+    with pytest.raises(pt.NotFound, match="changed"):
+        gone.compute(scheduler="sync")
 
 
 def test_pieces_by_partition_and_by_value(table):
@@ -326,11 +359,18 @@ def test_append_replace_and_upsert(table):
     assert table.at(1).count() == 80
 
 
+def data_files(table: pt.Table) -> int:
+    root = Path(table.url.removeprefix("file://")) / "table"
+    return len(list(root.rglob("*.parquet")))
+
+
 def test_an_upsert_refuses_a_key_twice(table):
+    before = data_files(table)
     twice = dd.from_pandas(pd.concat([trips(rows=3), trips(rows=3)]), npartitions=2, sort=False)
     with pytest.raises(pt.InvalidArgument, match="twice"):
         ptd.write_table(twice, table.url, mode="upsert", on="id")
     same(table.refresh().read(), trips())
+    assert data_files(table) == before
 
 
 @pytest.mark.parametrize("buckets", [None, 3])

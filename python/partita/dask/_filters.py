@@ -158,7 +158,7 @@ def _type(read: Any, name: str) -> Any:
 def _is_nullable(read: Any, name: str) -> bool:
     import pandas as pd
 
-    dtype = read.form.meta(_schema(read, name)).dtypes[name]
+    dtype = read.form.meta(_schema(read, name), read.source).dtypes[name]
     if isinstance(dtype, pd.CategoricalDtype):
         return False
     if isinstance(dtype, pd.DatetimeTZDtype):

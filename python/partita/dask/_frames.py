@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from partita.dask._source import Source
     from partita.table import Table
 
 __all__ = ["Form", "form_of"]
@@ -28,27 +30,29 @@ class Form:
     dates_as_object: bool
     arrow_strings: bool
     """Text as ``string[pyarrow]``, as Dask's own readers have it; else as Python objects."""
-    categoricals: tuple[tuple[str, tuple[Any, ...] | None], ...]
-    """Columns to return as categories, with all of these where an index knows them."""
+    categoricals: tuple[tuple[str, bool], ...]
+    """Columns to return as categories, and whether an index knows all of them."""
     index: str | None
 
-    def frame(self, table: pa.Table) -> pd.DataFrame:
-        """The frame of some rows."""
-        categoricals = {name: values for name, values in self.categoricals}
-        wanted = [name for name in categoricals if name in table.column_names]
+    def frame(self, table: pa.Table, source: Source) -> pd.DataFrame:
+        """The frame of some rows of `source`."""
+        import pandas as pd
+
         options: dict[str, Any] = {"types_mapper": self._mapped} if self.arrow_strings else {}
         frame = to_pandas(table, None, self.dates_as_object, **options)
-        for name in wanted:
-            frame[name] = _categories(frame[name], categoricals[name])
+        for name, known in self.categoricals:
+            if name in frame.columns:
+                kind = pd.CategoricalDtype(_categories(source, name)) if known else "category"
+                frame[name] = frame[name].astype(kind)
         if self.index is None:
             return frame
         return frame.set_index(self.index).sort_index(kind="stable")
 
-    def meta(self, schema: pa.Schema) -> pd.DataFrame:
+    def meta(self, schema: pa.Schema, source: Source) -> pd.DataFrame:
         """An empty frame with the columns and types of every piece."""
-        frame = self.frame(schema.empty_table())
-        for name, values in self.categoricals:
-            if values is None and name in frame.columns:
+        frame = self.frame(schema.empty_table(), source)
+        for name, known in self.categoricals:
+            if not known and name in frame.columns:
                 from dask.dataframe.utils import clear_known_categories
 
                 frame = clear_known_categories(frame, [name])
@@ -72,25 +76,18 @@ def form_of(
     """The form of a read of `table`."""
     import dask
 
-    known: Mapping[str, tuple[Any, ...] | None] = {
-        name: _known(table, name) for name in categoricals or ()
-    }
+    known = {name: _is_known(table, name) for name in categoricals or ()}
     strings = dask.config.get("dataframe.convert-string", None)
     return Form(dates_as_object, strings is None or bool(strings), tuple(known.items()), index)
 
 
-def _known(table: Table, name: str) -> tuple[Any, ...] | None:
+def _is_known(table: Table, name: str) -> bool:
     if name not in table.columns:
         raise NotFound(f"there is no column {name!r} to return as categories")
-    if name not in table.index:
-        return None
-    values = table.index_values(name)
-    return tuple(values.to_pylist()) if len(values) <= _MOST_CATEGORIES else None
+    return name in table.index and len(table.index_values(name)) <= _MOST_CATEGORIES
 
 
-def _categories(series: pd.Series, values: tuple[Any, ...] | None) -> pd.Series:
-    import pandas as pd
-
-    if values is None:
-        return series.astype("category")
-    return series.astype(pd.CategoricalDtype(list(values)))
+@functools.lru_cache(maxsize=16)
+def _categories(source: Source, name: str) -> list[Any]:
+    """The values of an indexed column, asked for once in each process."""
+    return source.table().index_values(name).to_pylist()

@@ -37,8 +37,6 @@ class Piece:
     """A condition on rows beside that of the whole read."""
     rows: int | None
     """How many rows there are, without any condition on rows."""
-    key: tuple[tuple[str, Any], ...] = ()
-    """The partition, or the values, that the piece is of."""
 
     def scan(self, source: Source, columns: Sequence[str] | None, where: str | None) -> Scan:
         """The read of this piece."""
@@ -59,7 +57,7 @@ class Plan:
     """True if the row counts of the pieces are those of the result."""
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=16)
 def plan(source: Source, where: str | None, by: By, index: str | None, limit: int | None) -> Plan:
     """Divides a read of `source`; `limit` bounds the stored bytes of a piece."""
     table = source.table()
@@ -85,10 +83,14 @@ def _files(table: Table, where: str | None) -> list[_File]:
     return table.scan(where=where)._native.files()
 
 
-def _piece(files: Sequence[_File], key: tuple[tuple[str, Any], ...] = ()) -> Piece:
+def _names(scan: Scan) -> tuple[str, ...]:
+    return tuple(key for key, _, _, _ in scan._native.files())
+
+
+def _piece(files: Sequence[_File]) -> Piece:
     counts = [rows for _, _, rows, _ in files if rows is not None]
     known = sum(counts) if len(counts) == len(files) else None
-    return Piece(tuple(key for key, _, _, _ in files), None, known, key)
+    return Piece(tuple(key for key, _, _, _ in files), None, known)
 
 
 def _bounded(files: Iterable[_File], limit: int) -> Iterator[list[_File]]:
@@ -109,23 +111,23 @@ def _bounded(files: Iterable[_File], limit: int) -> Iterator[list[_File]]:
 def _by_file(table: Table, where: str | None, limit: int | None) -> Iterator[Piece]:
     files = _files(table, where)
     for group in [[file] for file in files] if limit is None else _bounded(files, limit):
-        yield _piece(group, tuple(group[0][1]) if len(group) == 1 else ())
+        yield _piece(group)
 
 
 def _by_partition(table: Table, where: str | None, limit: int) -> Iterator[Piece]:
     partitions: dict[tuple[tuple[str, str], ...], list[_File]] = {}
     for file in _files(table, where):
         partitions.setdefault(tuple(file[1]), []).append(file)
-    for key, files in partitions.items():
+    for files in partitions.values():
         for group in _bounded(files, limit):
-            yield _piece(group, key)
+            yield _piece(group)
 
 
 def _by_value(table: Table, where: str | None, by: tuple[str, ...]) -> Iterator[Piece]:
     for values, scan in table.scan(where=where).by_value(by):
-        files = tuple(key for key, _, _, _ in scan._native.files())
+        files = _names(scan)
         equal = functools.reduce(lambda a, b: a & b, [col(n) == v for n, v in values.items()])
-        yield Piece(files, str(equal), None, tuple(values.items()))
+        yield Piece(files, str(equal), None)
 
 
 def _by_division(table: Table, where: str | None, index: str, limit: int) -> Plan:
@@ -146,7 +148,9 @@ def _by_division(table: Table, where: str | None, index: str, limit: int) -> Pla
     for low, high in itertools.zip_longest(starts, starts[1:]):
         column = col(index)
         bounds = column >= low if high is None else (column >= low) & (column < high)
-        pieces.append(Piece(None, str(bounds), None))
+        # Without a number the version is kept by the names of its files.
+        found = None if table.version is not None else _names(table.scan(where=bounds))
+        pieces.append(Piece(found, str(bounds), None))
     return Plan(tuple(pieces), tuple(_division(value) for value in [*starts, values[-1]]), False)
 
 

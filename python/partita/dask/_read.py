@@ -149,7 +149,7 @@ def read_piece(
     """One partition of the result, read on a worker."""
     if columns is not None and form.index is not None:
         columns = [*columns, form.index]
-    return form.frame(piece.scan(source, columns, where).to_arrow())
+    return form.frame(piece.scan(source, columns, where).to_arrow(), source)
 
 
 class ReadTable(PartitionsFiltered, BlockwiseIO):  # type: ignore[misc]
@@ -158,6 +158,7 @@ class ReadTable(PartitionsFiltered, BlockwiseIO):  # type: ignore[misc]
     _parameters = ["source", "columns", "predicate", "by", "limit", "form", "_partitions"]
     _defaults = {"columns": None, "predicate": None, "limit": None, "_partitions": None}
     _absorb_projections = True
+    _filter_passthrough = True
     _pickle_functools_cache = False
 
     @property
@@ -204,7 +205,7 @@ class ReadTable(PartitionsFiltered, BlockwiseIO):  # type: ignore[misc]
             index = [] if self.form.index is None else [self.form.index]
             fields = [schema.field(name) for name in [*columns, *index]]
             schema = pyarrow().schema(fields, schema.metadata)
-        return self.form.meta(schema)
+        return self.form.meta(schema, self.source)
 
     def _divisions(self) -> tuple[Any, ...]:
         found = self.plan
@@ -225,7 +226,12 @@ class ReadTable(PartitionsFiltered, BlockwiseIO):  # type: ignore[misc]
         )
 
     def _filter_passthrough_available(self, parent: Any, dependents: Any) -> bool:
-        return not self._filtered and pushed(self, parent.predicate) is not None
+        # Others that use the same rows must find as many partitions as before.
+        return (
+            not self._filtered
+            and super()._filter_passthrough_available(parent, dependents)
+            and pushed(self, parent.predicate) is not None
+        )
 
     def _simplify_up(self, parent: Any, dependents: Any) -> Any:
         if isinstance(parent, Index):
@@ -241,11 +247,12 @@ class ReadTable(PartitionsFiltered, BlockwiseIO):  # type: ignore[misc]
         return super()._simplify_up(parent, dependents)
 
     def _with_filter(self, parent: Any, dependents: Any) -> Any:
-        if parent.frame._name != self._name or self._filtered:
+        if parent.frame._name != self._name:
+            return None
+        if not self._filter_passthrough_available(parent, dependents):
             return None
         condition = pushed(self, parent.predicate)
-        if condition is None:
-            return None
+        assert condition is not None
         if self.predicate is not None:
             condition = Expr.parse(self.predicate) & condition
         return self.substitute_parameters({"predicate": str(condition)})

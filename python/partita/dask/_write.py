@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from partita.dask._receipts import Receipts, merge_receipts
 from partita.dask._shuffle import BUCKET, buckets_of, shuffled
 from partita.dask._writer import Writer, typed, types_of
 from partita.dataset import Date
-from partita.errors import InvalidArgument
+from partita.errors import CommitUnknown, InvalidArgument, PartitaError
 from partita.expression import Where
 from partita.records import Commit
 
@@ -140,6 +141,8 @@ def write(
     parts: Sequence[Delayed], writer: Writer, types: Any, meta: Any, compute: bool
 ) -> Commit | Delayed:
     """Stages every part, gathers the receipts, and commits."""
+    # Two writes of one key may well run at once: to Dask they are different tasks.
+    run = uuid.uuid4().hex
     stage = delayed(stage_part, pure=False, traverse=False)
     receipts = [
         stage(
@@ -147,15 +150,22 @@ def write(
             writer,
             types,
             f"{writer.key}-{place}",
-            dask_key_name=_name("stage", writer, place),
+            dask_key_name=f"partita-stage-{run}-{place}",
         )
         for place, part in enumerate(parts)
     ]
-    root = _gathered(receipts, writer)
-    commit = delayed(commit_receipts, pure=False)
+    root = _gathered(receipts, run)
     if not compute:
-        return commit(root, writer, meta, dask_key_name=_name("commit", writer, 0))
-    return commit_receipts(root.compute(), writer, meta)
+        commit = delayed(commit_receipts, pure=False)
+        return commit(root, writer, meta, dask_key_name=f"partita-commit-{run}")
+    gathered = root.compute()
+    try:
+        return commit_receipts(gathered, writer, meta)
+    except CommitUnknown:
+        raise
+    except PartitaError:
+        writer.discard(gathered)
+        raise
 
 
 def stage_part(part: Any, writer: Writer, types: Any, task: str) -> Receipts:
@@ -179,7 +189,7 @@ def commit_receipts(receipts: Receipts, writer: Writer, meta: Any) -> Commit:
     return writer.commit(receipts)
 
 
-def _gathered(receipts: list[Delayed], writer: Writer) -> Delayed:
+def _gathered(receipts: list[Delayed], run: str) -> Delayed:
     """Receipts put together as a tree, so that no task takes all of them."""
     merge = delayed(merge_receipts, pure=False)
     level = 0
@@ -188,7 +198,7 @@ def _gathered(receipts: list[Delayed], writer: Writer) -> Delayed:
         receipts = [
             merge(
                 receipts[start : start + _FAN_IN],
-                dask_key_name=_name(f"gather-{level}", writer, start // _FAN_IN),
+                dask_key_name=f"partita-gather-{run}-{level}-{start // _FAN_IN}",
             )
             for start in range(0, max(len(receipts), 1), _FAN_IN)
         ]
@@ -197,7 +207,3 @@ def _gathered(receipts: list[Delayed], writer: Writer) -> Delayed:
 
 def _has_rows(frame: Any) -> bool:
     return not hasattr(frame, "__len__") or len(frame) > 0
-
-
-def _name(what: str, writer: Writer, place: int) -> str:
-    return f"partita-{what}-{writer.key}-{place}"
