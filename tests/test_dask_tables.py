@@ -21,6 +21,7 @@ import partita.dask as ptd
 from partita.dask._credentials import referenced, resolved
 from partita.dask._read import ReadTable
 from plateau_lake import Lake, same_frame
+from s3_server import s3_server
 
 ROWS = 240
 
@@ -395,6 +396,11 @@ def test_a_shuffle_by_month(url):
     commit = ptd.write_table(ddf, url, partition_by=pt.Date("at", "month"), shuffle=True)
     assert commit.files_added == 2 == len(pt.open_table(url).partitions)
     assert pt.open_table(url).count() == ROWS
+    with pytest.raises(pt.NotFound, match="Date"):
+        ptd.write_table(ddf, url, mode="append", shuffle=True)
+    month = pt.Date("at", "month")
+    again = ptd.write_table(ddf, url, mode="append", partition_by=month, shuffle=True)
+    assert again.files_added == 2
 
 
 def test_no_row_without_a_key_is_dropped_in_silence(url):
@@ -574,6 +580,24 @@ def test_a_writer_in_a_pickle_holds_no_secret(url, monkeypatch):
         storage_options={"lock_timeout": "env:LAKE_TIMEOUT"},
     )
     assert written.rows_added == ROWS
+
+
+def test_workers_find_secrets_in_their_environment(tmp_path, monkeypatch):
+    with s3_server(tmp_path) as options:
+        monkeypatch.setenv("LAKE_SECRET", options["secret_access_key"])
+        options["secret_access_key"] = "env:LAKE_SECRET"
+        ddf = dd.from_pandas(trips(), npartitions=3)
+        with dask.config.set(scheduler="processes", num_workers=2):
+            ptd.write_table(
+                ddf, "s3://test/lake/trips", partition_by="city", storage_options=options
+            )
+            read = ptd.read_table("s3://test/lake/trips", storage_options=options)
+            same(read.compute(), trips())
+            with pytest.raises(pt.PartitaError):
+                ptd.read_table(
+                    "s3://test/lake/trips",
+                    storage_options={**options, "secret_access_key": "env:LAKE_OTHER"},
+                )
 
 
 # Schedulers

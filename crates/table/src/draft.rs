@@ -31,10 +31,17 @@ impl Draft {
     /// [`ReadOnly`](ErrorKind::ReadOnly).
     pub fn new(url: &str, options: CreateOptions, store: &StoreOptions) -> Result<Self> {
         let (root, name) = split_url(url)?;
-        keys::check_name(&name)?;
-        let store = Store::open(&root, store)?;
+        Self::new_in(Store::open(&root, store)?, &name, options)
+    }
+
+    /// A draft of the table `name` in a store.
+    ///
+    /// # Errors
+    /// As [`Draft::new`].
+    pub fn new_in(store: Store, name: &str, options: CreateOptions) -> Result<Self> {
+        keys::check_name(name)?;
         store.check_writable()?;
-        Ok(Self { store, name, options })
+        Ok(Self { store, name: name.to_owned(), options })
     }
 
     /// Refuses if the table exists and is not to be replaced. One request.

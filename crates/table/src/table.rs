@@ -103,39 +103,11 @@ impl Table {
         data: BatchSource,
         options: &CreateOptions,
     ) -> Result<Self> {
-        keys::check_name(name)?;
-        store.check_writable()?;
-        let existing = if options.overwrite { Existing::Replaced } else { Existing::Refused };
-        if existing == Existing::Refused && read_header(&store, name).await?.is_some() {
-            return Err(already_exists(name));
-        }
-        let target = Target {
-            store: store.clone(),
-            name: name.to_owned(),
-            table_name: keys::DEFAULT_TABLE_NAME.to_owned(),
-            partition_by: options.partition_by.clone(),
-            index: options.index.clone(),
-            date: options.date.clone(),
-            schema: None,
-        };
-        let staged = stage(&target, data, &options.write).await?;
-        let mut metadata = options.metadata.clone();
-        metadata.extend(options.write.metadata.clone());
-        let change = Change {
-            creation: Some(Creation {
-                partition_by: options.partition_by.clone(),
-                index: options.index.clone(),
-                columns: staged.columns.clone(),
-                extensions: staged.extensions.clone(),
-                schema: staged.schema.clone(),
-                encoding: options.header,
-                date: options.date.clone(),
-            }),
-            staged: vec![staged],
-            metadata,
-            ..Change::new(Operation::Create)
-        };
-        Self::create_by(store, name, &change, existing, &options.write.cancel).await
+        let draft = Draft::new_in(store.clone(), name, options.clone())?;
+        draft.check_absent().await?;
+        let staged = draft.stage(data, &options.write).await?;
+        let made = draft.create(vec![staged.clone()]).await;
+        Ok(undo_on_error(&store, &[staged], made).await?.0)
     }
 
     /// Makes the table that `change` creates.

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from partita._arrow import pyarrow
+from partita._data import stream
 from partita._pandas import to_pandas
-from partita.errors import NotFound
+from partita.errors import NotFound, SchemaMismatch
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from partita.dask._source import Source
     from partita.table import Table
 
-__all__ = ["Form", "form_of"]
+__all__ = ["Form", "form_of", "typed", "types_of"]
 
 _MOST_CATEGORIES = 100_000
 
@@ -91,3 +92,41 @@ def _is_known(table: Table, name: str) -> bool:
 def _categories(source: Source, name: str) -> list[Any]:
     """The values of an indexed column, asked for once in each process."""
     return source.table().index_values(name).to_pylist()
+
+
+def typed(frame: Any, types: Any) -> Any:
+    """The rows of a pandas frame with the types that its Dask frame promises.
+
+    A piece without a value in a column, or with missing integers, would have another type than the
+    others have.
+    """
+    pa = pyarrow("storing a pandas DataFrame")
+    if not hasattr(frame, "dtypes") or types is None:
+        return frame
+    with stream(frame) as source:
+        table = pa.table(source)
+    for place, column in enumerate(table.schema):
+        wanted = types.get(column.name)
+        if wanted is None or column.type == wanted:
+            continue
+        try:
+            cast = table.column(place).cast(wanted)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise SchemaMismatch(
+                f"a piece of column {column.name} holds {column.type}, and does not fit the "
+                f"{wanted} that the Dask DataFrame promises: {error}",
+                context={"column": column.name},
+            ) from error
+        table = table.set_column(place, column.with_type(wanted), cast)
+    return table
+
+
+def types_of(meta: Any) -> dict[str, Any]:
+    """The Arrow types of the columns of a Dask frame, as far as its empty frame knows them."""
+    pa = pyarrow("storing a pandas DataFrame")
+    schema = pa.Schema.from_pandas(meta, preserve_index=False)
+    known = {}
+    for column in schema:
+        if not (pa.types.is_null(column.type) or pa.types.is_dictionary(column.type)):
+            known[column.name] = column.type
+    return known

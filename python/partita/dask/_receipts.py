@@ -116,7 +116,10 @@ def _merged(receipts: list[Receipts]) -> Receipts:
     seen: set[str] = set()
     tasks, staged = [], []
     for one in receipts:
-        first = [task not in seen and not seen.add(task) for task in _names(one)]  # type: ignore[func-returns-value]
+        first = []
+        for task in one.tasks.column("task").to_pylist():
+            first.append(task not in seen)
+            seen.add(task)
         kept = one.tasks.filter(pa.array(first, pa.bool_()))
         tasks.append(kept)
         if kept.num_rows == one.tasks.num_rows:
@@ -126,10 +129,6 @@ def _merged(receipts: list[Receipts]) -> Receipts:
     together = pa.Table.from_batches(tasks, schema=_schema()).combine_chunks().to_batches()
     batch = together[0] if together else pa.RecordBatch.from_pylist([], schema=_schema())
     return Receipts(batch, Staged.merge(staged))
-
-
-def _names(receipts: Receipts) -> list[str]:
-    return receipts.tasks.column("task").to_pylist()
 
 
 def _without(receipts: Receipts, kept: set[str]) -> list[Staged]:

@@ -26,7 +26,11 @@ def shuffled(
     by = names("bucket_by", bucket_by)
     for name in [*by, *_keys(writer)]:
         if name not in ddf.columns:
-            raise NotFound(f"there is no column {name!r} in the data", context={"column": name})
+            raise NotFound(
+                f"there is no column {name!r} in the data; if it is derived from a date, say so by "
+                "partition_by=pt.Date(...)",
+                context={"column": name},
+            )
     whole("buckets", buckets, 1)
     if not _keys(writer) and buckets == 1:
         raise InvalidArgument(

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from dask import delayed
 
 from partita._arguments import Compression
+from partita.dask._frames import typed, types_of
 from partita.dask._receipts import Receipts, merge_receipts
 from partita.dask._shuffle import BUCKET, buckets_of, shuffled
-from partita.dask._writer import Writer, typed, types_of
+from partita.dask._writer import Writer
 from partita.dataset import Date
 from partita.errors import CommitUnknown, InvalidArgument, PartitaError
 from partita.expression import Where

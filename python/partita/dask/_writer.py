@@ -12,7 +12,6 @@ from typing import Any
 
 from partita import _native
 from partita._arguments import Compression, metadata_json, names, write_options
-from partita._arrow import pyarrow
 from partita._data import stream
 from partita.dask._credentials import referenced, resolved
 from partita.dask._receipts import Receipts
@@ -24,14 +23,14 @@ from partita.records import Commit
 from partita.staging import Staged
 from partita.table import Table
 
-__all__ = ["Writer", "typed", "types_of"]
+__all__ = ["Writer"]
 
 _MODES = ("append", "create", "replace", "upsert")
 
 
 @dataclass(frozen=True)
 class Writer:
-    """One write by many: any number of processes `stage`, and one `commit`\\s.
+    """One write by many: any number of processes stage, and one commits.
 
     It is pickled into every task, and holds no secret. Made by `Writer.to`.
     """
@@ -82,7 +81,7 @@ class Writer:
         """
         if mode not in _MODES:
             raise InvalidArgument(f"mode= is one of {', '.join(_MODES)}, not {mode!r}")
-        if where is not None and mode not in ("replace", "append"):
+        if where is not None and mode != "replace":
             raise InvalidArgument("where= says what mode='replace' takes out")
         if (mode == "upsert") != (on is not None):
             raise InvalidArgument("on= names the key of mode='upsert', which needs it")
@@ -208,7 +207,7 @@ class Writer:
             layout["partition_by"] = layout["partition_by"] if partition_by else table.partition_by
             layout["index"] = layout["index"] if index else table.index
             return replace(self, url=table.url, create=_frozen(layout))
-        if partition_by and layout["partition_by"] != table.partition_by:
+        if partition_by and self.partition_by != table.partition_by:
             raise SchemaMismatch(
                 f"the table is partitioned by {table.partition_by}, not by {self.partition_by}; "
                 "leave partition_by= out"
@@ -230,44 +229,6 @@ def _writable(
 ) -> Table:
     """The table as a worker stages into it, opened once for each write."""
     return open_table(url, storage_options=resolved(options), single_writer=single_writer)
-
-
-def typed(frame: Any, types: Any) -> Any:
-    """The rows of a pandas frame with the types that its Dask frame promises.
-
-    A piece without a value in a column, or with missing integers, would have another type than the
-    others have.
-    """
-    pa = pyarrow("storing a pandas DataFrame")
-    if not hasattr(frame, "dtypes") or types is None:
-        return frame
-    with stream(frame) as source:
-        table = pa.table(source)
-    for place, column in enumerate(table.schema):
-        wanted = types.get(column.name)
-        if wanted is None or column.type == wanted:
-            continue
-        try:
-            cast = table.column(place).cast(wanted)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise SchemaMismatch(
-                f"a piece of column {column.name} holds {column.type}, and does not fit the "
-                f"{wanted} that the Dask DataFrame promises: {error}",
-                context={"column": column.name},
-            ) from error
-        table = table.set_column(place, column.with_type(wanted), cast)
-    return table
-
-
-def types_of(meta: Any) -> dict[str, Any]:
-    """The Arrow types of the columns of a Dask frame, as far as its empty frame knows them."""
-    pa = pyarrow("storing a pandas DataFrame")
-    schema = pa.Schema.from_pandas(meta, preserve_index=False)
-    known = {}
-    for column in schema:
-        if not (pa.types.is_null(column.type) or pa.types.is_dictionary(column.type)):
-            known[column.name] = column.type
-    return known
 
 
 def _absolute(url: str) -> str:
