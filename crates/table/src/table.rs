@@ -13,8 +13,9 @@ use partita_core::store::split_url;
 use partita_core::{Cancel, Error, ErrorKind, Predicate, Result, Store, StoreOptions};
 use serde_json::{Map, Value};
 
-use crate::change::{Change, Creation};
-use crate::commit::{Commit, Existing, Propose, already_exists, commit, operation_of};
+use crate::change::Change;
+use crate::commit::{Commit, Existing, Propose, commit, operation_of};
+use crate::draft::Draft;
 use crate::format::keys;
 use crate::format::snapshot::Operation;
 use crate::options::{BatchSource, CreateOptions, WriteOptions};
