@@ -74,7 +74,7 @@ def _keys(writer: Writer) -> list[str]:
     if writer.date is None:
         return writer.partition_by
     column, resolution = writer.date
-    from partita.dataset import Date
+    from partita.partitioning import Date
 
     derived = Date(column, resolution).fields
     return [*[name for name in writer.partition_by if name not in derived], column]
@@ -84,7 +84,7 @@ def _key_values(frame: pd.DataFrame, keys: list[str], date: tuple[str, str] | No
     """The values that keys are made of: of a date, the parts that count."""
     import pandas as pd
 
-    from partita.dataset import Date
+    from partita.partitioning import Date
 
     values = frame[keys]
     if date is None:

@@ -16,9 +16,10 @@ from partita._data import stream
 from partita.dask._credentials import referenced, resolved
 from partita.dask._receipts import Receipts
 from partita.dask._source import Options
-from partita.dataset import Date, _partitioning, _url, open_table
+from partita.dataset import _partitioning, _url, open_table
 from partita.errors import InvalidArgument, NotFound, SchemaMismatch
 from partita.expression import Expr, Where, predicate
+from partita.partitioning import Date
 from partita.records import Commit
 from partita.staging import Staged
 from partita.table import Table
