@@ -59,6 +59,7 @@ bench: $(VENV)/requirements ## Compare with plateau, pyarrow and Polars; ROWS=10
 	$(call say,'Measuring')
 	$(BIN)/python benches/tables.py --rows $(ROWS) --repeat $(REPEAT)
 	$(BIN)/python benches/scale.py
+	$(BIN)/python benches/dask_tables.py --rows $(ROWS) --repeat $(REPEAT)
 
 fmt: $(VENV)/requirements ## Format Rust and Python
 	cargo fmt --all

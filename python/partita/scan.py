@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from partita import _native
@@ -18,6 +18,7 @@ from partita.expression import col, predicate
 from partita.records import Explain
 
 if TYPE_CHECKING:
+    import dask.dataframe as dd
     import pandas as pd
     import polars as pl
     import pyarrow as pa
@@ -29,8 +30,8 @@ class Scan:
     """A read of some rows and columns of a table at one version; made by `Table.scan`.
 
     Nothing is read until it is asked for in a form: `to_pandas`, `to_arrow`, `to_polars`,
-    `to_batches`, `count`. A scan may be run any number of times. It is also an Arrow stream
-    (``__arrow_c_stream__``), so pyarrow, Polars, DuckDB and others read it batch by batch.
+    `to_batches`, `to_dask`, `count`. A scan may be run any number of times. It is also an Arrow
+    stream (``__arrow_c_stream__``), so pyarrow, Polars, DuckDB and others read it batch by batch.
 
     Examples
     --------
@@ -45,9 +46,15 @@ class Scan:
     2
     """
 
-    def __init__(self, native: _native.Scan, described: str) -> None:
+    def __init__(
+        self,
+        native: _native.Scan,
+        described: str,
+        divide: Callable[..., dd.DataFrame] | None = None,
+    ) -> None:
         self._native = native
         self._described = described
+        self._divide = divide
 
     @property
     def schema(self) -> pa.Schema:
@@ -136,6 +143,40 @@ class Scan:
         """Read into a Polars DataFrame."""
         polars = optional("polars", "reading into Polars")
         return polars.DataFrame(self._collect(progress))
+
+    def to_dask(
+        self,
+        *,
+        by: str | Sequence[str] | None = None,
+        index: str | None = None,
+        piece_bytes: int | None = None,
+        categoricals: Sequence[str] | None = None,
+        dates_as_object: bool = True,
+    ) -> dd.DataFrame:
+        """Read into a Dask DataFrame.
+
+        The parameters are those of `partita.dask.read_table`.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> table = pt.create_table("memory://scan/dask", {"a": [1, 2, 3]})
+        >>> int(table.scan(where="a > 1").to_dask()["a"].sum().compute())
+        5
+        """
+        optional("dask.dataframe", "reading into Dask")
+        if self._divide is None:
+            raise InvalidArgument(
+                "a scan with a limit, or a piece of a scan, cannot be divided; begin with a whole "
+                "scan of the table, with where= and by="
+            )
+        return self._divide(
+            by=by,
+            index=index,
+            piece_bytes=piece_bytes,
+            categoricals=categoricals,
+            dates_as_object=dates_as_object,
+        )
 
     def to_batches(self) -> Iterator[pa.RecordBatch]:
         """Read one record batch after the other, with bounded memory.

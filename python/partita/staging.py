@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,25 @@ class Staged:
         2
         """
         return cls(_native.Staged.from_bytes(data))
+
+    @classmethod
+    def merge(cls, staged: Sequence[Staged]) -> list[Staged]:
+        """Put several together into as few as can be: one for each form of the data among them.
+
+        To commit the result is to commit all of them, and it takes less room.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> table = pt.create_table("memory://staging/merge", {"a": [1]})
+        >>> pt.Staged.merge([table.stage({"a": [n]}) for n in range(3)])
+        [Staged(3 rows, ...)]
+        """
+        return [cls(native) for native in _native.Staged.merge([one._native for one in staged])]
+
+    def without(self, keys: Sequence[str]) -> Staged:
+        """The same without some of its files, which are garbage then."""
+        return Staged(self._native.without(list(keys)))
 
     def to_bytes(self) -> bytes:
         """A form to send elsewhere."""

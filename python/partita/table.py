@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -34,6 +35,7 @@ from partita.staging import Staged, Transaction
 from partita.stores import FileSystem, connection
 
 if TYPE_CHECKING:
+    import dask.dataframe as dd
     import pandas as pd
     import pyarrow as pa
 
@@ -221,7 +223,33 @@ class Table:
         native = self._native.scan(
             names, filters, whole("limit", limit, 0), whole("batch_rows", batch_rows, 1)
         )
-        return Scan(native, _described(self.name, names, filters, limit))
+        divide = functools.partial(_to_dask, self, names, filters) if limit is None else None
+        return Scan(native, _described(self.name, names, filters, limit), divide)
+
+    def to_dask(
+        self,
+        columns: Sequence[str] | None = None,
+        where: Where | None = None,
+        **options: Any,
+    ) -> dd.DataFrame:
+        """Read into a Dask DataFrame, whose tasks all read the version that reads see now.
+
+        Parameters
+        ----------
+        columns, where
+            As for `read`.
+        **options
+            ``by``, ``index``, ``piece_bytes``, ``categoricals``, ``dates_as_object``: as for
+            `partita.dask.read_table`.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> table = pt.create_table("memory://tables/dask", {"a": [1, 2, 3]})
+        >>> len(table.to_dask(where="a >= 2"))
+        2
+        """
+        return self.scan(columns, where).to_dask(**options)
 
     def count(self, where: Where | None = None) -> int:
         """The number of rows, without reading more than it takes to know."""
@@ -440,6 +468,7 @@ class Table:
         staged: Staged | Sequence[Staged],
         *,
         where: Where | None = None,
+        on: str | Sequence[str] | None = None,
         metadata: Mapping[str, Any] | None = None,
         key: str | None = None,
         progress: Progress = False,
@@ -453,6 +482,9 @@ class Table:
             stay, to be committed again or discarded.
         where : Expr, str, list or dict, optional
             Remove these rows in the same commit; staged rows are not looked at.
+        on : str or sequence of str, optional
+            Columns that make a key: remove the rows that have the same key as a staged one. Not
+            together with `where`.
         metadata : mapping, optional
             Annotations to set in the same commit.
         key : str, optional
@@ -468,8 +500,14 @@ class Table:
         scope = None if where is None else predicate(where)
         write = write_options(metadata, key=key)
         native = [one._native for one in several]
+        if on is not None and where is not None:
+            raise InvalidArgument("commit takes where= or on=, not both")
         with reporting(progress) as report:
-            return Commit(**self._native.commit(native, scope, write, report))
+            if on is not None:
+                made = self._native.commit_upsert(native, names("on", on), write, report)
+            else:
+                made = self._native.commit(native, scope, write, report)
+        return Commit(**made)
 
     def discard(self, staged: Staged | Sequence[Staged]) -> None:
         """Delete staged files that are not to be committed."""
@@ -843,6 +881,20 @@ def _reopen(
     native = _native.Table.open(url, storage_options, read_only, single_writer)
     table = Table(native, storage_options, read_only=read_only, single_writer=single_writer)
     return table if at is None else table.at(at)
+
+
+def _to_dask(
+    table: Table,
+    columns: list[str] | None,
+    where: _native.Predicate | None,
+    **options: Any,
+) -> dd.DataFrame:
+    from partita.dask._credentials import referenced
+    from partita.dask._read import read
+    from partita.dask._source import Source
+
+    source = Source.of(table, referenced(table._storage_options))
+    return read(source, table, columns, None if where is None else Expr(where), **options)
 
 
 class _Exported:

@@ -46,7 +46,8 @@ pub use partita_core::{
 };
 pub use partita_table as table;
 pub use partita_table::{
-    At, BatchSource, Commit, Compression, CopyOptions, CreateOptions, DatePartition, Encoding,
-    Explain, Garbage, GarbageOptions, Keep, Operation, OptimizeOptions, Partition, Problem,
-    ProblemKind, Resolution, Scan, SnapshotInfo, Staged, Table, VerifyOptions, WriteOptions,
+    At, BatchSource, Commit, Compression, CopyOptions, CreateOptions, DatePartition, Draft,
+    Encoding, Explain, Garbage, GarbageOptions, Keep, Operation, OptimizeOptions, Partition,
+    Problem, ProblemKind, Resolution, Scan, ScanFile, SnapshotInfo, Staged, Table, VerifyOptions,
+    WriteOptions,
 };

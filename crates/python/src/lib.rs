@@ -14,6 +14,7 @@ mod batches;
 mod collection;
 mod dataset;
 mod dispatch;
+mod draft;
 mod errors;
 mod function;
 mod predicate;
@@ -39,6 +40,8 @@ mod _native {
     use crate::collection::PyCollection;
     #[pymodule_export]
     use crate::dataset::PyDataset;
+    #[pymodule_export]
+    use crate::draft::PyDraft;
     #[pymodule_export]
     use crate::predicate::PyPredicate;
     #[pymodule_export]

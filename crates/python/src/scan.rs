@@ -63,6 +63,26 @@ impl PyScan {
         wait(py, &watch, async move { scan.keys().await })
     }
 
+    /// The files to read, as (key, pairs, rows, bytes).
+    #[expect(clippy::type_complexity, reason = "one row of what Python unpacks")]
+    fn files(
+        &self,
+        py: Python<'_>,
+    ) -> PyResult<Vec<(String, Vec<(String, String)>, Option<u64>, Option<u64>)>> {
+        let watch = Watch::default();
+        let scan = self.scan(&watch);
+        let files = wait(py, &watch, async move { scan.files().await })?;
+        Ok(files
+            .into_iter()
+            .map(|file| (file.key, file.partition.pairs().to_vec(), file.rows, file.bytes))
+            .collect())
+    }
+
+    /// The same read of some files.
+    fn only(&self, keys: Vec<String>) -> PyResult<Self> {
+        self.0.only(keys).map(Self).map_err(to_python)
+    }
+
     /// The same read of other columns.
     fn selecting(&self, columns: Vec<String>) -> PyResult<Self> {
         let scan = self.0.clone().columns(columns);

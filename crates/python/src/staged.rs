@@ -20,6 +20,19 @@ impl PyStaged {
         })
     }
 
+    /// Puts several together into as few as can be.
+    #[staticmethod]
+    fn merge(py: Python<'_>, parts: Vec<PyRef<'_, Self>>) -> PyResult<Vec<Self>> {
+        let parts: Vec<Staged> = parts.iter().map(|part| part.0.clone()).collect();
+        let merged = py.detach(|| Staged::merge(parts)).map_err(to_python)?;
+        Ok(merged.into_iter().map(Self).collect())
+    }
+
+    /// The same without some of its files.
+    fn without(&self, keys: Vec<String>) -> PyResult<Self> {
+        self.0.without(&keys).map(Self).map_err(to_python)
+    }
+
     /// A form to send elsewhere.
     fn to_bytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         let bytes = serde_json::to_vec(&self.0).map_err(|error| {

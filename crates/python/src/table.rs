@@ -296,6 +296,22 @@ impl PyTable {
         })
     }
 
+    /// Makes staged files part of the table in the place of rows with the same key.
+    #[pyo3(signature = (staged, on, write, progress=None))]
+    fn commit_upsert<'py>(
+        &self,
+        py: Python<'py>,
+        staged: Vec<PyRef<'py, PyStaged>>,
+        on: Vec<String>,
+        write: WriteArguments,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let staged = staged.iter().map(|staged| staged.0.clone()).collect();
+        self.committed(py, &write, progress, |table, options| async move {
+            table.commit_upsert(staged, &on, &options).await
+        })
+    }
+
     /// Deletes staged files.
     fn discard(&self, py: Python<'_>, staged: Vec<PyRef<'_, PyStaged>>) -> PyResult<()> {
         let staged = staged.iter().map(|staged| staged.0.clone()).collect();
@@ -598,7 +614,7 @@ fn moment(version: Option<u64>, micros: Option<i64>) -> PyResult<At> {
     }
 }
 
-fn commit_fields<'py>(py: Python<'py>, commit: &Commit) -> PyResult<Bound<'py, PyDict>> {
+pub(crate) fn commit_fields<'py>(py: Python<'py>, commit: &Commit) -> PyResult<Bound<'py, PyDict>> {
     let fields = PyDict::new(py);
     fields.set_item("version", commit.version)?;
     fields.set_item("id", &commit.id)?;

@@ -43,7 +43,7 @@ pub struct Commit {
 
 impl Commit {
     /// The commit that was not needed.
-    fn nothing(state: &State, attempts: u32) -> Self {
+    pub(crate) fn nothing(state: &State, attempts: u32) -> Self {
         Self {
             version: state.own.version,
             id: state.own.commit.clone(),
@@ -116,7 +116,7 @@ pub(crate) async fn commit(
 ) -> Result<(Arc<State>, Commit)> {
     store.check_writable()?;
     let id = match change.idempotency_key() {
-        Some(key) => blake3::hash(key.as_bytes()).to_hex().chars().take(32).collect(),
+        Some(key) => id_of(key),
         None => uuid::Uuid::new_v4().simple().to_string(),
     };
     let mut base = cached;
@@ -161,6 +161,11 @@ pub(crate) async fn commit(
     Err(Error::new(ErrorKind::CommitConflict, "other writers were always first; try again later")
         .with("dataset", name)
         .with("attempts", ATTEMPTS))
+}
+
+/// The id of a commit with an idempotency key.
+pub(crate) fn id_of(key: &str) -> String {
+    blake3::hash(key.as_bytes()).to_hex().chars().take(32).collect()
 }
 
 async fn load_base(store: &Store, name: &str, existing: Existing) -> Result<Option<Arc<State>>> {

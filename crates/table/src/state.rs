@@ -120,29 +120,7 @@ impl State {
 
     /// The value of every partition column for every file, as a batch of the table's types.
     pub fn partition_values(&self) -> Result<RecordBatch> {
-        let keys = self.partition_keys()?;
-        let mut fields = Vec::new();
-        let mut columns: Vec<ArrayRef> = Vec::new();
-        for name in &self.partition_by {
-            let field = self.schema.field_with_name(name)?;
-            let mut texts = Vec::with_capacity(keys.len());
-            for (row, key) in keys.iter().enumerate() {
-                texts.push(key.get(name).ok_or_else(|| {
-                    Error::corrupt("a data file's key lacks a partition column")
-                        .with("column", name)
-                        .with(
-                            "key",
-                            crate::stage::texts(&self.manifest, "key").nth(row).unwrap_or(""),
-                        )
-                })?);
-            }
-            let texts = LargeStringArray::from_iter_values(texts);
-            columns.push(values_of(name, &texts, field.data_type())?);
-            fields.push(field.clone());
-        }
-        let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(keys.len()));
-        let schema = Arc::new(Schema::new(fields));
-        Ok(RecordBatch::try_new_with_options(schema, columns, &options)?)
+        partition_values(&self.manifest, &self.partition_by, &self.schema)
     }
 }
 
@@ -240,6 +218,34 @@ impl Head {
 /// The partition key of every file of a manifest.
 pub(crate) fn partition_keys(manifest: &RecordBatch) -> Result<Vec<PartitionKey>> {
     texts(manifest, "key").map(|key| keys::parse_data_file(key).map(|(_, k)| k)).collect()
+}
+
+/// The value of every partition column for every file of a manifest, in the types of `schema`.
+pub(crate) fn partition_values(
+    manifest: &RecordBatch,
+    partition_by: &[String],
+    schema: &Schema,
+) -> Result<RecordBatch> {
+    let keys = partition_keys(manifest)?;
+    let mut fields = Vec::new();
+    let mut columns: Vec<ArrayRef> = Vec::new();
+    for name in partition_by {
+        let field = schema.field_with_name(name)?;
+        let mut texts = Vec::with_capacity(keys.len());
+        for (row, key) in keys.iter().enumerate() {
+            texts.push(key.get(name).ok_or_else(|| {
+                Error::corrupt("a data file's key lacks a partition column")
+                    .with("column", name)
+                    .with("key", crate::stage::texts(manifest, "key").nth(row).unwrap_or(""))
+            })?);
+        }
+        let texts = LargeStringArray::from_iter_values(texts);
+        columns.push(values_of(name, &texts, field.data_type())?);
+        fields.push(field.clone());
+    }
+    let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(keys.len()));
+    let values = Arc::new(Schema::new(fields));
+    Ok(RecordBatch::try_new_with_options(values, columns, &options)?)
 }
 
 /// The key of a header in one of its forms.

@@ -13,8 +13,9 @@ use partita_core::store::split_url;
 use partita_core::{Cancel, Error, ErrorKind, Predicate, Result, Store, StoreOptions};
 use serde_json::{Map, Value};
 
-use crate::change::{Change, Creation};
-use crate::commit::{Commit, Existing, Propose, already_exists, commit, operation_of};
+use crate::change::Change;
+use crate::commit::{Commit, Existing, Propose, commit, operation_of};
+use crate::draft::Draft;
 use crate::format::keys;
 use crate::format::snapshot::Operation;
 use crate::options::{BatchSource, CreateOptions, WriteOptions};
@@ -103,39 +104,11 @@ impl Table {
         data: BatchSource,
         options: &CreateOptions,
     ) -> Result<Self> {
-        keys::check_name(name)?;
-        store.check_writable()?;
-        let existing = if options.overwrite { Existing::Replaced } else { Existing::Refused };
-        if existing == Existing::Refused && read_header(&store, name).await?.is_some() {
-            return Err(already_exists(name));
-        }
-        let target = Target {
-            store: store.clone(),
-            name: name.to_owned(),
-            table_name: keys::DEFAULT_TABLE_NAME.to_owned(),
-            partition_by: options.partition_by.clone(),
-            index: options.index.clone(),
-            date: options.date.clone(),
-            schema: None,
-        };
-        let staged = stage(&target, data, &options.write).await?;
-        let mut metadata = options.metadata.clone();
-        metadata.extend(options.write.metadata.clone());
-        let change = Change {
-            creation: Some(Creation {
-                partition_by: options.partition_by.clone(),
-                index: options.index.clone(),
-                columns: staged.columns.clone(),
-                extensions: staged.extensions.clone(),
-                schema: staged.schema.clone(),
-                encoding: options.header,
-                date: options.date.clone(),
-            }),
-            staged: vec![staged],
-            metadata,
-            ..Change::new(Operation::Create)
-        };
-        Self::create_by(store, name, &change, existing, &options.write.cancel).await
+        let draft = Draft::new_in(store.clone(), name, options.clone())?;
+        draft.check_absent().await?;
+        let staged = draft.stage(data, &options.write).await?;
+        let made = draft.create(vec![staged.clone()]).await;
+        Ok(undo_on_error(&store, &[staged], made).await?.0)
     }
 
     /// Makes the table that `change` creates.
@@ -181,7 +154,7 @@ impl Table {
         Ok(read_header(&Store::open(&root, store)?, &name).await?.is_some())
     }
 
-    fn holding(store: Store, name: &str, state: Arc<State>) -> Self {
+    pub(crate) fn holding(store: Store, name: &str, state: Arc<State>) -> Self {
         let state = Arc::new(RwLock::new(state));
         Self { store, name: name.into(), state, turn: Arc::default(), pinned: false }
     }

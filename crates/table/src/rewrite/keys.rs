@@ -84,7 +84,7 @@ impl Keys {
     }
 
     /// Takes the keys of a batch in.
-    fn add(&mut self, batch: &RecordBatch) -> Result<()> {
+    pub fn add(&mut self, batch: &RecordBatch) -> Result<()> {
         let columns = self.columns_of(batch)?;
         for (name, column) in self.columns.iter().zip(&columns) {
             if column.null_count() > 0 {

@@ -2,7 +2,11 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use partita_core::Result;
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Field, Schema};
+use futures::TryStreamExt;
+use futures::stream::BoxStream;
+use partita_core::{NoProgress, Result};
 
 use super::keys::{Keys, watched};
 use super::{Rewrite, Rule};
@@ -10,7 +14,10 @@ use crate::Table;
 use crate::commit::Commit;
 use crate::format::snapshot::Operation;
 use crate::options::{BatchSource, WriteOptions};
-use crate::stage::discard;
+use crate::prune::{Explain, Plan};
+use crate::scan::{BATCH_ROWS, Read};
+use crate::stage::{Staged, discard};
+use crate::state::partition_values;
 use crate::table::undo_on_error;
 
 impl Table {
@@ -46,5 +53,56 @@ impl Table {
         let (store, operation) = (self.store(), Operation::Upsert);
         let rewrite = Rewrite::new(store, self.name(), operation, rule, added, options);
         undo_on_error(store, &[staged], self.rewrite(rewrite).await).await
+    }
+
+    /// Makes staged files part of the table, and removes the stored rows that have the same values
+    /// in the columns `on`, in one commit. Of the staged files the key columns are read. If it
+    /// fails they stay, to be committed again or discarded.
+    ///
+    /// # Errors
+    /// As [`Table::upsert`] and [`Table::commit`].
+    pub async fn commit_upsert(
+        &self,
+        staged: Vec<Staged>,
+        on: &[String],
+        options: &WriteOptions,
+    ) -> Result<Commit> {
+        let mut keys = Keys::new(on, &self.schema())?;
+        for one in &staged {
+            let mut batches = self.staged_rows(one, on, options)?;
+            while let Some(batch) = batches.try_next().await? {
+                keys.add(&batch)?;
+            }
+        }
+        let candidates = keys.candidates()?;
+        let rule = Rule::Remove { test: Arc::new(keys), candidates };
+        let (store, operation) = (self.store(), Operation::Upsert);
+        self.rewrite(Rewrite::new(store, self.name(), operation, rule, staged, options)).await
+    }
+
+    fn staged_rows(
+        &self,
+        staged: &Staged,
+        columns: &[String],
+        options: &WriteOptions,
+    ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+        let table = self.schema();
+        let fields: Result<Vec<Field>, _> =
+            columns.iter().map(|name| table.field_with_name(name).cloned()).collect();
+        let plan = Plan {
+            manifest: staged.manifest.clone(),
+            partitions: partition_values(&staged.manifest, &staged.partition_by, &table)?,
+            explain: Explain::default(),
+        };
+        let read = Read {
+            store: self.store().clone(),
+            schema: Arc::new(Schema::new(fields?)),
+            table,
+            test: None,
+            batch_rows: BATCH_ROWS,
+            progress: Arc::new(NoProgress),
+            cancel: options.cancel.clone(),
+        };
+        Ok(read.run(&plan))
     }
 }

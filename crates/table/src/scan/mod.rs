@@ -48,6 +48,19 @@ pub struct Scan {
     cancel: Cancel,
 }
 
+/// A file that a scan reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScanFile {
+    /// Its key in the store.
+    pub key: String,
+    /// The key of its partition.
+    pub partition: PartitionKey,
+    /// Number of rows, where known without opening it.
+    pub rows: Option<u64>,
+    /// Size in bytes, where known.
+    pub bytes: Option<u64>,
+}
+
 impl fmt::Debug for Scan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Scan")
@@ -186,6 +199,46 @@ impl Scan {
             partitions.entry(partition).or_default().push(key.to_owned());
         }
         Ok(partitions.into_iter().map(|(partition, keys)| (partition, self.of(keys))).collect())
+    }
+
+    /// The files that planning leaves, in the order of the table.
+    ///
+    /// # Errors
+    /// As [`Scan::explain`].
+    pub async fn files(&self) -> Result<Vec<ScanFile>> {
+        let plan = self.plan().await?;
+        let sizes = numbers(&plan.manifest, "rows").zip(numbers(&plan.manifest, "bytes"));
+        Ok(plan
+            .partition_keys()?
+            .into_iter()
+            .zip(texts(&plan.manifest, "key"))
+            .zip(sizes)
+            .map(|((partition, key), (rows, bytes))| ScanFile {
+                key: key.to_owned(),
+                partition,
+                rows,
+                bytes,
+            })
+            .collect())
+    }
+
+    /// The same read of these files alone, named as [`Scan::files`] names them.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) for a file that this version of the table has not.
+    pub fn only(&self, keys: Vec<String>) -> Result<Self> {
+        let mut unknown: HashSet<&str> = keys.iter().map(String::as_str).collect();
+        for key in texts(&self.state.manifest, "key") {
+            unknown.remove(key);
+        }
+        if let Some(key) = unknown.into_iter().min() {
+            return Err(Error::new(
+                ErrorKind::NotFound,
+                "this version of the table has no such file; it was changed since it was planned",
+            )
+            .with("key", key));
+        }
+        Ok(self.of(keys))
     }
 
     fn of(&self, keys: Vec<String>) -> Self {

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::RecordBatch;
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::{concat_batches, filter_record_batch, not};
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use hashbrown::HashSet;
 use partita_core::{Error, Result};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -70,10 +72,77 @@ impl Staged {
         })
     }
 
+    /// Puts several together into as few as can be: one for each form of the data among them. To
+    /// commit the result is to commit all of them, and it takes less room.
+    ///
+    /// # Errors
+    /// [`Corrupt`](partita_core::ErrorKind::Corrupt) if they do not hold what they should.
+    pub fn merge(parts: Vec<Self>) -> Result<Vec<Self>> {
+        let mut groups: Vec<Vec<Self>> = Vec::new();
+        for part in parts {
+            let alike =
+                |group: &&mut Vec<Self>| group.first().is_some_and(|one| one.is_like(&part));
+            match groups.iter_mut().find(alike) {
+                Some(group) => group.push(part),
+                None => groups.push(vec![part]),
+            }
+        }
+        groups.into_iter().map(Self::joined).collect()
+    }
+
+    fn is_like(&self, other: &Self) -> bool {
+        self.table_name == other.table_name
+            && self.partition_by == other.partition_by
+            && self.columns == other.columns
+            && self.extensions == other.extensions
+            && self.schema == other.schema
+            && self.manifest.schema_ref() == other.manifest.schema_ref()
+            && self.index.keys().eq(other.index.keys())
+    }
+
+    fn joined(mut group: Vec<Self>) -> Result<Self> {
+        let manifests: Vec<&RecordBatch> = group.iter().map(|part| &part.manifest).collect();
+        let Some(first) = manifests.first() else {
+            return Err(Error::invalid("there are no staged files to merge"));
+        };
+        let manifest = concat_batches(first.schema_ref(), manifests.iter().copied())?;
+        let mut index: BTreeMap<String, Vec<Index>> = BTreeMap::new();
+        for part in &mut group {
+            for (column, values) in std::mem::take(&mut part.index) {
+                index.entry(column).or_default().push(values);
+            }
+        }
+        let merged: Result<StagedIndex> =
+            index.into_iter().map(|(column, parts)| Ok((column, Index::merge(&parts)?))).collect();
+        let Some(first) = group.into_iter().next() else {
+            return Err(Error::invalid("there are no staged files to merge"));
+        };
+        Ok(Self { manifest, index: merged?, ..first })
+    }
+
     /// The keys of the files.
     #[must_use]
     pub fn keys(&self) -> Vec<String> {
         texts(&self.manifest, "key").map(str::to_owned).collect()
+    }
+
+    /// The same without some of its files, which become garbage.
+    ///
+    /// # Errors
+    /// None that data can cause; Arrow's are passed on.
+    pub fn without(&self, keys: &[String]) -> Result<Self> {
+        let keys: HashSet<&str> = keys.iter().map(String::as_str).collect();
+        let stays: BooleanArray =
+            texts(&self.manifest, "key").map(|key| Some(!keys.contains(key))).collect();
+        let gone = filter_record_batch(&self.manifest, &not(&stays)?)?;
+        let labels: HashSet<&str> = texts(&gone, "label").collect();
+        let index: Result<StagedIndex> = self
+            .index
+            .iter()
+            .map(|(column, index)| Ok((column.clone(), index.without(&labels)?)))
+            .collect();
+        let manifest = filter_record_batch(&self.manifest, &stays)?;
+        Ok(Self { manifest, index: index?, ..self.clone() })
     }
 
     /// Number of rows staged.

@@ -1,0 +1,147 @@
+//! Tables that are yet to be made: staged into by many, made by one commit.
+
+use arrow::datatypes::Schema;
+use partita_core::store::split_url;
+use partita_core::{Cancel, Error, ErrorKind, Result, Store, StoreOptions};
+
+use crate::Table;
+use crate::change::{Change, Creation};
+use crate::commit::{Commit, Existing, already_exists, commit, id_of};
+use crate::format::keys;
+use crate::format::schema::merge;
+use crate::format::snapshot::Operation;
+use crate::options::{BatchSource, CreateOptions, WriteOptions};
+use crate::stage::{Staged, Target, discard, stage};
+use crate::state::read_header;
+
+/// A table that is yet to be made. Any number of drafts of the same options, in any process, may
+/// stage files for it; one of them makes it.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    store: Store,
+    name: String,
+    options: CreateOptions,
+}
+
+impl Draft {
+    /// A draft of the table at `url`. No request.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for a URL that cannot name a table;
+    /// [`ReadOnly`](ErrorKind::ReadOnly).
+    pub fn new(url: &str, options: CreateOptions, store: &StoreOptions) -> Result<Self> {
+        let (root, name) = split_url(url)?;
+        Self::new_in(Store::open(&root, store)?, &name, options)
+    }
+
+    /// A draft of the table `name` in a store.
+    ///
+    /// # Errors
+    /// As [`Draft::new`].
+    pub fn new_in(store: Store, name: &str, options: CreateOptions) -> Result<Self> {
+        keys::check_name(name)?;
+        store.check_writable()?;
+        Ok(Self { store, name: name.to_owned(), options })
+    }
+
+    /// Refuses if the table exists and is not to be replaced. One request.
+    ///
+    /// # Errors
+    /// [`AlreadyExists`](ErrorKind::AlreadyExists); [`Store`](ErrorKind::Store).
+    pub async fn check_absent(&self) -> Result<()> {
+        if !self.options.overwrite && read_header(&self.store, &self.name).await?.is_some() {
+            return Err(already_exists(&self.name));
+        }
+        Ok(())
+    }
+
+    /// Writes `data` to files that belong to no table yet.
+    ///
+    /// # Errors
+    /// As [`Table::append`], but for what depends on a table that exists.
+    pub async fn stage(&self, data: BatchSource, options: &WriteOptions) -> Result<Staged> {
+        let target = Target {
+            store: self.store.clone(),
+            name: self.name.clone(),
+            table_name: keys::DEFAULT_TABLE_NAME.to_owned(),
+            partition_by: self.options.partition_by.clone(),
+            index: self.options.index.clone(),
+            date: self.options.date.clone(),
+            schema: None,
+        };
+        stage(&target, data, options).await
+    }
+
+    /// Makes the table out of staged files, in one commit. If it fails they stay, to be committed
+    /// again or discarded. With an idempotency key it may be done again: it is done once.
+    ///
+    /// # Errors
+    /// [`AlreadyExists`](ErrorKind::AlreadyExists) unless the table is to be replaced;
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) where nothing is staged;
+    /// [`SchemaMismatch`](ErrorKind::SchemaMismatch) where what is staged has no common schema.
+    pub async fn create(&self, staged: Vec<Staged>) -> Result<(Table, Commit)> {
+        let Some(first) = staged.first() else {
+            return Err(Error::invalid("a table needs staged files to be made of"));
+        };
+        let write = &self.options.write;
+        let mut metadata = self.options.metadata.clone();
+        metadata.extend(write.metadata.clone());
+        let change = Change {
+            creation: Some(Creation {
+                partition_by: self.options.partition_by.clone(),
+                index: self.options.index.clone(),
+                columns: first.columns.clone(),
+                extensions: first.extensions.clone(),
+                schema: common_schema(&staged, first)?,
+                encoding: self.options.header,
+                date: self.options.date.clone(),
+            }),
+            idempotency_key: write.idempotency_key.clone(),
+            staged,
+            metadata,
+            ..Change::new(Operation::Create)
+        };
+        let overwrite = self.options.overwrite;
+        let existing = if overwrite { Existing::Replaced } else { Existing::Refused };
+        match commit(&self.store, &self.name, &change, None, existing, &write.cancel).await {
+            Ok((state, made)) => Ok((Table::holding(self.store.clone(), &self.name, state), made)),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                self.made_before(&write.cancel).await?.ok_or(error)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Deletes the files of staged data that is not to be committed. Those that a table names
+    /// stay.
+    ///
+    /// # Errors
+    /// [`Store`](ErrorKind::Store) if it cannot be learned what the table names.
+    pub async fn discard(&self, staged: Vec<Staged>) -> Result<()> {
+        match Table::open_in(self.store.clone(), &self.name).await {
+            Ok(table) => table.discard(staged).await,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                discard(&self.store, staged.iter().flat_map(Staged::keys).collect()).await;
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// The table, if a commit with the same key has made it.
+    async fn made_before(&self, cancel: &Cancel) -> Result<Option<(Table, Commit)>> {
+        cancel.check()?;
+        let Some(key) = &self.options.write.idempotency_key else { return Ok(None) };
+        let table = Table::open_in(self.store.clone(), &self.name).await?;
+        let state = table.state();
+        let made = state.own.recent.contains(&id_of(key));
+        Ok(made.then(|| (table, Commit::nothing(&state, 1))))
+    }
+}
+
+/// The schema of all that is staged; of it `first` was the first.
+fn common_schema(staged: &[Staged], first: &Staged) -> Result<Schema> {
+    staged.iter().try_fold(first.schema.clone(), |schema, one| {
+        Ok(merge(&schema, &one.schema)?.unwrap_or(schema))
+    })
+}
