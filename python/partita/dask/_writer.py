@@ -16,12 +16,13 @@ from partita._data import stream
 from partita.dask._credentials import referenced, resolved
 from partita.dask._receipts import Receipts
 from partita.dask._source import Options
-from partita.dataset import _partitioning, _url, open_table
+from partita.dataset import _partitioning, open_table
 from partita.errors import InvalidArgument, NotFound, SchemaMismatch
 from partita.expression import Expr, Where, predicate
 from partita.partitioning import Date
 from partita.records import Commit
 from partita.staging import Staged
+from partita.stores import connection
 from partita.table import Table
 
 __all__ = ["Writer"]
@@ -89,7 +90,7 @@ class Writer:
         keys, date = _partitioning(partition_by)
         plain = write_options(None, compression, sort_by, row_group_rows, target_file_bytes)
         fresh = cls(
-            url=_absolute(_url(url)),
+            url=_absolute(connection(url, None, None)[0]),
             options=referenced(storage_options),
             single_writer=bool(single_writer),
             mode=mode,
