@@ -1,4 +1,4 @@
-"""A table of taxi trips from its first commit to its last, told step by step.
+"""A table of taxi trips and a collection of altimetry, told step by step.
 
 python examples/demo [--rows 1000000] [--url demo-data/trips]
 """
@@ -9,11 +9,11 @@ import argparse
 import datetime as dt
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
+from collection import show_collection
+from telling import timed, title
 from trips import trips
 
 import partita as pt
@@ -32,12 +32,15 @@ def main() -> None:
         show_files(Path(url))
     show_with_command(url)
     show_with_plateau(url, table)
+    show_collection(arguments.arrays, arguments.years)
 
 
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000, help="trips to begin with")
     parser.add_argument("--url", default=str(DEFAULT_URL), help="where the table is to be")
+    parser.add_argument("--years", type=int, default=10, help="years of altimetry")
+    parser.add_argument("--arrays", default=str(DEFAULT_URL.with_name("ssh")), help="and where")
     return parser.parse_args()
 
 
@@ -168,19 +171,6 @@ def show_with_plateau(url: str, table: pt.Table) -> None:
     print(f"    the two frames are {'equal' if same else 'DIFFERENT'}")
     if not same:
         sys.exit(1)
-
-
-def title(text: str) -> None:
-    print(f"\n{text}\n{'-' * len(text)}")
-
-
-@contextmanager
-def timed(what: str) -> Iterator:
-    notes: list[str] = []
-    began = time.perf_counter()
-    yield lambda note: notes.append(str(note))
-    elapsed = time.perf_counter() - began
-    print(f"    {elapsed:7.3f} s  {what}{': ' if notes else ''}{', '.join(notes)}")
 
 
 def rows(table: object) -> str:

@@ -1,12 +1,10 @@
 //! Tables that are yet to be made.
 
-use std::collections::HashMap;
-
 use partita::{Draft, StoreOptions};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::arguments::{CreateArguments, WriteArguments, store_options};
+use crate::arguments::{CreateArguments, StoreArguments, WriteArguments, store_options};
 use crate::arrow_ffi::import_stream;
 use crate::errors::to_python;
 use crate::runtime::{Watch, wait};
@@ -28,7 +26,7 @@ impl PyDraft {
         url: String,
         create: CreateArguments,
         write: WriteArguments,
-        storage_options: HashMap<String, String>,
+        storage_options: StoreArguments,
         single_writer: bool,
     ) -> PyResult<Self> {
         let create = create.options(write.options(&Watch::default())?)?;
