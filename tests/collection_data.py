@@ -66,7 +66,7 @@ def read(collection: pt.Collection, where: str | None = None) -> Arrays | None:
             tuple(str(dimension) for dimension in one.dims),
             values,
             fill,
-            _config(encoding["compressor"]),
+            _config(encoding.get("compressor")),
             [_config(codec) for codec in encoding.get("filters", ())],
             dict(one.attrs),
         )
