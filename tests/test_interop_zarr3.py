@@ -157,6 +157,19 @@ def blosc(name: str, shuffle: str, size: int) -> dict[str, Any]:
     return {"name": "blosc", "configuration": configuration}
 
 
+def test_nested_groups_leave_dimensions_to_those_around_them(tmp_path):
+    """Their own, of a fixed size, would hide the one that is partitioned."""
+    _, made = remade("v3-date", tmp_path / "c")
+    made.add_variable("data_01/ku/snr", ["time", "x_ac"], "f4", fill_value=-1.0)
+    stored = json.loads((tmp_path / "c" / "_zcollection.json").read_text())
+    data_01 = by_name(stored["schema"])["groups"]["data_01"]
+    assert data_01["dimensions"] == data_01["groups"]["ku"]["dimensions"] == {}
+    made.insert(made.read("month == 1"), merge="concat")
+    snr = made.read()["data_01/ku/snr"]
+    assert snr.shape == made.read()["data_01/ku/power"].shape
+    assert (snr == -1).all()
+
+
 class TestOthers:
     def test_every_type(self, tmp_path):
         arrays = every_type()

@@ -276,7 +276,8 @@ impl Schema {
         let is_said = |own: &Dimension| {
             let mut same = outer.iter().filter(|known| known.name == own.name);
             same.any(|known| {
-                known.size == own.size && (own.chunks.is_none() || known.chunks == own.chunks)
+                (own.size.is_none() || known.size == own.size)
+                    && (own.chunks.is_none() || known.chunks == own.chunks)
             })
         };
         self.dimensions.retain(|own| !is_said(own));
