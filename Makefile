@@ -9,6 +9,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 WHEELS := target/wheels
+# What the releases of ZCollection run on that the tests work against; the older one needs 3.11.
+ZCOLLECTION_PYTHON ?= $(shell command -v python3.11 || echo $(PYTHON))
+ZCOLLECTIONS := $(VENV)-zcollection-2024/requirements $(VENV)-zcollection-2026/requirements
 CARGO_TEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run || echo test)
 ROWS ?= 10000000
 REPEAT ?= 3
@@ -47,7 +50,7 @@ rust-test:
 	$(call say,'Running the examples of the Rust documentation')
 	cargo test --workspace --doc --quiet
 
-python-test: $(VENV)/wheel target/debug/partita-s3-server
+python-test: $(VENV)/wheel $(ZCOLLECTIONS) target/debug/partita-s3-server
 	$(call say,'Running the Python tests against the installed wheel')
 	$(BIN)/pytest -q -n 2 --pyargs ./tests partita
 
@@ -67,7 +70,7 @@ fmt: $(VENV)/requirements ## Format Rust and Python
 	$(BIN)/ruff check --quiet --fix python tests examples benches
 
 clean: ## Remove everything that was built
-	rm -rf target $(VENV) demo-data bench-data
+	rm -rf target $(VENV) $(dir $(ZCOLLECTIONS)) demo-data bench-data
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 , := ,
@@ -84,6 +87,13 @@ $(VENV)/python:
 $(VENV)/requirements: tests/requirements.txt $(VENV)/python
 	$(call say,'Installing what builds and tests the Python package')
 	$(BIN)/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	@touch $@
+
+# ZCollection in virtual environments of its own, since its releases need older libraries.
+$(VENV)-zcollection-%/requirements: tests/zcollection-%.txt
+	$(call say,'Installing ZCollection of $*')
+	$(ZCOLLECTION_PYTHON) -m venv --clear $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
 # The development profile and the common target directory: the crates are not compiled again.

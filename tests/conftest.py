@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 import partita as pt
+from zcollection_peer import Peer
 
 _numbers = itertools.count()
 
@@ -48,3 +50,18 @@ def local_trips(tmp_path, trips_frame: pd.DataFrame) -> pt.Table:
 def fares() -> Callable[[pd.DataFrame], list[float]]:
     """The fares of a frame, sorted."""
     return lambda frame: sorted(frame["fare"].tolist())
+
+
+ZCOLLECTIONS = {"2024.2.0": ".venv-zcollection-2024", "2026.6.0": ".venv-zcollection-2026"}
+
+
+@pytest.fixture(scope="session", params=list(ZCOLLECTIONS))
+def zcollection(request, tmp_path_factory) -> Iterator[Peer]:
+    """A release of ZCollection in a process of its own."""
+    environment = Path(__file__).parents[1] / ZCOLLECTIONS[request.param]
+    if not (environment / "requirements").exists():
+        pytest.fail(f"make {environment.name}/requirements, which `make test` does")
+    peer = Peer(environment / "bin" / "python", tmp_path_factory.mktemp("zcollection"))
+    assert peer.version == request.param
+    yield peer
+    peer.close()

@@ -182,7 +182,7 @@ def cast_exactly(data: np.ndarray[Any, Any], dtype: str) -> np.ndarray[Any, Any]
         with np.errstate(all="ignore"):
             cast = data.astype(target)
             back = cast.astype(data.dtype)
-    except (TypeError, ValueError, UnicodeError):
+    except (TypeError, ValueError, OverflowError):
         return None
     equal = (back == data) | ((back != back) & (data != data))
     return cast if bool(np.all(equal)) else None

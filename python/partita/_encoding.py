@@ -196,7 +196,7 @@ def _zarr3(
     text = {"str": "vlen-utf8", "bytes": "vlen-bytes"}.get(dtype)
     plain = {"name": text} if text else {"name": "bytes", "configuration": {"endian": "little"}}
     shards = encoding.get("shards")
-    size = None
+    size = encoding.get("shard_bytes")
     if shards and text is None:
         size = numpy_module().dtype(dtype).itemsize
         for items in shards:
@@ -308,11 +308,14 @@ def _codec_encoding(codecs: Mapping[str, Any] | None) -> dict[str, Any]:
         if codecs["order"] == ">":
             found["endian"] = "big"
         return found
-    return {
+    found = {
         "filters": tuple(codecs["array_to_array"]),
         "serializer": codecs["array_to_bytes"],
         "compressors": tuple(codecs["bytes_to_bytes"]),
     }
+    if codecs["shard_bytes"] is not None:
+        found["shard_bytes"] = codecs["shard_bytes"]
+    return found
 
 
 def _numcodec(config: Any) -> Any:

@@ -309,6 +309,7 @@ fn add(config: &mut Config, group: &str, variable: &VariableSchema) -> Result<St
         Error::new(ErrorKind::NotFound, "the collection has no such group").with("group", group)
     })?;
     schema.add(variable.clone())?;
+    config.schema.share_dimensions(&config.dimension);
     Ok(path)
 }
 

@@ -263,6 +263,32 @@ impl Schema {
         self.check_below(&HashSet::new())
     }
 
+    /// Takes out of nested groups the dimensions that those around them describe too, which would
+    /// hide those. The size of `growing` is unknown everywhere.
+    pub(crate) fn share_dimensions(&mut self, growing: &str) {
+        self.share_below(&[], growing);
+    }
+
+    fn share_below(&mut self, outer: &[Dimension], growing: &str) {
+        for own in self.dimensions.iter_mut().filter(|own| own.name == growing) {
+            own.size = None;
+        }
+        let is_said = |own: &Dimension| {
+            let mut same = outer.iter().filter(|known| known.name == own.name);
+            same.any(|known| {
+                (own.size.is_none() || known.size == own.size)
+                    && (own.chunks.is_none() || known.chunks == own.chunks)
+            })
+        };
+        self.dimensions.retain(|own| !is_said(own));
+        let is_hidden = |known: &&Dimension| self.dimension(&known.name).is_some();
+        let seen = outer.iter().filter(|known| !is_hidden(known)).chain(&self.dimensions);
+        let seen: Vec<Dimension> = seen.cloned().collect();
+        for group in self.groups.values_mut() {
+            group.share_below(&seen, growing);
+        }
+    }
+
     fn check_below(&self, outer: &HashSet<&str>) -> Result<()> {
         let mut known = outer.clone();
         let mut own = HashSet::new();

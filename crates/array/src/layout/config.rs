@@ -72,11 +72,7 @@ impl Config {
                 return Err(Error::invalid("the axis must have one dimension").with("axis", axis));
             }
         };
-        for known in &mut schema.dimensions {
-            if known.name == dimension {
-                known.size = None;
-            }
-        }
+        schema.share_dimensions(&dimension);
         let axis = match layout {
             Layout::ZarrV2 => axis.to_owned(),
             Layout::ZarrV3 => dimension.clone(),

@@ -4,7 +4,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use partita_core::{Error, Result, Store};
 
 use super::codecs::{Chain, sharding};
-use super::{PARTITION_KEY, dtype};
+use super::{IMMUTABLE, PARTITION_KEY, dtype};
 use crate::codec::Pipeline;
 use crate::dataset::{Chunks, FillValue, Schema, VariableSchema, fill_item};
 use crate::json::{Attributes, Json, Style};
@@ -215,13 +215,15 @@ fn document_of(array: &StoredArray) -> Result<Json> {
     ]))
 }
 
-/// The document of a group; that of a partition holds its key.
+/// The document of a group; that of a partition holds its key. The attributes of the dataset are
+/// not repeated beside the variables that are stored once.
 pub(in crate::layout) fn group_document(
     prefix: &str,
     attributes: &Attributes,
     key: Option<&Key>,
 ) -> (String, String) {
-    let mut attributes = attributes.clone();
+    let is_partition = prefix.split('/').next() != Some(IMMUTABLE);
+    let mut attributes = if is_partition { attributes.clone() } else { Attributes::default() };
     if let Some(key) = key {
         let pair = |(field, value): (&str, i128)| Json::List(vec![field.into(), Json::Int(value)]);
         let pairs = Json::List(key.pairs().map(pair).collect());

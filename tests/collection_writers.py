@@ -1,0 +1,109 @@
+"""What processes do that write to a collection, for the tests of crashes and of concurrency.
+
+Partitions have rows that every insert replaces, and one row more for each insert.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterable
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+import numpy as np
+
+import partita as pt
+
+__all__ = ["SERVER", "create", "insert_many", "insert_once", "insert_rows", "state", "start"]
+
+PARTITIONS = 20
+REPLACED = 5
+FIRST = 1000
+
+# Processes that begin with everything imported, from one that has no threads.
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(["collection_writers", "xarray"])
+
+
+def rows_of(number: int, partitions: int = PARTITIONS) -> dict[str, Any]:
+    """What insert `number` has for each partition."""
+    moments = np.tile(np.append(np.arange(REPLACED), FIRST + number), partitions)
+    keys = np.repeat(np.arange(partitions), REPLACED + 1)
+    numbers = np.full(len(keys), number)
+    return {
+        "t": ("t", moments.astype("M8[s]")),
+        "p": ("t", keys.astype("i4")),
+        "number": ("t", numbers.astype("i4")),
+        "lut": ("x", np.arange(3, dtype="i2")),
+    }
+
+
+def create(url: str, zarr_format: int, number: int = 0) -> pt.Collection:
+    """A collection with the rows of one insert."""
+    return pt.create_collection(
+        url,
+        rows_of(number),
+        axis="t",
+        partition_by=pt.Sequence(["p"]),
+        zarr_format=zarr_format,
+        chunks={"t": 64},
+        catalog=zarr_format == 3,
+    )
+
+
+def insert_rows(collection: pt.Collection, number: int) -> None:
+    """Does insert `number`."""
+    collection.insert(rows_of(number), merge="upsert")
+
+
+def state(keys: Iterable[int], moments: Iterable[int], numbers: Iterable[int]) -> set[int]:
+    """Which inserts the rows are of, after checking that each was done as a whole."""
+    partitions: dict[int, dict[int, int]] = {}
+    count = 0
+    for key, moment, number in zip(keys, moments, numbers, strict=True):
+        partitions.setdefault(key, {})[moment] = number
+        count += 1
+    assert count == sum(map(len, partitions.values())), "a row is there twice"
+    assert sorted(partitions) == list(range(PARTITIONS))
+    first = partitions[0]
+    assert all(rows == first for rows in partitions.values()), "partitions differ"
+    done = {number for moment, number in first.items() if moment >= FIRST}
+    last = {number for moment, number in first.items() if moment < FIRST}
+    assert last == {max(done)}
+    assert set(first) == {*range(REPLACED), *(FIRST + number for number in done)}
+    return done
+
+
+def insert_once(pipe: Connection, url: str, number: int) -> None:
+    """Tells that it is ready, does one insert, and tells that it did."""
+    collection = pt.open_collection(url)
+    pipe.send("ready")
+    insert_rows(collection, number)
+    pipe.send("done")
+
+
+def insert_many(pipe: Connection, url: str, writer: int, count: int) -> None:
+    """Waits for a word, then adds a row to each partition, so many times."""
+    collection = pt.open_collection(url)
+    pipe.send("ready")
+    pipe.recv()
+    for number in range(count):
+        rows = rows_of(writer * 1000 + number)
+        new = rows["t"][1].astype("i8") >= FIRST
+        rows = {
+            name: (dimensions, data[new] if "t" in dimensions else data)
+            for name, (dimensions, data) in rows.items()
+        }
+        collection.insert(rows, merge="upsert" if number % 2 else "time_series")
+    pipe.send("done")
+
+
+def start(job: Any, *arguments: Any) -> tuple[BaseProcess, Connection]:
+    """A process that does a job and is ready, and the pipe to it."""
+    ours, its = SERVER.Pipe()
+    process = SERVER.Process(target=job, args=(its, *arguments), daemon=True)
+    process.start()
+    its.close()
+    assert ours.recv() == "ready"
+    return process, ours

@@ -1,0 +1,120 @@
+"""Processes that write to a collection are killed, or write at once: no insert is half done, and
+none is lost."""
+
+from __future__ import annotations
+
+import datetime as dt
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+import partita as pt
+from collection_data import read
+from collection_writers import (
+    FIRST,
+    PARTITIONS,
+    create,
+    insert_many,
+    insert_once,
+    insert_rows,
+    start,
+    state,
+)
+from zcollection_peer import Arrays
+
+
+def state_of(arrays: Arrays) -> set[int]:
+    found = {name: one.data for name, one in arrays.variables.items()}
+    assert found["lut"].tolist() == [0, 1, 2]
+    moments = found["t"].astype("M8[s]").astype(int)
+    return state(found["p"].tolist(), moments.tolist(), found["number"].tolist())
+
+
+def kill_often(url: Path, zarr_format: int, kills: int, seed: int) -> set[int]:
+    """Kills inserts at random moments; which inserts were done in the end."""
+    moment = random.Random(seed)
+    collection = create(str(url), zarr_format)
+    began = time.monotonic()
+    insert_rows(collection, 1)
+    duration = time.monotonic() - began
+    done, number = {0, 1}, 1
+    committed = 0
+    for kill in range(kills):
+        number += 1
+        process, pipe = start(insert_once, str(url), number)
+        time.sleep(moment.uniform(0, duration * 1.5))
+        process.kill()
+        process.join()
+        found = state_of(read(pt.open_collection(url)))
+        assert found in (done, done | {number}), f"neither old nor new after kill {kill}"
+        if pipe.poll():
+            try:
+                assert pipe.recv() == "done"
+                assert number in found
+            except EOFError:
+                pass
+        committed += number in found
+        done = found
+
+        # The next writer works, at once and with no help.
+        number += 1
+        began = time.monotonic()
+        insert_rows(pt.open_collection(url), number)
+        duration = time.monotonic() - began
+        done.add(number)
+        assert state_of(read(collection)) == done
+        assert collection.verify(data=True) == []
+    assert 0 < committed < kills, "all kills came too early, or too late"
+    return done
+
+
+def test_kill_writers_of_zarr_v3(tmp_path):
+    done = kill_often(tmp_path / "c", 3, kills=50, seed=3)
+    collection = pt.open_collection(tmp_path / "c")
+    assert collection.collect_garbage(grace=dt.timedelta(0)).keys
+    assert not collection.collect_garbage(grace=dt.timedelta(0)).keys
+    assert state_of(read(collection)) == done
+    assert collection.verify(data=True) == []
+
+
+def test_kill_writers_of_zarr_v2(tmp_path, zcollection):
+    done = kill_often(tmp_path / "c", 2, kills=25, seed=len(zcollection.version))
+    assert state_of(zcollection.load(tmp_path / "c")) == done
+    assert zcollection.unreadable(tmp_path / "c") == []
+    collection = pt.open_collection(tmp_path / "c")
+    assert collection.collect_garbage(grace=dt.timedelta(0)).keys
+    assert state_of(zcollection.load(tmp_path / "c")) == done
+    assert state_of(read(collection)) == done
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_processes_merge_the_same_partitions(tmp_path, zarr_format):
+    create(str(tmp_path / "c"), zarr_format)
+    inserts = 10
+    processes = [start(insert_many, str(tmp_path / "c"), writer, inserts) for writer in (1, 2, 3)]
+    for _, pipe in processes:
+        pipe.send("go")
+    collection = pt.open_collection(tmp_path / "c")
+    seen = 0
+    while any(process.is_alive() for process, _ in processes):
+        rows = collection.read(variables=["t"]).sizes["t"]
+        assert rows >= seen, "a later read saw fewer rows"
+        assert rows % PARTITIONS == 0, "a read saw part of an insert"
+        seen = rows
+    for process, pipe in processes:
+        process.join()
+        assert process.exitcode == 0
+        assert pipe.recv() == "done"
+    ds = collection.read()
+    expected = [0, *(writer * 1000 + n for writer in (1, 2, 3) for n in range(inserts))]
+    for key in range(PARTITIONS):
+        own = ds.isel(t=ds.p.values == key)
+        assert own.number.values[5:].tolist() == expected
+        assert own.t.values[5:].astype("M8[s]").astype(int).tolist() == [
+            FIRST + number for number in expected
+        ]
+    assert collection.verify(data=True) == []
+    operations = [commit.operation for commit in collection.history()]
+    assert operations.count("insert") == 1 + 3 * inserts

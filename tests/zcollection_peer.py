@@ -1,0 +1,314 @@
+"""ZCollection in a process and a virtual environment of its own, for the tests of interoperability.
+
+Imported by a test, this file has the side that asks. Run as a program by the Python of a virtual
+environment with ZCollection, it has the side that answers: requests and answers are lines of JSON,
+arrays lie in files beside.
+
+    python tests/zcollection_peer.py DIRECTORY
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import os
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Arrays", "Peer", "PeerError", "Variable"]
+
+
+@dataclasses.dataclass
+class Variable:
+    """A variable with its data; codecs are configurations of numcodecs."""
+
+    dimensions: tuple[str, ...]
+    data: np.ndarray
+    fill_value: Any = None
+    compressor: dict[str, Any] | None = None
+    filters: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    attributes: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass
+class Arrays:
+    """Variables by name."""
+
+    variables: dict[str, Variable]
+    attributes: dict[str, Any] = dataclasses.field(default_factory=dict)
+    chunks: dict[str, int] = dataclasses.field(default_factory=dict)
+
+    def save(self, directory: str, name: str) -> dict[str, Any]:
+        """Writes the data to a file there; the rest in the types of JSON."""
+        stored: dict[str, np.ndarray] = {}
+        variables = {}
+        for number, (key, variable) in enumerate(self.variables.items()):
+            texts = variable.data.dtype == object
+            fill = variable.fill_value
+            if not texts:
+                stored[f"data{number}"] = variable.data
+                if fill is not None:
+                    stored[f"fill{number}"] = np.asarray(fill, variable.data.dtype)
+            variables[key] = {
+                "dimensions": variable.dimensions,
+                "texts": variable.data.tolist() if texts else None,
+                "fill": fill if texts else None,
+                "compressor": variable.compressor,
+                "filters": variable.filters,
+                "attributes": variable.attributes,
+            }
+        path = os.path.join(directory, name)
+        np.savez(path, **stored)
+        return {
+            "file": path + ".npz",
+            "variables": variables,
+            "attributes": self.attributes,
+            "chunks": self.chunks,
+        }
+
+    @staticmethod
+    def take(saved: dict[str, Any]) -> Arrays:
+        """What `save` described; the file is removed."""
+        variables = {}
+        with np.load(saved["file"]) as stored:
+            for number, (key, described) in enumerate(saved["variables"].items()):
+                fill = described["fill"]
+                if described["texts"] is not None:
+                    data = np.array(described["texts"], dtype=object)
+                else:
+                    data = stored[f"data{number}"]
+                    if f"fill{number}" in stored:
+                        fill = stored[f"fill{number}"][()]
+                variables[key] = Variable(
+                    tuple(described["dimensions"]),
+                    data,
+                    fill,
+                    described["compressor"],
+                    described["filters"],
+                    described["attributes"],
+                )
+        os.remove(saved["file"])
+        return Arrays(variables, saved["attributes"], saved["chunks"])
+
+
+class PeerError(Exception):
+    """What ZCollection raised."""
+
+
+class Peer:
+    """The process, from the side of the test. Its methods are those of `Library`."""
+
+    def __init__(self, python: Path, directory: Path) -> None:
+        self._directory = str(directory)
+        self._numbers = itertools.count()
+        self._complaints = (directory / "stderr").open("w+")
+        self._process = subprocess.Popen(
+            [str(python), __file__, self._directory],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._complaints,
+            text=True,
+        )
+        self.version: str = self._answer()
+
+    def _answer(self) -> Any:
+        line = self._process.stdout.readline()
+        if not line:
+            self._complaints.seek(0)
+            raise PeerError("the process ended: " + self._complaints.read())
+        answer = json.loads(line)
+        if "error" in answer:
+            raise PeerError(answer["error"])
+        found = answer["found"]
+        return Arrays.take(found) if isinstance(found, dict) and "file" in found else found
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or not hasattr(Library, name):
+            raise AttributeError(name)
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            request = {"method": name, "arguments": [], "options": {}}
+            for argument in arguments:
+                request["arguments"].append(self._sent(argument))
+            for key, argument in options.items():
+                request["options"][key] = self._sent(argument)
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+            return self._answer()
+
+        return call
+
+    def _sent(self, argument: Any) -> Any:
+        if isinstance(argument, Arrays):
+            return argument.save(self._directory, f"request{next(self._numbers)}")
+        return os.fspath(argument) if isinstance(argument, os.PathLike) else argument
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._process.stdin.close()
+        self._process.wait(timeout=60)
+        self._complaints.close()
+
+
+class Library:
+    """The process, from its own side."""
+
+    def __init__(self, directory: str) -> None:
+        import dask
+        import dask.distributed
+        import numcodecs
+        import zcollection
+
+        dask.config.set({"distributed.worker.memory.terminate": False})
+        self._client = dask.distributed.Client(
+            processes=False, n_workers=1, threads_per_worker=2, dashboard_address=None
+        )
+        self._directory = directory
+        self._library = zcollection
+        self._numcodecs = numcodecs
+        self._numbers = itertools.count()
+
+    def create(self, path: str, axis: str, partitioning: dict[str, Any], arrays: Arrays) -> None:
+        """Makes a collection without rows."""
+        kinds = self._library.partitioning
+        variables = tuple(partitioning["variables"])
+        if partitioning["id"] == "Date":
+            handler = kinds.Date(variables, partitioning["resolution"])
+        else:
+            handler = kinds.Sequence(variables)
+        self._library.create_collection(axis, self._dataset(arrays), handler, path)
+
+    def insert(
+        self, path: str, arrays: Arrays, merge: bool = False, tolerance: int | None = None
+    ) -> None:
+        """Inserts rows; the tolerance of a merge is a number of seconds."""
+        options: dict[str, Any] = {}
+        if merge:
+            options["merge_callable"] = self._library.merging.merge_time_series
+        if tolerance is not None:
+            options["tolerance"] = np.timedelta64(tolerance, "s")
+        list(self._open(path, "w").insert(self._dataset(arrays), **options))
+
+    def load(
+        self,
+        path: str,
+        filters: str | None = None,
+        variables: list[str] | None = None,
+        delayed: bool = False,
+    ) -> dict[str, Any] | None:
+        """Reads partitions; arrays are as they are stored, nothing is masked."""
+        dataset = self._open(path, "r").load(
+            filters=filters, selected_variables=variables, delayed=delayed
+        )
+        if dataset is None:
+            return None
+        return self._arrays(dataset.compute() if delayed else dataset)
+
+    def partitions(self, path: str, filters: str | None = None) -> list[str]:
+        """The paths of partitions, as they are listed."""
+        return list(self._open(path, "r").partitions(filters=filters, relative=True))
+
+    def unreadable(self, path: str) -> list[str]:
+        """The partitions that its own check complains of."""
+        return list(self._open(path, "r").validate_partitions())
+
+    def scale(self, path: str, name: str, factor: float, filters: str | None = None) -> None:
+        """Multiplies a variable in place."""
+
+        def function(dataset: Any) -> dict[str, Any]:
+            return {name: dataset.variables[name].values * factor}
+
+        function.__name__ = f"scale{next(self._numbers)}"
+        self._open(path, "w").update(function, filters=filters, variables=[name])
+
+    def add_variable(self, path: str, arrays: Arrays) -> None:
+        """Adds the variable that the arrays describe, filled."""
+        (variable,) = self._dataset(arrays).metadata().variables.values()
+        self._open(path, "w").add_variable(variable)
+
+    def drop_variable(self, path: str, name: str) -> None:
+        """Removes a variable."""
+        self._open(path, "w").drop_variable(name)
+
+    def drop_partitions(self, path: str, filters: str) -> None:
+        """Removes partitions."""
+        self._open(path, "w").drop_partitions(filters=filters)
+
+    def _open(self, path: str, mode: str) -> Any:
+        return self._library.open_collection(path, mode=mode)
+
+    def _dataset(self, arrays: Arrays) -> Any:
+        library = self._library
+
+        def attributes(given: dict[str, Any]) -> tuple[Any, ...]:
+            return tuple(library.Attribute(name, value) for name, value in given.items())
+
+        codec = self._numcodecs.get_codec
+        variables = [
+            library.Array(
+                name,
+                one.data,
+                one.dimensions,
+                attrs=attributes(one.attributes),
+                compressor=None if one.compressor is None else codec(one.compressor),
+                fill_value=one.fill_value,
+                filters=tuple(codec(config) for config in one.filters),
+            )
+            for name, one in arrays.variables.items()
+        ]
+        return library.Dataset(
+            variables,
+            attrs=attributes(arrays.attributes),
+            chunks=[library.meta.Dimension(name, size) for name, size in arrays.chunks.items()],
+        )
+
+    def _arrays(self, dataset: Any) -> dict[str, Any]:
+        variables = {
+            name: Variable(
+                one.dimensions,
+                np.asarray(one.array),
+                one.fill_value,
+                None if one.compressor is None else one.compressor.get_config(),
+                [codec.get_config() for codec in one.filters or ()],
+                dict(attribute.get_config() for attribute in one.attrs),
+            )
+            for name, one in dataset.variables.items()
+        }
+        attributes = dict(attribute.get_config() for attribute in dataset.attrs)
+        return Arrays(variables, attributes).save(self._directory, f"answer{next(self._numbers)}")
+
+
+def _taken(argument: Any) -> Any:
+    is_arrays = isinstance(argument, dict) and "file" in argument
+    return Arrays.take(argument) if is_arrays else argument
+
+
+def _main(directory: str) -> None:
+    # Whatever prints must not come between the answers.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    library = Library(directory)
+    json.dump({"found": library._library.__version__}, answers)
+    for line in itertools.chain([None], sys.stdin):
+        if line is not None:
+            request = json.loads(line)
+            try:
+                arguments = [_taken(argument) for argument in request["arguments"]]
+                options = {key: _taken(value) for key, value in request["options"].items()}
+                found = getattr(library, request["method"])(*arguments, **options)
+                answer = {"found": found}
+            except Exception:
+                answer = {"error": traceback.format_exc()}
+            json.dump(answer, answers)
+        answers.write("\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])
