@@ -55,10 +55,10 @@ class Evaluator:
         self.text = text
         self._tree = ast.parse(text, mode="eval").body
         self._known = known
+        self.names = self._names()
+        """The names that it looks up, without the known ones."""
 
-    @property
-    def names(self) -> list[str]:
-        """The names that it looks up, in the order of the text, without the known ones."""
+    def _names(self) -> list[str]:
         found: list[str] = []
         for node in ast.walk(self._tree):
             name = node.id if isinstance(node, ast.Name) else None

@@ -38,6 +38,7 @@ from partita.compat.zcollection.collection.abc import (
 )
 from partita.compat.zcollection.collection.callable_objects import UpdateCallable
 from partita.compat.zcollection.dataset import Dataset, Variable, get_variable_metadata
+from partita.compat.zcollection.merging.time_series import native_arguments
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -194,10 +195,11 @@ class Collection(ReadOnlyCollection):
         """
         self._must_be_writable()
         data = ds if isinstance(ds, Dataset) else Dataset.from_xarray(ds)
-        found = data.metadata()
-        for name in self.metadata.missing_variables(found):
-            found.variables[name] = self.metadata.variables[name]
-        if validate and found != self.metadata:
+        for name in self.metadata.missing_variables(data.metadata()):
+            missing = self.metadata.variables[name]
+            if set(missing.dimensions) <= set(data.dimensions):
+                data.add_variable(missing)
+        if validate and data.metadata() != self.metadata:
             raise ValueError("Provided dataset's metadata do not match the collection's ones")
         if npartitions is not None and npartitions < 1:
             raise ValueError("The number of partitions must be positive")
@@ -216,7 +218,7 @@ class Collection(ReadOnlyCollection):
         if function is None:
             return {"name": "replace", "tolerance": None, "function": None}
         if function is merging.merge_time_series:
-            return merging.native_arguments(**kwargs)
+            return native_arguments(**kwargs)
         schema = self._native._native.schema()
         axis, dimension = self.axis, self.partition_properties.dim
 

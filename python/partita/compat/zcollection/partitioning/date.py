@@ -51,7 +51,7 @@ class Date(Partitioning):
         ((name, values),) = variables.items()
         if values.dtype.kind != "M":
             raise TypeError("values must be a datetime64 array")
-        dates = values.astype(f"datetime64[{self.resolution}]")
+        dates = np.asarray(values).astype(f"datetime64[{self.resolution}]")
         counts = dates.astype("int64").reshape(-1, 1)
         return ((((name, dates[start]),), slice(start, end)) for start, end in runs(counts))
 

@@ -1,28 +1,15 @@
-"""How inserted rows are merged with those that a partition has."""
+"""Merging rows along an axis of times."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from partita import merge
 from partita.compat.zcollection.dataset import Dataset
 
-__all__ = ["MergeCallable", "merge_time_series"]
-
-
-class MergeCallable(Protocol):
-    """Merges the rows of a partition with new ones."""
-
-    def __call__(
-        self,
-        existing_ds: Dataset,
-        inserted_ds: Dataset,
-        axis: str,
-        partitioning_dim: str,
-        **kwargs: Any,
-    ) -> Dataset: ...
+__all__ = ["merge_time_series", "native_arguments"]
 
 
 def merge_time_series(
