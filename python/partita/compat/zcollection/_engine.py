@@ -27,9 +27,9 @@ _CODES = {unit: code for code, unit in _UNITS.items()}
 def arguments_of(handler: partitioning.Partitioning) -> dict[str, Any]:
     """The engine's form of a partitioning."""
     native: Partitioning
-    if isinstance(handler, partitioning.Date):
+    if type(handler) is partitioning.Date:
         native = partita.Date(handler.variables[0], _UNITS[handler.resolution])
-    elif isinstance(handler, partitioning.Sequence):
+    elif type(handler) is partitioning.Sequence:
         native = partita.Sequence(list(handler.variables))
     else:
         raise NotImplementedError(

@@ -271,11 +271,10 @@ class Dataset:
         return self._with([variable.rechunk(**kwargs) for variable in self.variables.values()])
 
     def persist(self, *, compress: bool = False, **kwargs: Any) -> Dataset:
-        """Compute the dataset, and keep it in memory as arrays of Dask."""
-        if compress:
-            raise NotImplementedError(
-                "compress= is not supported: numbers are kept as they are; leave it out"
-            )
+        """Compute the dataset, and keep it in memory as arrays of Dask.
+
+        ``compress`` is accepted for the sake of programs: what is kept is not compressed.
+        """
         if self.delayed:
             arrays = dask.persist(*(v.array for v in self.variables.values()), **kwargs)
             for variable, array in zip(self.variables.values(), arrays, strict=True):

@@ -216,7 +216,9 @@ class Dataset:
         return {
             "attrs": sorted(attribute.get_config() for attribute in self.attrs),
             "dimensions": self.dimensions,
-            "variables": tuple(self.variables[name].get_config() for name in sorted(self.variables)),
+            "variables": tuple(
+                self.variables[name].get_config() for name in sorted(self.variables)
+            ),
             "chunks": tuple(dimension.get_config() for dimension in self.chunks),
             "block_size_limit": self.block_size_limit,
         }

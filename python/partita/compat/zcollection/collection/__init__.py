@@ -223,7 +223,9 @@ class Collection(ReadOnlyCollection):
         axis, dimension = self.axis, self.partition_properties.dim
 
         def call(old: _native.Dataset, new: _native.Dataset) -> _native.Dataset:
-            pair = [from_native(d, self.metadata, delayed=delayed, release=False) for d in (old, new)]
+            pair = [
+                from_native(d, self.metadata, delayed=delayed, release=False) for d in (old, new)
+            ]
             return to_native(function(*pair, axis, dimension, **kwargs), schema)
 
         return {"name": "", "tolerance": None, "function": call}
@@ -401,9 +403,7 @@ class Collection(ReadOnlyCollection):
             self._native.copy(url, where=where, storage_options=options)
         except partita.AlreadyExists as error:
             raise ValueError(f"Target {target} already exists") from error
-        return type(self).from_config(
-            target, mode=mode, filesystem=fs, synchronizer=synchronizer
-        )
+        return type(self).from_config(target, mode=mode, filesystem=fs, synchronizer=synchronizer)
 
     def validate_partitions(self, filters: PartitionFilter = None, fix: bool = False) -> list[str]:
         """The directories of partitions that cannot be read; a warning tells each of them.

@@ -241,5 +241,3 @@ class Variable(abc.ABC):
         if isinstance(values, np.ma.MaskedArray):
             values = values.data
         return values if dtype is None else values.astype(dtype)
-
-

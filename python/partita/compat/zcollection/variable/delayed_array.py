@@ -115,8 +115,6 @@ class DelayedArray(Variable):
         function, arguments = self.data.__dask_postpersist__()
         return self._rebuilt, (function, *arguments)
 
-    def _rebuilt(
-        self, results: Any, function: Any, *arguments: Any, **kwargs: Any
-    ) -> DelayedArray:
+    def _rebuilt(self, results: Any, function: Any, *arguments: Any, **kwargs: Any) -> DelayedArray:
         array = function(results, *arguments, **kwargs)
         return self._like(array=array if isinstance(array, da.Array) else da.from_array(array))
