@@ -6,6 +6,7 @@ What they return was measured with ZCollection 2026.6.0; where it is installed, 
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import multiprocessing
@@ -183,6 +184,52 @@ class TestNoLonger:
             with multiprocessing.get_context("spawn").Pool(1) as pool:
                 assert pool.apply(pickle.loads(pickle.dumps(lock)).is_locked)
         assert not lock.is_locked()
+
+
+class TestViews:
+    @pytest.fixture
+    def view(self, tmp_path):
+        monthly(zc, str(tmp_path))
+        reference = zc.ViewReference(str(tmp_path / "monthly"))
+        view = zc.create_view(str(tmp_path / "view"), reference, filters="month < 3")
+        view.add_variable(zc.meta.Variable("flag", "i2", dimensions=("num_lines",), fill_value=-1))
+        return view
+
+    def test_a_filter_that_is_more_than_text_is_not_unpickled(self, view, tmp_path):
+        config = tmp_path / "view" / ".view"
+        stored = json.loads(config.read_text())
+        assert stored["filters"] == base64.b64encode(pickle.dumps("month < 3", 4)).decode()
+        for evil in (pickle.dumps(print, 4), pickle.dumps(["month"], 4), b"\x80\x04", b""):
+            config.write_text(json.dumps({**stored, "filters": base64.b64encode(evil).decode()}))
+            with pytest.raises(ValueError, match="not unpickled"):
+                zc.open_view(str(tmp_path / "view"))
+
+    def test_functions_as_filters_are_not_stored(self, tmp_path):
+        monthly(zc, str(tmp_path))
+        reference = zc.ViewReference(str(tmp_path / "monthly"))
+        with pytest.warns(UserWarning, match="cannot be serialized"):
+            view = zc.create_view(
+                str(tmp_path / "view"), reference, filters=lambda key: key["month"] == 2
+            )
+        assert len(list(view.partitions())) == 1
+        assert zc.open_view(str(tmp_path / "view")).filters is None
+
+    def test_a_view_may_be_moved(self, view, tmp_path):
+        (tmp_path / "view").rename(tmp_path / "moved")
+        moved = zc.open_view(str(tmp_path / "moved"))
+        assert moved.load(delayed=False)["flag"].array.tolist() == [-1] * 20
+
+    def test_arrays_of_another_size_are_refused(self, view):
+        with pytest.raises(ValueError, match="has the shape"):
+            view.update(lambda ds: {"flag": np.zeros(3)})
+
+    def test_lazy_and_eager_loads_are_equal(self, view):
+        view.update(lambda ds: {"flag": np.arange(ds.dimensions["num_lines"])})
+        lazy, eager = view.load(), view.load(delayed=False)
+        assert isinstance(lazy["flag"].array, da.Array)
+        np.testing.assert_array_equal(lazy["flag"].values, eager["flag"].values)
+        only = view.load(selected_variables=["flag"])
+        assert list(only.variables) == ["flag"]
 
 
 class TestElsewhere:

@@ -465,6 +465,58 @@ def indexing(zc: Any, directory: str) -> Any:
     return found
 
 
+def views(zc: Any, directory: str) -> Any:
+    """What the documentation shows of views, and how they follow their base."""
+    collection = monthly(zc, directory)
+    base, path = os.path.join(directory, "monthly"), os.path.join(directory, "view")
+    view = zc.create_view(path, zc.ViewReference(base), filters="month < 6")
+    found: list[Any] = [error_of(view.load), sorted(os.listdir(path))]
+    found.append(error_of(zc.create_view, path, zc.ViewReference(base)))
+    found.append(error_of(zc.open_view, path + "1"))
+    description = measurements(zc).metadata().variables["var2"]
+    description.name = "var3"
+    view.add_variable(description)
+    found.append(error_of(view.add_variable, description))
+    found.append(sorted(os.listdir(os.path.join(path, "year=2000", "month=02"))))
+    found.append([os.path.relpath(part, path) for part in view.partitions(filters="month > 3")])
+    found.append(view.load(filters="month == 2")["var3"].values)
+    view.update(lambda ds: {"var3": ds["var1"].values * 0 + 1})
+    view = zc.open_view(path)
+    found.append(view.load(delayed=False)["var3"].values)
+    found.append(error_of(view.update, lambda ds: {"var2": ds["var2"].values * 0}))
+    found.append(error_of(view.update, lambda ds: {"var4": ds["var2"].values * 0}))
+    found.append([error_of(view.drop_variable, "var2"), error_of(view.drop_variable, "var4")])
+    found.append([variable.name for variable in view.variables()])
+
+    def counted(ds: Any, partition_info: Any) -> Any:
+        rows = partition_info[1]
+        return {"var3": np.full((ds.dimensions["num_lines"], 4), rows.start + rows.stop / 100)}
+
+    view.update(counted, depth=1, filters="month != 3")
+    found.append(view.load()["var3"].values[::7, 0])
+    mapped = view.map(lambda ds: float((ds["var1"].values + ds["var3"].values).sum())).compute()
+    found.append([(key, round(value, 6)) for key, value in mapped])
+    around = view.map_overlap(lambda ds, partition_info: partition_info, depth=1).compute()
+    found.append(around)
+    rows = [((("year", 2000), ("month", 2)), slice(1, 3))]
+    found.append(view.load(indexer=rows)["var3"].values)
+    selected = view.load(selected_variables=["var1", "var3"], delayed=False)
+    found.append([sorted(selected.variables), selected["var1"].shape])
+    found.append(view.is_synced())
+    more = measurements(zc, delayed=False)
+    shifted = zc.Array("time", DATES[-20:] + np.timedelta64(24, "h"), ("num_lines",))
+    more = more.isel({"num_lines": slice(41, 61)})
+    more.variables["time"] = shifted
+    collection.insert(more, merge_callable=zc.merging.merge_time_series)
+    view = zc.open_view(path)
+    selects = view.sync()
+    found.append([month for month in range(1, 8) if selects({"year": 2000, "month": month})])
+    found.append([view.is_synced(), view.load()["var3"].values[::5, 0]])
+    view.drop_variable("var3")
+    found.append([variable.name for variable in view.variables()])
+    return found
+
+
 PROGRAMS = {
     program.__name__: program
     for program in (
@@ -478,6 +530,7 @@ PROGRAMS = {
         sequences,
         datasets,
         indexing,
+        views,
     )
 }
 

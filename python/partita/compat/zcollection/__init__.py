@@ -10,7 +10,7 @@ What is stored is the same, and both libraries open it. No client of Dask is nee
 change is one commit. ``docs/compat-zcollection.md`` lists what is refused and what is different.
 """
 
-from partita.compat.zcollection import indexing, merging, meta, partitioning, sync
+from partita.compat.zcollection import indexing, merging, meta, partitioning, sync, view
 from partita.compat.zcollection.collection import Collection
 from partita.compat.zcollection.collection.abc import (
     Indexer,
@@ -22,11 +22,17 @@ from partita.compat.zcollection.collection.callable_objects import (
     PartitionCallable,
     UpdateCallable,
 )
-from partita.compat.zcollection.convenience import create_collection, open_collection
+from partita.compat.zcollection.convenience import (
+    create_collection,
+    create_view,
+    open_collection,
+    open_view,
+)
 from partita.compat.zcollection.dataset import Dataset, Expression
 from partita.compat.zcollection.meta import Attribute
 from partita.compat.zcollection.variable import Array, DelayedArray, Variable
 from partita.compat.zcollection.version import __version__
+from partita.compat.zcollection.view import View, ViewReference, ViewUpdateCallable
 
 __all__ = [
     "Array",
@@ -42,12 +48,18 @@ __all__ = [
     "PartitionFilterCallback",
     "UpdateCallable",
     "Variable",
+    "View",
+    "ViewReference",
+    "ViewUpdateCallable",
     "__version__",
     "create_collection",
+    "create_view",
     "indexing",
     "merging",
     "meta",
     "open_collection",
+    "open_view",
     "partitioning",
     "sync",
+    "view",
 ]

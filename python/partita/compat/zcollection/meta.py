@@ -97,7 +97,7 @@ class Variable:
             "compressor": None if self.compressor is None else self.compressor.get_config(),
             "dimensions": self.dimensions,
             "dtype": self.dtype.str,
-            "fill_value": _encode_fill(self.fill_value, self.dtype),
+            "fill_value": encode_fill(self.fill_value, self.dtype),
             "filters": tuple(codec.get_config() for codec in self.filters),
             "name": self.name,
         }
@@ -113,7 +113,7 @@ class Variable:
             dimensions=data["dimensions"],
             attrs=[Attribute(*item) for item in data["attrs"]],
             compressor=codec_of(data["compressor"]),
-            fill_value=_decode_fill(data["fill_value"], dtype),
+            fill_value=decode_fill(data["fill_value"], dtype),
             filters=[codec for codec in filters if codec is not None],
         )
 
@@ -138,7 +138,7 @@ def codec_of(config: dict[str, Any] | None) -> Any:
     return numcodecs.get_codec(dict(config))
 
 
-def _encode_fill(value: Any, dtype: np.dtype[Any]) -> Any:
+def encode_fill(value: Any, dtype: np.dtype[Any]) -> Any:
     """A fill value as metadata of Zarr 2 have it."""
     if value is None:
         return None
@@ -163,7 +163,8 @@ def _encode_float(value: float) -> Any:
     return value
 
 
-def _decode_fill(value: Any, dtype: np.dtype[Any]) -> Any:
+def decode_fill(value: Any, dtype: np.dtype[Any]) -> Any:
+    """A fill value that metadata of Zarr 2 have."""
     if value is None:
         return None
     if dtype.kind == "S":
