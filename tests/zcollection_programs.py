@@ -433,7 +433,7 @@ def indexing(zc: Any, directory: str) -> Any:
             starts = [0, *np.flatnonzero(np.diff(number) | np.diff(cycle)) + 1]
             rows = [
                 (start, stop, cycle[start], number[start])
-                for start, stop in zip(starts, [*starts[1:], len(number)])
+                for start, stop in zip(starts, [*starts[1:], len(number)], strict=True)
             ]
             return np.array(rows, np.dtype(self.dtype()))
 

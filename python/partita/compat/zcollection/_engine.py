@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import dask
 import dask.array as da
+from dask.base import compute
 
 import partita
 from partita import _native
@@ -116,7 +116,7 @@ def _variable_of(described: dict[str, Any]) -> meta.Variable:
 
 def to_native(data: Dataset, schema: _native.Schema) -> _native.Dataset:
     """The engine's form of a dataset; what is lazy is computed."""
-    arrays = dask.compute(*(variable.array for variable in data.variables.values()))
+    arrays = compute(*(variable.array for variable in data.variables.values()))
     variables = {
         name: (variable.dimensions, array)
         for (name, variable), array in zip(data.variables.items(), arrays, strict=True)

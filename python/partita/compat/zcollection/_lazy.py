@@ -127,7 +127,7 @@ def _blocks(
     """The array of Dask of one variable: one block for each partition."""
     cut = variable.dimensions.index(collection.dimension)
     label = f"{variable.name}-{uuid.uuid4().hex}"
-    graph = {}
+    graph: dict[Any, Any] = {}
     for position, (key, size) in enumerate(zip(keys, sizes, strict=True)):
         shape = tuple(size if axis == cut else extent for axis, extent in enumerate(extents))
         index = [position if axis == cut else 0 for axis in range(len(extents))]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Optional, Union
+from typing import Any
 
 from partita import Expr, col
 from partita.compat.zcollection.expression import Expression
@@ -15,7 +15,7 @@ Key = tuple[tuple[str, int], ...]
 PartitionFilterCallback = Callable[[dict[str, int]], bool]
 """A function of the fields of a key with their values."""
 
-PartitionFilter = Optional[Union[str, PartitionFilterCallback]]
+PartitionFilter = str | PartitionFilterCallback | None
 """An expression such as ``"year == 2000 and month % 2 == 0"``, a function, or None for all."""
 
 

@@ -71,7 +71,7 @@ def _s3_options(fs: fsspec.AbstractFileSystem) -> dict[str, str]:
             options[_S3_OPTIONS[name]] = str(value)
         elif name not in _S3_IGNORED and value is not None:
             raise NotImplementedError(
-                f"the option {name!r} of the S3 file system has no counterpart; open the collection "
-                "with partita.open_collection and its storage_options"
+                f"the option {name!r} of the S3 file system has no counterpart; open the "
+                "collection with partita.open_collection and its storage_options"
             )
     return options

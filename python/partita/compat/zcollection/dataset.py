@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import dask
 import dask.array as da
 import numpy as np
+from dask.base import compute, persist
 
 from partita.compat.zcollection import meta
 from partita.compat.zcollection._evaluate import Evaluator
@@ -195,8 +195,8 @@ class Dataset:
 
         variables = {name: variable.to_xarray() for name, variable in self.variables.items()}
         attributes = dict(attribute.get_config() for attribute in self.attrs)
-        decoded, attributes, names = decode_cf_variables(variables, attributes, **kwargs)
-        dataset = xarray.Dataset(decoded, attrs=attributes)
+        decoded, decoded_attributes, names = decode_cf_variables(variables, attributes, **kwargs)
+        dataset = xarray.Dataset(decoded, attrs=decoded_attributes)
         return dataset.set_coords([name for name in names if name in decoded])
 
     def to_dict(self, variables: Sequence[str] | None = None, **kwargs: Any) -> dict[str, Any]:
@@ -204,7 +204,7 @@ class Dataset:
         chosen = [name for name in self.variables if not variables or name in variables]
         if not self.delayed:
             return {name: self.variables[name].values for name in chosen}
-        (found,) = dask.compute({name: self.variables[name].data for name in chosen}, **kwargs)
+        (found,) = compute({name: self.variables[name].data for name in chosen}, **kwargs)
         return found
 
     def set_for_insertion(self, mds: meta.Dataset) -> Dataset:
@@ -249,7 +249,7 @@ class Dataset:
         """The dataset in memory; the arguments are those of ``dask.compute``."""
         if not self.delayed:
             return self
-        arrays = dask.compute(*(v.array for v in self.variables.values()), **kwargs)
+        arrays = compute(*(v.array for v in self.variables.values()), **kwargs)
         found = [
             Array(
                 variable.name,
@@ -276,7 +276,7 @@ class Dataset:
         ``compress`` is accepted for the sake of programs: what is kept is not compressed.
         """
         if self.delayed:
-            arrays = dask.persist(*(v.array for v in self.variables.values()), **kwargs)
+            arrays = persist(*(v.array for v in self.variables.values()), **kwargs)
             for variable, array in zip(self.variables.values(), arrays, strict=True):
                 variable.array = array
         return self

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import abc
 import threading
-from types import TracebackType
 from pathlib import Path
+from types import TracebackType
 from typing import IO, Any
 
 try:

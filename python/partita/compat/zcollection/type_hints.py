@@ -10,7 +10,7 @@ import numpy.typing
 __all__ = ["ArrayLike", "DType", "DTypeLike", "NDArray", "NDMaskedArray"]
 
 DType = np.dtype
-NDArray = numpy.typing.NDArray
+NDArray = np.ndarray
 DTypeLike = numpy.typing.DTypeLike
 NDMaskedArray = np.ma.MaskedArray
 

@@ -8,9 +8,9 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-import dask
 import fsspec
 import numpy as np
+from dask.base import compute, is_dask_collection
 
 import partita
 from partita import _native
@@ -446,8 +446,8 @@ def checked_mode(mode: str) -> Mode:
 
 def _stored(array: Any, described: dict[str, Any], dimension: str, rows: slice) -> Any:
     """What a function returned, cut to the rows, in the type of the variable."""
-    if dask.is_dask_collection(array):
-        (array,) = dask.compute(array)
+    if is_dask_collection(array):
+        (array,) = compute(array)
     if isinstance(array, Variable):
         array = array.values
     if not hasattr(array, "dtype"):

@@ -46,7 +46,7 @@ class PartitioningProperties:
     dim: str
 
 
-class ThreadedBag(dask.bag.Bag):
+class ThreadedBag(dask.bag.Bag):  # type: ignore[misc, unused-ignore]
     """A bag that is computed by threads of this process, unless Dask has a client."""
 
     __dask_scheduler__ = staticmethod(dask.threaded.get)

@@ -10,7 +10,7 @@ import abc
 import pathlib
 from collections.abc import Callable, Iterable, Iterator
 from functools import reduce
-from typing import Any, Union
+from typing import Any
 
 import fsspec
 import numpy as np
@@ -25,8 +25,8 @@ from partita.compat.zcollection.collection.callable_objects import MapCallable
 
 __all__ = ["Indexer", "QueryDict", "Scalar"]
 
-Scalar = Union[int, float, bytes]
-QueryDict = dict[str, Union[Scalar, Iterable[Scalar]]]
+Scalar = int | float | bytes
+QueryDict = dict[str, Scalar | Iterable[Scalar]]
 
 _OPERATORS = {"and": "and_", "or": "or_", "xor": "xor", "and_not": "and_not", "invert": "invert"}
 

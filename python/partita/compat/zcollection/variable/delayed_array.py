@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import dask
 import dask.array as da
 import dask.threaded
 import numpy as np
-from dask.base import normalize_token
+from dask.base import compute, normalize_token, persist
 
 from partita.compat.zcollection.variable.abc import Variable, checked_fill, new_variable
 from partita.compat.zcollection.variable.array import zarr_properties
@@ -59,12 +58,12 @@ class DelayedArray(Variable):
         ModifiedVariableError
             If the partitions have other sizes by now than when it was loaded.
         """
-        (values,) = dask.compute(self.array, traverse=False, **kwargs)
+        (values,) = compute(self.array, traverse=False, **kwargs)
         return values if self.fill_value is None else np.ma.masked_equal(values, self.fill_value)
 
     def persist(self, **kwargs: Any) -> DelayedArray:
         """Compute it, and keep it in memory."""
-        (self.array,) = dask.persist(self.array, **kwargs)
+        (self.array,) = persist(self.array, **kwargs)
         return self
 
     def fill(self) -> DelayedArray:

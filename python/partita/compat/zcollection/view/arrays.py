@@ -142,7 +142,7 @@ def write_array(fs: fsspec.AbstractFileSystem, path: str, array: Any) -> None:
         encoded: Any = chunk
         for codec in codecs:
             encoded = codec.encode(encoded)
-        fs.pipe_file(f"{path}/{name}", bytes(memoryview(np.ascontiguousarray(encoded)).cast("B")))
+        fs.pipe_file(f"{path}/{name}", np.ascontiguousarray(encoded).tobytes())
 
 
 def resize_array(fs: fsspec.AbstractFileSystem, path: str, axis: int, size: int) -> None:

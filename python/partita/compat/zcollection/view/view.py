@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import dask
 import dask.array as da
 import dask.bag
 import fsspec
 import numcodecs
 import numpy as np
+from dask.base import compute
+from dask.delayed import delayed as task
 
 from partita.compat.zcollection import meta, sync
 from partita.compat.zcollection._reader import Reader, accepts
@@ -91,7 +92,7 @@ class ViewReader:
         if not delayed:
             return read_array(self.fs, path)
         found = described(self.fs, path)
-        lazy = dask.delayed(read_array, pure=False)(self.fs, path)
+        lazy = task(read_array, pure=False)(self.fs, path)
         return da.from_delayed(lazy, tuple(found["shape"]), np.dtype(found["dtype"]))
 
     def with_neighbours(
@@ -469,7 +470,7 @@ class View:
             for name in found:
                 self._must_be_own(name)
             for name, array in found.items():
-                (array,) = dask.compute(array)
+                (array,) = compute(array)
                 if depth and trim:
                     dimensions = self.metadata.variables[name].dimensions
                     axis = dimensions.index(self.view_ref.partition_properties.dim)
