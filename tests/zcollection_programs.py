@@ -549,11 +549,13 @@ if __name__ == "__main__":
     import zcollection.meta
     import zcollection.sync
 
-    try:
-        import zcollection.indexing
-    except ImportError:  # It needs pyarrow, which not every environment has.
-        del PROGRAMS["indexing"]
     warnings.simplefilter("ignore")
+    import zcollection.indexing
+
+    # That needs pyarrow, which not every environment has.
+    if not hasattr(zcollection.indexing, "Indexer"):
+        del PROGRAMS["indexing"]
     wanted = sys.argv[1:] or list(PROGRAMS)
     with dask.distributed.Client(processes=False, dashboard_address=None):
-        json.dump({name: run(name, zcollection) for name in wanted}, sys.stdout, indent=1)
+        found = [f"{json.dumps(name)}: {json.dumps(run(name, zcollection))}" for name in wanted]
+    print("{" + ",\n".join(found) + "}")
