@@ -25,6 +25,11 @@ __all__ = [
 DIMENSIONS = "_ARRAY_DIMENSIONS"
 
 
+def has_array(fs: fsspec.AbstractFileSystem, path: str) -> bool:
+    """Whether there is an array."""
+    return bool(fs.exists(f"{path}/.zarray"))
+
+
 def described(fs: fsspec.AbstractFileSystem, path: str) -> dict[str, Any]:
     """What is said of an array, besides its attributes."""
     description: dict[str, Any] = json.loads(fs.cat_file(f"{path}/.zarray"))
@@ -48,7 +53,7 @@ def create_array(
     attributes: Mapping[str, Any],
 ) -> None:
     """Write an array that holds its fill value everywhere."""
-    if fs.exists(path):
+    if has_array(fs, path):
         fs.rm(path, recursive=True)
     config = variable.get_config()
     description = {

@@ -6,22 +6,19 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import dask.array as da
 import dask.bag
 import fsspec
 import numcodecs
 import numpy as np
 from dask.base import compute
-from dask.delayed import delayed as task
 
 from partita.compat.zcollection import meta, sync
-from partita.compat.zcollection._reader import Reader, accepts
+from partita.compat.zcollection._reader import accepts
 from partita.compat.zcollection._selection import (
     Key,
     PartitionFilter,
@@ -43,11 +40,12 @@ from partita.compat.zcollection.view.arrays import (
     DIMENSIONS,
     attributes_of,
     create_array,
-    described,
+    has_array,
     read_array,
     resize_array,
     write_array,
 )
+from partita.compat.zcollection.view.reader import ViewReader, called
 from partita.compat.zcollection.view.reference import (
     ViewReference,
     file_system_of,
@@ -60,54 +58,6 @@ __all__ = ["View", "ViewUpdateCallable"]
 ViewUpdateCallable = Callable[[Iterable[tuple[Dataset, str]], str], None]
 
 CHECKSUM = ".checksum"
-
-
-@dataclass(frozen=True)
-class ViewReader:
-    """Reads partitions of a view together with those of its base; may be sent to others."""
-
-    base: Reader
-    fs: fsspec.AbstractFileSystem
-    base_dir: str
-    metadata: meta.Dataset
-    paths: dict[Key, str]
-
-    def read(self, keys: Sequence[Key], selected: Iterable[str] | None, delayed: bool) -> Dataset:
-        """Partitions joined in the order of their keys."""
-        selected = None if selected is None else set(selected)
-        data = self.base.read(keys, selected, delayed)
-        dimension = self.base.collection.dimension
-        for name in sorted(self.metadata.select_variables(selected)):
-            variable = self.metadata.variables[name]
-            items = [self._items(key, name, delayed) for key in keys]
-            axis = variable.dimensions.index(dimension)
-            joined = (da if delayed else np).concatenate(items, axis=axis)
-            for dim, size in zip(variable.dimensions, joined.shape, strict=True):
-                data.dimensions.setdefault(dim, size)
-            data.add_variable(variable, joined)
-        return data
-
-    def _items(self, key: Key, name: str, delayed: bool) -> Any:
-        path = f"{self.paths[key]}/{name}"
-        if not delayed:
-            return read_array(self.fs, path)
-        found = described(self.fs, path)
-        lazy = task(read_array, pure=False)(self.fs, path)
-        return da.from_delayed(lazy, tuple(found["shape"]), np.dtype(found["dtype"]))
-
-    def with_neighbours(
-        self,
-        key: Key,
-        keys: Sequence[Key],
-        depth: int,
-        selected: Iterable[str] | None,
-        delayed: bool,
-    ) -> tuple[Dataset, slice]:
-        """A partition between its neighbours among `keys`, and which of the rows are its own."""
-        _, own = self.base.with_neighbours(key, keys, depth, (), delayed)
-        position = keys.index(key)
-        around = keys[max(position - depth, 0) : position + depth + 1]
-        return self.read(around, selected, delayed), own
 
 
 class View:
@@ -133,8 +83,8 @@ class View:
         self.metadata = ds or meta.Dataset(self.view_ref.metadata.dimensions, [])
         self.synchronizer = synchronizer or sync.NoSync()
         self.filters = filters
-        if not self.fs.exists(self.base_dir):
-            self.fs.makedirs(self.base_dir)
+        if not self.fs.exists(f"{self.base_dir}/{self.CONFIG}"):
+            self.fs.makedirs(self.base_dir, exist_ok=True)
             self._write_config()
             self._cover(filters)
 
@@ -193,7 +143,10 @@ class View:
         return f"{self.base_dir}/{self.view_ref.partitioning.join(key, '/')}"
 
     def _keys(self, filters: PartitionFilter = None) -> list[Key]:
-        return [key for key in self.view_ref._keys(filters) if self.fs.exists(self._path(key))]
+        return [key for key in self.view_ref._keys(filters) if self._covers(key)]
+
+    def _covers(self, key: Key) -> bool:
+        return has_array(self.fs, f"{self._path(key)}/{CHECKSUM}")
 
     def partitions(self, filters: PartitionFilter = None) -> Iterator[str]:
         """The directories of the partitions that the view covers and a filter selects."""
@@ -203,7 +156,7 @@ class View:
         """Take note of the rows of partitions that are not covered yet."""
         with self.synchronizer:
             for key in self.view_ref._keys(filters):
-                if not self.fs.exists(self._path(key)):
+                if not self._covers(key):
                     self._create_partition(key)
 
     def _axis(self, key: Key) -> np.ndarray[Any, Any]:
@@ -282,7 +235,7 @@ class View:
     def _remove_variable(self, keys: Iterable[Key], name: str) -> None:
         for key in keys:
             path = f"{self._path(key)}/{name}"
-            if self.fs.exists(path):
+            if has_array(self.fs, path):
                 self.fs.rm(path, recursive=True)
 
     def _must_be_own(self, name: str) -> None:
@@ -404,7 +357,7 @@ class View:
             raise TypeError("func must be a callable")
         keys = self._keys(filters)
         call = partial(
-            _called,
+            called,
             reader=self._reader(keys),
             keys=keys,
             depth=depth,
@@ -447,7 +400,7 @@ class View:
             )
             return
         call = partial(
-            _called,
+            called,
             reader=reader,
             keys=keys,
             depth=depth,
@@ -488,7 +441,7 @@ class View:
     def _sync_partition(self, key: Key, dry_run: bool) -> bool:
         """Bring a partition in line with the base; whether that was needed."""
         path = self._path(key)
-        if not self.fs.exists(path):
+        if not self._covers(key):
             if not dry_run:
                 self._create_partition(key)
             return True
@@ -542,28 +495,3 @@ class View:
             keys = self.view_ref._keys()
             changed = [dict(key) for key in keys if self._sync_partition(key, dry_run=False)]
         return lambda key: key in changed
-
-
-def _called(
-    key: Key,
-    *,
-    reader: ViewReader,
-    keys: Sequence[Key],
-    depth: int | None,
-    informed: bool,
-    func: Any,
-    args: tuple[Any, ...],
-    selected: list[str] | None,
-    delayed: bool,
-    with_rows: bool = False,
-) -> tuple[Any, ...]:
-    key = as_key(key)
-    rows = slice(0, 0)
-    if depth:
-        data, rows = reader.with_neighbours(key, keys, depth, selected, delayed)
-    else:
-        data = reader.read([key], selected, delayed)
-        rows = slice(0, data.dimensions[reader.base.collection.dimension])
-    told = {"partition_info": (reader.base.collection.dimension, rows)} if informed else {}
-    found = func(data, *args, **told)
-    return (key, found, rows) if with_rows else (key, found)
