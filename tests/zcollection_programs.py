@@ -555,7 +555,7 @@ if __name__ == "__main__":
     # That needs pyarrow, which not every environment has.
     if not hasattr(zcollection.indexing, "Indexer"):
         del PROGRAMS["indexing"]
-    wanted = sys.argv[1:] or list(PROGRAMS)
+    wanted = [name for name in sys.argv[1:] or PROGRAMS if name in PROGRAMS]
     with dask.distributed.Client(processes=False, dashboard_address=None):
         found = [f"{json.dumps(name)}: {json.dumps(run(name, zcollection))}" for name in wanted]
     print("{" + ",\n".join(found) + "}")
