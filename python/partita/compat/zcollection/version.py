@@ -1,0 +1,3 @@
+"""The release of ZCollection whose interface this is."""
+
+__version__ = "2026.6.0"

@@ -1,0 +1,6 @@
+"""Views: variables of one's own, laid over a collection that is not changed."""
+
+from partita.compat.zcollection.view.reference import ViewReference
+from partita.compat.zcollection.view.view import View, ViewUpdateCallable
+
+__all__ = ["View", "ViewReference", "ViewUpdateCallable"]
