@@ -225,8 +225,9 @@ async fn clients_need_a_single_writer() {
     // An old version is refused, only not atomically.
     let (_, old) = alone.get_versioned("counter").await.unwrap().unwrap();
     for lost in [false, true] {
-        let body = Bytes::from(format!("id {lost}"));
-        let swap = alone.compare_and_swap("counter", Some(&old), body, "id").await.unwrap();
+        let id = format!("id {lost}");
+        let body = Bytes::from(id.clone());
+        let swap = alone.compare_and_swap("counter", Some(&old), body, &id).await.unwrap();
         assert_eq!(matches!(swap, Swap::Lost { .. }), lost);
     }
 
