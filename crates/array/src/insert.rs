@@ -43,25 +43,21 @@ impl Collection {
     /// alone; [`ReadOnly`](ErrorKind::ReadOnly); [`Store`](ErrorKind::Store). Nothing is inserted
     /// then.
     pub async fn insert(&self, data: &Dataset, options: &InsertOptions) -> Result<Vec<Partition>> {
-        let insert = Insert { data, options };
+        let insert = Insert { data, options, shared: true };
         let total = data.num_bytes() as u64;
         options.work.progress.start("insert", Some(total));
         let done = self.transact("insert", options.key.as_deref(), &insert).await;
         options.work.progress.finish();
         done?;
-        let config = self.config();
-        let groups = config.partitioning.split(data)?.into_iter();
-        let partition = |group: Group| Partition {
-            path: config.partitioning.path(&group.key, config.layout.digits()),
-            key: group.key,
-        };
-        Ok(groups.map(partition).collect())
+        Ok(self.places(data)?.into_iter().map(|place| place.partition).collect())
     }
 }
 
-struct Insert<'a> {
-    data: &'a Dataset,
-    options: &'a InsertOptions,
+pub(crate) struct Insert<'a> {
+    pub data: &'a Dataset,
+    pub options: &'a InsertOptions,
+    /// Variables that are not partitioned are stored too.
+    pub shared: bool,
 }
 
 impl Stage for Insert<'_> {
@@ -125,7 +121,7 @@ impl Insert<'_> {
             }
         }
         let path = immutable_group(config.layout);
-        if only.is_none_or(|only| only.iter().any(|stale| stale == path)) {
+        if self.shared && only.is_none_or(|only| only.iter().any(|stale| stale == path)) {
             self.stage_immutable(snapshot, draft, immutable, &sizes).await?;
         }
         Ok(())

@@ -42,13 +42,15 @@ pub mod merge;
 mod options;
 pub mod partitioning;
 mod read;
+mod rows;
 mod select;
+mod staged;
 mod transact;
 mod verify;
 
 pub use alter::DropOptions;
 pub use collection::{Collection, Partition};
-pub use commit::{Action, Change, Record};
+pub use commit::{Action, Change, Record, Staged};
 pub use copy::CopyOptions;
 pub use dataset::{Array, DType, Dataset, Schema, Variable, VariableSchema};
 pub use garbage::{Garbage, GarbageOptions};
@@ -60,4 +62,6 @@ pub use options::{
 };
 pub use partitioning::Partitioning;
 pub use read::PartitionSize;
+pub use rows::{PartitionRows, ReadPlan};
+pub use staged::Committed;
 pub use verify::{Problem, ProblemKind, VerifyOptions};

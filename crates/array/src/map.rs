@@ -1,5 +1,6 @@
 //! Calling a function with each partition, and storing what it works out.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -36,7 +37,7 @@ impl Collection {
     ) -> Result<Vec<(Key, T)>> {
         let snapshot = self.snapshot().await?;
         let all = snapshot.partitions(None).await?;
-        let selected = snapshot.partitions(options.predicate.as_ref()).await?;
+        let selected = snapshot.selected(options).await?;
         let progress = options.work.progress.as_ref();
         progress.start("map", Some(selected.len() as u64));
         let one = async |partition: Partition| {
@@ -111,6 +112,16 @@ async fn call<T: Send + 'static>(function: &MapFunction<T>, data: PartitionData)
 }
 
 impl Snapshot {
+    /// The partitions that a function is called with.
+    async fn selected(&self, options: &MapOptions) -> Result<Vec<Partition>> {
+        let mut selected = self.partitions(options.predicate.as_ref()).await?;
+        if let Some(paths) = &options.paths {
+            let paths: HashSet<&str> = paths.iter().map(String::as_str).collect();
+            selected.retain(|partition| paths.contains(partition.path.as_str()));
+        }
+        Ok(selected)
+    }
+
     /// The rows of a partition between those of its neighbours in `all`, and where they were read.
     async fn window(
         &self,
@@ -173,10 +184,11 @@ impl Snapshot {
     }
 }
 
-struct Update<'a> {
-    function: UpdateFunction,
-    options: &'a MapOptions,
-    written: &'a std::sync::Mutex<std::collections::BTreeSet<Partition>>,
+pub(crate) struct Update<'a> {
+    pub function: UpdateFunction,
+    pub options: &'a MapOptions,
+    /// Gets the partitions that were written.
+    pub written: &'a std::sync::Mutex<std::collections::BTreeSet<Partition>>,
 }
 
 impl Stage for Update<'_> {
@@ -198,7 +210,7 @@ impl Update<'_> {
         only: Option<&[String]>,
     ) -> Result<()> {
         let all = snapshot.partitions(None).await?;
-        let mut selected = snapshot.partitions(self.options.predicate.as_ref()).await?;
+        let mut selected = snapshot.selected(self.options).await?;
         if let Some(only) = only {
             selected.retain(|partition| only.contains(&partition.path));
             // One that is gone meanwhile is not updated.

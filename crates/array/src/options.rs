@@ -131,6 +131,8 @@ pub type UpdateFunction = Arc<dyn Fn(PartitionData) -> Result<Vec<Variable>> + S
 pub struct MapOptions {
     /// Which partitions; all if there is none. The columns are the fields of the keys.
     pub predicate: Option<Predicate>,
+    /// Of these only the ones at these paths.
+    pub paths: Option<Vec<String>>,
     /// Which variables the function is given, by their paths; all if there are none.
     pub variables: Option<Vec<String>>,
     /// How far the function sees.

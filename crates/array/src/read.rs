@@ -53,11 +53,7 @@ impl Collection {
                 return found;
             }
         }
-        Err(Error::new(
-            ErrorKind::CommitConflict,
-            "writers replaced what was being read, each time; read less at once",
-        )
-        .with("store", self.url()))
+        Err(self.unsteady())
     }
 }
 
@@ -99,50 +95,60 @@ impl Collection {
 impl Snapshot {
     /// Reads what is selected. `paths` gets the partitions that were looked into.
     async fn read(&self, options: &ReadOptions, paths: &mut Vec<String>) -> Result<Dataset> {
+        let chosen = self.chosen(options, paths).await?;
+        self.read_chosen(&chosen, options).await
+    }
+
+    /// The partitions in which rows are wanted. `paths` gets those that were looked into.
+    pub(crate) async fn chosen(
+        &self,
+        options: &ReadOptions,
+        paths: &mut Vec<String>,
+    ) -> Result<Vec<Chosen>> {
         let config = &self.config;
         let rows = options.predicate.as_ref().filter(|p| needs_rows(p, &config.partitioning));
         let Some(predicate) = rows else {
             let partitions = self.partitions(options.predicate.as_ref()).await?;
             paths.extend(partitions.iter().map(|partition| partition.path.clone()));
-            let wanted: Vec<Wanted<'_>> = partitions.iter().map(Wanted::whole).collect();
-            return read(&self.store, config, &wanted, options).await;
+            let whole = |partition| Chosen { partition, runs: None };
+            return Ok(partitions.into_iter().map(whole).collect());
         };
         let partitions = self.partitions(None).await?;
         let (selection, candidates) = RowSelection::new(predicate, partitions, config)?;
         paths.extend(candidates.iter().map(|candidate| candidate.partition.path.clone()));
         let runs = candidates.iter().map(|candidate| self.rows(&selection, candidate, options));
         let runs: Vec<_> = runs.collect();
-        let runs: Vec<Option<Vec<Range<usize>>>> =
-            stream::iter(runs).buffered(AT_ONCE).try_collect().await?;
-        let hull = |runs: &[Range<usize>]| {
-            let ends = runs.first().zip(runs.last());
-            ends.map_or(0..0, |(first, last)| first.start..last.end)
-        };
-        let chosen: Vec<(Wanted<'_>, Option<Vec<Range<usize>>>)> = candidates
-            .iter()
-            .zip(runs)
-            .filter(|(_, runs)| runs.as_ref().is_none_or(|runs| !runs.is_empty()))
-            .map(|(candidate, runs)| {
-                let rows = runs.as_deref().map(hull);
-                (Wanted { partition: &candidate.partition, rows }, runs)
-            })
-            .collect();
-        let (wanted, runs): (Vec<_>, Vec<_>) = chosen.into_iter().unzip();
-        let (whole, lengths) = read_parts(&self.store, config, &wanted, options).await?;
-        if runs.iter().flatten().all(|runs| runs.len() == 1) {
+        let runs: Vec<Option<Runs>> = stream::iter(runs).buffered(AT_ONCE).try_collect().await?;
+        let chosen = candidates.into_iter().zip(runs);
+        let chosen = chosen.filter(|(_, runs)| runs.as_ref().is_none_or(|runs| !runs.is_empty()));
+        Ok(chosen.map(|(found, runs)| Chosen { partition: found.partition, runs }).collect())
+    }
+
+    /// Reads the rows chosen.
+    pub(crate) async fn read_chosen(
+        &self,
+        chosen: &[Chosen],
+        options: &ReadOptions,
+    ) -> Result<Dataset> {
+        let wanted: Vec<Wanted<'_>> = chosen.iter().map(Chosen::hull).collect();
+        let (whole, lengths) = read_parts(&self.store, &self.config, &wanted, options).await?;
+        let runs = || chosen.iter().map(|chosen| &chosen.runs);
+        if runs().flatten().all(|runs| runs.len() == 1) {
             return Ok(whole);
         }
         // What lies between the rows that are wanted was read with them.
         let mut rows = Vec::new();
         let mut start = 0;
-        for ((wanted, runs), length) in wanted.iter().zip(runs).zip(lengths) {
+        for ((wanted, runs), length) in wanted.iter().zip(runs()).zip(lengths) {
             let first = wanted.rows.as_ref().map_or(0, |hull| hull.start);
-            let shift = |run: Range<usize>| start + run.start - first..start + run.end - first;
-            let runs = runs.unwrap_or_else(|| Vec::from([Range { start: 0, end: length }]));
-            rows.extend(runs.into_iter().map(shift));
+            let shift = |run: &Range<usize>| start + run.start - first..start + run.end - first;
+            match runs {
+                Some(runs) => rows.extend(runs.iter().map(shift)),
+                None => rows.push(start..start + length),
+            }
             start += length;
         }
-        whole.take_ranges(&config.dimension, &rows)
+        whole.take_ranges(&self.config.dimension, &rows)
     }
 
     /// How many rows a partition has.
@@ -158,7 +164,7 @@ impl Snapshot {
         selection: &RowSelection,
         candidate: &Candidate,
         options: &ReadOptions,
-    ) -> Result<Option<Vec<Range<usize>>>> {
+    ) -> Result<Option<Runs>> {
         if candidate.whole {
             return Ok(None);
         }
@@ -172,6 +178,27 @@ impl Snapshot {
         let dimension = config.dimension.as_str();
         let rows = selection.rows(partition, &config.partitioning, &data, dimension);
         rows.map(Some).map_err(|error| error.with("partition", &partition.path))
+    }
+}
+
+/// Runs of rows, in order.
+type Runs = Vec<Range<usize>>;
+
+/// A partition, and the rows of it that are wanted; all if nothing is said.
+#[derive(Debug)]
+pub(crate) struct Chosen {
+    pub partition: Partition,
+    pub runs: Option<Runs>,
+}
+
+impl Chosen {
+    /// From the first row that is wanted to the last.
+    fn hull(&self) -> Wanted<'_> {
+        let hull = |runs: &Runs| {
+            let ends = runs.first().zip(runs.last());
+            ends.map_or(0..0, |(first, last)| first.start..last.end)
+        };
+        Wanted { partition: &self.partition, rows: self.runs.as_ref().map(hull) }
     }
 }
 

@@ -4,7 +4,7 @@ use futures::future::BoxFuture;
 use partita_core::{Error, ErrorKind, Result, Store};
 
 use crate::collection::Collection;
-use crate::commit::{Draft, Outcome, Snapshot, find_key, publish};
+use crate::commit::{Draft, Outcome, Snapshot, Staged, find_key, publish};
 
 /// How often changes are made anew because others touched what they were made from.
 const ATTEMPTS: u32 = 30;
@@ -32,7 +32,7 @@ impl Collection {
         self.check_writable()?;
         let store = self.store();
         let mut draft = Draft::new(operation, key);
-        let committed = self.attempt(store, &mut draft, stage).await;
+        let committed = self.attempt(store, &mut draft, stage, true).await;
         match &committed {
             Ok(1..) if draft.changes_config() => self.refresh().await?,
             Ok(1..) => {}
@@ -41,7 +41,38 @@ impl Collection {
         committed
     }
 
-    async fn attempt(&self, store: &Store, draft: &mut Draft, stage: &dyn Stage) -> Result<u64> {
+    /// Stages what `stage` makes, for a commit by others.
+    pub(crate) async fn stage(
+        &self,
+        operation: &'static str,
+        stage: &dyn Stage,
+    ) -> Result<Vec<Staged>> {
+        self.check_writable()?;
+        let store = self.store();
+        let mut draft = Draft::new(operation, None);
+        let staged = match self.attempt(store, &mut draft, stage, false).await {
+            // Whoever commits may be on another machine, and syncs its own writes only.
+            Ok(_) => store.sync().await,
+            Err(error) => Err(error),
+        };
+        match staged {
+            Ok(()) => Ok(draft.into_staged()),
+            Err(error) => {
+                draft.discard(store).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Has `stage` make changes until nobody touches meanwhile what they are made from, and commits
+    /// them, if that is wanted.
+    async fn attempt(
+        &self,
+        store: &Store,
+        draft: &mut Draft,
+        stage: &dyn Stage,
+        commit: bool,
+    ) -> Result<u64> {
         let mut only: Option<Vec<String>> = None;
         let mut last = None;
         for _ in 0..ATTEMPTS {
@@ -54,7 +85,7 @@ impl Collection {
                 draft.discard(store).await;
                 return Ok(sequence);
             }
-            draft.begin_attempt();
+            draft.begin_attempt(&snapshot);
             if let Err(error) = stage.stage(&snapshot, draft, only.as_deref()).await {
                 // What others are replacing may look damaged.
                 let damaged = matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound);
@@ -65,7 +96,11 @@ impl Collection {
                 draft.clear();
                 continue;
             }
-            match draft.commit(store, &snapshot).await? {
+            let outcome = match commit {
+                true => draft.commit(store, &snapshot).await?,
+                false => draft.check(&snapshot).await?,
+            };
+            match outcome {
                 Outcome::Done(sequence) => return Ok(sequence),
                 Outcome::Stale(paths) => only = paths,
             }

@@ -1,21 +1,23 @@
 //! Collections.
 
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use jiff::SignedDuration;
 use partita::array::layout::Layout;
-use partita::array::merge::Tolerance;
 use partita::array::{
-    Collection, CopyOptions, CreateOptions, Depth, DropOptions, GarbageOptions, InsertOptions,
-    MapOptions, Merge, MergeWith, Partition, Partitioning, ReadOptions, VerifyOptions, Work,
+    Collection, Committed, CopyOptions, CreateOptions, DropOptions, GarbageOptions, InsertOptions,
+    Partition, PartitionRows, Partitioning, ReadOptions, Staged, VerifyOptions,
 };
-use partita::partition::{CalendarUnit, Resolution};
 use partita::{Error, Store, StoreOptions};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyBytes, PyDict};
 
 use crate::arguments::{StoreArguments, store_options};
 use crate::attributes::attributes;
+use crate::collection_arguments::{
+    MapArguments, MergeArguments, PartitioningArguments, layout, predicate, work,
+};
 use crate::dataset::PyDataset;
 use crate::errors::to_python;
 use crate::function::{Function, pairs};
@@ -40,6 +42,42 @@ type Mapped = (Vec<(String, i128)>, Py<PyAny>);
 
 /// The fields of a key, and the path.
 type Place = (Vec<(String, i128)>, String);
+
+/// What a read gives: the last commit that it knows, places with runs of rows, the sizes of
+/// dimensions, and the shapes of chunks.
+type Plan = (u64, Vec<PlaceRows>, Vec<(String, usize)>, Vec<(String, Vec<usize>)>);
+
+/// A partition with runs of its rows.
+type PlaceRows = (Place, Vec<(usize, usize)>);
+
+fn place_rows(found: &PartitionRows) -> PlaceRows {
+    let runs = found.rows.iter().map(|run| (run.start, run.end));
+    (place(&found.partition), runs.collect())
+}
+
+/// Something that was staged: the path, rows, bytes, and a form to send elsewhere.
+type StagedChange = (String, Option<u64>, u64, Py<PyBytes>);
+
+fn staged_changes(py: Python<'_>, staged: &[Staged]) -> PyResult<Vec<StagedChange>> {
+    let change = |one: &Staged| {
+        let bytes = serde_json::to_vec(one).map_err(|error| {
+            to_python(Error::invalid("what was staged cannot be written").caused_by(error))
+        })?;
+        let change = &one.change;
+        let form = PyBytes::new(py, &bytes).unbind();
+        Ok((change.path.clone(), change.rows, change.bytes, form))
+    };
+    staged.iter().map(change).collect()
+}
+
+fn staged_of(forms: &[Vec<u8>]) -> PyResult<Vec<Staged>> {
+    let staged = |form: &Vec<u8>| {
+        serde_json::from_slice(form).map_err(|error| {
+            to_python(Error::corrupt("these bytes are nothing that was staged").caused_by(error))
+        })
+    };
+    forms.iter().map(staged).collect()
+}
 
 fn place(partition: &Partition) -> Place {
     (pairs(&partition.key), partition.path.clone())
@@ -72,128 +110,6 @@ impl PyCollection {
 
     fn known<T>(&self, ask: impl FnOnce(&Collection) -> T) -> T {
         ask(&self.open.lock().unwrap_or_else(PoisonError::into_inner).1)
-    }
-}
-
-fn work(watch: &Watch) -> Work {
-    let mut work = Work { cancel: watch.cancel.clone(), ..Work::default() };
-    if let Some(meter) = &watch.meter {
-        work.progress = meter.sink();
-    }
-    work
-}
-
-fn predicate(given: Option<PyRef<'_, PyPredicate>>) -> Option<partita::Predicate> {
-    given.map(|given| given.predicate.clone())
-}
-
-fn layout(zarr_format: u8) -> PyResult<Layout> {
-    match zarr_format {
-        2 => Ok(Layout::ZarrV2),
-        3 => Ok(Layout::ZarrV3),
-        other => {
-            let error = Error::invalid("a collection is stored in Zarr format 2 or 3");
-            Err(to_python(error.with("zarr_format", other)))
-        }
-    }
-}
-
-/// How a collection is partitioned: `date`, `sequence` or `grouped`.
-#[derive(FromPyObject)]
-#[pyo3(from_item_all)]
-struct PartitioningArguments {
-    kind: String,
-    variables: Vec<String>,
-    resolution: Option<String>,
-    size: Option<u64>,
-    start: Option<i64>,
-}
-
-impl PartitioningArguments {
-    fn partitioning(self) -> PyResult<Partitioning> {
-        match (self.kind.as_str(), self.variables.as_slice()) {
-            ("date", [variable]) => {
-                let name = self.resolution.unwrap_or_default();
-                let resolution = Resolution::from_code(&name).ok_or_else(|| {
-                    let error =
-                        Error::invalid("a resolution is year, month, day, hour, minute or second");
-                    to_python(error.with("resolution", name))
-                })?;
-                Ok(Partitioning::date(variable, resolution))
-            }
-            ("sequence", variables) => Ok(Partitioning::sequence(variables)),
-            ("grouped", variables) => Ok(Partitioning::grouped_sequence(
-                variables,
-                self.size.unwrap_or(0),
-                self.start.unwrap_or(0),
-            )),
-            _ => Err(to_python(Error::invalid("a date partitions by one variable"))),
-        }
-    }
-}
-
-/// A merge: a strategy by name with its tolerance, a number and the code of its unit (or none for
-/// steps of the axis), or a function.
-#[derive(FromPyObject)]
-#[pyo3(from_item_all)]
-struct MergeArguments {
-    name: String,
-    tolerance: Option<(u64, Option<String>)>,
-    function: Option<Py<PyAny>>,
-}
-
-impl MergeArguments {
-    fn merge(self) -> PyResult<(MergeWith, Option<Function>)> {
-        if let Some(function) = self.function {
-            let function = Function::new(function);
-            return Ok((MergeWith::Function(function.merge()), Some(function)));
-        }
-        let tolerance = self.tolerance.map(|(count, unit)| match unit {
-            None => Ok(Tolerance::steps(count)),
-            Some(code) => CalendarUnit::from_code(&code)
-                .map(|unit| Tolerance::duration(count, unit))
-                .ok_or_else(|| to_python(Error::invalid("that is no unit").with("unit", code))),
-        });
-        let tolerance = tolerance.transpose()?;
-        let merge = match self.name.as_str() {
-            "replace" => Merge::Replace,
-            "concat" => Merge::Concat,
-            "time_series" => Merge::TimeSeries { tolerance },
-            "upsert" => Merge::Upsert { tolerance },
-            other => {
-                let error = Error::invalid("a merge is replace, concat, time_series or upsert");
-                return Err(to_python(error.with("merge", other)));
-            }
-        };
-        Ok((MergeWith::Strategy(merge), None))
-    }
-}
-
-/// Which partitions a function is called with, and how.
-#[derive(FromPyObject)]
-#[pyo3(from_item_all)]
-struct MapArguments<'py> {
-    predicate: Option<PyRef<'py, PyPredicate>>,
-    variables: Option<Vec<String>>,
-    partitions: usize,
-    rows: usize,
-    at_once: Option<usize>,
-}
-
-impl MapArguments<'_> {
-    fn options(self, watch: &Watch) -> MapOptions {
-        let depth = match (self.partitions, self.rows) {
-            (0, 0) => Depth::None,
-            (partitions, 0) => Depth::Partitions(partitions),
-            (_, rows) => Depth::Rows(rows),
-        };
-        MapOptions {
-            predicate: predicate(self.predicate),
-            variables: self.variables,
-            depth,
-            at_once: self.at_once,
-            work: work(watch),
-        }
     }
 }
 
@@ -324,6 +240,113 @@ impl PyCollection {
         let collection = self.collection(py)?;
         let data = wait(py, &watch, async move { collection.read(&options).await })?;
         Ok(PyDataset::new(data))
+    }
+
+    /// What a read would read: the last commit, partitions with their rows, sizes, and chunks.
+    fn plan(
+        &self,
+        py: Python<'_>,
+        filter: Option<PyRef<'_, PyPredicate>>,
+        variables: Option<Vec<String>>,
+    ) -> PyResult<Plan> {
+        let watch = Watch::default();
+        let options = ReadOptions { predicate: predicate(filter), variables, work: work(&watch) };
+        let collection = self.collection(py)?;
+        let plan = wait(py, &watch, async move { collection.plan(&options).await })?;
+        let partitions = plan.partitions.iter().map(place_rows).collect();
+        let (sizes, chunks) = (plan.sizes.into_iter(), plan.chunks.into_iter());
+        Ok((plan.commit, partitions, sizes.collect(), chunks.collect()))
+    }
+
+    /// Rows of partitions, by their paths, if these were not changed since a commit.
+    fn read_rows(
+        &self,
+        py: Python<'_>,
+        rows: Vec<(String, Vec<(usize, usize)>)>,
+        commit: u64,
+        variables: Option<Vec<String>>,
+    ) -> PyResult<PyDataset> {
+        let watch = Watch::default();
+        let options = ReadOptions { predicate: None, variables, work: work(&watch) };
+        let runs = |runs: Vec<(usize, usize)>| runs.into_iter().map(|(start, end)| start..end);
+        let rows: Vec<(String, Vec<Range<usize>>)> =
+            rows.into_iter().map(|(path, found)| (path, runs(found).collect())).collect();
+        let collection = self.collection(py)?;
+        let data =
+            wait(py, &watch, async move { collection.read_rows(&rows, commit, &options).await })?;
+        Ok(PyDataset::new(data))
+    }
+
+    /// Which rows of a dataset belong to which partitions.
+    fn places(&self, data: PyRef<'_, PyDataset>) -> PyResult<Vec<PlaceRows>> {
+        let data = data.dataset()?;
+        let places = self.known(|collection| collection.places(&data)).map_err(to_python)?;
+        Ok(places.iter().map(place_rows).collect())
+    }
+
+    /// The number of the last commit.
+    fn last_commit(&self, py: Python<'_>) -> PyResult<u64> {
+        let collection = self.collection(py)?;
+        wait(py, &Watch::default(), async move { collection.last_commit().await })
+    }
+
+    /// Stages what `insert` would commit.
+    fn stage_insert(
+        &self,
+        py: Python<'_>,
+        data: PyRef<'_, PyDataset>,
+        merge: MergeArguments,
+        shared: bool,
+    ) -> PyResult<Vec<StagedChange>> {
+        let watch = Watch::default();
+        let (merge, function) = merge.merge()?;
+        let options = InsertOptions { merge, key: None, work: work(&watch) };
+        let (collection, data) = (self.collection(py)?, data.dataset()?);
+        let done =
+            wait(py, &watch, async move { collection.stage_insert(&data, &options, shared).await });
+        let done = match function {
+            Some(function) => function.finish(py, done),
+            None => done,
+        };
+        staged_changes(py, &done?)
+    }
+
+    /// Stages what `update` would commit.
+    fn stage_update(
+        &self,
+        py: Python<'_>,
+        function: Py<PyAny>,
+        map: MapArguments<'_>,
+    ) -> PyResult<Vec<StagedChange>> {
+        let (watch, function) = (Watch::default(), Function::new(function));
+        let (options, called) = (map.options(&watch), function.update());
+        let collection = self.collection(py)?;
+        let done = wait(py, &watch, async move { collection.stage_update(called, &options).await });
+        staged_changes(py, &function.finish(py, done)?)
+    }
+
+    /// Commits what was staged: the number of the commit, or the paths that have to be staged again.
+    fn commit_staged(
+        &self,
+        py: Python<'_>,
+        operation: String,
+        staged: Vec<Vec<u8>>,
+        key: Option<String>,
+    ) -> PyResult<(u64, Vec<String>)> {
+        let (collection, staged) = (self.collection(py)?, staged_of(&staged)?);
+        let committed = wait(py, &Watch::default(), async move {
+            collection.commit_staged(&operation, staged, key.as_deref()).await
+        })?;
+        Ok(match committed {
+            Committed::Done(sequence) => (sequence, Vec::new()),
+            Committed::Stale(paths) => (0, paths),
+        })
+    }
+
+    /// Removes what was staged and is not to be committed.
+    fn discard_staged(&self, py: Python<'_>, staged: Vec<Vec<u8>>) -> PyResult<()> {
+        let (collection, staged) = (self.collection(py)?, staged_of(&staged)?);
+        wait(py, &Watch::default(), async move { collection.discard_staged(&staged).await })
     }
 
     #[pyo3(signature = (data, merge, key, progress=None))]

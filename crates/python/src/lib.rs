@@ -12,6 +12,7 @@ mod arrow_ffi;
 mod attributes;
 mod batches;
 mod collection;
+mod collection_arguments;
 mod dataset;
 mod dispatch;
 mod draft;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use partita_core::{Error, ErrorKind, Result, Store};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::log::{self, Created, STAGE};
@@ -18,19 +19,25 @@ const ATTEMPTS: u32 = 1000;
 #[derive(Debug)]
 pub(crate) struct Draft {
     id: String,
-    operation: &'static str,
+    operation: String,
     attempt: u32,
+    /// The commit from which changes are made at present.
+    base: u64,
     /// The writer's name for the commit.
     pub key: Option<String>,
-    changes: BTreeMap<String, Planned>,
+    changes: BTreeMap<String, Staged>,
     config: Option<Config>,
 }
 
-#[derive(Debug)]
-struct Planned {
-    change: Change,
-    /// The change was made from what the partition holds.
-    reads: bool,
+/// A change that was staged, and that a commit may name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Staged {
+    /// What it does to which partition.
+    pub change: Change,
+    /// It was made from what the partition holds.
+    pub reads: bool,
+    /// The last commit that was known when it was made.
+    pub base: u64,
 }
 
 /// How a commit ended.
@@ -43,10 +50,10 @@ pub(crate) enum Outcome {
 }
 
 impl Draft {
-    pub fn new(operation: &'static str, key: Option<&str>) -> Self {
+    pub fn new(operation: &str, key: Option<&str>) -> Self {
         let id = Uuid::new_v4().simple().to_string();
-        let key = key.map(str::to_owned);
-        Self { id, operation, attempt: 0, key, changes: BTreeMap::new(), config: None }
+        let (operation, key) = (operation.to_owned(), key.map(str::to_owned));
+        Self { id, operation, attempt: 0, base: 0, key, changes: BTreeMap::new(), config: None }
     }
 
     /// Takes back every change.
@@ -60,16 +67,27 @@ impl Draft {
         format!("{STAGE}/{}/{}", self.id, self.attempt)
     }
 
-    /// Has objects staged elsewhere: one that an earlier attempt staged must not be among those of
-    /// the next.
-    pub fn begin_attempt(&mut self) {
+    /// Has changes made from `snapshot`, and their objects staged elsewhere: one that an earlier
+    /// attempt staged must not be among those of the next.
+    pub fn begin_attempt(&mut self, snapshot: &Snapshot) {
         self.attempt += 1;
+        self.base = snapshot.latest;
     }
 
     /// Adds a change, in place of an earlier one of the same partition. `reads` says that it was
     /// made from what the partition holds.
     pub fn add(&mut self, change: Change, reads: bool) {
-        self.changes.insert(change.path.clone(), Planned { change, reads });
+        self.add_staged(Staged { change, reads, base: self.base });
+    }
+
+    /// Adds a change that was staged before, in place of an earlier one of the same partition.
+    pub fn add_staged(&mut self, staged: Staged) {
+        self.changes.insert(staged.change.path.clone(), staged);
+    }
+
+    /// The changes, to be committed by another draft.
+    pub fn into_staged(self) -> Vec<Staged> {
+        self.changes.into_values().collect()
     }
 
     /// Takes back the change of a partition.
@@ -86,7 +104,19 @@ impl Draft {
     }
 
     pub fn changes(&self) -> impl Iterator<Item = &Change> {
-        self.changes.values().map(|planned| &planned.change)
+        self.changes.values().map(|staged| &staged.change)
+    }
+
+    /// The commits since the oldest state that a change was made from.
+    async fn since(&self, snapshot: &Snapshot) -> Result<Since> {
+        let bases = self.changes.values().map(|staged| staged.base);
+        snapshot.since(bases.min().unwrap_or(snapshot.latest)).await
+    }
+
+    /// Looks whether other commits touched what the changes were made from.
+    pub async fn check(&self, snapshot: &Snapshot) -> Result<Outcome> {
+        let since = self.since(snapshot).await?;
+        Ok(self.stale(&since).unwrap_or(Outcome::Done(snapshot.latest)))
     }
 
     /// Commits the changes, made from `snapshot`, and publishes them. A commit that could not be
@@ -96,7 +126,7 @@ impl Draft {
             return Ok(Outcome::Done(0));
         }
         let mut record = Record::new(
-            self.operation,
+            &self.operation,
             self.id.clone(),
             self.key.clone(),
             self.changes().cloned().collect(),
@@ -108,14 +138,11 @@ impl Draft {
         // What is staged must be on disk before the record that names it.
         store.sync().await?;
         for _ in 0..ATTEMPTS {
-            let since = snapshot.since().await?;
-            if since.unknown {
-                return Ok(Outcome::Stale(None));
-            }
-            let newest = since.records.last().map_or(snapshot.latest, |last| last.sequence);
+            let since = self.since(snapshot).await?;
             if let Some(stale) = self.stale(&since) {
                 return Ok(stale);
             }
+            let newest = since.records.last().map_or(snapshot.latest, |last| last.sequence);
             record.sequence = newest.saturating_add(1);
             for change in &mut record.changes {
                 let others = snapshot.pending.iter().chain(&since.records);
@@ -140,24 +167,25 @@ impl Draft {
     }
 
     fn stale(&self, since: &Since) -> Option<Outcome> {
-        let Since { records: since, moved, .. } = since;
-        if since.iter().any(|record| record.config.is_some()) {
+        let Since { records: since, unknown, moved } = since;
+        let is_same = |record: &Record| self.key.is_some() && record.key == self.key;
+        if *unknown || since.iter().any(|record| record.config.is_some() || is_same(record)) {
             return Some(Outcome::Stale(None));
         }
         // What a new document says was worked out from all partitions that there were.
         if self.config.is_some() && since.iter().any(Record::changes_listing) {
             return Some(Outcome::Stale(None));
         }
-        let touched = |planned: &&Planned| {
-            let path = &planned.change.path;
-            planned.reads
-                && (since.iter().any(|record| record.touches(path)) || moved.contains(path))
+        let touched = |staged: &&Staged| {
+            let path = &staged.change.path;
+            let newer = |record: &Record| record.sequence > staged.base && record.touches(path);
+            staged.reads && (since.iter().any(newer) || moved.contains(path))
         };
         let stale: Vec<String> = self
             .changes
             .values()
             .filter(touched)
-            .map(|planned| planned.change.path.clone())
+            .map(|staged| staged.change.path.clone())
             .collect();
         (!stale.is_empty()).then_some(Outcome::Stale(Some(stale)))
     }
@@ -182,6 +210,15 @@ impl Change {
     pub(crate) fn patch(path: &str, stage: String, replaced: Vec<String>, bytes: u64) -> Self {
         let action = Action::Patch { stage, replaced };
         Self { path: path.to_owned(), action, rows: None, bytes }
+    }
+
+    /// The directory of everything that the writer staged.
+    pub(crate) fn writer_stage(&self) -> Option<String> {
+        let (Action::Replace { stage, .. } | Action::Patch { stage, .. }) = &self.action else {
+            return None;
+        };
+        let id = stage.strip_prefix(STAGE)?.strip_prefix('/')?.split('/').next()?;
+        (!id.is_empty()).then(|| format!("{STAGE}/{id}"))
     }
 
     pub(crate) fn drop(path: &str) -> Self {

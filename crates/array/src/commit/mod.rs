@@ -26,6 +26,7 @@ mod publish;
 mod record;
 mod snapshot;
 
+pub use draft::Staged;
 pub(crate) use draft::{Draft, Outcome};
 pub(crate) use log::{SCRATCH, STAGE, find_key, numbers, records, store_time};
 pub(crate) use publish::publish;

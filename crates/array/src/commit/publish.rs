@@ -7,7 +7,7 @@ use partita_core::store::Lease;
 use partita_core::{Result, Store};
 
 use super::head::Head;
-use super::log::{self, SCRATCH, STAGE};
+use super::log::{self, SCRATCH};
 use super::record::{Action, Change, Record};
 use crate::layout::{config_key, edit_catalog, parent_groups, read_config};
 
@@ -85,14 +85,7 @@ async fn switch(store: &Store, change: &Change) -> Result<()> {
 /// Removes what a published record staged. If that fails it is garbage, and collected as such.
 async fn clean(store: &Store, record: &Record) {
     // Of a writer, all that it staged: attempts that were given up too.
-    let writer = |change: &Change| match &change.action {
-        Action::Replace { stage, .. } | Action::Patch { stage, .. } => {
-            let id = stage.strip_prefix(STAGE)?.strip_prefix('/')?.split('/').next()?;
-            (!id.is_empty()).then(|| format!("{STAGE}/{id}"))
-        }
-        Action::Drop => None,
-    };
-    let stages: BTreeSet<String> = record.changes.iter().filter_map(writer).collect();
+    let stages: BTreeSet<String> = record.changes.iter().filter_map(Change::writer_stage).collect();
     for stage in &stages {
         if let Err(error) = store.delete_directory(stage, SCRATCH).await {
             tracing::debug!(stage, %error, "staged objects could not be removed");

@@ -77,14 +77,14 @@ impl Snapshot {
         select(found, &self.config.partitioning, predicate)
     }
 
-    /// The commits since this snapshot, in order, with what is not to be trusted any more: the
+    /// The commits after the number `base`, in order, with what is not to be trusted any more: the
     /// paths that were read from where they were staged, if they have been published since.
-    pub async fn since(&self) -> Result<Since> {
+    pub async fn since(&self, base: u64) -> Result<Since> {
         let head = Head::read(&self.base).await?;
-        let newer = read_after(&self.base, self.latest.max(head.published)).await?;
+        let newer = read_after(&self.base, base.max(head.published)).await?;
         let mut missed = Vec::new();
         // Between the two there are records that were published before they were looked at.
-        for sequence in self.latest.saturating_add(1)..=head.published {
+        for sequence in base.saturating_add(1)..=head.published {
             match super::log::read(&self.base, sequence).await? {
                 Some(record) => missed.push(record),
                 None => return Ok(Since { records: Vec::new(), unknown: true, moved: Vec::new() }),
@@ -99,14 +99,14 @@ impl Snapshot {
 
     /// True if there were commits since, or some were published.
     pub async fn is_outdated(&self) -> Result<bool> {
-        let since = self.since().await?;
+        let since = self.since(self.latest).await?;
         Ok(since.unknown || !since.records.is_empty() || !since.moved.is_empty())
     }
 
     /// True if nothing that was read from these partitions can have changed meanwhile. `listed`
     /// says that it also matters which partitions there are.
     pub async fn is_current(&self, paths: &[&str], listed: bool) -> Result<bool> {
-        let since = self.since().await?;
+        let since = self.since(self.latest).await?;
         if since.unknown || (listed && since.records.iter().any(Record::changes_listing)) {
             return Ok(false);
         }

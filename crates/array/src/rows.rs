@@ -1,0 +1,175 @@
+//! Reading in two steps: what a read is to give, and later, perhaps elsewhere, its parts.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use partita_core::{Error, ErrorKind, Result};
+
+use crate::collection::{Collection, Partition};
+use crate::commit::Snapshot;
+use crate::dataset::Dataset;
+use crate::insert::stored_sizes;
+use crate::layout::{immutable_group, open_group};
+use crate::options::ReadOptions;
+use crate::partitioning::Group;
+use crate::read::Chosen;
+
+/// How often something is read again because it was moved meanwhile.
+const ATTEMPTS: u32 = 20;
+/// Partitions looked at at once.
+const AT_ONCE: usize = 32;
+
+/// What a read gives, part by part.
+#[derive(Debug, Clone)]
+pub struct ReadPlan {
+    /// The number of the last commit that it knows.
+    pub commit: u64,
+    /// The partitions with rows that are wanted, ordered by key.
+    pub partitions: Vec<PartitionRows>,
+    /// The sizes of the dimensions that are not partitioned, as far as they are known.
+    pub sizes: HashMap<String, usize>,
+    /// The shapes of the chunks, or shards, in which variables are stored in the first partition, by
+    /// their paths.
+    pub chunks: HashMap<String, Vec<usize>>,
+}
+
+/// Rows of a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionRows {
+    /// The partition.
+    pub partition: Partition,
+    /// Which of its rows, in runs.
+    pub rows: Vec<Range<usize>>,
+}
+
+impl Collection {
+    /// What [`Collection::read`] would read: partitions and their rows. No variables are read but
+    /// those that the predicate names.
+    ///
+    /// # Errors
+    /// As [`Collection::read`].
+    pub async fn plan(&self, options: &ReadOptions) -> Result<ReadPlan> {
+        for _ in 0..ATTEMPTS {
+            let snapshot = self.snapshot().await?;
+            let mut paths = vec![immutable_group(snapshot.config.layout).to_owned()];
+            let found = async {
+                let chosen = snapshot.chosen(options, &mut paths).await?;
+                let rows = async |chosen: Chosen| {
+                    let rows = match chosen.runs {
+                        Some(runs) => runs,
+                        None => {
+                            let length = snapshot.length(&chosen.partition).await?;
+                            Vec::from([Range { start: 0, end: length }])
+                        }
+                    };
+                    Ok::<_, Error>(PartitionRows { partition: chosen.partition, rows })
+                };
+                let partitions: Vec<PartitionRows> =
+                    stream::iter(chosen).map(rows).buffered(AT_ONCE).try_collect().await?;
+                let first: Vec<Partition> =
+                    partitions.first().map(|first| first.partition.clone()).into_iter().collect();
+                let sizes = stored_sizes(&snapshot, &first).await?;
+                let chunks = snapshot.chunks(first.first()).await?;
+                Ok(ReadPlan { commit: snapshot.latest, partitions, sizes, chunks })
+            };
+            let found = found.await;
+            let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+            if snapshot.is_current(&paths, true).await? {
+                return found;
+            }
+        }
+        Err(self.unsteady())
+    }
+
+    /// Reads rows that a plan names, by the paths of partitions, as the commit `commit` left them, or
+    /// an earlier one: all of them into one dataset. The predicate of `options` is not looked at.
+    ///
+    /// # Errors
+    /// As [`Collection::read`]; [`CommitConflict`](ErrorKind::CommitConflict) if a partition was
+    /// changed since that commit; [`NotFound`](ErrorKind::NotFound) if that is no partition.
+    pub async fn read_rows(
+        &self,
+        rows: &[(String, Vec<Range<usize>>)],
+        commit: u64,
+        options: &ReadOptions,
+    ) -> Result<Dataset> {
+        for _ in 0..ATTEMPTS {
+            let snapshot = self.snapshot().await?;
+            let chosen = |(path, runs): &(String, Vec<Range<usize>>)| {
+                let key = snapshot.config.partitioning.parse(path).ok_or_else(|| {
+                    Error::new(ErrorKind::NotFound, "that is no partition of this collection")
+                        .with("partition", path)
+                        .with("store", self.url())
+                })?;
+                let partition = Partition { key, path: path.clone() };
+                Ok::<_, Error>(Chosen { partition, runs: Some(runs.clone()) })
+            };
+            let chosen = rows.iter().map(chosen).collect::<Result<Vec<_>>>()?;
+            let found = snapshot.read_chosen(&chosen, options).await;
+            let since = snapshot.since(commit).await?;
+            let changed = |path: &str| since.records.iter().any(|record| record.touches(path));
+            let changed = rows.iter().find(|(path, _)| since.unknown || changed(path));
+            if let Some((path, _)) = changed {
+                return Err(Error::new(
+                    ErrorKind::CommitConflict,
+                    "a partition was changed since this read was planned; begin it again",
+                )
+                .with("partition", path)
+                .with("store", self.url()));
+            }
+            if !rows.iter().any(|(path, _)| since.moved.contains(path)) {
+                return found;
+            }
+        }
+        Err(self.unsteady())
+    }
+
+    /// Which rows of a dataset belong to which partitions, ordered by key. Looks at nothing but the
+    /// variables by which rows are partitioned.
+    ///
+    /// # Errors
+    /// As [`Partitioning::split`](crate::Partitioning::split).
+    pub fn places(&self, data: &Dataset) -> Result<Vec<PartitionRows>> {
+        let config = self.config();
+        let place = |group: Group| PartitionRows {
+            partition: Partition {
+                path: config.partitioning.path(&group.key, config.layout.digits()),
+                key: group.key,
+            },
+            rows: group.rows,
+        };
+        Ok(config.partitioning.split(data)?.into_iter().map(place).collect())
+    }
+
+    /// The number of the last commit.
+    ///
+    /// # Errors
+    /// As [`Collection::open`].
+    pub async fn last_commit(&self) -> Result<u64> {
+        Ok(self.snapshot().await?.latest)
+    }
+
+    /// Writers were always faster than a reader.
+    pub(crate) fn unsteady(&self) -> Error {
+        Error::new(
+            ErrorKind::CommitConflict,
+            "writers replaced what was being read, each time; read less at once",
+        )
+        .with("store", self.url())
+    }
+}
+
+impl Snapshot {
+    /// The shapes of the chunks of a partition's variables.
+    async fn chunks(&self, partition: Option<&Partition>) -> Result<HashMap<String, Vec<usize>>> {
+        let Some(Partition { path, .. }) = partition else { return Ok(HashMap::new()) };
+        let schema = self.config.partitioned();
+        let opened = open_group(&self.store, self.config.layout, path, &schema).await?;
+        let arrays = opened.into_iter().flatten();
+        let shape = |(path, array): (String, Option<crate::layout::StoredArray>)| {
+            Some((path, array?.pipeline.shape().to_vec()))
+        };
+        Ok(arrays.filter_map(shape).collect())
+    }
+}

@@ -1,0 +1,110 @@
+//! Staging by many, and one commit of what they staged.
+//!
+//! Any number of processes stage, each with an open collection of its own, and send what they get
+//! to one that commits. What nobody commits is garbage, and is collected as such.
+
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+
+use partita_core::{ErrorKind, Result};
+
+use crate::collection::Collection;
+use crate::commit::{Draft, Outcome, SCRATCH, Staged, find_key, publish};
+use crate::dataset::Dataset;
+use crate::insert::Insert;
+use crate::map::Update;
+use crate::options::{InsertOptions, MapOptions, UpdateFunction};
+
+/// How a commit of staged changes ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Committed {
+    /// It is visible, under this number; 0 if there was nothing to commit.
+    Done(u64),
+    /// Nothing was committed: other writers have touched what the changes of these partitions were
+    /// made from. They have to be staged again; the others are good as they are.
+    Stale(Vec<String>),
+}
+
+impl Collection {
+    /// Stages the rows of a dataset as [`Collection::insert`] would commit them. Without `shared`,
+    /// variables that are not partitioned are left out.
+    ///
+    /// # Errors
+    /// As [`Collection::insert`].
+    pub async fn stage_insert(
+        &self,
+        data: &Dataset,
+        options: &InsertOptions,
+        shared: bool,
+    ) -> Result<Vec<Staged>> {
+        options.work.progress.start("stage", Some(data.num_bytes() as u64));
+        let staged = self.stage("insert", &Insert { data, options, shared }).await;
+        options.work.progress.finish();
+        staged
+    }
+
+    /// Stages what a function works out, as [`Collection::update`] would commit it.
+    ///
+    /// # Errors
+    /// As [`Collection::update`].
+    pub async fn stage_update(
+        &self,
+        function: UpdateFunction,
+        options: &MapOptions,
+    ) -> Result<Vec<Staged>> {
+        let written = Mutex::new(BTreeSet::new());
+        let staged = self.stage("update", &Update { function, options, written: &written }).await;
+        options.work.progress.finish();
+        staged
+    }
+
+    /// Commits staged changes, all of them or nothing. Of several for one partition, as a task that
+    /// ran twice leaves them, the first counts. `operation` names the commit in the history; with a
+    /// `key` it is not made again if it was made lately.
+    ///
+    /// # Errors
+    /// [`ReadOnly`](ErrorKind::ReadOnly); [`CommitConflict`](ErrorKind::CommitConflict) if other
+    /// writers were always faster; [`Store`](ErrorKind::Store).
+    pub async fn commit_staged(
+        &self,
+        operation: &str,
+        staged: Vec<Staged>,
+        key: Option<&str>,
+    ) -> Result<Committed> {
+        self.check_writable()?;
+        let store = self.store();
+        publish(store).await?;
+        let snapshot = self.snapshot().await?;
+        if let Some(key) = key
+            && let Some(sequence) = find_key(store, snapshot.latest, key).await?
+        {
+            // They may be what that commit names, sent twice, so they are not removed.
+            return Ok(Committed::Done(sequence));
+        }
+        let all = staged.iter().map(|one| one.change.path.clone()).collect();
+        let mut draft = Draft::new(operation, key);
+        for one in staged.into_iter().rev() {
+            draft.add_staged(one);
+        }
+        Ok(match draft.commit(store, &snapshot).await? {
+            Outcome::Done(sequence) => Committed::Done(sequence),
+            Outcome::Stale(stale) => Committed::Stale(stale.unwrap_or(all)),
+        })
+    }
+
+    /// Removes what was staged and is not to be committed.
+    ///
+    /// # Errors
+    /// [`Store`](ErrorKind::Store); what is left then is garbage.
+    pub async fn discard_staged(&self, staged: &[Staged]) -> Result<()> {
+        let stages: BTreeSet<String> =
+            staged.iter().filter_map(|one| one.change.writer_stage()).collect();
+        for stage in stages {
+            match self.store().delete_directory(&stage, SCRATCH).await {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,137 @@
+//! What the Python package gives for operations on collections.
+
+use partita::Error;
+use partita::array::layout::Layout;
+use partita::array::merge::Tolerance;
+use partita::array::{Depth, MapOptions, Merge, MergeWith, Partitioning, Work};
+use partita::partition::{CalendarUnit, Resolution};
+use pyo3::prelude::*;
+
+use crate::errors::to_python;
+use crate::function::Function;
+use crate::predicate::PyPredicate;
+use crate::runtime::Watch;
+
+pub(crate) fn work(watch: &Watch) -> Work {
+    let mut work = Work { cancel: watch.cancel.clone(), ..Work::default() };
+    if let Some(meter) = &watch.meter {
+        work.progress = meter.sink();
+    }
+    work
+}
+
+pub(crate) fn predicate(given: Option<PyRef<'_, PyPredicate>>) -> Option<partita::Predicate> {
+    given.map(|given| given.predicate.clone())
+}
+
+pub(crate) fn layout(zarr_format: u8) -> PyResult<Layout> {
+    match zarr_format {
+        2 => Ok(Layout::ZarrV2),
+        3 => Ok(Layout::ZarrV3),
+        other => {
+            let error = Error::invalid("a collection is stored in Zarr format 2 or 3");
+            Err(to_python(error.with("zarr_format", other)))
+        }
+    }
+}
+
+/// How a collection is partitioned: `date`, `sequence` or `grouped`.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub(crate) struct PartitioningArguments {
+    kind: String,
+    variables: Vec<String>,
+    resolution: Option<String>,
+    size: Option<u64>,
+    start: Option<i64>,
+}
+
+impl PartitioningArguments {
+    pub(crate) fn partitioning(self) -> PyResult<Partitioning> {
+        match (self.kind.as_str(), self.variables.as_slice()) {
+            ("date", [variable]) => {
+                let name = self.resolution.unwrap_or_default();
+                let resolution = Resolution::from_code(&name).ok_or_else(|| {
+                    let error =
+                        Error::invalid("a resolution is year, month, day, hour, minute or second");
+                    to_python(error.with("resolution", name))
+                })?;
+                Ok(Partitioning::date(variable, resolution))
+            }
+            ("sequence", variables) => Ok(Partitioning::sequence(variables)),
+            ("grouped", variables) => Ok(Partitioning::grouped_sequence(
+                variables,
+                self.size.unwrap_or(0),
+                self.start.unwrap_or(0),
+            )),
+            _ => Err(to_python(Error::invalid("a date partitions by one variable"))),
+        }
+    }
+}
+
+/// A merge: a strategy by name with its tolerance, a number and the code of its unit (or none for
+/// steps of the axis), or a function.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub(crate) struct MergeArguments {
+    name: String,
+    tolerance: Option<(u64, Option<String>)>,
+    function: Option<Py<PyAny>>,
+}
+
+impl MergeArguments {
+    pub(crate) fn merge(self) -> PyResult<(MergeWith, Option<Function>)> {
+        if let Some(function) = self.function {
+            let function = Function::new(function);
+            return Ok((MergeWith::Function(function.merge()), Some(function)));
+        }
+        let tolerance = self.tolerance.map(|(count, unit)| match unit {
+            None => Ok(Tolerance::steps(count)),
+            Some(code) => CalendarUnit::from_code(&code)
+                .map(|unit| Tolerance::duration(count, unit))
+                .ok_or_else(|| to_python(Error::invalid("that is no unit").with("unit", code))),
+        });
+        let tolerance = tolerance.transpose()?;
+        let merge = match self.name.as_str() {
+            "replace" => Merge::Replace,
+            "concat" => Merge::Concat,
+            "time_series" => Merge::TimeSeries { tolerance },
+            "upsert" => Merge::Upsert { tolerance },
+            other => {
+                let error = Error::invalid("a merge is replace, concat, time_series or upsert");
+                return Err(to_python(error.with("merge", other)));
+            }
+        };
+        Ok((MergeWith::Strategy(merge), None))
+    }
+}
+
+/// Which partitions a function is called with, and how.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub(crate) struct MapArguments<'py> {
+    predicate: Option<PyRef<'py, PyPredicate>>,
+    paths: Option<Vec<String>>,
+    variables: Option<Vec<String>>,
+    partitions: usize,
+    rows: usize,
+    at_once: Option<usize>,
+}
+
+impl MapArguments<'_> {
+    pub(crate) fn options(self, watch: &Watch) -> MapOptions {
+        let depth = match (self.partitions, self.rows) {
+            (0, 0) => Depth::None,
+            (partitions, 0) => Depth::Partitions(partitions),
+            (_, rows) => Depth::Rows(rows),
+        };
+        MapOptions {
+            predicate: predicate(self.predicate),
+            paths: self.paths,
+            variables: self.variables,
+            depth,
+            at_once: self.at_once,
+            work: work(watch),
+        }
+    }
+}
