@@ -18,7 +18,7 @@ from dask.delayed import Delayed
 
 import partita as pt
 import partita.dask as ptd
-from partita.dask._credentials import referenced, resolved
+from partita._credentials import referenced, resolved
 from partita.dask._read import ReadTable
 from plateau_lake import Lake, same_frame
 from s3_server import s3_server

@@ -67,6 +67,9 @@ class Dataset:
     def contents(self, release: bool) -> dict[str, Any]: ...
 
 _Place = tuple[list[tuple[str, int]], str]
+_PlaceRows = tuple[_Place, list[tuple[int, int]]]
+# The path, rows, bytes, and a form to send elsewhere.
+_StagedChange = tuple[str, int | None, int, bytes]
 
 class Collection:
     @staticmethod
@@ -97,6 +100,27 @@ class Collection:
         variables: list[str] | None,
         progress: Report | None = None,
     ) -> Dataset: ...
+    def plan(
+        self, filter: Predicate | None, variables: list[str] | None
+    ) -> tuple[int, list[tuple[_PlaceRows, int]]]: ...
+    def read_rows(
+        self,
+        rows: Sequence[tuple[str, Sequence[tuple[int, int]]]],
+        commit: int,
+        variables: list[str] | None,
+    ) -> Dataset: ...
+    def places(self, data: Dataset) -> list[_PlaceRows]: ...
+    def last_commit(self) -> int: ...
+    def stage_insert(
+        self, data: Dataset, merge: dict[str, Any], shared: bool
+    ) -> list[_StagedChange]: ...
+    def stage_update(
+        self, function: Callable[..., Any], map: dict[str, Any]
+    ) -> list[_StagedChange]: ...
+    def commit_staged(
+        self, operation: str, staged: list[bytes], key: str | None
+    ) -> tuple[int, list[str]]: ...
+    def discard_staged(self, staged: list[bytes]) -> None: ...
     def insert(
         self,
         data: Dataset,

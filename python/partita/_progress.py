@@ -11,7 +11,7 @@ from typing import TextIO
 from partita.errors import InvalidArgument
 from partita.records import human_count
 
-__all__ = ["Progress", "reporting"]
+__all__ = ["Progress", "Report", "reporting"]
 
 Progress = bool | Callable[[int, int | None], object]
 """What ``progress=`` takes: True for a bar, or a callable of (done, total)."""

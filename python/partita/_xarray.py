@@ -11,7 +11,7 @@ dimension is one, and the dataset's attribute ``coordinates`` names the others.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -32,12 +32,15 @@ if TYPE_CHECKING:
     import numpy as np
     import xarray as xr
 
-__all__ = ["describe_variable", "from_xarray", "to_xarray"]
+__all__ = ["UNITS", "describe_variable", "from_xarray", "to_xarray", "without_times"]
 
 COORDINATES = "coordinates"
 
+# What is to stand for a variable: called with its path, what the engine says of it, and itself.
+Replace = Callable[[str, dict[str, Any], Any], Any]
+
 # The units of times that xarray holds, the coarsest first.
-_UNITS = ("s", "ms", "us", "ns")
+UNITS = ("s", "ms", "us", "ns")
 
 
 @dataclass
@@ -315,7 +318,12 @@ def describe_variable(
 
 
 def to_xarray(
-    data: _native.Dataset, *, decode: bool = False, release: bool = False
+    data: _native.Dataset,
+    *,
+    decode: bool = False,
+    release: bool = False,
+    replace: Replace | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> xr.Dataset | xr.DataTree:
     """The dataset as xarray's: a ``DataTree`` if it has groups, a ``Dataset`` otherwise.
 
@@ -332,9 +340,14 @@ def to_xarray(
     release : bool
         Whether to take the data out of `data`, which then cannot be used any more. Arrays are
         read-only otherwise, and wherever someone else refers to their memory too.
+    replace : callable, optional
+        Gives what is to stand for a variable. Nothing is loaded by decoding then.
+    options : mapping, optional
+        Arguments of ``xarray.decode_cf``.
     """
+    make = _Make(decode, replace, options or {})
     xarray = optional("xarray", "reading into xarray")
-    nodes = dict(_nodes(data.contents(release), "/", decode))
+    nodes = dict(_nodes(data.contents(release), "/", make))
     if len(nodes) == 1:
         return nodes["/"]
     try:
@@ -343,16 +356,31 @@ def to_xarray(
         raise InvalidArgument(f"the groups make no DataTree: {error}") from error
 
 
-def _nodes(contents: dict[str, Any], path: str, decode: bool) -> Iterator[tuple[str, xr.Dataset]]:
-    yield path, _dataset(contents, decode)
+@dataclass(frozen=True)
+class _Make:
+    """How datasets are made."""
+
+    decode: bool
+    replace: Replace | None
+    options: Mapping[str, Any]
+
+
+def _nodes(contents: dict[str, Any], path: str, make: _Make) -> Iterator[tuple[str, xr.Dataset]]:
+    yield path, _dataset(contents, path, make)
     for name, group in contents["groups"].items():
-        yield from _nodes(group, f"{path.rstrip('/')}/{name}", decode)
+        yield from _nodes(group, f"{path.rstrip('/')}/{name}", make)
 
 
-def _dataset(contents: dict[str, Any], decode: bool) -> xr.Dataset:
+def _dataset(contents: dict[str, Any], path: str, make: _Make) -> xr.Dataset:
     xarray = optional("xarray", "reading into xarray")
     chunks = {dimension["name"]: dimension["chunks"] for dimension in contents["dimensions"]}
-    variables = {v["name"]: _variable(v, chunks, decode) for v in contents["variables"]}
+    variables = {}
+    for described in contents["variables"]:
+        name = described["name"]
+        variables[name] = _variable(described, chunks, make.decode)
+        if make.replace is not None:
+            full = f"{path}/{name}".lstrip("/")
+            variables[name] = make.replace(full, described, variables[name])
     attributes = contents["attributes"]
     named = attributes.get(COORDINATES)
     others = [name for name in _coordinate_names(named) or () if name in variables]
@@ -367,8 +395,10 @@ def _dataset(contents: dict[str, Any], decode: bool) -> xr.Dataset:
     )
     if bare:
         dataset = dataset[list(variables)]
-    if decode:
-        dataset = xarray.decode_cf(dataset, decode_coords=False).load()
+    if make.decode:
+        dataset = xarray.decode_cf(dataset, decode_coords=False, **make.options)
+        if make.replace is None:
+            dataset = dataset.load()
     return dataset.set_coords(others)
 
 
@@ -381,13 +411,13 @@ def _variable(described: dict[str, Any], chunks: Mapping[str, Any], decode: bool
     array = _in_units_of_xarray(described, array, encoding)
     if decode and "_FillValue" in encoding and not is_packed:
         if described["dtype"][1] in "Mm":
-            array = _without_times(array, encoding["_FillValue"])
+            array = without_times(array, encoding["_FillValue"])
         else:
             attributes["_FillValue"] = encoding.pop("_FillValue")
     return xarray.Variable(described["dimensions"], array, attributes, encoding)
 
 
-def _without_times(array: np.ndarray[Any, Any], fill: Any) -> np.ndarray[Any, Any]:
+def without_times(array: np.ndarray[Any, Any], fill: Any) -> np.ndarray[Any, Any]:
     """The times with "not a time" for the fill value, which xarray replaces in numbers only."""
     np = numpy_module()
     filled = array == fill
@@ -404,14 +434,14 @@ def _in_units_of_xarray(
     if kind not in "Mm":
         return array
     unit, multiple = np.datetime_data(array.dtype)
-    if unit in _UNITS and multiple == 1:
+    if unit in UNITS and multiple == 1:
         return array
     encoding["stored_dtype"] = dtype
     if unit == "generic":
         if "_FillValue" in encoding:
             encoding["_FillValue"] = encoding["_FillValue"].view("<i8")
         return array.view("<i8")
-    for name in _UNITS:
+    for name in UNITS:
         cast = cast_exactly(array, f"<{kind}8[{name}]")
         if cast is not None:
             return cast

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import inspect
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from partita import _native
 from partita._arguments import micros
 from partita._arrays import numpy_module
+from partita._arrow import optional
 from partita._display import collection_html, collection_text
 from partita._encoding import attributes_of
 from partita._progress import Progress, reporting
@@ -163,6 +165,7 @@ class Collection:
         *,
         variables: Sequence[str] | None = None,
         decode: bool = False,
+        chunks: Mapping[str, Any] | str | int | None = None,
         progress: Progress = False,
     ) -> xr.Dataset | Any:
         """Read partitions into one dataset, joined in the order of their keys.
@@ -178,6 +181,10 @@ class Collection:
         decode : bool, default False
             Make values that equal the fill value missing, and decode packed numbers and times, as
             ``xarray.open_dataset`` does. By default values are as they were put in.
+        chunks : mapping, int or "auto", optional
+            Read later, by Dask. Blocks are stored chunks; a number of items for a dimension, such
+            as ``{"time": 10_000}``, puts several together, -1 all, and ``"auto"`` as many as Dask
+            is configured for. Reading raises `CommitConflict` if a partition was changed meanwhile.
         progress : bool or callable, default False
             True shows a bar on standard error; a callable is called with (done, total) bytes.
 
@@ -190,9 +197,32 @@ class Collection:
         if isinstance(variables, str):
             raise InvalidArgument(f"variables= takes a list of names: [{variables!r}]")
         names = None if variables is None else list(variables)
+        if chunks is not None:
+            return self._read_lazily(where, names, decode, chunks)
         with reporting(progress) as report:
             data = self._native.read(predicate_of(where), names, report)
         return to_xarray(data, decode=decode, release=True)
+
+    def _read_lazily(
+        self,
+        where: Where | None,
+        names: list[str] | None,
+        decode: bool,
+        chunks: Mapping[str, Any] | str | int,
+    ) -> Any:
+        optional("dask.array", "read(chunks=)")
+        from partita._lazy import chunked, lazy_dataset
+
+        predicate = predicate_of(where)
+        options: dict[str, Any] | None = {} if decode else None
+        lazy = lazy_dataset(self._reference(), self.dimension, predicate, names, options)
+        token = (self.url, self._native.last_commit(), repr(where), names, decode)
+        return chunked(lazy, self.dimension, chunks, token)
+
+    def _reference(self) -> Any:
+        from partita._lazy import Reference
+
+        return Reference(self.url, self._storage_options, self._single_writer, self._native)
 
     # Changing
 
@@ -203,12 +233,14 @@ class Collection:
         merge: Merge = None,
         encode: bool = False,
         key: str | None = None,
+        client: Any = None,
         progress: Progress = False,
     ) -> list[CollectionPartition]:
         """Insert rows, each into its partition, in one commit.
 
         Rows may come in any order. Variables that are missing are filled; attributes, fill values
-        and codecs are those of the collection.
+        and codecs are those of the collection. Of a dataset with arrays of Dask, each partition is
+        computed and staged by a task, and all are committed here.
 
         Parameters
         ----------
@@ -222,6 +254,8 @@ class Collection:
             Pack numbers as their encodings say, as xarray does when it writes a file.
         key : str, optional
             Your name for this insert: one that was committed lately is not committed again.
+        client : distributed.Client, optional
+            Whose workers compute arrays of Dask; the scheduler that Dask is set to without it.
         progress : bool or callable, default False
             True shows a bar on standard error; a callable is called with (done, total) bytes.
 
@@ -230,18 +264,23 @@ class Collection:
         list of CollectionPartition
             The partitions that the rows belong to.
         """
-        schema = self._native.schema()
-        dataset = from_xarray(data, schema=schema, encode=encode)
-
-        def merging(function: Callable[[Any, Any], Any]) -> Callable[..., _native.Dataset]:
-            def call(old: _native.Dataset, new: _native.Dataset) -> _native.Dataset:
-                merged = function(to_xarray(old), to_xarray(new))
-                return from_xarray(merged, schema=schema)
-
-            return call
-
+        inserting = _Inserting(merge, encode)
         with reporting(progress) as report:
-            places = self._native.insert(dataset, merge_arguments(merge, merging), key, report)
+            if _is_lazy(data):
+                from partita.dask import _collections
+
+                places = _collections.insert(
+                    self._reference(),
+                    data,
+                    inserting.stage,
+                    encode=encode,
+                    key=key,
+                    client=client,
+                    report=report,
+                )
+            else:
+                dataset, arguments = inserting.prepare(self._native, data)
+                places = self._native.insert(dataset, arguments, key, report)
         return [CollectionPartition(dict(fields), path) for fields, path in places]
 
     def update(
@@ -253,6 +292,7 @@ class Collection:
         depth: int = 0,
         depth_rows: int = 0,
         workers: int | None = None,
+        client: Any = None,
         progress: Progress = False,
     ) -> list[CollectionPartition]:
         """Work out variables anew, partition by partition, in one commit.
@@ -275,23 +315,26 @@ class Collection:
             neighbours in the whole collection, whatever `where` selects.
         workers : int, optional
             How many partitions are worked on at once, each in a thread.
+        client : distributed.Client or True, optional
+            Call the function on workers of Dask, which stage what it returns: those of a client, or
+            (True) of the scheduler that Dask is set to. The commit is made here.
         progress : bool or callable, default False
             True shows a bar on standard error; a callable is called with (done, total) partitions.
         """
         self._native.refresh()
         schema = self._native.schema().to_dict()
-        known = {v["name"]: v for v in _variables(schema)}
-        call = _caller(function)
-
-        def updating(
-            key: list[tuple[str, int]], data: _native.Dataset, own: tuple[int, int]
-        ) -> _native.Dataset | None:
-            found = call(key, data, own)
-            return None if found is None else _updated(found, known)
-
+        updating = _Updating(_Calling(function), {v["name"]: v for v in _variables(schema)})
         arguments = _map_arguments(where, variables, depth, depth_rows, workers)
         with reporting(progress) as report:
-            places = self._native.update(updating, arguments, report)
+            if client:
+                from partita.dask import _collections
+
+                reference = self._reference()
+                places = _collections.update(
+                    reference, updating, arguments, client=client, report=report
+                )
+            else:
+                places = self._native.update(updating, arguments, report)
         return [CollectionPartition(dict(fields), path) for fields, path in places]
 
     def map(
@@ -303,6 +346,7 @@ class Collection:
         depth: int = 0,
         depth_rows: int = 0,
         workers: int | None = None,
+        client: Any = None,
         progress: Progress = False,
     ) -> dict[tuple[int, ...], Any]:
         """Call a function with each partition; the results by the values of the keys.
@@ -319,10 +363,18 @@ class Collection:
         >>> c.map(lambda ds: float(ds.v.mean()))
         {(1,): 1.5, (2,): 5.0}
         """
-        call = _caller(function)
+        call = _Calling(function)
         arguments = _map_arguments(where, variables, depth, depth_rows, workers)
         with reporting(progress) as report:
-            found = self._native.map(call, arguments, report)
+            if client:
+                from partita.dask import _collections
+
+                reference = self._reference()
+                found = _collections.map_partitions(
+                    reference, call, arguments, client=client, report=report
+                )
+            else:
+                found = self._native.map(call, arguments, report)
         return {tuple(value for _, value in key): result for key, result in found}
 
     def map_overlap(
@@ -509,6 +561,7 @@ def _map_arguments(
         raise InvalidArgument("a depth is a number of partitions, or of rows, and not negative")
     return {
         "predicate": predicate_of(where),
+        "paths": None,
         "variables": None if variables is None else list(variables),
         "partitions": depth,
         "rows": depth_rows,
@@ -516,25 +569,77 @@ def _map_arguments(
     }
 
 
-def _caller(
-    function: Callable[..., Any],
-) -> Callable[[list[tuple[str, int]], _native.Dataset, tuple[int, int]], Any]:
+def _is_lazy(data: Any) -> bool:
+    """True for an ``xarray.Dataset`` with arrays of Dask."""
+    # If dask was never imported, nothing can be an array of it.
+    dask = sys.modules.get("dask")
+    variables = getattr(data, "variables", None)
+    if dask is None or not isinstance(variables, Mapping) or not hasattr(data, "isel"):
+        return False
+    return any(dask.is_dask_collection(variable) for variable in variables.values())
+
+
+@dataclass(frozen=True)
+class _Inserting:
+    """How rows are made fit, and merged; may travel to other processes."""
+
+    merge: Merge
+    encode: bool
+
+    def prepare(
+        self, native: _native.Collection, data: Any
+    ) -> tuple[_native.Dataset, dict[str, Any]]:
+        """What the engine takes: the rows, and how they are merged."""
+        schema = native.schema()
+
+        def merging(function: Callable[[Any, Any], Any]) -> Callable[..., _native.Dataset]:
+            def call(old: _native.Dataset, new: _native.Dataset) -> _native.Dataset:
+                merged = function(to_xarray(old), to_xarray(new))
+                return from_xarray(merged, schema=schema)
+
+            return call
+
+        arguments = merge_arguments(self.merge, merging)
+        return from_xarray(data, schema=schema, encode=self.encode), arguments
+
+    def stage(self, native: _native.Collection, data: Any, shared: bool) -> list[Any]:
+        """Stages rows, and with `shared` the variables that are not partitioned."""
+        dataset, arguments = self.prepare(native, data)
+        return native.stage_insert(dataset, arguments, shared)
+
+
+class _Calling:
     """Calls a function of the user with what the engine gives."""
-    if not callable(function):
-        raise InvalidArgument(f"a function is needed, not {function!r}")
-    try:
-        parameters = inspect.signature(function).parameters
-    except (TypeError, ValueError):
-        parameters = {}  # type: ignore[assignment]
-    informed = "partition" in parameters
 
-    def call(key: list[tuple[str, int]], data: _native.Dataset, own: tuple[int, int]) -> Any:
+    def __init__(self, function: Callable[..., Any]) -> None:
+        if not callable(function):
+            raise InvalidArgument(f"a function is needed, not {function!r}")
+        try:
+            parameters: Any = inspect.signature(function).parameters
+        except (TypeError, ValueError):
+            parameters = {}
+        self._function = function
+        self._informed = "partition" in parameters
+
+    def __call__(self, key: list[tuple[str, int]], data: _native.Dataset, own: Any) -> Any:
         dataset = to_xarray(data, release=True)
-        if informed:
-            return function(dataset, partition=PartitionInfo(dict(key), slice(*own)))
-        return function(dataset)
+        if self._informed:
+            return self._function(dataset, partition=PartitionInfo(dict(key), slice(*own)))
+        return self._function(dataset)
 
-    return call
+
+@dataclass(frozen=True)
+class _Updating:
+    """Calls a function, and gives the engine what it returned."""
+
+    call: _Calling
+    known: Mapping[str, dict[str, Any]]
+
+    def __call__(
+        self, key: list[tuple[str, int]], data: _native.Dataset, own: Any
+    ) -> _native.Dataset | None:
+        found = self.call(key, data, own)
+        return None if found is None else _updated(found, self.known)
 
 
 def _variables(schema: Mapping[str, Any], path: str = "") -> list[dict[str, Any]]:

@@ -889,7 +889,7 @@ def _to_dask(
     where: _native.Predicate | None,
     **options: Any,
 ) -> dd.DataFrame:
-    from partita.dask._credentials import referenced
+    from partita._credentials import referenced
     from partita.dask._read import read
     from partita.dask._source import Source
 

@@ -62,6 +62,6 @@ pub use options::{
 };
 pub use partitioning::Partitioning;
 pub use read::PartitionSize;
-pub use rows::{PartitionRows, ReadPlan};
+pub use rows::{PartitionRows, PlannedRows, ReadPlan};
 pub use staged::Committed;
 pub use verify::{Problem, ProblemKind, VerifyOptions};

@@ -153,9 +153,24 @@ impl Snapshot {
 
     /// How many rows a partition has.
     pub(crate) async fn length(&self, partition: &Partition) -> Result<usize> {
-        let schema = self.config.partitioned();
+        Ok(self.extent(partition, &ReadOptions::default()).await?.0)
+    }
+
+    /// How many rows a partition has, and at most in a chunk of the variables to be read.
+    pub(crate) async fn extent(
+        &self,
+        partition: &Partition,
+        options: &ReadOptions,
+    ) -> Result<(usize, usize)> {
+        let dimension = self.config.dimension.as_str();
+        let schema = selected(&self.config.schema, options.variables.as_deref())?;
+        let schema = schema.filtered(&|_, variable| variable.axis(dimension).is_some());
         let opened = open_partition(&self.store, &self.config, &schema, partition).await;
-        Ok(opened.map_err(|error| error.with("partition", &partition.path))?.1)
+        let (arrays, rows) = opened.map_err(|error| error.with("partition", &partition.path))?;
+        let chunk = |array: &Arc<StoredArray>| {
+            array.pipeline.shape().get(array.schema.axis(dimension)?).copied()
+        };
+        Ok((rows, arrays.values().filter_map(chunk).max().unwrap_or(rows)))
     }
 
     /// The rows of a partition that are wanted; none if all are.

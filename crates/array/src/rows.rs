@@ -1,16 +1,13 @@
 //! Reading in two steps: what a read is to give, and later, perhaps elsewhere, its parts.
 
-use std::collections::HashMap;
 use std::ops::Range;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use partita_core::{Error, ErrorKind, Result};
 
 use crate::collection::{Collection, Partition};
-use crate::commit::Snapshot;
 use crate::dataset::Dataset;
-use crate::insert::stored_sizes;
-use crate::layout::{immutable_group, open_group};
+use crate::layout::immutable_group;
 use crate::options::ReadOptions;
 use crate::partitioning::Group;
 use crate::read::Chosen;
@@ -26,12 +23,7 @@ pub struct ReadPlan {
     /// The number of the last commit that it knows.
     pub commit: u64,
     /// The partitions with rows that are wanted, ordered by key.
-    pub partitions: Vec<PartitionRows>,
-    /// The sizes of the dimensions that are not partitioned, as far as they are known.
-    pub sizes: HashMap<String, usize>,
-    /// The shapes of the chunks, or shards, in which variables are stored in the first partition, by
-    /// their paths.
-    pub chunks: HashMap<String, Vec<usize>>,
+    pub partitions: Vec<PlannedRows>,
 }
 
 /// Rows of a partition.
@@ -41,6 +33,15 @@ pub struct PartitionRows {
     pub partition: Partition,
     /// Which of its rows, in runs.
     pub rows: Vec<Range<usize>>,
+}
+
+/// Rows that a read gives, and how they are stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedRows {
+    /// The rows.
+    pub rows: PartitionRows,
+    /// How many rows a chunk of the partition holds, or a shard; the largest of the variables.
+    pub chunk: usize,
 }
 
 impl Collection {
@@ -56,22 +57,14 @@ impl Collection {
             let found = async {
                 let chosen = snapshot.chosen(options, &mut paths).await?;
                 let rows = async |chosen: Chosen| {
-                    let rows = match chosen.runs {
-                        Some(runs) => runs,
-                        None => {
-                            let length = snapshot.length(&chosen.partition).await?;
-                            Vec::from([Range { start: 0, end: length }])
-                        }
-                    };
-                    Ok::<_, Error>(PartitionRows { partition: chosen.partition, rows })
+                    let (length, chunk) = snapshot.extent(&chosen.partition, options).await?;
+                    let whole = || Vec::from([Range { start: 0, end: length }]);
+                    let rows = chosen.runs.unwrap_or_else(whole);
+                    let rows = PartitionRows { partition: chosen.partition, rows };
+                    Ok::<_, Error>(PlannedRows { rows, chunk })
                 };
-                let partitions: Vec<PartitionRows> =
-                    stream::iter(chosen).map(rows).buffered(AT_ONCE).try_collect().await?;
-                let first: Vec<Partition> =
-                    partitions.first().map(|first| first.partition.clone()).into_iter().collect();
-                let sizes = stored_sizes(&snapshot, &first).await?;
-                let chunks = snapshot.chunks(first.first()).await?;
-                Ok(ReadPlan { commit: snapshot.latest, partitions, sizes, chunks })
+                let chosen = stream::iter(chosen).map(rows).buffered(AT_ONCE);
+                Ok(ReadPlan { commit: snapshot.latest, partitions: chosen.try_collect().await? })
             };
             let found = found.await;
             let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
@@ -157,19 +150,5 @@ impl Collection {
             "writers replaced what was being read, each time; read less at once",
         )
         .with("store", self.url())
-    }
-}
-
-impl Snapshot {
-    /// The shapes of the chunks of a partition's variables.
-    async fn chunks(&self, partition: Option<&Partition>) -> Result<HashMap<String, Vec<usize>>> {
-        let Some(Partition { path, .. }) = partition else { return Ok(HashMap::new()) };
-        let schema = self.config.partitioned();
-        let opened = open_group(&self.store, self.config.layout, path, &schema).await?;
-        let arrays = opened.into_iter().flatten();
-        let shape = |(path, array): (String, Option<crate::layout::StoredArray>)| {
-            Some((path, array?.pipeline.shape().to_vec()))
-        };
-        Ok(arrays.filter_map(shape).collect())
     }
 }

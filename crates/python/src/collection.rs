@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use partita::array::layout::Layout;
 use partita::array::{
     Collection, Committed, CopyOptions, CreateOptions, DropOptions, GarbageOptions, InsertOptions,
-    Partition, PartitionRows, Partitioning, ReadOptions, Staged, VerifyOptions,
+    Partition, PartitionRows, Partitioning, PlannedRows, ReadOptions, Staged, VerifyOptions,
 };
 use partita::{Error, Store, StoreOptions};
 use pyo3::prelude::*;
@@ -35,7 +35,7 @@ pub(crate) struct PyCollection {
 }
 
 /// A commit: number, time in microseconds, operation, paths, bytes.
-type Committed = (u64, i64, String, Vec<String>, u64);
+type Entry = (u64, i64, String, Vec<String>, u64);
 
 /// What a function gave for a key.
 type Mapped = (Vec<(String, i128)>, Py<PyAny>);
@@ -43,9 +43,9 @@ type Mapped = (Vec<(String, i128)>, Py<PyAny>);
 /// The fields of a key, and the path.
 type Place = (Vec<(String, i128)>, String);
 
-/// What a read gives: the last commit that it knows, places with runs of rows, the sizes of
-/// dimensions, and the shapes of chunks.
-type Plan = (u64, Vec<PlaceRows>, Vec<(String, usize)>, Vec<(String, Vec<usize>)>);
+/// What a read gives: the last commit that it knows, places with runs of rows, and how many rows a
+/// chunk holds.
+type Plan = (u64, Vec<(PlaceRows, usize)>);
 
 /// A partition with runs of its rows.
 type PlaceRows = (Place, Vec<(usize, usize)>);
@@ -242,7 +242,7 @@ impl PyCollection {
         Ok(PyDataset::new(data))
     }
 
-    /// What a read would read: the last commit, partitions with their rows, sizes, and chunks.
+    /// What a read would read: the last commit, and partitions with their rows and chunks.
     fn plan(
         &self,
         py: Python<'_>,
@@ -253,9 +253,8 @@ impl PyCollection {
         let options = ReadOptions { predicate: predicate(filter), variables, work: work(&watch) };
         let collection = self.collection(py)?;
         let plan = wait(py, &watch, async move { collection.plan(&options).await })?;
-        let partitions = plan.partitions.iter().map(place_rows).collect();
-        let (sizes, chunks) = (plan.sizes.into_iter(), plan.chunks.into_iter());
-        Ok((plan.commit, partitions, sizes.collect(), chunks.collect()))
+        let partition = |found: &PlannedRows| (place_rows(&found.rows), found.chunk);
+        Ok((plan.commit, plan.partitions.iter().map(partition).collect()))
     }
 
     /// Rows of partitions, by their paths, if these were not changed since a commit.
@@ -515,7 +514,7 @@ impl PyCollection {
     }
 
     /// The commits, the newest first.
-    fn history(&self, py: Python<'_>) -> PyResult<Vec<Committed>> {
+    fn history(&self, py: Python<'_>) -> PyResult<Vec<Entry>> {
         let collection = self.collection(py)?;
         let records = wait(py, &Watch::default(), async move { collection.history().await })?;
         let commit = |record: partita::array::Record| {

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from partita._arguments import Version
-from partita.dask._credentials import referenced, resolved
+from partita._credentials import referenced, resolved
 from partita.dataset import open_table
 from partita.table import Table
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from partita import _native
 from partita._arguments import Compression, metadata_json, names, write_options
+from partita._credentials import referenced, resolved
 from partita._data import stream
-from partita.dask._credentials import referenced, resolved
 from partita.dask._receipts import Receipts
 from partita.dask._source import Options
 from partita.dataset import _partitioning, open_table

@@ -13,6 +13,7 @@ use super::fixed_scale_offset::FixedScaleOffset;
 use super::lz4::Lz4;
 use super::packbits::PackBits;
 use super::quantize::Quantize;
+use super::zstd::Zstd;
 use crate::dataset::{ByteOrder, DType};
 use crate::json::Json;
 
@@ -23,6 +24,16 @@ pub(super) trait Filter: Debug + Send + Sync {
 
     /// Towards the items. `items` is how many there are in the chunk.
     fn decode(&self, bytes: Vec<u8>, items: usize) -> Result<Vec<u8>>;
+
+    /// As [`Filter::encode`], of bytes that stay where they are.
+    fn encode_from(&self, bytes: &[u8]) -> Result<Vec<u8>> {
+        self.encode(bytes.to_vec())
+    }
+
+    /// As [`Filter::decode`], into memory that has just the room.
+    fn decode_into(&self, bytes: &[u8], items: usize, out: &mut [u8]) -> Result<()> {
+        copy_decoded(&self.decode(bytes.to_vec(), items)?, out)
+    }
 
     /// The bytes of an item after encoding, given those before.
     fn item_size(&self, before: usize) -> usize {
@@ -49,6 +60,10 @@ pub(super) fn filter(config: &Json, item_size: usize) -> Result<Box<dyn Filter>>
         "crc32c" => Box::new(Checksum::new(Kind::Crc32c, &config)),
         "adler32" => Box::new(Checksum::new(Kind::Adler32, &config)),
         "lz4" => Box::new(Lz4),
+        "zstd" => {
+            let checksum = config.config.get("checksum") == Some(&Json::Bool(true));
+            Box::new(Zstd::new(config.config.get("level").and_then(Json::as_int), checksum))
+        }
         _ => Box::new(Compressor::new(&config, item_size)?),
     })
 }
@@ -94,6 +109,17 @@ pub(super) fn unknown(id: &str) -> Error {
          adler32, vlen-utf8 and vlen-bytes",
     )
     .with("codec", id)
+}
+
+/// Copies a chunk into its place, if it has the size that it should have.
+pub(super) fn copy_decoded(decoded: &[u8], out: &mut [u8]) -> Result<()> {
+    if decoded.len() != out.len() {
+        return Err(Error::corrupt("a chunk holds another number of items than its array says")
+            .with("expected_bytes", out.len())
+            .with("found_bytes", decoded.len()));
+    }
+    out.copy_from_slice(decoded);
+    Ok(())
 }
 
 pub(super) fn damaged(codec: &str) -> Error {

@@ -2,7 +2,8 @@
 //!
 //! A [`Pipeline`] is what the metadata of one array say: the compressor and filters of numcodecs in
 //! Zarr v2, a chain of codecs in Zarr v3. Compressors and the chains of Zarr v3 are those of the
-//! `zarrs` crate; the filters of numcodecs that it lacks are here, one to a file.
+//! `zarrs` crate; the filters of numcodecs that it lacks are here, one to a file, and so is zstd,
+//! which both formats use by default and which decodes straight into the result here.
 
 mod bitround;
 mod checksum;
@@ -17,6 +18,7 @@ mod packbits;
 mod pipeline;
 mod quantize;
 mod vlen;
+mod zstd;
 
 pub(crate) use pipeline::Pipeline;
 

@@ -10,9 +10,10 @@ use zarrs::array::{ArrayBytes, ArrayBytesOffsets, CodecChain, DataType};
 use zarrs::metadata::v3::MetadataV3;
 
 use super::compressor::options;
-use super::filter::{Filter, damaged, filter};
+use super::filter::{Filter, copy_decoded, damaged, filter};
 use super::numbers::swap;
 use super::vlen;
+use super::zstd::Zstd;
 use crate::dataset::{Buffer, ByteOrder, DType};
 use crate::json::Json;
 
@@ -80,9 +81,13 @@ impl Pipeline {
         if matches!(dtype, DType::FixedText(_)) && is_big_endian(codecs) {
             return Err(Error::invalid("text of fixed length is read little-endian only"));
         }
+        let items = crate::dataset::count(&shape)?;
+        if let Some(filters) = plain_steps(dtype, codecs) {
+            let steps = Steps::V2 { filters, order: ByteOrder::Little, fortran: false };
+            return Ok(Self { dtype, shape, items, steps });
+        }
         let chain = Box::new(zarrs_chain(codecs)?);
         let data_type = zarrs_data_type(dtype)?;
-        let items = crate::dataset::count(&shape)?;
         let fill = zarrs::array::FillValue::new(fill.to_vec());
         Ok(Self { dtype, shape, items, steps: Steps::V3 { chain, data_type, fill } })
     }
@@ -115,6 +120,22 @@ impl Pipeline {
         Ok(buffer)
     }
 
+    /// The items of a chunk, put into memory that has just the room for them.
+    ///
+    /// # Errors
+    /// As [`Pipeline::decode`].
+    pub fn decode_into(&self, bytes: Bytes, out: &mut [u8]) -> Result<()> {
+        if let Steps::V2 { filters, order: ByteOrder::Little, fortran: false } = &self.steps
+            && let ([only], Some(_)) = (filters.as_slice(), self.dtype.item_size())
+        {
+            return only.decode_into(&bytes, self.items, out);
+        }
+        match self.decode(bytes)? {
+            Buffer::Fixed(decoded) => copy_decoded(&decoded, out),
+            Buffer::Variable { .. } => Err(damaged("vlen")),
+        }
+    }
+
     /// The object that stores a chunk.
     ///
     /// # Errors
@@ -122,11 +143,18 @@ impl Pipeline {
     pub fn encode(&self, buffer: Buffer) -> Result<Bytes> {
         match &self.steps {
             Steps::V2 { filters, order, fortran } => {
+                if let (Buffer::Fixed(bytes), false, ByteOrder::Little) = (&buffer, fortran, order)
+                {
+                    let Some((first, others)) = filters.split_first() else {
+                        return Ok(bytes.clone());
+                    };
+                    let mut bytes = first.encode_from(bytes)?;
+                    for step in others {
+                        bytes = step.encode(bytes)?;
+                    }
+                    return Ok(bytes.into());
+                }
                 let mut bytes = match &buffer {
-                    Buffer::Fixed(bytes) if filters.is_empty() && !fortran => match order {
-                        ByteOrder::Little => return Ok(bytes.clone()),
-                        ByteOrder::Big => bytes.to_vec(),
-                    },
                     Buffer::Fixed(bytes) => match fortran {
                         true => self.transpose(bytes, true),
                         false => bytes.to_vec(),
@@ -252,6 +280,27 @@ impl Pipeline {
             }
         }
         out
+    }
+}
+
+/// The steps of a chain that is what most arrays have: plain bytes, then zstd or nothing.
+fn plain_steps(dtype: DType, codecs: &[Json]) -> Option<Vec<Box<dyn Filter>>> {
+    dtype.item_size()?;
+    let (bytes, rest) = codecs.split_first()?;
+    let name =
+        |codec: &Json, wanted: &str| codec.get("name").and_then(Json::as_text) == Some(wanted);
+    if !name(bytes, "bytes") || is_big_endian(codecs) {
+        return None;
+    }
+    match rest {
+        [] => Some(Vec::new()),
+        [codec] if name(codec, "zstd") => {
+            let value = |key: &str| codec.get("configuration")?.get(key);
+            let checksum = value("checksum") == Some(&Json::Bool(true));
+            let zstd = Zstd::new(value("level").and_then(Json::as_int), checksum);
+            Some(vec![Box::new(zstd)])
+        }
+        _ => None,
     }
 }
 

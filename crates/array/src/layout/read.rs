@@ -351,8 +351,7 @@ impl Band {
         if pieces.len() <= 1 {
             let fill = move || {
                 for piece in pieces {
-                    let decoded = array.decode(piece.bytes)?;
-                    place(&array, &rows, &piece.origin, decoded.as_ref(), &mut out);
+                    array.read_piece(piece, &rows, &mut out)?;
                 }
                 Ok::<_, Error>(out)
             };
@@ -415,6 +414,33 @@ impl StoredArray {
     /// How one chunk is encoded, in a shard or by itself.
     fn chunk(&self) -> &Pipeline {
         self.shard.as_ref().map_or(&self.pipeline, |shard| &shard.chunk)
+    }
+
+    /// Puts a chunk into its place among the rows.
+    fn read_piece(&self, piece: Piece, rows: &Range<usize>, out: &mut BytesMut) -> Result<()> {
+        let Piece { origin, bytes } = piece;
+        if let (Some(bytes), Some(place)) = (&bytes, self.run(rows, &origin))
+            && let Some(place) = out.get_mut(place)
+        {
+            let decoded = self.chunk().decode_into(bytes.clone(), place);
+            return decoded.map_err(|error| error.with("key", &self.prefix));
+        }
+        let decoded = self.decode(bytes)?;
+        place(self, rows, &origin, decoded.as_ref(), out);
+        Ok(())
+    }
+
+    /// Where a chunk lies among the rows, in bytes, if all of it does, in one run.
+    fn run(&self, rows: &Range<usize>, origin: &[usize]) -> Option<Range<usize>> {
+        let shape = self.chunk().shape();
+        let (length, first) = (*shape.first()?, *origin.first()?);
+        let whole = shape.get(1..) == self.shape.get(1..);
+        if !whole || first < rows.start || first.checked_add(length)? > rows.end {
+            return None;
+        }
+        let row = count(shape.get(1..)?).ok()?.checked_mul(self.schema.dtype.item_size()?)?;
+        let start = (first - rows.start).checked_mul(row)?;
+        Some(start..start.checked_add(row.checked_mul(length)?)?)
     }
 
     /// The items of a chunk; none if it is not stored.

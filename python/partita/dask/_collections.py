@@ -1,0 +1,225 @@
+"""Collections changed by the workers of Dask: they stage, and the client commits."""
+
+from __future__ import annotations
+
+import math
+import os
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import dask
+import numpy as np
+
+from partita import _native
+from partita._lazy import Reference
+from partita._progress import Report
+from partita._xarray import from_xarray
+from partita.errors import CommitConflict, InvalidArgument
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["insert", "map_partitions", "update"]
+
+Staged = tuple[str, int | None, int, bytes]
+Arguments = dict[str, Any]
+
+# How often what other writers have touched meanwhile is staged again.
+_ATTEMPTS = 30
+# Batches of partitions for each worker, so that one that is slow does not hold up all.
+_BATCHES = 8
+
+
+def insert(
+    reference: Reference,
+    data: xr.Dataset,
+    stage: Callable[[_native.Collection, xr.Dataset, bool], list[Staged]],
+    *,
+    encode: bool,
+    key: str | None,
+    client: Any,
+    report: Report | None,
+) -> list[tuple[list[tuple[str, int]], str]]:
+    """Inserts rows that workers compute, each partition in a task of its own.
+
+    Only the variables by which rows are partitioned are computed here, and those without the
+    partitioned dimension.
+
+    Parameters
+    ----------
+    stage : callable
+        Stages rows of a collection; with the variables that are not partitioned, if it is told so.
+    """
+    native = reference.native
+    config = native.config()
+    dimension, schema = config["dimension"], native.schema()
+    keys = data[list(config["variables"])].compute() if _has_keys(data, config) else data
+    places = native.places(from_xarray(keys, schema=schema, encode=encode))
+    if key is not None and native.commit_staged("insert", [], key)[0]:
+        return [place for place, _ in places]
+    rows = {path: runs for (_, path), runs in places}
+    shared = [n for n, v in data.variables.items() if dimension not in v.dims]
+    partitioned = data.drop_vars(shared)
+
+    def tasks(paths: Iterable[str]) -> list[Any]:
+        delayed = dask.delayed(_staged, pure=False)
+        return [
+            delayed(stage, reference, partitioned.isel({dimension: _index(rows[path])}))
+            for path in paths
+        ]
+
+    found = _Staged(native, "insert", key)
+    try:
+        none = data.isel({dimension: slice(0, 0)}).compute()
+        found.add(stage(native, none, True))
+        found.commit(list(rows), tasks, client, report)
+    except BaseException:
+        found.discard()
+        raise
+    return [place for place, _ in places]
+
+
+def _has_keys(data: xr.Dataset, config: Mapping[str, Any]) -> bool:
+    return all(name in data.variables for name in config["variables"])
+
+
+def _staged(stage: Any, reference: Reference, data: xr.Dataset) -> list[Staged]:
+    found: list[Staged] = stage(reference.native, data, False)
+    return found
+
+
+def _index(runs: Sequence[tuple[int, int]]) -> Any:
+    if len(runs) == 1:
+        return slice(*runs[0])
+    return np.concatenate([np.arange(start, end) for start, end in runs])
+
+
+def update(
+    reference: Reference,
+    updating: Callable[..., Any],
+    arguments: Arguments,
+    *,
+    client: Any,
+    report: Report | None,
+) -> list[tuple[list[tuple[str, int]], str]]:
+    """Works out variables on workers, batch of partitions by batch, and commits them at once."""
+    native = reference.native
+    places = native.partitions(arguments["predicate"])
+    found = _Staged(native, "update", None)
+
+    def tasks(paths: Iterable[str]) -> list[Any]:
+        delayed = dask.delayed(_updated, pure=False)
+        return [
+            delayed(reference, updating, _travelling(arguments, batch))
+            for batch in _batches(list(paths), client)
+        ]
+
+    try:
+        written = found.commit([path for _, path in places], tasks, client, report)
+    except BaseException:
+        found.discard()
+        raise
+    return [place for place in places if place[1] in written]
+
+
+def _updated(reference: Reference, updating: Any, arguments: Arguments) -> list[Staged]:
+    return reference.native.stage_update(updating, arguments)
+
+
+def map_partitions(
+    reference: Reference,
+    call: Callable[..., Any],
+    arguments: Arguments,
+    *,
+    client: Any,
+    report: Report | None,
+) -> list[tuple[list[tuple[str, int]], Any]]:
+    """Calls a function with each partition, on workers; the results in the order of the keys."""
+    paths = [path for _, path in reference.native.partitions(arguments["predicate"])]
+    delayed = dask.delayed(_mapped, pure=False)
+    tasks = [
+        delayed(reference, call, _travelling(arguments, batch)) for batch in _batches(paths, client)
+    ]
+    return [one for batch in run(tasks, client, "map", report) for one in batch]
+
+
+def _mapped(reference: Reference, call: Any, arguments: Arguments) -> list[Any]:
+    return reference.native.map(call, arguments)
+
+
+def _travelling(arguments: Arguments, paths: list[str]) -> Arguments:
+    # The paths say it all, and a predicate is no thing to send.
+    return {**arguments, "predicate": None, "paths": paths}
+
+
+def _batches(paths: list[str], client: Any) -> list[list[str]]:
+    """Neighbours together, since they may look at each other's rows."""
+    workers = os.cpu_count() or 1
+    if hasattr(client, "ncores"):
+        workers = sum(client.ncores().values()) or 1
+    size = max(math.ceil(len(paths) / (workers * _BATCHES)), 1)
+    return [paths[at : at + size] for at in range(0, len(paths), size)]
+
+
+class _Staged:
+    """What tasks have staged for one commit."""
+
+    def __init__(self, native: _native.Collection, operation: str, key: str | None) -> None:
+        self._native = native
+        self._operation = operation
+        # A commit that is sent twice is one commit.
+        self._key = key or f"dask-{uuid.uuid4().hex}"
+        self._staged: dict[str, Staged] = {}
+        self._committed = False
+
+    def add(self, staged: Iterable[Staged]) -> None:
+        """Of a task that ran twice one result comes here; a partition is staged once."""
+        self._staged.update((one[0], one) for one in staged)
+
+    def commit(
+        self,
+        paths: list[str],
+        tasks: Callable[[Iterable[str]], list[Any]],
+        client: Any,
+        report: Report | None,
+    ) -> set[str]:
+        """Runs the tasks, those of some partitions again if others touched these, and commits."""
+        for _ in range(_ATTEMPTS):
+            for staged in run(tasks(paths), client, self._operation, report):
+                self.add(staged)
+            forms = [form for *_, form in self._staged.values()]
+            _, paths = self._native.commit_staged(self._operation, forms, self._key)
+            if not paths:
+                self._committed = True
+                return set(self._staged)
+            for path in paths:
+                self._discard([self._staged.pop(path)] if path in self._staged else [])
+        raise CommitConflict("other writers kept changing the same partitions; try again later")
+
+    def discard(self) -> None:
+        """Removes what will not be committed."""
+        if not self._committed:
+            self._discard(list(self._staged.values()))
+
+    def _discard(self, staged: list[Staged]) -> None:
+        self._native.discard_staged([form for *_, form in staged])
+
+
+def run(tasks: list[Any], client: Any, what: str, report: Report | None) -> list[Any]:
+    """The results of delayed tasks: of a client's workers, or of the scheduler Dask is set to."""
+    if not hasattr(client, "compute"):
+        if client not in (None, True):
+            raise InvalidArgument(f"client= takes a distributed.Client or True, not {client!r}")
+        return list(dask.compute(*tasks))
+    from distributed import as_completed
+
+    futures = client.compute(tasks)
+    try:
+        if report is not None:
+            for done, _ in enumerate(as_completed(futures), 1):
+                report(what, done, len(futures))
+        return list(client.gather(futures))
+    except BaseException:
+        client.cancel(futures)
+        raise
