@@ -61,7 +61,7 @@ def collection(tmp_path) -> pt.Collection:
 def client():
     from distributed import Client, LocalCluster
 
-    options = {"threads_per_worker": 1, "dashboard_address": None, "memory_limit": 0}
+    options = {"threads_per_worker": 1, "dashboard_address": ":0", "memory_limit": 0}
     with LocalCluster(n_workers=2, **options) as cluster, Client(cluster) as client:
         yield client
 
@@ -156,14 +156,23 @@ def opened(tmp_path_factory) -> tuple[xr.Dataset, xr.Dataset]:
     return xr.open_dataset(made.url, engine="partita"), made.read(decode=True)
 
 
+def slices(size: int) -> st.SearchStrategy[slice]:
+    """Slices, but for those without items that run backwards, which xarray itself fails at."""
+
+    def works(one: slice) -> bool:
+        return (one.step or 1) > 0 or len(range(*one.indices(size))) > 0
+
+    return st.slices(size).filter(works)
+
+
 INDEX = st.one_of(
     st.integers(-ROWS, ROWS - 1),
-    st.slices(ROWS),
+    slices(ROWS),
     st.lists(st.integers(-ROWS, ROWS - 1), max_size=6),
 )
 
 
-@given(row=INDEX, across=st.one_of(st.integers(-5, 4), st.slices(5)))
+@given(row=INDEX, across=st.one_of(st.integers(-5, 4), slices(5)))
 @settings(deadline=None, max_examples=60)
 def test_any_index_of_the_backend(opened, row, across):
     lazy, whole = opened
@@ -361,7 +370,7 @@ def test_an_insert_whose_worker_ends(client, collection, tmp_path, ends):
             keys = client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.tasks))
             client.cancel([key for key in keys if "_staged" in str(key)], force=True)
             (signals / "go").touch()
-            from distributed import FutureCancelledError
+            from distributed.client import FutureCancelledError
 
             with pytest.raises(FutureCancelledError):
                 inserting.result(timeout=120)
@@ -376,7 +385,7 @@ def test_secrets_do_not_travel(client, tmp_path, monkeypatch):
         made = empty("s3://test/tracks", storage_options=options)
         made.insert(tracks())
         with pytest.raises(pt.errors.InvalidArgument, match="would travel in every task"):
-            made.read(chunks={}).ssh.mean().compute()
+            pickle.dumps(made.read(chunks={}))
         for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"):
             monkeypatch.setenv(f"AWS_{name}", options[name.lower()])
         graph = pickle.dumps(made.read(chunks={}))

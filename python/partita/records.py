@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 __all__ = [
     "CollectionCommit",
@@ -134,8 +134,8 @@ class Partition:
         )
 
 
-@dataclass(frozen=True)
-class CollectionPartition:
+# There are many of them, and a dataclass takes its time.
+class CollectionPartition(NamedTuple):
     """One partition of a collection."""
 
     key: dict[str, int]

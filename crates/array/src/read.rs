@@ -11,7 +11,8 @@ use crate::collection::{Collection, Partition};
 use crate::commit::Snapshot;
 use crate::dataset::{Array, Dataset, Schema, Variable, VariableSchema};
 use crate::layout::{
-    Config, OpenGroup, Part, StoredArray, immutable_group, open_group, read_variables,
+    Config, KnownArrays, OpenGroup, Part, StoredArray, immutable_group, open_group,
+    open_known_group, read_variables,
 };
 use crate::options::ReadOptions;
 use crate::select::{Candidate, RowSelection, needs_rows};
@@ -165,7 +166,8 @@ impl Snapshot {
         let dimension = self.config.dimension.as_str();
         let schema = selected(&self.config.schema, options.variables.as_deref())?;
         let schema = schema.filtered(&|_, variable| variable.axis(dimension).is_some());
-        let opened = open_partition(&self.store, &self.config, &schema, partition).await;
+        let known = KnownArrays::default();
+        let opened = open_partition(&self.store, &self.config, &schema, partition, &known).await;
         let (arrays, rows) = opened.map_err(|error| error.with("partition", &partition.path))?;
         let chunk = |array: &Arc<StoredArray>| {
             array.pipeline.shape().get(array.schema.axis(dimension)?).copied()
@@ -251,9 +253,10 @@ pub(crate) async fn read_parts(
     let dimension = config.dimension.as_str();
     let partitioned = schema.filtered(&|_, variable| variable.axis(dimension).is_some());
     let immutable = schema.filtered(&|_, variable| variable.axis(dimension).is_none());
+    let known = KnownArrays::default();
     let open = async |wanted: &Wanted<'_>| {
         options.work.cancel.check()?;
-        let opened = open_partition(store, config, &partitioned, wanted.partition).await;
+        let opened = open_partition(store, config, &partitioned, wanted.partition, &known).await;
         let (arrays, rows) =
             opened.map_err(|error| error.with("partition", &wanted.partition.path))?;
         let wanted = wanted.rows.clone().unwrap_or(0..rows);
@@ -322,8 +325,9 @@ async fn open_partition(
     config: &Config,
     schema: &Schema,
     partition: &Partition,
+    known: &KnownArrays,
 ) -> Result<(Arrays, usize)> {
-    let opened = open_group(store, config.layout, &partition.path, schema).await?;
+    let opened = open_known_group(store, config.layout, &partition.path, schema, known).await?;
     let arrays = by_path(opened.unwrap_or_default());
     let dimension = config.dimension.as_str();
     let mut rows = None;

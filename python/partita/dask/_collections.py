@@ -71,13 +71,24 @@ def insert(
 
     found = _Staged(native, "insert", key)
     try:
-        none = data.isel({dimension: slice(0, 0)}).compute()
-        found.add(stage(native, none, True))
+        found.add(stage(native, _without_rows(data, dimension), True))
         found.commit(list(rows), tasks, client, report)
     except BaseException:
         found.discard()
         raise
     return [place for place, _ in places]
+
+
+def _without_rows(data: xr.Dataset, dimension: str) -> xr.Dataset:
+    """What is not partitioned, and of the rest what can be checked before anything is computed."""
+
+    def variable(found: xr.Variable) -> xr.Variable:
+        if dimension not in found.dims:
+            return found.compute()
+        shape = tuple(0 if name == dimension else found.sizes[name] for name in found.dims)
+        return type(found)(found.dims, np.empty(shape, found.dtype), found.attrs, found.encoding)
+
+    return type(data)({name: variable(found) for name, found in data.variables.items()})
 
 
 def _has_keys(data: xr.Dataset, config: Mapping[str, Any]) -> bool:

@@ -1,13 +1,11 @@
 //! Which partitions there are.
 
-use futures::{StreamExt, TryStreamExt, stream};
+use std::sync::Arc;
+
 use partita_core::{Result, Store};
 
 use super::{Config, Layout, v3};
 use crate::collection::Partition;
-
-/// Directories listed at once.
-const AT_ONCE: usize = 32;
 
 /// Every partition, ordered by key. One request where the collection keeps a catalog, else one per
 /// directory above the partitions.
@@ -27,23 +25,10 @@ pub(crate) async fn list_partitions(store: &Store, config: &Config) -> Result<Ve
 }
 
 async fn directories(store: &Store, config: &Config) -> Result<Vec<String>> {
-    let depth = config.partitioning.fields().len();
-    let mut level = vec![String::new()];
-    for depth in 0..depth {
-        let below = async |parent: String| {
-            let names = store.list_directories(&parent).await?.into_iter();
-            let names = names.filter(|name| config.partitioning.is_component(name, depth));
-            let join = |name: String| match parent.as_str() {
-                "" => name,
-                parent => format!("{parent}/{name}"),
-            };
-            Ok::<_, partita_core::Error>(names.map(join).collect::<Vec<_>>())
-        };
-        let found: Vec<Vec<String>> =
-            stream::iter(level).map(below).buffered(AT_ONCE).try_collect().await?;
-        level = found.into_iter().flatten().collect();
-    }
-    Ok(level)
+    let partitioning = config.partitioning.clone();
+    let depth = partitioning.fields().len();
+    let accept = move |name: &str, level: usize| partitioning.is_component(name, level);
+    store.list_directories_at(depth, Arc::new(accept)).await
 }
 
 /// The paths in the catalog; none if the collection has no catalog, or one that cannot be read,

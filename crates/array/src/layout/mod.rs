@@ -4,10 +4,11 @@
 //! - `v2`, `v3`: the documents of each layout, to and from [`Config`] and `StoredArray`.
 //! - `stored`, `region`: where the chunks of an array are and which parts of it they hold.
 //! - `read`, `write`: the arrays of partitions, chunks side by side.
-//! - `list`, `catalog`: which partitions there are.
+//! - `list`, `catalog`: which partitions there are. `known`: documents decoded before.
 
 mod catalog;
 mod config;
+mod known;
 mod list;
 mod read;
 mod region;
@@ -19,6 +20,7 @@ mod write;
 
 pub(crate) use catalog::{edit_catalog, rebuild_catalog};
 pub use config::{Config, Layout};
+pub(crate) use known::KnownArrays;
 pub(crate) use list::list_partitions;
 pub(crate) use read::{Part, read_variables};
 pub(crate) use stored::StoredArray;
@@ -85,9 +87,20 @@ pub(crate) async fn open_group(
     prefix: &str,
     schema: &Schema,
 ) -> Result<Option<OpenGroup>> {
+    open_known_group(store, layout, prefix, schema, &KnownArrays::default()).await
+}
+
+/// As [`open_group`], for one of many groups, all opened with the same schema.
+pub(crate) async fn open_known_group(
+    store: &Store,
+    layout: Layout,
+    prefix: &str,
+    schema: &Schema,
+    known: &KnownArrays,
+) -> Result<Option<OpenGroup>> {
     match layout {
-        Layout::ZarrV2 => v2::open_group(store, prefix, schema).await,
-        Layout::ZarrV3 => v3::open_group(store, prefix, schema).await,
+        Layout::ZarrV2 => v2::open_group(store, prefix, schema, known).await,
+        Layout::ZarrV3 => v3::open_group(store, prefix, schema, known).await,
     }
 }
 

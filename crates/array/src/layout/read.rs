@@ -22,6 +22,9 @@ use crate::dataset::{
 /// Objects of one band fetched at once.
 const OBJECTS_AT_ONCE: usize = 8;
 
+/// Bytes that are decoded sooner than another thread is woken.
+const SMALL: usize = 32 << 10;
+
 /// Some rows of one variable in one partition.
 #[derive(Debug, Clone)]
 pub(crate) enum Part {
@@ -349,12 +352,16 @@ impl Band {
             return Ok(Filled::Variable(spawn_blocking(gather).await.map_err(stopped)??));
         }
         if pieces.len() <= 1 {
+            let small = out.len() <= SMALL;
             let fill = move || {
                 for piece in pieces {
                     array.read_piece(piece, &rows, &mut out)?;
                 }
                 Ok::<_, Error>(out)
             };
+            if small {
+                return Ok(Filled::Fixed(fill()?));
+            }
             return Ok(Filled::Fixed(spawn_blocking(fill).await.map_err(stopped)??));
         }
         let decode = |piece: Piece| {

@@ -1,6 +1,7 @@
 //! An array as it is stored: its shape, its chunks, and where they are.
 
-use std::ops::Range;
+use std::ops::{Deref, Range};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use partita_core::{Error, Result};
@@ -23,10 +24,16 @@ pub(crate) enum ChunkKeys {
 }
 
 /// An array in a store.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct StoredArray {
     /// Where it is: the directory of its metadata.
     pub prefix: String,
+    array: Arc<ArrayLayout>,
+}
+
+/// What the document of an array says, wherever the array is.
+#[derive(Debug)]
+pub(crate) struct ArrayLayout {
     pub schema: VariableSchema,
     pub shape: Vec<usize>,
     /// How one object is encoded, of the shape of a chunk (a shard, where there are shards).
@@ -41,15 +48,23 @@ pub(crate) struct StoredArray {
     pub form: Json,
 }
 
+impl Deref for StoredArray {
+    type Target = ArrayLayout;
+
+    fn deref(&self) -> &ArrayLayout {
+        &self.array
+    }
+}
+
 /// What a document says under these names.
 pub(super) fn form_of(document: &Json, names: &[&str]) -> Json {
     let member = |name: &&str| document.get(name).cloned().unwrap_or(Json::Null);
     Json::List(names.iter().map(member).collect())
 }
 
-impl StoredArray {
-    /// Checks that shape, chunks and dimensions go together.
-    pub fn check(self) -> Result<Self> {
+impl ArrayLayout {
+    /// The array at `prefix`, if shape, chunks and dimensions go together.
+    pub fn at(self, prefix: String) -> Result<StoredArray> {
         let dimensions = self.shape.len();
         let chunks = self.pipeline.shape();
         let fits = chunks.len() == dimensions
@@ -73,7 +88,14 @@ impl StoredArray {
                 .with("variable", &self.schema.name)
                 .with("chunks", number));
         }
-        Ok(self)
+        Ok(StoredArray { prefix, array: Arc::new(self) })
+    }
+}
+
+impl StoredArray {
+    /// An array that is described by the same document.
+    pub fn moved_to(&self, prefix: String) -> Self {
+        Self { prefix, array: Arc::clone(&self.array) }
     }
 
     /// The number of items along a dimension; none if the array does not have it.

@@ -1,5 +1,7 @@
 //! Listing objects.
 
+use std::sync::Arc;
+
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt, future, stream};
 use jiff::Timestamp;
@@ -9,6 +11,12 @@ use object_store::{ListResult, ObjectMeta};
 use super::Store;
 use super::probe::is_probe_key;
 use crate::{Error, Result};
+
+/// Whether a directory is looked into, by its name and level.
+pub type Accept = dyn Fn(&str, usize) -> bool + Send + Sync;
+
+/// Directories listed at once.
+const AT_ONCE: usize = 32;
 
 /// What a listing tells about an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,6 +103,39 @@ impl Store {
         let mut names: Vec<String> = level.common_prefixes.iter().filter_map(name).collect();
         names.sort();
         Ok(names)
+    }
+
+    /// The directories so many levels below the root all of whose names are accepted; `accept` is
+    /// given a name and its level, from 0. One request for each directory that is looked into.
+    ///
+    /// # Errors
+    /// [`Store`](crate::ErrorKind::Store) if the store fails.
+    pub async fn list_directories_at(
+        &self,
+        depth: usize,
+        accept: Arc<Accept>,
+    ) -> Result<Vec<String>> {
+        if let Some(files) = &self.local {
+            let found = files.directories_at(depth, accept).await;
+            return found.map_err(|error| self.request("listed", "").failed(error));
+        }
+        let mut parents = vec![String::new()];
+        for level in 0..depth {
+            let accept = accept.as_ref();
+            let below = async |parent: String| {
+                let names = self.list_directories(&parent).await?.into_iter();
+                let join = |name: String| match parent.as_str() {
+                    "" => name,
+                    parent => format!("{parent}/{name}"),
+                };
+                let names = names.filter(|name| accept(name, level));
+                Ok::<_, crate::Error>(names.map(join).collect::<Vec<_>>())
+            };
+            let found: Vec<Vec<String>> =
+                stream::iter(parents).map(below).buffered(AT_ONCE).try_collect().await?;
+            parents = found.into_iter().flatten().collect();
+        }
+        Ok(parents)
     }
 
     fn finish_list(

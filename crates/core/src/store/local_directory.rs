@@ -3,12 +3,14 @@
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use object_store::Result;
 use object_store::path::Path;
 
 use super::directory::is_under;
+use super::list::Accept;
 use super::local::{LocalFiles, blocking, not_applied};
 
 impl LocalFiles {
@@ -59,9 +61,70 @@ impl LocalFiles {
         .await
     }
 
+    /// The content of a file; none if there is no such file.
+    pub async fn read(&self, location: &Path) -> Result<Option<Bytes>> {
+        let target = self.target(location)?;
+        blocking(move || match fs::read(&target) {
+            Ok(bytes) => Ok(Some(bytes.into())),
+            Err(error) if is_no_file(&error) => Ok(None),
+            Err(error) => Err(not_applied("read", &target, &error)),
+        })
+        .await
+    }
+
+    /// The directories so many levels below the root all of whose names are accepted.
+    pub async fn directories_at(&self, depth: usize, accept: Arc<Accept>) -> Result<Vec<String>> {
+        let root = self.target(&Path::default())?;
+        blocking(move || {
+            let mut found = Vec::new();
+            let walked = walk(&root, "", 0, depth, accept.as_ref(), &mut found);
+            walked.map_err(|error| not_applied("list", &root, &error))?;
+            Ok(found)
+        })
+        .await
+    }
+
     fn temporary(&self, scratch: &Path) -> Result<PathBuf> {
         Ok(self.target(scratch)?.join(uuid::Uuid::new_v4().simple().to_string()))
     }
+}
+
+/// A directory is no object, and neither is what would be in a file.
+fn is_no_file(error: &io::Error) -> bool {
+    use io::ErrorKind::{IsADirectory, NotADirectory, NotFound};
+    matches!(error.kind(), NotFound | IsADirectory | NotADirectory)
+}
+
+fn walk(
+    directory: &FilePath,
+    name: &str,
+    level: usize,
+    depth: usize,
+    accept: &Accept,
+    found: &mut Vec<String>,
+) -> io::Result<()> {
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        // It may have been removed meanwhile.
+        Err(error) if is_no_file(&error) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
+        let entry = entry?;
+        let file_name = entry.file_name();
+        let Some(own) = file_name.to_str().filter(|own| accept(own, level)) else { continue };
+        let kind = entry.file_type()?;
+        let is_directory = kind.is_dir() || (kind.is_symlink() && entry.path().is_dir());
+        if !is_directory {
+            continue;
+        }
+        let path = if name.is_empty() { own.to_owned() } else { format!("{name}/{own}") };
+        match level + 1 < depth {
+            true => walk(&entry.path(), &path, level + 1, depth, accept, found)?,
+            false => found.push(path),
+        }
+    }
+    Ok(())
 }
 
 fn write(target: &FilePath, bytes: &[u8]) -> io::Result<()> {

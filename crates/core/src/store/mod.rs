@@ -32,7 +32,7 @@ mod write;
 pub use backoff::backoff;
 pub use handle::Store;
 pub use lease::Lease;
-pub use list::ObjectInfo;
+pub use list::{Accept, ObjectInfo};
 pub use location::split_url;
 pub use options::StoreOptions;
 pub use probe::{Capability, Condition};

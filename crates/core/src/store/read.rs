@@ -24,6 +24,10 @@ impl Store {
     /// # Errors
     /// [`Store`](ErrorKind::Store) if the store fails.
     pub async fn get_opt(&self, key: &str) -> Result<Option<Bytes>> {
+        if let Some(files) = &self.local {
+            let read = files.read(&self.path(key)?).await;
+            return read.map_err(|error| self.request("read", key).failed(error));
+        }
         Ok(self.fetch(key).await?.map(|(bytes, _)| bytes))
     }
 

@@ -1,6 +1,6 @@
 //! Groups and arrays of Zarr v2, with consolidated metadata.
 
-use partita_core::{Error, Result, Store};
+use partita_core::{Result, Store};
 
 use super::codecs::Numcodecs;
 use super::config::{fill_json, is_of_bytes};
@@ -8,8 +8,8 @@ use crate::codec::Pipeline;
 use crate::dataset::{Chunks, Codecs, DType, FillValue, Schema, VariableSchema, fill_item};
 use crate::json::{Attributes, Json, Style};
 use crate::layout::config::{Document, damaged};
-use crate::layout::stored::{ChunkKeys, form_of};
-use crate::layout::{OpenGroup, StoredArray};
+use crate::layout::stored::{ArrayLayout, ChunkKeys, form_of};
+use crate::layout::{KnownArrays, OpenGroup, StoredArray};
 
 /// The document whose presence makes a group complete.
 pub(in crate::layout) const GROUP: &str = ".zmetadata";
@@ -26,22 +26,32 @@ pub(in crate::layout) async fn open_group(
     store: &Store,
     prefix: &str,
     schema: &Schema,
+    known: &KnownArrays,
 ) -> Result<Option<OpenGroup>> {
     let key = format!("{prefix}/{GROUP}");
     let Some(bytes) = store.get_opt(&key).await? else { return Ok(None) };
-    let named = |error: Error| error.with("key", &key);
-    let json = Json::parse(&bytes).map_err(named)?;
-    let metadata = Document(&json).get("metadata").map_err(named)?;
+    let decode = || decode_group(prefix, schema, &bytes);
+    let group = known.find("", &bytes, decode).map_err(|error| error.with("key", &key))?;
+    let place = |name: &str| format!("{prefix}/{name}");
+    let moved = |(name, array): &(String, Option<StoredArray>)| {
+        (name.clone(), array.as_ref().map(|array| array.moved_to(place(name))))
+    };
+    Ok(Some(group.iter().map(moved).collect()))
+}
+
+fn decode_group(prefix: &str, schema: &Schema, bytes: &[u8]) -> Result<OpenGroup> {
+    let json = Json::parse(bytes)?;
+    let metadata = Document(&json).get("metadata")?;
     let open = |variable: &VariableSchema| {
         let Some(document) = metadata.get(&format!("{}/.zarray", variable.name)) else {
             return Ok((variable.name.clone(), None));
         };
         let attributes = metadata.get(&format!("{}/.zattrs", variable.name));
         let array = decode(prefix, variable, &Document(document), attributes)
-            .map_err(|error| error.with("variable", &variable.name).with("key", &key))?;
+            .map_err(|error| error.with("variable", &variable.name))?;
         Ok((variable.name.clone(), Some(array)))
     };
-    schema.variables.values().map(open).collect::<Result<_>>().map(Some)
+    schema.variables.values().map(open).collect()
 }
 
 /// The array that `.zarray` and `.zattrs` describe.
@@ -76,8 +86,7 @@ fn decode(
     attributes.extend(variable.attributes.clone());
     let chunks = document.sizes("chunks")?;
     let fill_item = fill_item(dtype, fill.as_ref())?;
-    StoredArray {
-        prefix: format!("{prefix}/{}", variable.name),
+    ArrayLayout {
         pipeline: Pipeline::v2(dtype, chunks, &filters, compressor.as_ref(), order, fortran)?,
         shape,
         shard: None,
@@ -93,7 +102,7 @@ fn decode(
             ..variable.clone()
         },
     }
-    .check()
+    .at(format!("{prefix}/{}", variable.name))
 }
 
 /// The array of a shape that stores the variable `own` in the group at `prefix`.
@@ -113,8 +122,7 @@ pub(in crate::layout) fn array(
         codecs.order,
         false,
     )?;
-    let mut array = StoredArray {
-        prefix: format!("{prefix}/{}", own.name),
+    let mut array = ArrayLayout {
         schema: own.clone(),
         shape,
         pipeline,
@@ -124,7 +132,7 @@ pub(in crate::layout) fn array(
         form: Json::Null,
     };
     array.form = form_of(&array_document(&array)?, &FORM);
-    array.check()
+    array.at(format!("{prefix}/{}", own.name))
 }
 
 /// As many items as declared, at most as many as there are; all where nothing is declared.
@@ -222,7 +230,7 @@ fn texts(prefix: &str, named: Vec<(String, Json)>) -> Vec<(String, String)> {
     named.into_iter().map(text).collect()
 }
 
-fn array_document(array: &StoredArray) -> Result<Json> {
+fn array_document(array: &ArrayLayout) -> Result<Json> {
     let codecs = Numcodecs::of(&array.schema)?;
     let sorted = |json: Json| match json {
         Json::Map(mut map) => {

@@ -10,8 +10,8 @@ use crate::dataset::{Chunks, FillValue, Schema, VariableSchema, fill_item};
 use crate::json::{Attributes, Json, Style};
 use crate::layout::config::{Document, damaged};
 use crate::layout::shard::Shard;
-use crate::layout::stored::{ChunkKeys, form_of};
-use crate::layout::{OpenGroup, StoredArray};
+use crate::layout::stored::{ArrayLayout, ChunkKeys, form_of};
+use crate::layout::{KnownArrays, OpenGroup, StoredArray};
 use crate::partitioning::Key;
 
 /// The document of a group or an array.
@@ -28,14 +28,20 @@ pub(in crate::layout) async fn open_group(
     store: &Store,
     prefix: &str,
     schema: &Schema,
+    known: &KnownArrays,
 ) -> Result<Option<OpenGroup>> {
     let open = async |(path, variable): (String, &VariableSchema)| {
         let prefix = format!("{prefix}/{path}");
         let key = format!("{prefix}/{GROUP}");
         let Some(bytes) = store.get_opt(&key).await? else { return Ok::<_, Error>((path, None)) };
-        let array = Json::parse(&bytes).and_then(|json| decode(prefix, variable, &Document(&json)));
-        let named = |error: Error| error.with("variable", &path).with("key", &key);
-        Ok((path.clone(), Some(array.map_err(named)?)))
+        let decode = || {
+            let array = decode(prefix.clone(), variable, &Document(&Json::parse(&bytes)?))?;
+            Ok(vec![(path.clone(), Some(array))])
+        };
+        let found = known.find(&path, &bytes, decode);
+        let found = found.map_err(|error| error.with("variable", &path).with("key", &key))?;
+        let array = found.first().and_then(|(_, array)| array.as_ref());
+        Ok((path, array.map(|array| array.moved_to(prefix))))
     };
     let arrays: OpenGroup =
         stream::iter(schema.paths()).map(open).buffered(AT_ONCE).try_collect().await?;
@@ -77,8 +83,7 @@ fn decode(
         }
         _ => variable.dimensions.clone(),
     };
-    StoredArray {
-        prefix,
+    ArrayLayout {
         pipeline: Pipeline::v3(dtype, chunks, codecs, &fill_item)?,
         shape,
         shard,
@@ -94,7 +99,7 @@ fn decode(
             ..variable.clone()
         },
     }
-    .check()
+    .at(prefix)
 }
 
 fn chunk_keys(document: &Document<'_>) -> Result<ChunkKeys> {
@@ -144,8 +149,7 @@ pub(in crate::layout) fn array(
         }
         _ => None,
     };
-    let mut array = StoredArray {
-        prefix: format!("{prefix}/{}", own.name),
+    let mut array = ArrayLayout {
         schema: own.clone(),
         pipeline: Pipeline::v3(own.dtype, shard_shape, &codecs, &fill)?,
         shape,
@@ -155,7 +159,7 @@ pub(in crate::layout) fn array(
         form: Json::Null,
     };
     array.form = form_of(&document_of(&array)?, &FORM);
-    array.check()
+    array.at(format!("{prefix}/{}", own.name))
 }
 
 fn array_codecs(chain: &Chain, shard: &[usize], chunks: &[usize]) -> Vec<Json> {
@@ -190,7 +194,7 @@ pub(in crate::layout) fn array_document(array: &StoredArray) -> Result<(String, 
     Ok((format!("{}/{GROUP}", array.prefix), text))
 }
 
-fn document_of(array: &StoredArray) -> Result<Json> {
+fn document_of(array: &ArrayLayout) -> Result<Json> {
     let own = &array.schema;
     let chain = Chain::of(own)?;
     let grid = array.pipeline.shape();
