@@ -6,7 +6,7 @@ codecs, chunks) goes there; the rest is remembered in one attribute, ``xarray_en
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from partita._arrays import fill_item, fill_of, numpy_module
@@ -18,6 +18,7 @@ __all__ = [
     "attributes_of",
     "chunks_of",
     "encoding_of",
+    "restored",
     "split_encoding",
     "stored_dtype",
 ]
@@ -123,6 +124,38 @@ def split_encoding(
         "attributes": described,
         "codecs": _codecs(variable, dtype, encoding),
     }
+
+
+def restored(
+    schema: dict[str, Any],
+    chunks: Mapping[str, int | str],
+    encoding: Mapping[str, Mapping[str, Any]],
+) -> None:
+    """Changes how a schema, in its dictionary form, is stored: chunks, and codecs by variable."""
+    for name, size in chunks.items():
+        found = [d for group in _groups(schema) for d in group[1]["dimensions"] if d["name"] == name]
+        if not found:
+            raise InvalidArgument(f"chunks= names {name!r}, which is no dimension of the data")
+        for dimension in found:
+            dimension["chunks"] = size
+    variables = {
+        path + variable["name"]: variable
+        for path, group in _groups(schema)
+        for variable in group["variables"]
+    }
+    unknown = [name for name in encoding if name != "*" and name not in variables]
+    if unknown:
+        raise InvalidArgument(f"encoding= names {unknown[0]!r}, which is no variable of the data")
+    for path, variable in variables.items():
+        asked = encoding.get(path, encoding.get("*"))
+        if asked is not None:
+            variable["codecs"] = _codecs(path, variable["dtype"], asked)
+
+
+def _groups(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    yield path, schema
+    for name, group in schema["groups"].items():
+        yield from _groups(group, f"{path}{name}/")
 
 
 def _dtype_name(dtype: Any) -> str | None:

@@ -153,6 +153,8 @@ class Collection:
         single_writer: bool,
         filter: Predicate | None,
         zarr_format: int | None,
+        schema: Schema | None,
+        verify: bool,
         progress: Report | None = None,
     ) -> Collection: ...
     def verify(

@@ -15,7 +15,7 @@ from partita._arguments import micros
 from partita._arrays import numpy_module
 from partita._arrow import optional
 from partita._display import collection_html, collection_text
-from partita._encoding import attributes_of
+from partita._encoding import attributes_of, restored
 from partita._progress import Progress, reporting
 from partita._xarray import describe_variable, from_xarray, to_xarray
 from partita.errors import InvalidArgument, SchemaMismatch
@@ -463,12 +463,18 @@ class Collection:
         *,
         where: Where | None = None,
         zarr_format: int | None = None,
+        chunks: Mapping[str, int | str] | None = None,
+        encoding: Mapping[str, Mapping[str, Any]] | None = None,
+        verify: bool = False,
         storage_options: Mapping[str, Any] | None = None,
         filesystem: FileSystem | None = None,
         single_writer: bool = False,
         progress: Progress = False,
     ) -> Collection:
         """Copy the collection to another place, which has none.
+
+        The copy is of the state that one commit left, and exists from the moment when all of it is
+        there. One that was broken off is continued by the same call.
 
         Parameters
         ----------
@@ -477,15 +483,37 @@ class Collection:
         where : expression, str, list or dict, optional
             Which partitions: a condition on the fields of the keys.
         zarr_format : int, optional
-            2 or 3; the same as here if not given. Another one means that everything is decoded and
-            encoded again.
+            2 or 3; the same as here if not given. Another one, as other chunks or codecs, means
+            that everything is decoded and encoded again.
+        chunks : mapping, optional
+            How dimensions are cut, as for `create_collection`.
+        encoding : mapping, optional
+            Codecs by the paths of variables, as xarray's encoding has them:
+            ``{"ssh": {"compressor": {"id": "zstd", "level": 9}}}``; ``"*"`` stands for the others.
+        verify : bool, default False
+            Read what was written, and compare checksums of the decoded data.
         storage_options, filesystem, single_writer
             Of the store of the copy, as for `create_collection`.
+        progress : bool or callable, default False
+            True shows a bar on standard error; a callable is called with (done, total) partitions.
         """
         path, options = connection(url, storage_options, filesystem)
+        schema = None
+        if chunks or encoding:
+            self._native.refresh()
+            description = self._native.schema().to_dict()
+            restored(description, chunks or {}, encoding or {})
+            schema = _native.Schema.from_dict(description)
         with reporting(progress) as report:
             native = self._native.copy(
-                path, options, single_writer, predicate_of(where), zarr_format, report
+                path,
+                options,
+                single_writer,
+                predicate_of(where),
+                zarr_format,
+                schema,
+                verify,
+                report,
             )
         return Collection(native, options, read_only=False, single_writer=single_writer)
 

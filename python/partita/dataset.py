@@ -17,9 +17,11 @@ from partita._arguments import (
 )
 from partita._data import is_schema, stream
 from partita._progress import Progress, reporting
+from partita._encoding import restored
 from partita._xarray import from_xarray
 from partita.collection import Collection
 from partita.errors import InvalidArgument
+from partita.expression import Where
 from partita.partitioning import Date, partitioning_arguments
 from partita.stores import FileSystem, connection
 from partita.table import Table
@@ -29,6 +31,7 @@ __all__ = [
     "create_collection",
     "create_table",
     "ls",
+    "migrate",
     "open",
     "open_collection",
     "open_table",
@@ -257,11 +260,7 @@ def create_collection(
     """
     dataset = from_xarray(data, encode=encode)
     description = dataset.schema().to_dict()
-    for name, size in (chunks or {}).items():
-        found = [d for d in description["dimensions"] if d["name"] == name]
-        if not found:
-            raise InvalidArgument(f"chunks= names {name!r}, which is no dimension of the data")
-        found[0]["chunks"] = size
+    restored(description, chunks or {}, {})
     schema = _native.Schema.from_dict(description)
     path, options = connection(url, storage_options, filesystem)
     native = _native.Collection.create(
@@ -278,6 +277,70 @@ def create_collection(
     if insert:
         collection.insert(dataset, progress=progress)
     return collection
+
+
+def migrate(
+    source: Url,
+    target: Url,
+    *,
+    where: Where | None = None,
+    zarr_format: int | None = None,
+    chunks: Mapping[str, int | str] | None = None,
+    encoding: Mapping[str, Mapping[str, Any]] | None = None,
+    verify: bool = True,
+    storage_options: Mapping[str, Any] | None = None,
+    filesystem: FileSystem | None = None,
+    target_storage_options: Mapping[str, Any] | None = None,
+    target_filesystem: FileSystem | None = None,
+    single_writer: bool = False,
+    progress: Progress = False,
+) -> Collection:
+    """Copy a collection into another format of Zarr, with other chunks or codecs; verified.
+
+    A partition at a time. What is written is read again, and checksums of the decoded data are
+    compared. A migration that was broken off is continued by the same call, and until the end there
+    is no collection at `target`. The source is only read; writers may go on meanwhile.
+
+    Parameters
+    ----------
+    source, target : str or path-like
+        A collection in either format, ZCollection's own too, and a place that has none.
+    where, zarr_format, chunks, encoding, verify, single_writer, progress
+        As of `Collection.copy`.
+    storage_options, filesystem
+        Of the source; of the target too, where nothing else is said.
+    target_storage_options, target_filesystem
+        Of the target.
+
+    Examples
+    --------
+    >>> import numpy as np, partita as pt
+    >>> c = pt.create_collection(
+    ...     "memory://migrate/old",
+    ...     {"cycle": ("n", [1, 1, 2]), "v": ("n", [1.0, 2.0, 5.0])},
+    ...     axis="cycle",
+    ...     partition_by=pt.Sequence(["cycle"]),
+    ... )
+    >>> new = pt.migrate("memory://migrate/old", "memory://migrate/new", zarr_format=3)
+    >>> new.zarr_format, new.read().v.values.tolist()
+    (3, [1.0, 2.0, 5.0])
+    """
+    opened = open_collection(
+        source, storage_options=storage_options, filesystem=filesystem, read_only=True
+    )
+    same = target_storage_options is None and target_filesystem is None
+    return opened.copy(
+        target,
+        where=where,
+        zarr_format=zarr_format,
+        chunks=chunks,
+        encoding=encoding,
+        verify=verify,
+        storage_options=storage_options if same else target_storage_options,
+        filesystem=filesystem if same else target_filesystem,
+        single_writer=single_writer,
+        progress=progress,
+    )
 
 
 def open_collection(

@@ -1,24 +1,39 @@
-//! Copying a collection, as it is or into another layout.
+//! Copying a collection: as it is, or into another layout, with other chunks and codecs.
+//!
+//! - `partition`: one partition. `journal`: what is done, so that a copy that was killed goes on.
+
+mod journal;
+mod partition;
+
+use std::collections::{BTreeSet, HashSet};
 
 use futures::{StreamExt, TryStreamExt, stream};
-use partita_core::store::Swap;
+pub(crate) use journal::JOURNAL;
+use journal::{Copied, Journal};
+use partita_core::store::{Lease, Swap};
 use partita_core::{Error, ErrorKind, Predicate, Result, Store};
+use partition::Copying;
 use uuid::Uuid;
 
 use crate::collection::{Collection, Partition};
-use crate::commit::{Snapshot, publish};
+use crate::commit::{SCRATCH, Snapshot, publish};
+use crate::dataset::Schema;
 use crate::layout::{
-    Config, GroupPlan, Layout, encode_config, immutable_group, parent_groups, rebuild_catalog,
+    Config, Layout, encode_config, list_partitions, parent_groups, read_config, rebuild_catalog,
 };
-use crate::options::{ReadOptions, Work};
-use crate::partitioning::Key;
-use crate::read::{Wanted, read};
+use crate::options::Work;
 
-/// Objects, and partitions, under way at once.
-const OBJECTS_AT_ONCE: usize = 16;
-const PARTITIONS_AT_ONCE: usize = 4;
+/// Partitions under way at once, and noted at once.
+const AT_ONCE: usize = 4;
+const BATCH: usize = 64;
 
-/// What of a collection is copied.
+/// How often the copy catches up with writers.
+const ATTEMPTS: u32 = 1000;
+
+/// What only one process copies under at a time.
+const LEASE: &str = ".partita/copying";
+
+/// What of a collection is copied, and into what.
 #[derive(Debug, Clone, Default)]
 pub struct CopyOptions {
     /// Which partitions; all if there is none. The columns are the fields of the keys.
@@ -26,6 +41,10 @@ pub struct CopyOptions {
     /// The layout of the copy; the same if nothing is said. Another one means that everything is
     /// decoded and encoded again.
     pub layout: Option<Layout>,
+    /// The same variables with other chunks and codecs, for which everything is encoded again too.
+    pub schema: Option<Schema>,
+    /// Read what was written, and compare checksums of the decoded data.
+    pub verify: bool,
     /// Told about partitions.
     pub work: Work,
 }
@@ -34,38 +53,112 @@ impl Collection {
     /// Copies the collection to a store that has none, and returns the copy. It exists from the
     /// moment when all of it is there. A partition at a time; of the history nothing is copied.
     ///
+    /// The copy is of the state that one commit left: what writers change meanwhile is copied again
+    /// before the end. A copy that was broken off is continued by the same call, which leaves out
+    /// what is done and was not changed by a commit since. Only one process copies to a place.
+    ///
     /// # Errors
     /// [`AlreadyExists`](ErrorKind::AlreadyExists); [`InvalidArgument`](ErrorKind::InvalidArgument)
-    /// if the other layout cannot hold it; what reading and writing fail with.
+    /// if the other layout cannot hold it, or the schema has other variables;
+    /// [`Corrupt`](ErrorKind::Corrupt) if what was written does not decode to what was read; what
+    /// reading and writing fail with.
     pub async fn copy(&self, target: Store, options: &CopyOptions) -> Result<Self> {
         target.check_writable()?;
-        if self.store().check_writable().is_ok() {
-            publish(self.store()).await?;
+        // Who asks in vain leaves nothing.
+        refuse_existing(&target).await?;
+        self.target_config(&self.config(), options)?;
+        let mut lease = target.lease(LEASE).await?;
+        let copied = self.copy_under(&mut lease, &target, options).await;
+        options.work.progress.finish();
+        lease.release(&target).await;
+        copied?;
+        Self::open_in(target).await
+    }
+
+    async fn copy_under(
+        &self,
+        lease: &mut Lease,
+        target: &Store,
+        options: &CopyOptions,
+    ) -> Result<()> {
+        for _ in 0..ATTEMPTS {
+            refuse_existing(target).await?;
+            if self.store().check_writable().is_ok() {
+                publish(self.store()).await?;
+            }
+            let snapshot = self.snapshot().await?;
+            let config = self.target_config(&snapshot.config, options)?;
+            let (mut journal, other) = Journal::open(target, self.url(), &config).await?;
+            if other {
+                remove_partitions(target, &config, |_| false).await?;
+            }
+            let same =
+                config.layout == snapshot.config.layout && config.schema == snapshot.config.schema;
+            let whole = same && snapshot.pending.is_empty();
+            let copying = Copying { snapshot: &snapshot, target, config: &config, options, whole };
+            let copied = copying.all(lease, &mut journal).await;
+            match copied {
+                Ok(()) if !snapshot.is_outdated().await? => {
+                    return copying.finish(&journal).await;
+                }
+                Ok(()) => {}
+                // What others are replacing may look damaged.
+                Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {
+                    if !snapshot.is_outdated().await? {
+                        return Err(error);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
         }
-        let snapshot = self.snapshot().await?;
-        let layout = options.layout.unwrap_or(snapshot.config.layout);
-        let mut config = snapshot.config.as_ref().clone().with_layout(layout);
-        let commit = Uuid::new_v4().simple().to_string();
-        config.commit = Some(commit.clone());
-        config.check()?;
-        let exists = || {
-            Error::new(ErrorKind::AlreadyExists, "there is a collection here already")
-                .with("store", target.url())
-        };
-        match crate::layout::read_config(&target).await {
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-            Ok(_) => return Err(exists()),
+        Err(self.unsteady())
+    }
+
+    /// What the copy is to be.
+    fn target_config(&self, config: &Config, options: &CopyOptions) -> Result<Config> {
+        let layout = options.layout.unwrap_or(config.layout);
+        let mut made = config.clone().with_layout(layout);
+        if let Some(schema) = &options.schema {
+            check_same(&config.schema, schema)?;
+            made.schema = schema.clone();
         }
-        let partitions = snapshot.partitions(options.predicate.as_ref()).await?;
-        let copying = Copying { snapshot: &snapshot, target: &target, config: &config, options };
-        copying.all(&partitions).await?;
-        let (key, bytes) = encode_config(&config)?;
-        match target.compare_and_swap(key, None, bytes, &commit).await? {
-            Swap::Done(_) => Self::open_in(target).await,
-            Swap::Lost { .. } => Err(exists()),
+        made.check()?;
+        Ok(made)
+    }
+}
+
+async fn refuse_existing(target: &Store) -> Result<()> {
+    match read_config(target).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+        Ok(_) => Err(exists(target)),
+    }
+}
+
+fn exists(target: &Store) -> Error {
+    Error::new(ErrorKind::AlreadyExists, "there is a collection here already")
+        .with("store", target.url())
+}
+
+/// Two schemas may differ in how variables are stored, and in nothing else.
+fn check_same(own: &Schema, other: &Schema) -> Result<()> {
+    let named = |path: &str, why: &str| Err(Error::invalid(why).with("variable", path));
+    for (path, _) in other.paths() {
+        if own.variable(&path).is_none() {
+            return named(&path, "a copy has the same variables, and there is none of this name");
         }
     }
+    for (path, variable) in own.paths() {
+        let same = other.variable(&path).is_some_and(|other| {
+            other.dtype == variable.dtype
+                && other.dimensions == variable.dimensions
+                && other.fill == variable.fill
+        });
+        if !same {
+            return named(&path, "a copy has the same variables, of the same types");
+        }
+    }
+    Ok(())
 }
 
 impl Config {
@@ -86,99 +179,101 @@ impl Config {
     }
 }
 
-struct Copying<'a> {
-    snapshot: &'a Snapshot,
-    target: &'a Store,
-    config: &'a Config,
-    options: &'a CopyOptions,
+/// Removes partitions at a place that is no collection yet.
+async fn remove_partitions(
+    target: &Store,
+    config: &Config,
+    stays: impl Fn(&Partition) -> bool,
+) -> Result<()> {
+    let without = Config { catalog: false, ..config.clone() };
+    for found in list_partitions(target, &without).await? {
+        if !stays(&found) {
+            target.delete_directory(&found.path, SCRATCH).await?;
+        }
+    }
+    Ok(())
 }
 
 impl Copying<'_> {
-    async fn all(&self, partitions: &[Partition]) -> Result<()> {
+    /// Copies what the journal does not know as done, and takes out what is not wanted.
+    async fn all(&self, lease: &mut Lease, journal: &mut Journal) -> Result<()> {
+        let partitions = self.snapshot.partitions(self.options.predicate.as_ref()).await?;
+        forget_changed(journal, self.snapshot).await?;
         let work = &self.options.work;
         work.progress.start("copy", Some(partitions.len() as u64));
-        // Bytes are as good where nothing about them changes.
-        let same = self.config.layout == self.snapshot.config.layout;
-        let whole = same && self.snapshot.pending.is_empty();
-        let one = async |partition: Partition| {
-            work.cancel.check()?;
-            let copied = match whole {
-                true => self.bytes(&partition.path).await,
-                false => self.anew(&partition).await,
-            };
-            copied.map_err(|error| error.with("partition", &partition.path))?;
-            work.progress.advance(1);
-            Ok::<_, Error>(())
+        let wanted: HashSet<String> =
+            partitions.iter().map(|partition| self.path(partition)).collect();
+        remove_partitions(self.target, self.config, |found| wanted.contains(&found.path)).await?;
+        let without = Config { catalog: false, ..self.config.clone() };
+        let there: HashSet<String> = list_partitions(self.target, &without)
+            .await?
+            .into_iter()
+            .map(|partition| partition.path)
+            .collect();
+        let is_done = |partition: &Partition| {
+            let path = self.path(partition);
+            let noted = journal.done.get(&partition.path).is_some_and(|done| done.path == path);
+            noted && there.contains(&path)
         };
-        let copies =
-            stream::iter(partitions.to_vec()).map(one).buffer_unordered(PARTITIONS_AT_ONCE);
-        let copied = copies.try_for_each(|()| async { Ok(()) }).await;
-        work.progress.finish();
-        copied?;
-        if whole {
-            self.bytes(immutable_group(self.config.layout)).await?;
-        } else {
-            self.immutable().await?;
+        let (done, left): (Vec<Partition>, Vec<Partition>) =
+            partitions.into_iter().partition(is_done);
+        work.progress.advance(done.len() as u64);
+        for batch in left.chunks(BATCH) {
+            lease.renew(self.target).await?;
+            let one = async |partition: Partition| {
+                work.cancel.check()?;
+                let exists = there.contains(&self.path(&partition));
+                let copied = self.partition(&partition, exists).await;
+                copied.map_err(|error| error.with("partition", &partition.path))?;
+                work.progress.advance(1);
+                let (path, commit) = (self.path(&partition), self.snapshot.latest);
+                Ok::<_, Error>(Copied { source: partition.path, path, commit })
+            };
+            let copies = stream::iter(batch.to_vec()).map(one).buffer_unordered(AT_ONCE);
+            let copied: Vec<Copied> = copies.try_collect().await?;
+            // What is noted as done must be on disk.
+            self.target.sync().await?;
+            journal.add(self.target, copied).await?;
         }
-        let mut parents = std::collections::BTreeSet::new();
-        for partition in partitions {
-            parents.extend(parent_groups(self.config.layout, &self.path(&partition.key)));
+        self.immutable().await
+    }
+
+    /// Makes a collection of what is there.
+    async fn finish(&self, journal: &Journal) -> Result<()> {
+        let mut parents = BTreeSet::new();
+        for copied in journal.done.values() {
+            parents.extend(parent_groups(self.config.layout, &copied.path));
         }
         for (key, text) in parents {
             self.target.put_deferred(&key, text.into()).await?;
         }
         rebuild_catalog(self.target, self.config, true).await?;
-        self.target.sync().await
-    }
-
-    fn path(&self, key: &Key) -> String {
-        self.config.partitioning.path(key, self.config.layout.digits())
-    }
-
-    /// Copies the objects of a group.
-    async fn bytes(&self, path: &str) -> Result<()> {
-        let source = self.snapshot.base();
-        let copy = async |info: partita_core::store::ObjectInfo| {
-            let bytes = source.get(&info.key).await?;
-            self.target.put_deferred(&info.key, bytes).await
-        };
-        let objects = source.list(&format!("{path}/")).map_ok(copy);
-        let copies = objects.try_buffer_unordered(OBJECTS_AT_ONCE);
-        copies.try_for_each(|()| async { Ok(()) }).await
-    }
-
-    /// Decodes a partition and encodes it again.
-    async fn anew(&self, partition: &Partition) -> Result<()> {
-        let options = self.quietly(self.snapshot.config.partitioned().names());
-        let wanted = [Wanted::whole(partition)];
-        let data = read(&self.snapshot.store, &self.snapshot.config, &wanted, &options).await?;
-        let (path, key) = (self.path(&partition.key), Some(&partition.key));
-        self.write(GroupPlan::group(self.config, &path, key, &data, 0)?).await
-    }
-
-    async fn immutable(&self) -> Result<()> {
-        let schema = self.snapshot.config.immutable();
-        let path = immutable_group(self.snapshot.config.layout);
-        let (store, layout) = (&self.snapshot.store, self.snapshot.config.layout);
-        let opened = crate::layout::open_group(store, layout, path, &schema).await?;
-        let stored = opened.into_iter().flatten().filter(|(_, array)| array.is_some());
-        let stored: Vec<String> = stored.map(|(path, _)| path).collect();
-        if stored.is_empty() {
-            return Ok(());
+        self.target.sync().await?;
+        let commit = Uuid::new_v4().simple().to_string();
+        let config = Config { commit: Some(commit.clone()), ..self.config.clone() };
+        let (key, bytes) = encode_config(&config)?;
+        match self.target.compare_and_swap(key, None, bytes, &commit).await? {
+            Swap::Done(_) => {}
+            Swap::Lost { .. } => return Err(exists(self.target)),
         }
-        let data = read(store, &self.snapshot.config, &[], &self.quietly(stored)).await?;
-        let path = immutable_group(self.config.layout);
-        self.write(GroupPlan::group(self.config, path, None, &data, 0)?).await
+        if let Err(error) = Journal::remove(self.target).await {
+            tracing::debug!(%error, "the journal of a copy could not be removed");
+        }
+        Ok(())
     }
+}
 
-    fn quietly(&self, variables: Vec<String>) -> ReadOptions {
-        let work = self.options.work.quiet();
-        ReadOptions { variables: Some(variables), work, ..ReadOptions::default() }
+/// Takes out of the journal what commits have changed since it was copied.
+async fn forget_changed(journal: &mut Journal, snapshot: &Snapshot) -> Result<()> {
+    let Some(oldest) = journal.done.values().map(|done| done.commit).min() else { return Ok(()) };
+    let since = snapshot.since(oldest).await?;
+    if since.unknown {
+        journal.done.clear();
+        return Ok(());
     }
-
-    /// Writes where the group is to be: there is no collection yet that shows it.
-    async fn write(&self, plan: GroupPlan) -> Result<()> {
-        let work = self.options.work.quiet();
-        plan.write(self.target, "", work.progress.as_ref(), &work.cancel).await.map(drop)
-    }
+    journal.done.retain(|path, done| {
+        let newer = since.records.iter().filter(|record| record.sequence > done.commit);
+        !newer.into_iter().any(|record| record.touches(path))
+    });
+    Ok(())
 }

@@ -9,6 +9,7 @@ use partita_core::{Cancel, Error, Result};
 
 use crate::collection::Collection;
 use crate::commit::{Action, SCRATCH, STAGE, numbers, publish, store_time};
+use crate::copy::JOURNAL;
 
 /// Records are kept at least so long: a writer may have slept meanwhile, and readers ask what
 /// happened since they looked.
@@ -66,7 +67,7 @@ impl Collection {
         let (old, very_old) = (before(options.grace)?, before(options.grace.max(RECORDS_KEPT))?);
         // Objects first, state second: what is committed in between is seen by the state.
         let mut objects: Vec<ObjectInfo> = Vec::new();
-        for directory in [STAGE, SCRATCH] {
+        for directory in [STAGE, SCRATCH, JOURNAL] {
             objects.extend(store.list(&format!("{directory}/")).try_collect::<Vec<_>>().await?);
         }
         for directory in store.list_directories("").await?.iter().filter(|name| is_temporary(name))

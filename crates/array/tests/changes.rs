@@ -3,78 +3,23 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+mod rows;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use partita_array::json::Attributes;
 use partita_array::layout::Layout;
 use partita_array::merge::Tolerance;
 use partita_array::{
-    Array, Collection, CreateOptions, DType, Dataset, Depth, DropOptions, GarbageOptions,
-    InsertOptions, MapOptions, Merge, MergeWith, Partitioning, ReadOptions, Variable,
-    VariableSchema, VerifyOptions, Work,
+    Array, Collection, DType, Dataset, Depth, DropOptions, GarbageOptions, InsertOptions,
+    MapOptions, Merge, ReadOptions, Variable, VariableSchema, VerifyOptions, Work,
 };
-use partita_core::partition::{CalendarUnit, Resolution};
+use partita_core::partition::CalendarUnit;
 use partita_core::testing::FaultStore;
 use partita_core::{ErrorKind, Predicate, Store, StoreOptions};
 use proptest::prelude::*;
-
-const DAY: i64 = 86_400;
-
-/// A row: its time in seconds, and a value.
-type Row = (i64, i32);
-
-fn dataset(rows: &[Row]) -> Dataset {
-    let time = DType::DateTime(CalendarUnit::Second, 1);
-    let times: Vec<u8> = rows.iter().flat_map(|(time, _)| time.to_le_bytes()).collect();
-    // Two columns, so that a row is more than an item.
-    let values: Vec<u8> =
-        rows.iter().flat_map(|(_, value)| [*value, -*value]).flat_map(i32::to_le_bytes).collect();
-    let times = Array::from_bytes(time, vec![rows.len()], times).unwrap();
-    let values = Array::from_bytes(DType::Int32, vec![rows.len(), 2], values).unwrap();
-    let variables = vec![
-        Variable::new(VariableSchema::new("time", time, &["time"]), times).unwrap(),
-        Variable::new(VariableSchema::new("v", DType::Int32, &["time", "x"]), values).unwrap(),
-    ];
-    let mut dataset = Dataset::new(variables, Attributes::new()).unwrap();
-    dataset.set_chunks("time", partita_array::dataset::Chunks::Size(3));
-    dataset
-}
-
-fn rows_of(data: &Dataset) -> Vec<Row> {
-    let times = data.variable("time").unwrap().data().integers().unwrap();
-    let values = data.variable("v").unwrap().data().integers().unwrap();
-    assert_eq!(values.len(), times.len() * 2);
-    let pairs = times.into_iter().zip(values.chunks(2));
-    pairs
-        .map(|(time, pair)| {
-            assert_eq!(pair[0], -pair[1], "a torn row");
-            (i64::try_from(time).unwrap(), i32::try_from(pair[0]).unwrap())
-        })
-        .collect()
-}
-
-fn memory() -> Store {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let url = format!("memory://changes-{}", NEXT.fetch_add(1, Ordering::Relaxed));
-    Store::open(&url, &StoreOptions::default()).unwrap()
-}
-
-async fn create(store: Store, layout: Layout) -> Collection {
-    let partitioning = Partitioning::date("time", Resolution::Day);
-    let options = CreateOptions { layout, catalog: layout == Layout::ZarrV3 };
-    let schema = dataset(&[]).schema();
-    Collection::create_in(store, schema, "time", partitioning, &options).await.unwrap()
-}
-
-fn merging(merge: Merge) -> InsertOptions {
-    InsertOptions { merge: MergeWith::Strategy(merge), ..InsertOptions::default() }
-}
-
-async fn read(collection: &Collection) -> Vec<Row> {
-    rows_of(&collection.read(&ReadOptions::default()).await.unwrap())
-}
+use rows::{DAY, Row, create, dataset, days, memory, merging, read, rows_of};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -252,10 +197,6 @@ proptest! {
 }
 
 /// Rows of `days` days, `per_day` a day.
-fn days(days: std::ops::Range<i64>, value: i32) -> Vec<Row> {
-    days.flat_map(|day| (0..7).map(move |hour| (day * DAY + hour * 3600, value))).collect()
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_writer_that_stops_at_any_write_leaves_all_or_nothing() {
     for layout in [Layout::ZarrV2, Layout::ZarrV3] {
@@ -484,24 +425,4 @@ async fn an_insert_with_a_name_happens_once() {
         collection.insert(&dataset(&days(0..1, 1)), &options).await.unwrap();
     }
     assert_eq!(read(&collection).await.len(), 7);
-}
-
-#[tokio::test]
-async fn copies_in_both_layouts_hold_the_same() {
-    for (from, to) in [(Layout::ZarrV2, Layout::ZarrV3), (Layout::ZarrV3, Layout::ZarrV2)] {
-        let collection = create(memory(), from).await;
-        collection.insert(&dataset(&days(0..4, 1)), &InsertOptions::default()).await.unwrap();
-        for layout in [None, Some(to)] {
-            let predicate = Some(Predicate::parse("day > 2").unwrap());
-            let options = partita_array::CopyOptions { predicate, layout, ..Default::default() };
-            let target = memory();
-            let copy = collection.copy(target.clone(), &options).await.unwrap();
-            assert_eq!(read(&copy).await, days(2..4, 1));
-            assert_eq!(copy.config().layout, layout.unwrap_or(from));
-            copy.insert(&dataset(&days(4..5, 9)), &InsertOptions::default()).await.unwrap();
-            assert_eq!(read(&copy).await.len(), 21);
-            let again = collection.copy(target, &options).await.unwrap_err();
-            assert_eq!(again.kind(), ErrorKind::AlreadyExists);
-        }
-    }
 }

@@ -8,8 +8,9 @@ use crate::commands::{
     append::AppendArguments, copy::CopyArguments, delete::DeleteArguments, doctor::DoctorArguments,
     expire::ExpireArguments, export::ExportArguments, gc::GcArguments, history::HistoryArguments,
     import::ImportArguments, index::IndexArguments, info::InfoArguments, ls::LsArguments,
-    optimize::OptimizeArguments, partitions::PartitionsArguments, read::ReadArguments,
-    restore::RestoreArguments, schema::SchemaArguments, verify::VerifyArguments,
+    migrate::MigrateArguments, optimize::OptimizeArguments, partitions::PartitionsArguments,
+    read::ReadArguments, restore::RestoreArguments, schema::SchemaArguments,
+    verify::VerifyArguments,
 };
 
 /// Partitioned tables and arrays in object stores.
@@ -145,6 +146,8 @@ pub(crate) enum Command {
     Gc(GcArguments),
     /// Copy a dataset to another place
     Copy(CopyArguments),
+    /// Copy a collection into another format of Zarr, with other chunks or another compressor
+    Migrate(MigrateArguments),
     /// Check a dataset against what the store holds
     Verify(VerifyArguments),
     /// Find out whether a store can commit atomically

@@ -452,7 +452,9 @@ impl PyCollection {
         })
     }
 
-    #[pyo3(signature = (target, storage_options, single_writer, filter, zarr_format, progress=None))]
+    #[pyo3(signature = (
+        target, storage_options, single_writer, filter, zarr_format, schema, verify, progress=None
+    ))]
     #[expect(clippy::too_many_arguments, reason = "called by the Python package alone")]
     fn copy(
         &self,
@@ -462,12 +464,16 @@ impl PyCollection {
         single_writer: bool,
         filter: Option<PyRef<'_, PyPredicate>>,
         zarr_format: Option<u8>,
+        schema: Option<PyRef<'_, PySchema>>,
+        verify: bool,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
         let watch = Watch::new(progress);
         let options = CopyOptions {
             predicate: predicate(filter),
             layout: zarr_format.map(layout).transpose()?,
+            schema: schema.map(|schema| schema.0.clone()),
+            verify,
             work: work(&watch),
         };
         let store = store_options(storage_options, false, single_writer);

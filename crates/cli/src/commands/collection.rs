@@ -18,7 +18,7 @@ use crate::sink::print;
 use crate::units;
 
 /// Whom to tell about the work, and who stops it.
-fn work(json: bool, cancel: Cancel) -> Work {
+pub(crate) fn work(json: bool, cancel: Cancel) -> Work {
     Work { progress: progress(json), cancel }
 }
 
@@ -255,19 +255,20 @@ pub(crate) async fn garbage(
     Ok((garbage.keys, garbage.bytes))
 }
 
-/// `partita copy`.
+/// The layout with a format of Zarr.
+pub(crate) fn layout_of(format: u8) -> Layout {
+    if format == 3 { Layout::ZarrV3 } else { Layout::ZarrV2 }
+}
+
+/// `partita copy` and `partita migrate`.
 pub(crate) async fn copy(
     collection: &Collection,
     target: &str,
     store: &StoreOptions,
-    filter: Option<Predicate>,
-    zarr: Option<u8>,
+    options: &CopyOptions,
     json: bool,
-    cancel: Cancel,
 ) -> Result<(), Failure> {
-    let layout = zarr.map(|format| if format == 3 { Layout::ZarrV3 } else { Layout::ZarrV2 });
-    let options = CopyOptions { predicate: filter, layout, work: work(json, cancel) };
-    let copy = collection.copy(Store::open(target, store)?, &options).await?;
+    let copy = collection.copy(Store::open(target, store)?, options).await?;
     let partitions = copy.partitions(None).await?.len() as u64;
     if json {
         let done = json!({"url": copy.url(), "partitions": partitions});

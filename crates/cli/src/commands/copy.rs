@@ -45,17 +45,14 @@ pub(crate) async fn run(
     let table = match arguments.at.open_either(&arguments.url, common).await? {
         Either::Table(table) => table,
         Either::Collection(collection) => {
-            let (target, zarr) = (&arguments.target, arguments.zarr);
-            return collection::copy(
-                &collection,
-                target,
-                &store,
-                filter,
-                zarr,
-                common.json,
-                cancel,
-            )
-            .await;
+            let options = partita::array::CopyOptions {
+                predicate: filter,
+                layout: arguments.zarr.map(collection::layout_of),
+                work: collection::work(common.json, cancel),
+                ..partita::array::CopyOptions::default()
+            };
+            return collection::copy(&collection, &arguments.target, &store, &options, common.json)
+                .await;
         }
     };
     let options = CopyOptions {

@@ -13,6 +13,7 @@ pub(crate) mod import;
 pub(crate) mod index;
 pub(crate) mod info;
 pub(crate) mod ls;
+pub(crate) mod migrate;
 pub(crate) mod optimize;
 pub(crate) mod partitions;
 pub(crate) mod read;
@@ -49,6 +50,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             Command::Expire(arguments) => expire::run(arguments, &common).await,
             Command::Gc(arguments) => gc::run(arguments, &common, stop).await,
             Command::Copy(arguments) => copy::run(arguments, &common, stop).await,
+            Command::Migrate(arguments) => migrate::run(arguments, &common, stop).await,
             Command::Verify(arguments) => verify::run(arguments, &common, stop).await,
             Command::Doctor(arguments) => doctor::run(arguments, &common).await,
         }

@@ -1,0 +1,94 @@
+//! What a copy has done so far, kept beside what it has done: a copy that was killed goes on.
+
+use std::collections::HashMap;
+
+use futures::TryStreamExt;
+use partita_core::{Error, Result, Store};
+use serde::{Deserialize, Serialize};
+
+use crate::commit::SCRATCH;
+use crate::layout::{Config, encode_config};
+
+/// Where the journal is, under the copy.
+pub(crate) const JOURNAL: &str = ".partita/copy";
+const HEAD: &str = ".partita/copy/head.json";
+
+/// A partition that is there, and durable.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Copied {
+    /// Its path in the source.
+    pub source: String,
+    /// Its path in the copy.
+    pub path: String,
+    /// The last commit of the source that was known before it was read.
+    pub commit: u64,
+}
+
+/// What is copied to what.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Head {
+    source: String,
+    /// A hash of the document that is to say what the copy is.
+    config: String,
+}
+
+/// The journal of one copy.
+#[derive(Debug)]
+pub(super) struct Journal {
+    /// By the paths in the source.
+    pub done: HashMap<String, Copied>,
+    entries: usize,
+}
+
+impl Journal {
+    /// The journal of a copy from `source` to what `config` says: that of one that was broken off,
+    /// if it was the same, or a new one. True if nothing but that of another copy was found.
+    pub async fn open(target: &Store, source: &str, config: &Config) -> Result<(Self, bool)> {
+        let without = Config { commit: None, ..config.clone() };
+        let (_, document) = encode_config(&without)?;
+        let config = blake3::hash(&document).to_hex().to_string();
+        let head = Head { source: source.to_owned(), config };
+        let found = target.get_opt(HEAD).await?;
+        let known = found.as_ref().and_then(|bytes| serde_json::from_slice::<Head>(bytes).ok());
+        if known.as_ref() == Some(&head) {
+            return Ok((Self::read(target).await?, false));
+        }
+        target.delete_directory(JOURNAL, SCRATCH).await?;
+        let text = serde_json::to_vec(&head).map_err(unwritten)?;
+        target.put(HEAD, text.into()).await?;
+        Ok((Self { done: HashMap::new(), entries: 0 }, found.is_some()))
+    }
+
+    async fn read(target: &Store) -> Result<Self> {
+        let mut keys: Vec<String> =
+            target.list(&format!("{JOURNAL}/")).map_ok(|info| info.key).try_collect().await?;
+        keys.retain(|key| key != HEAD);
+        keys.sort();
+        let mut journal = Self { done: HashMap::new(), entries: 0 };
+        for key in keys {
+            let copied: Vec<Copied> = serde_json::from_slice(&target.get(&key).await?)
+                .map_err(|error| Error::corrupt("a journal cannot be read").caused_by(error))?;
+            journal.done.extend(copied.into_iter().map(|one| (one.source.clone(), one)));
+            journal.entries += 1;
+        }
+        Ok(journal)
+    }
+
+    /// Notes partitions that are there.
+    pub async fn add(&mut self, target: &Store, copied: Vec<Copied>) -> Result<()> {
+        let text = serde_json::to_vec(&copied).map_err(unwritten)?;
+        self.entries += 1;
+        target.put(&format!("{JOURNAL}/{:08}.json", self.entries), text.into()).await?;
+        self.done.extend(copied.into_iter().map(|one| (one.source.clone(), one)));
+        Ok(())
+    }
+
+    /// Removes it, when the copy is a collection.
+    pub async fn remove(target: &Store) -> Result<()> {
+        target.delete_directory(JOURNAL, SCRATCH).await
+    }
+}
+
+fn unwritten(error: serde_json::Error) -> Error {
+    Error::invalid("a journal cannot be written").caused_by(error)
+}

@@ -1,0 +1,153 @@
+//! Copying one group: as it is, or decoded and encoded again.
+
+use futures::TryStreamExt;
+use partita_core::{Error, Result, Store};
+
+use super::CopyOptions;
+use crate::collection::Partition;
+use crate::commit::{SCRATCH, Snapshot};
+use crate::dataset::{Buffer, Dataset};
+use crate::layout::{Config, GroupPlan, immutable_group, open_group};
+use crate::options::ReadOptions;
+use crate::read::{Wanted, read};
+
+/// Objects under way at once.
+const OBJECTS_AT_ONCE: usize = 16;
+
+/// From a state of a collection to a place that is to be one.
+pub(super) struct Copying<'a> {
+    pub snapshot: &'a Snapshot,
+    pub target: &'a Store,
+    pub config: &'a Config,
+    pub options: &'a CopyOptions,
+    /// Bytes are as good, since nothing about them changes.
+    pub whole: bool,
+}
+
+impl Copying<'_> {
+    /// Where a partition goes.
+    pub fn path(&self, partition: &Partition) -> String {
+        match self.whole {
+            true => partition.path.clone(),
+            false => self.config.partitioning.path(&partition.key, self.config.layout.digits()),
+        }
+    }
+
+    /// Copies a partition. What is there already, of a copy that was broken off, is removed first.
+    pub async fn partition(&self, partition: &Partition, exists: bool) -> Result<()> {
+        let path = self.path(partition);
+        if exists {
+            self.target.delete_directory(&path, SCRATCH).await?;
+        }
+        if self.whole {
+            self.bytes(&partition.path).await?;
+        }
+        if self.whole && !self.options.verify {
+            return Ok(());
+        }
+        let names = self.config.partitioned().names();
+        let data =
+            self.read(self.snapshot.config.as_ref(), &self.snapshot.store, partition, &names);
+        let data = data.await?;
+        if !self.whole {
+            let key = Some(&partition.key);
+            self.write(GroupPlan::group(self.config, &path, key, &data, 0)?).await?;
+        }
+        if self.options.verify {
+            let copy = Partition { key: partition.key.clone(), path };
+            let written = self.read(self.config, self.target, &copy, &names).await?;
+            same(&data, &written)?;
+        }
+        Ok(())
+    }
+
+    async fn read(
+        &self,
+        config: &Config,
+        store: &Store,
+        partition: &Partition,
+        names: &[String],
+    ) -> Result<Dataset> {
+        read(store, config, &[Wanted::whole(partition)], &self.quietly(names.to_vec())).await
+    }
+
+    /// Copies the variables that are not partitioned.
+    pub async fn immutable(&self) -> Result<()> {
+        let path = immutable_group(self.config.layout);
+        self.target.delete_directory(path, SCRATCH).await?;
+        let source = &self.snapshot.config;
+        let path = immutable_group(source.layout);
+        if self.whole {
+            return self.bytes(path).await;
+        }
+        let store = &self.snapshot.store;
+        let opened = open_group(store, source.layout, path, &source.immutable()).await?;
+        let stored = opened.into_iter().flatten().filter(|(_, array)| array.is_some());
+        let stored: Vec<String> = stored.map(|(path, _)| path).collect();
+        if stored.is_empty() {
+            return Ok(());
+        }
+        let data = read(store, source, &[], &self.quietly(stored.clone())).await?;
+        let path = immutable_group(self.config.layout);
+        self.write(GroupPlan::group(self.config, path, None, &data, 0)?).await?;
+        if self.options.verify {
+            same(&data, &read(self.target, self.config, &[], &self.quietly(stored)).await?)?;
+        }
+        Ok(())
+    }
+
+    /// Copies the objects of a group.
+    async fn bytes(&self, path: &str) -> Result<()> {
+        let source = self.snapshot.base();
+        let copy = async |info: partita_core::store::ObjectInfo| {
+            let bytes = source.get(&info.key).await?;
+            self.target.put_deferred(&info.key, bytes).await
+        };
+        let objects = source.list(&format!("{path}/")).map_ok(copy);
+        let copies = objects.try_buffer_unordered(OBJECTS_AT_ONCE);
+        copies.try_for_each(|()| async { Ok(()) }).await
+    }
+
+    fn quietly(&self, variables: Vec<String>) -> ReadOptions {
+        let work = self.options.work.quiet();
+        ReadOptions { variables: Some(variables), work, ..ReadOptions::default() }
+    }
+
+    /// Writes where the group is to be: there is no collection yet that shows it.
+    async fn write(&self, plan: GroupPlan) -> Result<()> {
+        let work = self.options.work.quiet();
+        plan.write(self.target, "", work.progress.as_ref(), &work.cancel).await.map(drop)
+    }
+}
+
+/// Compares checksums of the decoded data, variable by variable.
+fn same(source: &Dataset, copy: &Dataset) -> Result<()> {
+    for path in source.schema().names() {
+        let sums = [source, copy].map(|data| data.variable(&path).map(|own| checksum(own.data())));
+        if let [Some(expected), Some(found)] = &sums
+            && expected == found
+        {
+            continue;
+        }
+        return Err(Error::corrupt("what was written does not decode to what was read")
+            .with("variable", path));
+    }
+    Ok(())
+}
+
+fn checksum(array: &crate::dataset::Array) -> blake3::Hash {
+    let mut hash = blake3::Hasher::new();
+    hash.update(format!("{} {:?}", array.dtype(), array.shape()).as_bytes());
+    match array.buffer() {
+        Buffer::Fixed(bytes) => hash.update(bytes),
+        items @ Buffer::Variable { offsets, .. } => {
+            for number in 0..offsets.len().saturating_sub(1) {
+                let item = items.item(number, 0).unwrap_or_default();
+                hash.update(&(item.len() as u64).to_le_bytes());
+                hash.update(item);
+            }
+            &mut hash
+        }
+    };
+    hash.finalize()
+}

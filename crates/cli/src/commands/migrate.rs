@@ -1,0 +1,188 @@
+//! `partita migrate`.
+
+use std::str::FromStr;
+
+use clap::Args;
+use partita::array::CopyOptions;
+use partita::array::dataset::{ByteOrder, Chunks, Codecs, Schema};
+use partita::array::json::Json;
+use partita::{Cancel, Error, Predicate};
+
+use super::collection;
+use crate::arguments::{AtVersion, Common, Either};
+use crate::failure::Failure;
+
+/// Copy a collection into another format of Zarr, with other chunks or another compressor. What is
+/// written is read again and compared. Run once more, it goes on where it was broken off.
+#[derive(Debug, Args)]
+pub(crate) struct MigrateArguments {
+    /// The collection
+    url: String,
+    /// Where the new collection is to be
+    target: String,
+    #[command(flatten)]
+    at: AtVersion,
+    /// Only these partitions
+    #[arg(long = "where", short = 'w', value_name = "EXPR")]
+    filter: Option<String>,
+    /// The format of Zarr, 2 or 3
+    #[arg(long, value_name = "FORMAT", value_parser = clap::value_parser!(u8).range(2..=3))]
+    zarr: Option<u8>,
+    /// Items of a dimension in a chunk; may be given for several
+    #[arg(long = "chunk", value_name = "DIMENSION=ITEMS")]
+    chunks: Vec<Chunk>,
+    /// How every variable is compressed: zstd or gzip with its level, or none
+    #[arg(long, value_name = "CODEC[:LEVEL]")]
+    compressor: Option<Compressor>,
+    /// Do not read again what is written
+    #[arg(long)]
+    no_verify: bool,
+    /// Promise that nobody else writes, for stores that cannot commit atomically
+    #[arg(long)]
+    single_writer: bool,
+}
+
+/// `DIMENSION=ITEMS`
+#[derive(Debug, Clone)]
+struct Chunk {
+    dimension: String,
+    items: usize,
+}
+
+impl FromStr for Chunk {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (dimension, items) = text.split_once('=').ok_or("write it as time=4000")?;
+        match items.parse() {
+            Ok(items) if items > 0 => Ok(Self { dimension: dimension.to_owned(), items }),
+            _ => Err("the number of items is not a positive number".to_owned()),
+        }
+    }
+}
+
+/// `CODEC[:LEVEL]`; none without a codec.
+#[derive(Debug, Clone)]
+struct Compressor(Option<(String, i128)>);
+
+impl FromStr for Compressor {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (codec, level) = text.split_once(':').unwrap_or((text, ""));
+        let (default, levels) = match codec {
+            "none" if level.is_empty() => return Ok(Self(None)),
+            "zstd" => (3, 1..=22),
+            "gzip" => (6, 1..=9),
+            _ => return Err("known are zstd, gzip and none".to_owned()),
+        };
+        let level = match level {
+            "" => default,
+            level => level.parse().map_err(|_| "the level is not a number")?,
+        };
+        match levels.contains(&level) {
+            true => Ok(Self(Some((codec.to_owned(), level)))),
+            false => Err(format!("the levels of {codec} are {levels:?}")),
+        }
+    }
+}
+
+impl Compressor {
+    /// The same codecs with this compressor.
+    fn replace(&self, codecs: &Codecs) -> Codecs {
+        let entry = |name: &str, value: Json| (name.to_owned(), value);
+        match codecs {
+            Codecs::V3 { array_to_array, array_to_bytes, shard_bytes, .. } => {
+                let codec = |(codec, level): &(String, i128)| {
+                    let mut configuration = vec![entry("level", Json::Int(*level))];
+                    if codec == "zstd" {
+                        configuration.push(entry("checksum", Json::Bool(false)));
+                    }
+                    Json::Map(
+                        [
+                            entry("name", Json::Text(codec.clone())),
+                            entry("configuration", Json::Map(configuration.into_iter().collect())),
+                        ]
+                        .into_iter()
+                        .collect(),
+                    )
+                };
+                Codecs::V3 {
+                    array_to_array: array_to_array.clone(),
+                    array_to_bytes: array_to_bytes.clone(),
+                    bytes_to_bytes: self.0.iter().map(codec).collect(),
+                    shard_bytes: *shard_bytes,
+                }
+            }
+            Codecs::V2 { .. } | Codecs::Default => {
+                let (filters, order) = match codecs {
+                    Codecs::V2 { filters, order, .. } => (filters.clone(), *order),
+                    _ => (Vec::new(), ByteOrder::Little),
+                };
+                let codec = |(codec, level): &(String, i128)| {
+                    let members =
+                        [entry("id", Json::Text(codec.clone())), entry("level", Json::Int(*level))];
+                    Json::Map(members.into_iter().collect())
+                };
+                Codecs::V2 { compressor: self.0.as_ref().map(codec), filters, order }
+            }
+        }
+    }
+}
+
+impl MigrateArguments {
+    /// The schema with what is to be stored otherwise.
+    fn schema(&self, own: &Schema) -> Result<Option<Schema>, Error> {
+        if self.chunks.is_empty() && self.compressor.is_none() {
+            return Ok(None);
+        }
+        let mut schema = own.clone();
+        for Chunk { dimension, items } in &self.chunks {
+            if !chunk(&mut schema, dimension, Chunks::Size(*items)) {
+                return Err(Error::invalid("the collection has no such dimension")
+                    .with("dimension", dimension));
+            }
+        }
+        if let Some(compressor) = &self.compressor {
+            compress(&mut schema, compressor);
+        }
+        Ok(Some(schema))
+    }
+}
+
+/// Cuts a dimension in every group; false if none has it.
+fn chunk(schema: &mut Schema, dimension: &str, chunks: Chunks) -> bool {
+    let mut found = false;
+    for own in schema.dimensions.iter_mut().filter(|own| own.name == dimension) {
+        (own.chunks, found) = (Some(chunks), true);
+    }
+    schema.groups.values_mut().fold(found, |found, group| chunk(group, dimension, chunks) || found)
+}
+
+fn compress(schema: &mut Schema, compressor: &Compressor) {
+    for variable in schema.variables.values_mut() {
+        variable.codecs = compressor.replace(&variable.codecs);
+    }
+    schema.groups.values_mut().for_each(|group| compress(group, compressor));
+}
+
+/// Runs the command.
+pub(crate) async fn run(
+    arguments: MigrateArguments,
+    common: &Common,
+    cancel: Cancel,
+) -> Result<(), Failure> {
+    let store = common.writing(arguments.single_writer);
+    let Either::Collection(found) = arguments.at.open_either(&arguments.url, common).await? else {
+        let error = Error::invalid("that is a table, which has one format; use partita copy");
+        return Err(error.with("url", &arguments.url).into());
+    };
+    let options = CopyOptions {
+        predicate: arguments.filter.as_deref().map(Predicate::parse).transpose()?,
+        layout: arguments.zarr.map(collection::layout_of),
+        schema: arguments.schema(&found.config().schema)?,
+        verify: !arguments.no_verify,
+        work: collection::work(common.json, cancel),
+    };
+    collection::copy(&found, &arguments.target, &store, &options, common.json).await
+}
