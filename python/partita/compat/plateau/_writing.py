@@ -232,7 +232,7 @@ def _tables(
     """The rows of partitions, with their partition columns; files read go to `taken`."""
     for nested in partitions:
         for each in nested:
-            if each.data is not None:
+            if isinstance(each.data, pd.DataFrame):
                 frame = with_partition_columns(each)
                 if partition_on:
                     check_partitioning(frame, partition_on)

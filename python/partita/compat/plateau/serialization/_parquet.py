@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from partita.compat.plateau.core.utils import ensure_store, ensure_string_type
+from partita.compat.plateau.core.utils import ensure_string_type
 from partita.compat.plateau.serialization._generic import DataFrameSerializer, PredicatesType
 from partita.compat.plateau.serialization._predicates import (
     check_predicates,
@@ -73,7 +73,7 @@ class ParquetSerializer(DataFrameSerializer):
     ) -> pd.DataFrame:
         """Read the frame at a key."""
         check_predicates(predicates)
-        source = pa.BufferReader(ensure_store(store).get(key))
+        source = pa.BufferReader(store.get(key))
         parquet = pq.ParquetFile(source)
         wanted = None if columns is None else list(columns)
         _check_columns(wanted, parquet.schema_arrow.names)
@@ -108,7 +108,8 @@ class ParquetSerializer(DataFrameSerializer):
             compression=self.compression,
             coerce_timestamps="us",
         )
-        key: str = ensure_store(store).put(key_prefix + ".parquet", sink.getvalue().to_pybytes())
+        key = key_prefix + ".parquet"
+        store.put(key, sink.getvalue().to_pybytes())
         return key
 
 
