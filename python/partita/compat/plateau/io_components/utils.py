@@ -80,7 +80,9 @@ def _agreed(combined: Any) -> dict[str, Any]:
     """A document without what differed, and without the documents that are empty then."""
     if not isinstance(combined, dict):
         return {}
-    inner = {key: _agreed(value) if isinstance(value, dict) else value for key, value in combined.items()}
+    inner = {
+        key: _agreed(value) if isinstance(value, dict) else value for key, value in combined.items()
+    }
     return {key: value for key, value in inner.items() if value is not _CONFLICT and value != {}}
 
 
