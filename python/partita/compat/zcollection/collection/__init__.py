@@ -96,15 +96,17 @@ class Collection(ReadOnlyCollection):
                 raise ValueError(f"The partitioning key {name!r} is not defined in the dataset.")
         mode = checked_mode(mode or "w")
         fs = file_system(filesystem)
-        url, options = located(fs, normalized(fs, partition_base_dir))
+        location = located(fs, normalized(fs, partition_base_dir))
+        url, options = location.connected()
+        handler, single = arguments_of(partition_handler), location.single_writer
         try:
             native = _native.Collection.create(
-                url, schema_of(ds), axis, arguments_of(partition_handler), 2, False, options, False
+                url, schema_of(ds), axis, handler, 2, False, options, single
             )
         except partita.AlreadyExists:
-            native = _native.Collection.open(url, options, mode == "r", False)
+            native = _native.Collection.open(url, options, mode == "r", single)
         super().__init__(
-            partita.Collection(native, options, read_only=mode == "r", single_writer=False),
+            partita.Collection(native, options, read_only=mode == "r", single_writer=single),
             ds,
             partition_handler,
             partition_base_dir,
@@ -131,15 +133,17 @@ class Collection(ReadOnlyCollection):
         """
         mode = checked_mode(mode or "r")
         fs = file_system(filesystem)
-        url, options = located(fs, normalized(fs, path))
+        location = located(fs, normalized(fs, path))
+        url, options = location.connected()
+        single = location.single_writer
         try:
-            native = _native.Collection.open(url, options, mode == "r", False)
+            native = _native.Collection.open(url, options, mode == "r", single)
         except partita.NotFound as error:
             raise ValueError(f"zarr collection not found at path {path!r}") from error
         self = cls.__new__(cls)
         ReadOnlyCollection.__init__(
             self,
-            partita.Collection(native, options, read_only=mode == "r", single_writer=False),
+            partita.Collection(native, options, read_only=mode == "r", single_writer=single),
             metadata_of(native.schema()),
             handler_of(native.config()),
             path,
@@ -394,13 +398,13 @@ class Collection(ReadOnlyCollection):
             Accepted for the sake of programs: all cores are used in any case.
         """
         fs = self.fs if filesystem is None else file_system(filesystem)
-        url, options = located(fs, normalized(fs, target))
+        location = located(fs, normalized(fs, target))
         where = None
         if filters is not None:
             keys = self._keys(filters)
             where = condition(keys) if keys else nothing(self._native.fields)
         try:
-            self._native.copy(url, where=where, storage_options=options)
+            self._native.copy(location.path, where=where, **location.arguments)
         except partita.AlreadyExists as error:
             raise ValueError(f"Target {target} already exists") from error
         return type(self).from_config(target, mode=mode, filesystem=fs, synchronizer=synchronizer)
