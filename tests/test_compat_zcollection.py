@@ -271,8 +271,9 @@ class TestElsewhere:
         other = zc.open_collection("lake/other", filesystem=fs)
         assert next(other.partitions(relative=True)) == "year=2000/month=01"
         reference = zc.view.ViewReference("lake/other", fs)
-        zc.create_view("lake/view", reference, filesystem=fs)
-        assert zc.open_view("lake/view", filesystem=fs).load() is not None
+        view = zc.create_view("lake/view", reference, filesystem=fs)
+        view.add_variable(zc.meta.Variable("flag", np.int8, dimensions=("num_lines",)))
+        assert "flag" in zc.open_view("lake/view", filesystem=fs).load().variables
         fs.rm("lake", recursive=True)
 
     def test_collections_travel_to_other_processes(self, tmp_path):
