@@ -252,30 +252,6 @@ class TestElsewhere:
         doubled = opened.map(lambda ds: float(ds["var1"].values.sum()) * 2).compute()
         assert len(doubled) == 6
 
-    @pytest.mark.parametrize("kind", ["memory", "directory"])
-    def test_in_any_file_system(self, kind, tmp_path):
-        fs = fsspec.filesystem("memory")
-        if kind == "directory":
-            fs = fsspec.filesystem("dir", path=str(tmp_path), fs=fsspec.filesystem("file"))
-        data = measurements(zc)
-        handler = zc.partitioning.Date(("time",), "M")
-        collection = zc.create_collection("time", data, handler, "lake/monthly", filesystem=fs)
-        collection.insert(data)
-        collection.copy("lake/other", filesystem=fs)
-        collection.drop_partitions(filters="month == 1")
-        assert all(key != "year=2000/month=01" for key in collection.partitions(relative=True))
-        records = dict(collection.iterate_on_records(relative=True))
-        assert list(records) == list(collection.partitions(relative=True))
-        february = collection.load(filters="month == 2", delayed=False)
-        assert records["year=2000/month=02"]["var1"].shape == february["var1"].values.shape
-        other = zc.open_collection("lake/other", filesystem=fs)
-        assert next(other.partitions(relative=True)) == "year=2000/month=01"
-        reference = zc.view.ViewReference("lake/other", fs)
-        view = zc.create_view("lake/view", reference, filesystem=fs)
-        view.add_variable(zc.meta.Variable("flag", np.int8, dimensions=("num_lines",)))
-        assert "flag" in zc.open_view("lake/view", filesystem=fs).load().variables
-        fs.rm("lake", recursive=True)
-
     def test_collections_travel_to_other_processes(self, tmp_path):
         collection = monthly(zc, str(tmp_path))
         with multiprocessing.get_context("spawn").Pool(1) as pool:

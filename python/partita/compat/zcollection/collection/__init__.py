@@ -76,8 +76,6 @@ class Collection(ReadOnlyCollection):
         What is held while the collection changes.
     """
 
-    CONFIG = ".zcollection"
-
     def __init__(
         self,
         axis: str,

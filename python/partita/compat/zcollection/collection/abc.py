@@ -23,11 +23,12 @@ from partita.compat.zcollection._selection import (
     predicate_of,
 )
 from partita.compat.zcollection._stores import located, normalized
-from partita.compat.zcollection.collection.callable_objects import MapCallable
+from partita.compat.zcollection.collection.callable_objects import MapCallable, PartitionCallable
 from partita.compat.zcollection.dataset import Array, Dataset, get_dataset_variable_properties
 
 __all__ = [
     "Indexer",
+    "PartitionCallable",
     "PartitionFilter",
     "PartitionFilterCallback",
     "PartitioningProperties",
@@ -63,6 +64,8 @@ def bag_of(
 
 class ReadOnlyCollection:
     """What a collection can do without being changed."""
+
+    CONFIG = ".zcollection"
 
     def __init__(
         self,
