@@ -227,7 +227,9 @@ class TestData:
 
         array = pa.array(["1", "22", None]).cast(kind)
         buffers = [buffer and moved(buffer) for buffer in array.buffers()]
-        rows = pa.table({"a": pa.Array.from_buffers(kind, 3, buffers)})
+        plain = pa.Array.from_buffers(kind, 3, buffers)
+        places = pa.array([0, 1, 2], pa.int8())
+        rows = pa.table({"a": plain, "c": pa.DictionaryArray.from_arrays(places, plain)})
         table = pt.create_table(f"{memory}/t", rows)
         table.append(rows.to_batches()[0])
         assert table.scan().to_arrow()["a"].to_pylist() == array.to_pylist() * 2

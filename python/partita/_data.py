@@ -163,11 +163,12 @@ def _from_pandas(frame: Any) -> pa.Table:
 def _aligned(table: pa.Table) -> pa.Table:
     """The table with buffers that begin at whole words, as the engine reads them: those that came
     from another process may begin anywhere."""
-    chunks = (chunk for column in table.columns for chunk in column.chunks)
-    buffers = (buffer for chunk in chunks for buffer in chunk.buffers() if buffer is not None)
+    pa = pyarrow()
+    arrays = [chunk for column in table.columns for chunk in column.chunks]
+    arrays += [array.dictionary for array in arrays if isinstance(array, pa.DictionaryArray)]
+    buffers = (buffer for array in arrays for buffer in array.buffers() if buffer is not None)
     if all(buffer.address % 8 == 0 for buffer in buffers):
         return table
-    pa = pyarrow()
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
