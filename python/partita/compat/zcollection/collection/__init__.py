@@ -15,7 +15,7 @@ from dask.base import compute, is_dask_collection
 import partita
 from partita import _native
 from partita._arguments import micros
-from partita.collection import _updated, _variables
+from partita.collection import _map_arguments, _updated, _variables
 from partita.compat.zcollection import merging, meta, partitioning, sync
 from partita.compat.zcollection._engine import (
     arguments_of,
@@ -311,13 +311,7 @@ class Collection(ReadOnlyCollection):
             return _updated(arrays, known)
 
         names = reader.names(() if depth else selected_variables) or [self.axis]
-        arguments = {
-            "predicate": condition(keys)._native,
-            "variables": names,
-            "partitions": 0,
-            "rows": 0,
-            "at_once": npartitions,
-        }
+        arguments = _map_arguments(condition(keys), names, 0, 0, npartitions)
         with self.synchronizer:
             self._native._native.update(updating, arguments, None)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 __all__ = ["Period", "PeriodRelation"]
 
-_UNITS = ("as", "fs", "ps", "ns", "us", "ms", "s", "m", "h", "D", "W", "M", "Y")
+_UNITS: tuple[Any, ...] = ("as", "fs", "ps", "ns", "us", "ms", "s", "m", "h", "D", "W", "M", "Y")
 
 
 class PeriodRelation(enum.IntEnum):
