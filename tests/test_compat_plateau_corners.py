@@ -134,6 +134,22 @@ class TestPartitions:
 
         same_outcome(program)
 
+    @pytest.mark.parametrize("dates_as_object", [True, False])
+    @pytest.mark.parametrize(
+        ("text", "value"), [("2", 3), ("2024-01-02", dt.date(2024, 1, 1)), ("a%2Fb", "c")]
+    )
+    def test_the_name_of_a_file_is_right_about_its_values(self, text, value, dates_as_object):
+        def program(p: Library):
+            df = pd.DataFrame({"id": [1, 2], "c": [value] * 2})
+            store = p.ensure_store(p.store)
+            key = p.ParquetSerializer().store(store, f"u/table/c={text}/one", df)
+            part = p.MetaPartition(
+                f"c={text}/one", key, schema=p.make_meta(df, "x"), partition_keys=["c"]
+            )
+            return part.load_dataframes(store, dates_as_object=dates_as_object).data
+
+        same_outcome(program)
+
     def test_a_dictionary_without_frames_is_no_frame(self):
         def program(p: Library):
             parts = [

@@ -241,12 +241,15 @@ def _frame_of_object(
     frame = ParquetSerializer().restore_dataframe(
         store, key, categories=categoricals, date_as_object=dates_as_object
     )
-    frame = frame.reset_index(drop=True)
-    for place, (column, value) in enumerate(decode_key(key)[2]):
+    values = decode_key(key)[2]
+    frame = frame.reset_index(drop=True).drop(columns=[c for c, _ in values], errors="ignore")
+    for place, (column, value) in enumerate(values):
         kind = schema.field(column).type
         plain = IndexBase.normalize_value(kind, value)
         constant = pa.array([plain] * len(frame), type=kind)
-        series = constant.to_pandas(date_as_object=dates_as_object)
+        series = constant.to_pandas(
+            date_as_object=dates_as_object, coerce_temporal_nanoseconds=True
+        )
         if column in (categoricals or ()):
             series = series.astype("category")
         frame.insert(place, column, series)
