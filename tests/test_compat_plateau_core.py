@@ -15,7 +15,12 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from minimalkv import get_store_from_url
-from minimalkv.decorator import PrefixDecorator, ReadOnlyDecorator, URLEncodeKeysDecorator
+from minimalkv.decorator import (
+    PrefixDecorator,
+    ReadOnlyDecorator,
+    StoreDecorator,
+    URLEncodeKeysDecorator,
+)
 from minimalkv.fs import FilesystemStore
 
 import partita as pt
@@ -424,6 +429,10 @@ def memory() -> object:
     return get_store_from_url("hmemory://")
 
 
+class Unknown(StoreDecorator):
+    """A store of a class that a program made."""
+
+
 class TestStores:
     @pytest.mark.parametrize(
         "wrap",
@@ -431,8 +440,10 @@ class TestStores:
             lambda store, p: store,
             lambda store, p: lambda: store,
             lambda store, p: PrefixDecorator("some/where/", store),
+            lambda store, p: PrefixDecorator("name-", store),
+            lambda store, p: Unknown(store),
         ],
-        ids=["store", "factory", "prefix"],
+        ids=["store", "factory", "prefix", "prefix of names", "unknown class"],
     )
     @pytest.mark.parametrize("memory_or_file", ["memory", "file"])
     def test_stores(self, wrap, memory_or_file):

@@ -252,11 +252,6 @@ class TestElsewhere:
         doubled = opened.map(lambda ds: float(ds["var1"].values.sum()) * 2).compute()
         assert len(doubled) == 6
 
-    def test_a_store_that_partita_lacks_is_refused(self, tmp_path):
-        fs = fsspec.filesystem("dir", path=str(tmp_path), fs=fsspec.filesystem("file"))
-        with pytest.raises(NotImplementedError, match="DirFileSystem"):
-            zc.open_collection("c", filesystem=fs)
-
     def test_collections_travel_to_other_processes(self, tmp_path):
         collection = monthly(zc, str(tmp_path))
         with multiprocessing.get_context("spawn").Pool(1) as pool:

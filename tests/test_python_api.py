@@ -216,6 +216,24 @@ class TestData:
         pieces = [{"a": [1], "b": [1.5]}, {"b": [2], "a": [2]}]
         assert pt.create_table(f"{memory}/t", pieces).read()["b"].tolist() == [1.5, 2.0]
 
+    @pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.int64()])
+    def test_buffers_may_begin_anywhere(self, memory, kind):
+        # As those of a frame that came from another process.
+        def moved(buffer):
+            space = np.zeros(buffer.size + 8, "u1")
+            first = (4 - space.ctypes.data) % 8
+            space[first : first + buffer.size] = np.frombuffer(buffer, "u1")
+            return pa.py_buffer(space[first : first + buffer.size])
+
+        array = pa.array(["1", "22", None]).cast(kind)
+        buffers = [buffer and moved(buffer) for buffer in array.buffers()]
+        plain = pa.Array.from_buffers(kind, 3, buffers)
+        places = pa.array([0, 1, 2], pa.int8())
+        rows = pa.table({"a": plain, "c": pa.DictionaryArray.from_arrays(places, plain)})
+        table = pt.create_table(f"{memory}/t", rows)
+        table.append(rows.to_batches()[0])
+        assert table.scan().to_arrow()["a"].to_pylist() == array.to_pylist() * 2
+
     def test_a_schema_makes_an_empty_table(self, memory):
         schema = pa.schema({"city": pa.string(), "fare": pa.float64()})
         table = pt.create_table(f"{memory}/t", schema, partition_by="city")

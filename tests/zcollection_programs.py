@@ -20,6 +20,8 @@ from typing import Any
 import numcodecs
 import numpy as np
 
+from zcollection_surroundings import elsewhere, files, periods, sections
+
 FILL = 2147483647
 DATES = np.arange(
     np.datetime64("2000-01-01", "ns"), np.datetime64("2000-06-30", "ns"), np.timedelta64(72, "h")
@@ -531,6 +533,10 @@ PROGRAMS = {
         datasets,
         indexing,
         views,
+        periods,
+        files,
+        sections,
+        elsewhere,
     )
 }
 
@@ -546,6 +552,9 @@ def run(name: str, zc: Any) -> Any:
 if __name__ == "__main__":
     import dask.distributed
     import zcollection
+    import zcollection.dask_utils
+    import zcollection.fs_utils
+    import zcollection.merging.period
     import zcollection.meta
     import zcollection.sync
 

@@ -61,6 +61,9 @@ def _whole(data: Any) -> Any | None:
         raise InvalidArgument("a pandas Series is one column; use .to_frame() to make it a table")
     if type(data).__name__ == "LazyFrame" and type(data).__module__.startswith("polars"):
         return data.collect()
+    arrow = sys.modules.get("pyarrow")
+    if arrow is not None and isinstance(data, (arrow.Table, arrow.RecordBatch)):
+        return _aligned(arrow.table(data))
     if hasattr(data, "__arrow_c_stream__"):
         return data
     if hasattr(data, "__arrow_c_array__"):
@@ -151,10 +154,25 @@ def _fitted(reader: pa.RecordBatchReader, schema: pa.Schema) -> Iterator[pa.Reco
 def _from_pandas(frame: Any) -> pa.Table:
     pa = pyarrow("storing a pandas DataFrame")
     try:
-        return pa.Table.from_pandas(frame, preserve_index=False)
+        return _aligned(pa.Table.from_pandas(frame, preserve_index=False))
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, ValueError) as error:
         reasons = "; ".join(str(reason) for reason in reversed(error.args)) or str(error)
         raise InvalidArgument(f"the DataFrame cannot be stored: {reasons}") from error
+
+
+def _aligned(table: pa.Table) -> pa.Table:
+    """The table with buffers that begin at whole words, as the engine reads them: those that came
+    from another process may begin anywhere."""
+    pa = pyarrow()
+    arrays = [chunk for column in table.columns for chunk in column.chunks]
+    arrays += [array.dictionary for array in arrays if isinstance(array, pa.DictionaryArray)]
+    buffers = (buffer for array in arrays for buffer in array.buffers() if buffer is not None)
+    if all(buffer.address % 8 == 0 for buffer in buffers):
+        return table
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return pa.ipc.open_stream(sink.getvalue()).read_all()
 
 
 def _from_columns(columns: Mapping[Any, Any]) -> pa.Table:

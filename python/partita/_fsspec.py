@@ -67,6 +67,8 @@ class FsspecStore:
         # An archive is one open file, and gathers its table of contents while it is asked.
         waits_for_nothing = isinstance(inner, (MemoryFileSystem, AbstractArchiveFileSystem))
         self._answers = one_by_one if waits_for_nothing else each
+        # Where directories are made, they stay when what they held is deleted.
+        self._keeps_directories = not (self._is_async or waits_for_nothing)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return FsspecStore, (self._filesystem, self._root)
@@ -170,7 +172,14 @@ class FsspecStore:
                 directories.append(key)
             elif info["type"] == "file" and not _TEMPORARY.search(key):
                 files[key] = info
+        if self._keeps_directories and not recursive:
+            held = self._answers(self._holds, directories)
+            directories = [key for key, holds in zip(directories, held, strict=True) if holds]
         return self._entries(files), directories
+
+    def _holds(self, directory: str) -> bool:
+        """Whether there are files in a directory or below."""
+        return any(files for _, _, files in self._filesystem.walk(self._path(directory)))
 
     def _found(self, path: str, recursive: bool) -> dict[str, Mapping[str, Any]]:
         try:

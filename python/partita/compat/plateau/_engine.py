@@ -9,9 +9,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import partita
-from partita.compat.plateau._stores import Place, place_of, reading
+from partita.compat.plateau._stores import Place, place_of
 from partita.compat.plateau.core.naming import metadata_key_from_uuid
-from partita.compat.plateau.core.utils import ensure_store
 
 __all__ = ["Files", "files_of", "open_at", "translated"]
 
@@ -42,28 +41,25 @@ def open_at(place: Place, uuid: str) -> partita.Table:
         If there is none.
     """
     try:
-        table = partita.open_table(
-            place.url, storage_options=place.options, read_only=place.read_only
-        )
+        return partita.open_table(place.url, read_only=place.read_only, **place.arguments)
     except partita.NotFound as error:
         keys = [metadata_key_from_uuid(uuid, form) for form in ("json", "msgpack")]
         raise KeyError(f"Dataset does not exist. Tried {keys[0]} and {keys[1]}") from error
-    return table
 
 
 class Files:
     """The files of one version of a dataset, each as a read of its own."""
 
-    def __init__(self, store: Any, uuid: str) -> None:
-        with reading(store, uuid) as place:
-            self.table = open_at(place, uuid)
-            self._keep = (place.keep, store)
+    def __init__(self, place: Place, uuid: str) -> None:
+        self.table = open_at(place, uuid)
+        # The name of the place is that of its store, which must not be used anew.
+        self._store = place.store
         whole = self.table.scan()
         pieces = (piece for _, piece in whole._native.pieces(True))
         self.pieces: dict[str, Any] = dict(zip(whole._native.keys(), pieces, strict=True))
 
 
-_OPEN: OrderedDict[tuple[str, str], Files] = OrderedDict()
+_OPEN: OrderedDict[str, Files] = OrderedDict()
 _LOCK = threading.RLock()
 
 
@@ -72,15 +68,13 @@ def files_of(store: Any, uuid: str, key: str) -> Files | None:
 
     A file never changes, so that any version that has it will do.
     """
-    opened = ensure_store(store)
-    place = place_of(opened, uuid)
-    name = str(id(opened)) if place is None else f"{place.url} {sorted(place.options.items())}"
+    place = place_of(store, uuid)
     with _LOCK:
-        known = _OPEN.get((name, uuid))
+        known = _OPEN.get(place.name)
         if known is None or key not in known.pieces:
-            known = Files(opened, uuid)
-            _OPEN[name, uuid] = known
-        _OPEN.move_to_end((name, uuid))
+            known = Files(place, uuid)
+            _OPEN[place.name] = known
+        _OPEN.move_to_end(place.name)
         while len(_OPEN) > _KEPT:
             _OPEN.popitem(last=False)
     return known if key in known.pieces else None

@@ -49,13 +49,15 @@ def kept_labels(dataset: Any, store: Any, predicates: Any) -> list[str]:
     indexed = [[each for each in conjunction if each[0] in known] for conjunction in normalized]
     if not all(indexed):
         return [] if not normalized else labels
-    table = dataset.table_name
+    keys = {label: dataset.partitions[label].files[dataset.table_name] for label in labels}
     with translated(dataset.uuid):
-        files = files_of(store, dataset.uuid, dataset.partitions[labels[0]].files[table])
+        files = files_of(store, dataset.uuid, keys[labels[0]])
+        newer = [] if files is None else [key for key in keys.values() if key not in files.pieces]
+        if newer:
+            files = files_of(store, dataset.uuid, newer[0]) or files
         if files is None:
             return labels
         left = set(files.table.scan(where=expression(indexed))._native.keys())
-    keys = {label: dataset.partitions[label].files[table] for label in labels}
     return [label for label, key in keys.items() if key in left or key not in files.pieces]
 
 
@@ -239,12 +241,15 @@ def _frame_of_object(
     frame = ParquetSerializer().restore_dataframe(
         store, key, categories=categoricals, date_as_object=dates_as_object
     )
-    frame = frame.reset_index(drop=True)
-    for place, (column, value) in enumerate(decode_key(key)[2]):
+    values = decode_key(key)[2]
+    frame = frame.reset_index(drop=True).drop(columns=[c for c, _ in values], errors="ignore")
+    for place, (column, value) in enumerate(values):
         kind = schema.field(column).type
         plain = IndexBase.normalize_value(kind, value)
         constant = pa.array([plain] * len(frame), type=kind)
-        series = constant.to_pandas(date_as_object=dates_as_object)
+        series = constant.to_pandas(
+            date_as_object=dates_as_object, coerce_temporal_nanoseconds=True
+        )
         if column in (categoricals or ()):
             series = series.astype("category")
         frame.insert(place, column, series)

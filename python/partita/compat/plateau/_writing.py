@@ -118,7 +118,7 @@ def create_dataset(
                 place.url,
                 source,
                 overwrite=overwrite,
-                storage_options=place.options,
+                **place.arguments,
                 **create,
                 **arguments,
                 **target,
@@ -232,7 +232,7 @@ def _tables(
     """The rows of partitions, with their partition columns; files read go to `taken`."""
     for nested in partitions:
         for each in nested:
-            if each.data is not None:
+            if isinstance(each.data, pd.DataFrame):
                 frame = with_partition_columns(each)
                 if partition_on:
                     check_partitioning(frame, partition_on)
@@ -341,9 +341,7 @@ def _create_in_steps(
 ) -> None:
     """A dataset without rows first, then its rows in one commit."""
     first = next(source)
-    table = partita.create_table(
-        place.url, first.schema, storage_options=place.options, **create, **arguments
-    )
+    table = partita.create_table(place.url, first.schema, **place.arguments, **create, **arguments)
     _fill(table, itertools.chain([first], source), arguments)
 
 

@@ -10,7 +10,16 @@ What is stored is the same, and both libraries open it. No client of Dask is nee
 change is one commit. ``docs/compat-zcollection.md`` lists what is refused and what is different.
 """
 
-from partita.compat.zcollection import indexing, merging, meta, partitioning, sync, view
+from partita.compat.zcollection import (
+    dask_utils,
+    fs_utils,
+    indexing,
+    merging,
+    meta,
+    partitioning,
+    sync,
+    view,
+)
 from partita.compat.zcollection.collection import Collection
 from partita.compat.zcollection.collection.abc import (
     Indexer,
@@ -54,6 +63,8 @@ __all__ = [
     "__version__",
     "create_collection",
     "create_view",
+    "dask_utils",
+    "fs_utils",
     "indexing",
     "merging",
     "meta",

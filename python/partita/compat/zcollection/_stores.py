@@ -1,13 +1,20 @@
-"""Where a path in a file system of fsspec is, as a URL of Partita."""
+"""Where the engine finds a path in a file system of fsspec.
+
+Local files and S3 have a URL that the engine opens itself. All others are asked through Python,
+with the promise that nobody else writes, which ZCollection makes as well.
+"""
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from typing import Any
 
 import fsspec
 
-__all__ = ["file_system", "located", "normalized"]
+from partita.stores import connection
+
+__all__ = ["Location", "file_system", "located", "normalized"]
 
 # What s3fs is given, and what the engine calls it.
 _S3_OPTIONS = {
@@ -33,32 +40,42 @@ def normalized(fs: fsspec.AbstractFileSystem, path: str) -> str:
     return os.path.normpath(path) if _protocols(fs) & {"file", "memory"} else path
 
 
-def located(fs: fsspec.AbstractFileSystem, path: str) -> tuple[str, dict[str, str]]:
-    """The URL of a path, and the options of its store.
+@dataclass(frozen=True)
+class Location:
+    """Where a collection is, as the engine opens it."""
 
-    Raises
-    ------
-    NotImplementedError
-        If Partita has no store that is the same place.
-    """
+    path: str
+    arguments: dict[str, Any]
+    """How to open it, beside its path."""
+
+    @property
+    def single_writer(self) -> bool:
+        """Whether the store knows of one writer alone."""
+        return "filesystem" in self.arguments
+
+    def connected(self) -> tuple[str, dict[str, Any]]:
+        """The URL and the options, in the engine's form."""
+        given = self.arguments
+        return connection(self.path, given.get("storage_options"), given.get("filesystem"))
+
+
+def located(fs: fsspec.AbstractFileSystem, path: str) -> Location:
+    """Where a path in a file system is."""
     protocols = _protocols(fs)
     if protocols & {"file", "local"}:
-        return os.path.abspath(path), {}
-    if "memory" in protocols:
-        return f"memory://{path.strip('/') or 'root'}", {}
-    if "s3" in protocols:
-        return f"s3://{path}", _s3_options(fs)
-    raise NotImplementedError(
-        f"collections are kept in local files, in memory:// and in s3://, not in a file system of "
-        f"class {type(fs).__name__}"
-    )
+        return Location(os.path.abspath(path), {})
+    options = _s3_options(fs) if "s3" in protocols else None
+    if options is not None:
+        return Location(f"s3://{path}", {"storage_options": options})
+    return Location(path, {"filesystem": fs, "single_writer": True})
 
 
 def _protocols(fs: fsspec.AbstractFileSystem) -> set[str]:
     return {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
 
 
-def _s3_options(fs: fsspec.AbstractFileSystem) -> dict[str, str]:
+def _s3_options(fs: fsspec.AbstractFileSystem) -> dict[str, str] | None:
+    """The engine's form of the options of s3fs; None if one of them has none."""
     given: dict[str, Any] = dict(fs.storage_options)
     for name in ("client_kwargs", "config_kwargs"):
         nested = given.pop(name, None) or {}
@@ -70,8 +87,5 @@ def _s3_options(fs: fsspec.AbstractFileSystem) -> dict[str, str]:
         if name in _S3_OPTIONS and value is not None:
             options[_S3_OPTIONS[name]] = str(value)
         elif name not in _S3_IGNORED and value is not None:
-            raise NotImplementedError(
-                f"the option {name!r} of the S3 file system has no counterpart; open the "
-                "collection with partita.open_collection and its storage_options"
-            )
+            return None
     return options

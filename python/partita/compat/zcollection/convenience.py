@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import fsspec
 
 from partita.compat.zcollection._selection import PartitionFilter
-from partita.compat.zcollection._stores import file_system, located, normalized
+from partita.compat.zcollection._stores import file_system
 from partita.compat.zcollection.collection import Collection, Mode
 from partita.compat.zcollection.dataset import Dataset
 from partita.compat.zcollection.partitioning import Partitioning
@@ -50,7 +50,7 @@ def create_collection(
         If the directory exists, or the dataset lacks the axis or a key of the partitioning.
     """
     fs = file_system(kwargs.pop("filesystem", None))
-    if _exists(fs, str(partition_base_dir)):
+    if fs.exists(str(partition_base_dir)):
         raise ValueError(f"The directory {partition_base_dir!r} already exists.")
     data = ds if isinstance(ds, Dataset) else Dataset.from_xarray(ds)
     return Collection(
@@ -62,17 +62,6 @@ def create_collection(
         filesystem=fs,
         **kwargs,
     )
-
-
-def _exists(fs: Any, path: str) -> bool:
-    url, _ = located(fs, normalized(fs, path))
-    if not url.startswith("memory:"):
-        return bool(fs.exists(path))
-    try:
-        Collection.from_config(path, filesystem=fs)
-    except ValueError:
-        return False
-    return True
 
 
 def open_collection(path: str, *, mode: Mode | None = None, **kwargs: Any) -> Collection:

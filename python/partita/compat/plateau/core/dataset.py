@@ -146,7 +146,7 @@ class DatasetMetadataBase(Copying):
 
     def load_partition_indices(self) -> Any:
         """The dataset with the indices of its partition columns."""
-        if self.primary_indices_loaded or not self.partition_keys:
+        if self.primary_indices_loaded:
             return self
         return self.copy(indices={**self.indices, **_partition_indices(self)})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from typing import Any
 
@@ -26,6 +27,11 @@ from partita.compat.plateau.serialization._predicates import (
 __all__ = ["ExplicitSecondaryIndex", "IndexBase", "PartitionIndex"]
 
 _LABELS = "partition"
+
+# Larger numbers need a type without sign, which pyarrow does not take by itself.
+_LARGEST = 2**63 - 1
+
+_logger = logging.getLogger(__name__)
 
 
 class IndexBase(Copying):
@@ -69,6 +75,14 @@ class IndexBase(Copying):
             for value, labels in index_dct.items():
                 known = self.index_dct.setdefault(self.normalize_value(dtype, value), [])
                 known += [label for label in labels if label not in known]
+            collisions = len(index_dct) - len(self.index_dct)
+            if collisions:
+                _logger.warning(
+                    "Value normalization for index column %s resulted in %d collision(s). The "
+                    "affected partition lists were merged; check that this was desired.",
+                    column,
+                    collisions,
+                )
 
     def copy(self, **kwargs: Any) -> Any:
         """The same with some attributes changed."""
@@ -416,7 +430,10 @@ def _array(values: list[Any], dtype: pa.DataType | None) -> pa.Array:
     if values and isinstance(values[0], (pd.Timestamp, np.datetime64)):
         moments = np.array([np.datetime64(pd.Timestamp(value), "ns") for value in values])
         return pa.array(moments).cast(dtype or pa.timestamp("ns"))
-    return pa.array([v.item() if isinstance(v, np.generic) else v for v in values], type=dtype)
+    plain = [v.item() if isinstance(v, np.generic) else v for v in values]
+    if dtype is None and any(type(v) is int and v > _LARGEST for v in plain):
+        dtype = pa.uint64()
+    return pa.array(plain, type=dtype)
 
 
 def _table(entries: dict[Any, list[str]], column: str, dtype: pa.DataType | None) -> pa.Table:

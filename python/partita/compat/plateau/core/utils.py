@@ -8,8 +8,9 @@ from typing import Any
 
 from partita._arrow import optional
 from partita.compat.plateau.core.naming import MAX_METADATA_VERSION, MIN_METADATA_VERSION
+from partita.compat.plateau.serialization._names import ensure_string_type
 
-__all__ = ["ensure_store", "lazy_store"]
+__all__ = ["ensure_store", "ensure_string_type", "lazy_store", "verify_metadata_version"]
 
 
 def ensure_store(store: Any) -> Any:
@@ -39,11 +40,6 @@ def lazy_store(store: Any) -> Any:
     except Exception as error:
         raise TypeError("KeyValueStore not serializable.") from error
     return partial(_itself, store)
-
-
-def ensure_string_type(obj: Any) -> str:
-    """Text, out of bytes or anything else."""
-    return obj.decode() if isinstance(obj, bytes) else str(obj)
 
 
 def verify_metadata_version(metadata_version: int) -> None:

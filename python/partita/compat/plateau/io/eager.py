@@ -9,7 +9,7 @@ import pandas as pd
 
 from partita.compat.plateau._engine import open_at, translated
 from partita.compat.plateau._reading import frame_of_table, kept_labels
-from partita.compat.plateau._stores import reading
+from partita.compat.plateau._stores import place_of
 from partita.compat.plateau._upkeep import (
     build_indices,
     collect_garbage,
@@ -145,8 +145,8 @@ def read_table(
     The parameters are those of `read_dataset_as_dataframes`.
     """
     dataset = ensure_factory(dataset_uuid, store, factory)
-    with reading(dataset.store, dataset.uuid) as place, translated(dataset.uuid):
-        table = open_at(place, dataset.uuid)
+    with translated(dataset.uuid):
+        table = open_at(place_of(dataset.store, dataset.uuid), dataset.uuid)
         frame = frame_of_table(table, dataset, columns, predicates, categoricals, dates_as_object)
     if len(frame) or kept_labels(dataset, dataset.store, predicates):
         return frame

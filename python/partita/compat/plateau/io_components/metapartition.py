@@ -61,7 +61,8 @@ def _each(method: Callable[..., Any]) -> Callable[..., Any]:
             single: MetaPartition = method(self, *args, **kwargs)
             return single
         results = [method(each, *args, **kwargs) for each in self]
-        return _nested([part for result in results for part in result])
+        parts = [part for result in results for part in result]
+        return _nested(parts) if parts else self.as_sentinel()
 
     return on_each
 
@@ -138,7 +139,7 @@ class MetaPartition(Iterable["MetaPartition"]):
         return len(self.metapartitions)
 
     def __iter__(self) -> Iterator[MetaPartition]:
-        return (self._single(part) for part in self.metapartitions)
+        return (self._single(part) for part in self.metapartitions if not self.is_sentinel)
 
     def __getitem__(self, label: str) -> MetaPartition:
         for part in self.metapartitions:

@@ -58,23 +58,32 @@ def combine_metadata(dataset_metadata: list[Any], append_to_list: bool = True) -
     combined = dataset_metadata[0]
     for other in dataset_metadata[1:]:
         combined = _combined(combined, other, append_to_list)
-    return combined if isinstance(combined, dict) else {}
+    return _agreed(combined)
 
 
 _CONFLICT = object()
 
 
 def _combined(one: Any, other: Any, append: bool) -> Any:
-    if one == other or other is None:
+    if one is _CONFLICT or other is None or one == other:
         return one
     if one is None:
         return other
     if isinstance(one, dict) and isinstance(other, dict):
-        both = {key: _combined(one.get(key), other.get(key), append) for key in {**one, **other}}
-        return {key: value for key, value in both.items() if value is not _CONFLICT and value != {}}
+        return {key: _combined(one.get(key), other.get(key), append) for key in {**one, **other}}
     if isinstance(one, list) and isinstance(other, list):
         return one + other if append else list(dict.fromkeys(one + other))
     return _CONFLICT
+
+
+def _agreed(combined: Any) -> dict[str, Any]:
+    """A document without what differed, and without the documents that are empty then."""
+    if not isinstance(combined, dict):
+        return {}
+    inner = {
+        key: _agreed(value) if isinstance(value, dict) else value for key, value in combined.items()
+    }
+    return {key: value for key, value in inner.items() if value is not _CONFLICT and value != {}}
 
 
 def validate_partition_keys(

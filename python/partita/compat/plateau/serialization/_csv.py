@@ -10,7 +10,6 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from partita.compat.plateau.core.utils import ensure_store
 from partita.compat.plateau.serialization._generic import DataFrameSerializer, PredicatesType
 from partita.compat.plateau.serialization._predicates import (
     check_predicates,
@@ -51,12 +50,14 @@ class CsvSerializer(DataFrameSerializer):
         wanted = None if columns is None else list(columns)
         try:
             frame = pd.read_csv(
-                io.BytesIO(ensure_store(store).get(key)),
+                io.BytesIO(store.get(key)),
                 compression="gzip" if key.endswith(".gz") else None,
                 sep=";",
                 usecols=wanted or None,
                 dtype=dict.fromkeys(categories or (), "category"),
             )
+            if frame.empty:
+                frame = frame.set_axis(pd.RangeIndex(len(frame)))
         except pd.errors.EmptyDataError:
             frame = pd.DataFrame()
         if wanted == []:
@@ -67,11 +68,11 @@ class CsvSerializer(DataFrameSerializer):
 
     def store(self, store: Any, key_prefix: str, df: Any) -> str:
         """Write a frame or a pyarrow table; return its key."""
-        frame = df.to_pandas() if isinstance(df, pa.Table) else df
+        frame = df.to_pandas(coerce_temporal_nanoseconds=True) if isinstance(df, pa.Table) else df
         data = frame.to_csv(index=False, sep=";").encode()
         key = key_prefix + (".csv.gz" if self.compress else ".csv")
-        stored: str = ensure_store(store).put(key, gzip.compress(data) if self.compress else data)
-        return stored
+        store.put(key, gzip.compress(data) if self.compress else data)
+        return key
 
 
 DataFrameSerializer.register_serializer(".csv", CsvSerializer)

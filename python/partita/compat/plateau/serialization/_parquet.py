@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,8 +11,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from partita.compat.plateau.core.utils import ensure_store, ensure_string_type
 from partita.compat.plateau.serialization._generic import DataFrameSerializer, PredicatesType
+from partita.compat.plateau.serialization._names import ensure_string_type
 from partita.compat.plateau.serialization._predicates import (
     check_predicates,
     columns_in_predicates,
@@ -18,6 +20,11 @@ from partita.compat.plateau.serialization._predicates import (
     filter_df_from_predicates,
     normalize_predicates,
 )
+
+_ATTEMPTS = 6
+_FIRST_PAUSE = 0.01
+
+_logger = logging.getLogger(__name__)
 
 
 class ParquetReadError(IOError):
@@ -71,9 +78,15 @@ class ParquetSerializer(DataFrameSerializer):
         predicates: PredicatesType = None,
         date_as_object: bool = False,
     ) -> pd.DataFrame:
-        """Read the frame at a key."""
+        """Read the frame at a key.
+
+        Raises
+        ------
+        ParquetReadError
+            If the store cannot be read, several times one after the other.
+        """
         check_predicates(predicates)
-        source = pa.BufferReader(ensure_store(store).get(key))
+        source = pa.BufferReader(_read(store, key))
         parquet = pq.ParquetFile(source)
         wanted = None if columns is None else list(columns)
         _check_columns(wanted, parquet.schema_arrow.names)
@@ -108,11 +121,30 @@ class ParquetSerializer(DataFrameSerializer):
             compression=self.compression,
             coerce_timestamps="us",
         )
-        key: str = ensure_store(store).put(key_prefix + ".parquet", sink.getvalue().to_pybytes())
+        key = key_prefix + ".parquet"
+        store.put(key, sink.getvalue().to_pybytes())
         return key
 
 
 DataFrameSerializer.register_serializer(".parquet", ParquetSerializer)
+
+
+def _read(store: Any, key: str) -> bytes:
+    """The object at a key, tried again where the store fails."""
+    for attempt in range(1, _ATTEMPTS):
+        try:
+            data: bytes = store.get(key)
+            return data
+        except OSError:
+            _logger.warning("Failed to read %s, attempt %d of %d", key, attempt, _ATTEMPTS)
+            time.sleep(_FIRST_PAUSE * 2 ** (attempt - 1))
+    try:
+        data = store.get(key)
+        return data
+    except OSError as error:
+        raise ParquetReadError(
+            f"Failed to restore dataframe after {_ATTEMPTS} attempts. Parameters: key: {key}"
+        ) from error
 
 
 def _check_columns(wanted: list[str] | None, known: Iterable[str]) -> None:

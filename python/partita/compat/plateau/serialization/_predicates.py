@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 from pandas.api.types import is_bool, is_float, is_integer, is_list_like, is_scalar
 
-from partita.compat.plateau.core.utils import ensure_string_type
+from partita.compat.plateau.serialization._names import ensure_string_type
 
 __all__ = [
     "OPERATORS",

@@ -15,7 +15,7 @@ from dask.base import compute, is_dask_collection
 import partita
 from partita import _native
 from partita._arguments import micros
-from partita.collection import _updated, _variables
+from partita.collection import _map_arguments, _updated, _variables
 from partita.compat.zcollection import merging, meta, partitioning, sync
 from partita.compat.zcollection._engine import (
     arguments_of,
@@ -76,8 +76,6 @@ class Collection(ReadOnlyCollection):
         What is held while the collection changes.
     """
 
-    CONFIG = ".zcollection"
-
     def __init__(
         self,
         axis: str,
@@ -96,15 +94,17 @@ class Collection(ReadOnlyCollection):
                 raise ValueError(f"The partitioning key {name!r} is not defined in the dataset.")
         mode = checked_mode(mode or "w")
         fs = file_system(filesystem)
-        url, options = located(fs, normalized(fs, partition_base_dir))
+        location = located(fs, normalized(fs, partition_base_dir))
+        url, options = location.connected()
+        handler, single = arguments_of(partition_handler), location.single_writer
         try:
             native = _native.Collection.create(
-                url, schema_of(ds), axis, arguments_of(partition_handler), 2, False, options, False
+                url, schema_of(ds), axis, handler, 2, False, options, single
             )
         except partita.AlreadyExists:
-            native = _native.Collection.open(url, options, mode == "r", False)
+            native = _native.Collection.open(url, options, mode == "r", single)
         super().__init__(
-            partita.Collection(native, options, read_only=mode == "r", single_writer=False),
+            partita.Collection(native, options, read_only=mode == "r", single_writer=single),
             ds,
             partition_handler,
             partition_base_dir,
@@ -131,15 +131,17 @@ class Collection(ReadOnlyCollection):
         """
         mode = checked_mode(mode or "r")
         fs = file_system(filesystem)
-        url, options = located(fs, normalized(fs, path))
+        location = located(fs, normalized(fs, path))
+        url, options = location.connected()
+        single = location.single_writer
         try:
-            native = _native.Collection.open(url, options, mode == "r", False)
+            native = _native.Collection.open(url, options, mode == "r", single)
         except partita.NotFound as error:
             raise ValueError(f"zarr collection not found at path {path!r}") from error
         self = cls.__new__(cls)
         ReadOnlyCollection.__init__(
             self,
-            partita.Collection(native, options, read_only=mode == "r", single_writer=False),
+            partita.Collection(native, options, read_only=mode == "r", single_writer=single),
             metadata_of(native.schema()),
             handler_of(native.config()),
             path,
@@ -309,13 +311,7 @@ class Collection(ReadOnlyCollection):
             return _updated(arrays, known)
 
         names = reader.names(() if depth else selected_variables) or [self.axis]
-        arguments = {
-            "predicate": condition(keys)._native,
-            "variables": names,
-            "partitions": 0,
-            "rows": 0,
-            "at_once": npartitions,
-        }
+        arguments = _map_arguments(condition(keys), names, 0, 0, npartitions)
         with self.synchronizer:
             self._native._native.update(updating, arguments, None)
 
@@ -394,13 +390,13 @@ class Collection(ReadOnlyCollection):
             Accepted for the sake of programs: all cores are used in any case.
         """
         fs = self.fs if filesystem is None else file_system(filesystem)
-        url, options = located(fs, normalized(fs, target))
+        location = located(fs, normalized(fs, target))
         where = None
         if filters is not None:
             keys = self._keys(filters)
             where = condition(keys) if keys else nothing(self._native.fields)
         try:
-            self._native.copy(url, where=where, storage_options=options)
+            self._native.copy(location.path, where=where, **location.arguments)
         except partita.AlreadyExists as error:
             raise ValueError(f"Target {target} already exists") from error
         return type(self).from_config(target, mode=mode, filesystem=fs, synchronizer=synchronizer)

@@ -22,12 +22,13 @@ from partita.compat.zcollection._selection import (
     as_key,
     predicate_of,
 )
-from partita.compat.zcollection._stores import normalized
-from partita.compat.zcollection.collection.callable_objects import MapCallable
+from partita.compat.zcollection._stores import located, normalized
+from partita.compat.zcollection.collection.callable_objects import MapCallable, PartitionCallable
 from partita.compat.zcollection.dataset import Array, Dataset, get_dataset_variable_properties
 
 __all__ = [
     "Indexer",
+    "PartitionCallable",
     "PartitionFilter",
     "PartitionFilterCallback",
     "PartitioningProperties",
@@ -63,6 +64,8 @@ def bag_of(
 
 class ReadOnlyCollection:
     """What a collection can do without being changed."""
+
+    CONFIG = ".zcollection"
 
     def __init__(
         self,
@@ -316,13 +319,19 @@ class ReadOnlyCollection:
             yield os.path.relpath(path, self._properties.dir) if relative else path, group
 
     def _zarr_store(self, path: str) -> Any:
-        if not self._native.url.startswith(("memory:", "s3:")):
+        if not located(self._fs, path).arguments:
             return path
-        if self._native.url.startswith("memory:"):
-            raise NotImplementedError("collections in memory have no files that zarr could open")
+        from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
+        from fsspec.implementations.dirfs import DirFileSystem
         from zarr.storage import FsspecStore
 
-        return FsspecStore.from_url(f"s3://{path}", storage_options=self._fs.storage_options)
+        inner = self._fs
+        while isinstance(inner, DirFileSystem):
+            inner = inner.fs
+        if inner.async_impl:
+            return FsspecStore.from_mapper(self._fs.get_mapper(path), read_only=True)
+        waited_for = AsyncFileSystemWrapper(self._fs, asynchronous=True)
+        return FsspecStore(waited_for, read_only=True, path=path)
 
     def variables(self, selected_variables: Iterable[str] | None = None) -> tuple[Array, ...]:
         """The variables, without items."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from partita.compat.zcollection.dataset import Dataset
+from partita.compat.zcollection.merging import period
 from partita.compat.zcollection.merging.time_series import merge_time_series
 
-__all__ = ["MergeCallable", "merge_time_series"]
+__all__ = ["MergeCallable", "merge_time_series", "period"]
 
 
 class MergeCallable(Protocol):

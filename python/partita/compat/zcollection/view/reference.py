@@ -25,9 +25,16 @@ class ViewReference:
     filesystem: fsspec.AbstractFileSystem = field(default_factory=lambda: file_system(None))
 
 
-def file_system_of(config: dict[str, Any]) -> fsspec.AbstractFileSystem:
-    """The file system that a view names, if it is one in which collections are kept."""
+def file_system_of(
+    config: dict[str, Any], own: fsspec.AbstractFileSystem
+) -> fsspec.AbstractFileSystem:
+    """The file system that a view names: a known one, or that in which the view is itself.
+
+    Others are not made by what a stored file says.
+    """
     config = dict(config)
+    if config == json.loads(own.to_json()):
+        return own
     config.pop("cls", None)
     protocol = config.pop("protocol", "file")
     protocol = protocol if isinstance(protocol, str) else protocol[0]

@@ -111,7 +111,7 @@ class View:
         reference = data["view_ref"]
         return cls(
             path,
-            ViewReference(reference["path"], file_system_of(reference["fs"])),
+            ViewReference(reference["path"], file_system_of(reference["fs"], fs)),
             ds=meta.Dataset.from_config(data["metadata"]),
             filesystem=fs,
             filters=read_filter(data["filters"]),
