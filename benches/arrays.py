@@ -28,6 +28,7 @@ CASES = {
     "tiny": "Insert 300 days of ten rows",
     "one": "Load one variable of {many:,} partitions",
     "list": "List {many:,} partitions",
+    "cluster": "Insert {mb} MB from the memory of two Dask workers",
 }
 TIMEOUT = 3000
 
@@ -64,8 +65,8 @@ def main() -> None:
     for _ in range(arguments.repeat):
         for case in CASES:
             for peer, python in peers.items():
-                if case in ("insert", "tiny"):
-                    name = peer if case == "insert" else f"{peer}-tiny"
+                if case in ("insert", "tiny", "cluster"):
+                    name = peer if case == "insert" else f"{peer}-{case}"
                     shutil.rmtree(arguments.dir / name, ignore_errors=True)
                 found = run(python, peer, case, arguments)
                 best[peer, case] = min(best[peer, case], found["seconds"])

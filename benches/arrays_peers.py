@@ -17,6 +17,7 @@ import xarray as xr
 
 PIXELS = 240
 VARIABLES = ("ssh", "sla", "swh", "wind")
+BLOCK = 16_000
 
 
 def tracks(first: str, rows: int, step_ms: int) -> xr.Dataset:
@@ -57,10 +58,34 @@ def month(megabytes: int) -> xr.Dataset:
     return tracks("2022-06-10T00:00:00.001", rows, int(10 * 86_400_000 / max(rows, 1)))
 
 
+def in_workers(megabytes: int) -> xr.Dataset:
+    """What `year` gives, made by Dask, and kept where it was made."""
+    import dask
+    import dask.array as da
+
+    rows = rows_of(megabytes)
+    step = int(365 * 86_400_000 / rows)
+    blocks = [(first, min(BLOCK, rows - first)) for first in range(0, rows, BLOCK)]
+    start = np.datetime64("2022-01-01", "ms")
+    parts = [
+        dask.delayed(tracks)(str(start + np.timedelta64(first * step, "ms")), count, step)
+        for first, count in blocks
+    ]
+    variables = {}
+    for name in VARIABLES:
+        arrays = [
+            da.from_delayed(part[name].data, (count, PIXELS), "f4")
+            for part, (_, count) in zip(parts, blocks, strict=True)
+        ]
+        variables[name] = (("time", "x"), da.concatenate(arrays))
+    axis = (start + np.arange(rows) * np.timedelta64(step, "ms")).astype("M8[us]")
+    return xr.Dataset(variables, {"time": axis}).persist()
+
+
 class Partita:
     """Both have the same methods, and do the same."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, client: Any = None) -> None:
         import partita
 
         self.pt, self.folder = partita, folder
@@ -97,14 +122,14 @@ class Partita:
 
 
 class ZCollection:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, client: Any = None) -> None:
         import dask
         import dask.distributed
         import zcollection
 
         self.zc, self.folder = zcollection, folder
         dask.config.set({"distributed.worker.memory.target": False})
-        self.client = dask.distributed.Client(processes=False, dashboard_address=None)
+        self.client = client or dask.distributed.Client(processes=False, dashboard_address=None)
 
     def create(self, name: str, ds: xr.Dataset, resolution: str) -> Any:
         from numcodecs import Zstd
@@ -183,11 +208,30 @@ def measure(peer: Any, name: str, case: str, megabytes: int, partitions: int) ->
     return time.perf_counter() - began
 
 
+def on_a_cluster(name: str, folder: Path, megabytes: int) -> float:
+    """An insert of what lies in the memory of two workers."""
+    from distributed import Client, LocalCluster, wait
+
+    options = {"threads_per_worker": 1, "dashboard_address": None, "memory_limit": 0}
+    with LocalCluster(n_workers=2, **options) as cluster, Client(cluster) as client:
+        peer = PEERS[name](folder, client)
+        data = in_workers(megabytes)
+        wait(data)
+        collection = peer.create(f"{name}-cluster", data, "month")
+        began = time.perf_counter()
+        peer.insert(collection, data, False)
+        return time.perf_counter() - began
+
+
 def main() -> None:
     name, case, folder, megabytes, partitions = sys.argv[1:]
-    peer = PEERS[name](Path(folder))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    seconds = measure(peer, name, case, int(megabytes), int(partitions))
+    if case == "cluster":
+        seconds = on_a_cluster(name, Path(folder), int(megabytes))
+    else:
+        peer = PEERS[name](Path(folder))
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        seconds = measure(peer, name, case, int(megabytes), int(partitions))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(json.dumps({"seconds": seconds, "peak": peak * 1024, "before": before * 1024}))
 

@@ -132,8 +132,9 @@ def restored(
     encoding: Mapping[str, Mapping[str, Any]],
 ) -> None:
     """Changes how a schema, in its dictionary form, is stored: chunks, and codecs by variable."""
+    dimensions = [d for _, group in _groups(schema) for d in group["dimensions"]]
     for name, size in chunks.items():
-        found = [d for group in _groups(schema) for d in group[1]["dimensions"] if d["name"] == name]
+        found = [dimension for dimension in dimensions if dimension["name"] == name]
         if not found:
             raise InvalidArgument(f"chunks= names {name!r}, which is no dimension of the data")
         for dimension in found:

@@ -16,8 +16,8 @@ from partita._arguments import (
     write_options,
 )
 from partita._data import is_schema, stream
-from partita._progress import Progress, reporting
 from partita._encoding import restored
+from partita._progress import Progress, reporting
 from partita._xarray import from_xarray
 from partita.collection import Collection
 from partita.errors import InvalidArgument

@@ -1,11 +1,14 @@
 //! Copying one group: as it is, or decoded and encoded again.
 
+use std::collections::HashMap;
+
 use futures::TryStreamExt;
 use partita_core::{Error, Result, Store};
 
 use super::CopyOptions;
 use crate::collection::Partition;
 use crate::commit::{SCRATCH, Snapshot};
+use crate::conform::{conform, merged};
 use crate::dataset::{Buffer, Dataset};
 use crate::layout::{Config, GroupPlan, immutable_group, open_group};
 use crate::options::ReadOptions;
@@ -50,8 +53,9 @@ impl Copying<'_> {
             self.read(self.snapshot.config.as_ref(), &self.snapshot.store, partition, &names);
         let data = data.await?;
         if !self.whole {
+            let (rows, _) = conform(&data, self.config, &HashMap::new())?;
             let key = Some(&partition.key);
-            self.write(GroupPlan::group(self.config, &path, key, &data, 0)?).await?;
+            self.write(GroupPlan::group(self.config, &path, key, &rows, 0)?).await?;
         }
         if self.options.verify {
             let copy = Partition { key: partition.key.clone(), path };
@@ -89,7 +93,8 @@ impl Copying<'_> {
         }
         let data = read(store, source, &[], &self.quietly(stored.clone())).await?;
         let path = immutable_group(self.config.layout);
-        self.write(GroupPlan::group(self.config, path, None, &data, 0)?).await?;
+        let given = merged(&self.config.immutable(), &[&data], &|_| false, &|_| None)?;
+        self.write(GroupPlan::group(self.config, path, None, &given, 0)?).await?;
         if self.options.verify {
             same(&data, &read(self.target, self.config, &[], &self.quietly(stored)).await?)?;
         }

@@ -2,7 +2,7 @@
 
 use partita_core::{Error, Result};
 
-use crate::dataset::{ByteOrder, Codecs, DType, VariableSchema};
+use crate::dataset::{Codecs, DType, VariableSchema};
 use crate::json::Json;
 
 /// How large a shard may grow where nothing is said, in bytes before compression.
@@ -29,7 +29,8 @@ impl Chain {
         };
         Ok(match &variable.codecs {
             Codecs::Default => Self { bytes_to_bytes: vec![zstd()], ..plain },
-            Codecs::V2 { compressor, filters, order: ByteOrder::Little } => {
+            // The order of bytes is no part of a value; all are stored in the usual one.
+            Codecs::V2 { compressor, filters, .. } => {
                 let objects = matches!(variable.dtype, DType::Text | DType::Bytes);
                 let filters = if objects { filters.get(1..).unwrap_or_default() } else { filters };
                 if !filters.is_empty() {
@@ -40,7 +41,6 @@ impl Chain {
                     .map(|codec| of_v2(codec, variable.dtype).ok_or_else(|| refused(variable)));
                 Self { bytes_to_bytes: compressor.transpose()?.into_iter().collect(), ..plain }
             }
-            Codecs::V2 { .. } => return Err(refused(variable)),
             Codecs::V3 { array_to_array, array_to_bytes, bytes_to_bytes, shard_bytes } => Self {
                 array_to_array: array_to_array.clone(),
                 // The head of ZCollection records `bytes` also where text is stored.
