@@ -66,7 +66,7 @@ class Dataset:
     def data(self, path: str) -> tuple[Items | list[str] | list[bytes], list[int]]: ...
     def contents(self, release: bool) -> dict[str, Any]: ...
 
-_Place = tuple[list[tuple[str, int]], str]
+_Place = tuple[dict[str, int], str]
 _PlaceRows = tuple[_Place, list[tuple[int, int]]]
 # The path, rows, bytes, and a form to send elsewhere.
 _StagedChange = tuple[str, int | None, int, bytes]

@@ -146,9 +146,9 @@ class Collection:
         found = predicate_of(where)
         if not sizes:
             places = self._native.partitions(found)
-            return [CollectionPartition(dict(key), path) for key, path in places]
+            return [CollectionPartition(key, path) for key, path in places]
         return [
-            CollectionPartition(dict(key), path, rows, objects, size)
+            CollectionPartition(key, path, rows, objects, size)
             for (key, path), rows, objects, size in self._native.sizes(found)
         ]
 
@@ -281,7 +281,7 @@ class Collection:
             else:
                 dataset, arguments = inserting.prepare(self._native, data)
                 places = self._native.insert(dataset, arguments, key, report)
-        return [CollectionPartition(dict(fields), path) for fields, path in places]
+        return [CollectionPartition(fields, path) for fields, path in places]
 
     def update(
         self,
@@ -335,7 +335,7 @@ class Collection:
                 )
             else:
                 places = self._native.update(updating, arguments, report)
-        return [CollectionPartition(dict(fields), path) for fields, path in places]
+        return [CollectionPartition(fields, path) for fields, path in places]
 
     def map(
         self,
@@ -410,7 +410,7 @@ class Collection:
             )
         age = None if older_than is None else micros("older_than", older_than)
         gone = self._native.drop_partitions(predicate_of(where), age)
-        return [CollectionPartition(dict(key), path) for key, path in gone]
+        return [CollectionPartition(key, path) for key, path in gone]
 
     def add_variable(
         self,

@@ -2,7 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 use partita::array::Collection;
-use partita::{At, Dataset, Error, StoreOptions, Table};
+use partita::{At, Dataset, Error, ErrorKind, StoreOptions, Table};
 
 use crate::commands::{
     append::AppendArguments, copy::CopyArguments, delete::DeleteArguments, doctor::DoctorArguments,
@@ -65,7 +65,19 @@ pub(crate) struct AtVersion {
 impl AtVersion {
     /// Opens the table for reading, at that version.
     pub(crate) async fn open(&self, url: &str, common: &Common) -> Result<Table, Error> {
-        let table = Table::open(url, &common.reading()).await?;
+        let table = match Table::open(url, &common.reading()).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let Ok(Dataset::Collection(_)) = partita::open(url, &common.reading()).await else {
+                    return Err(error);
+                };
+                return Err(Error::invalid(
+                    "that is a collection of arrays, and this command is for tables; `partita \
+                     read` writes collections to files: --output rows.nc or rows.zarr",
+                )
+                .with("url", url));
+            }
+            opened => opened?,
+        };
         match self.at {
             Some(at) => table.at(at).await,
             None => Ok(table),

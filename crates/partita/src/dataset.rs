@@ -1,7 +1,7 @@
 //! Opening a dataset without knowing its kind.
 
 use partita_array::Collection;
-use partita_core::{ErrorKind, Result, StoreOptions};
+use partita_core::{Error, ErrorKind, Result, StoreOptions};
 use partita_table::Table;
 
 use crate::DatasetKind;
@@ -56,6 +56,13 @@ pub async fn open(url: &str, options: &StoreOptions) -> Result<Dataset> {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidArgument) => {
             match Collection::open(url, options).await {
                 Ok(collection) => Ok(Dataset::Collection(collection)),
+                Err(other)
+                    if other.kind() == ErrorKind::NotFound
+                        && error.kind() == ErrorKind::NotFound =>
+                {
+                    let why = "there is neither a table nor a collection here";
+                    Err(Error::new(ErrorKind::NotFound, why).with("url", url))
+                }
                 Err(other) if other.kind() == ErrorKind::NotFound => Err(error),
                 Err(other) => Err(other),
             }

@@ -5,13 +5,14 @@ use std::sync::{Mutex, PoisonError};
 
 use jiff::SignedDuration;
 use partita::array::layout::Layout;
+use partita::array::partitioning::Key;
 use partita::array::{
     Collection, Committed, CopyOptions, CreateOptions, DropOptions, GarbageOptions, InsertOptions,
     Partition, PartitionRows, Partitioning, PlannedRows, ReadOptions, Staged, VerifyOptions,
 };
 use partita::{Error, Store, StoreOptions};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::{PyBytes, PyDict, PyString};
 
 use crate::arguments::{StoreArguments, store_options};
 use crate::attributes::attributes;
@@ -41,7 +42,29 @@ type Entry = (u64, i64, String, Vec<String>, u64);
 type Mapped = (Vec<(String, i128)>, Py<PyAny>);
 
 /// The fields of a key, and the path.
-type Place = (Vec<(String, i128)>, String);
+type Place = (Fields, String);
+
+/// A key as a dict of its fields with their values.
+struct Fields(Key);
+
+impl<'py> IntoPyObject<'py> for Fields {
+    type Target = PyDict;
+    type Output = Bound<'py, PyDict>;
+    type Error = PyErr;
+
+    fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
+        let dict = PyDict::new(py);
+        for (field, value) in self.0.pairs() {
+            let field = PyString::intern(py, field);
+            // Wide integers are slow to convert, and there are many keys.
+            match i64::try_from(value) {
+                Ok(value) => dict.set_item(field, value)?,
+                Err(_) => dict.set_item(field, value)?,
+            }
+        }
+        Ok(dict)
+    }
+}
 
 /// What a read gives: the last commit that it knows, places with runs of rows, and how many rows a
 /// chunk holds.
@@ -80,7 +103,7 @@ fn staged_of(forms: &[Vec<u8>]) -> PyResult<Vec<Staged>> {
 }
 
 fn place(partition: &Partition) -> Place {
-    (pairs(&partition.key), partition.path.clone())
+    (Fields(partition.key.clone()), partition.path.clone())
 }
 
 impl PyCollection {

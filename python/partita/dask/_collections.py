@@ -40,7 +40,7 @@ def insert(
     key: str | None,
     client: Any,
     report: Report | None,
-) -> list[tuple[list[tuple[str, int]], str]]:
+) -> list[tuple[dict[str, int], str]]:
     """Inserts rows that workers compute, each partition in a task of its own.
 
     Only the variables by which rows are partitioned are computed here, and those without the
@@ -113,7 +113,7 @@ def update(
     *,
     client: Any,
     report: Report | None,
-) -> list[tuple[list[tuple[str, int]], str]]:
+) -> list[tuple[dict[str, int], str]]:
     """Works out variables on workers, batch of partitions by batch, and commits them at once."""
     native = reference.native
     places = native.partitions(arguments["predicate"])

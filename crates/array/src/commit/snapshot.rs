@@ -64,6 +64,9 @@ impl Snapshot {
     /// The partitions for which the predicate on the fields of keys is true, ordered by key.
     pub async fn partitions(&self, predicate: Option<&Predicate>) -> Result<Vec<Partition>> {
         let listed = list_partitions(&self.base, &self.config).await?;
+        if self.pending.is_empty() {
+            return select(listed, &self.config.partitioning, predicate);
+        }
         let mut found: BTreeMap<Key, String> =
             listed.into_iter().map(|found| (found.key, found.path)).collect();
         for change in self.pending.iter().flat_map(|record| &record.changes) {

@@ -6,6 +6,7 @@ use partita_core::{Result, Store};
 
 use super::{Config, Layout, v3};
 use crate::collection::Partition;
+use crate::partitioning::{is_component, parse_as};
 
 /// Every partition, ordered by key. One request where the collection keeps a catalog, else one per
 /// directory above the partitions.
@@ -17,7 +18,8 @@ pub(crate) async fn list_partitions(store: &Store, config: &Config) -> Result<Ve
         Some(paths) => paths,
         None => directories(store, config).await?,
     };
-    let found = |path: String| Some(Partition { key: config.partitioning.parse(&path)?, path });
+    let fields = config.partitioning.key_fields();
+    let found = |path: String| Some(Partition { key: parse_as(&fields, &path)?, path });
     let mut partitions: Vec<Partition> = paths.into_iter().filter_map(found).collect();
     partitions.sort();
     partitions.dedup();
@@ -25,9 +27,9 @@ pub(crate) async fn list_partitions(store: &Store, config: &Config) -> Result<Ve
 }
 
 async fn directories(store: &Store, config: &Config) -> Result<Vec<String>> {
-    let partitioning = config.partitioning.clone();
-    let depth = partitioning.fields().len();
-    let accept = move |name: &str, level: usize| partitioning.is_component(name, level);
+    let fields = config.partitioning.key_fields();
+    let depth = fields.len();
+    let accept = move |name: &str, level: usize| is_component(&fields, name, level);
     store.list_directories_at(depth, Arc::new(accept)).await
 }
 

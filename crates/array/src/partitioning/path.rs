@@ -34,29 +34,31 @@ impl Partitioning {
     /// values that are no decimal integers.
     #[must_use]
     pub fn parse(&self, path: &str) -> Option<Key> {
-        let fields = self.fields();
-        let components: Vec<&str> = path.split('/').collect();
-        if components.len() != fields.len() {
-            return None;
-        }
-        let value = |(component, field): (&&str, &&str)| {
-            let text = component.strip_prefix(*field)?.strip_prefix('=')?;
-            parse_value(text)
-        };
-        let values = components.iter().zip(&fields).map(value).collect::<Option<Vec<_>>>()?;
-        Some(Key::new(self.key_fields(), values))
-    }
-
-    /// The field that a directory at `depth` (from 0) belongs to, if its name is that of one.
-    pub(crate) fn is_component(&self, name: &str, depth: usize) -> bool {
-        let field = self.fields().get(depth).copied();
-        let text = field.and_then(|field| name.strip_prefix(field)?.strip_prefix('='));
-        text.and_then(parse_value).is_some()
+        parse_as(&self.key_fields(), path)
     }
 
     pub(crate) fn key_fields(&self) -> Arc<[String]> {
         self.fields().into_iter().map(str::to_owned).collect()
     }
+}
+
+/// As [`Partitioning::parse`], for many paths of a partitioning with these fields.
+pub(crate) fn parse_as(fields: &Arc<[String]>, path: &str) -> Option<Key> {
+    let mut components = path.split('/');
+    let mut values = Vec::with_capacity(fields.len());
+    for field in fields.iter() {
+        values.push(parse_component(components.next()?, field)?);
+    }
+    components.next().is_none().then(|| Key::new(Arc::clone(fields), values))
+}
+
+/// True if a directory below `depth` others may hold partitions, or be one, by its name.
+pub(crate) fn is_component(fields: &[String], name: &str, depth: usize) -> bool {
+    fields.get(depth).and_then(|field| parse_component(name, field)).is_some()
+}
+
+fn parse_component(component: &str, field: &str) -> Option<i128> {
+    parse_value(component.strip_prefix(field)?.strip_prefix('=')?)
 }
 
 fn parse_value(text: &str) -> Option<i128> {
@@ -105,8 +107,10 @@ mod tests {
         ] {
             assert_eq!(date.parse(path), None, "{path}");
         }
-        assert!(date.is_component("year=2022", 0) && !date.is_component("year=2022", 1));
-        assert!(!date.is_component("_catalog", 0) && !date.is_component("month=1", 2));
+        let fields = date.key_fields();
+        let is_component = |name, depth| is_component(&fields, name, depth);
+        assert!(is_component("year=2022", 0) && !is_component("year=2022", 1));
+        assert!(!is_component("_catalog", 0) && !is_component("month=1", 2));
     }
 
     proptest! {

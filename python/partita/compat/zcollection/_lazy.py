@@ -25,7 +25,7 @@ __all__ = ["lazy_dataset", "partition_rows"]
 def partition_rows(collection: Collection, keys: Sequence[Key]) -> list[int]:
     """How many rows partitions have."""
     found = collection._native.sizes(condition(keys)._native)
-    rows = {tuple(key): count for (key, _), count, _, _ in found}
+    rows = {tuple(key.items()): count for (key, _), count, _, _ in found}
     missing = next((key for key in keys if key not in rows), None)
     if missing is not None:
         raise ValueError(f"the partition {missing} was removed in the meantime")
