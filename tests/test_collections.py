@@ -314,5 +314,8 @@ def test_the_command_line_knows_collections(tmp_path: Path) -> None:
     assert copied.returncode == 0, copied.stderr
     assert pt.open_collection(f"{tmp_path}/copy").read().time.size == 160
     assert run("delete", url, "--where", "month == 1", "--yes").stdout == "removed 1 partition\n"
-    assert run("info", f"{tmp_path}/nothing").returncode == 3
+    nothing = run("info", f"{tmp_path}/nothing")
+    assert nothing.returncode == 3 and "neither a table nor a collection" in nothing.stderr
+    shown = run("read", url)
+    assert shown.returncode == 1 and "--output rows.nc" in shown.stderr
     assert run("import", f"{tmp_path}/new", f"{tmp_path}/1.nc").returncode == 1

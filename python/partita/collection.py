@@ -28,6 +28,8 @@ from partita.stores import FileSystem, connection
 if TYPE_CHECKING:
     import xarray as xr
 
+    from partita.table import Table
+
 __all__ = ["Collection", "PartitionInfo"]
 
 
@@ -516,6 +518,59 @@ class Collection:
                 report,
             )
         return Collection(native, options, read_only=False, single_writer=single_writer)
+
+    def to_table(
+        self,
+        url: str | os.PathLike[str],
+        *,
+        variables: Sequence[str] | None = None,
+        where: Where | None = None,
+        progress: Progress = False,
+        **options: Any,
+    ) -> Table:
+        """Make a table of the rows: one for each item of the variables with the most dimensions.
+
+        The axis is a column, and so are the other dimensions, with the values of the variable of
+        that name, or positions. Variables with fewer dimensions are repeated. Items that equal the
+        fill value become null, and packed numbers are unpacked. Rows are streamed, and one commit
+        makes the table.
+
+        Parameters
+        ----------
+        url : str or path-like
+            Where the table is to be.
+        variables : sequence of str, optional
+            Which variables; all that are partitioned if not given. Those of groups cannot be
+            converted.
+        where : expression, str, list or dict, optional
+            Which rows, as for `read`.
+        progress : bool or callable, default False
+            True shows a bar on standard error; a callable is called with (done, total) rows of the
+            collection.
+        **options
+            Those of `create_table`, such as ``partition_by`` and ``storage_options``.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> c = pt.create_collection(
+        ...     "memory://to_table/c",
+        ...     {"cycle": ("n", [1, 2]), "v": (("n", "x"), [[1.0, 2.0], [5.0, 6.0]])},
+        ...     axis="cycle",
+        ...     partition_by=pt.Sequence(["cycle"]),
+        ... )
+        >>> c.to_table("memory://to_table/t", partition_by="cycle").read().values.tolist()
+        [[1.0, 0.0, 1.0], [1.0, 1.0, 2.0], [2.0, 0.0, 5.0], [2.0, 1.0, 6.0]]
+        """
+        from partita._convert import long_form
+        from partita.dataset import create_table
+
+        self._native.refresh()
+        with reporting(progress) as report:
+            rows = long_form(
+                self._native, self.axis, self.dimension, variables, predicate_of(where), report
+            )
+            return create_table(url, rows, **options)
 
     def verify(
         self,

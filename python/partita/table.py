@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from partita.collection import Collection
+
 __all__ = ["Table"]
 
 
@@ -669,6 +671,73 @@ class Table:
         """
         self._native.refresh()
         return self
+
+    def to_collection(
+        self,
+        url: str | os.PathLike[str],
+        *,
+        axis: str,
+        partition_by: Any,
+        dimensions: Sequence[str] = (),
+        flat: Sequence[str] = (),
+        columns: Sequence[str] | None = None,
+        where: Where | None = None,
+        progress: Progress = False,
+        **options: Any,
+    ) -> Collection:
+        """Make a collection of arrays of the rows: each row gives one item to each variable.
+
+        A partition at a time, and one commit at the end. What no row gives, and what is null, is
+        the fill value.
+
+        Parameters
+        ----------
+        url : str or path-like
+            Where the collection is to be.
+        axis : str
+            The column along which the collection grows.
+        partition_by : Date, Sequence or GroupedSequence
+            How rows are mapped to partitions.
+        dimensions : sequence of str
+            Columns that become dimensions besides the axis; their values are stored once. Two rows
+            may not have the same values in all of these.
+        flat : sequence of str
+            Columns with one value for each value of the axis, which become variables without the
+            other dimensions.
+        columns : sequence of str, optional
+            Which columns become variables; all if not given, those that the table is partitioned
+            by too.
+        where : expression, str, list or dict, optional
+            Which rows.
+        progress : bool or callable, default False
+            True shows a bar on standard error; a callable is called with (done, total) partitions.
+        **options
+            Those of `create_collection`, such as ``chunks`` and ``storage_options``.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> t = pt.create_table(
+        ...     "memory://to_collection/t",
+        ...     {"cycle": [1, 1, 2, 2], "x": [0, 1, 0, 1], "v": [1.0, 2.0, 5.0, 6.0]},
+        ... )
+        >>> c = t.to_collection(
+        ...     "memory://to_collection/c",
+        ...     axis="cycle",
+        ...     dimensions=["x"],
+        ...     partition_by=pt.Sequence(["cycle"]),
+        ... )
+        >>> c.read("cycle == 2").v.values
+        array([[5., 6.]])
+        """
+        from partita._convert import to_collection
+
+        names = self.columns if columns is None else columns
+        kept = list(dict.fromkeys([axis, *dimensions, *names]))
+        with reporting(progress) as report:
+            return to_collection(
+                self, url, axis, partition_by, dimensions, flat, kept, where, report, options
+            )
 
     def copy(
         self,

@@ -1,0 +1,341 @@
+"""From arrays to rows, and back: collections into tables in long form, tables into collections."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from partita import _native
+from partita._arrow import optional, pyarrow
+from partita._progress import Report
+from partita._xarray import from_xarray, to_xarray
+from partita.errors import CommitConflict, InvalidArgument, NotFound
+from partita.expression import Expr, Where, col, predicate
+from partita.merge import merge_arguments
+from partita.partitioning import Date, Partitioning
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import xarray as xr
+
+    from partita.collection import Collection
+    from partita.table import Table
+
+__all__ = ["Pivot", "long_form", "to_collection"]
+
+# Rows of the long form that are worked on at once.
+_ROWS = 1 << 18
+
+
+def long_form(
+    native: _native.Collection,
+    axis: str,
+    dimension: str,
+    variables: Sequence[str] | None,
+    where: _native.Predicate | None,
+    report: Report | None,
+) -> Iterator[pa.Table]:
+    """The rows of a collection: one for each item of the variables with the most dimensions.
+
+    The axis is a column, and so is every other dimension: the values of the variable of that name,
+    or positions. Variables with fewer dimensions are repeated. Items that equal the fill value are
+    null, and packed numbers are unpacked.
+    """
+    described = {v["name"]: v for v in native.schema().to_dict()["variables"]}
+    names = _chosen(described, axis, dimension, variables)
+    dimensions = max((list(described[name]["dimensions"]) for name in names), key=len)
+    for name in names:
+        others = set(described[name]["dimensions"]) - set(dimensions)
+        if others:
+            raise InvalidArgument(
+                f"variable {name} and another have different dimensions, so there are no rows that "
+                "hold both; convert them into two tables",
+                context={"variable": name, "dimension": ", ".join(sorted(others))},
+            )
+    dimensions = [dimension, *(name for name in dimensions if name != dimension)]
+    labels = [name for name in dimensions[1:] if name in described]
+    commit, places = native.plan(where, names)
+    total = sum(stop - start for (_, runs), _ in places for start, stop in runs)
+    done = 0
+    fixed = _dataset(native.read_rows([], commit, labels)) if labels else {}
+    coordinates = {name: fixed[name].values for name in labels}
+    if not places:
+        yield _rows(_dataset(native.read(where, names)), names, dimensions, coordinates)
+    for ((_, path), runs), _ in places:
+        for start, stop in _pieces(native, path, runs, commit, names, dimensions):
+            data = _dataset(native.read_rows([(path, [(start, stop)])], commit, names))
+            yield _rows(data, names, dimensions, coordinates)
+            done += stop - start
+            if report is not None:
+                report("convert", done, total)
+
+
+def _dataset(data: _native.Dataset) -> Any:
+    return to_xarray(data)
+
+
+def _chosen(
+    described: Mapping[str, Any], axis: str, dimension: str, variables: Sequence[str] | None
+) -> list[str]:
+    if variables is None:
+        names = [name for name, v in described.items() if dimension in v["dimensions"]]
+    else:
+        names = list(variables)
+    for name in names:
+        if name not in described:
+            raise NotFound(f"the collection has no variable {name!r}", context={"variable": name})
+        if dimension not in described[name]["dimensions"]:
+            raise InvalidArgument(
+                f"variable {name} has no dimension {dimension}, along which rows are made",
+                context={"variable": name},
+            )
+    if axis in described:
+        names = [axis, *(name for name in names if name != axis)]
+    return names
+
+
+def _pieces(
+    native: _native.Collection,
+    path: str,
+    runs: Sequence[tuple[int, int]],
+    commit: int,
+    names: list[str],
+    dimensions: Sequence[str],
+) -> Iterator[tuple[int, int]]:
+    """Runs of rows of a partition, cut so that their long form is small."""
+    sizes = _dataset(native.read_rows([(path, [(0, 0)])], commit, names)).sizes
+    width = int(np.prod([sizes[name] for name in dimensions[1:]], dtype=np.int64))
+    step = max(_ROWS // max(width, 1), 1)
+    for start, stop in runs:
+        for first in range(start, stop, step):
+            yield first, min(first + step, stop)
+
+
+def _rows(
+    data: xr.Dataset,
+    names: Sequence[str],
+    dimensions: Sequence[str],
+    coordinates: Mapping[str, Any],
+) -> pa.Table:
+    pa = pyarrow("making rows")
+    shape = tuple(data.sizes[name] for name in dimensions)
+    # The axis is the first of the names, and the first column.
+    columns: dict[str, Any] = dict.fromkeys([*names[:1], *dimensions[1:]])
+    for at, name in enumerate(dimensions[1:], 1):
+        # Where there are no rows, it is not known how large the dimension is.
+        labels = np.asarray(coordinates.get(name, np.arange(shape[at])))[: shape[at]]
+        columns[name] = _spread(labels, [name], dimensions, shape)
+    for name in names:
+        values, missing = _unpacked(data.variables[name])
+        dims = [str(dim) for dim in data.variables[name].dims]
+        spread = _spread(values, dims, dimensions, shape)
+        mask = None if missing is None else _spread(missing, dims, dimensions, shape)
+        try:
+            columns[name] = pa.array(spread, mask=mask)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise InvalidArgument(
+                f"variable {name} has a type that no column of a table has: {spread.dtype}",
+                context={"variable": name},
+            ) from error
+    return pa.table(columns)
+
+
+def _unpacked(variable: xr.Variable) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None]:
+    """The values, and which of them are missing."""
+    encoding = variable.encoding
+    packed = variable.attrs.get("scale_factor", encoding.get("scale_factor")) is not None
+    fill = encoding.get("_FillValue")
+    if packed or "add_offset" in encoding:
+        conventions = optional("xarray.conventions", "unpacking numbers")
+        attributes = {**variable.attrs, **encoding}
+        keys = ("scale_factor", "add_offset", "_FillValue", "missing_value")
+        attributes = {k: v for k, v in attributes.items() if k in keys and v is not None}
+        raw = type(variable)(variable.dims, variable.values, attributes)
+        values = conventions.decode_cf_variable("packed", raw).values
+        return values, np.isnan(values)
+    values = variable.values
+    if fill is None:
+        return values, np.isnat(values) if values.dtype.kind in "mM" else None
+    with np.errstate(invalid="ignore"):
+        missing = (values == fill) | ((values != values) & bool(fill != fill))
+    return values, missing
+
+
+def _spread(
+    values: np.ndarray[Any, Any],
+    own: Sequence[str],
+    dimensions: Sequence[str],
+    shape: tuple[int, ...],
+) -> np.ndarray[Any, Any]:
+    """The values in the order of the rows, repeated along the dimensions that they lack."""
+    ordered = [name for name in dimensions if name in own]
+    values = values.transpose([list(own).index(name) for name in ordered])
+    wide = [n if name in own else 1 for name, n in zip(dimensions, shape, strict=True)]
+    return np.broadcast_to(values.reshape(wide), shape).ravel()
+
+
+class Pivot:
+    """How rows become arrays: one item of a variable from each row.
+
+    Parameters
+    ----------
+    axis : str
+        The column along which the collection grows, and the name of its dimension.
+    dimensions : sequence of str
+        The columns that become the other dimensions; their values are stored once.
+    flat : sequence of str
+        The columns that have one value for each value of the axis.
+    """
+
+    def __init__(self, axis: str, dimensions: Sequence[str], flat: Sequence[str]) -> None:
+        self.axis = axis
+        self.dimensions = list(dimensions)
+        self.flat = set(flat)
+        self.labels: dict[str, np.ndarray[Any, Any]] = {}
+
+    def look(self, table: Any, by: Partitioning, where: Any) -> list[Expr]:
+        """Learns the labels of dimensions; gives a condition for the rows of each partition."""
+        keys = [self.axis] if isinstance(by, Date) else list(by.variables)
+        found: dict[str, Any] = {name: None for name in self.dimensions}
+        places: Any = None
+        for batch in table.scan(list(dict.fromkeys([*keys, *self.dimensions])), where).to_batches():
+            for name in self.dimensions:
+                values = np.unique(_numpy(batch, name))
+                known = found[name]
+                found[name] = values if known is None else np.union1d(known, values)
+            rows = np.unique(np.stack([_period(_numpy(batch, k), by) for k in keys], 1), axis=0)
+            places = rows if places is None else np.unique(np.vstack([places, rows]), axis=0)
+        self.labels = {name: values for name, values in found.items() if values is not None}
+        if places is None:
+            raise InvalidArgument("there are no rows, so nothing to make a collection of")
+        return [_condition(keys, place, by) for place in places.tolist()]
+
+    def arrays(self, rows: pa.Table) -> xr.Dataset:
+        """The dataset of the rows of one partition."""
+        xarray = optional("xarray", "making arrays")
+        times, at = np.unique(_numpy(rows, self.axis), return_inverse=True)
+        where = [at]
+        for name in self.dimensions:
+            where.append(np.searchsorted(self.labels[name], _numpy(rows, name)))
+        shape = (times.size, *(self.labels[name].size for name in self.dimensions))
+        place = np.ravel_multi_index(tuple(where), shape)
+        if np.unique(place).size != place.size:
+            raise InvalidArgument(
+                f"several rows have the same {', '.join([self.axis, *self.dimensions])}, so there "
+                "is no one item for them",
+                context={"column": self.axis},
+            )
+        variables = {}
+        for name in rows.column_names:
+            if name == self.axis or name in self.dimensions:
+                continue
+            if name in self.flat:
+                variables[name] = _variable(rows, name, at, (times.size,), (self.axis,))
+            else:
+                dims = (self.axis, *self.dimensions)
+                variables[name] = _variable(rows, name, place, shape, dims)
+        coordinates = {self.axis: times, **self.labels}
+        return xarray.Dataset(variables, {name: (name, v) for name, v in coordinates.items()})
+
+
+def to_collection(
+    table: Table,
+    url: Any,
+    axis: str,
+    by: Partitioning,
+    dimensions: Sequence[str],
+    flat: Sequence[str],
+    columns: Sequence[str],
+    where: Where | None,
+    report: Report | None,
+    options: Mapping[str, Any],
+) -> Collection:
+    """Makes a collection of the rows of a table, a partition at a time, in one commit."""
+    from partita.dataset import create_collection
+
+    pivot = Pivot(axis, dimensions, flat)
+    narrowed = None if where is None else Expr(predicate(where))
+    conditions = pivot.look(table, by, where)
+    collection: Collection | None = None
+    staged: list[bytes] = []
+    for done, condition in enumerate(conditions, 1):
+        both = condition if narrowed is None else condition & narrowed
+        arrays = pivot.arrays(table.scan(columns, both).to_arrow())
+        if collection is None:
+            collection = create_collection(
+                url, arrays, axis=axis, partition_by=by, insert=False, **options
+            )
+        native = collection._native
+        rows = from_xarray(arrays, schema=native.schema())
+        changes = native.stage_insert(rows, merge_arguments(None, lambda f: f), not staged)
+        staged += [form for *_, form in changes]
+        if report is not None:
+            report("convert", done, len(conditions))
+    assert collection is not None
+    _, stale = collection._native.commit_staged("insert", staged, None)
+    if stale:
+        raise CommitConflict("others wrote to the collection while it was made")
+    return collection
+
+
+def _variable(
+    rows: pa.Table, name: str, place: Any, shape: tuple[int, ...], dims: tuple[str, ...]
+) -> xr.Variable:
+    """A variable with the items of a column at their places, and the fill value elsewhere."""
+    xarray = optional("xarray", "making arrays")
+    values = _numpy(rows, name)
+    missing = rows.column(name).is_null().to_numpy()
+    fill: Any = {"f": np.nan, "c": np.nan, "M": "NaT", "m": "NaT", "O": ""}.get(values.dtype.kind)
+    if values.dtype.kind in "iu":
+        fill = np.iinfo(values.dtype).max
+    elif values.dtype.kind == "b":
+        fill = False
+    array = np.full(shape, fill, values.dtype)
+    array.reshape(-1)[place[~missing]] = values[~missing]
+    encoding = {} if values.dtype.kind in "Ob" else {"_FillValue": array.dtype.type(fill)}
+    return xarray.Variable(dims, array, encoding=encoding)
+
+
+def _numpy(rows: Any, name: str) -> np.ndarray[Any, Any]:
+    """A column as numpy has it; what is null has any value."""
+    pa = pyarrow("making arrays")
+    column = rows.column(name)
+    column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if column.null_count and not pa.types.is_floating(column.type):
+        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+            column = column.fill_null("")
+        else:
+            column = column.fill_null(pa.scalar(0, pa.int64()).cast(pa.int64()).cast(column.type))
+    values = column.to_numpy(zero_copy_only=False)
+    return values.astype("M8[D]") if pa.types.is_date(column.type) else values
+
+
+def _period(values: np.ndarray[Any, Any], by: Partitioning) -> np.ndarray[Any, Any]:
+    if isinstance(by, Date):
+        return values.astype(f"M8[{_unit(by)}]").astype("i8")
+    return values.astype("i8")
+
+
+def _unit(by: Date) -> str:
+    return {"year": "Y", "month": "M", "day": "D", "hour": "h", "minute": "m", "second": "s"}[
+        by.fields[-1]
+    ]
+
+
+def _condition(keys: Sequence[str], place: Sequence[int], by: Partitioning) -> Expr:
+    if isinstance(by, Date):
+        unit = _unit(by)
+        # The codes are not literals, which the types of numpy ask for.
+        moment: Any = np.datetime64
+        start, end = (moment(n, unit).astype("M8[us]").item() for n in (place[0], place[0] + 1))
+        return (col(keys[0]) >= start) & (col(keys[0]) < end)
+    found: Expr | None = None
+    for name, value in zip(keys, place, strict=True):
+        one = col(name) == value
+        found = one if found is None else found & one
+    assert found is not None
+    return found
