@@ -414,7 +414,8 @@ def _variable(described: dict[str, Any], chunks: Mapping[str, Any], decode: bool
             array = without_times(array, encoding["_FillValue"])
         else:
             attributes["_FillValue"] = encoding.pop("_FillValue")
-    return xarray.Variable(described["dimensions"], array, attributes, encoding)
+    # Looking for other kinds of arrays, xarray would import dask.
+    return xarray.Variable(described["dimensions"], array, attributes, encoding, fastpath=True)
 
 
 def without_times(array: np.ndarray[Any, Any], fill: Any) -> np.ndarray[Any, Any]:
