@@ -48,6 +48,6 @@ pub use partita_table as table;
 pub use partita_table::{
     At, BatchSource, Commit, Compression, CopyOptions, CreateOptions, DatePartition, Draft,
     Encoding, Explain, Garbage, GarbageOptions, Keep, Operation, OptimizeOptions, Partition,
-    Problem, ProblemKind, Resolution, Scan, ScanFile, SnapshotInfo, Staged, Table, VerifyOptions,
-    WriteOptions,
+    Problem, ProblemKind, Reading, Resolution, Scan, ScanFile, SnapshotInfo, Staged, Table,
+    VerifyOptions, WriteOptions,
 };

@@ -1,7 +1,6 @@
 //! Planning: which files a predicate can touch, by partition key, index and file statistics.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, UInt64Array};
 use arrow::compute::{filter_record_batch, take_record_batch};
@@ -10,59 +9,12 @@ use hashbrown::HashSet;
 use partita_core::partition::PartitionKey;
 use partita_core::predicate::{BoundPredicate, Bounds, Facts};
 use partita_core::{Result, Store};
-use serde::Serialize;
 
+use crate::explain::Explain;
 use crate::facts::is_complete;
 use crate::format::index::Index;
 use crate::stage::{numbers, texts};
 use crate::state::{State, partition_keys};
-
-/// What planning left out, and why.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Explain {
-    /// The predicate, in its text form.
-    pub predicate: Option<String>,
-    /// Files of the table.
-    pub files: usize,
-    /// Files left out by their partition key.
-    pub pruned_by_partition: usize,
-    /// Further files left out by an index.
-    pub pruned_by_index: usize,
-    /// Further files left out by their column bounds.
-    pub pruned_by_statistics: usize,
-    /// Files to read.
-    pub files_read: usize,
-    /// Rows of these files, as far as known.
-    pub rows_at_most: u64,
-    /// Bytes of these files, as far as known, all columns taken together.
-    pub bytes_at_most: u64,
-    /// Indices that were looked up.
-    pub indices: Vec<String>,
-    /// True if the statistics of all files were at hand, without opening them.
-    pub statistics: bool,
-}
-
-impl fmt::Display for Explain {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(predicate) = &self.predicate {
-            writeln!(f, "where                {predicate}")?;
-        }
-        writeln!(f, "files                {}", self.files)?;
-        writeln!(f, "pruned by partition  {}", self.pruned_by_partition)?;
-        let used = if self.indices.is_empty() {
-            String::new()
-        } else {
-            format!("  ({})", self.indices.join(", "))
-        };
-        writeln!(f, "pruned by index      {}{used}", self.pruned_by_index)?;
-        writeln!(f, "pruned by statistics {}", self.pruned_by_statistics)?;
-        write!(
-            f,
-            "to read              {} files, at most {} rows in {} bytes",
-            self.files_read, self.rows_at_most, self.bytes_at_most
-        )
-    }
-}
 
 /// The files that a scan must read.
 #[derive(Debug, Clone)]

@@ -147,6 +147,7 @@ pub(crate) async fn read_values(
                 schema: Arc::clone(&schema),
                 test: None,
                 batch_rows: BATCH_ROWS,
+                account: Arc::default(),
                 progress: Arc::new(NoProgress) as Arc<dyn Progress>,
                 cancel: options.cancel.clone(),
             };

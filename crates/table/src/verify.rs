@@ -343,6 +343,7 @@ async fn check_file(
             schema: Arc::clone(&state.schema),
             test: None,
             batch_rows: BATCH_ROWS,
+            account: Arc::default(),
             progress: Arc::new(NoProgress),
             cancel: options.cancel.clone(),
         };

@@ -220,7 +220,7 @@ class Writer:
                 f"the table has no index on {', '.join(unindexed)}; build_index makes one"
             )
         if self.where is not None:
-            table.scan(where=self.where).explain()
+            table.scan(where=self.where)
         layout["partition_by"] = table.partition_by
         return replace(self, url=table.url, version=table.version, create=_frozen(layout))
 

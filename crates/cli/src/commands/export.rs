@@ -44,6 +44,7 @@ pub(crate) async fn run(
         columns: arguments.columns,
         filter: arguments.filter,
         limit: None,
+        explain: false,
         format: arguments.format.or(stdout.then_some(Format::Csv)),
         output: (!stdout).then_some(arguments.output),
     };

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 use futures::StreamExt;
-use partita::{Cancel, Predicate, Scan, Table};
+use partita::{Cancel, Error, Predicate, Scan, Table};
 
 use crate::arguments::{AtVersion, Common};
 use crate::bar::progress;
 use crate::failure::Failure;
 use crate::output::{Encoder, Format};
-use crate::sink::Sink;
+use crate::sink::{Sink, print};
 
 /// Rows shown to people who did not say how many.
 const ROWS_SHOWN: usize = 50;
@@ -35,6 +35,9 @@ pub(crate) struct ReadArguments {
     /// The form of the rows; by default that of the output's ending, or a table
     #[arg(long, short, value_enum)]
     pub(super) format: Option<Format>,
+    /// Show what would be left out by what, and what reading costs, instead of reading
+    #[arg(long)]
+    pub(super) explain: bool,
     /// Write to this file instead of standard output
     #[arg(long, short, value_name = "FILE")]
     pub(super) output: Option<PathBuf>,
@@ -75,6 +78,17 @@ impl ReadArguments {
     }
 }
 
+async fn explain(scan: &Scan, common: &Common) -> Result<(), Failure> {
+    let account = scan.explain().await?;
+    let shown = if common.json {
+        serde_json::to_string(&account)
+            .map_err(|error| Error::invalid("the account is no JSON").caused_by(error))?
+    } else {
+        account.to_string()
+    };
+    print(&format!("{shown}\n"))
+}
+
 /// Runs the command.
 pub(crate) async fn run(
     arguments: ReadArguments,
@@ -89,6 +103,9 @@ pub(crate) async fn run(
     let mut scan = arguments.scan(&table)?.cancel(cancel);
     if let Some(limit) = limit {
         scan = scan.limit(limit);
+    }
+    if arguments.explain {
+        return explain(&scan, common).await;
     }
     if arguments.output.is_some() {
         scan = scan.progress(progress(common.json));

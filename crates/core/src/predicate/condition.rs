@@ -86,6 +86,19 @@ impl Condition {
         points.ok_or_else(|| self.mismatch(data_type))
     }
 
+    /// The values that alone give the answer `wanted`, in the type that the condition was bound to;
+    /// `None` where they cannot be listed.
+    pub(crate) fn sought(&self, wanted: bool) -> Result<Option<ArrayRef>> {
+        let listed = match self.op() {
+            None => wanted,
+            Some(op) => CompareOp::Eq == if wanted { op } else { op.inverse() },
+        };
+        if !listed {
+            return Ok(None);
+        }
+        Ok(self.points(&self.bound.0)?.to_array(&self.bound.0))
+    }
+
     fn test_with(&self, question: &Question, array: &ArrayRef) -> Result<BooleanArray> {
         if let Some(dictionary) = array.as_any_dictionary_opt() {
             // Each distinct value is tested once.

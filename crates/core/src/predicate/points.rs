@@ -1,5 +1,11 @@
 //! The literals of `in`, in the terms of one type.
 
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BinaryArray, BooleanArray, Decimal128Array, Float64Array, Int64Array, UInt64Array,
+};
+use arrow::compute::cast;
 use arrow::datatypes::{DataType, i256};
 
 use super::lattice::Place;
@@ -68,6 +74,50 @@ impl Points {
                 Some(Self::Steps(steps))
             }
         }
+    }
+}
+
+impl Points {
+    /// The literals as an array of `data_type`, the type that they were put in the terms of. `None`
+    /// for types of which no array is made.
+    pub(crate) fn to_array(&self, data_type: &DataType) -> Option<ArrayRef> {
+        let array: ArrayRef = match self {
+            Self::None => return None,
+            Self::Bools([no, yes]) => {
+                let values = [(false, no), (true, yes)];
+                Arc::new(BooleanArray::from_iter(
+                    values.iter().filter(|(_, found)| **found).map(|(value, _)| Some(*value)),
+                ))
+            }
+            Self::Floats(floats) => Arc::new(Float64Array::from(floats.clone())),
+            Self::Bytes(bytes) => Arc::new(BinaryArray::from_iter_values(bytes)),
+            Self::Steps(steps) => return steps_array(steps, data_type),
+        };
+        cast(&array, data_type).ok()
+    }
+}
+
+fn steps_array(steps: &[i256], data_type: &DataType) -> Option<ArrayRef> {
+    let narrow = |to: &DataType| {
+        let steps: Option<Vec<i64>> =
+            steps.iter().map(|step| i64::try_from(step.to_i128()?).ok()).collect();
+        cast(&Int64Array::from(steps?), to).ok()
+    };
+    match data_type {
+        DataType::Decimal128(precision, scale) => {
+            let steps: Option<Vec<i128>> = steps.iter().map(|step| step.to_i128()).collect();
+            let array = Decimal128Array::from(steps?);
+            Some(Arc::new(array.with_precision_and_scale(*precision, *scale).ok()?))
+        }
+        DataType::UInt64 => {
+            let steps: Option<Vec<u64>> =
+                steps.iter().map(|step| u64::try_from(step.to_i128()?).ok()).collect();
+            Some(Arc::new(UInt64Array::from(steps?)))
+        }
+        DataType::Date32 | DataType::Time32(_) => cast(&narrow(&DataType::Int32)?, data_type).ok(),
+        DataType::Timestamp(_, _) | DataType::Date64 | DataType::Time64(_) => narrow(data_type),
+        other if other.is_integer() => narrow(other),
+        _ => None,
     }
 }
 

@@ -53,6 +53,16 @@ pub trait Facts {
     ) -> Result<Option<BooleanArray>> {
         Ok(None)
     }
+
+    /// The containers that may hold one of `values`, by what cannot list its values, such as a bloom
+    /// filter or a hash; true also for containers of which nothing is known. Asked where a condition
+    /// holds for these values alone, which are not null, not NaN, and of the column's type.
+    ///
+    /// # Errors
+    /// The implementation's.
+    fn holding(&self, _column: &str, _values: &ArrayRef) -> Result<Option<BooleanArray>> {
+        Ok(None)
+    }
 }
 
 /// Bounds of the values of a column, one of each per container.
@@ -192,6 +202,12 @@ impl Pruning<'_> {
             if wanted { Ok(answers) } else { Ok(not(&answers)?) }
         };
         if let Some(found) = self.facts.matching(condition.column(), &test)? {
+            possible = &possible & &true_or_null(&self.checked(found)?);
+        }
+        if possible.has_true()
+            && let Some(values) = condition.sought(wanted)?
+            && let Some(found) = self.facts.holding(condition.column(), &values)?
+        {
             possible = &possible & &true_or_null(&self.checked(found)?);
         }
         Ok(possible)

@@ -13,6 +13,7 @@ use super::failure::Request;
 use super::key::{check_file_name, parse_key};
 use super::local::LocalFiles;
 use super::location::Location;
+use super::meter::Meter;
 use super::options::StoreOptions;
 use super::probe::{Capability, Condition};
 use crate::{Error, ErrorKind, Result};
@@ -43,6 +44,8 @@ pub struct Store {
     client: Option<Arc<str>>,
     read_only: bool,
     pub(super) single_writer: bool,
+    /// What counts the reads made through this handle.
+    pub(super) meter: Option<Arc<Meter>>,
 }
 
 impl Store {
@@ -71,6 +74,7 @@ impl Store {
             client: None,
             read_only: options.is_read_only(),
             single_writer: options.is_single_writer(),
+            meter: None,
         };
         match &location {
             Location::Local(_) => store.learned = known(Condition::ContentHash),
@@ -98,6 +102,7 @@ impl Store {
             client: None,
             read_only: options.is_read_only(),
             single_writer: options.is_single_writer(),
+            meter: None,
         }
     }
 
@@ -125,6 +130,7 @@ impl Store {
             client: Some(name.into()),
             read_only: options.is_read_only(),
             single_writer: options.is_single_writer(),
+            meter: None,
         })
     }
 

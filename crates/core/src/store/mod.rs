@@ -7,6 +7,7 @@
 //! - `swap`: the commit point; `probe`: whether a store can be trusted with it.
 //! - `local`, `lock`: conditional writes on a file system, which has none of its own.
 //! - `directory`, `local_directory`: many objects written beside their place and switched into it.
+//! - `meter`: what reads cost.
 //! - `lease`: what only one process may do at a time.
 
 mod backend;
@@ -21,6 +22,7 @@ mod local;
 mod local_directory;
 mod location;
 mod lock;
+mod meter;
 mod options;
 mod probe;
 mod ranges;
@@ -34,7 +36,9 @@ pub use handle::Store;
 pub use lease::Lease;
 pub use list::{Accept, ObjectInfo};
 pub use location::split_url;
+pub use meter::Meter;
 pub use options::StoreOptions;
 pub use probe::{Capability, Condition};
+pub use ranges::coalesced;
 pub use swap::Swap;
 pub use version::Version;

@@ -23,7 +23,7 @@ impl Store {
     /// # Errors
     /// As [`Store::get_range`].
     pub async fn get_ranges(&self, key: &str, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        let fetches = merge(ranges);
+        let fetches = coalesced(ranges);
         let fetched: Vec<Bytes> = stream::iter(fetches.clone())
             .map(|range| self.get_range(key, range))
             .buffered(AT_ONCE)
@@ -46,8 +46,10 @@ impl Store {
     }
 }
 
-/// The ranges to fetch: ordered, apart, and covering every range that is not empty.
-fn merge(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
+/// The ranges that [`Store::get_ranges`] fetches, by one request each: ordered, apart, and covering
+/// every range given that is not empty.
+#[must_use]
+pub fn coalesced(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
     let mut wanted: Vec<_> = ranges.iter().filter(|range| !range.is_empty()).cloned().collect();
     wanted.sort_unstable_by_key(|range| range.start);
     let mut merged: Vec<Range<u64>> = Vec::new();
@@ -68,11 +70,11 @@ mod tests {
 
     #[test]
     fn neighbours_are_merged() {
-        assert_eq!(merge(&[]), []);
-        assert_eq!(merge(&[7..9, 0..2, 4..4, 1..3]), vec![Range { start: 0, end: 9 }]);
+        assert_eq!(coalesced(&[]), []);
+        assert_eq!(coalesced(&[7..9, 0..2, 4..4, 1..3]), vec![Range { start: 0, end: 9 }]);
         let far = 10 * GAP;
-        assert_eq!(merge(&[far..far + 1, 0..2 * GAP, 5..6]), [0..2 * GAP, far..far + 1]);
+        assert_eq!(coalesced(&[far..far + 1, 0..2 * GAP, 5..6]), [0..2 * GAP, far..far + 1]);
         let all = Range { start: 0, end: u64::MAX };
-        assert_eq!(merge(&[all.clone(), u64::MAX - 1..u64::MAX]), vec![all]);
+        assert_eq!(coalesced(&[all.clone(), u64::MAX - 1..u64::MAX]), vec![all]);
     }
 }

@@ -46,13 +46,17 @@ impl Store {
 
     async fn fetch(&self, key: &str) -> Result<Option<(Bytes, ObjectMeta)>> {
         let path = self.path(key)?;
+        self.count_request();
         let read = async {
             let result = self.inner.get(&path).await?;
             let meta = result.meta.clone();
             Ok((result.bytes().await?, meta))
         };
         match read.await {
-            Ok(read) => Ok(Some(read)),
+            Ok(read) => {
+                self.count_bytes(read.0.len());
+                Ok(Some(read))
+            }
             Err(error) if is_missing(&error) => Ok(None),
             Err(error) => Err(self.request("read", key).failed(error)),
         }
@@ -68,8 +72,12 @@ impl Store {
         if range.is_empty() {
             return Ok(Bytes::new());
         }
+        self.count_request();
         let bytes = match self.inner.get_range(&path, range.clone()).await {
-            Ok(bytes) => bytes,
+            Ok(bytes) => {
+                self.count_bytes(bytes.len());
+                bytes
+            }
             Err(error) if is_missing(&error) => return Err(self.missing(key)),
             // A range that begins behind the end is an error to the client, not a short answer.
             Err(error) => match self.head(key).await? {
@@ -87,6 +95,7 @@ impl Store {
     /// [`Store`](ErrorKind::Store) if the store fails.
     pub async fn head(&self, key: &str) -> Result<Option<ObjectInfo>> {
         let path = self.path(key)?;
+        self.count_request();
         match self.inner.head(&path).await {
             Ok(meta) => Ok(Some(self.info(meta)?)),
             Err(error) if is_missing(&error) => Ok(None),

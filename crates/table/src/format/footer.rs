@@ -9,7 +9,9 @@ use futures::future::BoxFuture;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::arrow::async_reader::{AsyncFileReader, MetadataFetch};
 use parquet::errors::{ParquetError, Result as ParquetResult};
-use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::metadata::{
+    ColumnChunkMask, PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader,
+};
 use partita_core::{Error, ErrorKind, Result, Store};
 
 /// Bytes fetched from the end of a file of which no footer length is known.
@@ -59,6 +61,40 @@ impl ParquetObject {
         ArrowReaderMetadata::load_async(self, options)
             .await
             .map_err(|error| unreadable(&key, error))
+    }
+
+    /// The metadata with the page index of some column chunks; one request where the file has one.
+    ///
+    /// # Errors
+    /// [`Corrupt`](ErrorKind::Corrupt) if the page index cannot be read.
+    pub async fn with_page_index(
+        &mut self,
+        metadata: &ArrowReaderMetadata,
+        row_groups: &[usize],
+        columns: &[usize],
+    ) -> Result<ArrowReaderMetadata> {
+        let key = Arc::clone(&self.key);
+        let mask = ColumnChunkMask::row_groups_and_columns(
+            row_groups.iter().copied(),
+            columns.iter().copied(),
+        );
+        let loaded = async {
+            let mut reader =
+                ParquetMetaDataReader::new_with_metadata(metadata.metadata().as_ref().clone())
+                    .with_page_index_policy(PageIndexPolicy::Optional)
+                    .with_page_index_mask(mask);
+            reader.load_page_index(&mut *self).await?;
+            ArrowReaderMetadata::try_new(Arc::new(reader.finish()?), ArrowReaderOptions::new())
+        };
+        loaded.await.map_err(|error| unreadable(&key, error))
+    }
+
+    /// Bytes of several places of the object.
+    ///
+    /// # Errors
+    /// As [`Store::get_ranges`](partita_core::Store::get_ranges).
+    pub async fn ranges(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        self.store.get_ranges(&self.key, ranges).await
     }
 
     async fn fetch_range(&self, range: Range<u64>) -> ParquetResult<Bytes> {

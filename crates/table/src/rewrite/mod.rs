@@ -225,6 +225,7 @@ impl Rewrite {
             schema,
             test,
             batch_rows: BATCH_ROWS,
+            account: Arc::default(),
             progress: Arc::new(NoProgress),
             cancel: self.options.cancel.clone(),
         };

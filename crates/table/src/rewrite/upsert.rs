@@ -12,9 +12,10 @@ use super::keys::{Keys, watched};
 use super::{Rewrite, Rule};
 use crate::Table;
 use crate::commit::Commit;
+use crate::explain::Explain;
 use crate::format::snapshot::Operation;
 use crate::options::{BatchSource, WriteOptions};
-use crate::prune::{Explain, Plan};
+use crate::prune::Plan;
 use crate::scan::{BATCH_ROWS, Read};
 use crate::stage::{Staged, discard};
 use crate::state::partition_values;
@@ -100,6 +101,7 @@ impl Table {
             table,
             test: None,
             batch_rows: BATCH_ROWS,
+            account: Arc::default(),
             progress: Arc::new(NoProgress),
             cancel: options.cancel.clone(),
         };

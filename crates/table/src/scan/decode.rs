@@ -1,30 +1,34 @@
-//! Opening files, pruning their row groups, decoding the rest.
+//! Opening files, leaving out what cannot match, decoding the rest.
 //!
 //! A small file is fetched whole in one request and decoded at once. Of a larger one the footer is
-//! read, row groups that cannot match are dropped, and each of the others is a unit of work of its
-//! own; only the needed columns are fetched, and columns outside the predicate only for rows that
-//! pass it.
+//! read; row groups and pages that cannot match are left out, and each row group that is left is a
+//! unit of work of its own. Only the needed pages are fetched, and columns outside the predicate
+//! only for rows that pass it.
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use futures::TryStreamExt;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 use parquet::arrow::arrow_reader::{
-    ArrowPredicateFn, ArrowReaderMetadata, ParquetRecordBatchReaderBuilder, RowFilter,
+    ArrowPredicateFn, ArrowReaderBuilder, ArrowReaderMetadata, ParquetRecordBatchReaderBuilder,
+    RowFilter, RowGroupSelection,
 };
 use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
-use partita_core::predicate::{Bounds, Facts};
+use parquet::arrow::push_decoder::ParquetPushDecoderBuilder;
+use partita_core::store::coalesced;
 use partita_core::{Cancel, Error, ErrorKind, Result, Store};
 
 use super::assemble::{Assemble, project};
+use super::bloom::Filters;
+use super::groups::Groups;
+use super::pages::{PagedFile, Part};
 use super::rows::RowTest;
+use crate::explain::{Account, Reading};
 use crate::feed::{unwrapped, wrapped};
 use crate::format::footer::{ParquetObject, missing, unreadable};
-use crate::format::statistics::has_bounds;
 
 /// Files up to this size are fetched whole: one request costs more than the bytes saved.
 const WHOLE: u64 = 1 << 20;
@@ -35,6 +39,10 @@ pub(super) struct FileTask {
     pub key: String,
     pub bytes: Option<u64>,
     pub footer: Option<u64>,
+    /// Row groups, where known.
+    pub groups: Option<u64>,
+    /// Rows, where known.
+    pub rows: Option<u64>,
     /// One row: its partition values.
     pub partition: RecordBatch,
 }
@@ -47,17 +55,17 @@ pub(super) struct Decoder {
     /// Which rows to return; all where there is none.
     pub test: Option<Arc<dyn RowTest>>,
     pub batch_rows: usize,
+    pub account: Arc<Account>,
     pub cancel: Cancel,
 }
 
 /// Work that gives batches: a whole small file, decoded already, or a row group of a large one.
 pub(super) enum Unit {
     Decoded(Vec<RecordBatch>),
-    RowGroup { decoder: Arc<Decoder>, file: OpenFile, row_group: usize },
+    RowGroup { decoder: Arc<Decoder>, file: Arc<OpenFile>, part: Part },
 }
 
 /// A large file whose footer was read.
-#[derive(Clone)]
 pub(super) struct OpenFile {
     object: ParquetObject,
     metadata: ArrowReaderMetadata,
@@ -65,46 +73,155 @@ pub(super) struct OpenFile {
     partition: RecordBatch,
 }
 
+/// A file, and what of it there is to read.
+enum Opened {
+    Whole(ParquetObject),
+    Parts(OpenFile, Vec<Part>, Reading),
+}
+
 impl Decoder {
     /// Opens a file and says what there is to decode.
     pub async fn open(self: Arc<Self>, task: FileTask) -> Result<Vec<Unit>> {
         self.cancel.check()?;
+        match self.opened(&task).await? {
+            Opened::Whole(_) => {
+                let bytes =
+                    self.store.get_opt(&task.key).await?.ok_or_else(|| missing(&task.key))?;
+                let decoder = Arc::clone(&self);
+                let decoded =
+                    tokio::task::spawn_blocking(move || decoder.decode_whole(bytes, &task));
+                Ok(vec![Unit::Decoded(decoded.await.map_err(stopped)??)])
+            }
+            Opened::Parts(file, parts, reading) => {
+                self.account.add(reading);
+                let file = Arc::new(file);
+                Ok(parts
+                    .into_iter()
+                    .map(|part| Unit::RowGroup {
+                        decoder: Arc::clone(&self),
+                        file: Arc::clone(&file),
+                        part,
+                    })
+                    .collect())
+            }
+        }
+    }
+
+    /// What reading a file would come to, besides the requests made to find out; and its rows, where
+    /// known, and whether it would be fetched whole.
+    pub async fn foresee(&self, task: FileTask) -> Result<(Reading, Option<u64>, bool)> {
+        self.cancel.check()?;
+        match self.opened(&task).await? {
+            Opened::Whole(object) => {
+                let groups = task.groups.unwrap_or(0);
+                let reading = Reading {
+                    row_groups: groups,
+                    row_groups_read: groups,
+                    requests: 1,
+                    bytes: object.bytes(),
+                    ..Reading::default()
+                };
+                Ok((reading, task.rows, true))
+            }
+            Opened::Parts(file, parts, mut reading) => {
+                let mut rows = 0;
+                for part in parts {
+                    rows += file.rows(&part);
+                    let (requests, bytes) = file.cost(self, part)?;
+                    reading.requests += requests;
+                    reading.bytes += bytes;
+                }
+                Ok((reading, Some(rows), false))
+            }
+        }
+    }
+
+    async fn opened(&self, task: &FileTask) -> Result<Opened> {
         let mut object =
             ParquetObject::open(&self.store, &task.key, task.bytes, task.footer).await?;
         if object.bytes() <= WHOLE {
-            let bytes = self.store.get_opt(&task.key).await?.ok_or_else(|| missing(&task.key))?;
-            let decoder = Arc::clone(&self);
-            let decoded = tokio::task::spawn_blocking(move || decoder.decode_whole(bytes, &task));
-            return Ok(vec![Unit::Decoded(decoded.await.map_err(stopped)??)]);
+            return Ok(Opened::Whole(object));
         }
-        let metadata = object.metadata(self.test.is_some()).await?;
-        let groups = self.row_groups(&metadata)?;
-        let file = OpenFile { object, metadata, key: task.key.into(), partition: task.partition };
-        Ok(groups
-            .into_iter()
-            .map(|row_group| Unit::RowGroup {
-                decoder: Arc::clone(&self),
-                file: file.clone(),
-                row_group,
-            })
-            .collect())
+        let mut metadata = object.metadata(false).await?;
+        let count = metadata.metadata().num_row_groups();
+        let mut reading = Reading { row_groups: count as u64, ..Reading::default() };
+        let whole = |row_group| Part { row_group, rows: None };
+        let parts = match self.test.as_deref() {
+            None => (0..count).map(whole).collect(),
+            Some(test) => {
+                let groups =
+                    self.chosen_groups(&mut object, &metadata, &task.partition, test).await;
+                let groups = groups.map_err(|error| named(error, &task.key))?.count(&mut reading);
+                if groups.is_empty() {
+                    Vec::new()
+                } else {
+                    let mask = self.columns(&metadata, &task.partition);
+                    let leaves: Vec<usize> = (0..metadata.parquet_schema().num_columns())
+                        .filter(|leaf| mask.leaf_included(*leaf))
+                        .collect();
+                    metadata = object.with_page_index(&metadata, &groups, &leaves).await?;
+                    let paged = PagedFile {
+                        metadata: &metadata,
+                        table: &self.table,
+                        partition: &task.partition,
+                        bytes: object.bytes(),
+                    };
+                    let parts = paged
+                        .check(&groups, &leaves)
+                        .and_then(|()| paged.parts(&groups, test, &mask, &mut reading));
+                    parts.map_err(|error| named(error, &task.key))?
+                }
+            }
+        };
+        reading.row_groups_read = parts.len() as u64;
+        let (key, partition) = (task.key.as_str().into(), task.partition.clone());
+        Ok(Opened::Parts(OpenFile { object, metadata, key, partition }, parts, reading))
+    }
+
+    /// The row groups that neither statistics nor bloom filters exclude.
+    async fn chosen_groups(
+        &self,
+        object: &mut ParquetObject,
+        metadata: &ArrowReaderMetadata,
+        partition: &RecordBatch,
+        test: &dyn RowTest,
+    ) -> Result<ChosenGroups> {
+        let (left, places) = {
+            let groups = Groups { metadata, table: &self.table, partition, test };
+            let left = groups.by_statistics()?;
+            let places = groups.filters(&left, object.bytes())?;
+            (left, places)
+        };
+        if places.is_empty() {
+            return Ok(ChosenGroups { by_statistics: left.len(), left });
+        }
+        let ranges: Vec<_> = places.iter().map(|place| place.range.clone()).collect();
+        let fetched = object.ranges(&ranges).await?;
+        let filters = Filters::read(metadata, left.len(), &places, fetched);
+        let groups = Groups { metadata, table: &self.table, partition, test };
+        Ok(ChosenGroups { by_statistics: left.len(), left: groups.by_filters(&left, &filters)? })
     }
 
     fn decode_whole(&self, bytes: bytes::Bytes, task: &FileTask) -> Result<Vec<RecordBatch>> {
-        let builder = ParquetRecordBatchReaderBuilder::try_new(bytes)
+        let builder = ParquetRecordBatchReaderBuilder::try_new(bytes.clone())
             .map_err(|error| unreadable(&task.key, error))?;
         let assemble = Assemble::new(Arc::clone(&self.schema), task.partition.clone());
         let metadata =
             ArrowReaderMetadata::try_new(Arc::clone(builder.metadata()), Default::default())
                 .map_err(|error| unreadable(&task.key, error))?;
-        let groups = self.row_groups(&metadata)?;
-        let filter = self.filter(&metadata, &task.partition)?;
-        let mask = mask(&metadata, assemble.file_columns());
-        let mut builder =
-            builder.with_row_groups(groups).with_projection(mask).with_batch_size(self.batch_rows);
-        if let Some(filter) = filter {
-            builder = builder.with_row_filter(filter);
-        }
+        let count = metadata.metadata().num_row_groups();
+        let mut reading = Reading { row_groups: count as u64, ..Reading::default() };
+        let groups = match self.test.as_deref() {
+            None => (0..count).collect(),
+            Some(test) => self
+                .groups_within(&bytes, &metadata, &task.partition, test)
+                .map_err(|error| named(error, &task.key))?
+                .count(&mut reading),
+        };
+        reading.row_groups_read = groups.len() as u64;
+        self.account.add(reading);
+        let builder =
+            self.configured(builder.with_row_groups(groups), &metadata, &task.partition)?;
         let reader = builder.build().map_err(|error| unreadable(&task.key, error))?;
         reader
             .map(|batch| {
@@ -116,15 +233,44 @@ impl Decoder {
             .collect()
     }
 
-    /// The row groups that the test cannot exclude by their statistics.
-    fn row_groups(&self, metadata: &ArrowReaderMetadata) -> Result<Vec<usize>> {
-        let count = metadata.metadata().num_row_groups();
-        let facts = GroupFacts { metadata, table: &self.table };
-        let keep = self.test.as_ref().map(|test| test.may_match(&facts)).transpose()?.flatten();
-        Ok((0..count).filter(|group| keep.as_ref().is_none_or(|keep| keep.value(*group))).collect())
+    /// As [`Decoder::chosen_groups`], of a file that is in memory.
+    fn groups_within(
+        &self,
+        file: &bytes::Bytes,
+        metadata: &ArrowReaderMetadata,
+        partition: &RecordBatch,
+        test: &dyn RowTest,
+    ) -> Result<ChosenGroups> {
+        let groups = Groups { metadata, table: &self.table, partition, test };
+        let left = groups.by_statistics()?;
+        let by_statistics = left.len();
+        let places = groups.filters(&left, file.len() as u64)?;
+        if places.is_empty() {
+            return Ok(ChosenGroups { by_statistics, left });
+        }
+        let index = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
+        let fetched = places.iter().map(|p| file.slice(index(p.range.start)..index(p.range.end)));
+        let filters = Filters::read(metadata, left.len(), &places, fetched.collect());
+        Ok(ChosenGroups { by_statistics, left: groups.by_filters(&left, &filters)? })
     }
 
-    /// The test as a filter that the decoder runs before it decodes the other columns.
+    /// A reader of the columns of this scan, which tests rows before it decodes the other columns.
+    fn configured<T>(
+        &self,
+        builder: ArrowReaderBuilder<T>,
+        metadata: &ArrowReaderMetadata,
+        partition: &RecordBatch,
+    ) -> Result<ArrowReaderBuilder<T>> {
+        let assemble = Assemble::new(Arc::clone(&self.schema), partition.clone());
+        let builder = builder
+            .with_projection(mask(metadata, assemble.file_columns()))
+            .with_batch_size(self.batch_rows);
+        Ok(match self.filter(metadata, partition)? {
+            Some(filter) => builder.with_row_filter(filter),
+            None => builder,
+        })
+    }
+
     fn filter(
         &self,
         metadata: &ArrowReaderMetadata,
@@ -140,6 +286,36 @@ impl Decoder {
         };
         Ok(Some(RowFilter::new(vec![Box::new(ArrowPredicateFn::new(mask, test))])))
     }
+
+    /// The columns tested.
+    fn tested(&self, metadata: &ArrowReaderMetadata) -> ProjectionMask {
+        let columns = self.test.as_ref().map(|test| test.columns()).unwrap_or_default();
+        mask(metadata, columns.iter().map(String::as_str))
+    }
+
+    /// All columns read: those tested and those returned.
+    fn columns(&self, metadata: &ArrowReaderMetadata, partition: &RecordBatch) -> ProjectionMask {
+        let assemble = Assemble::new(Arc::clone(&self.schema), partition.clone());
+        let mut columns = mask(metadata, assemble.file_columns());
+        columns.union(&self.tested(metadata));
+        columns
+    }
+}
+
+/// What statistics and then bloom filters leave.
+struct ChosenGroups {
+    by_statistics: usize,
+    left: Vec<usize>,
+}
+
+impl ChosenGroups {
+    /// The groups left, once they are counted.
+    fn count(self, reading: &mut Reading) -> Vec<usize> {
+        let by_statistics = self.by_statistics as u64;
+        reading.row_groups_pruned_by_statistics = reading.row_groups - by_statistics;
+        reading.row_groups_pruned_by_bloom_filter = by_statistics - self.left.len() as u64;
+        self.left
+    }
 }
 
 impl Unit {
@@ -147,9 +323,9 @@ impl Unit {
     pub async fn run(self) -> Result<Vec<RecordBatch>> {
         match self {
             Self::Decoded(batches) => Ok(batches),
-            Self::RowGroup { decoder, file, row_group } => {
+            Self::RowGroup { decoder, file, part } => {
                 let key = Arc::clone(&file.key);
-                let task = tokio::spawn(async move { file.decode(&decoder, row_group).await });
+                let task = tokio::spawn(async move { file.decode(&decoder, part).await });
                 task.await.map_err(stopped)?.map_err(|error| named(error, &key))
             }
         }
@@ -157,21 +333,15 @@ impl Unit {
 }
 
 impl OpenFile {
-    async fn decode(self, decoder: &Decoder, row_group: usize) -> Result<Vec<RecordBatch>> {
+    async fn decode(&self, decoder: &Decoder, part: Part) -> Result<Vec<RecordBatch>> {
         decoder.cancel.check()?;
         let assemble = Assemble::new(Arc::clone(&decoder.schema), self.partition.clone());
-        let mask = mask(&self.metadata, assemble.file_columns());
-        let filter = decoder.filter(&self.metadata, &self.partition)?;
-        let mut builder = ParquetRecordBatchStreamBuilder::new_with_metadata(
+        let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(
             self.object.clone(),
             self.metadata.clone(),
         )
-        .with_row_groups(vec![row_group])
-        .with_projection(mask)
-        .with_batch_size(decoder.batch_rows);
-        if let Some(filter) = filter {
-            builder = builder.with_row_filter(filter);
-        }
+        .with_row_group_selections(vec![part.selection()]);
+        let builder = decoder.configured(builder, &self.metadata, &self.partition)?;
         let mut stream = builder.build().map_err(|error| unreadable(&self.key, error))?;
         let mut batches = Vec::new();
         while let Some(batch) =
@@ -184,6 +354,37 @@ impl OpenFile {
         }
         Ok(batches)
     }
+
+    /// The requests and bytes that decoding a part takes, if all rows tested pass.
+    fn cost(&self, decoder: &Decoder, part: Part) -> Result<(u64, u64)> {
+        let builder = ParquetPushDecoderBuilder::new_with_metadata(self.metadata.clone())
+            .with_row_group_selections(vec![part.selection()]);
+        let builder = decoder.configured(builder, &self.metadata, &self.partition)?;
+        let planned = builder.build().map_err(|error| unreadable(&self.key, error))?;
+        let tested = decoder.tested(&self.metadata);
+        let (first, then): (Vec<_>, Vec<_>) =
+            planned.scan_plan().partition(|planned| tested.leaf_included(planned.column));
+        let (mut requests, mut bytes) = (0, 0);
+        for step in [first, then] {
+            let ranges: Vec<_> = step.into_iter().map(|planned| planned.range).collect();
+            let fetches = coalesced(&ranges);
+            requests += fetches.len() as u64;
+            bytes += fetches.iter().map(|range| range.end - range.start).sum::<u64>();
+        }
+        Ok((requests, bytes))
+    }
+
+    fn rows(&self, part: &Part) -> u64 {
+        let group = self.metadata.metadata().row_groups().get(part.row_group);
+        let all = group.map_or(0, |group| u64::try_from(group.num_rows()).unwrap_or(0));
+        part.rows.as_ref().map_or(all, |rows| rows.row_count() as u64)
+    }
+}
+
+impl Part {
+    fn selection(self) -> RowGroupSelection {
+        RowGroupSelection::new(self.row_group, self.rows)
+    }
 }
 
 /// The leaves of those of the columns named that the file has. One that was added to the table
@@ -195,40 +396,6 @@ fn mask<'a>(
     let schema = metadata.schema();
     let roots: Vec<usize> = columns.filter_map(|name| schema.index_of(name).ok()).collect();
     ProjectionMask::roots(metadata.parquet_schema(), roots)
-}
-
-/// Statistics of the row groups of one file.
-struct GroupFacts<'a> {
-    metadata: &'a ArrowReaderMetadata,
-    table: &'a SchemaRef,
-}
-
-impl Facts for GroupFacts<'_> {
-    fn len(&self) -> usize {
-        self.metadata.metadata().num_row_groups()
-    }
-
-    fn bounds(&self, column: &str) -> Option<Bounds> {
-        let target: &DataType = self.table.field_with_name(column).ok()?.data_type();
-        if !has_bounds(target) {
-            return None;
-        }
-        let groups = self.metadata.metadata().row_groups();
-        let converter = StatisticsConverter::try_new(
-            column,
-            self.metadata.schema(),
-            self.metadata.parquet_schema(),
-        )
-        .ok()?
-        .with_missing_null_counts_as_zero(false);
-        let values = |values: ArrayRef| arrow::compute::cast(&values, target).ok();
-        Some(Bounds {
-            min: values(converter.row_group_mins(groups).ok()?)?,
-            max: values(converter.row_group_maxes(groups).ok()?)?,
-            null_count: converter.row_group_null_counts(groups).ok(),
-            rows: converter.row_group_row_counts(groups).ok().flatten(),
-        })
-    }
 }
 
 /// The error of a batch that the decoder could not give; ours come back as they were.

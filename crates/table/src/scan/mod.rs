@@ -1,11 +1,14 @@
 //! Scans: plan, fetch, decode, filter, assemble.
 
 mod assemble;
+mod bloom;
 mod decode;
+mod groups;
+mod pages;
 mod rows;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::datatypes::{Schema, SchemaRef};
@@ -17,8 +20,9 @@ use partita_core::partition::PartitionKey;
 use partita_core::predicate::BoundPredicate;
 use partita_core::{Cancel, Error, ErrorKind, NoProgress, Predicate, Progress, Result, Store};
 
+use crate::explain::{Account, Explain};
 use crate::format::schema::with_pandas;
-use crate::prune::{Explain, Plan, plan};
+use crate::prune::{Plan, plan};
 use crate::stage::{numbers, texts};
 use crate::state::State;
 use decode::{Decoder, FileTask};
@@ -29,6 +33,9 @@ pub(crate) const BATCH_ROWS: usize = 1 << 16;
 
 /// Files being opened or decoded at a time, for each core: fetching waits more than it works.
 const FILES_PER_CORE: usize = 4;
+
+/// Files that are looked into at a time where nothing is decoded.
+const FORESEEN: usize = 64;
 
 /// A read of a table at one version. Built by [`Table::scan`](crate::Table::scan).
 ///
@@ -46,7 +53,12 @@ pub struct Scan {
     files: Option<Arc<HashSet<String>>>,
     progress: Arc<dyn Progress>,
     cancel: Cancel,
+    /// What the last run came to; shared with the clones that run it.
+    last_run: LastRun,
 }
+
+/// The account of the last run of a scan, if it was run.
+type LastRun = Arc<Mutex<Option<Arc<Account>>>>;
 
 /// A file that a scan reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,14 +96,20 @@ impl Scan {
             files: None,
             progress: Arc::new(NoProgress),
             cancel: Cancel::default(),
+            last_run: LastRun::default(),
         }
+    }
+
+    /// The same, of which nothing was run.
+    fn changed(self) -> Self {
+        Self { last_run: LastRun::default(), ..self }
     }
 
     /// Returns only these columns, in this order; none at all is allowed and counts rows.
     #[must_use]
     pub fn columns(mut self, columns: Vec<String>) -> Self {
         self.columns = Some(columns);
-        self
+        self.changed()
     }
 
     /// Returns only rows for which `predicate` is true. A second call adds a condition.
@@ -101,21 +119,21 @@ impl Scan {
             Some(other) => other.and(predicate),
             None => predicate,
         });
-        self
+        self.changed()
     }
 
     /// The largest number of rows of a batch.
     #[must_use]
     pub fn batch_rows(mut self, rows: usize) -> Self {
         self.batch_rows = rows.max(1);
-        self
+        self.changed()
     }
 
     /// Returns at most this many rows.
     #[must_use]
     pub fn limit(mut self, rows: usize) -> Self {
         self.limit = Some(rows);
-        self
+        self.changed()
     }
 
     /// Tells `progress` about files read.
@@ -159,7 +177,11 @@ impl Scan {
     }
 
     async fn plan(&self) -> Result<Plan> {
-        let plan = plan(&self.store, &self.state, self.bind()?.as_ref()).await?;
+        self.plan_through(&self.store).await
+    }
+
+    async fn plan_through(&self, store: &Store) -> Result<Plan> {
+        let plan = plan(store, &self.state, self.bind()?.as_ref()).await?;
         let Some(files) = &self.files else { return Ok(plan) };
         let chosen: BooleanArray =
             texts(&plan.manifest, "key").map(|key| Some(files.contains(key))).collect();
@@ -242,16 +264,32 @@ impl Scan {
     }
 
     fn of(&self, keys: Vec<String>) -> Self {
-        Self { files: Some(Arc::new(keys.into_iter().collect())), ..self.clone() }
+        Self { files: Some(Arc::new(keys.into_iter().collect())), ..self.clone() }.changed()
     }
 
-    /// What planning leaves out, and why. One request per index used.
+    /// What the read leaves out, and why, and what it costs. Nothing is decoded, but what is looked
+    /// at to leave something out is fetched: indices, and of files larger than 1 MiB footers, bloom
+    /// filters and the page index.
+    ///
+    /// After a run of the scan, or of a clone of it, the account has also what that came to.
     ///
     /// # Errors
     /// [`InvalidPredicate`](ErrorKind::InvalidPredicate) if the predicate does not fit the schema;
-    /// [`Corrupt`](ErrorKind::Corrupt) if an index or a key cannot be read.
+    /// [`Corrupt`](ErrorKind::Corrupt) if an index, a key or a file cannot be read.
     pub async fn explain(&self) -> Result<Explain> {
-        Ok(self.plan().await?.explain)
+        let account = Arc::new(Account::default());
+        let store = self.store.metered(Arc::clone(&account.meter));
+        let plan = self.plan_through(&store).await?;
+        let read = self.reader(store, Arc::clone(&account))?;
+        let mut explain = read.foresee(&plan).await?;
+        // What was asked to find out is asked by the read, too.
+        explain.reading.add(account.reading());
+        if let Some(limit) = self.limit {
+            explain.rows_at_most = explain.rows_at_most.min(limit as u64);
+        }
+        let last = self.last_run.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        explain.last_run = last.map(|account| account.reading());
+        Ok(explain)
     }
 
     /// The rows, as batches of [`Scan::schema`], files in the order of the table and rows in the
@@ -261,22 +299,28 @@ impl Scan {
     /// As [`Scan::explain`] and [`Scan::schema`]; each batch may fail with
     /// [`Store`](ErrorKind::Store) or [`Corrupt`](ErrorKind::Corrupt).
     pub async fn stream(self) -> Result<BoxStream<'static, Result<RecordBatch>>> {
-        let schema = self.schema()?;
-        let plan = self.plan().await?;
-        let residual = residual(self.predicate.as_ref(), &self.state)?;
-        let read = Read {
-            store: self.store.clone(),
-            table: Arc::clone(&self.state.schema),
-            schema,
-            test: residual.map(|residual| Arc::new(residual) as Arc<dyn RowTest>),
-            batch_rows: self.batch_rows.min(self.limit.unwrap_or(usize::MAX)).max(1),
-            progress: self.progress,
-            cancel: self.cancel,
-        };
-        let batches = read.run(&plan);
+        let account = Arc::new(Account::default());
+        *self.last_run.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&account));
+        let store = self.store.metered(Arc::clone(&account.meter));
+        let plan = self.plan_through(&store).await?;
+        let batches = self.reader(store, account)?.run(&plan);
         Ok(match self.limit {
             Some(limit) => limited(batches, limit),
             None => batches,
+        })
+    }
+
+    fn reader(&self, store: Store, account: Arc<Account>) -> Result<Read> {
+        let residual = residual(self.predicate.as_ref(), &self.state)?;
+        Ok(Read {
+            store,
+            table: Arc::clone(&self.state.schema),
+            schema: self.schema()?,
+            test: residual.map(|residual| Arc::new(residual) as Arc<dyn RowTest>),
+            batch_rows: self.batch_rows.min(self.limit.unwrap_or(usize::MAX)).max(1),
+            account,
+            progress: Arc::clone(&self.progress),
+            cancel: self.cancel.clone(),
         })
     }
 
@@ -321,6 +365,8 @@ pub(crate) struct Read {
     /// Which rows to return; all where there is none.
     pub test: Option<Arc<dyn RowTest>>,
     pub batch_rows: usize,
+    /// Told what is read.
+    pub account: Arc<Account>,
     pub progress: Arc<dyn Progress>,
     pub cancel: Cancel,
 }
@@ -328,16 +374,9 @@ pub(crate) struct Read {
 impl Read {
     /// The rows of the files of `plan`, in its order and theirs.
     pub fn run(self, plan: &Plan) -> BoxStream<'static, Result<RecordBatch>> {
-        let decoder = Arc::new(Decoder {
-            store: self.store,
-            schema: self.schema,
-            table: self.table,
-            test: self.test,
-            batch_rows: self.batch_rows,
-            cancel: self.cancel,
-        });
+        let progress = Arc::clone(&self.progress);
+        let decoder = Arc::new(self.decoder());
         let tasks = tasks(plan);
-        let progress = self.progress;
         progress.start("files read", Some(tasks.len() as u64));
         let finished = Finish(Arc::clone(&progress));
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
@@ -358,6 +397,33 @@ impl Read {
             .map_ok(|batches| stream::iter(batches.into_iter().map(Ok)))
             .try_flatten()
             .boxed()
+    }
+
+    /// What reading the files of `plan` would come to, besides the requests made to find out.
+    pub async fn foresee(self, plan: &Plan) -> Result<Explain> {
+        let decoder = &self.decoder();
+        let mut explain = Explain { rows_at_most: 0, ..plan.explain.clone() };
+        let mut files =
+            stream::iter(tasks(plan)).map(|task| decoder.foresee(task)).buffer_unordered(FORESEEN);
+        while let Some((reading, rows, whole)) = files.try_next().await? {
+            explain.reading.add(reading);
+            explain.rows_at_most += rows.unwrap_or(0);
+            explain.files_fetched_whole += usize::from(whole);
+        }
+        drop(files);
+        Ok(explain)
+    }
+
+    fn decoder(self) -> Decoder {
+        Decoder {
+            store: self.store,
+            schema: self.schema,
+            table: self.table,
+            test: self.test,
+            batch_rows: self.batch_rows,
+            account: self.account,
+            cancel: self.cancel,
+        }
     }
 }
 
@@ -396,12 +462,15 @@ fn flatten<'a>(predicate: &'a Predicate, into: &mut Vec<&'a Predicate>) {
 fn tasks(plan: &Plan) -> Vec<FileTask> {
     let numbers = |column| numbers(&plan.manifest, column).collect::<Vec<_>>();
     let (bytes, footer) = (numbers("bytes"), numbers("footer"));
+    let (groups, rows) = (numbers("groups"), numbers("rows"));
     texts(&plan.manifest, "key")
         .enumerate()
         .map(|(row, key)| FileTask {
             key: key.to_owned(),
             bytes: bytes.get(row).copied().flatten(),
             footer: footer.get(row).copied().flatten(),
+            groups: groups.get(row).copied().flatten(),
+            rows: rows.get(row).copied().flatten(),
             partition: plan.partitions.slice(row, 1),
         })
         .collect()

@@ -1,0 +1,241 @@
+//! What is left out of large files is never wanted, and the account of it is true.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+use std::sync::Arc;
+use std::sync::OnceLock;
+
+use arrow::array::{
+    ArrayRef, AsArray, BooleanArray, Float64Array, Int16Array, Int64Array, RecordBatch,
+    StringArray, TimestampMicrosecondArray, UInt64Array,
+};
+use arrow::compute::{concat_batches, filter_record_batch};
+use arrow::datatypes::Int64Type;
+use arrow::record_batch::RecordBatchIterator;
+use partita_core::predicate::{CompareOp, Literal};
+use partita_core::testing::CountingStore;
+use partita_core::{Predicate, Store, StoreOptions, col};
+use partita_table::{BatchSource, Compression, CreateOptions, Reading, Table, WriteOptions};
+use proptest::prelude::*;
+
+const ROWS: usize = 90_000;
+const GROUP: usize = 45_000;
+
+/// Longer than the bounds of pages, which are cut to 64 bytes.
+fn text(step: usize) -> String {
+    let last = char::from_u32(0x10_FFFF).unwrap();
+    format!("{}{}{step:05}", "é".repeat(40), if step.is_multiple_of(7) { last } else { 'x' })
+}
+
+/// Runs of rows that are alike, so that pages differ; among them such of nulls, and of NaN.
+fn data() -> RecordBatch {
+    let run = |row: usize| row / 4_000;
+    let ids = (0..ROWS).map(|row| (run(row) % 5 != 3).then_some(row as i64 / 3));
+    let floats = (0..ROWS).map(|row| match run(row) % 6 {
+        0 => Some(f64::NAN),
+        1 if row % 2 == 0 => None,
+        2 if row % 3 == 0 => Some(f64::NAN),
+        3 => Some(if row % 2 == 0 { 0.0 } else { -0.0 }),
+        4 if row % 999 == 0 => Some(f64::INFINITY),
+        other => Some(other as f64 + row as f64 / ROWS as f64),
+    });
+    let texts = (0..ROWS).map(|row| (row % 11 != 0).then(|| text(row / 1_000)));
+    let times = (0..ROWS).map(|row| (run(row) != 7).then_some(1_700_000_000_000_000 + row as i64));
+    let short = (0..ROWS).map(|row| Some((run(row) as i16 - 10) * 100));
+    let flags = (0..ROWS).map(|row| (row % 5000 != 0).then_some(run(row) > 12));
+    // Does not compress, so that the file is large; and says which row it is.
+    let unique = (0..ROWS as u64).map(|row| row.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("id", Arc::new(ids.collect::<Int64Array>())),
+        ("float", Arc::new(floats.collect::<Float64Array>())),
+        ("text", Arc::new(texts.collect::<StringArray>())),
+        ("time", Arc::new(times.collect::<TimestampMicrosecondArray>())),
+        ("short", Arc::new(short.collect::<Int16Array>())),
+        ("flag", Arc::new(flags.collect::<BooleanArray>())),
+        ("unique", Arc::new(UInt64Array::from_iter_values(unique))),
+        ("row", Arc::new(Int64Array::from_iter_values(0..ROWS as i64))),
+    ];
+    RecordBatch::try_from_iter(columns).unwrap()
+}
+
+fn source(batch: RecordBatch) -> BatchSource {
+    let schema = batch.schema();
+    Box::new(RecordBatchIterator::new([Ok(batch)], schema))
+}
+
+fn write() -> WriteOptions {
+    WriteOptions {
+        row_group_rows: GROUP,
+        compression: Compression::None,
+        ..WriteOptions::default()
+    }
+}
+
+struct Setting {
+    runtime: tokio::runtime::Runtime,
+    table: Table,
+    counts: CountingStore,
+    /// All rows as the table returns them.
+    all: RecordBatch,
+}
+
+fn setting() -> &'static Setting {
+    static SETTING: OnceLock<Setting> = OnceLock::new();
+    SETTING.get_or_init(|| {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let (table, counts, all) = runtime.block_on(async {
+            let store = Store::open("memory://pruning", &StoreOptions::new()).unwrap();
+            let mut counts = None;
+            let store = store.wrap(|inner| {
+                let counting = CountingStore::new(inner);
+                counts = Some(counting.clone());
+                Arc::new(counting)
+            });
+            let options = CreateOptions { write: write(), ..CreateOptions::default() };
+            let table = Table::create_in(store, "t", source(data()), &options).await.unwrap();
+            let batches = table.scan().collect().await.unwrap();
+            let all = concat_batches(&table.schema(), &batches).unwrap();
+            (table, counts.unwrap(), all)
+        });
+        Setting { runtime, table, counts, all }
+    })
+}
+
+fn numbers(batches: &[RecordBatch]) -> Vec<i64> {
+    let column = |batch: &RecordBatch| {
+        batch.column_by_name("row").unwrap().as_primitive::<Int64Type>().values().to_vec()
+    };
+    batches.iter().flat_map(column).collect()
+}
+
+fn literal() -> impl Strategy<Value = (String, Literal)> {
+    let row = 0..ROWS;
+    prop_oneof![
+        row.clone().prop_map(|row| ("id".into(), Literal::from(row as i64 / 3))),
+        prop::sample::select(vec![
+            0.0,
+            -0.0,
+            1.5,
+            2.25,
+            5.5,
+            f64::INFINITY,
+            f64::NEG_INFINITY,
+            f64::NAN
+        ])
+        .prop_map(|value| ("float".into(), Literal::from(value))),
+        row.clone().prop_map(|row| ("float".into(), {
+            let value = data_float(row);
+            Literal::from(value)
+        })),
+        (0..95usize).prop_map(|step| ("text".into(), Literal::from(text(step).as_str()))),
+        (0..95usize).prop_map(|step| {
+            let text: String = text(step).chars().take(30).collect();
+            ("text".into(), Literal::from(text.as_str()))
+        }),
+        row.clone().prop_map(|row| {
+            let nanos = (1_700_000_000_000_000 + row as i128) * 1000 + i128::from(row % 9 == 0);
+            ("time".into(), Literal::Timestamp { nanos, utc: false })
+        }),
+        (-1200..1500i64).prop_map(|value| ("short".into(), Literal::from(value / 50 * 50))),
+        any::<bool>().prop_map(|flag| ("flag".into(), Literal::from(flag))),
+    ]
+}
+
+fn data_float(row: usize) -> f64 {
+    (row / 4_000 % 6) as f64 + row as f64 / ROWS as f64
+}
+
+fn predicate() -> impl Strategy<Value = Predicate> {
+    use CompareOp::{Eq, Ge, Gt, Le, Lt, Ne};
+    let op = prop::sample::select(vec![Eq, Eq, Eq, Ne, Lt, Le, Gt, Ge]);
+    let leaf = prop_oneof![
+        6 => (literal(), op)
+            .prop_map(|((column, value), op)| Predicate::Compare { column, op, value }),
+        2 => (prop::collection::vec(literal(), 1..4), any::<bool>()).prop_map(|(some, negated)| {
+            let column = some[0].0.clone();
+            let values = some.into_iter().filter(|(c, _)| *c == column).map(|(_, v)| v).collect();
+            Predicate::In { column, values, negated }
+        }),
+        1 => (literal(), any::<bool>())
+            .prop_map(|((column, _), negated)| Predicate::IsNull { column, negated }),
+    ];
+    leaf.prop_recursive(3, 8, 3, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 2..4).prop_map(Predicate::And),
+            prop::collection::vec(inner.clone(), 2..4).prop_map(Predicate::Or),
+            inner.prop_map(|inner| Predicate::Not(Box::new(inner))),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_wanted_is_left_out(predicate in predicate()) {
+        let Setting { runtime, table, counts, all } = setting();
+        let mask = predicate.bind(&table.schema()).unwrap().evaluate(all).unwrap();
+        let expected = numbers(&[filter_record_batch(all, &mask).unwrap()]);
+        runtime.block_on(async {
+            let scan = table.scan().filter(predicate.clone()).columns(vec!["row".into()]);
+            counts.reset();
+            let planned = scan.explain().await.unwrap();
+            let looked = counts.reset();
+            prop_assert_eq!(planned.last_run, None);
+            prop_assert_eq!(numbers(&scan.clone().collect().await.unwrap()), expected.clone());
+            let real = counts.reset();
+            let again = scan.explain().await.unwrap();
+            let run = again.last_run.unwrap();
+            prop_assert_eq!((run.requests, run.bytes), (real.gets + real.heads, real.bytes_read));
+            let costless = |reading: Reading| Reading { requests: 0, bytes: 0, ..reading };
+            prop_assert_eq!(costless(run), costless(planned.reading));
+            prop_assert_eq!(&again.reading, &planned.reading);
+            prop_assert!(looked.bytes_read <= real.bytes_read);
+            prop_assert!(run.bytes <= planned.reading.bytes, "{} {:?}", planned, run);
+            prop_assert!(expected.len() as u64 <= planned.rows_at_most);
+            Ok(())
+        })?;
+    }
+}
+
+#[test]
+fn pages_that_cannot_match_are_not_fetched() {
+    let Setting { runtime, table, counts, .. } = setting();
+    runtime.block_on(async {
+        let all = table.scan().explain().await.unwrap().reading;
+        assert_eq!((all.row_groups_read, all.pages), (2, 0));
+
+        let scan = table.scan().filter(col("id").eq(50)).columns(vec!["unique".into()]);
+        let reading = scan.explain().await.unwrap().reading;
+        assert_eq!(reading.row_groups_pruned_by_statistics, 1);
+        assert_eq!(reading.row_groups_read, 1);
+        // Three pages for each of two columns; those of the second begin in other rows.
+        assert_eq!((reading.pages, reading.pages_pruned), (6, 3));
+        counts.reset();
+        assert_eq!(scan.clone().collect().await.unwrap()[0].num_rows(), 3);
+        let read = counts.reset();
+        // Footer, page index, the pages of either column.
+        assert_eq!(read.gets, 4);
+        // Both columns of the row group have 720,000 bytes.
+        assert!(read.bytes_read < 560_000, "{read:?}");
+
+        let apart = (col("id").lt(100)).and(col("short").gt(0));
+        let nothing = table.scan().filter(apart);
+        let reading = nothing.explain().await.unwrap().reading;
+        assert_eq!(reading.row_groups_pruned_by_page_index, 1);
+        assert_eq!(reading.row_groups_read, 0);
+        assert_eq!(nothing.count().await.unwrap(), 0);
+    });
+}
+
+#[test]
+fn a_limit_stops_the_account_early() {
+    let Setting { runtime, table, .. } = setting();
+    runtime.block_on(async {
+        let scan = table.scan().limit(10);
+        assert_eq!(scan.explain().await.unwrap().rows_at_most, 10);
+        assert_eq!(scan.clone().collect().await.unwrap()[0].num_rows(), 10);
+        assert!(scan.explain().await.unwrap().last_run.is_some());
+        assert_eq!(scan.columns(Vec::new()).explain().await.unwrap().last_run, None);
+    });
+}
