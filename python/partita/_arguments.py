@@ -65,6 +65,7 @@ def write_options(
     row_group_rows: int | None = None,
     target_file_bytes: int | None = None,
     key: str | None = None,
+    bloom_filters: str | Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """How to write; what is None is left to the engine."""
     columns: Mapping[str, str] = {}
@@ -80,6 +81,7 @@ def write_options(
         "compression": compression,
         "column_compression": list(columns.items()),
         "sort_by": names("sort_by", sort_by),
+        "bloom_filters": None if bloom_filters is None else names("bloom_filters", bloom_filters),
         "row_group_rows": whole("row_group_rows", row_group_rows, 1),
         "target_file_bytes": whole("target_file_bytes", target_file_bytes, 1),
         "metadata": metadata_json(metadata),

@@ -62,6 +62,7 @@ def create_table(
     header: str = "json",
     compression: Compression | None = None,
     sort_by: str | Sequence[str] | None = None,
+    bloom_filters: str | Sequence[str] | None = None,
     row_group_rows: int | None = None,
     target_file_bytes: int | None = None,
     storage_options: Mapping[str, Any] | None = None,
@@ -98,6 +99,9 @@ def create_table(
         ``"none"``; or a mapping of columns to these, ``"*"`` for all others.
     sort_by : str or sequence of str, optional
         Sort the rows of each file by these columns, nulls last.
+    bloom_filters : str or sequence of str, optional
+        The columns of which files get bloom filters, by which reads with ``==`` and ``in`` skip row
+        groups. All later writes keep to it.
     row_group_rows : int, optional
         Rows of a row group in the Parquet files.
     target_file_bytes : int, optional
@@ -143,7 +147,14 @@ def create_table(
         "metadata": metadata_json(metadata),
         "header": header,
     }
-    write = write_options(None, compression, sort_by, row_group_rows, target_file_bytes)
+    write = write_options(
+        None,
+        compression,
+        sort_by,
+        row_group_rows,
+        target_file_bytes,
+        bloom_filters=bloom_filters,
+    )
     path, options = connection(url, storage_options, filesystem)
     if is_schema(data_or_schema):
         native = _native.Table.create(path, data_or_schema, create, write, options, single_writer)

@@ -119,6 +119,11 @@ class Table:
         return self._native.index
 
     @property
+    def bloom_filters(self) -> list[str]:
+        """The columns of which data files get bloom filters, where a write says nothing else."""
+        return self._native.bloom_filters
+
+    @property
     def num_files(self) -> int:
         """The number of data files."""
         return self._native.num_files
@@ -269,6 +274,7 @@ class Table:
         metadata: Mapping[str, Any] | None = None,
         compression: Compression | None = None,
         sort_by: str | Sequence[str] | None = None,
+        bloom_filters: str | Sequence[str] | None = None,
         row_group_rows: int | None = None,
         target_file_bytes: int | None = None,
         progress: Progress = False,
@@ -286,6 +292,8 @@ class Table:
             Annotations to set in the same commit.
         compression, sort_by, row_group_rows, target_file_bytes
             As for `create_table`.
+        bloom_filters : str or sequence of str, optional
+            The columns of which these files get bloom filters; those of the table if left out.
         progress : bool or callable, default False
             True shows a bar on standard error; a callable is called with (done, total).
 
@@ -303,7 +311,14 @@ class Table:
         >>> table.count()
         5
         """
-        write = write_options(metadata, compression, sort_by, row_group_rows, target_file_bytes)
+        write = write_options(
+            metadata,
+            compression,
+            sort_by,
+            row_group_rows,
+            target_file_bytes,
+            bloom_filters=bloom_filters,
+        )
         with stream(data, self.schema) as source, reporting(progress) as report:
             return Commit(**self._native.append(source, write, report))
 

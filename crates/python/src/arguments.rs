@@ -60,6 +60,7 @@ pub(crate) struct WriteArguments {
     compression: Option<String>,
     column_compression: Vec<(String, String)>,
     sort_by: Vec<String>,
+    bloom_filters: Option<Vec<String>>,
     row_group_rows: Option<usize>,
     target_file_bytes: Option<u64>,
     metadata: Option<String>,
@@ -78,6 +79,7 @@ impl WriteArguments {
             options.column_compression.insert(column.clone(), compression);
         }
         options.sort_by.clone_from(&self.sort_by);
+        options.bloom_filters.clone_from(&self.bloom_filters);
         options.idempotency_key.clone_from(&self.idempotency_key);
         if let Some(rows) = self.row_group_rows {
             options.row_group_rows = rows;

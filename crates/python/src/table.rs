@@ -181,6 +181,12 @@ impl PyTable {
         self.known(Table::index_columns)
     }
 
+    /// The columns of which data files get bloom filters.
+    #[getter]
+    fn bloom_filters(&self) -> Vec<String> {
+        self.known(Table::bloom_filters)
+    }
+
     /// The number of data files.
     #[getter]
     fn num_files(&self) -> usize {

@@ -33,6 +33,7 @@ pub(crate) struct Creation {
     pub schema: Schema,
     pub encoding: Encoding,
     pub date: Option<DatePartition>,
+    pub bloom_filters: Vec<String>,
 }
 
 /// A change to a table.
@@ -151,6 +152,7 @@ impl Change {
         let mut own = base.map(|base| base.own.clone()).unwrap_or_default();
         if let Some(creation) = &self.creation {
             own.date.clone_from(&creation.date);
+            own.bloom_filters.clone_from(&creation.bloom_filters);
         }
         let version = own.version + 1;
         let own = own.next(commit, keys::snapshot(name, version, commit), layout.columns.clone());

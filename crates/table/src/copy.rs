@@ -92,6 +92,7 @@ impl Table {
                 schema: state.stored.clone(),
                 encoding: state.encoding,
                 date: state.own.date.clone(),
+                bloom_filters: state.own.bloom_filters.clone(),
             }),
             staged: vec![staged],
             metadata: state.header.user_metadata(),
@@ -110,6 +111,7 @@ impl Table {
             header: self.state().encoding,
             date: self.state().own.date.clone(),
             write: WriteOptions {
+                bloom_filters: Some(self.bloom_filters()),
                 progress: Arc::clone(&options.progress),
                 cancel: options.cancel.clone(),
                 ..WriteOptions::default()

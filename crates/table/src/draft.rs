@@ -67,6 +67,7 @@ impl Draft {
             partition_by: self.options.partition_by.clone(),
             index: self.options.index.clone(),
             date: self.options.date.clone(),
+            bloom_filters: self.bloom_filters(),
             schema: None,
         };
         stage(&target, data, options).await
@@ -95,6 +96,7 @@ impl Draft {
                 schema: common_schema(&staged, first)?,
                 encoding: self.options.header,
                 date: self.options.date.clone(),
+                bloom_filters: self.bloom_filters(),
             }),
             idempotency_key: write.idempotency_key.clone(),
             staged,
@@ -126,6 +128,10 @@ impl Draft {
             Err(error) => return Err(error),
         }
         Ok(())
+    }
+
+    fn bloom_filters(&self) -> Vec<String> {
+        self.options.write.bloom_filters.clone().unwrap_or_default()
     }
 
     /// The table, if a commit with the same key has made it.

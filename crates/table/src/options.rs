@@ -46,6 +46,10 @@ pub struct WriteOptions {
     /// The rows of each file are sorted by these columns, nulls last, equal rows as they came. A
     /// file's rows are held in memory until it is written.
     pub sort_by: Vec<String>,
+    /// The columns of which files get bloom filters, which tell reads by `==` and `in` which row
+    /// groups lack a value. Where a table is made, all later writes keep to it; where none are given,
+    /// those of the table.
+    pub bloom_filters: Option<Vec<String>>,
     /// Rows of a row group. Smaller groups prune better and decode in parallel, larger ones
     /// compress better.
     pub row_group_rows: usize,
@@ -68,6 +72,7 @@ impl Default for WriteOptions {
             compression: Compression::Snappy,
             column_compression: BTreeMap::new(),
             sort_by: Vec::new(),
+            bloom_filters: None,
             row_group_rows: 1 << 18,
             target_file_bytes: 512 << 20,
             metadata: Map::new(),
@@ -84,6 +89,7 @@ impl fmt::Debug for WriteOptions {
             .field("compression", &self.compression)
             .field("column_compression", &self.column_compression)
             .field("sort_by", &self.sort_by)
+            .field("bloom_filters", &self.bloom_filters)
             .field("row_group_rows", &self.row_group_rows)
             .field("target_file_bytes", &self.target_file_bytes)
             .field("metadata", &self.metadata)

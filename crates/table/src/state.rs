@@ -92,7 +92,7 @@ impl State {
             snapshot: key,
             columns: snapshot.document.columns.clone(),
             recent: Vec::new(),
-            date: self.own.date.clone(),
+            ..self.own.clone()
         };
         let (encoding, stored_as) = (self.encoding, self.stored_as.clone());
         Head { header, encoding, stored_as, own }.with_snapshot(snapshot)

@@ -226,6 +226,12 @@ impl Table {
         self.state().header.indices.keys().cloned().collect()
     }
 
+    /// The columns of which data files get bloom filters, where a write says nothing else.
+    #[must_use]
+    pub fn bloom_filters(&self) -> Vec<String> {
+        self.state().own.bloom_filters.clone()
+    }
+
     /// The user's annotations, and the time of creation.
     #[must_use]
     pub fn metadata(&self) -> Map<String, Value> {

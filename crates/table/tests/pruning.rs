@@ -9,13 +9,15 @@ use arrow::array::{
     ArrayRef, AsArray, BooleanArray, Float64Array, Int16Array, Int64Array, RecordBatch,
     StringArray, TimestampMicrosecondArray, UInt64Array,
 };
-use arrow::compute::{concat_batches, filter_record_batch};
+use arrow::compute::{concat_batches, filter_record_batch, take_record_batch};
 use arrow::datatypes::Int64Type;
 use arrow::record_batch::RecordBatchIterator;
 use partita_core::predicate::{CompareOp, Literal};
 use partita_core::testing::CountingStore;
-use partita_core::{Predicate, Store, StoreOptions, col};
-use partita_table::{BatchSource, Compression, CreateOptions, Reading, Table, WriteOptions};
+use partita_core::{ErrorKind, Predicate, Store, StoreOptions, col};
+use partita_table::{
+    BatchSource, Compression, CopyOptions, CreateOptions, Reading, Table, WriteOptions,
+};
 use proptest::prelude::*;
 
 const ROWS: usize = 90_000;
@@ -71,9 +73,26 @@ fn write() -> WriteOptions {
     }
 }
 
+fn with_filters() -> WriteOptions {
+    let columns = ["id", "float", "text", "time", "short", "unique"];
+    WriteOptions {
+        row_group_rows: 9_000,
+        bloom_filters: Some(columns.map(str::to_owned).to_vec()),
+        ..write()
+    }
+}
+
+/// The rows in an order in which no bounds tell anything.
+fn shuffled() -> RecordBatch {
+    let order = (0..ROWS as u64).map(|row| row * 7_919 % ROWS as u64);
+    take_record_batch(&data(), &UInt64Array::from_iter_values(order)).unwrap()
+}
+
 struct Setting {
     runtime: tokio::runtime::Runtime,
     table: Table,
+    /// The same rows, shuffled, in small row groups with bloom filters.
+    filtered: Table,
     counts: CountingStore,
     /// All rows as the table returns them.
     all: RecordBatch,
@@ -83,7 +102,7 @@ fn setting() -> &'static Setting {
     static SETTING: OnceLock<Setting> = OnceLock::new();
     SETTING.get_or_init(|| {
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        let (table, counts, all) = runtime.block_on(async {
+        let (table, filtered, counts, all) = runtime.block_on(async {
             let store = Store::open("memory://pruning", &StoreOptions::new()).unwrap();
             let mut counts = None;
             let store = store.wrap(|inner| {
@@ -92,12 +111,16 @@ fn setting() -> &'static Setting {
                 Arc::new(counting)
             });
             let options = CreateOptions { write: write(), ..CreateOptions::default() };
-            let table = Table::create_in(store, "t", source(data()), &options).await.unwrap();
+            let made = Table::create_in(store.clone(), "t", source(data()), &options);
+            let table = made.await.unwrap();
+            let options = CreateOptions { write: with_filters(), ..CreateOptions::default() };
+            let made = Table::create_in(store, "filtered", source(shuffled()), &options);
+            let filtered = made.await.unwrap();
             let batches = table.scan().collect().await.unwrap();
             let all = concat_batches(&table.schema(), &batches).unwrap();
-            (table, counts.unwrap(), all)
+            (table, filtered, counts.unwrap(), all)
         });
-        Setting { runtime, table, counts, all }
+        Setting { runtime, table, filtered, counts, all }
     })
 }
 
@@ -173,7 +196,7 @@ proptest! {
 
     #[test]
     fn nothing_wanted_is_left_out(predicate in predicate()) {
-        let Setting { runtime, table, counts, all } = setting();
+        let Setting { runtime, table, filtered, counts, all } = setting();
         let mask = predicate.bind(&table.schema()).unwrap().evaluate(all).unwrap();
         let expected = numbers(&[filter_record_batch(all, &mask).unwrap()]);
         runtime.block_on(async {
@@ -193,6 +216,11 @@ proptest! {
             prop_assert!(looked.bytes_read <= real.bytes_read);
             prop_assert!(run.bytes <= planned.reading.bytes, "{} {:?}", planned, run);
             prop_assert!(expected.len() as u64 <= planned.rows_at_most);
+
+            let scan = filtered.scan().filter(predicate.clone()).columns(vec!["row".into()]);
+            let mut found = numbers(&scan.collect().await.unwrap());
+            found.sort_unstable();
+            prop_assert_eq!(found, expected);
             Ok(())
         })?;
     }
@@ -238,4 +266,75 @@ fn a_limit_stops_the_account_early() {
         assert!(scan.explain().await.unwrap().last_run.is_some());
         assert_eq!(scan.columns(Vec::new()).explain().await.unwrap().last_run, None);
     });
+}
+
+#[test]
+fn filters_leave_out_row_groups_without_the_value() {
+    let Setting { runtime, filtered, counts, .. } = setting();
+    runtime.block_on(async {
+        let predicates = [
+            col("id").eq(50),
+            col("id").is_in([50, 77]),
+            col("time").eq(Literal::Timestamp { nanos: 1_700_000_000_000_123_000, utc: false }),
+            Predicate::Not(Box::new(col("id").ne(50))),
+            col("id").eq(50).or(col("unique").eq(5)).or(col("id").eq(51)),
+            col("id").eq(50).and(col("text").ne("a")),
+        ];
+        for predicate in predicates {
+            let scan = filtered.scan().filter(predicate.clone());
+            let reading = scan.explain().await.unwrap().reading;
+            let pruned = reading.row_groups_pruned_by_bloom_filter;
+            assert!(pruned >= 3, "{predicate}: {reading:?}");
+            assert!(scan.count().await.unwrap() > 0, "{predicate}");
+        }
+        for predicate in [col("id").gt(50), col("id").ne(50), col("id").not_in([50])] {
+            let reading = filtered.scan().filter(predicate).explain().await.unwrap().reading;
+            assert_eq!(reading.row_groups_pruned_by_bloom_filter, 0);
+        }
+        // A value that is nowhere costs the footer and one request for all filters.
+        counts.reset();
+        let nowhere = filtered.scan().filter(
+            col("time").eq(Literal::Timestamp { nanos: 1_700_000_000_029_000_000, utc: false }),
+        );
+        assert_eq!(nowhere.collect().await.unwrap(), []);
+        assert!(counts.reset().gets <= 2);
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_keeps_to_its_filters() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("{}/t", folder.path().display());
+    let options = CreateOptions { write: with_filters(), ..CreateOptions::default() };
+    let store = StoreOptions::new();
+    let table = Table::create_from(&url, source(shuffled()), &options, &store).await.unwrap();
+    let plain = WriteOptions { row_group_rows: 9_000, ..write() };
+    table.append(source(shuffled()), &plain).await.unwrap();
+    let without = WriteOptions { bloom_filters: Some(Vec::new()), ..plain.clone() };
+    table.append(source(shuffled()), &without).await.unwrap();
+    let table = Table::open(&url, &store).await.unwrap();
+    assert_eq!(table.bloom_filters().len(), 6);
+    let left_out = |table: &Table| {
+        let scan = table.scan().filter(col("unique").eq((1_i64 << 62) + 5));
+        async move { scan.explain().await.unwrap().reading }
+    };
+    let reading = left_out(&table).await;
+    assert_eq!(reading.row_groups, 30);
+    let pruned = reading.row_groups_pruned_by_bloom_filter;
+    assert!((16..=20).contains(&pruned), "{reading:?}");
+
+    table.delete(&col("row").lt(10), &plain).await.unwrap();
+    let copy = format!("{}/copy", folder.path().display());
+    let scope = CopyOptions { scope: Some(col("row").gt(5)), ..CopyOptions::default() };
+    let copy = table.copy(&copy, &store, &scope).await.unwrap();
+    assert_eq!(copy.bloom_filters(), table.bloom_filters());
+    let reading = left_out(&table).await;
+    assert_eq!(reading.row_groups_pruned_by_bloom_filter, reading.row_groups, "{reading:?}");
+
+    let unfit = WriteOptions { bloom_filters: Some(vec!["flag".into()]), ..write() };
+    let error = table.append(source(data()), &unfit).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+    let unknown = WriteOptions { bloom_filters: Some(vec!["flat".into()]), ..write() };
+    let error = table.append(source(data()), &unknown).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
 }

@@ -48,6 +48,9 @@ pub(crate) struct Rows {
     /// Sort the rows of each stored file by these columns
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     sort_by: Vec<String>,
+    /// The columns of which the stored files get bloom filters; a new table keeps to it
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    bloom_filters: Option<Vec<String>>,
     /// Promise that nobody else writes, for stores that cannot commit atomically
     #[arg(long)]
     pub(super) single_writer: bool,
@@ -72,6 +75,7 @@ pub(crate) async fn run(
         progress: progress(common.json),
         cancel,
         sort_by: arguments.rows.sort_by.clone(),
+        bloom_filters: arguments.rows.bloom_filters.clone(),
         ..Default::default()
     };
     if let Some(name) = &arguments.rows.compression {

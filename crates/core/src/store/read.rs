@@ -73,7 +73,11 @@ impl Store {
             return Ok(Bytes::new());
         }
         self.count_request();
-        let bytes = match self.inner.get_range(&path, range.clone()).await {
+        let read = match &self.local {
+            Some(local) => local.read_range(&path, range.clone()).await,
+            None => self.inner.get_range(&path, range.clone()).await,
+        };
+        let bytes = match read {
             Ok(bytes) => {
                 self.count_bytes(bytes.len());
                 bytes

@@ -74,6 +74,9 @@ pub struct Own {
     /// Partition columns that are derived from another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub date: Option<DatePartition>,
+    /// The columns of which data files get bloom filters, where a write says nothing else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bloom_filters: Vec<String>,
 }
 
 impl Own {
@@ -82,8 +85,14 @@ impl Own {
     pub fn next(&self, commit: &str, snapshot: String, columns: Vec<String>) -> Self {
         let mut recent = vec![commit.to_owned()];
         recent.extend(self.recent.iter().take(REMEMBERED - 1).cloned());
-        let (commit, date) = (commit.to_owned(), self.date.clone());
-        Self { version: self.version + 1, commit, snapshot, recent, columns, date }
+        Self {
+            version: self.version + 1,
+            commit: commit.to_owned(),
+            snapshot,
+            recent,
+            columns,
+            ..self.clone()
+        }
     }
 }
 

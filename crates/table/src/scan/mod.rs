@@ -299,15 +299,21 @@ impl Scan {
     /// As [`Scan::explain`] and [`Scan::schema`]; each batch may fail with
     /// [`Store`](ErrorKind::Store) or [`Corrupt`](ErrorKind::Corrupt).
     pub async fn stream(self) -> Result<BoxStream<'static, Result<RecordBatch>>> {
-        let account = Arc::new(Account::default());
-        *self.last_run.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&account));
-        let store = self.store.metered(Arc::clone(&account.meter));
+        let (account, store) = self.begun();
         let plan = self.plan_through(&store).await?;
         let batches = self.reader(store, account)?.run(&plan);
         Ok(match self.limit {
             Some(limit) => limited(batches, limit),
             None => batches,
         })
+    }
+
+    /// The account of a run that begins now, and the store to read through.
+    fn begun(&self) -> (Arc<Account>, Store) {
+        let account = Arc::new(Account::default());
+        *self.last_run.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&account));
+        let store = self.store.metered(Arc::clone(&account.meter));
+        (account, store)
     }
 
     fn reader(&self, store: Store, account: Arc<Account>) -> Result<Read> {
@@ -340,13 +346,13 @@ impl Scan {
     pub async fn count(self) -> Result<u64> {
         let most = self.limit.map_or(u64::MAX, |limit| limit as u64);
         if residual(self.predicate.as_ref(), &self.state)?.is_none() {
-            let plan = self.plan().await?;
+            let plan = self.plan_through(&self.begun().1).await?;
             let rows: Option<u64> = numbers(&plan.manifest, "rows").sum();
             if let Some(rows) = rows {
                 return Ok(rows.min(most));
             }
         }
-        let mut batches = self.columns(Vec::new()).stream().await?;
+        let mut batches = Self { columns: Some(Vec::new()), ..self }.stream().await?;
         let mut rows = 0;
         while let Some(batch) = batches.try_next().await? {
             rows += batch.num_rows() as u64;

@@ -11,7 +11,7 @@ use parquet::arrow::arrow_writer::{
     ArrowColumnChunk, ArrowRowGroupWriterFactory, ArrowWriterOptions, compute_leaves,
 };
 use parquet::file::metadata::ParquetMetaData;
-use parquet::file::properties::WriterProperties;
+use parquet::file::properties::{BloomFilterPosition, WriterProperties};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::ColumnPath;
 use partita_core::{Error, Result};
@@ -20,6 +20,13 @@ use crate::format::index::distinct;
 use crate::format::pandas::ExtensionTypes;
 use crate::format::schema::{cast_column, pandas_entry, with_pandas};
 use crate::options::WriteOptions;
+
+/// The share of row groups that lack a value and that their bloom filter does not exclude.
+const WRONGLY_KEPT: f64 = 0.01;
+
+/// Distinct values that a bloom filter has room for before it is folded to its size; more make it less
+/// exact.
+const FORESEEN: usize = 1 << 20;
 
 /// A row group whose pages are encoded.
 pub(super) struct EncodedGroup {
@@ -57,7 +64,14 @@ impl OpenFile {
             let path = ColumnPath::from(vec![column.clone()]);
             properties = properties.set_column_compression(path, compression.to_parquet()?);
         }
-        let properties = properties.build();
+        for column in options.bloom_filters.iter().flatten() {
+            let path = ColumnPath::from(vec![column.clone()]);
+            properties = properties
+                .set_column_bloom_filter_fpp(path.clone(), WRONGLY_KEPT)
+                .set_column_bloom_filter_max_ndv(path, options.row_group_rows.min(FORESEEN) as u64);
+        }
+        // All at the end of the file, so that one request reads them.
+        let properties = properties.set_bloom_filter_position(BloomFilterPosition::End).build();
         let options = ArrowWriterOptions::new().with_properties(properties);
         let (writer, factory) =
             ArrowWriter::try_new_with_options(Vec::new(), Arc::clone(&schema), options)

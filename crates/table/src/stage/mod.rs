@@ -17,7 +17,7 @@ pub(crate) use staged::{numbers, texts, total};
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::datatypes::Schema;
+use arrow::datatypes::{DataType, Schema};
 use partita_core::partition::is_partition_type;
 use partita_core::{Error, ErrorKind, Result, Store};
 
@@ -38,6 +38,8 @@ pub(crate) struct Target {
     pub index: Vec<String>,
     /// Partition columns that are derived from another.
     pub date: Option<DatePartition>,
+    /// The columns that get bloom filters where a write says nothing else.
+    pub bloom_filters: Vec<String>,
     /// The stored schema that data must fit; none for a table not yet made.
     pub schema: Option<Schema>,
 }
@@ -52,6 +54,7 @@ impl Target {
             partition_by: state.partition_by.clone(),
             index: state.header.indices.keys().cloned().collect(),
             date: state.own.date.clone(),
+            bloom_filters: state.own.bloom_filters.clone(),
             schema: Some(state.stored.clone()),
         }
     }
@@ -100,13 +103,38 @@ pub(crate) fn check_layout(
         if name == "partition" {
             return Err(Error::invalid("a column named 'partition' cannot be indexed"));
         }
-        if !is_index_type(data_type) && *data_type != arrow::datatypes::DataType::Null {
+        if !is_index_type(data_type) && *data_type != DataType::Null {
             return Err(Error::invalid(format!("a column of type {data_type} cannot be indexed"))
                 .with("column", name));
         }
     }
     if stored.fields().len() == partition_by.len() {
         return Err(Error::invalid("there is no column besides the partition columns"));
+    }
+    Ok(())
+}
+
+/// Refuses columns of which there can be no bloom filter.
+fn check_filters(stored: &Schema, partition_by: &[String], columns: &[String]) -> Result<()> {
+    for name in columns {
+        let field = stored.field_with_name(name).map_err(|_| no_such_column(name))?;
+        if partition_by.contains(name) {
+            return Err(
+                Error::invalid("a partition column needs no bloom filter").with("column", name)
+            );
+        }
+        let data_type = field.data_type();
+        let filtered = data_type.is_integer()
+            || data_type.is_floating()
+            || data_type.is_string()
+            || data_type.is_binary()
+            || matches!(data_type, DataType::Null | DataType::Date32 | DataType::Timestamp(_, _));
+        if !filtered {
+            return Err(Error::invalid(format!(
+                "a column of type {data_type} cannot have bloom filters"
+            ))
+            .with("column", name));
+        }
     }
     Ok(())
 }
@@ -122,6 +150,8 @@ pub(crate) async fn stage(
     let given = data.schema();
     options.check(&given)?;
     let stored = target.check(&given)?;
+    let blooms = options.bloom_filters.as_ref().unwrap_or(&target.bloom_filters);
+    check_filters(&stored, &target.partition_by, blooms)?;
     let extensions = pandas::extension_types(&given);
     let table = table_schema(&stored, &[], &extensions);
     let columns = given.fields().iter().map(|field| field.name().clone()).collect();
@@ -140,7 +170,7 @@ pub(crate) async fn stage(
         table: Arc::clone(&table),
         extensions: extensions.clone(),
         index,
-        options: options.clone(),
+        options: WriteOptions { bloom_filters: Some(blooms.clone()), ..options.clone() },
         written: written.clone(),
     };
     match gather.run(data).await {
