@@ -59,7 +59,7 @@ from partita.errors import (
     StoreError,
 )
 from partita.expression import Column, Expr, col
-from partita.partitioning import Date, GroupedSequence, Sequence
+from partita.partitioning import Bucket, Date, GroupedSequence, Sequence
 from partita.records import (
     CollectionCommit,
     CollectionPartition,
@@ -86,6 +86,7 @@ __all__ = [
     "CommitUnsupported",
     "Corrupt",
     "DatasetInfo",
+    "Bucket",
     "Date",
     "Explain",
     "Expr",

@@ -13,6 +13,7 @@ from partita._arguments import (
     Version,
     metadata_json,
     names,
+    whole,
     write_options,
 )
 from partita._data import is_schema, stream
@@ -22,7 +23,7 @@ from partita._xarray import from_xarray
 from partita.collection import Collection
 from partita.errors import InvalidArgument
 from partita.expression import Where
-from partita.partitioning import Date, partitioning_arguments
+from partita.partitioning import Bucket, Date, partitioning_arguments
 from partita.stores import FileSystem, connection
 from partita.table import Table
 
@@ -38,6 +39,7 @@ __all__ = [
 ]
 
 Url = Union[str, "os.PathLike[str]"]
+PartitionBy = str | Date | Bucket | Sequence[str | Date | Bucket]
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def create_table(
     url: Url,
     data_or_schema: Any,
     *,
-    partition_by: str | Date | Sequence[str | Date] | None = None,
+    partition_by: PartitionBy | None = None,
     index: str | Sequence[str] | None = None,
     overwrite: bool = False,
     metadata: Mapping[str, Any] | None = None,
@@ -83,9 +85,10 @@ def create_table(
         object with ``__arrow_c_stream__``, a dictionary of columns, or an iterable of these (read
         one by one, never held at once). Or a pyarrow Schema (any object with
         ``__arrow_c_schema__``) for an empty table.
-    partition_by : str, Date or sequence of these, optional
+    partition_by : str, Date, Bucket or sequence of these, optional
         The columns whose values name the partitions, outermost first. ``pt.Date("ts", "month")``
-        stands for columns ``year`` and ``month`` that are derived from ``ts``.
+        stands for columns ``year`` and ``month`` that are derived from ``ts``,
+        ``pt.Bucket("id", 16)`` for a column ``id_bucket``.
     index : str or sequence of str, optional
         The columns with a secondary index, which finds the files that hold a value.
     overwrite : bool, default False
@@ -138,10 +141,11 @@ def create_table(
     >>> empty.count()
     0
     """
-    keys, date = _partitioning(partition_by)
+    keys, date, bucket = _partitioning(partition_by)
     create = {
         "partition_by": keys,
         "date": None if date is None else (date.column, date.resolution),
+        "bucket": None if bucket is None else (bucket.column, bucket.buckets),
         "index": names("index", index),
         "overwrite": bool(overwrite),
         "metadata": metadata_json(metadata),
@@ -421,16 +425,26 @@ def ls(
 
 
 def _partitioning(
-    partition_by: str | Date | Sequence[str | Date] | None,
-) -> tuple[list[str], Date | None]:
-    if partition_by is None or isinstance(partition_by, (str, Date)):
+    partition_by: PartitionBy | None,
+) -> tuple[list[str], Date | None, Bucket | None]:
+    if partition_by is None or isinstance(partition_by, (str, Date, Bucket)):
         given: list[Any] = [] if partition_by is None else [partition_by]
     else:
         given = list(partition_by)
     dates = [part for part in given if isinstance(part, Date)]
+    buckets = [part for part in given if isinstance(part, Bucket)]
     if len(dates) > 1:
         raise InvalidArgument("a table can be partitioned by the parts of one date")
+    if len(buckets) > 1:
+        raise InvalidArgument("a table can be partitioned by the buckets of one column")
+    for bucket in buckets:
+        whole("the number of buckets", bucket.buckets, 1)
     keys: list[str] = []
     for part in given:
-        keys += part.fields if isinstance(part, Date) else names("partition_by", [part])
-    return keys, dates[0] if dates else None
+        if isinstance(part, Date):
+            keys += part.fields
+        elif isinstance(part, Bucket):
+            keys.append(part.field)
+        else:
+            keys += names("partition_by", [part])
+    return keys, dates[0] if dates else None, buckets[0] if buckets else None

@@ -46,8 +46,8 @@ pub use partita_core::{
 };
 pub use partita_table as table;
 pub use partita_table::{
-    At, BatchSource, Commit, Compression, CopyOptions, CreateOptions, DatePartition, Draft,
-    Encoding, Explain, Garbage, GarbageOptions, Keep, Operation, OptimizeOptions, Partition,
-    Problem, ProblemKind, Reading, Resolution, Scan, ScanFile, SnapshotInfo, Staged, Table,
-    VerifyOptions, WriteOptions,
+    Annotate, At, BatchSource, BucketPartition, Commit, Compression, CopyOptions, CreateOptions,
+    DatePartition, Draft, Encoding, Explain, Garbage, GarbageOptions, Keep, Operation,
+    OptimizeOptions, Partition, Problem, ProblemKind, Reading, Resolution, Scan, ScanFile,
+    SnapshotInfo, Staged, Table, VerifyOptions, WriteOptions,
 };

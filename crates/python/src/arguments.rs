@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use object_store::ObjectStore;
 use partita::{
-    Compression, CreateOptions, DatePartition, Encoding, Error, Resolution, StoreOptions,
-    WriteOptions,
+    BucketPartition, Compression, CreateOptions, DatePartition, Encoding, Error, Resolution,
+    StoreOptions, WriteOptions,
 };
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -103,6 +103,7 @@ impl WriteArguments {
 pub(crate) struct CreateArguments {
     partition_by: Vec<String>,
     date: Option<(String, String)>,
+    bucket: Option<(String, u32)>,
     index: Vec<String>,
     overwrite: bool,
     metadata: Option<String>,
@@ -115,6 +116,7 @@ impl CreateArguments {
         Ok(CreateOptions {
             partition_by: self.partition_by,
             date: self.date.map(|(column, resolution)| date(column, &resolution)).transpose()?,
+            bucket: self.bucket.map(|(column, buckets)| BucketPartition { column, buckets }),
             index: self.index,
             overwrite: self.overwrite,
             header: match self.header.as_str() {

@@ -9,6 +9,7 @@ use crate::commit::Commit;
 use crate::format::schema::{stored_schema, table_type};
 use crate::format::snapshot::Operation;
 use crate::options::WriteOptions;
+use crate::stage::Derivations;
 
 /// A change of the stored schema, applied to whatever it is by then.
 #[derive(Debug, Clone)]
@@ -60,6 +61,19 @@ impl Alteration {
                 });
                 Ok(Schema::new(fields.collect::<Vec<_>>()))
             }
+        }
+    }
+
+    /// Refuses a wider type for a column whose values, as they were written, say which bucket they
+    /// are in.
+    pub fn check(&self, derived: Option<&Derivations>) -> Result<()> {
+        let bucket = derived.and_then(|derived| derived.bucket.as_ref());
+        match (self, bucket) {
+            (Self::Widen(column, _), Some(bucket)) if *column == bucket.column => {
+                Err(Error::invalid("a column whose buckets partition keeps its type")
+                    .with("column", column))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -131,10 +145,11 @@ impl Table {
 
     async fn alter(&self, alteration: Alteration, options: &WriteOptions) -> Result<Commit> {
         let state = self.state();
+        alteration.check(Some(&state.own.derived))?;
         alteration.apply(&state.stored, &state.partition_by)?;
         let mut change = Change::new(Operation::Alter);
         change.alteration = Some(alteration);
-        change.metadata = options.metadata.clone();
+        change = change.annotated(options);
         self.commit_proposed(&change, &options.cancel).await
     }
 }

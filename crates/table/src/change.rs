@@ -20,7 +20,8 @@ use crate::format::pandas::ExtensionTypes;
 use crate::format::schema::{merge, table_schema};
 use crate::format::snapshot::{Document, Operation, Snapshot, Totals};
 use crate::format::statistics::{align, manifest_schema};
-use crate::stage::{DatePartition, Staged, check_layout, texts, total};
+use crate::options::{Annotate, WriteOptions};
+use crate::stage::{Derivations, Staged, check_layout, texts, total};
 use crate::state::State;
 
 /// What the table becomes if it is made by this commit.
@@ -32,7 +33,7 @@ pub(crate) struct Creation {
     pub extensions: ExtensionTypes,
     pub schema: Schema,
     pub encoding: Encoding,
-    pub date: Option<DatePartition>,
+    pub derived: Derivations,
     pub bloom_filters: Vec<String>,
 }
 
@@ -60,6 +61,8 @@ pub(crate) struct Change {
     /// Files whose partition this selects are removed.
     pub scope: Option<Predicate>,
     pub metadata: Map<String, Value>,
+    /// Works out further annotations from those of the state that it is applied to.
+    pub annotate: Option<Annotate>,
 }
 
 /// The state after a change, not yet stored.
@@ -91,7 +94,22 @@ impl Change {
             staged: Vec::new(),
             scope: None,
             metadata: Map::new(),
+            annotate: None,
         }
+    }
+
+    /// The change, which also sets the annotations of `options`.
+    pub fn annotated(self, options: &WriteOptions) -> Self {
+        Self { metadata: options.metadata.clone(), annotate: options.annotate.clone(), ..self }
+    }
+
+    fn set_annotations(&self, header: &mut Header) -> Result<()> {
+        if let Some(annotate) = &self.annotate {
+            let found = annotate.call(&header.user_metadata())?;
+            header.merge_metadata(&found);
+        }
+        header.merge_metadata(&self.metadata);
+        Ok(())
     }
 
     /// Applies the change to `base`, or to nothing where the table does not exist.
@@ -118,6 +136,8 @@ impl Change {
         let before = schema.clone();
         let mut layout = Layout::of(self.creation.as_ref(), base);
         if let Some(alteration) = &self.alteration {
+            let derived = base.map(|base| &base.own.derived);
+            alteration.check(derived)?;
             schema = alteration.apply(&schema, &layout.partition_by)?;
             layout.columns.extend(alteration.added().map(str::to_owned));
         }
@@ -151,7 +171,7 @@ impl Change {
         let manifest = self.manifest(&kept, &schema, &layout)?;
         let mut own = base.map(|base| base.own.clone()).unwrap_or_default();
         if let Some(creation) = &self.creation {
-            own.date.clone_from(&creation.date);
+            own.derived.clone_from(&creation.derived);
             own.bloom_filters.clone_from(&creation.bloom_filters);
         }
         let version = own.version + 1;
@@ -165,7 +185,7 @@ impl Change {
         }
         let time = crate::commit::now();
         header.metadata.entry("creation_time").or_insert_with(|| Value::String(time.clone()));
-        header.merge_metadata(&self.metadata);
+        self.set_annotations(&mut header)?;
         header.set_own(&own)?;
         header.partitions = Some(partitions(&manifest, &layout.table_name));
         let indices = Indices {
@@ -210,7 +230,9 @@ impl Change {
     /// True for a delete that has nothing to delete.
     pub fn is_idle(&self, base: Option<&Arc<State>>) -> Result<bool> {
         match (self.operation, &self.scope, base) {
-            (Operation::Delete, Some(scope), Some(base)) if self.metadata.is_empty() => {
+            (Operation::Delete, Some(scope), Some(base))
+                if self.metadata.is_empty() && self.annotate.is_none() =>
+            {
                 Ok(in_scope(base, scope)?.true_count() == 0)
             }
             _ => Ok(false),
@@ -235,7 +257,7 @@ impl Change {
         let mut document = old.document.clone();
         let mut header = Header::new(name, document.partition_by.clone());
         header.metadata = document.metadata.clone();
-        header.merge_metadata(&self.metadata);
+        self.set_annotations(&mut header)?;
         header.set_own(&own)?;
         header.indices = document.indices.clone();
         header.partitions = Some(partitions(&old.manifest, &document.table_name));
@@ -466,11 +488,7 @@ impl Indices<'_> {
         let data_type = value_type(&crate::format::schema::table_type(field.data_type()));
         let mut parts = Vec::new();
         if let (Some(stored), None) = (stored, &self.change.creation) {
-            let key = stored.as_str().ok_or_else(|| {
-                Error::corrupt("an index of an old form cannot be updated; rebuild the index")
-                    .with("column", column)
-            })?;
-            let index = load_index(self.store, key, column, &data_type).await?;
+            let index = load_index(self.store, stored, column, &data_type).await?;
             *complete &= self.was_complete() || self.covers(&index);
             parts.push(index.without(removed)?);
         }
@@ -494,13 +512,21 @@ impl Indices<'_> {
     }
 }
 
-/// Reads an index file.
+/// Reads an index: the file that the header names, or what it embeds.
 pub(crate) async fn load_index(
     store: &Store,
-    key: &str,
+    stored: &Value,
     column: &str,
     data_type: &arrow::datatypes::DataType,
 ) -> Result<Index> {
+    let key = match stored {
+        Value::String(key) => key,
+        Value::Object(embedded) => return Index::embedded(embedded, column, data_type),
+        _ => {
+            return Err(Error::corrupt("the header names an index in a form that is not known")
+                .with("column", column));
+        }
+    };
     let bytes = store.get_opt(key).await?.ok_or_else(|| gone(key, column))?;
     Index::decode(bytes, key, column, data_type)
 }

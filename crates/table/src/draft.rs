@@ -66,7 +66,7 @@ impl Draft {
             table_name: keys::DEFAULT_TABLE_NAME.to_owned(),
             partition_by: self.options.partition_by.clone(),
             index: self.options.index.clone(),
-            date: self.options.date.clone(),
+            derived: self.options.derived(),
             bloom_filters: self.bloom_filters(),
             schema: None,
         };
@@ -95,12 +95,13 @@ impl Draft {
                 extensions: first.extensions.clone(),
                 schema: common_schema(&staged, first)?,
                 encoding: self.options.header,
-                date: self.options.date.clone(),
+                derived: self.options.derived(),
                 bloom_filters: self.bloom_filters(),
             }),
             idempotency_key: write.idempotency_key.clone(),
             staged,
             metadata,
+            annotate: write.annotate.clone(),
             ..Change::new(Operation::Create)
         };
         let overwrite = self.options.overwrite;

@@ -109,6 +109,7 @@ pub(crate) async fn facts(
         bytes: Some(object.bytes()),
         footer: None,
         groups: Some(metadata.num_row_groups() as u64),
+        buckets: None,
         columns: of_file(metadata, footer.schema(), table),
         label,
         key,

@@ -12,7 +12,7 @@ use partita_core::{Cancel, Error, NoProgress, Progress, Result};
 use serde_json::{Map, Value};
 
 use crate::format::header::Encoding;
-use crate::stage::{DatePartition, no_such_column};
+use crate::stage::{BucketPartition, DatePartition, Derivations, no_such_column};
 
 /// Rows to write: a schema and batches, pulled one at a time.
 pub type BatchSource = Box<dyn RecordBatchReader + Send>;
@@ -24,6 +24,8 @@ pub struct CreateOptions {
     pub partition_by: Vec<String>,
     /// Partition columns that are parts of a date; their names stand in `partition_by` too.
     pub date: Option<DatePartition>,
+    /// The partition column that is the hash bucket of another; its name stands in `partition_by` too.
+    pub bucket: Option<BucketPartition>,
     /// The columns with a secondary index.
     pub index: Vec<String>,
     /// Replace a table that exists already; otherwise that is an error.
@@ -34,6 +36,40 @@ pub struct CreateOptions {
     pub header: Encoding,
     /// How the data is written.
     pub write: WriteOptions,
+}
+
+impl CreateOptions {
+    /// The partition columns that are derived from others.
+    pub(crate) fn derived(&self) -> Derivations {
+        Derivations { date: self.date.clone(), bucket: self.bucket.clone() }
+    }
+}
+
+type AnnotateFn = dyn Fn(&Map<String, Value>) -> Result<Map<String, Value>> + Send + Sync;
+
+/// A function of the annotations of a table that gives those to set: a value of null removes one,
+/// and those that it does not name stay. It is called with what is newest on every attempt to
+/// commit, so that none of several writers undoes what another has set.
+#[derive(Clone)]
+pub struct Annotate(Arc<AnnotateFn>);
+
+impl Annotate {
+    /// Wraps a function.
+    pub fn new(
+        function: impl Fn(&Map<String, Value>) -> Result<Map<String, Value>> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(function))
+    }
+
+    pub(crate) fn call(&self, present: &Map<String, Value>) -> Result<Map<String, Value>> {
+        (self.0)(present)
+    }
+}
+
+impl fmt::Debug for Annotate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Annotate")
+    }
 }
 
 /// How data is written and committed.
@@ -57,6 +93,8 @@ pub struct WriteOptions {
     pub target_file_bytes: u64,
     /// Annotations to set in the same commit.
     pub metadata: Map<String, Value>,
+    /// Works out further annotations from those that are there.
+    pub annotate: Option<Annotate>,
     /// A commit of staged files whose key is that of one of the last 64 commits is taken to be
     /// that commit, sent again: nothing is done.
     pub idempotency_key: Option<String>,
@@ -76,6 +114,7 @@ impl Default for WriteOptions {
             row_group_rows: 1 << 18,
             target_file_bytes: 512 << 20,
             metadata: Map::new(),
+            annotate: None,
             idempotency_key: None,
             progress: Arc::new(NoProgress),
             cancel: Cancel::default(),

@@ -2,18 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, UInt64Array};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt64Array};
 use arrow::compute::{filter_record_batch, take_record_batch};
-use arrow::datatypes::UInt64Type;
+use arrow::datatypes::{Int64Type, UInt64Type};
 use hashbrown::HashSet;
 use partita_core::partition::PartitionKey;
 use partita_core::predicate::{BoundPredicate, Bounds, Facts};
 use partita_core::{Result, Store};
 
+use crate::change::load_index;
 use crate::explain::Explain;
 use crate::facts::is_complete;
-use crate::format::index::Index;
-use crate::stage::{numbers, texts};
+use crate::format::index::{Index, value_type};
+use crate::stage::{BucketPartition, numbers, texts};
 use crate::state::{State, partition_keys};
 
 /// The files that a scan must read.
@@ -23,6 +24,8 @@ pub(crate) struct Plan {
     pub manifest: RecordBatch,
     /// Their partition values, row by row.
     pub partitions: RecordBatch,
+    /// The partition column that is a hash bucket.
+    pub bucket: Option<BucketPartition>,
     pub explain: Explain,
 }
 
@@ -39,8 +42,12 @@ pub(crate) async fn plan(
         statistics: is_complete(&state.manifest),
         ..Explain::default()
     };
-    let mut plan =
-        Plan { manifest: state.manifest.clone(), partitions, explain: Explain::default() };
+    let mut plan = Plan {
+        manifest: state.manifest.clone(),
+        partitions,
+        bucket: state.own.derived.bucket.clone(),
+        explain: Explain::default(),
+    };
     if let Some(predicate) = predicate {
         explain.pruned_by_partition = plan.prune(predicate, &BTreeMap::new(), false)?;
         if plan.manifest.num_rows() > 0 {
@@ -59,6 +66,7 @@ impl Plan {
         Ok(Self {
             manifest: take_record_batch(&self.manifest, rows)?,
             partitions: take_record_batch(&self.partitions, rows)?,
+            bucket: self.bucket.clone(),
             explain: Explain::default(),
         })
     }
@@ -79,6 +87,7 @@ impl Plan {
         Ok(Self {
             manifest: filter_record_batch(&self.manifest, chosen)?,
             partitions: filter_record_batch(&self.partitions, chosen)?,
+            bucket: self.bucket.clone(),
             explain: Explain::default(),
         })
     }
@@ -103,6 +112,7 @@ impl Plan {
         statistics: bool,
     ) -> Result<usize> {
         let facts = FileFacts {
+            bucket: self.bucket.as_ref(),
             manifest: &self.manifest,
             partitions: &self.partitions,
             indices,
@@ -131,8 +141,18 @@ async fn lookup(
     let complete = state.indices_complete;
     let mut indices = BTreeMap::new();
     for column in predicate.predicate().columns() {
-        let key = state.header.indices.get(&column).and_then(|stored| stored.as_str());
-        let (Some(key), Ok(field)) = (key, state.schema.field_with_name(&column)) else { continue };
+        let stored = state.header.indices.get(&column);
+        let (Some(stored), Ok(field)) = (stored, state.schema.field_with_name(&column)) else {
+            continue;
+        };
+        let Some(key) = stored.as_str() else {
+            // Not written by this library: one that cannot be read leaves nothing out.
+            let loaded = load_index(store, stored, &column, &value_type(field.data_type())).await;
+            if let Ok(index) = loaded {
+                indices.insert(column, Lookup { index, complete: false });
+            }
+            continue;
+        };
         // To know what an incomplete index covers, all of it is needed.
         let lengths = state.index_lengths.get(&column).copied().filter(|_| complete);
         let of = (column.as_str(), field.data_type());
@@ -143,6 +163,7 @@ async fn lookup(
 }
 
 struct FileFacts<'a> {
+    bucket: Option<&'a BucketPartition>,
     manifest: &'a RecordBatch,
     partitions: &'a RecordBatch,
     indices: &'a BTreeMap<String, Lookup>,
@@ -191,5 +212,20 @@ impl Facts for FileFacts<'_> {
         let covered: HashSet<&str> = index.labels().collect();
         let may = |label: &str| hits.contains(label) || !covered.contains(label);
         Ok(Some(labels.map(|label| Some(may(label))).collect()))
+    }
+
+    fn holding(&self, column: &str, values: &ArrayRef) -> Result<Option<BooleanArray>> {
+        let Some(bucket) = self.bucket.filter(|bucket| bucket.column == column) else {
+            return Ok(None);
+        };
+        let keys = self.partitions.column_by_name(&bucket.name());
+        let Some(keys) = keys.and_then(|keys| keys.as_primitive_opt::<Int64Type>()) else {
+            return Ok(None);
+        };
+        // Other writers may have put the rows of their files in buckets of another making.
+        let known = numbers(self.manifest, "buckets");
+        let own = known.map(|buckets| buckets == Some(bucket.buckets.into()));
+        let keys: Int64Array = keys.iter().zip(own).map(|(key, own)| key.filter(|_| own)).collect();
+        bucket.holding(&keys, values).map(Some)
     }
 }

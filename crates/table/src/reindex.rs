@@ -10,6 +10,8 @@ use futures::{StreamExt, TryStreamExt, stream};
 use hashbrown::HashSet;
 use partita_core::{Error, ErrorKind, NoProgress, Progress, Result, Store};
 
+use serde_json::Value;
+
 use crate::Table;
 use crate::change::{Change, load_index};
 use crate::commit::{Commit, Propose};
@@ -52,7 +54,7 @@ impl Table {
             self.indexed(column)?;
             change.unindexed.insert(column.clone());
         }
-        change.metadata = options.metadata.clone();
+        change = change.annotated(options);
         self.commit_proposed(&change, &options.cancel).await
     }
 
@@ -64,17 +66,16 @@ impl Table {
     /// [`NotFound`](ErrorKind::NotFound) if the column has no index.
     pub async fn index_values(&self, column: &str) -> Result<ArrayRef> {
         let state = self.state();
-        let key = self.indexed(column)?;
+        let stored = self.indexed(column)?;
         let field = state.schema.field_with_name(column)?;
         let data_type = value_type(field.data_type());
-        let index = load_index(self.store(), &key, column, &data_type).await?;
+        let index = load_index(self.store(), &stored, column, &data_type).await?;
         cast_column(column, index.values(), field.data_type())
     }
 
-    fn indexed(&self, column: &str) -> Result<String> {
+    fn indexed(&self, column: &str) -> Result<Value> {
         let state = self.state();
-        let key = state.header.indices.get(column).and_then(|stored| stored.as_str());
-        key.map(str::to_owned).ok_or_else(|| {
+        state.header.indices.get(column).cloned().ok_or_else(|| {
             let known = state.header.indices.keys().cloned().collect::<Vec<_>>().join(", ");
             Error::new(ErrorKind::NotFound, "there is no index on this column")
                 .with("column", column)
@@ -107,7 +108,7 @@ impl Propose for Build {
         let read = read_values(&self.store, base, plan, &self.columns, &self.options).await?;
         self.done.extend(read);
         let mut change = Change::new(Operation::Index);
-        change.metadata = self.options.metadata.clone();
+        change = change.annotated(&self.options);
         for (position, column) in self.columns.iter().enumerate() {
             let data_type = value_type(base.schema.field_with_name(column)?.data_type());
             let mut parts = vec![Index::empty(&data_type)];

@@ -18,10 +18,10 @@ use crate::commit::{Commit, Existing, Propose, commit, operation_of};
 use crate::draft::Draft;
 use crate::format::keys;
 use crate::format::snapshot::Operation;
-use crate::options::{BatchSource, CreateOptions, WriteOptions};
+use crate::options::{Annotate, BatchSource, CreateOptions, WriteOptions};
 use crate::rewrite::Rewrite;
 use crate::scan::Scan;
-use crate::stage::{DatePartition, Staged, Target, discard, numbers, stage};
+use crate::stage::{BucketPartition, DatePartition, Staged, Target, discard, numbers, stage};
 use crate::state::{State, read_header};
 
 /// A table in a store.
@@ -217,7 +217,13 @@ impl Table {
     /// What the partition columns are derived from, where they are parts of a date.
     #[must_use]
     pub fn date_partition(&self) -> Option<DatePartition> {
-        self.state().own.date.clone()
+        self.state().own.derived.date.clone()
+    }
+
+    /// The column whose hash buckets are a partition column, where there is one.
+    #[must_use]
+    pub fn bucket_partition(&self) -> Option<BucketPartition> {
+        self.state().own.derived.bucket.clone()
     }
 
     /// The columns with a secondary index.
@@ -384,7 +390,7 @@ impl Table {
         let mut change = Change::new(operation);
         change.staged = staged;
         change.scope = scope.cloned();
-        change.metadata = options.metadata.clone();
+        change = change.annotated(options);
         change.idempotency_key = options.idempotency_key.clone();
         self.commit_proposed(&change, &options.cancel).await
     }
@@ -402,6 +408,16 @@ impl Table {
     pub async fn set_metadata(&self, metadata: Map<String, Value>) -> Result<Commit> {
         let mut change = Change::new(Operation::Alter);
         change.metadata = metadata;
+        self.commit_proposed(&change, &Cancel::default()).await
+    }
+
+    /// Sets the annotations that `annotate` works out from the newest ones, in one commit.
+    ///
+    /// # Errors
+    /// As [`Table::append`], and what the function fails with.
+    pub async fn annotate(&self, annotate: Annotate) -> Result<Commit> {
+        let mut change = Change::new(Operation::Alter);
+        change.annotate = Some(annotate);
         self.commit_proposed(&change, &Cancel::default()).await
     }
 

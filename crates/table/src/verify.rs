@@ -8,6 +8,8 @@ use futures::{StreamExt, TryStreamExt, stream};
 use hashbrown::{HashMap, HashSet};
 use partita_core::{Cancel, Error, ErrorKind, NoProgress, Progress, Result};
 
+use serde_json::Value;
+
 use crate::Table;
 use crate::change::load_index;
 use crate::facts::facts;
@@ -270,9 +272,9 @@ impl Check<'_> {
         let found = read_values(self.table.store(), &self.state, plan, &columns, &write).await?;
         let mut wrong = Vec::new();
         for (position, column) in columns.iter().enumerate() {
-            let stored = self.state.header.indices.get(column).and_then(|stored| stored.as_str());
-            let key = stored.unwrap_or_default().to_owned();
-            if let Some(message) = self.compare(column, &key, position, &found).await? {
+            let Some(stored) = self.state.header.indices.get(column) else { continue };
+            let key = stored.as_str().unwrap_or_default().to_owned();
+            if let Some(message) = self.compare(column, stored, position, &found).await? {
                 self.add(ProblemKind::Index, &key, message, false);
                 wrong.push(column.clone());
             }
@@ -283,12 +285,12 @@ impl Check<'_> {
     async fn compare(
         &self,
         column: &str,
-        key: &str,
+        stored: &Value,
         position: usize,
         found: &[(String, Vec<ArrayRef>)],
     ) -> Result<Option<String>> {
         let data_type = value_type(self.state.schema.field_with_name(column)?.data_type());
-        let stored = match load_index(self.table.store(), key, column, &data_type).await {
+        let stored = match load_index(self.table.store(), stored, column, &data_type).await {
             Ok(index) => index,
             Err(error) if error.kind() == ErrorKind::Corrupt => {
                 return Ok(Some(format!("the index on {column} cannot be read: {error}")));
@@ -366,7 +368,7 @@ fn differs(recorded: &RecordBatch, file: &RecordBatch) -> Option<String> {
     columns
         .filter(|((field, recorded), _)| {
             recorded.null_count() == 0
-                && !matches!(field.name().as_str(), "footer" | "label" | "key")
+                && !matches!(field.name().as_str(), "footer" | "buckets" | "label" | "key")
         })
         .find(|((_, recorded), file)| recorded != file)
         .map(|((field, _), _)| field.name().clone())

@@ -74,7 +74,7 @@ impl Table {
         let snapshot = self.snapshot(&recorded.key).await?;
         self.check_present(&snapshot).await?;
         let mut change = Change::new(Operation::Restore);
-        change.metadata = options.metadata.clone();
+        change = change.annotated(options);
         change.restored = Some(Arc::new(snapshot));
         self.commit_proposed(&change, &options.cancel).await
     }

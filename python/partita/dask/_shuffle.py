@@ -23,6 +23,10 @@ def shuffled(
     ddf: DataFrame, writer: Writer, buckets: int, bucket_by: str | Sequence[str] | None
 ) -> DataFrame:
     """`ddf` with all rows of a partition key and bucket in one partition, and with the bucket."""
+    if writer.bucket is not None:
+        raise InvalidArgument(
+            "shuffle=True does not know the buckets of pt.Bucket; write without it, and optimize"
+        )
     by = names("bucket_by", bucket_by)
     for name in [*by, *_keys(writer)]:
         if name not in ddf.columns:

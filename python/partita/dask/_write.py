@@ -16,7 +16,7 @@ from partita.dask._shuffle import BUCKET, buckets_of, shuffled
 from partita.dask._writer import Writer
 from partita.errors import CommitUnknown, InvalidArgument, PartitaError
 from partita.expression import Where
-from partita.partitioning import Date
+from partita.dataset import PartitionBy
 from partita.records import Commit
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def write_table(
     url: str | os.PathLike[str],
     *,
     mode: str = "create",
-    partition_by: str | Date | Sequence[str | Date] | None = None,
+    partition_by: PartitionBy | None = None,
     index: str | Sequence[str] | None = None,
     where: Where | None = None,
     on: str | Sequence[str] | None = None,

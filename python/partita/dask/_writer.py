@@ -16,10 +16,9 @@ from partita._credentials import referenced, resolved
 from partita._data import stream
 from partita.dask._receipts import Receipts
 from partita.dask._source import Options
-from partita.dataset import _partitioning, open_table
+from partita.dataset import PartitionBy, _partitioning, open_table
 from partita.errors import InvalidArgument, NotFound, SchemaMismatch
 from partita.expression import Expr, Where, predicate
-from partita.partitioning import Date
 from partita.records import Commit
 from partita.staging import Staged
 from partita.stores import connection
@@ -56,7 +55,7 @@ class Writer:
         url: str | os.PathLike[str],
         *,
         mode: str = "create",
-        partition_by: str | Date | Sequence[str | Date] | None = None,
+        partition_by: PartitionBy | None = None,
         index: str | Sequence[str] | None = None,
         where: Where | None = None,
         on: str | Sequence[str] | None = None,
@@ -87,7 +86,7 @@ class Writer:
             raise InvalidArgument("where= says what mode='replace' takes out")
         if (mode == "upsert") != (on is not None):
             raise InvalidArgument("on= names the key of mode='upsert', which needs it")
-        keys, date = _partitioning(partition_by)
+        keys, date, bucket = _partitioning(partition_by)
         plain = write_options(None, compression, sort_by, row_group_rows, target_file_bytes)
         fresh = cls(
             url=_absolute(connection(url, None, None)[0]),
@@ -102,6 +101,7 @@ class Writer:
                 {
                     "partition_by": keys,
                     "date": None if date is None else (date.column, date.resolution),
+                    "bucket": None if bucket is None else (bucket.column, bucket.buckets),
                     "index": names("index", index),
                     "overwrite": mode == "replace",
                     "metadata": metadata_json(metadata),
@@ -121,6 +121,11 @@ class Writer:
     def date(self) -> tuple[str, str] | None:
         """The column and the resolution that partition columns are derived from."""
         return dict(self.create)["date"]
+
+    @property
+    def bucket(self) -> tuple[str, int] | None:
+        """The column whose hash buckets partition, and their number."""
+        return dict(self.create)["bucket"]
 
     @property
     def makes(self) -> bool:
@@ -244,6 +249,7 @@ def _frozen(options: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
 
 def _thawed(options: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
     thawed = {n: list(v) if isinstance(v, tuple) else v for n, v in options}
-    if thawed.get("date") is not None:
-        thawed["date"] = tuple(thawed["date"])
+    for derived in ("date", "bucket"):
+        if thawed.get(derived) is not None:
+            thawed[derived] = tuple(thawed[derived])
     return thawed

@@ -3,11 +3,13 @@
 //!
 //! The encoding is that of the plateau dataset format: `city=San%20Jos%C3%A9/day=2020-01-01/`.
 
+mod bucket;
 mod date;
 mod key;
 mod split;
 mod text;
 
+pub use bucket::{buckets_of, is_bucket_type};
 pub use date::{Calendar, CalendarUnit, Resolution};
 pub use key::PartitionKey;
 pub use split::{Group, split};

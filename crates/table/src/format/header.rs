@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::json;
-use crate::stage::DatePartition;
+use crate::stage::Derivations;
 
 /// The only version of the format that plateau 4 reads and writes.
 pub const VERSION: i64 = 4;
@@ -71,9 +71,9 @@ pub struct Own {
     /// The columns in the order in which the table was created.
     #[serde(default)]
     pub columns: Vec<String>,
-    /// Partition columns that are derived from another.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub date: Option<DatePartition>,
+    /// Partition columns that are derived from others.
+    #[serde(flatten)]
+    pub derived: Derivations,
     /// The columns of which data files get bloom filters, where a write says nothing else.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub bloom_filters: Vec<String>,

@@ -1,6 +1,7 @@
 //! The manifest: one row per data file with its size and the bounds of its columns.
 //!
-//! Columns: `label`, `key`, `rows`, `groups` (row groups), `bytes`, `footer` (its length), and for
+//! Columns: `label`, `key`, `rows`, `groups` (row groups), `bytes`, `footer` (its length),
+//! `buckets` (those of the hash that its key was made by), and for
 //! each payload column `c` of an ordered type `min.c`, `max.c` and `nulls.c`. Null means unknown.
 
 use std::sync::Arc;
@@ -40,6 +41,8 @@ pub struct FileFacts {
     pub footer: Option<u64>,
     /// Number of row groups.
     pub groups: Option<u64>,
+    /// The number of hash buckets by which its key was made; `None` where that is not known.
+    pub buckets: Option<u64>,
     /// Bounds per column.
     pub columns: Vec<ColumnBounds>,
 }
@@ -68,6 +71,7 @@ pub fn manifest_schema(table: &Schema, partition_by: &[String]) -> SchemaRef {
         Field::new("bytes", DataType::UInt64, true),
         Field::new("footer", DataType::UInt64, true),
         Field::new("groups", DataType::UInt64, true),
+        Field::new("buckets", DataType::UInt64, true),
     ];
     for field in table.fields() {
         if has_bounds(field.data_type()) && !partition_by.contains(field.name()) {
@@ -100,6 +104,7 @@ pub fn manifest(files: &[FileFacts], schema: &SchemaRef) -> Result<RecordBatch> 
             "bytes" => numbers(|f| f.bytes),
             "footer" => numbers(|f| f.footer),
             "groups" => numbers(|f| f.groups),
+            "buckets" => numbers(|f| f.buckets),
             name => bounds_column(files, name, field.data_type())?,
         });
     }

@@ -238,7 +238,7 @@ impl Propose for &mut Rewrite {
         let base = base.ok_or_else(|| Error::corrupt("there is no table to rewrite"))?;
         self.examine(base).await?;
         let mut change = Change::new(self.operation);
-        change.metadata = self.options.metadata.clone();
+        change = change.annotated(&self.options);
         for (keys, outcome) in &self.outcomes {
             let Outcome::Replaced(staged) = outcome else { continue };
             change.removed.extend(keys.iter().cloned());
@@ -261,7 +261,7 @@ impl Propose for &mut Rewrite {
 
 /// The schema in which the rows of a unit are written again: the narrow types of its files where
 /// these agree, those of the table elsewhere.
-async fn unit_schema(store: &Store, state: &State, unit: &Plan) -> Result<SchemaRef> {
+pub(crate) async fn unit_schema(store: &Store, state: &State, unit: &Plan) -> Result<SchemaRef> {
     let sizes = numbers(&unit.manifest, "bytes").zip(numbers(&unit.manifest, "footer"));
     let files: Vec<(String, _)> =
         texts(&unit.manifest, "key").map(str::to_owned).zip(sizes).collect();

@@ -93,6 +93,7 @@ impl Table {
         let plan = Plan {
             manifest: staged.manifest.clone(),
             partitions: partition_values(&staged.manifest, &staged.partition_by, &table)?,
+            bucket: None,
             explain: Explain::default(),
         };
         let read = Read {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array, new_null_array};
+use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array, new_null_array};
 use arrow::compute::take;
 use arrow::datatypes::{Schema, SchemaRef};
 use partita_core::Result;
@@ -30,8 +30,9 @@ impl Assemble {
 
     /// Casts and reorders the columns of a batch of the file, adds the partition's values, and
     /// nulls where the file lacks a column.
-    pub fn batch(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+    pub fn batch(&self, batch: RecordBatch) -> Result<RecordBatch> {
         let rows = batch.num_rows();
+        let (schema, given, _) = batch.into_parts();
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.schema.fields().len());
         for field in self.schema.fields() {
             let name = field.name();
@@ -40,12 +41,16 @@ impl Assemble {
                     let repeated = take(value, &UInt32Array::from(vec![0; rows]), None)?;
                     cast_column(name, &repeated, field.data_type())?
                 }
-                None => match batch.column_by_name(name) {
+                None => match schema.index_of(name).ok().and_then(|i| given.get(i)) {
                     Some(column) => cast_column(name, column, field.data_type())?,
                     None => new_null_array(field.data_type(), rows),
                 },
             });
         }
+        // What is returned may be kept; the room that decoding left over need not be. It can be
+        // given back once each column is held but once.
+        drop(given);
+        columns.iter_mut().for_each(Array::shrink_to_fit);
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         Ok(RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?)
     }

@@ -226,7 +226,7 @@ impl Decoder {
         reader
             .map(|batch| {
                 self.cancel.check()?;
-                assemble.batch(&batch.map_err(|error| undecodable(&task.key, error))?)
+                assemble.batch(batch.map_err(|error| undecodable(&task.key, error))?)
             })
             .filter(|batch| batch.as_ref().map_or(true, |batch| batch.num_rows() > 0))
             .map(|batch| batch.map_err(|error| named(error, &task.key)))
@@ -281,7 +281,7 @@ impl Decoder {
         let assemble = Assemble::new(project(&self.table, columns.into_iter())?, partition.clone());
         let mask = mask(metadata, assemble.file_columns());
         let test = move |batch: RecordBatch| -> Result<BooleanArray, ArrowError> {
-            let batch = assemble.batch(&batch).map_err(wrapped)?;
+            let batch = assemble.batch(batch).map_err(wrapped)?;
             rows.test(&batch).map_err(wrapped)
         };
         Ok(Some(RowFilter::new(vec![Box::new(ArrowPredicateFn::new(mask, test))])))
@@ -349,7 +349,7 @@ impl OpenFile {
         {
             decoder.cancel.check()?;
             if batch.num_rows() > 0 {
-                batches.push(assemble.batch(&batch)?);
+                batches.push(assemble.batch(batch)?);
             }
         }
         Ok(batches)

@@ -322,7 +322,7 @@ impl Scan {
             store,
             table: Arc::clone(&self.state.schema),
             schema: self.schema()?,
-            test: residual.map(|residual| Arc::new(residual) as Arc<dyn RowTest>),
+            test: residual.map(row_test),
             batch_rows: self.batch_rows.min(self.limit.unwrap_or(usize::MAX)).max(1),
             account,
             progress: Arc::clone(&self.progress),
@@ -444,7 +444,10 @@ impl Drop for Finish {
 
 /// The part of a predicate that must still be tested on rows: conditions on partition columns
 /// alone have been decided exactly by planning.
-fn residual(predicate: Option<&Predicate>, state: &State) -> Result<Option<BoundPredicate>> {
+pub(crate) fn residual(
+    predicate: Option<&Predicate>,
+    state: &State,
+) -> Result<Option<BoundPredicate>> {
     let Some(predicate) = predicate else { return Ok(None) };
     let mut conditions = Vec::new();
     flatten(predicate, &mut conditions);
@@ -456,6 +459,11 @@ fn residual(predicate: Option<&Predicate>, state: &State) -> Result<Option<Bound
         return Ok(None);
     }
     Predicate::And(conditions.into_iter().cloned().collect()).bind(&state.schema).map(Some)
+}
+
+/// A predicate as the test that a read makes of each row.
+pub(crate) fn row_test(predicate: BoundPredicate) -> Arc<dyn RowTest> {
+    Arc::new(predicate)
 }
 
 fn flatten<'a>(predicate: &'a Predicate, into: &mut Vec<&'a Predicate>) {

@@ -1,4 +1,5 @@
-//! Partition columns that are parts of a date: `year`, `month`, … of a column of the data.
+//! Partition columns that are derived from a column of the data: parts of a date, `year`, `month`, …,
+//! and hash buckets.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,6 +13,7 @@ use arrow::record_batch::RecordBatchReader;
 use partita_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
+use super::bucket::BucketPartition;
 use super::sort::no_such_column;
 use crate::options::BatchSource;
 
@@ -84,8 +86,9 @@ impl DatePartition {
         let parts = PARTS.iter().filter(|(resolution, _, _)| *resolution <= self.resolution);
         parts.map(|(_, name, part)| (*name, *part))
     }
+}
 
-    /// `given` with the columns derived, which take the place of columns of their names.
+impl Derive for DatePartition {
     fn schema(&self, given: &Schema) -> Result<SchemaRef> {
         let of = given.field_with_name(&self.column).map_err(|_| no_such_column(&self.column))?;
         let finest_of_dates = self.resolution <= Resolution::Day;
@@ -133,29 +136,55 @@ impl DatePartition {
     }
 }
 
-/// `data` with the columns that `date` derives.
-pub(crate) fn derived(data: BatchSource, date: Option<&DatePartition>) -> Result<BatchSource> {
-    let Some(date) = date else { return Ok(data) };
-    let schema = date.schema(&data.schema())?;
-    Ok(Box::new(Derived { data, schema, date: date.clone() }))
+/// Makes partition columns out of others.
+pub(crate) trait Derive: Clone + Send + 'static {
+    /// `given` with the columns derived, which take the place of columns of their names.
+    fn schema(&self, given: &Schema) -> Result<SchemaRef>;
+
+    /// The columns of `schema`, which is that of the batch with those derived.
+    fn derive(&self, batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch>;
 }
 
-struct Derived {
+/// Partition columns that are derived from other columns.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Derivations {
+    /// Parts of a date.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub date: Option<DatePartition>,
+    /// The hash bucket of a column.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bucket: Option<BucketPartition>,
+}
+
+impl Derivations {
+    /// `data` with the columns derived.
+    pub(super) fn apply(&self, data: BatchSource) -> Result<BatchSource> {
+        derived(derived(data, self.date.as_ref())?, self.bucket.as_ref())
+    }
+}
+
+fn derived<D: Derive>(data: BatchSource, derive: Option<&D>) -> Result<BatchSource> {
+    let Some(derive) = derive else { return Ok(data) };
+    let schema = derive.schema(&data.schema())?;
+    Ok(Box::new(Derived { data, schema, derive: derive.clone() }))
+}
+
+struct Derived<D> {
     data: BatchSource,
     schema: SchemaRef,
-    date: DatePartition,
+    derive: D,
 }
 
-impl Iterator for Derived {
+impl<D: Derive> Iterator for Derived<D> {
     type Item = Result<RecordBatch, ArrowError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let derive = |batch| self.date.derive(&batch, &self.schema).map_err(crate::feed::wrapped);
+        let derive = |batch| self.derive.derive(&batch, &self.schema).map_err(crate::feed::wrapped);
         Some(self.data.next()?.and_then(derive))
     }
 }
 
-impl RecordBatchReader for Derived {
+impl<D: Derive> RecordBatchReader for Derived<D> {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
     }

@@ -318,6 +318,7 @@ impl Pending {
             bytes: Some(bytes.len() as u64),
             footer: footer::length_of(&bytes),
             groups: Some(metadata.num_row_groups() as u64),
+            buckets: gather.target.derived.bucket.as_ref().map(|bucket| bucket.buckets.into()),
             columns: statistics::of_file(&metadata, &file_schema, &gather.table),
         };
         gather.written.add(key.clone());

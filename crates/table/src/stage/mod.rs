@@ -4,13 +4,15 @@
 //! full; row groups are encoded in parallel, files are written as they fill up. Statistics and
 //! index values come out of the same pass.
 
+mod bucket;
 mod derive;
 mod encode;
 mod gather;
 mod sort;
 mod staged;
 
-pub use derive::{DatePartition, Resolution};
+pub use bucket::BucketPartition;
+pub use derive::{DatePartition, Derivations, Resolution};
 pub(crate) use sort::no_such_column;
 pub use staged::Staged;
 pub(crate) use staged::{numbers, texts, total};
@@ -37,7 +39,7 @@ pub(crate) struct Target {
     pub partition_by: Vec<String>,
     pub index: Vec<String>,
     /// Partition columns that are derived from another.
-    pub date: Option<DatePartition>,
+    pub derived: Derivations,
     /// The columns that get bloom filters where a write says nothing else.
     pub bloom_filters: Vec<String>,
     /// The stored schema that data must fit; none for a table not yet made.
@@ -53,7 +55,7 @@ impl Target {
             table_name: state.table_name.clone(),
             partition_by: state.partition_by.clone(),
             index: state.header.indices.keys().cloned().collect(),
-            date: state.own.date.clone(),
+            derived: state.own.derived.clone(),
             bloom_filters: state.own.bloom_filters.clone(),
             schema: Some(state.stored.clone()),
         }
@@ -146,7 +148,7 @@ pub(crate) async fn stage(
     options: &WriteOptions,
 ) -> Result<Staged> {
     target.store.check_writable()?;
-    let data = derive::derived(data, target.date.as_ref())?;
+    let data = target.derived.apply(data)?;
     let given = data.schema();
     options.check(&given)?;
     let stored = target.check(&given)?;

@@ -3,6 +3,7 @@
 //! In memory an [`Index`] holds the distinct values in ascending order and, for each, a run of
 //! codes, which stand for labels. [`stored`] is the form in the store. Nulls are not indexed.
 
+mod embedded;
 pub mod stored;
 
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! Copying a table to another place.
 
+mod rows;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -13,12 +15,10 @@ use tokio::sync::Semaphore;
 use crate::Table;
 use crate::change::{Change, Creation, load_index};
 use crate::commit::Existing;
-use crate::feed::feed;
 use crate::format::footer::missing;
 use crate::format::index::value_type;
 use crate::format::keys;
 use crate::format::snapshot::Operation;
-use crate::options::{CreateOptions, WriteOptions};
 use crate::stage::{Staged, discard, numbers, texts};
 use crate::state::{State, read_header};
 
@@ -54,7 +54,7 @@ impl Default for CopyOptions {
 
 impl Table {
     /// Copies the state that reads see to `url`, in whatever store, and returns the copy. Files are
-    /// copied as they are; the copy has one version, and becomes visible by one commit.
+    /// copied as they are, unless a scope chooses rows, whose files are written anew; the copy has one version, and becomes visible by one commit.
     ///
     /// # Errors
     /// [`AlreadyExists`](partita_core::ErrorKind::AlreadyExists) unless `options.overwrite`;
@@ -78,52 +78,27 @@ impl Table {
         if existing == Existing::Refused && read_header(&target, &name).await?.is_some() {
             return Err(crate::commit::already_exists(&name));
         }
-        if options.scope.is_some() {
-            return self.copy_rows(target, &name, options).await;
-        }
         let state = self.state().completed(self.store(), &options.cancel).await?;
-        let staged = self.copied(&state, &target, &name, options).await?;
+        let staged = match &options.scope {
+            Some(scope) => self.copied_rows(&state, &target, &name, scope, options).await?,
+            None => vec![self.copied(&state, &target, &name, options).await?],
+        };
         let change = Change {
             creation: Some(Creation {
                 partition_by: state.partition_by.clone(),
                 index: state.header.indices.keys().cloned().collect(),
-                columns: staged.columns.clone(),
+                columns: state.schema.fields().iter().map(|field| field.name().clone()).collect(),
                 extensions: state.extensions.clone(),
                 schema: state.stored.clone(),
                 encoding: state.encoding,
-                date: state.own.date.clone(),
+                derived: state.own.derived.clone(),
                 bloom_filters: state.own.bloom_filters.clone(),
             }),
-            staged: vec![staged],
+            staged,
             metadata: state.header.user_metadata(),
             ..Change::new(Operation::Create)
         };
         Self::create_by(target, &name, &change, existing, &options.cancel).await
-    }
-
-    /// Writes the rows chosen to a table of the same layout.
-    async fn copy_rows(&self, target: Store, name: &str, options: &CopyOptions) -> Result<Self> {
-        let create = CreateOptions {
-            partition_by: self.partition_by(),
-            index: self.index_columns(),
-            overwrite: options.overwrite,
-            metadata: self.metadata(),
-            header: self.state().encoding,
-            date: self.state().own.date.clone(),
-            write: WriteOptions {
-                bloom_filters: Some(self.bloom_filters()),
-                progress: Arc::clone(&options.progress),
-                cancel: options.cancel.clone(),
-                ..WriteOptions::default()
-            },
-        };
-        let mut scan = self.scan().cancel(options.cancel.clone());
-        if let Some(scope) = &options.scope {
-            scan = scan.filter(scope.clone());
-        }
-        let schema = scan.schema()?;
-        let rows = feed(schema, scan.stream().await?);
-        Self::create_in(target, name, rows, &create).await
     }
 
     /// The files of `state` under another name, copied but not yet part of anything.
@@ -142,18 +117,15 @@ impl Table {
         let new = |label: &str| labels.get(label).map(String::as_str);
         let mut index = BTreeMap::new();
         for (column, stored) in &state.header.indices {
-            let key = stored.as_str().ok_or_else(|| {
-                Error::corrupt("an index of an old form cannot be copied; rebuild the index")
-                    .with("column", column)
-            })?;
             let data_type = value_type(state.schema.field_with_name(column)?.data_type());
-            let stored = load_index(self.store(), key, column, &data_type).await?;
+            let stored = load_index(self.store(), stored, column, &data_type).await?;
             let unknown: HashSet<&str> =
                 stored.labels().filter(|label| new(label).is_none()).collect();
             index.insert(
                 column.clone(),
                 stored.without(&unknown)?.relabelled(new).ok_or_else(|| {
-                    Error::corrupt("an index names a partition that is not there").with("key", key)
+                    Error::corrupt("an index names a partition that is not there")
+                        .with("column", column)
                 })?,
             );
         }
