@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from partita._arrow import pyarrow
@@ -13,6 +13,7 @@ from partita.expression import Where
 
 __all__ = [
     "Compression",
+    "Metadata",
     "Version",
     "columns_of",
     "metadata_json",
@@ -28,6 +29,8 @@ __all__ = [
 
 Version = int | str | dt.datetime
 Compression = str | Mapping[str, str]
+Metadata = Mapping[str, Any] | Callable[[dict[str, Any]], Mapping[str, Any]]
+"""Annotations, or a function of those that are there which gives those to set."""
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
 
@@ -59,7 +62,7 @@ def metadata_json(metadata: Mapping[str, Any] | None) -> str | None:
 
 
 def write_options(
-    metadata: Mapping[str, Any] | None = None,
+    metadata: Metadata | None = None,
     compression: Compression | None = None,
     sort_by: str | Sequence[str] | None = None,
     row_group_rows: int | None = None,
@@ -84,9 +87,15 @@ def write_options(
         "bloom_filters": None if bloom_filters is None else names("bloom_filters", bloom_filters),
         "row_group_rows": whole("row_group_rows", row_group_rows, 1),
         "target_file_bytes": whole("target_file_bytes", target_file_bytes, 1),
-        "metadata": metadata_json(metadata),
+        "metadata": None if callable(metadata) else metadata_json(metadata),
+        "annotate": _annotating(metadata) if callable(metadata) else None,
         "idempotency_key": key,
     }
+
+
+def _annotating(function: Callable[[dict[str, Any]], Mapping[str, Any]]) -> Callable[[str], str]:
+    """The function as one of JSON text, which the engine calls with what is newest."""
+    return lambda present: metadata_json(function(json.loads(present))) or "{}"
 
 
 def columns_of(columns: Sequence[str] | None) -> list[str] | None:

@@ -197,7 +197,26 @@ class Scan:
         return self._native.count()
 
     def explain(self) -> Explain:
-        """What would be read and what was ruled out by what."""
+        """What is left out by what, and what reading costs; nothing is decoded.
+
+        The account covers files, row groups and pages, and the requests and bytes of the read. Of
+        files larger than 1 MiB the footer is read for it, and what bloom filters and page index they
+        have. After a run of the scan it also has what that came to, as ``last_run``.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> table = pt.create_table(
+        ...     "memory://scan/explain", {"y": [1, 2], "v": [3, 4]}, partition_by="y"
+        ... )
+        >>> scan = table.scan(where="y == 2")
+        >>> details = scan.explain().details
+        >>> details["pruned_by_partition"], details["requests"], details["last_run"]
+        (1, 1, None)
+        >>> _ = scan.to_arrow()
+        >>> scan.explain().details["last_run"]["requests"]
+        1
+        """
         text, details = self._native.explain()
         return Explain(text, json.loads(details))
 

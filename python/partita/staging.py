@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from partita import _native
-from partita._arguments import required
+from partita._arguments import Metadata, required
 from partita.errors import CommitUnknown, InvalidArgument
 from partita.expression import Expr, Where, predicate
 from partita.records import Commit, human_bytes, human_count
@@ -96,7 +96,7 @@ class Transaction:
     commit: Commit | None = None
     """What was committed, after the block."""
 
-    def __init__(self, table: Table, metadata: Mapping[str, Any] | None) -> None:
+    def __init__(self, table: Table, metadata: Metadata | None) -> None:
         self._table = table
         self._metadata = metadata
         self._staged: list[Staged] = []

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from partita import _native
 from partita._arguments import (
     Compression,
+    Metadata,
     Version,
     columns_of,
-    metadata_json,
     micros,
     moment,
     names,
@@ -271,7 +271,7 @@ class Table:
         self,
         data: Any,
         *,
-        metadata: Mapping[str, Any] | None = None,
+        metadata: Metadata | None = None,
         compression: Compression | None = None,
         sort_by: str | Sequence[str] | None = None,
         bloom_filters: str | Sequence[str] | None = None,
@@ -288,8 +288,8 @@ class Table:
         ----------
         data : object
             Rows, in any form that `create_table` takes.
-        metadata : mapping, optional
-            Annotations to set in the same commit.
+        metadata : mapping or callable, optional
+            Annotations to set in the same commit; see `set_metadata`.
         compression, sort_by, row_group_rows, target_file_bytes
             As for `create_table`.
         bloom_filters : str or sequence of str, optional
@@ -327,7 +327,7 @@ class Table:
         data: Any,
         where: Where,
         *,
-        metadata: Mapping[str, Any] | None = None,
+        metadata: Metadata | None = None,
         compression: Compression | None = None,
         sort_by: str | Sequence[str] | None = None,
         row_group_rows: int | None = None,
@@ -367,7 +367,7 @@ class Table:
         self,
         where: Where,
         *,
-        metadata: Mapping[str, Any] | None = None,
+        metadata: Metadata | None = None,
         progress: Progress = False,
     ) -> Commit:
         """Remove the rows that match, in one atomic commit.
@@ -380,8 +380,8 @@ class Table:
         ----------
         where : Expr, str, list or dict
             Which rows go.
-        metadata : mapping, optional
-            Annotations to set in the same commit.
+        metadata : mapping or callable, optional
+            Annotations to set in the same commit; see `set_metadata`.
         progress : bool or callable, default False
             True shows a bar on standard error; a callable is called with (done, total).
 
@@ -408,7 +408,7 @@ class Table:
         data: Any,
         on: str | Sequence[str],
         *,
-        metadata: Mapping[str, Any] | None = None,
+        metadata: Metadata | None = None,
         compression: Compression | None = None,
         sort_by: str | Sequence[str] | None = None,
         row_group_rows: int | None = None,
@@ -486,7 +486,7 @@ class Table:
         *,
         where: Where | None = None,
         on: str | Sequence[str] | None = None,
-        metadata: Mapping[str, Any] | None = None,
+        metadata: Metadata | None = None,
         key: str | None = None,
         progress: Progress = False,
     ) -> Commit:
@@ -502,8 +502,8 @@ class Table:
         on : str or sequence of str, optional
             Columns that make a key: remove the rows that have the same key as a staged one. Not
             together with `where`.
-        metadata : mapping, optional
-            Annotations to set in the same commit.
+        metadata : mapping or callable, optional
+            Annotations to set in the same commit; see `set_metadata`.
         key : str, optional
             A name of your own for this commit. Sent twice, it is one commit: where one of the last
             64 commits had the same key, nothing is done.
@@ -531,7 +531,7 @@ class Table:
         several = [staged] if isinstance(staged, Staged) else list(staged)
         self._native.discard([one._native for one in several])
 
-    def transaction(self, *, metadata: Mapping[str, Any] | None = None) -> Transaction:
+    def transaction(self, *, metadata: Metadata | None = None) -> Transaction:
         """Several changes that become visible together, or not at all.
 
         Examples
@@ -548,8 +548,12 @@ class Table:
         """
         return Transaction(self, metadata)
 
-    def set_metadata(self, metadata: Mapping[str, Any]) -> Commit:
+    def set_metadata(self, metadata: Metadata) -> Commit:
         """Set annotations, and remove those set to None, in one atomic commit.
+
+        A function is called with the annotations that are there, and gives those to set. It is
+        called again if another writer was first, so that nothing is lost of what others set.
+        Wherever `metadata` is an argument it may be such a function.
 
         Examples
         --------
@@ -558,8 +562,11 @@ class Table:
         >>> _ = table.set_metadata({"owner": "me", "x": None})
         >>> table.metadata["owner"], "x" in table.metadata
         ('me', False)
+        >>> _ = table.set_metadata(lambda present: {"runs": present.get("runs", 0) + 1})
+        >>> table.metadata["runs"]
+        1
         """
-        return Commit(**self._native.set_metadata(metadata_json(metadata) or "{}"))
+        return Commit(**self._native.set_metadata(write_options(metadata)))
 
     # Upkeep
 
@@ -857,7 +864,7 @@ class Table:
             pinned=True,
         )
 
-    def restore(self, version: Version, *, metadata: Mapping[str, Any] | None = None) -> Commit:
+    def restore(self, version: Version, *, metadata: Metadata | None = None) -> Commit:
         """Make an older version the newest, in one atomic commit.
 
         The versions in between stay in the history. No file is written again.

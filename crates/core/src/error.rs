@@ -140,6 +140,13 @@ impl Error {
         &self.0.context
     }
 
+    /// The error that caused this one. [`std::error::Error::source`] does not tell it, since the text
+    /// of this error holds it already.
+    #[must_use]
+    pub fn cause(&self) -> Option<&(dyn std::error::Error + Send + Sync + 'static)> {
+        self.0.source.as_deref()
+    }
+
     /// True if the same call may succeed when made again.
     #[must_use]
     pub fn is_retryable(&self) -> bool {

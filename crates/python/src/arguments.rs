@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use object_store::ObjectStore;
 use partita::{
-    BucketPartition, Compression, CreateOptions, DatePartition, Encoding, Error, Resolution,
-    StoreOptions, WriteOptions,
+    Annotate, BucketPartition, Compression, CreateOptions, DatePartition, Encoding, Error,
+    Resolution, StoreOptions, WriteOptions,
 };
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -64,6 +64,7 @@ pub(crate) struct WriteArguments {
     row_group_rows: Option<usize>,
     target_file_bytes: Option<u64>,
     metadata: Option<String>,
+    annotate: Option<Py<PyAny>>,
     idempotency_key: Option<String>,
 }
 
@@ -90,11 +91,27 @@ impl WriteArguments {
         if let Some(json) = &self.metadata {
             options.metadata = metadata(json)?;
         }
+        options.annotate = Python::attach(|py| {
+            self.annotate.as_ref().map(|function| annotate(function.clone_ref(py)))
+        });
         if let Some(meter) = &watch.meter {
             options.progress = meter.sink();
         }
         Ok(options)
     }
+}
+
+/// A function of JSON text, that of the annotations there are, which gives those to set as JSON.
+fn annotate(function: Py<PyAny>) -> Annotate {
+    Annotate::new(move |present| {
+        let text = Value::Object(present.clone()).to_string();
+        let found: String = Python::attach(|py| function.bind(py).call1((text,))?.extract())
+            .map_err(|raised: PyErr| {
+                Error::invalid("the function given as metadata= failed").caused_by(raised)
+            })?;
+        serde_json::from_str(&found)
+            .map_err(|error| Error::invalid("metadata is not a JSON object").caused_by(error))
+    })
 }
 
 /// What to create.

@@ -8,6 +8,10 @@ use pyo3::types::{PyDict, PyType};
 /// The exception for an engine error. Its class is named after the kind's code; `StoreError` alone
 /// differs, since `Store` is the name of the thing itself.
 pub(crate) fn to_python(error: Error) -> PyErr {
+    // What a function of the caller's raised comes back as it was.
+    if let Some(raised) = error.cause().and_then(|cause| cause.downcast_ref::<PyErr>()) {
+        return Python::attach(|py| raised.clone_ref(py));
+    }
     let class = match error.kind() {
         ErrorKind::Store => "StoreError",
         kind => kind.code(),

@@ -12,7 +12,7 @@ use partita::{
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyDict};
 
-use crate::arguments::{CreateArguments, StoreArguments, WriteArguments, metadata, store_options};
+use crate::arguments::{CreateArguments, StoreArguments, WriteArguments, store_options};
 use crate::arrow_ffi::{export_schema, export_stream, import_schema, import_stream};
 use crate::errors::to_python;
 use crate::predicate::PyPredicate;
@@ -328,12 +328,20 @@ impl PyTable {
         })
     }
 
-    /// Sets annotations given as JSON; those that are null are removed.
-    fn set_metadata<'py>(&self, py: Python<'py>, json: &str) -> PyResult<Bound<'py, PyDict>> {
-        let metadata = metadata(json)?;
+    /// Sets annotations; those that are null are removed.
+    fn set_metadata<'py>(
+        &self,
+        py: Python<'py>,
+        write: WriteArguments,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let options = write.options(&Watch::default())?;
         let table = self.table(py)?;
-        let commit =
-            wait(py, &Watch::default(), async move { table.set_metadata(metadata).await })?;
+        let commit = wait(py, &Watch::default(), async move {
+            match options.annotate {
+                Some(annotate) => table.annotate(annotate).await,
+                None => table.set_metadata(options.metadata).await,
+            }
+        })?;
         commit_fields(py, &commit)
     }
 

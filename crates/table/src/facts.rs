@@ -6,11 +6,12 @@ use arrow::compute::{concat_batches, filter_record_batch, is_null, not, take, ta
 use arrow::datatypes::SchemaRef;
 use futures::{StreamExt, TryStreamExt, stream};
 use hashbrown::HashMap;
-use partita_core::{Cancel, Error, Result, Store};
+use partita_core::{Cancel, Error, ErrorKind, Result, Store};
 use std::sync::Arc;
 
 use crate::format::footer::ParquetObject;
 use crate::format::statistics::{FileFacts, align, manifest, of_file};
+use crate::scan::is_csv;
 use crate::stage::texts;
 
 /// Footers read at a time.
@@ -71,6 +72,13 @@ pub(crate) async fn complete(
         .zip(texts(&files, "key"))
         .map(|(label, key)| (label.to_owned(), key.to_owned()))
         .collect();
+    if let Some((_, key)) = files.iter().find(|(_, key)| is_csv(key)) {
+        return Err(Error::new(
+            ErrorKind::ReadOnly,
+            "a table with partitions in CSV can be read, not changed",
+        )
+        .with("key", key));
+    }
     let learned: Vec<FileFacts> = stream::iter(files)
         .map(|(label, key)| async move {
             cancel.check()?;

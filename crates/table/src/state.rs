@@ -20,6 +20,7 @@ use crate::format::pandas::{ExtensionTypes, extension_types};
 use crate::format::schema::{decode_common_metadata, table_schema};
 use crate::format::snapshot::Snapshot;
 use crate::format::statistics::{align, manifest_schema};
+use crate::scan::{csv_columns, is_csv};
 use crate::stage::texts;
 
 /// A table as it was at one moment. Immutable: every commit makes a new one.
@@ -187,6 +188,9 @@ impl Head {
             None => {
                 // The schema file knows neither the order of the columns nor all pandas types.
                 let file = match files.first() {
+                    Some((_, key)) if is_csv(key) => {
+                        csv_columns(store, key).await.unwrap_or_else(|_| Schema::empty())
+                    }
                     Some((_, key)) => file_schema(store, key).await,
                     None => Schema::empty(),
                 };

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, NullArray, RecordBatch, StringArray};
 use arrow::record_batch::RecordBatchIterator;
 use partita_core::{ErrorKind, Predicate, Store, StoreOptions, col};
-use partita_table::{BatchSource, CreateOptions, Operation, Staged, Table, WriteOptions};
+use partita_table::{Annotate, BatchSource, CreateOptions, Operation, Staged, Table, WriteOptions};
 use trips::{Trip, rows, source, trip};
 
 fn options() -> CreateOptions {
@@ -325,4 +325,38 @@ async fn large_input_becomes_row_groups_and_files() {
             .sum::<usize>(),
         7
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn annotations_worked_out_from_the_newest_are_not_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = local(&folder).await.url();
+    let runs = |table: &Table| table.metadata().get("runs").and_then(serde_json::Value::as_u64);
+    let more = Annotate::new(|present| {
+        let runs = present.get("runs").and_then(serde_json::Value::as_u64).unwrap_or(0);
+        Ok(serde_json::Map::from_iter([("runs".to_owned(), (runs + 1).into())]))
+    });
+    let writers = (0..6).map(|i| {
+        let (url, more) = (url.clone(), more.clone());
+        tokio::spawn(async move {
+            let table = Table::open(&url, &StoreOptions::new()).await.unwrap();
+            let counted = WriteOptions { annotate: Some(more.clone()), ..write() };
+            table.append(source(&[trip("Oslo", i, 1.0)]), &counted).await.unwrap();
+            table.annotate(more).await.unwrap();
+        })
+    });
+    futures_of(writers).await;
+    let table = Table::open(&url, &StoreOptions::new()).await.unwrap();
+    assert_eq!((runs(&table), table.scan().count().await.unwrap()), (Some(12), 9));
+
+    let failing = Annotate::new(|_| Err(partita_core::Error::invalid("not so")));
+    let error = table.annotate(failing).await.unwrap_err();
+    assert_eq!(error.message(), "not so");
+    assert_eq!(table.version(), Some(13));
+}
+
+async fn futures_of(tasks: impl Iterator<Item = tokio::task::JoinHandle<()>>) {
+    for task in tasks.collect::<Vec<_>>() {
+        task.await.unwrap();
+    }
 }

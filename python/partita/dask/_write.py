@@ -14,9 +14,9 @@ from partita.dask._frames import typed, types_of
 from partita.dask._receipts import Receipts, merge_receipts
 from partita.dask._shuffle import BUCKET, buckets_of, shuffled
 from partita.dask._writer import Writer
+from partita.dataset import PartitionBy
 from partita.errors import CommitUnknown, InvalidArgument, PartitaError
 from partita.expression import Where
-from partita.dataset import PartitionBy
 from partita.records import Commit
 
 if TYPE_CHECKING:

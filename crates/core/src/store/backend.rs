@@ -18,6 +18,7 @@ use object_store::{BackoffConfig, ClientConfigKey, ClientOptions, ObjectStore, R
 use super::local::LocalFiles;
 use super::location::Location;
 use super::options::{StoreOptions, parse_duration};
+use super::profile::Profile;
 use crate::{Error, Result};
 
 /// How long a local commit waits for the lock unless the option `lock_timeout` says otherwise.
@@ -80,14 +81,19 @@ fn s3(bucket: &str, options: &StoreOptions) -> Result<Arc<dyn ObjectStore>> {
     options.rename("anon", "skip_signature");
     let retry = options.take_retry()?;
     let known = "access_key_id (key), secret_access_key (secret), session_token (token), region, \
-                 endpoint_url, skip_signature (anon), virtual_hosted_style_request, …";
-    let mut builder = AmazonS3Builder::from_env()
+                 endpoint_url, skip_signature (anon), virtual_hosted_style_request, profile, …";
+    options.rename("aws_profile", "profile");
+    let asked = options.take("profile");
+    // A profile that is asked for by name counts before the keys of the environment.
+    let builder = if asked.is_some() { without_keys() } else { AmazonS3Builder::from_env() };
+    let mut builder = builder
         .with_bucket_name(bucket)
         .with_conditional_put(S3ConditionalPut::ETagMatch)
         .with_retry(retry);
     for (key, value) in options.parse::<AmazonS3ConfigKey>("S3", known)? {
         builder = builder.with_config(key, value);
     }
+    builder = with_profile(builder, asked.as_deref())?;
     // An endpoint that says http:// has already said that plain HTTP is wanted.
     let endpoint = builder
         .get_config_value(&AmazonS3ConfigKey::S3Endpoint)
@@ -97,6 +103,53 @@ fn s3(bucket: &str, options: &StoreOptions) -> Result<Arc<dyn ObjectStore>> {
         builder = builder.with_config(allow_http, "true");
     }
     Ok(Arc::new(builder.build().map_err(bad_configuration("S3"))?))
+}
+
+/// The configuration of the environment but for its keys.
+fn without_keys() -> AmazonS3Builder {
+    use AmazonS3ConfigKey::{AccessKeyId, SecretAccessKey, Token};
+    let mut builder = AmazonS3Builder::new();
+    for (name, value) in std::env::vars_os() {
+        let (Some(name), Some(value)) = (name.to_str(), value.to_str()) else { continue };
+        let key = name.strip_prefix("AWS_").and_then(|_| name.to_ascii_lowercase().parse().ok());
+        if let Some(key) = key.filter(|key| !matches!(key, AccessKeyId | SecretAccessKey | Token)) {
+            builder = builder.with_config(key, value);
+        }
+    }
+    builder
+}
+
+/// Adds what neither options nor environment say and the profile does.
+fn with_profile(mut builder: AmazonS3Builder, asked: Option<&str>) -> Result<AmazonS3Builder> {
+    use AmazonS3ConfigKey::{
+        AccessKeyId, DefaultRegion, Endpoint, Region, S3Endpoint, SecretAccessKey, SkipSignature,
+        Token,
+    };
+    let profile = Profile::load(asked)?;
+    let says = |builder: &AmazonS3Builder, keys: &[AmazonS3ConfigKey]| {
+        keys.iter().any(|key| builder.get_config_value(key).is_some())
+    };
+    let anonymous = builder.get_config_value(&SkipSignature).is_some_and(|said| said == "true");
+    if let Some((id, secret, token)) = profile.keys()
+        && !anonymous
+        && !says(&builder, &[AccessKeyId])
+    {
+        builder = builder.with_config(AccessKeyId, id).with_config(SecretAccessKey, secret);
+        if let Some(token) = token {
+            builder = builder.with_config(Token, token);
+        }
+    }
+    if let Some(region) = profile.get("region")
+        && !says(&builder, &[Region, DefaultRegion])
+    {
+        builder = builder.with_config(Region, region);
+    }
+    if let Some(endpoint) = profile.get("endpoint_url")
+        && !says(&builder, &[S3Endpoint, Endpoint])
+    {
+        builder = builder.with_config(Endpoint, endpoint);
+    }
+    Ok(builder)
 }
 
 fn gcs(bucket: &str, options: &StoreOptions) -> Result<Arc<dyn ObjectStore>> {

@@ -25,8 +25,14 @@ pub(super) type Learned = Arc<OnceCell<Capability>>;
 static LEARNED: LazyLock<Mutex<HashMap<blake3::Hash, Learned>>> = LazyLock::new(Mutex::default);
 
 /// The environment variables that send the same URL to another server.
-const ENDPOINT_VARIABLES: [&str; 4] =
-    ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AZURE_STORAGE_ENDPOINT"];
+const ENDPOINT_VARIABLES: [&str; 6] = [
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT",
+    "AWS_PROFILE",
+    "AWS_CONFIG_FILE",
+    "AZURE_STORAGE_ENDPOINT",
+];
 
 /// A place where objects live, opened under one prefix. Cloning is cheap; clones share the client
 /// with its connections.

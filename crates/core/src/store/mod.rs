@@ -2,7 +2,7 @@
 //! (read-only) HTTP, and the one place where visible state is switched:
 //! [`Store::compare_and_swap`].
 //!
-//! - `location`: what a URL means. `backend`: which client serves it. `options`: how.
+//! - `location`: what a URL means. `backend`: which client serves it. `options`: how, `profile` included.
 //! - `handle`, `read`, `ranges`, `write`, `list`: the [`Store`] itself.
 //! - `swap`: the commit point; `probe`: whether a store can be trusted with it.
 //! - `local`, `lock`: conditional writes on a file system, which has none of its own.
@@ -25,6 +25,7 @@ mod lock;
 mod meter;
 mod options;
 mod probe;
+mod profile;
 mod ranges;
 mod read;
 mod swap;

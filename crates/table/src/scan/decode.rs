@@ -23,6 +23,7 @@ use partita_core::{Cancel, Error, ErrorKind, Result, Store};
 
 use super::assemble::{Assemble, project};
 use super::bloom::Filters;
+use super::csv::is_csv;
 use super::groups::Groups;
 use super::pages::{PagedFile, Part};
 use super::rows::RowTest;
@@ -88,8 +89,12 @@ impl Decoder {
                 let bytes =
                     self.store.get_opt(&task.key).await?.ok_or_else(|| missing(&task.key))?;
                 let decoder = Arc::clone(&self);
-                let decoded =
-                    tokio::task::spawn_blocking(move || decoder.decode_whole(bytes, &task));
+                let decoded = tokio::task::spawn_blocking(move || match is_csv(&task.key) {
+                    true => {
+                        decoder.decode_csv(&bytes, &task).map_err(|error| named(error, &task.key))
+                    }
+                    false => decoder.decode_whole(bytes, &task),
+                });
                 Ok(vec![Unit::Decoded(decoded.await.map_err(stopped)??)])
             }
             Opened::Parts(file, parts, reading) => {
@@ -139,7 +144,7 @@ impl Decoder {
     async fn opened(&self, task: &FileTask) -> Result<Opened> {
         let mut object =
             ParquetObject::open(&self.store, &task.key, task.bytes, task.footer).await?;
-        if object.bytes() <= WHOLE {
+        if object.bytes() <= WHOLE || is_csv(&task.key) {
             return Ok(Opened::Whole(object));
         }
         let mut metadata = object.metadata(false).await?;

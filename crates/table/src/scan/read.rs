@@ -1,0 +1,119 @@
+//! Reads of given files: opened and decoded ahead of who takes the batches, within a bound.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
+use partita_core::{Cancel, Progress, Result, Store};
+
+use super::decode::{Decoder, FileTask, Unit};
+use super::rows::RowTest;
+use crate::explain::{Account, Explain};
+use crate::prune::Plan;
+use crate::stage::{numbers, texts};
+
+/// Files being opened or decoded at a time, for each core: fetching waits more than it works.
+const FILES_PER_CORE: usize = 4;
+
+/// Files that are looked into at a time where nothing is decoded.
+const FORESEEN: usize = 64;
+
+/// A read of given files.
+pub(crate) struct Read {
+    pub store: Store,
+    /// The schema of the table, in which rows are tested.
+    pub table: SchemaRef,
+    /// The schema of the batches.
+    pub schema: SchemaRef,
+    /// Which rows to return; all where there is none.
+    pub test: Option<Arc<dyn RowTest>>,
+    pub batch_rows: usize,
+    /// Told what is read.
+    pub account: Arc<Account>,
+    pub progress: Arc<dyn Progress>,
+    pub cancel: Cancel,
+}
+
+impl Read {
+    /// The rows of the files of `plan`, in its order and theirs.
+    pub fn run(self, plan: &Plan) -> BoxStream<'static, Result<RecordBatch>> {
+        let progress = Arc::clone(&self.progress);
+        let decoder = Arc::new(self.decoder());
+        let tasks = tasks(plan);
+        progress.start("files read", Some(tasks.len() as u64));
+        let finished = Finish(Arc::clone(&progress));
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        stream::iter(tasks)
+            .map(move |task| {
+                let decoder = Arc::clone(&decoder);
+                async move { decoder.open(task).await }
+            })
+            .buffered(cores * FILES_PER_CORE)
+            .map_ok(move |units| {
+                progress.advance(1);
+                let _until_the_end = &finished;
+                stream::iter(units.into_iter().map(Ok))
+            })
+            .try_flatten()
+            .map_ok(Unit::run)
+            .try_buffered(cores * 2)
+            .map_ok(|batches| stream::iter(batches.into_iter().map(Ok)))
+            .try_flatten()
+            .boxed()
+    }
+
+    /// What reading the files of `plan` would come to, besides the requests made to find out.
+    pub async fn foresee(self, plan: &Plan) -> Result<Explain> {
+        let decoder = &self.decoder();
+        let mut explain = Explain { rows_at_most: 0, ..plan.explain.clone() };
+        let mut files =
+            stream::iter(tasks(plan)).map(|task| decoder.foresee(task)).buffer_unordered(FORESEEN);
+        while let Some((reading, rows, whole)) = files.try_next().await? {
+            explain.reading.add(reading);
+            explain.rows_at_most += rows.unwrap_or(0);
+            explain.files_fetched_whole += usize::from(whole);
+        }
+        drop(files);
+        Ok(explain)
+    }
+
+    fn decoder(self) -> Decoder {
+        Decoder {
+            store: self.store,
+            schema: self.schema,
+            table: self.table,
+            test: self.test,
+            batch_rows: self.batch_rows,
+            account: self.account,
+            cancel: self.cancel,
+        }
+    }
+}
+
+/// Ends the progress report when the stream is dropped, read to its end or not.
+struct Finish(Arc<dyn Progress>);
+
+impl Drop for Finish {
+    fn drop(&mut self) {
+        self.0.finish();
+    }
+}
+
+fn tasks(plan: &Plan) -> Vec<FileTask> {
+    let numbers = |column| numbers(&plan.manifest, column).collect::<Vec<_>>();
+    let (bytes, footer) = (numbers("bytes"), numbers("footer"));
+    let (groups, rows) = (numbers("groups"), numbers("rows"));
+    texts(&plan.manifest, "key")
+        .enumerate()
+        .map(|(row, key)| FileTask {
+            key: key.to_owned(),
+            bytes: bytes.get(row).copied().flatten(),
+            footer: footer.get(row).copied().flatten(),
+            groups: groups.get(row).copied().flatten(),
+            rows: rows.get(row).copied().flatten(),
+            partition: plan.partitions.slice(row, 1),
+        })
+        .collect()
+}
