@@ -200,8 +200,8 @@ class Scan:
         """What is left out by what, and what reading costs; nothing is decoded.
 
         The account covers files, row groups and pages, and the requests and bytes of the read. Of
-        files larger than 1 MiB the footer is read for it, and what bloom filters and page index they
-        have. After a run of the scan it also has what that came to, as ``last_run``.
+        files larger than 1 MiB the footer is read for it, and what bloom filters and page index
+        they have. After a run of the scan it also has what that came to, as ``last_run``.
 
         Examples
         --------
