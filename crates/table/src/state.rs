@@ -87,7 +87,7 @@ impl State {
         let mut header = self.header.clone();
         header.indices = snapshot.document.indices.clone();
         header.metadata = snapshot.document.metadata.clone();
-        let own = Own {
+        let mut own = Own {
             version: snapshot.document.version,
             commit: snapshot.document.commit.clone(),
             snapshot: key,
@@ -95,6 +95,7 @@ impl State {
             recent: Vec::new(),
             ..self.own.clone()
         };
+        own.laid_out_as(&snapshot.document);
         let (encoding, stored_as) = (self.encoding, self.stored_as.clone());
         Head { header, encoding, stored_as, own }.with_snapshot(snapshot)
     }

@@ -134,3 +134,22 @@ async fn what_has_no_buckets_is_refused() {
         assert_eq!(error.kind(), kind, "{error}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_version_is_laid_out_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("{}/t", folder.path().display());
+    let trips: Vec<Trip> = (0..40).map(|i| trip("Oslo", i, 1.0)).collect();
+    made(&trips, &bucketed("rider", 4), &url).await;
+    let anew = CreateOptions { overwrite: true, ..CreateOptions::default() };
+    let table = made(&trips, &anew, &url).await;
+    assert_eq!(table.bucket_partition(), None);
+    let old = table.at(1).await.unwrap();
+    assert_eq!(old.bucket_partition().unwrap().buckets, 4);
+    assert_eq!(old.scan().filter(col("rider").eq(3)).explain().await.unwrap().files_read, 1);
+    table.restore(1, &WriteOptions::default()).await.unwrap();
+    table.append(source(&[trip("Rome", 3, 2.0)]), &WriteOptions::default()).await.unwrap();
+    let scan = table.scan().filter(col("rider").eq(3));
+    assert_eq!(scan.explain().await.unwrap().files_read, 2);
+    assert_eq!(rows(scan).await, [trip("Oslo", 3, 1.0), trip("Rome", 3, 2.0)]);
+}

@@ -210,6 +210,8 @@ impl Change {
         document.table_name = layout.table_name.clone();
         document.columns = layout.columns.clone();
         document.partition_by = layout.partition_by.clone();
+        document.derived = Some(own.derived.clone());
+        document.bloom_filters.clone_from(&own.bloom_filters);
         document.indices = header.indices.clone();
         document.indices_complete = index.complete;
         document.index_lengths = index.lengths;
@@ -257,7 +259,8 @@ impl Change {
     fn restore(&self, name: &str, commit: &str, base: &State, old: &Snapshot) -> Result<Next> {
         let version = base.own.version + 1;
         let key = keys::snapshot(name, version, commit);
-        let own = base.own.next(commit, key, old.document.columns.clone());
+        let mut own = base.own.next(commit, key, old.document.columns.clone());
+        own.laid_out_as(&old.document);
         let mut document = old.document.clone();
         let mut header = Header::new(name, document.partition_by.clone());
         header.metadata = document.metadata.clone();

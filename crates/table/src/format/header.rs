@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::json;
+use super::snapshot::Document;
 use crate::stage::Derivations;
 
 /// The only version of the format that plateau 4 reads and writes.
@@ -80,6 +81,14 @@ pub struct Own {
 }
 
 impl Own {
+    /// Takes over how the table was laid out at another version.
+    pub fn laid_out_as(&mut self, document: &Document) {
+        if let Some(derived) = &document.derived {
+            self.derived.clone_from(derived);
+            self.bloom_filters.clone_from(&document.bloom_filters);
+        }
+    }
+
     /// The entry of the next commit.
     #[must_use]
     pub fn next(&self, commit: &str, snapshot: String, columns: Vec<String>) -> Self {

@@ -27,6 +27,7 @@ use serde_json::{Map, Value};
 use super::footer::unreadable;
 use super::index::stored::Lengths;
 use super::pandas::ExtensionTypes;
+use crate::stage::Derivations;
 
 const DOCUMENT: &str = "partita.snapshot";
 const SCHEMA: &str = "partita.schema";
@@ -98,6 +99,12 @@ pub struct Document {
     pub columns: Vec<String>,
     /// The partition columns.
     pub partition_by: Vec<String>,
+    /// Partition columns that are derived from others; absent in early snapshots.
+    #[serde(default)]
+    pub derived: Option<Derivations>,
+    /// The columns of which files get bloom filters.
+    #[serde(default)]
+    pub bloom_filters: Vec<String>,
     /// Index files by column.
     pub indices: IndexMap<String, Value>,
     /// True if every file is in every index, so that an index may exclude files it lacks.
@@ -150,6 +157,8 @@ impl Document {
             table_name: String::new(),
             columns: Vec::new(),
             partition_by: Vec::new(),
+            derived: None,
+            bloom_filters: Vec::new(),
             indices: IndexMap::new(),
             indices_complete: true,
             index_lengths: BTreeMap::new(),
