@@ -25,8 +25,11 @@ impl Store {
     /// [`Store`](ErrorKind::Store) if the store fails.
     pub async fn get_opt(&self, key: &str) -> Result<Option<Bytes>> {
         if let Some(files) = &self.local {
+            self.count_request();
             let read = files.read(&self.path(key)?).await;
-            return read.map_err(|error| self.request("read", key).failed(error));
+            let read = read.map_err(|error| self.request("read", key).failed(error))?;
+            self.count_bytes(read.as_ref().map_or(0, Bytes::len));
+            return Ok(read);
         }
         Ok(self.fetch(key).await?.map(|(bytes, _)| bytes))
     }
