@@ -70,12 +70,12 @@ class Lake:
         return DatasetFactory(name, self.store).metadata
 
     def files(self, below: str) -> dict[str, bytes]:
-        """Every file below a directory of the lake."""
+        """Every file below a directory of the lake, but for those that are being written."""
         top = self.root / below
         return {
             path.relative_to(top).as_posix(): path.read_bytes()
             for path in sorted(top.rglob("*"))
-            if path.is_file()
+            if "#" not in path.name and path.is_file()
         }
 
 
