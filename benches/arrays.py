@@ -28,7 +28,7 @@ CASES = {
     "tiny": "Insert 300 days of ten rows",
     "one": "Load one variable of {many:,} partitions",
     "list": "List {many:,} partitions",
-    "cluster": "Insert {mb} MB from the memory of two Dask workers",
+    "cluster": "Insert {mb} MB of arrays of Dask, two workers",
 }
 TIMEOUT = 3000
 

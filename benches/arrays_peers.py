@@ -5,7 +5,9 @@ python arrays_peers.py PEER CASE FOLDER MEGABYTES PARTITIONS
 
 from __future__ import annotations
 
+import importlib
 import json
+import os
 import resource
 import sys
 import time
@@ -58,28 +60,25 @@ def month(megabytes: int) -> xr.Dataset:
     return tracks("2022-06-10T00:00:00.001", rows, int(10 * 86_400_000 / max(rows, 1)))
 
 
-def in_workers(megabytes: int) -> xr.Dataset:
-    """What `year` gives, made by Dask, and kept where it was made."""
+def from_files(folder: Path, megabytes: int) -> xr.Dataset:
+    """What `year` gives, in arrays of Dask that read files of numpy."""
     import dask
     import dask.array as da
 
-    rows = rows_of(megabytes)
-    step = int(365 * 86_400_000 / rows)
-    blocks = [(first, min(BLOCK, rows - first)) for first in range(0, rows, BLOCK)]
-    start = np.datetime64("2022-01-01", "ms")
-    parts = [
-        dask.delayed(tracks)(str(start + np.timedelta64(first * step, "ms")), count, step)
-        for first, count in blocks
-    ]
+    folder.mkdir(exist_ok=True)
+    whole = year(megabytes)
+    rows = whole.sizes["time"]
     variables = {}
     for name in VARIABLES:
-        arrays = [
-            da.from_delayed(part[name].data, (count, PIXELS), "f4")
-            for part, (_, count) in zip(parts, blocks, strict=True)
-        ]
+        arrays = []
+        for first in range(0, rows, BLOCK):
+            block = whole[name].values[first : first + BLOCK]
+            path = folder / f"{name}-{first}.npy"
+            if not path.exists():
+                np.save(path, block)
+            arrays.append(da.from_delayed(dask.delayed(np.load)(path), block.shape, block.dtype))
         variables[name] = (("time", "x"), da.concatenate(arrays))
-    axis = (start + np.arange(rows) * np.timedelta64(step, "ms")).astype("M8[us]")
-    return xr.Dataset(variables, {"time": axis}).persist()
+    return xr.Dataset(variables, {"time": whole.time.values})
 
 
 class Partita:
@@ -209,15 +208,16 @@ def measure(peer: Any, name: str, case: str, megabytes: int, partitions: int) ->
 
 
 def on_a_cluster(name: str, folder: Path, megabytes: int) -> float:
-    """An insert of what lies in the memory of two workers."""
-    from distributed import Client, LocalCluster, wait
+    """An insert of what two workers read."""
+    from distributed import Client, LocalCluster
 
     options = {"threads_per_worker": 1, "dashboard_address": None, "memory_limit": 0}
     with LocalCluster(n_workers=2, **options) as cluster, Client(cluster) as client:
         peer = PEERS[name](folder, client)
-        data = in_workers(megabytes)
-        wait(data)
+        data = from_files(folder / "blocks", megabytes)
         collection = peer.create(f"{name}-cluster", data, "month")
+        client.run(importlib.import_module, name)
+        os.sync()
         began = time.perf_counter()
         peer.insert(collection, data, False)
         return time.perf_counter() - began
@@ -231,6 +231,8 @@ def main() -> None:
     else:
         peer = PEERS[name](Path(folder))
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        # What an earlier measurement wrote is not to be flushed in this one.
+        os.sync()
         seconds = measure(peer, name, case, int(megabytes), int(partitions))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(json.dumps({"seconds": seconds, "peak": peak * 1024, "before": before * 1024}))
