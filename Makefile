@@ -54,7 +54,7 @@ python-test: $(VENV)/wheel $(ZCOLLECTIONS) target/debug/partita-s3-server
 	$(call say,'Running the Python tests against the installed wheel')
 	$(BIN)/pytest -q -n 2 --pyargs ./tests partita
 
-bench: $(VENV)/requirements ## Compare with plateau, pyarrow and Polars; ROWS=10000000 REPEAT=3
+bench: $(VENV)/requirements $(ZCOLLECTIONS) ## Compare with plateau, pyarrow, Polars and ZCollection; ROWS=10000000 REPEAT=3
 	$(call say,'Building the wheel with optimisations')
 	$(BIN)/maturin build --release --quiet --out target/wheels-release
 	$(BIN)/pip install --quiet --force-reinstall --no-deps target/wheels-release/*.whl
@@ -63,6 +63,7 @@ bench: $(VENV)/requirements ## Compare with plateau, pyarrow and Polars; ROWS=10
 	$(BIN)/python benches/tables.py --rows $(ROWS) --repeat $(REPEAT)
 	$(BIN)/python benches/scale.py
 	$(BIN)/python benches/dask_tables.py --rows $(ROWS) --repeat $(REPEAT)
+	$(BIN)/python benches/arrays.py --peer-python $(VENV)-zcollection-2026/bin/python --repeat $(REPEAT)
 
 fmt: $(VENV)/requirements ## Format Rust and Python
 	cargo fmt --all
