@@ -31,6 +31,12 @@ CASES = {
     "cluster": "Insert {mb} MB of arrays of Dask, two workers",
 }
 TIMEOUT = 3000
+INTRODUCTION = (
+    "Local files that the system has in its cache; along-track fields of four variables. "
+    "ZCollection runs on two threads of Dask. Partita waits until what it writes is on the disk, "
+    "ZCollection does not. Inserts, merges and updates of large chunks take the time that zstd "
+    "takes on both cores."
+)
 
 
 def run(python: str, peer: str, case: str, arguments: argparse.Namespace) -> dict[str, float]:
@@ -83,7 +89,8 @@ def main() -> None:
     memory = ", ".join(f"{peer} {peak / size:.2f}" for peer, peak in peaks.items())
     table = grid(["", "Partita", "ZCollection", "ratio"], rows)
     text = (
-        f"{table}\n\nPeak memory of loading everything, over the size of the result: {memory}.\n\n"
+        f"{INTRODUCTION}\n\n{table}\n\n"
+        f"Peak memory of loading everything, over the size of the result: {memory}.\n\n"
         f"{machine('partita', 'numpy', 'xarray')} ZCollection 2026.6.0.\n\n"
         "    python benches/arrays.py --peer-python PATH "
         f"--megabytes {arguments.megabytes} --repeat {arguments.repeat}\n"

@@ -55,12 +55,15 @@ def placed(
     buckets: int,
     by: list[str],
 ) -> pd.DataFrame:
-    """The frame with the bucket of each row, and a number that rows of one file share."""
+    """The frame with the bucket of each row, if there are several, and a number that rows of one
+    file share."""
     import numpy as np
 
+    place = _hashed(_key_values(frame, keys, date)) if keys else np.zeros(len(frame), "uint64")
+    if buckets == 1:
+        return frame.assign(**{_PLACE: place.view("int64")})
     hashes = _hashed(frame[by] if by else frame)
     bucket = (hashes % np.uint64(buckets)).astype("int64")
-    place = _hashed(_key_values(frame, keys, date)) if keys else np.zeros(len(frame), "uint64")
     place = place * np.uint64(buckets) + bucket.astype("uint64")
     return frame.assign(**{BUCKET: bucket, _PLACE: place.view("int64")})
 
