@@ -124,4 +124,4 @@ def _open(
     names = [name for name in native.schema().names() if name not in dropped]
     reference = Reference(native.url, options, single_writer=False, native=native)
     dimension = native.config()["dimension"]
-    return lazy_dataset(reference, dimension, predicate_of(where), names, decoding)
+    return lazy_dataset(reference, dimension, predicate_of(where), names, decoding)[0]

@@ -10,10 +10,9 @@ import numpy as np
 from partita import _native
 from partita._arrow import optional, pyarrow
 from partita._progress import Report
-from partita._xarray import from_xarray, to_xarray
+from partita._xarray import to_xarray
 from partita.errors import CommitConflict, InvalidArgument, NotFound
 from partita.expression import Expr, Where, col, predicate
-from partita.merge import merge_arguments
 from partita.partitioning import Date, Partitioning
 
 if TYPE_CHECKING:
@@ -63,8 +62,11 @@ def long_form(
     coordinates = {name: fixed[name].values for name in labels}
     if not places:
         yield _rows(_dataset(native.read(where, names)), names, dimensions, coordinates)
+        return
+    ((_, first), _), _ = places[0]
+    step = _step(native, first, commit, names, dimensions)
     for ((_, path), runs), _ in places:
-        for start, stop in _pieces(native, path, runs, commit, names, dimensions):
+        for start, stop in _pieces(runs, step):
             data = _dataset(native.read_rows([(path, [(start, stop)])], commit, names))
             yield _rows(data, names, dimensions, coordinates)
             done += stop - start
@@ -96,18 +98,16 @@ def _chosen(
     return names
 
 
-def _pieces(
-    native: _native.Collection,
-    path: str,
-    runs: Sequence[tuple[int, int]],
-    commit: int,
-    names: list[str],
-    dimensions: Sequence[str],
-) -> Iterator[tuple[int, int]]:
-    """Runs of rows of a partition, cut so that their long form is small."""
+def _step(
+    native: _native.Collection, path: str, commit: int, names: list[str], dimensions: Sequence[str]
+) -> int:
+    """So many rows at once have a small long form; partitions differ in their rows alone."""
     sizes = _dataset(native.read_rows([(path, [(0, 0)])], commit, names)).sizes
     width = int(np.prod([sizes[name] for name in dimensions[1:]], dtype=np.int64))
-    step = max(_ROWS // max(width, 1), 1)
+    return max(_ROWS // max(width, 1), 1)
+
+
+def _pieces(runs: Sequence[tuple[int, int]], step: int) -> Iterator[tuple[int, int]]:
     for start, stop in runs:
         for first in range(start, stop, step):
             yield first, min(first + step, stop)
@@ -253,8 +253,10 @@ def to_collection(
     options: Mapping[str, Any],
 ) -> Collection:
     """Makes a collection of the rows of a table, a partition at a time, in one commit."""
+    from partita.collection import Inserting
     from partita.dataset import create_collection
 
+    inserting = Inserting(None, encode=False)
     pivot = Pivot(axis, dimensions, flat)
     narrowed = None if where is None else Expr(predicate(where))
     conditions = pivot.look(table, by, where)
@@ -267,9 +269,7 @@ def to_collection(
             collection = create_collection(
                 url, arrays, axis=axis, partition_by=by, insert=False, **options
             )
-        native = collection._native
-        rows = from_xarray(arrays, schema=native.schema())
-        changes = native.stage_insert(rows, merge_arguments(None, lambda f: f), not staged)
+        changes = inserting.stage(collection._native, arrays, not staged)
         staged += [form for *_, form in changes]
         if report is not None:
             report("convert", done, len(conditions))
@@ -316,19 +316,13 @@ def _numpy(rows: Any, name: str) -> np.ndarray[Any, Any]:
 
 def _period(values: np.ndarray[Any, Any], by: Partitioning) -> np.ndarray[Any, Any]:
     if isinstance(by, Date):
-        return values.astype(f"M8[{_unit(by)}]").astype("i8")
+        return values.astype(f"M8[{by.code}]").astype("i8")
     return values.astype("i8")
-
-
-def _unit(by: Date) -> str:
-    return {"year": "Y", "month": "M", "day": "D", "hour": "h", "minute": "m", "second": "s"}[
-        by.fields[-1]
-    ]
 
 
 def _condition(keys: Sequence[str], place: Sequence[int], by: Partitioning) -> Expr:
     if isinstance(by, Date):
-        unit = _unit(by)
+        unit = by.code
         # The codes are not literals, which the types of numpy ask for.
         moment: Any = np.datetime64
         start, end = (moment(n, unit).astype("M8[us]").item() for n in (place[0], place[0] + 1))

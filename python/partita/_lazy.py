@@ -165,8 +165,10 @@ def lazy_dataset(
     where: _native.Predicate | None,
     variables: list[str] | None,
     decode: Mapping[str, Any] | None,
-) -> xr.Dataset | xr.DataTree:
+) -> tuple[Any, int]:
     """What a read gives, with its variables to be read later; the axis, if it is a coordinate, now.
+
+    The ``xarray.Dataset`` or ``DataTree``, and the number of the commit that it is of.
 
     Later means: as they are now. If a partition is changed in between, reading raises
     `CommitConflict`. ``encoding["preferred_chunks"]`` says how variables are stored.
@@ -216,7 +218,8 @@ def lazy_dataset(
         data = indexing.LazilyIndexedArray(array)
         return type(variable)(variable.dims, data, variable.attrs, encoding, fastpath=True)
 
-    return to_xarray(template, decode=decode is not None, replace=replace, options=decode)
+    lazy = to_xarray(template, decode=decode is not None, replace=replace, options=decode)
+    return lazy, commit
 
 
 def _variables_of(data: _native.Dataset) -> dict[str, xr.Variable]:
@@ -309,8 +312,8 @@ def chunked(dataset: Any, dimension: str, chunks: Mapping[str, Any] | str | int,
             )
             wanted = max(limit // max(row, 1), 1)
         asked[dimension] = _grouped(stored, wanted)
-    name = dask.base.tokenize(token, sorted(asked, key=str), asked.get(dimension))
-    return dataset.chunk(asked, name_prefix="partita-", token=name)
+    # xarray adds the chunks to the token.
+    return dataset.chunk(asked, name_prefix="partita-", token=dask.base.tokenize(token))
 
 
 def _grouped(blocks: tuple[int, ...], wanted: Any) -> tuple[int, ...]:

@@ -217,8 +217,8 @@ class Collection:
 
         predicate = predicate_of(where)
         options: dict[str, Any] | None = {} if decode else None
-        lazy = lazy_dataset(self._reference(), self.dimension, predicate, names, options)
-        token = (self.url, self._native.last_commit(), repr(where), names, decode)
+        lazy, commit = lazy_dataset(self._reference(), self.dimension, predicate, names, options)
+        token = (self.url, commit, repr(where), names, decode)
         return chunked(lazy, self.dimension, chunks, token)
 
     def _reference(self) -> Any:
@@ -266,7 +266,7 @@ class Collection:
         list of CollectionPartition
             The partitions that the rows belong to.
         """
-        inserting = _Inserting(merge, encode)
+        inserting = Inserting(merge, encode)
         with reporting(progress) as report:
             if _is_lazy(data):
                 from partita.dask import _collections
@@ -663,7 +663,7 @@ def _is_lazy(data: Any) -> bool:
 
 
 @dataclass(frozen=True)
-class _Inserting:
+class Inserting:
     """How rows are made fit, and merged; may travel to other processes."""
 
     merge: Merge

@@ -49,6 +49,11 @@ class Date:
             raise InvalidArgument(f"a resolution is one of {', '.join(_PARTS)}")
         return _PARTS[: _PARTS.index(resolution) + 1]
 
+    @property
+    def code(self) -> str:
+        """The resolution as numpy has it: ``Y``, ``M``, ``D``, ``h``, ``m`` or ``s``."""
+        return "YMDhms"[len(self.fields) - 1]
+
 
 @dataclass(frozen=True)
 class Bucket:
