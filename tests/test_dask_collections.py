@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import partita as pt
 from s3_server import PROGRAM, s3_server
+from worker_signals import begun
 
 dask = pytest.importorskip("dask")
 da = pytest.importorskip("dask.array")
@@ -339,17 +340,6 @@ def waiting(signals: Path) -> xr.Dataset:
     return rows.assign(
         ssh=rows.ssh.copy(data=rows.ssh.data.map_blocks(slowly, str(signals), meta=meta))
     )
-
-
-def begun(signals: Path, workers: int) -> list[int]:
-    """The processes that have begun, once there are as many as that."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        found = [int(path.name.split("-")[1]) for path in signals.glob("began-*")]
-        if len(found) >= workers:
-            return found
-        time.sleep(0.02)
-    raise AssertionError("the workers never began")
 
 
 @pytest.mark.parametrize("ends", ["killed", "interrupted"])

@@ -22,6 +22,7 @@ from partita._credentials import referenced, resolved
 from partita.dask._read import ReadTable
 from plateau_lake import Lake, same_frame
 from s3_server import s3_server
+from worker_signals import begun
 
 ROWS = 240
 
@@ -632,17 +633,6 @@ def slowly(frame: pd.DataFrame, signals: str) -> pd.DataFrame:
     while not (Path(signals) / "go").exists():
         time.sleep(0.02)
     return frame
-
-
-def begun(signals: Path, workers: int) -> list[int]:
-    """The processes that have begun, once there are as many as that."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        found = [int(path.name.split("-")[1]) for path in signals.glob("began-*")]
-        if len(found) >= workers:
-            return found
-        time.sleep(0.02)
-    raise AssertionError("the workers never began")
 
 
 def test_a_worker_killed_in_the_middle_of_a_write(client, table, tmp_path):
