@@ -80,8 +80,10 @@ impl Collection {
     /// complete.
     pub async fn sizes(&self, predicate: Option<&Predicate>) -> Result<Vec<PartitionSize>> {
         let snapshot = self.snapshot().await?;
+        let (options, known) = (ReadOptions::default(), KnownArrays::default());
         let size = async |partition: Partition| {
-            let rows = snapshot.length(&partition).await?;
+            let extent = snapshot.extent(&partition, &options, &known).await;
+            let (rows, _) = extent?;
             let objects = self.store().list(&format!("{}/", partition.path));
             let (objects, bytes) = objects
                 .try_fold((0, 0), async |(count, bytes), info| Ok((count + 1, bytes + info.size)))
@@ -154,20 +156,22 @@ impl Snapshot {
 
     /// How many rows a partition has.
     pub(crate) async fn length(&self, partition: &Partition) -> Result<usize> {
-        Ok(self.extent(partition, &ReadOptions::default()).await?.0)
+        let (options, known) = (ReadOptions::default(), KnownArrays::default());
+        Ok(self.extent(partition, &options, &known).await?.0)
     }
 
-    /// How many rows a partition has, and at most in a chunk of the variables to be read.
+    /// How many rows a partition has, and at most in a chunk of the variables to be read. `known`
+    /// is for partitions with the same options.
     pub(crate) async fn extent(
         &self,
         partition: &Partition,
         options: &ReadOptions,
+        known: &KnownArrays,
     ) -> Result<(usize, usize)> {
         let dimension = self.config.dimension.as_str();
         let schema = selected(&self.config.schema, options.variables.as_deref())?;
         let schema = schema.filtered(&|_, variable| variable.axis(dimension).is_some());
-        let known = KnownArrays::default();
-        let opened = open_partition(&self.store, &self.config, &schema, partition, &known).await;
+        let opened = open_partition(&self.store, &self.config, &schema, partition, known).await;
         let (arrays, rows) = opened.map_err(|error| error.with("partition", &partition.path))?;
         let chunk = |array: &Arc<StoredArray>| {
             array.pipeline.shape().get(array.schema.axis(dimension)?).copied()

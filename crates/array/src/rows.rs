@@ -7,7 +7,7 @@ use partita_core::{Error, ErrorKind, Result};
 
 use crate::collection::{Collection, Partition};
 use crate::dataset::Dataset;
-use crate::layout::immutable_group;
+use crate::layout::{KnownArrays, immutable_group};
 use crate::options::ReadOptions;
 use crate::partitioning::Group;
 use crate::read::Chosen;
@@ -54,10 +54,12 @@ impl Collection {
         for _ in 0..ATTEMPTS {
             let snapshot = self.snapshot().await?;
             let mut paths = vec![immutable_group(snapshot.config.layout).to_owned()];
+            let known = KnownArrays::default();
             let found = async {
                 let chosen = snapshot.chosen(options, &mut paths).await?;
                 let rows = async |chosen: Chosen| {
-                    let (length, chunk) = snapshot.extent(&chosen.partition, options).await?;
+                    let extent = snapshot.extent(&chosen.partition, options, &known).await;
+                    let (length, chunk) = extent?;
                     let whole = || Vec::from([Range { start: 0, end: length }]);
                     let rows = chosen.runs.unwrap_or_else(whole);
                     let rows = PartitionRows { partition: chosen.partition, rows };

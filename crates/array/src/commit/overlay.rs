@@ -13,6 +13,7 @@ use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
+use partita_core::store::is_under;
 
 use super::record::{Action, Record};
 
@@ -80,13 +81,6 @@ impl Overlay {
         }
         answer
     }
-}
-
-fn is_under(name: &str, keys: &[String]) -> bool {
-    keys.iter().any(|key| {
-        let below = name.strip_prefix(key.as_str());
-        below.is_some_and(|below| below.is_empty() || below.starts_with('/'))
-    })
 }
 
 impl fmt::Display for Overlay {

@@ -106,7 +106,8 @@ impl Store {
 }
 
 /// True if `name` is one of the keys, or lies under one that is a directory.
-pub(super) fn is_under(name: &str, keys: &[String]) -> bool {
+#[must_use]
+pub fn is_under(name: &str, keys: &[String]) -> bool {
     keys.iter().any(|key| {
         let below = name.strip_prefix(key.as_str());
         below.is_some_and(|below| below.is_empty() || below.starts_with('/'))

@@ -33,6 +33,7 @@ mod version;
 mod write;
 
 pub use backoff::backoff;
+pub use directory::is_under;
 pub use handle::Store;
 pub use lease::Lease;
 pub use list::{Accept, ObjectInfo};
