@@ -184,6 +184,7 @@ def test_in_turns(tmp_path, zcollection, began):
     else:
         zcollection.create(url, "time", MONTHLY, start)
     ours, theirs = Ours(str(url)), Theirs(str(url), zcollection)
+    ours.collection.set_statistics(["v"])
     # ZCollection reads nothing that has no rows, not even the immutable variables.
     turns.insert(ours)
     for turn in range(40):
@@ -198,6 +199,10 @@ def test_in_turns(tmp_path, zcollection, began):
         paths = [f"year=2022/month={month:02}" for month in turns.model.months()]
         assert zcollection.partitions(url) == paths, note
         assert [partition.path for partition in ours.collection.partitions] == paths, note
+        # ZCollection knows nothing of the statistics by which partitions are passed over.
+        large = sorted(day for day, row in turns.model.rows.items() if row.get("v", FILL) > 700)
+        found = ours.collection.read("v > 700", variables=["time"])["time"].values
+        assert ((found - FIRST) // np.timedelta64(1, "D")).tolist() == large, note
         assert ours.collection.verify(data=True) == [], note
     assert zcollection.unreadable(url) == []
     assert len(turns.done) > 9, "too few kinds of changes were made"

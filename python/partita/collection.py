@@ -457,6 +457,30 @@ class Collection:
         values = attributes_of(variable or "the collection", attributes)
         self._native.set_attributes(variable, values)
 
+    @property
+    def statistics(self) -> list[str]:
+        """The variables of which statistics are kept, beside the axis."""
+        names: list[str] = self._native.config()["statistics"]
+        return names
+
+    def set_statistics(self, variables: Sequence[str], *, progress: Progress = False) -> None:
+        """Say of which variables statistics are kept, and make them.
+
+        They are the smallest and largest values in each partition. By them a condition on such a
+        variable, ``"latitude > 60"``, passes over partitions that cannot hold such rows without
+        opening them. Those of the axis are always kept. Statistics lie beside the data, where
+        ZCollection does not look; they are not believed where another program has written since,
+        until ``verify(repair=True)`` makes them anew.
+
+        Parameters
+        ----------
+        variables : sequence of str
+            Variables that have the partitioned dimension alone; those that are not named have
+            statistics no more.
+        """
+        with reporting(progress) as report:
+            self._native.set_statistics(list(variables), report)
+
     # Keeping
 
     def copy(
@@ -589,7 +613,8 @@ class Collection:
         data : bool, default False
             Decode every chunk, and check that rows lie where they belong.
         repair : bool, default False
-            Write the list of partitions anew where it is wrong.
+            Write the list of partitions anew where it is wrong, and statistics where they are wrong
+            or missing.
         """
         with reporting(progress) as report:
             found = self._native.verify(predicate_of(where), data, repair, report)

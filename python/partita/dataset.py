@@ -224,6 +224,7 @@ def create_collection(
     zarr_format: int = 2,
     chunks: Mapping[str, int | str] | None = None,
     catalog: bool = False,
+    statistics: Sequence[str] = (),
     encode: bool = False,
     storage_options: Mapping[str, Any] | None = None,
     filesystem: FileSystem | None = None,
@@ -255,6 +256,9 @@ def create_collection(
         128 MiB.
     catalog : bool, default False
         Keep a list of the partitions, which saves listing directories; Zarr format 3 only.
+    statistics : sequence of str, optional
+        Variables along the axis, beside the axis itself, of whose values the smallest and largest
+        in each partition are kept: see `Collection.set_statistics`.
     encode : bool, default False
         Pack numbers as their encodings say, as xarray does when it writes a file.
     storage_options, filesystem, single_writer, progress
@@ -285,6 +289,7 @@ def create_collection(
         partitioning_arguments(partition_by),
         zarr_format,
         catalog,
+        list(statistics),
         options,
         single_writer,
     )

@@ -205,7 +205,7 @@ class Problem:
 
     kind: str
     """``missing``, ``damaged``, ``statistics``, ``index``, ``schema`` or ``header`` of a table;
-    ``missing``, ``damaged``, ``misplaced`` or ``catalog`` of a collection."""
+    ``missing``, ``damaged``, ``misplaced``, ``catalog`` or ``statistics`` of a collection."""
     key: str
     """The key of the object, or the path of the partition concerned."""
     message: str

@@ -1,6 +1,6 @@
 //! Removing partitions, and changing which variables and attributes there are.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
@@ -15,6 +15,7 @@ use crate::insert::stored_sizes;
 use crate::json::Attributes;
 use crate::layout::{Config, GroupPlan, group_key, immutable_group, read_listing};
 use crate::options::Work;
+use crate::statistics::rebuild;
 use crate::transact::Stage;
 
 /// Partitions worked on at once.
@@ -101,6 +102,23 @@ impl Collection {
     }
 }
 
+impl Collection {
+    /// Says of which variables statistics are kept, beside the axis, and makes them: smallest and
+    /// largest values in each partition. A condition on such a variable need not open partitions
+    /// that cannot hold such rows.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for a variable that does not have the
+    /// partitioned dimension alone, or whose values cannot be compared;
+    /// [`ReadOnly`](ErrorKind::ReadOnly); [`CommitConflict`](ErrorKind::CommitConflict); what
+    /// reading the variables fails with.
+    pub async fn set_statistics(&self, variables: &[String], work: &Work) -> Result<()> {
+        let alter = Alter { edit: Edit::Statistics { variables }, work };
+        self.transact("set_statistics", None, &alter).await?;
+        rebuild(self, &HashSet::new(), work).await
+    }
+}
+
 struct Drops<'a> {
     options: &'a DropOptions,
     before: Option<Timestamp>,
@@ -142,6 +160,7 @@ enum Edit<'a> {
     Add { group: &'a str, variable: &'a VariableSchema },
     Drop { path: &'a str },
     Attributes { variable: Option<&'a str>, attributes: Attributes },
+    Statistics { variables: &'a [String] },
 }
 
 struct Alter<'a> {
@@ -215,7 +234,12 @@ impl Alter<'_> {
                     )));
                 }
                 config.schema = config.schema.filtered(&|other, _| other != *path);
+                config.statistics.retain(|other| other != path);
                 Ok(Some((*path).to_owned()))
+            }
+            Edit::Statistics { variables } => {
+                config.statistics = variables.to_vec();
+                Ok(None)
             }
             Edit::Attributes { variable: None, attributes } => {
                 config.schema.attributes = attributes.clone();

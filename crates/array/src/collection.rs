@@ -79,6 +79,8 @@ impl Collection {
             return Err(Error::invalid("only the Zarr v3 layout has a catalog"));
         }
         config.catalog = options.catalog;
+        config.statistics.clone_from(&options.statistics);
+        config.check()?;
         let commit = Uuid::new_v4().simple().to_string();
         config.commit = Some(commit.clone());
         let exists = || {

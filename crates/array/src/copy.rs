@@ -22,6 +22,7 @@ use crate::layout::{
     Config, Layout, encode_config, list_partitions, parent_groups, read_config, rebuild_catalog,
 };
 use crate::options::Work;
+use crate::statistics::rebuild;
 
 /// Partitions under way at once, and noted at once.
 const AT_ONCE: usize = 4;
@@ -72,7 +73,10 @@ impl Collection {
         options.work.progress.finish();
         lease.release(&target).await;
         copied?;
-        Self::open_in(target).await
+        let copy = Self::open_in(target).await?;
+        // Of other objects, what the source knows says nothing of them.
+        rebuild(&copy, &HashSet::new(), &options.work.quiet()).await?;
+        Ok(copy)
     }
 
     async fn copy_under(

@@ -15,6 +15,7 @@ use crate::merge::Merge;
 use crate::options::{InsertOptions, MergeFunction, MergeWith, ReadOptions};
 use crate::partitioning::{Group, Key};
 use crate::read::{Wanted, read};
+use crate::statistics::summarise;
 use crate::transact::Stage;
 
 /// Bytes of partitions that are worked on at once, and how many partitions at most.
@@ -250,7 +251,8 @@ impl Merging<'_> {
         let plan = GroupPlan::group(config, path, Some(key), rows, 0)?;
         let bytes = self.write(plan).await?;
         let count = rows.size(&config.dimension).unwrap_or(0);
-        Ok(Some((Change::replace(path, self.stage, self.fresh, count, bytes), reads)))
+        let change = Change::replace(path, self.stage, self.fresh, count, bytes);
+        Ok(Some((change.with_statistics(summarise(config, rows)?), reads)))
     }
 
     async fn write(&self, plan: GroupPlan) -> Result<u64> {
@@ -284,7 +286,12 @@ impl Merging<'_> {
             }
             (None, _) => return Err(no_axis()),
         };
-        let old = self.read(Some(vec![axis.clone()]), 0).await?;
+        let mut known = config.summarised();
+        if !known.contains(&axis) {
+            known.push(axis.clone());
+        }
+        let known = self.read(Some(known), 0).await?;
+        let old = &known;
         let old_rows = old.size(dimension).unwrap_or(0);
         let plan = merge.plan(old.require(&axis)?.data(), rows.require(&axis)?.data())?;
         if plan.first_change() == old_rows && plan.len() == old_rows {
@@ -301,9 +308,11 @@ impl Merging<'_> {
         let written = GroupPlan::group(config, path, Some(&self.partition.key), &merged, start)?;
         let replaced = written.replaced(path, &stored.iter().collect::<Vec<_>>());
         let bytes = self.write(written).await?;
+        let new = rows.filtered(&|path, _| known.variable(path).is_some());
+        let statistics = summarise(config, &plan.apply(&known, &new, dimension)?)?;
         let mut change = Change::patch(path, self.stage, replaced, bytes);
         change.rows = Some(plan.len() as u64);
-        Ok(Some((change, true)))
+        Ok(Some((change.with_statistics(statistics), true)))
     }
 
     async fn call(self, function: MergeFunction, rows: Dataset) -> Result<Staged> {

@@ -45,6 +45,7 @@ mod read;
 mod rows;
 mod select;
 mod staged;
+mod statistics;
 mod transact;
 mod verify;
 
@@ -64,4 +65,5 @@ pub use partitioning::Partitioning;
 pub use read::PartitionSize;
 pub use rows::{PartitionRows, PlannedRows, ReadPlan};
 pub use staged::Committed;
+pub use statistics::{PartitionStatistics, VariableStatistics};
 pub use verify::{Problem, ProblemKind, VerifyOptions};

@@ -16,6 +16,7 @@ use crate::layout::{GroupPlan, read_listing};
 use crate::options::{Depth, MapOptions, PartitionData, ReadOptions, UpdateFunction};
 use crate::partitioning::Key;
 use crate::read::{Wanted, read_parts};
+use crate::statistics::summarise;
 use crate::transact::Stage;
 
 /// Works something out from a partition.
@@ -268,7 +269,8 @@ impl Update<'_> {
         let work = self.options.work.quiet();
         let (store, progress) = (snapshot.base(), work.progress.as_ref());
         let bytes = plan.write(store, &stage, progress, &work.cancel).await?;
-        Ok(Some(Change::patch(path, stage, replaced, bytes)))
+        let change = Change::patch(path, stage, replaced, bytes);
+        Ok(Some(change.with_statistics(summarise(config, &dataset)?)))
     }
 }
 

@@ -17,6 +17,9 @@ pub struct CreateOptions {
     pub layout: Layout,
     /// Keep a list of the partitions, which saves listing directories; Zarr v3 only.
     pub catalog: bool,
+    /// The variables of which statistics are kept, beside the axis: see
+    /// [`Collection::set_statistics`](crate::Collection::set_statistics).
+    pub statistics: Vec<String>,
 }
 
 /// Who is told about the work, and who can stop it.

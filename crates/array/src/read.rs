@@ -21,6 +21,8 @@ use crate::select::{Candidate, RowSelection, needs_rows};
 const ATTEMPTS: u32 = 20;
 /// Partitions opened at once.
 const AT_ONCE: usize = 32;
+/// So many times as many partitions in which rows are looked for.
+const BATCHES_AT_ONCE: usize = 2;
 
 /// The arrays of a group that hold the variables asked for, by their paths.
 type Arrays = HashMap<String, Arc<StoredArray>>;
@@ -119,12 +121,13 @@ impl Snapshot {
         let partitions = self.partitions(None).await?;
         let (selection, candidates) = RowSelection::new(predicate, partitions, config)?;
         paths.extend(candidates.iter().map(|candidate| candidate.partition.path.clone()));
-        let runs = candidates.iter().map(|candidate| self.rows(&selection, candidate, options));
-        let runs: Vec<_> = runs.collect();
-        let runs: Vec<Option<Runs>> = stream::iter(runs).buffered(AT_ONCE).try_collect().await?;
-        let chosen = candidates.into_iter().zip(runs);
-        let chosen = chosen.filter(|(_, runs)| runs.as_ref().is_none_or(|runs| !runs.is_empty()));
-        Ok(chosen.map(|(found, runs)| Chosen { partition: found.partition, runs }).collect())
+        let candidates = self.pruned(&selection, candidates).await?;
+        let batches = candidates.chunks(AT_ONCE);
+        let batches = batches.map(|batch| self.rows(&selection, batch, options));
+        let batches: Vec<_> = batches.collect();
+        let chosen: Vec<Vec<Chosen>> =
+            stream::iter(batches).buffered(BATCHES_AT_ONCE).try_collect().await?;
+        Ok(chosen.into_iter().flatten().collect())
     }
 
     /// Reads the rows chosen.
@@ -179,26 +182,34 @@ impl Snapshot {
         Ok((rows, arrays.values().filter_map(chunk).max().unwrap_or(rows)))
     }
 
-    /// The rows of a partition that are wanted; none if all are.
+    /// The rows of these partitions that are wanted.
     async fn rows(
         &self,
         selection: &RowSelection,
-        candidate: &Candidate,
+        candidates: &[Candidate],
         options: &ReadOptions,
-    ) -> Result<Option<Runs>> {
-        if candidate.whole {
-            return Ok(None);
-        }
+    ) -> Result<Vec<Chosen>> {
+        let config = &self.config;
+        let open = candidates.iter().filter(|candidate| !candidate.whole);
+        let open: Vec<Partition> = open.map(|candidate| candidate.partition.clone()).collect();
         let options = ReadOptions {
             variables: Some(selection.variables.clone()),
             work: options.work.quiet(),
             ..ReadOptions::default()
         };
-        let (config, partition) = (&self.config, &candidate.partition);
-        let data = read(&self.store, config, &[Wanted::whole(partition)], &options).await?;
-        let dimension = config.dimension.as_str();
-        let rows = selection.rows(partition, &config.partitioning, &data, dimension);
-        rows.map(Some).map_err(|error| error.with("partition", &partition.path))
+        let mut runs = Vec::new();
+        if !open.is_empty() {
+            let wanted: Vec<Wanted<'_>> = open.iter().map(Wanted::whole).collect();
+            let (data, lengths) = read_parts(&self.store, config, &wanted, &options).await?;
+            runs = selection.rows(&open, &lengths, &config.partitioning, &data)?;
+        }
+        let mut runs = runs.into_iter();
+        let chosen = |candidate: &Candidate| {
+            let runs = if candidate.whole { None } else { Some(runs.next().unwrap_or_default()) };
+            Chosen { partition: candidate.partition.clone(), runs }
+        };
+        let is_wanted = |chosen: &Chosen| chosen.runs.as_ref().is_none_or(|runs| !runs.is_empty());
+        Ok(candidates.iter().map(chosen).filter(is_wanted).collect())
     }
 }
 

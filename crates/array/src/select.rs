@@ -45,7 +45,7 @@ fn keep(partitions: Vec<Partition>, wanted: &BooleanArray) -> Vec<Partition> {
 }
 
 /// The fields of keys as columns.
-fn keys(partitions: &[Partition], partitioning: &Partitioning) -> Result<RecordBatch> {
+pub(crate) fn keys(partitions: &[Partition], partitioning: &Partitioning) -> Result<RecordBatch> {
     let fields = partitioning.fields();
     let columns: Vec<ArrayRef> = (0..fields.len())
         .map(|number| {
@@ -119,7 +119,9 @@ impl RowSelection {
         let predicate = predicate.bind(&schema)?;
         variables.retain(|(path, _)| predicate.columns().contains(path));
         let facts = KeyFacts { keys: &keys, partitions: &partitions, config };
-        let (may, must) = (predicate.may_match(&facts)?, predicate.must_match(&facts)?);
+        let variables = variables.into_iter().map(|(path, _)| path).collect();
+        let selection = Self { predicate, schema, variables };
+        let (may, must) = selection.decide(&facts)?;
         let candidates = partitions.iter().zip(may.iter().zip(must.iter()));
         let candidates = candidates.filter(|(_, (may, _))| *may != Some(false));
         let candidates = candidates.map(|(partition, (_, must))| Candidate {
@@ -127,21 +129,34 @@ impl RowSelection {
             whole: must == Some(true),
         });
         let candidates = candidates.collect();
-        let variables = variables.into_iter().map(|(path, _)| path).collect();
-        Ok((Self { predicate, schema, variables }, candidates))
+        Ok((selection, candidates))
     }
 
-    /// The rows of a partition for which the predicate is true, as runs of neighbours. `data` holds
-    /// the variables that it looks at.
+    /// Which partitions may have rows for which the predicate is true, and in which it is true for
+    /// every row, by what is known of them.
+    pub fn decide(&self, facts: &dyn Facts) -> Result<(BooleanArray, BooleanArray)> {
+        Ok((self.predicate.may_match(facts)?, self.predicate.must_match(facts)?))
+    }
+
+    /// The type of a column that the predicate may name.
+    pub fn column_type(&self, column: &str) -> Option<DataType> {
+        Some(self.schema.field_with_name(column).ok()?.data_type().clone())
+    }
+
+    /// The rows of each partition for which the predicate is true, as runs of neighbours. `data`
+    /// holds the variables that it looks at, of all of them one after the other.
     pub fn rows(
         &self,
-        partition: &Partition,
+        partitions: &[Partition],
+        lengths: &[usize],
         partitioning: &Partitioning,
         data: &Dataset,
-        dimension: &str,
-    ) -> Result<Vec<Range<usize>>> {
-        let rows = data.size(dimension).unwrap_or(0);
-        let key = keys(std::slice::from_ref(partition), partitioning)?;
+    ) -> Result<Vec<Vec<Range<usize>>>> {
+        let rows: usize = lengths.iter().sum();
+        let keys = keys(partitions, partitioning)?;
+        let partition_of = lengths.iter().enumerate();
+        let partition_of = partition_of.flat_map(|(i, rows)| std::iter::repeat_n(i as u64, *rows));
+        let partition_of: UInt64Array = partition_of.collect();
         let mut fields = Vec::new();
         let mut columns: Vec<ArrayRef> = Vec::new();
         for field in self.schema.fields() {
@@ -149,10 +164,9 @@ impl RowSelection {
             if !self.predicate.columns().contains(name) {
                 continue;
             }
-            let column = match key.column_by_name(name) {
-                Some(value) => {
-                    let indices = UInt64Array::from(vec![0; rows]);
-                    let repeated = arrow::compute::take(value, &indices, None)?;
+            let column = match keys.column_by_name(name) {
+                Some(values) => {
+                    let repeated = arrow::compute::take(values, &partition_of, None)?;
                     cast(&repeated, field.data_type())?
                 }
                 None => column_of(data.require(name)?.data())?,
@@ -166,7 +180,13 @@ impl RowSelection {
         let wanted = self.predicate.evaluate(&batch)?;
         let known = wanted.nulls().map(arrow::buffer::NullBuffer::inner);
         let wanted = known.map_or_else(|| wanted.values().clone(), |known| wanted.values() & known);
-        Ok(wanted.set_slices().map(|(start, end)| start..end).collect())
+        let mut start = 0;
+        let runs = lengths.iter().map(|length| {
+            let own = wanted.slice(start, *length);
+            start += length;
+            own.set_slices().map(|(start, end)| start..end).collect()
+        });
+        Ok(runs.collect())
     }
 }
 

@@ -10,6 +10,7 @@ use crate::commit::{Snapshot, publish};
 use crate::layout::{immutable_group, open_group, rebuild_catalog};
 use crate::options::{ReadOptions, Work};
 use crate::read::{Wanted, read};
+use crate::statistics::{PartitionStatistics, Statistics, rebuild, summarise, valid_statistics};
 
 /// Partitions checked at once.
 const AT_ONCE: usize = 8;
@@ -25,6 +26,8 @@ pub enum ProblemKind {
     Misplaced,
     /// The list of partitions is not true.
     Catalog,
+    /// What is noted of the values of a partition is not true.
+    Statistics,
 }
 
 impl ProblemKind {
@@ -36,6 +39,7 @@ impl ProblemKind {
             Self::Damaged => "damaged",
             Self::Misplaced => "misplaced",
             Self::Catalog => "catalog",
+            Self::Statistics => "statistics",
         }
     }
 }
@@ -67,7 +71,8 @@ pub struct VerifyOptions {
     pub predicate: Option<Predicate>,
     /// Decode every chunk, and check that rows lie where they belong.
     pub data: bool,
-    /// Write the list of partitions anew where it is wrong.
+    /// Write the list of partitions anew where it is wrong, and statistics where they are wrong or
+    /// missing.
     pub repair: bool,
     /// Told about partitions.
     pub work: Work,
@@ -98,9 +103,13 @@ impl Collection {
         let partitions = snapshot.partitions(options.predicate.as_ref()).await?;
         let progress = options.work.progress.as_ref();
         progress.start("verify", Some(partitions.len() as u64));
+        let known = match options.data {
+            true => snapshot.statistics(&partitions).await?,
+            false => Statistics::new(),
+        };
         let one = async |partition: Partition| {
             options.work.cancel.check()?;
-            let found = check(&snapshot, &partition, options).await;
+            let found = check(&snapshot, &partition, known.get(&partition.path), options).await;
             progress.advance(1);
             found
         };
@@ -109,13 +118,32 @@ impl Collection {
         progress.finish();
         problems.extend(found?.into_iter().flatten());
         problems.extend(check_immutable(&snapshot, options).await?);
+        if options.repair {
+            let wrong = problems.iter_mut().filter(|one| one.kind == ProblemKind::Statistics);
+            let wrong = wrong.map(|one| {
+                one.repaired = true;
+                one.path.clone()
+            });
+            rebuild(self, &wrong.collect(), &options.work).await?;
+        }
         Ok(problems)
+    }
+}
+
+impl Snapshot {
+    /// What is known of the values of these partitions, and of the objects that are there.
+    async fn statistics(&self, partitions: &[Partition]) -> Result<Statistics> {
+        let published = partitions.iter().map(|partition| partition.path.as_str());
+        let is_pending = |path: &&str| self.pending.iter().any(|record| record.touches(path));
+        let paths = published.filter(|path| !is_pending(path)).collect();
+        valid_statistics(self.base(), &paths, &self.config.summarised()).await
     }
 }
 
 async fn check(
     snapshot: &Snapshot,
     partition: &Partition,
+    known: Option<&PartitionStatistics>,
     options: &VerifyOptions,
 ) -> Result<Vec<Problem>> {
     let (config, path) = (&snapshot.config, &partition.path);
@@ -154,6 +182,16 @@ async fn check(
         Ok(_) => read(&snapshot.store, config, &wanted, &read_options).await,
         Err(error) => Err(error),
     };
+    if let (Some(known), Ok(data)) = (known, &data) {
+        let true_ones = summarise(config, data)?;
+        let wrong = known.iter().filter(|(variable, own)| {
+            true_ones.get(*variable).is_some_and(|true_one| !own.agrees(true_one))
+        });
+        problems.extend(wrong.map(|(variable, _)| {
+            let message = format!("what is noted of the values of {variable} is not true");
+            problem(ProblemKind::Statistics, message)
+        }));
+    }
     match data.and_then(|data| config.partitioning.split(&data)) {
         Err(error) if matches!(error.kind(), ErrorKind::Store | ErrorKind::Interrupted) => {
             return Err(error);

@@ -149,10 +149,11 @@ impl PyCollection {
         partitioning: PartitioningArguments,
         zarr_format: u8,
         catalog: bool,
+        statistics: Vec<String>,
         storage_options: StoreArguments,
         single_writer: bool,
     ) -> PyResult<Self> {
-        let options = CreateOptions { layout: layout(zarr_format)?, catalog };
+        let options = CreateOptions { layout: layout(zarr_format)?, catalog, statistics };
         let (schema, partitioning) = (schema.0.clone(), partitioning.partitioning()?);
         let store = store_options(storage_options, false, single_writer);
         let (target, opened) = (url.clone(), store.clone());
@@ -191,6 +192,7 @@ impl PyCollection {
         dict.set_item("axis", &config.axis)?;
         dict.set_item("dimension", &config.dimension)?;
         dict.set_item("catalog", config.catalog)?;
+        dict.set_item("statistics", &config.statistics)?;
         dict.set_item("version", &config.version)?;
         dict.set_item("variables", config.partitioning.variables())?;
         dict.set_item("fields", config.partitioning.fields())?;
@@ -461,6 +463,18 @@ impl PyCollection {
         let watch = Watch::new(progress);
         let (collection, work) = (self.collection(py)?, work(&watch));
         wait(py, &watch, async move { collection.drop_variable(&path, &work).await })
+    }
+
+    #[pyo3(signature = (variables, progress=None))]
+    fn set_statistics(
+        &self,
+        py: Python<'_>,
+        variables: Vec<String>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<()> {
+        let watch = Watch::new(progress);
+        let (collection, work) = (self.collection(py)?, work(&watch));
+        wait(py, &watch, async move { collection.set_statistics(&variables, &work).await })
     }
 
     fn set_attributes(

@@ -12,7 +12,7 @@ use crate::layout::{Part, open_group, read_variables};
 use crate::options::{InsertOptions, ReadOptions};
 
 fn options(layout: Layout) -> CreateOptions {
-    CreateOptions { layout, catalog: false }
+    CreateOptions { layout, ..CreateOptions::default() }
 }
 
 /// `rows` rows of every type, with a day per row, from a day on.

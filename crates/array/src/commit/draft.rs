@@ -11,6 +11,7 @@ use super::publish::publish;
 use super::record::{Action, Change, Record};
 use super::snapshot::{Since, Snapshot};
 use crate::layout::{Config, encode_config};
+use crate::statistics::PartitionStatistics;
 
 /// How often a record is created anew because another writer was faster.
 const ATTEMPTS: u32 = 1000;
@@ -204,12 +205,20 @@ impl Change {
     /// no such directory.
     pub(crate) fn replace(path: &str, stage: String, fresh: bool, rows: usize, bytes: u64) -> Self {
         let action = Action::Replace { stage, fresh };
-        Self { path: path.to_owned(), action, rows: Some(rows as u64), bytes }
+        let (path, rows) = (path.to_owned(), Some(rows as u64));
+        Self { path, action, rows, bytes, statistics: PartitionStatistics::new() }
     }
 
     pub(crate) fn patch(path: &str, stage: String, replaced: Vec<String>, bytes: u64) -> Self {
         let action = Action::Patch { stage, replaced };
-        Self { path: path.to_owned(), action, rows: None, bytes }
+        let path = path.to_owned();
+        Self { path, action, rows: None, bytes, statistics: PartitionStatistics::new() }
+    }
+
+    /// The same, with what is known of the values staged.
+    pub(crate) fn with_statistics(mut self, statistics: PartitionStatistics) -> Self {
+        self.statistics = statistics;
+        self
     }
 
     /// The directory of everything that the writer staged.
@@ -222,6 +231,7 @@ impl Change {
     }
 
     pub(crate) fn drop(path: &str) -> Self {
-        Self { path: path.to_owned(), action: Action::Drop, rows: None, bytes: 0 }
+        let (path, statistics) = (path.to_owned(), PartitionStatistics::new());
+        Self { path, action: Action::Drop, rows: None, bytes: 0, statistics }
     }
 }

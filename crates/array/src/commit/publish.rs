@@ -10,6 +10,7 @@ use super::head::Head;
 use super::log::{self, SCRATCH};
 use super::record::{Action, Change, Record};
 use crate::layout::{config_key, edit_catalog, parent_groups, read_config};
+use crate::statistics::note;
 
 /// What only one process publishes under at a time.
 const LEASE: &str = ".partita/publish";
@@ -23,16 +24,25 @@ pub(crate) async fn publish(store: &Store) -> Result<u64> {
     if log::read(store, head.published.saturating_add(1)).await?.is_none() {
         return Ok(head.published);
     }
-    let mut lease = store.lease(LEASE).await?;
+    let mut lease = publish_lease(store).await?;
     let published = publish_all(store, &mut lease).await;
     lease.release(store).await;
     published
+}
+
+/// The right to publish, and to change what is published with commits.
+pub(crate) async fn publish_lease(store: &Store) -> Result<Lease> {
+    store.lease(LEASE).await
 }
 
 async fn publish_all(store: &Store, lease: &mut Lease) -> Result<u64> {
     let (mut head, mut version) = Head::read_versioned(store).await?;
     while let Some(record) = log::read(store, head.published.saturating_add(1)).await? {
         apply(store, lease, &record).await?;
+        // Without them reads take longer, and that is all.
+        if let Err(error) = note(store, record.sequence, &record.changes).await {
+            tracing::warn!(store = store.url(), %error, "statistics are not written");
+        }
         // The mark must not be on disk before what it stands for.
         store.sync().await?;
         let (next, at) = head.advance(store, version.as_ref(), record.sequence, &record.id).await?;

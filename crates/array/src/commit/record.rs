@@ -5,6 +5,8 @@ use jiff::Timestamp;
 use partita_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::statistics::PartitionStatistics;
+
 /// The form of records that this version writes and reads.
 const FORMAT: u32 = 1;
 
@@ -45,6 +47,9 @@ pub struct Change {
     /// Bytes staged for it.
     #[serde(default)]
     pub bytes: u64,
+    /// What is known of the values that were staged.
+    #[serde(default, skip_serializing_if = "PartitionStatistics::is_empty")]
+    pub statistics: PartitionStatistics,
 }
 
 /// What is done to a directory.

@@ -1,5 +1,6 @@
 //! What a collection is, whatever its layout.
 
+use indexmap::IndexMap;
 use partita_core::{Error, ErrorKind, Result};
 
 use crate::dataset::{DType, Schema};
@@ -47,6 +48,8 @@ pub struct Config {
     pub version: Option<String>,
     /// The id of the commit that wrote the document; none if another library wrote it.
     pub commit: Option<String>,
+    /// The variables of which statistics are kept, beside the axis.
+    pub statistics: Vec<String>,
     /// What else the document of the Zarr v3 layout holds.
     pub extras: Option<Json>,
 }
@@ -86,6 +89,7 @@ impl Config {
             catalog: false,
             version: None,
             commit: None,
+            statistics: Vec::new(),
             extras: None,
         };
         config.check()?;
@@ -108,7 +112,14 @@ impl Config {
             )
             .with("group", group));
         }
-        Ok(())
+        match self.statistics.iter().find(|path| !self.can_summarise(path)) {
+            None => Ok(()),
+            Some(path) => Err(Error::invalid(
+                "statistics are kept of variables that have the partitioned dimension alone, and \
+                 values that can be compared",
+            )
+            .with("variable", path)),
+        }
     }
 
     /// The variable along which rows are ordered, if there is one: that of the axis, or in its place
@@ -153,12 +164,32 @@ impl Config {
 pub(super) const OWN: &str = "partita";
 
 /// What is Partita's own, out of its member and into it.
-pub(super) fn decode_own(own: Option<&Json>) -> Option<String> {
-    own.and_then(|own| own.get("commit")).and_then(Json::as_text).map(str::to_owned)
+#[derive(Default)]
+pub(super) struct Own {
+    pub commit: Option<String>,
+    pub statistics: Vec<String>,
 }
 
-pub(super) fn encode_own(config: &Config) -> Option<Json> {
-    config.commit.as_deref().map(|commit| Json::map([("commit", commit.into())]))
+impl Own {
+    pub fn decode(own: Option<&Json>) -> Self {
+        let text = |json: &Json| json.as_text().map(str::to_owned);
+        let member = |name: &str| own.and_then(|own| own.get(name));
+        let statistics = member("statistics").and_then(Json::as_list).unwrap_or_default();
+        Self {
+            commit: member("commit").and_then(text),
+            statistics: statistics.iter().filter_map(text).collect(),
+        }
+    }
+
+    pub fn encode(config: &Config) -> Option<Json> {
+        let commit = config.commit.as_deref().map(|commit| ("commit", commit.into()));
+        let statistics = (!config.statistics.is_empty())
+            .then(|| ("statistics", Json::texts(&config.statistics)));
+        let members = commit.into_iter().chain(statistics);
+        let members: IndexMap<String, Json> =
+            members.map(|(name, json)| (name.to_owned(), json)).collect();
+        (!members.is_empty()).then_some(Json::Map(members))
+    }
 }
 
 /// Reads values out of a document, with errors that say which is missing.

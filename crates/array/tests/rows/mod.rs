@@ -56,7 +56,8 @@ pub fn memory() -> Store {
 
 pub async fn create(store: Store, layout: Layout) -> Collection {
     let partitioning = Partitioning::date("time", Resolution::Day);
-    let options = CreateOptions { layout, catalog: layout == Layout::ZarrV3 };
+    let options =
+        CreateOptions { layout, catalog: layout == Layout::ZarrV3, ..CreateOptions::default() };
     let schema = dataset(&[]).schema();
     Collection::create_in(store, schema, "time", partitioning, &options).await.unwrap()
 }

@@ -6,12 +6,18 @@ use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
 use object_store::Result;
 use object_store::path::Path;
 
 use super::directory::is_under;
+use super::fingerprint::Identity;
 use super::list::Accept;
 use super::local::{LocalFiles, blocking, not_applied};
+
+/// Directories looked into by one thread, and threads at once.
+const BATCH: usize = 128;
+const AT_ONCE: usize = 8;
 
 impl LocalFiles {
     /// Writes a file that nobody looks for yet.
@@ -84,6 +90,23 @@ impl LocalFiles {
         .await
     }
 
+    /// The files below each directory.
+    pub async fn identities(&self, directories: Vec<Path>) -> Result<Vec<Vec<Identity>>> {
+        let targets: Vec<PathBuf> =
+            directories.iter().map(|path| self.target(path)).collect::<Result<_>>()?;
+        let one = |target: &PathBuf| {
+            let mut found = Vec::new();
+            let read = identities(target, "", &mut found);
+            read.map(|()| found).map_err(|error| not_applied("list", target, &error))
+        };
+        let batches = targets.chunks(BATCH).map(<[PathBuf]>::to_vec);
+        let batches = batches
+            .map(|batch| blocking(move || batch.iter().map(one).collect::<Result<Vec<_>>>()));
+        let batches: Vec<_> = batches.collect();
+        let found: Vec<Vec<_>> = stream::iter(batches).buffered(AT_ONCE).try_collect().await?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
     fn temporary(&self, scratch: &Path) -> Result<PathBuf> {
         Ok(self.target(scratch)?.join(uuid::Uuid::new_v4().simple().to_string()))
     }
@@ -95,6 +118,49 @@ fn is_no_file(error: &io::Error) -> bool {
     matches!(error.kind(), NotFound | IsADirectory | NotADirectory)
 }
 
+/// What is in a directory; nothing, where there is none: it may have been removed meanwhile.
+fn entries_of(directory: &FilePath) -> io::Result<impl Iterator<Item = io::Result<fs::DirEntry>>> {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if is_no_file(&error) => None,
+        entries => Some(entries?),
+    };
+    Ok(entries.into_iter().flatten())
+}
+
+fn identities(directory: &FilePath, name: &str, found: &mut Vec<Identity>) -> io::Result<()> {
+    for entry in entries_of(directory)? {
+        let entry = entry?;
+        let own = entry.file_name();
+        let own = own.to_string_lossy();
+        let key = if name.is_empty() { own.into_owned() } else { format!("{name}/{own}") };
+        let metadata = match entry.metadata() {
+            Err(error) if is_no_file(&error) => continue,
+            metadata => metadata?,
+        };
+        match metadata.is_dir() {
+            true => identities(&entry.path(), &key, found)?,
+            false => {
+                let (size, version) = (metadata.len(), version_of(&metadata));
+                found.push(Identity { key, size, version });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The number of the file, and when it was last changed in any way: unlike the time of its last
+/// write, nobody can set that.
+#[cfg(unix)]
+fn version_of(metadata: &fs::Metadata) -> String {
+    use std::os::unix::fs::MetadataExt;
+    format!("{:x}-{:x}.{:x}", metadata.ino(), metadata.ctime(), metadata.ctime_nsec())
+}
+
+#[cfg(not(unix))]
+fn version_of(metadata: &fs::Metadata) -> String {
+    format!("{:?}", metadata.modified().ok())
+}
+
 fn walk(
     directory: &FilePath,
     name: &str,
@@ -103,13 +169,7 @@ fn walk(
     accept: &Accept,
     found: &mut Vec<String>,
 ) -> io::Result<()> {
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        // It may have been removed meanwhile.
-        Err(error) if is_no_file(&error) => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    for entry in entries {
+    for entry in entries_of(directory)? {
         let entry = entry?;
         let file_name = entry.file_name();
         let Some(own) = file_name.to_str().filter(|own| accept(own, level)) else { continue };

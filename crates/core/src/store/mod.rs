@@ -7,6 +7,7 @@
 //! - `swap`: the commit point; `probe`: whether a store can be trusted with it.
 //! - `local`, `lock`: conditional writes on a file system, which has none of its own.
 //! - `directory`, `local_directory`: many objects written beside their place and switched into it.
+//! - `fingerprint`: whether objects are still those that were there.
 //! - `meter`: what reads cost.
 //! - `lease`: what only one process may do at a time.
 
@@ -14,6 +15,7 @@ mod backend;
 mod backoff;
 mod directory;
 mod failure;
+mod fingerprint;
 mod handle;
 mod key;
 mod lease;

@@ -7,7 +7,7 @@ use partita_core::{Error, Result};
 use super::codecs::Numcodecs;
 use crate::dataset::{Chunks, Codecs, DType, Dimension, FillValue, Schema, VariableSchema};
 use crate::json::{Attributes, Json, Style};
-use crate::layout::config::{Document, OWN, damaged, decode_own, encode_own};
+use crate::layout::config::{Document, OWN, Own, damaged};
 use crate::layout::{Config, Layout};
 use crate::partitioning::Partitioning;
 
@@ -25,6 +25,7 @@ pub(in crate::layout) fn decode(bytes: &[u8]) -> Result<Config> {
         .and_then(|variable| variable.dimensions.first())
         .ok_or_else(|| damaged("axis"))?
         .clone();
+    let own = Own::decode(json.get(OWN));
     let config = Config {
         layout: Layout::ZarrV2,
         partitioning: decode_partitioning(&Document(document.get("partitioning")?))?,
@@ -33,7 +34,8 @@ pub(in crate::layout) fn decode(bytes: &[u8]) -> Result<Config> {
         schema,
         catalog: false,
         version: json.get("version").and_then(Json::as_text).map(str::to_owned),
-        commit: decode_own(json.get(OWN)),
+        commit: own.commit,
+        statistics: own.statistics,
         extras: None,
     };
     config
@@ -70,7 +72,7 @@ pub(in crate::layout) fn encode(config: &Config) -> Result<String> {
         ("dataset", dataset),
         ("partitioning", encode_partitioning(&config.partitioning)?),
     ];
-    let own = encode_own(config).map(|own| (OWN, own));
+    let own = Own::encode(config).map(|own| (OWN, own));
     document.extend(members.into_iter().chain(own).map(|(name, json)| (name.to_owned(), json)));
     Ok(Json::Map(document).to_text(Style::Indented(4)))
 }

@@ -7,7 +7,7 @@ use partita_core::{Error, Result};
 use super::codecs::Chain;
 use crate::dataset::{Chunks, Codecs, DType, Dimension, FillValue, Role, Schema, VariableSchema};
 use crate::json::{Attributes, Json, Style};
-use crate::layout::config::{Document, OWN, damaged, decode_own, encode_own, size_of};
+use crate::layout::config::{Document, OWN, Own, damaged, size_of};
 use crate::layout::{Config, Layout};
 use crate::partitioning::Partitioning;
 
@@ -29,6 +29,7 @@ pub(in crate::layout) fn decode(bytes: &[u8]) -> Result<Config> {
     }
     let partitioning = Document(document.get("partitioning")?);
     let axis = document.text("axis")?.to_owned();
+    let own = Own::decode(json.get("extras").and_then(|extras| extras.get(OWN)));
     let config = Config {
         layout: Layout::ZarrV3,
         dimension: axis.clone(),
@@ -38,7 +39,8 @@ pub(in crate::layout) fn decode(bytes: &[u8]) -> Result<Config> {
             == Some(true),
         axis,
         version: None,
-        commit: decode_own(json.get("extras").and_then(|extras| extras.get(OWN))),
+        commit: own.commit,
+        statistics: own.statistics,
         extras: json.get("extras").cloned(),
     };
     config
@@ -60,7 +62,7 @@ pub(in crate::layout) fn encode(config: &Config) -> Result<String> {
         ("schema".to_owned(), Json::Map(schema)),
     ]);
     let mut extras = config.extras.as_ref().and_then(Json::as_map).cloned().unwrap_or_default();
-    extras.extend(encode_own(config).map(|own| (OWN.to_owned(), own)));
+    extras.extend(Own::encode(config).map(|own| (OWN.to_owned(), own)));
     if !extras.is_empty() {
         document.insert("extras".to_owned(), Json::Map(extras));
     }

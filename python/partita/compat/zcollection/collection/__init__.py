@@ -99,7 +99,7 @@ class Collection(ReadOnlyCollection):
         handler, single = arguments_of(partition_handler), location.single_writer
         try:
             native = _native.Collection.create(
-                url, schema_of(ds), axis, handler, 2, False, options, single
+                url, schema_of(ds), axis, handler, 2, False, [], options, single
             )
         except partita.AlreadyExists:
             native = _native.Collection.open(url, options, mode == "r", single)

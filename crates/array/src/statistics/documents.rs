@@ -1,0 +1,156 @@
+//! Where statistics are kept.
+//!
+//! A document for each commit, named by its number, and every sixteenth commit one in place of all
+//! before it: so a commit writes what it knows, however many partitions there are, and a reader
+//! fetches few documents. What a later document says of a variable takes the place of what earlier
+//! ones say.
+
+use std::collections::{BTreeMap, HashSet};
+
+use futures::{StreamExt, TryStreamExt, stream};
+use partita_core::{Error, Result, Store};
+use serde::{Deserialize, Serialize};
+
+use super::PartitionStatistics;
+use crate::commit::Change;
+
+const DIRECTORY: &str = ".partita/statistics/";
+
+/// The form of documents that this version writes and reads.
+const FORMAT: u32 = 1;
+
+/// After so many commits documents are joined.
+const JOINED: u64 = 16;
+
+/// Documents read at once.
+const AT_ONCE: usize = 16;
+
+/// What is known of partitions, by their paths.
+pub(crate) type Statistics = BTreeMap<String, PartitionStatistics>;
+
+#[derive(Serialize, Deserialize)]
+struct Document {
+    format: u32,
+    partitions: Statistics,
+}
+
+/// What is known of all partitions. One request, and one for each document.
+pub(crate) async fn read_statistics(store: &Store) -> Result<Statistics> {
+    Ok(read_documents(store).await?.1)
+}
+
+/// Writes down what the changes of the published commit `sequence` say. Only for the holder of the
+/// lease under which commits are published.
+pub(crate) async fn note(store: &Store, sequence: u64, changes: &[Change]) -> Result<()> {
+    let known = changes.iter().filter(|change| !change.statistics.is_empty());
+    let mut partitions: Statistics =
+        known.map(|change| (change.path.clone(), change.statistics.clone())).collect();
+    if !partitions.is_empty() {
+        mark(store, &mut partitions).await?;
+        write(store, sequence, partitions).await?;
+    }
+    if sequence.is_multiple_of(JOINED) {
+        join(store, sequence, |_| {}).await?;
+    }
+    Ok(())
+}
+
+/// Changes what is known, and has one document in place of all. Only for the holder of the lease
+/// under which commits are published, the last of which is `sequence`.
+pub(super) async fn join(
+    store: &Store,
+    sequence: u64,
+    edit: impl FnOnce(&mut Statistics),
+) -> Result<()> {
+    let (keys, mut known) = read_documents(store).await?;
+    edit(&mut known);
+    let key = key_of(sequence);
+    if known.is_empty() && keys.is_empty() {
+        return Ok(());
+    }
+    write(store, sequence, known).await?;
+    store.delete_many(keys.into_iter().filter(|other| *other != key).collect()).await?;
+    Ok(())
+}
+
+/// The directories of the variables, in their order.
+fn directories(statistics: &Statistics) -> Vec<String> {
+    let of = |(path, own): (&String, &PartitionStatistics)| {
+        own.keys().map(|variable| format!("{path}/{variable}")).collect::<Vec<_>>()
+    };
+    statistics.iter().flat_map(of).collect()
+}
+
+/// Notes which objects the statistics are of.
+async fn mark(store: &Store, statistics: &mut Statistics) -> Result<()> {
+    let found = store.fingerprints(&directories(statistics)).await?;
+    let marked = statistics.values_mut().flat_map(BTreeMap::values_mut);
+    for (own, objects) in marked.zip(found) {
+        own.objects = objects;
+    }
+    Ok(())
+}
+
+/// Takes out what is of other objects than those that are there. A request for each variable of a
+/// partition.
+pub(super) async fn retain_valid(store: &Store, statistics: &mut Statistics) -> Result<()> {
+    let found = store.fingerprints(&directories(statistics)).await?;
+    let mut found = found.into_iter();
+    for own in statistics.values_mut() {
+        own.retain(|_, own| {
+            let objects = found.next().flatten();
+            objects.is_some() && own.objects == objects
+        });
+    }
+    Ok(())
+}
+
+fn key_of(sequence: u64) -> String {
+    format!("{DIRECTORY}{sequence:016}.json")
+}
+
+async fn write(store: &Store, sequence: u64, partitions: Statistics) -> Result<()> {
+    let text = serde_json::to_vec(&Document { format: FORMAT, partitions })
+        .map_err(|error| Error::invalid("statistics cannot be written").caused_by(error))?;
+    store.put(&key_of(sequence), text.into()).await
+}
+
+/// The keys of the documents, and what they say.
+async fn read_documents(store: &Store) -> Result<(Vec<String>, Statistics)> {
+    let keys = store.list(DIRECTORY).map_ok(|info| info.key);
+    let mut keys: Vec<String> = keys.try_collect().await?;
+    keys.sort();
+    let read = async |key: &String| {
+        let bytes = store.get_opt(key).await?;
+        // It may have been joined to a later one meanwhile.
+        let Some(bytes) = bytes else { return Ok(None) };
+        let document = serde_json::from_slice(&bytes).ok();
+        let document = document.filter(|document: &Document| document.format == FORMAT);
+        if document.is_none() {
+            tracing::warn!(store = store.url(), key, "statistics cannot be read");
+        }
+        Ok::<_, Error>(document)
+    };
+    let reads: Vec<_> = keys.iter().map(read).collect();
+    let documents: Vec<Option<Document>> =
+        stream::iter(reads).buffered(AT_ONCE).try_collect().await?;
+    let mut known = Statistics::new();
+    for (path, own) in documents.into_iter().flatten().flat_map(|document| document.partitions) {
+        known.entry(path).or_default().extend(own);
+    }
+    Ok((keys, known))
+}
+
+/// What is known of these variables of these partitions, and of the objects that are there. A request
+/// for each that is known.
+pub(crate) async fn valid_statistics(
+    store: &Store,
+    paths: &HashSet<&str>,
+    names: &[String],
+) -> Result<Statistics> {
+    let mut known = read_statistics(store).await?;
+    known.retain(|path, _| paths.contains(path.as_str()));
+    known.values_mut().for_each(|own| own.retain(|name, _| names.contains(name)));
+    retain_valid(store, &mut known).await?;
+    Ok(known)
+}

@@ -1,0 +1,122 @@
+//! Which partitions a condition excludes by what is known of their values.
+
+use std::collections::{HashMap, HashSet};
+
+use arrow::array::{ArrayRef, RecordBatch, UInt64Array};
+use partita_core::Result;
+use partita_core::predicate::{Bounds, Facts};
+
+use super::bounds::column_of_bounds;
+use super::documents::{Statistics, read_statistics, retain_valid};
+use super::{PartitionStatistics, VariableStatistics};
+use crate::commit::Snapshot;
+use crate::partitioning::Partitioning;
+use crate::select::{Candidate, RowSelection, keys};
+
+impl Snapshot {
+    /// The candidates that may still have rows for which the predicate is true, by the statistics
+    /// of their variables. Statistics are only asked for if there are such variables, and only
+    /// those are compared with the store that decide something.
+    pub(crate) async fn pruned(
+        &self,
+        selection: &RowSelection,
+        mut candidates: Vec<Candidate>,
+    ) -> Result<Vec<Candidate>> {
+        let summarised = self.config.summarised();
+        let used = selection.variables.iter().filter(|name| summarised.contains(name));
+        let used: Vec<&String> = used.collect();
+        let is_open = |candidate: &Candidate| {
+            // What is not published has no place of which anything could be known.
+            !candidate.whole
+                && !self.pending.iter().any(|record| record.touches(&candidate.partition.path))
+        };
+        if used.is_empty() || !candidates.iter().any(is_open) {
+            return Ok(candidates);
+        }
+        let mut known = read_statistics(self.base()).await?;
+        known.values_mut().for_each(|own| own.retain(|name, _| used.contains(&name)));
+        let open: Vec<&Candidate> = candidates.iter().filter(|found| is_open(found)).collect();
+        let decided = decide(selection, &open, &known, &self.config.partitioning)?;
+        known.retain(|path, _| decided.contains_key(path));
+        let number = |own: &PartitionStatistics| own.len();
+        let asked: Vec<usize> = known.values().map(number).collect();
+        retain_valid(self.base(), &mut known).await?;
+        let valid = known.iter().zip(asked).filter(|((_, own), asked)| own.len() == *asked);
+        let valid: HashSet<&str> = valid.map(|((path, _), _)| path.as_str()).collect();
+        candidates.retain_mut(|candidate| {
+            let path = candidate.partition.path.as_str();
+            match decided.get(path).filter(|_| valid.contains(path)) {
+                Some(Decision::None) => false,
+                Some(Decision::All) => {
+                    candidate.whole = true;
+                    true
+                }
+                None => true,
+            }
+        });
+        Ok(candidates)
+    }
+}
+
+/// How many rows of a partition are wanted.
+enum Decision {
+    None,
+    All,
+}
+
+/// What the statistics say, by the paths of partitions, where they say it for certain.
+fn decide(
+    selection: &RowSelection,
+    open: &[&Candidate],
+    known: &Statistics,
+    partitioning: &Partitioning,
+) -> Result<HashMap<String, Decision>> {
+    let nothing = PartitionStatistics::new();
+    let own = open.iter().map(|found| known.get(&found.partition.path).unwrap_or(&nothing));
+    let partitions: Vec<_> = open.iter().map(|found| found.partition.clone()).collect();
+    let keys = keys(&partitions, partitioning)?;
+    let facts = StatisticFacts { selection, keys, own: own.collect() };
+    let (may, must) = selection.decide(&facts)?;
+    let decisions = open.iter().zip(may.iter().zip(must.iter()));
+    let decisions = decisions.filter_map(|(candidate, (may, must))| {
+        let decision = match (may, must) {
+            (Some(false), _) => Decision::None,
+            (_, Some(true)) => Decision::All,
+            _ => return None,
+        };
+        Some((candidate.partition.path.clone(), decision))
+    });
+    Ok(decisions.collect())
+}
+
+/// What the statistics of partitions say of their rows.
+struct StatisticFacts<'a> {
+    selection: &'a RowSelection,
+    keys: RecordBatch,
+    own: Vec<&'a PartitionStatistics>,
+}
+
+impl Facts for StatisticFacts<'_> {
+    fn len(&self) -> usize {
+        self.own.len()
+    }
+
+    fn exact(&self, column: &str) -> Option<ArrayRef> {
+        self.keys.column_by_name(column).cloned()
+    }
+
+    fn bounds(&self, column: &str) -> Option<Bounds> {
+        let data_type = self.selection.column_type(column)?;
+        let own = || self.own.iter().map(|own| own.get(column));
+        let bound = |of: fn(&VariableStatistics) -> Option<&serde_json::Value>| {
+            column_of_bounds(&data_type, own().map(|own| own.and_then(of))).ok()
+        };
+        let count = |of: fn(&VariableStatistics) -> u64| -> UInt64Array {
+            own().map(|own| own.map(of)).collect()
+        };
+        let (min, max): (ArrayRef, ArrayRef) =
+            (bound(|own| own.min.as_ref())?, bound(|own| own.max.as_ref())?);
+        let (nulls, rows) = (count(|own| own.nulls), count(|own| own.rows));
+        Some(Bounds { min, max, null_count: Some(nulls), rows: Some(rows) })
+    }
+}

@@ -1,0 +1,90 @@
+//! Making statistics from the data.
+
+use std::collections::{BTreeMap, HashSet};
+
+use futures::{StreamExt, TryStreamExt, stream};
+use partita_core::{ErrorKind, Result};
+
+use super::documents::{join, valid_statistics};
+use super::{PartitionStatistics, summarise};
+use crate::collection::{Collection, Partition};
+use crate::commit::{Snapshot, publish, publish_lease};
+use crate::options::{ReadOptions, Work};
+use crate::read::{Wanted, read};
+
+/// Partitions read at once.
+const AT_ONCE: usize = 16;
+
+/// Makes the statistics that are missing or outdated, and those of the partitions `wrong` whatever
+/// they say; forgets those of partitions that are gone.
+pub(crate) async fn rebuild(
+    collection: &Collection,
+    wrong: &HashSet<String>,
+    work: &Work,
+) -> Result<()> {
+    let store = collection.store();
+    publish(store).await?;
+    let snapshot = collection.snapshot().await?;
+    let names = snapshot.config.summarised();
+    let partitions = snapshot.partitions(None).await?;
+    let paths: HashSet<&str> = partitions.iter().map(|found| found.path.as_str()).collect();
+    let valid = valid_statistics(store, &paths, &names).await?;
+    let is_known = |partition: &&Partition| {
+        let known = valid.get(&partition.path).map_or(0, BTreeMap::len);
+        known == names.len() && !wrong.contains(&partition.path)
+    };
+    let missing: Vec<&Partition> = partitions.iter().filter(|found| !is_known(found)).collect();
+    let progress = work.progress.as_ref();
+    progress.start("statistics", Some(missing.len() as u64));
+    let one = async |partition: &Partition| {
+        work.cancel.check()?;
+        let made = make(&snapshot, partition, &names, work).await?;
+        progress.advance(1);
+        Ok::<_, partita_core::Error>((partition.path.clone(), made))
+    };
+    let made: Vec<_> = missing.into_iter().map(one).collect();
+    let made: Result<Vec<_>> = stream::iter(made).buffered(AT_ONCE).try_collect().await;
+    progress.finish();
+    let made = made?;
+    let lease = publish_lease(store).await?;
+    let joined = join(store, snapshot.latest, |known| {
+        known.retain(|path, _| paths.contains(path.as_str()));
+        for (path, own) in made {
+            known.entry(path).or_default().extend(own);
+        }
+    });
+    let joined = joined.await;
+    lease.release(store).await;
+    joined
+}
+
+/// The statistics of a partition; nothing, where it cannot be read.
+async fn make(
+    snapshot: &Snapshot,
+    partition: &Partition,
+    names: &[String],
+    work: &Work,
+) -> Result<PartitionStatistics> {
+    let directories: Vec<String> =
+        names.iter().map(|name| format!("{}/{name}", partition.path)).collect();
+    // Before they are read: if one is written meanwhile, what is noted is not believed.
+    let objects = snapshot.base().fingerprints(&directories).await?;
+    let options = ReadOptions {
+        variables: Some(names.to_vec()),
+        work: work.quiet(),
+        ..ReadOptions::default()
+    };
+    let wanted = [Wanted::whole(partition)];
+    let data = read(&snapshot.store, &snapshot.config, &wanted, &options).await;
+    let mut made = match data.and_then(|data| summarise(&snapshot.config, &data)) {
+        Err(error) if error.kind() == ErrorKind::Corrupt => return Ok(BTreeMap::new()),
+        made => made?,
+    };
+    for (name, objects) in names.iter().zip(objects) {
+        if let Some(own) = made.get_mut(name) {
+            own.objects = objects;
+        }
+    }
+    made.retain(|_, own| own.objects.is_some());
+    Ok(made)
+}
