@@ -153,7 +153,12 @@ def _read(arguments: Sequence[str]) -> None:
     )
     variables = given.columns.split(",") if given.columns else None
     data = collection.read(given.where, variables=variables, progress=sys.stderr.isatty())
-    plain = data.drop_encoding()
+    has_groups = hasattr(data, "subtree")
+    plain = (
+        data.map_over_datasets(lambda ds: ds.drop_encoding())
+        if has_groups
+        else data.drop_encoding()
+    )
     if given.output.rstrip("/").endswith(".zarr"):
         plain.to_zarr(given.output, mode="w-")
     else:

@@ -10,7 +10,7 @@ import numpy as np
 from partita import _native
 from partita._arrow import optional, pyarrow
 from partita._progress import Report
-from partita._xarray import to_xarray
+from partita._xarray import by_path, to_xarray, variables_of
 from partita.errors import CommitConflict, InvalidArgument, NotFound
 from partita.expression import Expr, Where, col, predicate
 from partita.partitioning import Date, Partitioning
@@ -42,7 +42,7 @@ def long_form(
     or positions. Variables with fewer dimensions are repeated. Items that equal the fill value are
     null, and packed numbers are unpacked.
     """
-    described = {v["name"]: v for v in native.schema().to_dict()["variables"]}
+    described = {v["name"]: v for v in variables_of(native.schema().to_dict())}
     names = _chosen(described, axis, dimension, variables)
     dimensions = max((list(described[name]["dimensions"]) for name in names), key=len)
     for name in names:
@@ -58,24 +58,28 @@ def long_form(
     commit, places = native.plan(where, names)
     total = sum(stop - start for (_, runs), _ in places for start, stop in runs)
     done = 0
-    fixed = _dataset(native.read_rows([], commit, labels)) if labels else {}
+    fixed = _arrays(native.read_rows([], commit, labels)) if labels else {}
     coordinates = {name: fixed[name].values for name in labels}
     if not places:
-        yield _rows(_dataset(native.read(where, names)), names, dimensions, coordinates)
+        yield _rows(_arrays(native.read(where, names)), names, dimensions, coordinates)
         return
     ((_, first), _), _ = places[0]
     step = _step(native, first, commit, names, dimensions)
     for ((_, path), runs), _ in places:
         for start, stop in _pieces(runs, step):
-            data = _dataset(native.read_rows([(path, [(start, stop)])], commit, names))
+            data = _arrays(native.read_rows([(path, [(start, stop)])], commit, names))
             yield _rows(data, names, dimensions, coordinates)
             done += stop - start
             if report is not None:
                 report("convert", done, total)
 
 
-def _dataset(data: _native.Dataset) -> Any:
-    return to_xarray(data)
+def _arrays(data: _native.Dataset) -> dict[str, xr.Variable]:
+    return by_path(to_xarray(data))
+
+
+def _sizes(arrays: Mapping[str, xr.Variable]) -> dict[Any, int]:
+    return {name: size for one in arrays.values() for name, size in one.sizes.items()}
 
 
 def _chosen(
@@ -102,7 +106,7 @@ def _step(
     native: _native.Collection, path: str, commit: int, names: list[str], dimensions: Sequence[str]
 ) -> int:
     """So many rows at once have a small long form; partitions differ in their rows alone."""
-    sizes = _dataset(native.read_rows([(path, [(0, 0)])], commit, names)).sizes
+    sizes = _sizes(_arrays(native.read_rows([(path, [(0, 0)])], commit, names)))
     width = int(np.prod([sizes[name] for name in dimensions[1:]], dtype=np.int64))
     return max(_ROWS // max(width, 1), 1)
 
@@ -114,13 +118,14 @@ def _pieces(runs: Sequence[tuple[int, int]], step: int) -> Iterator[tuple[int, i
 
 
 def _rows(
-    data: xr.Dataset,
+    data: Mapping[str, xr.Variable],
     names: Sequence[str],
     dimensions: Sequence[str],
     coordinates: Mapping[str, Any],
 ) -> pa.Table:
     pa = pyarrow("making rows")
-    shape = tuple(data.sizes[name] for name in dimensions)
+    sizes = _sizes(data)
+    shape = tuple(sizes[name] for name in dimensions)
     # The axis is the first of the names, and the first column.
     columns: dict[str, Any] = dict.fromkeys([*names[:1], *dimensions[1:]])
     for at, name in enumerate(dimensions[1:], 1):
@@ -128,8 +133,8 @@ def _rows(
         labels = np.asarray(coordinates.get(name, np.arange(shape[at])))[: shape[at]]
         columns[name] = _spread(labels, [name], dimensions, shape)
     for name in names:
-        values, missing = _unpacked(data.variables[name])
-        dims = [str(dim) for dim in data.variables[name].dims]
+        values, missing = _unpacked(data[name])
+        dims = [str(dim) for dim in data[name].dims]
         spread = _spread(values, dims, dimensions, shape)
         mask = None if missing is None else _spread(missing, dims, dimensions, shape)
         try:

@@ -17,7 +17,7 @@ from xarray.core import indexing
 from partita import _native
 from partita._arrays import to_numpy
 from partita._credentials import referenced, resolved
-from partita._xarray import UNITS, to_xarray, without_times
+from partita._xarray import UNITS, by_path, to_xarray, without_times
 from partita.errors import CommitConflict, InvalidArgument
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ def lazy_dataset(
         tuple(itertools.accumulate(sum(e - s for s, e in runs) for _, runs in places)),
     )
     blocks = _blocks(rows, [chunk for _, chunk in found])
-    known = {} if axis is None else _variables_of(axis)
+    known = {} if axis is None else by_path(to_xarray(axis))
 
     def replace(path: str, described: dict[str, Any], variable: xr.Variable) -> xr.Variable:
         if dimension not in variable.dims:
@@ -220,17 +220,6 @@ def lazy_dataset(
 
     lazy = to_xarray(template, decode=decode is not None, replace=replace, options=decode)
     return lazy, commit
-
-
-def _variables_of(data: _native.Dataset) -> dict[str, xr.Variable]:
-    """The variables of a dataset, by their paths."""
-    found = to_xarray(data)
-    nodes = {"": found} if hasattr(found, "data_vars") else {n.path: n for n in found.subtree}
-    return {
-        f"{path}/{name}".lstrip("/"): variable
-        for path, node in nodes.items()
-        for name, variable in node.variables.items()
-    }
 
 
 def _dtype(path: str, stored: str) -> np.dtype[Any]:

@@ -32,7 +32,15 @@ if TYPE_CHECKING:
     import numpy as np
     import xarray as xr
 
-__all__ = ["UNITS", "describe_variable", "from_xarray", "to_xarray", "without_times"]
+__all__ = [
+    "UNITS",
+    "by_path",
+    "describe_variable",
+    "from_xarray",
+    "to_xarray",
+    "variables_of",
+    "without_times",
+]
 
 COORDINATES = "coordinates"
 
@@ -103,6 +111,24 @@ def from_xarray(
     group = _group(data, encode)
     types = {} if schema is None else _types(schema.to_dict())
     return _build(group, "", types)
+
+
+def variables_of(schema: Mapping[str, Any], path: str = "") -> list[dict[str, Any]]:
+    """The variables of a schema, named by their paths."""
+    found = [{**variable, "name": path + variable["name"]} for variable in schema["variables"]]
+    for name, group in schema["groups"].items():
+        found += variables_of(group, f"{path}{name}/")
+    return found
+
+
+def by_path(data: xr.Dataset | xr.DataTree, *, coordinates: bool = True) -> dict[str, xr.Variable]:
+    """The variables of a dataset, or of all groups of a tree, by their paths."""
+    nodes: Any = data.subtree if _is(data, "DataTree") else [data]
+    return {
+        f"{getattr(node, 'path', '')}/{name}".lstrip("/"): node.variables[name]
+        for node in nodes
+        for name in (node.variables if coordinates else node.data_vars)
+    }
 
 
 def _types(schema: Mapping[str, Any], path: str = "") -> dict[str, str]:

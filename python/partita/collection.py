@@ -17,7 +17,13 @@ from partita._arrow import optional
 from partita._display import collection_html, collection_text
 from partita._encoding import attributes_of, restored
 from partita._progress import Progress, reporting
-from partita._xarray import describe_variable, from_xarray, to_xarray
+from partita._xarray import (
+    by_path,
+    describe_variable,
+    from_xarray,
+    to_xarray,
+    variables_of,
+)
 from partita.errors import InvalidArgument, SchemaMismatch
 from partita.expression import Where, predicate
 from partita.merge import Merge, merge_arguments
@@ -325,7 +331,7 @@ class Collection:
         """
         self._native.refresh()
         schema = self._native.schema().to_dict()
-        updating = _Updating(_Calling(function), {v["name"]: v for v in _variables(schema)})
+        updating = _Updating(_Calling(function), {v["name"]: v for v in variables_of(schema)})
         arguments = _map_arguments(where, variables, depth, depth_rows, workers)
         with reporting(progress) as report:
             if client:
@@ -430,7 +436,7 @@ class Collection:
         Parameters
         ----------
         name : str
-            Its name; a path for one in a group.
+            Its name; a path for one in a group, which is made if it is not there.
         dimensions : sequence of str
             The partitioned dimension, and others that the collection has.
         dtype : dtype
@@ -453,7 +459,7 @@ class Collection:
             self._native.drop_variable(name, report)
 
     def set_attributes(self, attributes: Mapping[str, Any], variable: str | None = None) -> None:
-        """Replace the attributes of the collection, or of one variable."""
+        """Replace the attributes of the collection, or of the variable or group of that path."""
         values = attributes_of(variable or "the collection", attributes)
         self._native.set_attributes(variable, values)
 
@@ -750,22 +756,14 @@ class _Updating:
         return None if found is None else _updated(found, self.known)
 
 
-def _variables(schema: Mapping[str, Any], path: str = "") -> list[dict[str, Any]]:
-    """The variables of a schema, named by their paths."""
-    found = [{**variable, "name": path + variable["name"]} for variable in schema["variables"]]
-    for name, group in schema["groups"].items():
-        found += _variables(group, f"{path}{name}/")
-    return found
-
-
 def _updated(found: Any, known: Mapping[str, dict[str, Any]]) -> _native.Dataset | None:
     """The dataset of the variables that a function returned, in the types of the collection."""
     np = numpy_module()
     if hasattr(found, "data_vars"):
-        found = {name: found[name] for name in found.data_vars}
+        found = by_path(found, coordinates=False)
     if not isinstance(found, Mapping):
         raise InvalidArgument(
-            "the function returns variables by name (a dict or an xarray.Dataset), not "
+            "the function returns variables by name (a dict, an xarray.Dataset or DataTree), not "
             f"{type(found).__name__}"
         )
     variables: dict[str, Any] = {}

@@ -56,7 +56,8 @@ impl Collection {
 
     /// Adds a variable to the collection and, filled with its fill value, to every partition, in
     /// one commit. It must have the partitioned dimension, and only dimensions that there are.
-    /// `group` is the path of the group that gets it; the root if it is empty.
+    /// `group` is the path of the group that gets it, and is made if it is not there; the root if
+    /// it is empty.
     ///
     /// # Errors
     /// [`AlreadyExists`](ErrorKind::AlreadyExists); [`InvalidArgument`](ErrorKind::InvalidArgument)
@@ -83,13 +84,13 @@ impl Collection {
         self.transact("drop_variable", None, &alter).await.map(drop)
     }
 
-    /// Replaces the attributes of the collection, or of one variable.
+    /// Replaces the attributes of the collection, or of one variable or group.
     ///
     /// What the partitions themselves say of attributes stays as it is: ZCollection's Zarr v2
     /// layout keeps none there.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) if there is no such variable;
+    /// [`NotFound`](ErrorKind::NotFound) if there is no such variable or group;
     /// [`ReadOnly`](ErrorKind::ReadOnly); [`CommitConflict`](ErrorKind::CommitConflict).
     pub async fn set_attributes(
         &self,
@@ -246,14 +247,11 @@ impl Alter<'_> {
                 Ok(None)
             }
             Edit::Attributes { variable: Some(path), attributes } => {
-                let (group, name) = path.rsplit_once('/').unwrap_or(("", path));
-                let own = group_of(&mut config.schema, group)
-                    .and_then(|schema| schema.variables.get_mut(name))
-                    .ok_or_else(|| {
-                        Error::new(ErrorKind::NotFound, "there is no such variable")
-                            .with("variable", path)
-                    })?;
-                own.attributes = attributes.clone();
+                let found = attributes_of(&mut config.schema, path).ok_or_else(|| {
+                    Error::new(ErrorKind::NotFound, "there is no such variable or group")
+                        .with("variable", path)
+                })?;
+                found.clone_from(attributes);
                 Ok(None)
             }
         }
@@ -329,19 +327,22 @@ fn add(config: &mut Config, group: &str, variable: &VariableSchema) -> Result<St
         let error = Error::new(ErrorKind::NotFound, "the collection has no such dimension");
         return Err(named(error.with("dimension", unknown)));
     }
-    let schema = group_of(&mut config.schema, group).ok_or_else(|| {
-        Error::new(ErrorKind::NotFound, "the collection has no such group").with("group", group)
-    })?;
+    let names = group.split('/').filter(|name| !name.is_empty());
+    let schema = names
+        .fold(&mut config.schema, |schema, name| schema.groups.entry(name.to_owned()).or_default());
     schema.add(variable.clone())?;
     config.schema.share_dimensions(&config.dimension);
     Ok(path)
 }
 
-fn group_of<'a>(schema: &'a mut Schema, path: &str) -> Option<&'a mut Schema> {
+/// The attributes of a variable or of a group.
+fn attributes_of<'a>(schema: &'a mut Schema, path: &str) -> Option<&'a mut Attributes> {
     match path.split_once('/') {
-        None if path.is_empty() => Some(schema),
-        None => schema.groups.get_mut(path),
-        Some((group, rest)) => group_of(schema.groups.get_mut(group)?, rest),
+        Some((group, rest)) => attributes_of(schema.groups.get_mut(group)?, rest),
+        None if schema.variables.contains_key(path) => {
+            schema.variables.get_mut(path).map(|variable| &mut variable.attributes)
+        }
+        None => schema.groups.get_mut(path).map(|group| &mut group.attributes),
     }
 }
 

@@ -15,7 +15,8 @@ from dask.base import compute, is_dask_collection
 import partita
 from partita import _native
 from partita._arguments import micros
-from partita.collection import _map_arguments, _updated, _variables
+from partita._xarray import variables_of
+from partita.collection import _map_arguments, _updated
 from partita.compat.zcollection import merging, meta, partitioning, sync
 from partita.compat.zcollection._engine import (
     arguments_of,
@@ -280,7 +281,7 @@ class Collection(ReadOnlyCollection):
         dimension = self.partition_properties.dim
         informed = accepts(func, "partition_info")
         schema = self._native._native.schema().to_dict()
-        known = {variable["name"]: variable for variable in _variables(schema)}
+        known = {variable["name"]: variable for variable in variables_of(schema)}
         reader = self._reader
 
         def updating(
