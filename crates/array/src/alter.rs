@@ -135,6 +135,8 @@ impl Stage for Drops<'_> {
     ) -> BoxFuture<'a, Result<()>> {
         async move {
             draft.clear();
+            let why = "partitions are dropped from the base of a view; then sync the view";
+            snapshot.config.check_no_view(why)?;
             let found = snapshot.partitions(self.options.predicate.as_ref()).await?;
             let layout = snapshot.config.layout;
             let is_old = async |partition: Partition| {
@@ -184,11 +186,15 @@ impl Alter<'_> {
     async fn stage_all(&self, snapshot: &Snapshot, draft: &mut Draft) -> Result<()> {
         draft.clear();
         let mut config = snapshot.config.as_ref().clone();
-        let path = self.edit_config(&mut config)?;
+        let path = match &snapshot.under {
+            Some(under) => self.edit_view(&mut config, &under.config)?,
+            None => self.edit_config(&mut config)?,
+        };
         config.check()?;
         if let Some(path) = path {
             let partitions = snapshot.partitions(None).await?;
-            let sizes = stored_sizes(snapshot, &partitions).await?;
+            let sizes = stored_sizes(snapshot.under.as_deref().unwrap_or(snapshot), &partitions);
+            let sizes = sizes.await?;
             let mut groups: Vec<Option<Partition>> = partitions.into_iter().map(Some).collect();
             let own = snapshot.config.schema.variable(&path);
             if own.is_some_and(|own| own.axis(&config.dimension).is_none()) {
@@ -217,6 +223,30 @@ impl Alter<'_> {
         }
         draft.set_config(config);
         Ok(())
+    }
+
+    /// As `edit_config`, where only variables of the view itself can be changed.
+    fn edit_view(&self, config: &mut Config, base: &Config) -> Result<Option<String>> {
+        let named = |error: Error, path: &str| error.with("variable", path);
+        let path = match &self.edit {
+            Edit::Add { group, variable } => {
+                config.schema.add_groups(&base.schema, group);
+                let path = join(group, &variable.name);
+                check_override(base, &path).map_err(|error| named(error, &path))?;
+                return self.edit_config(config);
+            }
+            Edit::Drop { path } => Some(*path),
+            Edit::Attributes { variable, .. } => *variable,
+            Edit::Statistics { .. } => None,
+        };
+        if let Some(path) = path
+            && config.schema.variable(path).is_none()
+            && base.schema.variable(path).is_some()
+        {
+            let why = "the variable is of the base of the view, which is not changed through it";
+            return Err(named(Error::invalid(why), path));
+        }
+        self.edit_config(config)
     }
 
     /// Changes what the collection is; the variable whose arrays change with it.
@@ -272,7 +302,7 @@ impl Alter<'_> {
             Some(partition) => partition.path.as_str(),
             None => immutable_group(config.layout),
         };
-        let listing = match read_listing(&snapshot.store, config.layout, directory).await {
+        let listing = match read_listing(&snapshot.store, config, directory).await {
             // Such variables are stored by the first insert that has them.
             Err(error) if error.kind() == ErrorKind::NotFound && partition.is_none() => {
                 return Ok(None);
@@ -295,11 +325,23 @@ impl Alter<'_> {
     }
 }
 
-fn add(config: &mut Config, group: &str, variable: &VariableSchema) -> Result<String> {
-    let path = match group {
-        "" => variable.name.clone(),
-        group => format!("{group}/{}", variable.name),
-    };
+/// Refuses a view that would override what tells rows apart.
+pub(crate) fn check_override(base: &Config, path: &str) -> Result<()> {
+    let rows = base.rows_variable();
+    if rows.as_deref() == Some(path) || base.partitioning.variables().contains(&path) {
+        return Err(Error::invalid(
+            "the base of the view is built along this variable, or partitioned by it",
+        ));
+    }
+    Ok(())
+}
+
+fn join(group: &str, name: &str) -> String {
+    if group.is_empty() { name.to_owned() } else { format!("{group}/{name}") }
+}
+
+pub(crate) fn add(config: &mut Config, group: &str, variable: &VariableSchema) -> Result<String> {
+    let path = join(group, &variable.name);
     let named = |error: Error| error.with("variable", &path);
     if config.schema.variable(&path).is_some() {
         return Err(named(Error::new(

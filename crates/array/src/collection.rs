@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::commit::{Record, Snapshot, records};
 use crate::dataset::Schema;
-use crate::layout::{Config, Layout, config_key, encode_config, read_config};
+use crate::layout::{Config, Layout, config_key, encode_config, read_either};
 use crate::options::CreateOptions;
 use crate::partitioning::{Key, Partitioning};
 
@@ -19,6 +19,8 @@ pub struct Collection {
     store: Store,
     /// What the collection was when it was last looked at.
     config: Arc<RwLock<Arc<Config>>>,
+    /// Of a view, the collection under it.
+    base: Option<Arc<Collection>>,
 }
 
 impl fmt::Debug for Collection {
@@ -83,26 +85,12 @@ impl Collection {
         config.check()?;
         let commit = Uuid::new_v4().simple().to_string();
         config.commit = Some(commit.clone());
-        let exists = || {
-            Error::new(ErrorKind::AlreadyExists, "there is a collection here already")
-                .with("store", store.url())
-        };
-        // The other layout's document is not what the swap below would notice.
-        match read_config(&store).await {
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-            Ok(_) => return Err(exists()),
-        }
-        let (key, bytes) = encode_config(&config)?;
-        match store.compare_and_swap(key, None, bytes, &commit).await? {
-            Swap::Done(_) => {}
-            Swap::Lost { .. } => return Err(exists()),
-        }
-        Ok(Self::of(store, Arc::new(config)))
+        create_document(&store, &config, &commit).await?;
+        Ok(Self::of(store, Arc::new(config), None))
     }
 
-    fn of(store: Store, config: Arc<Config>) -> Self {
-        Self { store, config: Arc::new(RwLock::new(config)) }
+    fn of(store: Store, config: Arc<Config>, base: Option<Arc<Self>>) -> Self {
+        Self { store, config: Arc::new(RwLock::new(config)), base }
     }
 
     /// Opens the collection at `url`, in either layout. Three requests; four for Zarr v3.
@@ -119,8 +107,21 @@ impl Collection {
     /// # Errors
     /// As [`Collection::open`].
     pub async fn open_in(store: Store) -> Result<Self> {
-        let snapshot = Snapshot::take(&store).await?;
-        Ok(Self::of(store, snapshot.config))
+        let snapshot = Snapshot::take(&store, None).await?;
+        Ok(Self::of(store, snapshot.config, None))
+    }
+
+    /// Opens the view at the root of a store over its base.
+    pub(crate) async fn open_over(store: Store, base: Self) -> Result<Self> {
+        let under = base.snapshot().await?;
+        let snapshot = Snapshot::take(&store, Some(under)).await?;
+        Ok(Self::of(store, snapshot.whole, Some(Arc::new(base))))
+    }
+
+    /// Of a view, the collection under it; none if this is no view.
+    #[must_use]
+    pub fn base(&self) -> Option<&Self> {
+        self.base.as_deref()
     }
 
     /// Where the collection is.
@@ -130,7 +131,7 @@ impl Collection {
     }
 
     /// What the collection is: layout, axis, partitioning, schema; as it was when this handle or a
-    /// clone of it was last used.
+    /// clone of it was last used. The schema of a view is that of what can be read.
     #[must_use]
     pub fn config(&self) -> Arc<Config> {
         Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
@@ -147,9 +148,13 @@ impl Collection {
 
     /// The newest state.
     pub(crate) async fn snapshot(&self) -> Result<Snapshot> {
-        let snapshot = Snapshot::take(&self.store).await?;
+        let under = match &self.base {
+            Some(base) => Some(Box::pin(base.snapshot()).await?),
+            None => None,
+        };
+        let snapshot = Snapshot::take(&self.store, under).await?;
         let mut known = self.config.write().unwrap_or_else(PoisonError::into_inner);
-        *known = Arc::clone(&snapshot.config);
+        *known = Arc::clone(&snapshot.whole);
         Ok(snapshot)
     }
 
@@ -191,6 +196,25 @@ impl Collection {
     /// fields of the keys; [`Store`](ErrorKind::Store) if the store cannot be listed.
     pub async fn partitions(&self, predicate: Option<&Predicate>) -> Result<Vec<Partition>> {
         self.snapshot().await?.partitions(predicate).await
+    }
+}
+
+/// Writes the document that makes a collection, or a view, where there is none.
+pub(crate) async fn create_document(store: &Store, config: &Config, commit: &str) -> Result<()> {
+    let exists = || {
+        Error::new(ErrorKind::AlreadyExists, "there is a collection or a view here already")
+            .with("store", store.url())
+    };
+    // The other documents are not what the swap below would notice.
+    match read_either(store).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+        Ok(_) => return Err(exists()),
+    }
+    let (key, bytes) = encode_config(config)?;
+    match store.compare_and_swap(key, None, bytes, commit).await? {
+        Swap::Done(_) => Ok(()),
+        Swap::Lost { .. } => Err(exists()),
     }
 }
 

@@ -19,7 +19,7 @@ use crate::collection::{Collection, Partition};
 use crate::commit::{SCRATCH, Snapshot, publish};
 use crate::dataset::Schema;
 use crate::layout::{
-    Config, Layout, encode_config, list_partitions, parent_groups, read_config, rebuild_catalog,
+    Config, Layout, encode_config, list_partitions, parent_groups, read_either, rebuild_catalog,
 };
 use crate::options::Work;
 use crate::statistics::rebuild;
@@ -132,7 +132,7 @@ impl Collection {
 }
 
 async fn refuse_existing(target: &Store) -> Result<()> {
-    match read_config(target).await {
+    match read_either(target).await {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
         Ok(_) => Err(exists(target)),

@@ -84,6 +84,7 @@ impl Insert<'_> {
         only: Option<&[String]>,
     ) -> Result<()> {
         let config = &snapshot.config;
+        config.check_no_view("rows are inserted into the base of a view; then sync the view")?;
         let partitions = snapshot.partitions(None).await?;
         let sizes = stored_sizes(snapshot, &partitions).await?;
         let (rows, immutable) = conform(self.data, config, &sizes)?;
@@ -163,7 +164,7 @@ impl Insert<'_> {
             return Ok(());
         }
         let path = immutable_group(config.layout);
-        let opened = open_group(&snapshot.store, config.layout, path, &schema).await?;
+        let opened = open_group(&snapshot.store, config, path, &schema).await?;
         let is_stored = |path: &str| {
             let arrays = opened.iter().flatten();
             arrays.clone().any(|(name, array)| name == path && array.is_some())
@@ -224,7 +225,7 @@ pub(crate) async fn stored_sizes(
         [(first, config.partitioned()), (Some(immutable_group(config.layout)), config.immutable())];
     for (path, schema) in groups {
         let (Some(path), false) = (path, schema.paths().is_empty()) else { continue };
-        let opened = open_group(&snapshot.store, config.layout, path, &schema).await?;
+        let opened = open_group(&snapshot.store, config, path, &schema).await?;
         for array in opened.into_iter().flatten().filter_map(|(_, array)| array) {
             let shape = array.shape.iter().copied();
             sizes.extend(array.schema.dimensions.iter().cloned().zip(shape));
@@ -347,8 +348,7 @@ impl Merging<'_> {
     async fn stored(&self) -> Result<Vec<StoredArray>> {
         let config = &self.snapshot.config;
         let path = &self.partition.path;
-        let opened =
-            open_group(&self.snapshot.store, config.layout, path, &config.partitioned()).await?;
+        let opened = open_group(&self.snapshot.store, config, path, &config.partitioned()).await?;
         Ok(opened.into_iter().flatten().filter_map(|(_, array)| array).collect())
     }
 

@@ -14,7 +14,8 @@
 //! - [`merge`]: which rows of old and new make a partition; plans, not data.
 //! - `codec`: from stored chunks to items and back; the filters of numcodecs that the `zarrs` crate
 //!   lacks.
-//! - [`Collection`] is the face: create, open, partitions, read.
+//! - [`Collection`] is the face: create, open, partitions, read. A [`View`] is a collection of
+//!   variables laid over another one.
 //!
 //! # How a read goes
 //!
@@ -48,6 +49,7 @@ mod staged;
 mod statistics;
 mod transact;
 mod verify;
+mod view;
 
 pub use alter::DropOptions;
 pub use collection::{Collection, Partition};
@@ -63,7 +65,8 @@ pub use options::{
 };
 pub use partitioning::Partitioning;
 pub use read::PartitionSize;
-pub use rows::{PartitionRows, PlannedRows, ReadPlan};
+pub use rows::{Known, PartitionRows, PlannedRows, ReadPlan};
 pub use staged::Committed;
 pub use statistics::{PartitionStatistics, VariableStatistics};
 pub use verify::{Problem, ProblemKind, VerifyOptions};
+pub use view::{View, ViewOptions};

@@ -63,16 +63,16 @@ impl Collection {
     ) -> Result<T> {
         for _ in 0..ATTEMPTS {
             let snapshot = self.snapshot().await?;
-            let (data, paths) = snapshot.window(all, partition, options).await?;
-            let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+            let window = snapshot.window(all, partition, options).await;
+            let paths = match &window {
+                Ok((_, paths)) => paths.iter().map(String::as_str).collect(),
+                Err(_) => vec![partition.path.as_str()],
+            };
             if snapshot.is_current(&paths, false).await? {
-                return call(function, data).await;
+                return call(function, window?.0).await;
             }
         }
-        Err(Error::new(
-            ErrorKind::CommitConflict,
-            "writers replaced the partition while it was read, each time",
-        ))
+        Err(unsteady())
     }
 
     /// Works out new values of variables, partition by partition, and stores them in one commit:
@@ -102,6 +102,13 @@ impl Collection {
         written.sort();
         Ok(written)
     }
+}
+
+fn unsteady() -> Error {
+    Error::new(
+        ErrorKind::CommitConflict,
+        "writers replaced the partition while it was read, each time",
+    )
 }
 
 async fn call<T: Send + 'static>(function: &MapFunction<T>, data: PartitionData) -> Result<T> {
@@ -154,12 +161,42 @@ impl Snapshot {
             work: options.work.quiet(),
             ..ReadOptions::default()
         };
-        let read = read_parts(&self.store, &self.config, &wanted, &read_options).await?;
-        let (data, lengths) = read;
+        if self.under.is_some() {
+            let read: Vec<Partition> =
+                wanted.iter().map(|wanted| wanted.partition.clone()).collect();
+            self.check_synced(&read).await?;
+        }
+        let (data, lengths) = read_parts(&self.source(), &wanted, &read_options).await?;
         let start: usize = lengths.iter().take(number).sum();
         let length = lengths.get(number).copied().unwrap_or(0);
         let paths = wanted.iter().map(|wanted| wanted.partition.path.clone()).collect();
         Ok((PartitionData { key: partition.key.clone(), data, own: start..start + length }, paths))
+    }
+
+    /// As `window`; of a view, what one commit of its base left, which is not looked after when the
+    /// view is committed.
+    async fn window_over_base(
+        &self,
+        all: &[Partition],
+        partition: &Partition,
+        options: &MapOptions,
+    ) -> Result<PartitionData> {
+        if self.under.is_none() {
+            return Ok(self.window(all, partition, options).await?.0);
+        }
+        for _ in 0..ATTEMPTS {
+            let newest = self.over_newest().await?;
+            let window = newest.window(all, partition, options).await;
+            let paths = match &window {
+                Ok((_, paths)) => paths.iter().map(String::as_str).collect(),
+                Err(_) => vec![partition.path.as_str()],
+            };
+            let Some(under) = &newest.under else { break };
+            if under.is_current(&paths, false).await? {
+                return Ok(window?.0);
+            }
+        }
+        Err(unsteady())
     }
 
     /// So many rows of the nearest partitions.
@@ -247,7 +284,7 @@ impl Update<'_> {
         all: &[Partition],
         partition: &Partition,
     ) -> Result<Option<Change>> {
-        let (data, _) = snapshot.window(all, partition, self.options).await?;
+        let data = snapshot.window_over_base(all, partition, self.options).await?;
         let (mut own, rows) = (data.own.clone(), data.data.size(&snapshot.config.dimension));
         let found = call(&self.function, data).await?;
         if found.is_empty() {
@@ -263,7 +300,7 @@ impl Update<'_> {
         };
         let dataset = updated(snapshot, found, &own, total)?;
         let (config, path) = (&snapshot.config, &partition.path);
-        let listing = read_listing(&snapshot.store, config.layout, path).await?;
+        let listing = read_listing(&snapshot.store, config, path).await?;
         let plan = GroupPlan::variables(config, path, &dataset, listing.as_deref(), &[])?;
         let replaced = plan.replaced(path, &[]);
         let work = self.options.work.quiet();
@@ -314,6 +351,12 @@ fn updated(
 fn fit(snapshot: &Snapshot, variable: Variable) -> Result<Variable> {
     let config = &snapshot.config;
     let expected = config.schema.variable(variable.name()).ok_or_else(|| {
+        if snapshot.whole.schema.variable(variable.name()).is_some() {
+            return Error::invalid(
+                "the variable is of the base of the view, which is not changed through it; add a \
+                 variable to the view",
+            );
+        }
         Error::new(ErrorKind::SchemaMismatch, "the collection has no such variable; add it first")
     })?;
     if config.partitioning.variables().contains(&variable.name()) {

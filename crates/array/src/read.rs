@@ -16,6 +16,7 @@ use crate::layout::{
 };
 use crate::options::ReadOptions;
 use crate::select::{Candidate, RowSelection, needs_rows};
+use crate::view::{OTHER_ROWS, out_of_sync};
 
 /// How often a read is begun again because commits replaced what was read.
 const ATTEMPTS: u32 = 20;
@@ -104,23 +105,37 @@ impl Snapshot {
         self.read_chosen(&chosen, options).await
     }
 
+    /// Where what this state holds is read from.
+    pub(crate) fn source(&self) -> Source<'_> {
+        let own = Layer { store: &self.store, config: &self.config };
+        let under = self.under.as_deref();
+        let under = under.map(|under| Layer { store: &under.store, config: &under.config });
+        Source { config: &self.whole, layers: std::iter::once(own).chain(under).collect() }
+    }
+
     /// The partitions in which rows are wanted. `paths` gets those that were looked into.
     pub(crate) async fn chosen(
         &self,
         options: &ReadOptions,
         paths: &mut Vec<String>,
     ) -> Result<Vec<Chosen>> {
-        let config = &self.config;
+        let config = &self.whole;
         let rows = options.predicate.as_ref().filter(|p| needs_rows(p, &config.partitioning));
         let Some(predicate) = rows else {
             let partitions = self.partitions(options.predicate.as_ref()).await?;
             paths.extend(partitions.iter().map(|partition| partition.path.clone()));
+            self.check_synced(&partitions).await?;
             let whole = |partition| Chosen { partition, runs: None };
             return Ok(partitions.into_iter().map(whole).collect());
         };
         let partitions = self.partitions(None).await?;
         let (selection, candidates) = RowSelection::new(predicate, partitions, config)?;
         paths.extend(candidates.iter().map(|candidate| candidate.partition.path.clone()));
+        if self.under.is_some() {
+            let looked_into: Vec<Partition> =
+                candidates.iter().map(|candidate| candidate.partition.clone()).collect();
+            self.check_synced(&looked_into).await?;
+        }
         let candidates = self.pruned(&selection, candidates).await?;
         let batches = candidates.chunks(AT_ONCE);
         let batches = batches.map(|batch| self.rows(&selection, batch, options));
@@ -137,7 +152,7 @@ impl Snapshot {
         options: &ReadOptions,
     ) -> Result<Dataset> {
         let wanted: Vec<Wanted<'_>> = chosen.iter().map(Chosen::hull).collect();
-        let (whole, lengths) = read_parts(&self.store, &self.config, &wanted, options).await?;
+        let (whole, lengths) = read_parts(&self.source(), &wanted, options).await?;
         let runs = || chosen.iter().map(|chosen| &chosen.runs);
         if runs().flatten().all(|runs| runs.len() == 1) {
             return Ok(whole);
@@ -154,11 +169,15 @@ impl Snapshot {
             }
             start += length;
         }
-        whole.take_ranges(&self.config.dimension, &rows)
+        whole.take_ranges(&self.whole.dimension, &rows)
     }
 
-    /// How many rows a partition has.
+    /// How many rows a partition has. Of a view, those of its base, if it is synced.
     pub(crate) async fn length(&self, partition: &Partition) -> Result<usize> {
+        if let Some(under) = &self.under {
+            self.check_synced(std::slice::from_ref(partition)).await?;
+            return Box::pin(under.length(partition)).await;
+        }
         let (options, known) = (ReadOptions::default(), KnownArrays::default());
         Ok(self.extent(partition, &options, &known).await?.0)
     }
@@ -171,11 +190,10 @@ impl Snapshot {
         options: &ReadOptions,
         known: &KnownArrays,
     ) -> Result<(usize, usize)> {
-        let dimension = self.config.dimension.as_str();
-        let schema = selected(&self.config.schema, options.variables.as_deref())?;
+        let dimension = self.whole.dimension.as_str();
+        let schema = selected(&self.whole.schema, options.variables.as_deref())?;
         let schema = schema.filtered(&|_, variable| variable.axis(dimension).is_some());
-        let opened = open_partition(&self.store, &self.config, &schema, partition, known).await;
-        let (arrays, rows) = opened.map_err(|error| error.with("partition", &partition.path))?;
+        let (arrays, rows) = self.source().open(&schema, partition, known).await?;
         let chunk = |array: &Arc<StoredArray>| {
             array.pipeline.shape().get(array.schema.axis(dimension)?).copied()
         };
@@ -189,7 +207,7 @@ impl Snapshot {
         candidates: &[Candidate],
         options: &ReadOptions,
     ) -> Result<Vec<Chosen>> {
-        let config = &self.config;
+        let config = &self.whole;
         let open = candidates.iter().filter(|candidate| !candidate.whole);
         let open: Vec<Partition> = open.map(|candidate| candidate.partition.clone()).collect();
         let options = ReadOptions {
@@ -200,7 +218,7 @@ impl Snapshot {
         let mut runs = Vec::new();
         if !open.is_empty() {
             let wanted: Vec<Wanted<'_>> = open.iter().map(Wanted::whole).collect();
-            let (data, lengths) = read_parts(&self.store, config, &wanted, &options).await?;
+            let (data, lengths) = read_parts(&self.source(), &wanted, &options).await?;
             runs = selection.rows(&open, &lengths, &config.partitioning, &data)?;
         }
         let mut runs = runs.into_iter();
@@ -246,24 +264,116 @@ impl<'a> Wanted<'a> {
     }
 }
 
-/// Reads partitions into one dataset, in the order in which they are given.
+/// Where variables are read from: a collection, or a view and the collection under it.
+pub(crate) struct Source<'a> {
+    /// What can be read.
+    config: &'a Config,
+    /// A variable is in the first that has it.
+    layers: Vec<Layer<'a>>,
+}
+
+struct Layer<'a> {
+    store: &'a Store,
+    config: &'a Config,
+}
+
+impl<'a> Source<'a> {
+    fn layer(&self, path: &str) -> Option<&Layer<'a>> {
+        self.layers.iter().find(|layer| layer.config.schema.variable(path).is_some())
+    }
+
+    /// The arrays of a partition that hold the variables of `schema`, and how many rows it has.
+    async fn open(
+        &self,
+        schema: &Schema,
+        partition: &Partition,
+        known: &KnownArrays,
+    ) -> Result<(Arrays, usize)> {
+        let named = |error: Error| error.with("partition", &partition.path);
+        let (mut arrays, mut rows) = (Arrays::new(), None);
+        for layer in &self.layers {
+            let is_own = |path: &str| self.layer(path).is_some_and(|own| std::ptr::eq(own, layer));
+            let schema = schema.filtered(&|path, _| is_own(path));
+            if schema.paths().is_empty() {
+                continue;
+            }
+            let opened = layer.open(&schema, partition, known).await.map_err(named)?;
+            let (found, length) = opened;
+            if rows.is_some() && length.is_some() && rows != length {
+                return Err(out_of_sync(OTHER_ROWS, partition));
+            }
+            rows = rows.or(length);
+            arrays.extend(found);
+        }
+        // None of the variables asked for is there; those that partition always are.
+        let rows = match (rows, self.layers.last()) {
+            (None, Some(layer)) => layer.length(partition).await.map_err(named)?,
+            (rows, _) => rows.unwrap_or(0),
+        };
+        Ok((arrays, rows))
+    }
+}
+
+impl Layer<'_> {
+    /// The arrays of a partition, and how many rows they have; none if there is no array.
+    async fn open(
+        &self,
+        schema: &Schema,
+        partition: &Partition,
+        known: &KnownArrays,
+    ) -> Result<(Arrays, Option<usize>)> {
+        let config = self.config;
+        let opened = open_known_group(self.store, config, &partition.path, schema, known).await?;
+        let arrays = by_path(opened.unwrap_or_default());
+        let mut rows = None;
+        for (path, array) in &arrays {
+            let size = array.size(&config.dimension);
+            if rows.is_some() && size.is_some() && rows != size {
+                return Err(Error::corrupt(
+                    "the variables of the partition have different lengths",
+                )
+                .with("variable", path));
+            }
+            rows = rows.or(size);
+        }
+        Ok((arrays, rows))
+    }
+
+    /// How many rows a partition has, by the variables that partition.
+    async fn length(&self, partition: &Partition) -> Result<usize> {
+        let config = self.config;
+        let keys = config.partitioning.variables();
+        let keys = config.schema.filtered(&|path, _| keys.contains(&path));
+        let opened = open_group(self.store, config, &partition.path, &keys).await?;
+        let arrays = by_path(opened.unwrap_or_default());
+        arrays.values().find_map(|array| array.size(&config.dimension)).ok_or_else(|| {
+            Error::corrupt(
+                "the partition is not complete: its writer died, or it was removed while it was read",
+            )
+        })
+    }
+}
+
+/// Reads partitions of a collection into one dataset, in the order in which they are given; of a
+/// view, the variables that it stores itself.
 pub(crate) async fn read(
     store: &Store,
     config: &Config,
     partitions: &[Wanted<'_>],
     options: &ReadOptions,
 ) -> Result<Dataset> {
-    Ok(read_parts(store, config, partitions, options).await?.0)
+    let source = Source { config, layers: vec![Layer { store, config }] };
+    Ok(read_parts(&source, partitions, options).await?.0)
 }
 
 /// Reads partitions into one dataset, and says how many rows are of which; nothing, if none of the
 /// variables is partitioned.
 pub(crate) async fn read_parts(
-    store: &Store,
-    config: &Config,
+    source: &Source<'_>,
     partitions: &[Wanted<'_>],
     options: &ReadOptions,
 ) -> Result<(Dataset, Vec<usize>)> {
+    let config = source.config;
     let schema = selected(&config.schema, options.variables.as_deref())?;
     let dimension = config.dimension.as_str();
     let partitioned = schema.filtered(&|_, variable| variable.axis(dimension).is_some());
@@ -271,9 +381,7 @@ pub(crate) async fn read_parts(
     let known = KnownArrays::default();
     let open = async |wanted: &Wanted<'_>| {
         options.work.cancel.check()?;
-        let opened = open_partition(store, config, &partitioned, wanted.partition, &known).await;
-        let (arrays, rows) =
-            opened.map_err(|error| error.with("partition", &wanted.partition.path))?;
+        let (arrays, rows) = source.open(&partitioned, wanted.partition, &known).await?;
         let wanted = wanted.rows.clone().unwrap_or(0..rows);
         Ok::<_, Error>((arrays, wanted.start.min(rows)..wanted.end.min(rows)))
     };
@@ -281,11 +389,13 @@ pub(crate) async fn read_parts(
         true => Vec::new(),
         false => stream::iter(partitions).map(open).buffered(AT_ONCE).try_collect().await?,
     };
-    let shared = match immutable.paths().is_empty() {
-        true => None,
-        false => {
-            open_group(store, config.layout, immutable_group(config.layout), &immutable).await?
+    // Views have no variables of this kind.
+    let shared = match (immutable.paths().is_empty(), source.layers.last()) {
+        (false, Some(layer)) => {
+            let path = immutable_group(config.layout);
+            open_group(layer.store, layer.config, path, &immutable).await?
         }
+        _ => None,
     };
     let shared = by_path(shared.unwrap_or_default());
     let sizes = sizes(config, opened.iter().map(|(arrays, _)| arrays).chain([&shared]));
@@ -312,10 +422,14 @@ pub(crate) async fn read_parts(
         if parts.is_empty() { vec![missing(0)] } else { parts }
     };
     let paths = schema.paths();
-    let variables =
-        paths.iter().map(|(path, variable)| ((*variable).clone(), parts_of(path, variable)));
+    let variable = |(path, variable): &(String, &VariableSchema)| {
+        let layer =
+            source.layer(path).ok_or_else(|| Error::invalid("there is no such variable"))?;
+        Ok((layer.store, (*variable).clone(), parts_of(path, variable)))
+    };
+    let variables = paths.iter().map(variable).collect::<Result<Vec<_>>>()?;
     let (progress, cancel) = (options.work.progress.as_ref(), &options.work.cancel);
-    let arrays = read_variables(store, variables.collect(), dimension, progress, cancel).await?;
+    let arrays = read_variables(variables, dimension, progress, cancel).await?;
     let mut arrays: HashMap<String, Array> =
         paths.into_iter().map(|(path, _)| path).zip(arrays).collect();
     let lengths = opened.iter().map(|(_, rows)| rows.len()).collect();
@@ -332,42 +446,6 @@ fn selected(schema: &Schema, variables: Option<&[String]>) -> Result<Schema> {
             .with("variables", known.join(", ")));
     }
     Ok(schema.filtered(&|path, _| wanted.iter().any(|wanted| wanted == path)))
-}
-
-/// The arrays of a partition, and how many rows it has.
-async fn open_partition(
-    store: &Store,
-    config: &Config,
-    schema: &Schema,
-    partition: &Partition,
-    known: &KnownArrays,
-) -> Result<(Arrays, usize)> {
-    let opened = open_known_group(store, config.layout, &partition.path, schema, known).await?;
-    let arrays = by_path(opened.unwrap_or_default());
-    let dimension = config.dimension.as_str();
-    let mut rows = None;
-    for (path, array) in &arrays {
-        let size = array.size(dimension);
-        if rows.is_some() && size.is_some() && rows != size {
-            return Err(Error::corrupt("the variables of the partition have different lengths")
-                .with("variable", path));
-        }
-        rows = rows.or(size);
-    }
-    if let Some(rows) = rows {
-        return Ok((arrays, rows));
-    }
-    // None of the variables asked for is there; those that partition always are.
-    let keys = config.partitioning.variables();
-    let keys = config.schema.filtered(&|path, _| keys.contains(&path));
-    let opened = open_group(store, config.layout, &partition.path, &keys).await?;
-    let rows = by_path(opened.unwrap_or_default()).values().find_map(|array| array.size(dimension));
-    let rows = rows.ok_or_else(|| {
-        Error::corrupt(
-            "the partition is not complete: its writer died, or it was removed while it was read",
-        )
-    })?;
-    Ok((arrays, rows))
 }
 
 fn by_path(group: OpenGroup) -> Arrays {

@@ -6,6 +6,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use partita_core::{Error, ErrorKind, Result};
 
 use crate::collection::{Collection, Partition};
+use crate::commit::Snapshot;
 use crate::dataset::Dataset;
 use crate::layout::{KnownArrays, immutable_group};
 use crate::options::ReadOptions;
@@ -20,10 +21,19 @@ const AT_ONCE: usize = 32;
 /// What a read gives, part by part.
 #[derive(Debug, Clone)]
 pub struct ReadPlan {
-    /// The number of the last commit that it knows.
-    pub commit: u64,
+    /// The last commit that it knows.
+    pub commit: Known,
     /// The partitions with rows that are wanted, ordered by key.
     pub partitions: Vec<PlannedRows>,
+}
+
+/// The number of the last commit that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    /// Of the collection, or of the view itself.
+    pub own: u64,
+    /// Of a view, that of its base.
+    pub base: Option<u64>,
 }
 
 /// Rows of a partition.
@@ -66,7 +76,7 @@ impl Collection {
                     Ok::<_, Error>(PlannedRows { rows, chunk })
                 };
                 let chosen = stream::iter(chosen).map(rows).buffered(AT_ONCE);
-                Ok(ReadPlan { commit: snapshot.latest, partitions: chosen.try_collect().await? })
+                Ok(ReadPlan { commit: snapshot.known(), partitions: chosen.try_collect().await? })
             };
             let found = found.await;
             let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
@@ -86,7 +96,7 @@ impl Collection {
     pub async fn read_rows(
         &self,
         rows: &[(String, Vec<Range<usize>>)],
-        commit: u64,
+        commit: Known,
         options: &ReadOptions,
     ) -> Result<Dataset> {
         for _ in 0..ATTEMPTS {
@@ -102,7 +112,13 @@ impl Collection {
             };
             let chosen = rows.iter().map(chosen).collect::<Result<Vec<_>>>()?;
             let found = snapshot.read_chosen(&chosen, options).await;
-            let since = snapshot.since(commit).await?;
+            let mut since = snapshot.since(commit.own).await?;
+            if let Some(under) = &snapshot.under {
+                let below = under.since(commit.base.unwrap_or(0)).await?;
+                since.unknown |= below.unknown;
+                since.records.extend(below.records);
+                since.moved.extend(below.moved);
+            }
             let changed = |path: &str| since.records.iter().any(|record| record.touches(path));
             let changed = rows.iter().find(|(path, _)| since.unknown || changed(path));
             if let Some((path, _)) = changed {
@@ -141,8 +157,8 @@ impl Collection {
     ///
     /// # Errors
     /// As [`Collection::open`].
-    pub async fn last_commit(&self) -> Result<u64> {
-        Ok(self.snapshot().await?.latest)
+    pub async fn last_commit(&self) -> Result<Known> {
+        Ok(self.snapshot().await?.known())
     }
 
     /// Writers were always faster than a reader.
@@ -152,5 +168,11 @@ impl Collection {
             "writers replaced what was being read, each time; read less at once",
         )
         .with("store", self.url())
+    }
+}
+
+impl Snapshot {
+    fn known(&self) -> Known {
+        Known { own: self.latest, base: self.under.as_ref().map(|under| under.latest) }
     }
 }

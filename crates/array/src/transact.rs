@@ -88,7 +88,10 @@ impl Collection {
             draft.begin_attempt(&snapshot);
             if let Err(error) = stage.stage(&snapshot, draft, only.as_deref()).await {
                 // What others are replacing may look damaged.
-                let damaged = matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound);
+                let damaged = matches!(
+                    error.kind(),
+                    ErrorKind::Corrupt | ErrorKind::NotFound | ErrorKind::OutOfSync
+                );
                 if !damaged || !snapshot.is_outdated().await? {
                     return Err(error);
                 }

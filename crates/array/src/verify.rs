@@ -3,7 +3,7 @@
 use std::fmt;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use partita_core::{ErrorKind, Predicate, Result};
+use partita_core::{Error, ErrorKind, Predicate, Result};
 
 use crate::collection::{Collection, Partition};
 use crate::commit::{Snapshot, publish};
@@ -28,6 +28,8 @@ pub enum ProblemKind {
     Catalog,
     /// What is noted of the values of a partition is not true.
     Statistics,
+    /// A view has other rows than its base.
+    Unsynced,
 }
 
 impl ProblemKind {
@@ -40,6 +42,7 @@ impl ProblemKind {
             Self::Misplaced => "misplaced",
             Self::Catalog => "catalog",
             Self::Statistics => "statistics",
+            Self::Unsynced => "unsynced",
         }
     }
 }
@@ -154,8 +157,10 @@ async fn check(
         repaired: false,
     };
     let schema = config.partitioned();
-    let opened = match open_group(&snapshot.store, config.layout, path, &schema).await {
+    let opened = match open_group(&snapshot.store, config, path, &schema).await {
         Ok(Some(opened)) => opened,
+        // Before a view has variables its partitions have none.
+        Ok(None) if schema.paths().is_empty() => Vec::new(),
         Ok(None) => {
             let message = "the partition is not complete: its writer died";
             return Ok(vec![problem(ProblemKind::Missing, message.to_owned())]);
@@ -169,6 +174,10 @@ async fn check(
         problem(ProblemKind::Missing, message)
     });
     let mut problems: Vec<Problem> = missing.collect();
+    if snapshot.under.is_some() {
+        problems.extend(check_view(snapshot, partition, options).await?);
+        return Ok(problems);
+    }
     let variables = match options.data {
         true => None,
         // Enough to see that the lengths agree.
@@ -202,6 +211,43 @@ async fn check(
                 let message = format!("{} of its rows belong to {}", other.len(), other.key);
                 problems.push(problem(ProblemKind::Misplaced, message));
             }
+        }
+    }
+    Ok(problems)
+}
+
+/// What is wrong with a partition of a view: with its rows, and with the variables that it stores.
+async fn check_view(
+    snapshot: &Snapshot,
+    partition: &Partition,
+    options: &VerifyOptions,
+) -> Result<Vec<Problem>> {
+    let problem = |error: &Error| {
+        let kind = match error.kind() {
+            ErrorKind::OutOfSync => ProblemKind::Unsynced,
+            _ => ProblemKind::Damaged,
+        };
+        let (path, message) = (partition.path.clone(), error.to_string());
+        Problem { kind, path, message, repaired: false }
+    };
+    let synced = snapshot.check_synced(std::slice::from_ref(partition)).await;
+    let data = match options.data {
+        true if !snapshot.config.schema.paths().is_empty() => {
+            let work = options.work.quiet();
+            let read_options = ReadOptions { work, ..ReadOptions::default() };
+            let wanted = [Wanted::whole(partition)];
+            read(&snapshot.store, &snapshot.config, &wanted, &read_options).await.map(drop)
+        }
+        _ => Ok(()),
+    };
+    let mut problems = Vec::new();
+    for checked in [synced, data] {
+        match checked {
+            Err(error) if matches!(error.kind(), ErrorKind::Store | ErrorKind::Interrupted) => {
+                return Err(error);
+            }
+            Err(error) => problems.push(problem(&error)),
+            Ok(()) => {}
         }
     }
     Ok(problems)

@@ -67,7 +67,8 @@ impl AtVersion {
     pub(crate) async fn open(&self, url: &str, common: &Common) -> Result<Table, Error> {
         let table = match Table::open(url, &common.reading()).await {
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                let Ok(Dataset::Collection(_)) = partita::open(url, &common.reading()).await else {
+                let opened = partita::open(url, &common.reading()).await;
+                let Ok(Dataset::Collection(_) | Dataset::View(_)) = opened else {
                     return Err(error);
                 };
                 return Err(Error::invalid(
@@ -96,7 +97,7 @@ impl AtVersion {
     }
 }
 
-/// A dataset of either kind.
+/// A dataset of either kind; a view counts as a collection.
 pub(crate) enum Either {
     Table(Table),
     Collection(Collection),
@@ -108,6 +109,7 @@ impl Either {
         match partita::open(url, options).await? {
             Dataset::Table(table) => Ok(Self::Table(table)),
             Dataset::Collection(collection) => Ok(Self::Collection(collection)),
+            Dataset::View(view) => Ok(Self::Collection(view.into_collection())),
             other => Err(Error::invalid("this command does not know datasets of the kind")
                 .with("kind", other.kind())),
         }

@@ -70,6 +70,7 @@ impl Failure {
             ErrorKind::InvalidPredicate => Some(
                 "write --where \"city == 'Oslo' and fare > 10\"; `partita schema URL` shows the columns",
             ),
+            ErrorKind::OutOfSync => Some("`sync` of the view in Python brings it in line"),
             ErrorKind::SchemaMismatch => Some("`partita schema URL` shows what is expected"),
             ErrorKind::CommitConflict => Some("nothing was changed; try again"),
             ErrorKind::CommitUnsupported => Some(

@@ -18,6 +18,9 @@ pub enum ErrorKind {
     InvalidPredicate,
     /// Data does not fit the schema of the dataset.
     SchemaMismatch,
+    /// A view and the collection under it do not have the same rows any more; the view has to be
+    /// synced.
+    OutOfSync,
     /// Another commit made this one impossible; starting again from the newest state may succeed.
     CommitConflict,
     /// The store cannot commit atomically.
@@ -36,12 +39,13 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// Every kind, in declaration order.
-    pub const ALL: [ErrorKind; 12] = [
+    pub const ALL: [ErrorKind; 13] = [
         Self::NotFound,
         Self::AlreadyExists,
         Self::InvalidArgument,
         Self::InvalidPredicate,
         Self::SchemaMismatch,
+        Self::OutOfSync,
         Self::CommitConflict,
         Self::CommitUnsupported,
         Self::CommitUnknown,
@@ -60,6 +64,7 @@ impl ErrorKind {
             Self::InvalidArgument => "InvalidArgument",
             Self::InvalidPredicate => "InvalidPredicate",
             Self::SchemaMismatch => "SchemaMismatch",
+            Self::OutOfSync => "OutOfSync",
             Self::CommitConflict => "CommitConflict",
             Self::CommitUnsupported => "CommitUnsupported",
             Self::CommitUnknown => "CommitUnknown",

@@ -1,12 +1,12 @@
 //! Opening a dataset without knowing its kind.
 
-use partita_array::Collection;
+use partita_array::{Collection, View};
 use partita_core::{Error, ErrorKind, Result, StoreOptions};
 use partita_table::Table;
 
 use crate::DatasetKind;
 
-/// An open dataset of either kind.
+/// An open dataset of any kind.
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum Dataset {
@@ -14,6 +14,8 @@ pub enum Dataset {
     Table(Table),
     /// Labelled arrays in Zarr groups.
     Collection(Collection),
+    /// Variables laid over a collection.
+    View(View),
 }
 
 impl Dataset {
@@ -23,6 +25,7 @@ impl Dataset {
         match self {
             Self::Table(_) => DatasetKind::Table,
             Self::Collection(_) => DatasetKind::Collection,
+            Self::View(_) => DatasetKind::View,
         }
     }
 
@@ -31,7 +34,7 @@ impl Dataset {
     pub fn into_table(self) -> Option<Table> {
         match self {
             Self::Table(table) => Some(table),
-            Self::Collection(_) => None,
+            Self::Collection(_) | Self::View(_) => None,
         }
     }
 
@@ -40,7 +43,16 @@ impl Dataset {
     pub fn into_collection(self) -> Option<Collection> {
         match self {
             Self::Collection(collection) => Some(collection),
-            Self::Table(_) => None,
+            Self::Table(_) | Self::View(_) => None,
+        }
+    }
+
+    /// The view, if it is one.
+    #[must_use]
+    pub fn into_view(self) -> Option<View> {
+        match self {
+            Self::View(view) => Some(view),
+            Self::Table(_) | Self::Collection(_) => None,
         }
     }
 }
@@ -54,19 +66,31 @@ pub async fn open(url: &str, options: &StoreOptions) -> Result<Dataset> {
         Ok(table) => Ok(Dataset::Table(table)),
         // A URL that names no table, as the root of a store does, may name a collection.
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidArgument) => {
-            match Collection::open(url, options).await {
-                Ok(collection) => Ok(Dataset::Collection(collection)),
-                Err(other)
-                    if other.kind() == ErrorKind::NotFound
-                        && error.kind() == ErrorKind::NotFound =>
-                {
-                    let why = "there is neither a table nor a collection here";
+            match open_arrays(url, options).await {
+                Err(other) if other.kind() == ErrorKind::NotFound => {
+                    if error.kind() == ErrorKind::InvalidArgument || names_base(&other) {
+                        return Err(if names_base(&other) { other } else { error });
+                    }
+                    let why = "there is neither a table nor a collection nor a view here";
                     Err(Error::new(ErrorKind::NotFound, why).with("url", url))
                 }
-                Err(other) if other.kind() == ErrorKind::NotFound => Err(error),
-                Err(other) => Err(other),
+                opened => opened,
             }
         }
         Err(error) => Err(error),
     }
+}
+
+async fn open_arrays(url: &str, options: &StoreOptions) -> Result<Dataset> {
+    match Collection::open(url, options).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            View::open(url, options).await.map(Dataset::View)
+        }
+        opened => opened.map(Dataset::Collection),
+    }
+}
+
+/// True if there is a view, and it is its base that is missing.
+fn names_base(error: &Error) -> bool {
+    error.context().iter().any(|(name, _)| *name == "base")
 }

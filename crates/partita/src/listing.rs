@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use partita_array::Collection;
+use partita_array::{Collection, View};
 use partita_core::Result;
 use partita_core::store::{Store, StoreOptions};
 
@@ -22,15 +22,18 @@ pub enum DatasetKind {
     Table,
     /// Labelled arrays in Zarr groups.
     Collection,
+    /// Variables laid over a collection.
+    View,
 }
 
 impl DatasetKind {
-    /// The kind as a word: `table` or `collection`.
+    /// The kind as a word: `table`, `collection` or `view`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Table => "table",
             Self::Collection => "collection",
+            Self::View => "view",
         }
     }
 }
@@ -54,7 +57,7 @@ pub struct DatasetInfo {
 
 /// Lists the datasets directly under the store at `url`, by name.
 ///
-/// A shallow listing of the store, and up to two requests for each directory that is no table's;
+/// A shallow listing of the store, and up to four requests for each directory that is no table's;
 /// nothing is opened. A store that holds nothing, or a directory that does not exist, gives an empty
 /// list.
 ///
@@ -73,20 +76,21 @@ pub async fn ls(url: &str, options: &StoreOptions) -> Result<Vec<DatasetInfo>> {
     }
     let directories = store.list_directories("").await?.into_iter();
     let directories = directories.filter(|name| !found.contains_key(name));
-    let is_collection = async |name: String| {
-        for document in Collection::DOCUMENTS {
+    let kind_of = async |name: String| {
+        let collections = Collection::DOCUMENTS.map(|key| (key, DatasetKind::Collection));
+        let views = View::DOCUMENTS.map(|key| (key, DatasetKind::View));
+        for (document, kind) in collections.into_iter().chain(views) {
             if store.head(&format!("{name}/{document}")).await?.is_some() {
-                return Ok(Some(name));
+                return Ok(Some((name, kind)));
             }
         }
         Ok::<_, partita_core::Error>(None)
     };
-    let collections = stream::iter(directories).map(is_collection).buffered(DIRECTORIES_AT_ONCE);
-    let collections: Vec<Option<String>> = collections.try_collect().await?;
-    for name in collections.into_iter().flatten() {
+    let kinds = stream::iter(directories).map(kind_of).buffered(DIRECTORIES_AT_ONCE);
+    let kinds: Vec<Option<(String, DatasetKind)>> = kinds.try_collect().await?;
+    for (name, kind) in kinds.into_iter().flatten() {
         let url = format!("{}/{name}", store.url().trim_end_matches('/'));
-        let info = DatasetInfo { name: name.clone(), kind: DatasetKind::Collection, url };
-        found.insert(name, info);
+        found.insert(name.clone(), DatasetInfo { name, kind, url });
     }
     Ok(found.into_values().collect())
 }
@@ -123,13 +127,15 @@ mod tests {
             "notes.txt",
             "ssh/.zcollection",
             "sla/_zcollection.json",
+            "trend/.view",
             "other/file",
         ] {
             store.put(key, "{}".into()).await.unwrap();
         }
         let found = ls("memory://listing/lake", &options).await.unwrap();
         let names: Vec<&str> = found.iter().map(|info| info.name.as_str()).collect();
-        assert_eq!(names, ["a", "b", "sla", "ssh"]);
+        assert_eq!(names, ["a", "b", "sla", "ssh", "trend"]);
+        assert_eq!(found[4].kind, DatasetKind::View);
         assert_eq!(found[3].kind, DatasetKind::Collection);
         assert_eq!(found[0].url, "memory://listing/lake/a");
         assert_eq!(found[0].kind.to_string(), "table");

@@ -8,7 +8,8 @@ use partita::array::layout::Layout;
 use partita::array::partitioning::Key;
 use partita::array::{
     Collection, Committed, CopyOptions, CreateOptions, DropOptions, GarbageOptions, InsertOptions,
-    Partition, PartitionRows, Partitioning, PlannedRows, ReadOptions, Staged, VerifyOptions,
+    Known, Partition, PartitionRows, Partitioning, PlannedRows, ReadOptions, Staged, VerifyOptions,
+    View, ViewOptions,
 };
 use partita::{Error, Store, StoreOptions};
 use pyo3::prelude::*;
@@ -31,9 +32,37 @@ use crate::schema::{PySchema, VariableArguments};
 pub(crate) struct PyCollection {
     url: String,
     options: StoreOptions,
+    opening: Opening,
     // With the process that opened it: connections do not survive a fork.
     open: Mutex<(u32, Collection)>,
 }
+
+/// How a collection is opened.
+#[derive(Clone)]
+enum Opening {
+    Collection,
+    /// As a view, over the base that it names.
+    View,
+    /// As a view, over the collection there.
+    Over(String, StoreOptions),
+}
+
+impl Opening {
+    async fn open(&self, url: &str, options: &StoreOptions) -> Result<Collection, Error> {
+        match self {
+            Self::Collection => Collection::open(url, options).await,
+            Self::View => Ok(View::open(url, options).await?.into_collection()),
+            Self::Over(base, store) => {
+                let base = Collection::open(base, store).await?;
+                let view = View::open_over(Store::open(url, options)?, &base).await?;
+                Ok(view.into_collection())
+            }
+        }
+    }
+}
+
+/// The last commit of a collection that is known, and that of the base of a view.
+type Commit = (u64, Option<u64>);
 
 /// A commit: number, time in microseconds, operation, paths, bytes.
 type Entry = (u64, i64, String, Vec<String>, u64);
@@ -68,7 +97,7 @@ impl<'py> IntoPyObject<'py> for Fields {
 
 /// What a read gives: the last commit that it knows, places with runs of rows, and how many rows a
 /// chunk holds.
-type Plan = (u64, Vec<(PlaceRows, usize)>);
+type Plan = (Commit, Vec<(PlaceRows, usize)>);
 
 /// A partition with runs of its rows.
 type PlaceRows = (Place, Vec<(usize, usize)>);
@@ -108,7 +137,15 @@ fn place(partition: &Partition) -> Place {
 
 impl PyCollection {
     pub(crate) fn new(url: String, options: StoreOptions, collection: Collection) -> Self {
-        Self { url, options, open: Mutex::new((std::process::id(), collection)) }
+        let opening = match collection.base() {
+            None => Opening::Collection,
+            Some(_) => Opening::View,
+        };
+        Self::opened(url, options, opening, collection)
+    }
+
+    fn opened(url: String, options: StoreOptions, opening: Opening, it: Collection) -> Self {
+        Self { url, options, opening, open: Mutex::new((std::process::id(), it)) }
     }
 
     /// The collection, opened again if this process is a fork of the one that opened it.
@@ -122,8 +159,8 @@ impl PyCollection {
             return Ok(collection);
         }
         let (url, options) = (self.url.clone(), self.options.clone());
-        let fresh =
-            wait(py, &Watch::default(), async move { Collection::open(&url, &options).await })?;
+        let opening = self.opening.clone();
+        let fresh = wait(py, &Watch::default(), async move { opening.open(&url, &options).await })?;
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let stale = std::mem::replace(&mut *open, (process, fresh.clone()));
         // Dropping it could wait for threads that this process does not have.
@@ -177,6 +214,95 @@ impl PyCollection {
         let found =
             wait(py, &Watch::default(), async move { Collection::open(&target, &opened).await })?;
         Ok(Self::new(url, store, found))
+    }
+
+    /// Creates a view over a collection, of the variables of a schema.
+    #[staticmethod]
+    #[pyo3(signature = (url, base, schema, filter, storage_options, single_writer, progress=None))]
+    fn create_view(
+        py: Python<'_>,
+        url: String,
+        base: PyRef<'_, PyCollection>,
+        schema: PyRef<'_, PySchema>,
+        filter: Option<PyRef<'_, PyPredicate>>,
+        storage_options: StoreArguments,
+        single_writer: bool,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Self> {
+        let watch = Watch::new(progress);
+        let options = ViewOptions { predicate: predicate(filter), work: work(&watch) };
+        let store = store_options(storage_options, false, single_writer);
+        let opening = Opening::Over(base.url(), base.options.clone());
+        let (base, schema) = (base.collection(py)?, schema.0.clone());
+        let (target, opened) = (url.clone(), store.clone());
+        let made = wait(py, &watch, async move {
+            View::create(&target, &base, &schema, &options, &opened).await
+        })?;
+        Ok(Self::opened(url, store, opening, made.into_collection()))
+    }
+
+    /// Opens a view, over its base or over this one.
+    #[staticmethod]
+    fn open_view(
+        py: Python<'_>,
+        url: String,
+        storage_options: StoreArguments,
+        read_only: bool,
+        single_writer: bool,
+        base: Option<PyRef<'_, PyCollection>>,
+    ) -> PyResult<Self> {
+        let store = store_options(storage_options, read_only, single_writer);
+        let opening = match &base {
+            None => Opening::View,
+            Some(base) => Opening::Over(base.url(), base.options.clone()),
+        };
+        let base = base.map(|base| base.collection(py)).transpose()?;
+        let (target, opened) = (url.clone(), store.clone());
+        let found = wait(py, &Watch::default(), async move {
+            match base {
+                None => View::open(&target, &opened).await,
+                Some(base) => View::open_over(Store::open(&target, &opened)?, &base).await,
+            }
+        })?;
+        Ok(Self::opened(url, store, opening, found.into_collection()))
+    }
+
+    /// Of a view, the URL of its base; none if this is no view.
+    #[getter]
+    fn base(&self) -> Option<String> {
+        self.known(|collection| collection.base().map(|base| base.url().to_owned()))
+    }
+
+    /// Of a view, the condition that says which partitions it covers; none if it covers all.
+    fn covered(&self) -> Option<String> {
+        self.known(|collection| collection.config().view.as_ref()?.filter.clone())
+    }
+
+    /// The paths of the variables that a view stores itself.
+    fn own_variables(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        let collection = self.collection(py)?;
+        wait(py, &Watch::default(), async move { collection.own_variables().await })
+    }
+
+    /// Whether a view has the rows of its base.
+    fn is_synced(&self, py: Python<'_>) -> PyResult<bool> {
+        let view = View::of(self.collection(py)?).map_err(to_python)?;
+        wait(py, &Watch::default(), async move { view.is_synced().await })
+    }
+
+    /// Brings a view in line with its base.
+    #[pyo3(signature = (filter, progress=None))]
+    fn sync(
+        &self,
+        py: Python<'_>,
+        filter: Option<PyRef<'_, PyPredicate>>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Vec<Place>> {
+        let watch = Watch::new(progress);
+        let options = ViewOptions { predicate: predicate(filter), work: work(&watch) };
+        let view = View::of(self.collection(py)?).map_err(to_python)?;
+        let written = wait(py, &watch, async move { view.sync(&options).await })?;
+        Ok(written.iter().map(place).collect())
     }
 
     #[getter]
@@ -279,7 +405,7 @@ impl PyCollection {
         let collection = self.collection(py)?;
         let plan = wait(py, &watch, async move { collection.plan(&options).await })?;
         let partition = |found: &PlannedRows| (place_rows(&found.rows), found.chunk);
-        Ok((plan.commit, plan.partitions.iter().map(partition).collect()))
+        Ok(((plan.commit.own, plan.commit.base), plan.partitions.iter().map(partition).collect()))
     }
 
     /// Rows of partitions, by their paths, if these were not changed since a commit.
@@ -287,7 +413,7 @@ impl PyCollection {
         &self,
         py: Python<'_>,
         rows: Vec<(String, Vec<(usize, usize)>)>,
-        commit: u64,
+        commit: Commit,
         variables: Option<Vec<String>>,
     ) -> PyResult<PyDataset> {
         let watch = Watch::default();
@@ -296,6 +422,7 @@ impl PyCollection {
         let rows: Vec<(String, Vec<Range<usize>>)> =
             rows.into_iter().map(|(path, found)| (path, runs(found).collect())).collect();
         let collection = self.collection(py)?;
+        let commit = Known { own: commit.0, base: commit.1 };
         let data =
             wait(py, &watch, async move { collection.read_rows(&rows, commit, &options).await })?;
         Ok(PyDataset::new(data))
@@ -309,9 +436,10 @@ impl PyCollection {
     }
 
     /// The number of the last commit.
-    fn last_commit(&self, py: Python<'_>) -> PyResult<u64> {
+    fn last_commit(&self, py: Python<'_>) -> PyResult<Commit> {
         let collection = self.collection(py)?;
-        wait(py, &Watch::default(), async move { collection.last_commit().await })
+        let last = wait(py, &Watch::default(), async move { collection.last_commit().await })?;
+        Ok((last.own, last.base))
     }
 
     /// Stages what `insert` would commit.

@@ -99,6 +99,9 @@ mod _native {
             Dataset::Collection(collection) => {
                 PyCollection::new(url, options, collection).into_py_any(py)
             }
+            Dataset::View(view) => {
+                PyCollection::new(url, options, view.into_collection()).into_py_any(py)
+            }
             other => Err(to_python(Error::invalid(format!(
                 "this package cannot open a dataset of kind {}",
                 other.kind()

@@ -327,16 +327,16 @@ async fn some_rows(collection: &Collection, data: &Dataset, ends: (usize, usize)
     let (a, b) = (ends.0 % (first.len() + 1), ends.1 % (first.len() + 1));
     let rows = a.min(b)..a.max(b);
     let schema = collection.config().partitioned();
-    let group = open_group(&collection.store, collection.config().layout, &path, &schema).await;
+    let group = open_group(&collection.store, &collection.config(), &path, &schema).await;
     let parts = group.unwrap().unwrap().into_iter().map(|(name, array)| {
         let part = Part::Stored { array: Arc::new(array.unwrap()), rows: Some(rows.clone()) };
-        (schema.variables[&name].clone(), vec![part])
+        (&collection.store, schema.variables[&name].clone(), vec![part])
     });
     let options = ReadOptions::default();
     let (progress, cancel) = (options.work.progress.as_ref(), &options.work.cancel);
     let variables: Vec<_> = parts.collect();
-    let names: Vec<String> = variables.iter().map(|(schema, _)| schema.name.clone()).collect();
-    let read = read_variables(&collection.store, variables, "time", progress, cancel).await;
+    let names: Vec<String> = variables.iter().map(|(_, schema, _)| schema.name.clone()).collect();
+    let read = read_variables(variables, "time", progress, cancel).await;
     for (name, array) in names.iter().zip(read.unwrap()) {
         let variable = data.variable(name).unwrap();
         let axis = variable.schema().axis("time").unwrap();

@@ -9,7 +9,7 @@ use partita_core::{Result, Store};
 use super::head::Head;
 use super::log::{self, SCRATCH};
 use super::record::{Action, Change, Record};
-use crate::layout::{config_key, edit_catalog, parent_groups, read_config};
+use crate::layout::{document_key, edit_catalog, parent_groups, read_either};
 use crate::statistics::note;
 
 /// What only one process publishes under at a time.
@@ -53,7 +53,7 @@ async fn publish_all(store: &Store, lease: &mut Lease) -> Result<u64> {
 }
 
 async fn apply(store: &Store, lease: &mut Lease, record: &Record) -> Result<()> {
-    let config = read_config(store).await?;
+    let config = read_either(store).await?;
     let mut parents = BTreeSet::new();
     for change in record.changes.iter().filter(|change| change.action != Action::Drop) {
         parents.extend(parent_groups(config.layout, &change.path));
@@ -71,7 +71,7 @@ async fn apply(store: &Store, lease: &mut Lease, record: &Record) -> Result<()> 
     }
     lease.renew(store).await?;
     if let Some(text) = &record.config {
-        store.put(config_key(config.layout), text.clone().into()).await?;
+        store.put(document_key(&config), text.clone().into()).await?;
     }
     edit_catalog(store, &config, &record.changes).await
 }

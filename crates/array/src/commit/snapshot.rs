@@ -10,7 +10,7 @@ use super::log::read_after;
 use super::overlay::Overlay;
 use super::record::{Action, Record};
 use crate::collection::Partition;
-use crate::layout::{Config, decode_config, list_partitions, read_config};
+use crate::layout::{Config, decode_config, list_partitions, read_config, read_view};
 use crate::partitioning::Key;
 use crate::select::select;
 
@@ -22,8 +22,12 @@ pub(crate) struct Snapshot {
     /// The store with what is committed, and not published, in its place. Only for reading single
     /// objects.
     pub store: Store,
-    /// What the collection is.
+    /// What the collection is. Of a view, with the variables that it stores itself.
     pub config: Arc<Config>,
+    /// What can be read: of a view, the variables of its base too.
+    pub whole: Arc<Config>,
+    /// Of a view, the state of the collection under it.
+    pub under: Option<Arc<Snapshot>>,
     /// The number of the last commit; 0 if there is none.
     pub latest: u64,
     /// The commits that were not published.
@@ -31,18 +35,35 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
-    /// The newest state. Three requests where all commits are published, four in Zarr v3.
+    /// The newest state; of a view, over that of its base. Three requests where all commits are
+    /// published, four in Zarr v3.
     ///
     /// The mark is read first: what is published after that is found as a record too, and reading
     /// an object from its new place and from where it was staged is the same.
-    pub async fn take(base: &Store) -> Result<Self> {
+    pub async fn take(base: &Store, under: Option<Self>) -> Result<Self> {
         let head = Head::read(base).await?;
-        let (config, pending) =
-            futures::try_join!(read_config(base), read_after(base, head.published))?;
+        let document = async {
+            match &under {
+                None => read_config(base).await,
+                Some(under) => read_view(base, Some(under.config.layout)).await,
+            }
+        };
+        let (config, pending) = futures::try_join!(document, read_after(base, head.published))?;
         let mut config = config;
         for text in pending.iter().filter_map(|record| record.config.as_ref()) {
-            config = decode_config(config.layout, text.as_bytes())?;
+            config = decode_config(&config, text.as_bytes())?;
         }
+        let (config, whole) = match &under {
+            None => {
+                let config = Arc::new(config);
+                (Arc::clone(&config), config)
+            }
+            Some(under) => {
+                let config = config.over(&under.config)?;
+                let whole = config.laid_over(&under.config);
+                (Arc::new(config), Arc::new(whole))
+            }
+        };
         let store = match pending.is_empty() {
             true => base.clone(),
             false => base.wrap(|inner| Arc::new(Overlay::new(inner, &pending))),
@@ -50,10 +71,20 @@ impl Snapshot {
         Ok(Self {
             base: base.clone(),
             store,
-            config: Arc::new(config),
+            config,
+            whole,
+            under: under.map(Arc::new),
             latest: pending.last().map_or(head.published, |record| record.sequence),
             pending,
         })
+    }
+
+    /// The same state of a view over the newest one of its base.
+    pub async fn over_newest(&self) -> Result<Self> {
+        let Some(under) = &self.under else { return Ok(self.clone()) };
+        let under = Box::pin(Self::take(&under.base, None)).await?;
+        let whole = Arc::new(self.config.laid_over(&under.config));
+        Ok(Self { whole, under: Some(Arc::new(under)), ..self.clone() })
     }
 
     /// The store as it is, for writing.
@@ -100,8 +131,13 @@ impl Snapshot {
         Ok(Since { records: missed, unknown: false, moved: moved.collect() })
     }
 
-    /// True if there were commits since, or some were published.
+    /// True if there were commits since, or some were published; of a view, also in its base.
     pub async fn is_outdated(&self) -> Result<bool> {
+        if let Some(under) = &self.under
+            && Box::pin(under.is_outdated()).await?
+        {
+            return Ok(true);
+        }
         let since = self.since(self.latest).await?;
         Ok(since.unknown || !since.records.is_empty() || !since.moved.is_empty())
     }
@@ -109,6 +145,11 @@ impl Snapshot {
     /// True if nothing that was read from these partitions can have changed meanwhile. `listed`
     /// says that it also matters which partitions there are.
     pub async fn is_current(&self, paths: &[&str], listed: bool) -> Result<bool> {
+        if let Some(under) = &self.under
+            && !Box::pin(under.is_current(paths, listed)).await?
+        {
+            return Ok(false);
+        }
         let since = self.since(self.latest).await?;
         if since.unknown || (listed && since.records.iter().any(Record::changes_listing)) {
             return Ok(false);

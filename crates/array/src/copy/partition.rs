@@ -85,7 +85,7 @@ impl Copying<'_> {
             return self.bytes(path).await;
         }
         let store = &self.snapshot.store;
-        let opened = open_group(store, source.layout, path, &source.immutable()).await?;
+        let opened = open_group(store, source, path, &source.immutable()).await?;
         let stored = opened.into_iter().flatten().filter(|(_, array)| array.is_some());
         let stored: Vec<String> = stored.map(|(path, _)| path).collect();
         if stored.is_empty() {

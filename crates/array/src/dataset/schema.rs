@@ -206,6 +206,46 @@ impl Schema {
         }
     }
 
+    /// Describes dimensions as another schema does, group by group.
+    pub(crate) fn take_dimensions(&mut self, other: &Self) {
+        let known = |own: &Dimension| other.dimension(&own.name).is_some();
+        self.dimensions.retain(|own| !known(own));
+        self.dimensions.splice(0..0, other.dimensions.iter().cloned());
+        self.chunk_bytes = other.chunk_bytes;
+        for (name, group) in &mut self.groups {
+            if let Some(other) = other.groups.get(name) {
+                group.take_dimensions(other);
+            }
+        }
+    }
+
+    /// Adds the group at a path, without variables, as far as another schema has it.
+    pub(crate) fn add_groups(&mut self, other: &Self, path: &str) {
+        let (name, rest) = path.split_once('/').unwrap_or((path, ""));
+        let Some(group) = other.groups.get(name) else { return };
+        let own = self
+            .groups
+            .entry(name.to_owned())
+            .or_insert_with(|| Self { dimensions: group.dimensions.clone(), ..Self::default() });
+        own.add_groups(group, rest);
+    }
+
+    /// This schema with what another one has more, and with that in place of what has its name.
+    pub(crate) fn overlaid(&self, other: &Self) -> Self {
+        let mut whole = self.clone();
+        let is_new = |own: &&Dimension| self.dimension(&own.name).is_none();
+        whole.dimensions.extend(other.dimensions.iter().filter(is_new).cloned());
+        let variables = other.variables.iter();
+        whole.variables.extend(variables.map(|(name, own)| (name.clone(), own.clone())));
+        let attributes = other.attributes.iter();
+        whole.attributes.extend(attributes.map(|(name, value)| (name.clone(), value.clone())));
+        for (name, group) in &other.groups {
+            let below = whole.groups.get(name).map(|own| own.overlaid(group));
+            whole.groups.insert(name.clone(), below.unwrap_or_else(|| group.clone()));
+        }
+        whole
+    }
+
     /// The dimension `name` of this group.
     #[must_use]
     pub fn dimension(&self, name: &str) -> Option<&Dimension> {

@@ -3,8 +3,9 @@
 use indexmap::IndexMap;
 use partita_core::{Error, ErrorKind, Result};
 
+use super::view::ViewConfig;
 use crate::dataset::{DType, Schema};
-use crate::json::Json;
+use crate::json::{Attributes, Json};
 use crate::partitioning::{Digits, Partitioning};
 
 /// The generation of Zarr, and with it of ZCollection, in which a collection is stored.
@@ -52,6 +53,8 @@ pub struct Config {
     pub statistics: Vec<String>,
     /// What else the document of the Zarr v3 layout holds.
     pub extras: Option<Json>,
+    /// Of a view, what it is laid over. Its schema has the variables of the view alone.
+    pub view: Option<ViewConfig>,
 }
 
 impl Config {
@@ -91,9 +94,76 @@ impl Config {
             commit: None,
             statistics: Vec::new(),
             extras: None,
+            view: None,
         };
         config.check()?;
         Ok(config)
+    }
+
+    /// What the document of a view says. Axis and partitioning are those of the base, which
+    /// [`Config::over`] adds.
+    pub(super) fn of_view(
+        layout: Layout,
+        schema: Schema,
+        view: ViewConfig,
+        own: Own,
+    ) -> Result<Self> {
+        schema
+            .check()
+            .map_err(|error| Error::corrupt("the view contradicts itself").caused_by(error))?;
+        let partitioning = Partitioning::Sequence { variables: Vec::new() };
+        Ok(Self {
+            layout,
+            axis: String::new(),
+            dimension: String::new(),
+            partitioning,
+            schema,
+            catalog: false,
+            version: None,
+            commit: own.commit,
+            statistics: own.statistics,
+            extras: None,
+            view: Some(view),
+        })
+    }
+
+    /// A view without variables.
+    pub(crate) fn new_view(
+        layout: Layout,
+        attributes: Attributes,
+        view: ViewConfig,
+        commit: String,
+    ) -> Result<Self> {
+        let own = Own { commit: Some(commit), statistics: Vec::new() };
+        Self::of_view(layout, Schema { attributes, ..Schema::default() }, view, own)
+    }
+
+    /// The view over a collection: with its axis, partitioning and dimensions.
+    pub(crate) fn over(mut self, base: &Self) -> Result<Self> {
+        if self.layout != base.layout {
+            return Err(Error::invalid(
+                "a view is stored in the layout of its base, and this is not the base",
+            ));
+        }
+        self.axis.clone_from(&base.axis);
+        self.dimension.clone_from(&base.dimension);
+        self.partitioning = base.partitioning.clone();
+        self.schema.take_dimensions(&base.schema);
+        Ok(self)
+    }
+
+    /// What is read through the view: its variables, and those of the base that it does not
+    /// override.
+    pub(crate) fn laid_over(&self, base: &Self) -> Self {
+        Self { schema: base.schema.overlaid(&self.schema), ..self.clone() }
+    }
+
+    /// Refuses what is not done through a view.
+    pub(crate) fn check_no_view(&self, why: &str) -> Result<()> {
+        match self.view {
+            Some(_) => Err(Error::invalid(why)),
+            None => Ok(()),
+        }
     }
 
     /// Checks that the schema can be stored and that the variables of the partitioning are in it.
@@ -103,7 +173,10 @@ impl Config {
     /// the variable's name.
     pub fn check(&self) -> Result<()> {
         self.schema.check()?;
-        self.partitioning.check(&self.schema, &self.dimension)?;
+        // Rows of a view are those of its base, and so is what partitions them.
+        if self.view.is_none() {
+            self.partitioning.check(&self.schema, &self.dimension)?;
+        }
         if self.layout == Layout::ZarrV2
             && let Some(group) = self.schema.groups.keys().next()
         {
@@ -145,6 +218,14 @@ impl Config {
             (Some(only), None) => Some(only.clone()),
             _ => None,
         }
+    }
+
+    /// The variable that tells rows apart: that along which they are ordered, or else the first of
+    /// those by which they are partitioned.
+    #[must_use]
+    pub fn rows_variable(&self) -> Option<String> {
+        let partitioning = || self.partitioning.variables().first().map(|name| (*name).to_owned());
+        self.axis_variable().or_else(partitioning)
     }
 
     /// The variables that are cut into partitions.

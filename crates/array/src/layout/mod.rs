@@ -1,11 +1,14 @@
 //! How collections are stored: the only place that knows the two layouts of ZCollection.
 //!
 //! - [`config`](Config): the document at the root that says what the collection is.
+//! - [`view`](ViewConfig): what the document of a view says of the collection under it. `axis`: the
+//!   copy of the axis that tells whether both still go together.
 //! - `v2`, `v3`: the documents of each layout, to and from [`Config`] and `StoredArray`.
 //! - `stored`, `region`: where the chunks of an array are and which parts of it they hold.
 //! - `read`, `write`: the arrays of partitions, chunks side by side.
 //! - `list`, `catalog`: which partitions there are. `known`: documents decoded before.
 
+mod axis;
 mod catalog;
 mod config;
 mod known;
@@ -16,14 +19,17 @@ mod shard;
 mod stored;
 mod v2;
 mod v3;
+mod view;
 mod write;
 
+pub(crate) use axis::{AxisCopy, axis_copy, checksum_of};
 pub(crate) use catalog::{edit_catalog, rebuild_catalog};
 pub use config::{Config, Layout};
 pub(crate) use known::KnownArrays;
 pub(crate) use list::list_partitions;
 pub(crate) use read::{Part, read_variables};
 pub(crate) use stored::StoredArray;
+pub use view::{Reference, ViewConfig};
 pub(crate) use write::GroupPlan;
 
 use partita_core::{Error, ErrorKind, Result, Store};
@@ -42,19 +48,61 @@ pub(crate) async fn read_config(store: &Store) -> Result<Config> {
     Err(Error::new(ErrorKind::NotFound, "there is no collection here").with("store", store.url()))
 }
 
-/// The key and the bytes of the document that says what a collection is.
-pub(crate) fn encode_config(config: &Config) -> Result<(&'static str, bytes::Bytes)> {
-    Ok(match config.layout {
-        Layout::ZarrV2 => (v2::CONFIG, v2::encode_config(config)?.into()),
-        Layout::ZarrV3 => (v3::CONFIG, v3::encode_config(config)?.into()),
-    })
+/// Reads the document that says what the view at the root of `store` is, of this layout or of either.
+pub(crate) async fn read_view(store: &Store, layout: Option<Layout>) -> Result<Config> {
+    for candidate in [Layout::ZarrV2, Layout::ZarrV3] {
+        if layout.is_some_and(|layout| layout != candidate) {
+            continue;
+        }
+        let key = view_key(candidate);
+        if let Some(bytes) = store.get_opt(key).await? {
+            let decoded = match candidate {
+                Layout::ZarrV2 => v2::decode_view(&bytes),
+                Layout::ZarrV3 => v3::decode_view(&bytes),
+            };
+            return decoded.map_err(|error| error.with("key", key).with("store", store.url()));
+        }
+    }
+    Err(Error::new(ErrorKind::NotFound, "there is no view here").with("store", store.url()))
 }
 
-/// Decodes the document that says what a collection of this layout is.
-pub(crate) fn decode_config(layout: Layout, bytes: &[u8]) -> Result<Config> {
-    match layout {
-        Layout::ZarrV2 => v2::decode_config(bytes),
-        Layout::ZarrV3 => v3::decode_config(bytes),
+/// Reads the document of whatever is at the root of `store`, a collection or a view.
+pub(crate) async fn read_either(store: &Store) -> Result<Config> {
+    match read_config(store).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let found = read_view(store, None).await;
+            found.map_err(|other| if other.kind() == ErrorKind::NotFound { error } else { other })
+        }
+        read => read,
+    }
+}
+
+/// The key and the bytes of the document that says what a collection or a view is.
+pub(crate) fn encode_config(config: &Config) -> Result<(&'static str, bytes::Bytes)> {
+    let text = match (config.layout, &config.view) {
+        (Layout::ZarrV2, None) => v2::encode_config(config)?,
+        (Layout::ZarrV3, None) => v3::encode_config(config)?,
+        (Layout::ZarrV2, Some(view)) => v2::encode_view(config, view)?,
+        (Layout::ZarrV3, Some(view)) => v3::encode_view(config, view)?,
+    };
+    Ok((document_key(config), text.into()))
+}
+
+/// Decodes a newer document of the same collection or view.
+pub(crate) fn decode_config(like: &Config, bytes: &[u8]) -> Result<Config> {
+    match (like.layout, &like.view) {
+        (Layout::ZarrV2, None) => v2::decode_config(bytes),
+        (Layout::ZarrV3, None) => v3::decode_config(bytes),
+        (Layout::ZarrV2, Some(_)) => v2::decode_view(bytes),
+        (Layout::ZarrV3, Some(_)) => v3::decode_view(bytes),
+    }
+}
+
+/// The key of the document that says what this collection or view is.
+pub(crate) fn document_key(config: &Config) -> &'static str {
+    match config.view {
+        None => config_key(config.layout),
+        Some(_) => view_key(config.layout),
     }
 }
 
@@ -63,6 +111,14 @@ pub(crate) const fn config_key(layout: Layout) -> &'static str {
     match layout {
         Layout::ZarrV2 => v2::CONFIG,
         Layout::ZarrV3 => v3::CONFIG,
+    }
+}
+
+/// The key of the document that says what a view is.
+pub(crate) const fn view_key(layout: Layout) -> &'static str {
+    match layout {
+        Layout::ZarrV2 => v2::VIEW,
+        Layout::ZarrV3 => v3::VIEW,
     }
 }
 
@@ -83,22 +139,25 @@ pub(crate) type OpenGroup = Vec<(String, Option<StoredArray>)>;
 /// such group.
 pub(crate) async fn open_group(
     store: &Store,
-    layout: Layout,
+    config: &Config,
     prefix: &str,
     schema: &Schema,
 ) -> Result<Option<OpenGroup>> {
-    open_known_group(store, layout, prefix, schema, &KnownArrays::default()).await
+    open_known_group(store, config, prefix, schema, &KnownArrays::default()).await
 }
 
 /// As [`open_group`], for one of many groups, all opened with the same schema.
 pub(crate) async fn open_known_group(
     store: &Store,
-    layout: Layout,
+    config: &Config,
     prefix: &str,
     schema: &Schema,
     known: &KnownArrays,
 ) -> Result<Option<OpenGroup>> {
-    match layout {
+    match config.layout {
+        Layout::ZarrV2 if config.view.is_some() => {
+            v2::open_arrays(store, prefix, schema, known).await
+        }
         Layout::ZarrV2 => v2::open_group(store, prefix, schema, known).await,
         Layout::ZarrV3 => v3::open_group(store, prefix, schema, known).await,
     }
@@ -108,10 +167,12 @@ pub(crate) async fn open_known_group(
 /// such document. Corrupt, if it should be there and is not.
 pub(crate) async fn read_listing(
     store: &Store,
-    layout: Layout,
+    config: &Config,
     prefix: &str,
 ) -> Result<Option<bytes::Bytes>> {
-    match layout {
+    match config.layout {
+        // Partitions of views are no groups.
+        Layout::ZarrV2 if config.view.is_some() => Ok(None),
         Layout::ZarrV2 => store.get(&format!("{prefix}/{}", v2::GROUP)).await.map(Some),
         Layout::ZarrV3 => Ok(None),
     }

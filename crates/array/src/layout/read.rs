@@ -34,18 +34,17 @@ pub(crate) enum Part {
     Missing { shape: Vec<usize> },
 }
 
-/// Reads each variable from its parts, joined along `dimension`. Parts of a variable are of the type
-/// that its schema says.
+/// Reads each variable from its parts, all in one store, joined along `dimension`. Parts of a
+/// variable are of the type that its schema says.
 pub(crate) async fn read_variables(
-    store: &Store,
-    variables: Vec<(VariableSchema, Vec<Part>)>,
+    variables: Vec<(&Store, VariableSchema, Vec<Part>)>,
     dimension: &str,
     progress: &dyn Progress,
     cancel: &Cancel,
 ) -> Result<Vec<Array>> {
     let mut targets = Vec::new();
     let mut jobs = Vec::new();
-    for (number, (schema, parts)) in variables.iter().enumerate() {
+    for (number, (_, schema, parts)) in variables.iter().enumerate() {
         let planned = plan(number, schema, parts, dimension, &mut jobs);
         targets.push(planned.map_err(|error| error.with("variable", &schema.name))?);
     }
@@ -54,11 +53,8 @@ pub(crate) async fn read_variables(
     let run = async |job: Job| {
         cancel.check()?;
         let bytes = job.num_bytes();
-        let variable = variables.get(job.variable);
-        let done = job.run(store).await.map_err(|error| match variable {
-            Some((schema, _)) => error.with("variable", &schema.name),
-            None => error,
-        })?;
+        let (store, schema, _) = variables.get(job.variable).ok_or_else(nothing)?;
+        let done = job.run(store).await.map_err(|error| error.with("variable", &schema.name))?;
         progress.advance(bytes as u64);
         Ok::<_, Error>(done)
     };
@@ -69,7 +65,7 @@ pub(crate) async fn read_variables(
     done.sort_by_key(|done| (done.variable, done.target, done.start));
     let mut done = done.into_iter().peekable();
     let mut arrays = Vec::with_capacity(targets.len());
-    for (variable, ((schema, _), targets)) in variables.iter().zip(targets).enumerate() {
+    for (variable, ((_, schema, _), targets)) in variables.iter().zip(targets).enumerate() {
         let mut filled = Vec::with_capacity(targets.len());
         for (number, target) in targets.into_iter().enumerate() {
             let mine = |done: &Done| done.variable == variable && done.target == number;

@@ -8,10 +8,11 @@ use futures::{StreamExt, TryStreamExt, stream};
 use partita_core::{Cancel, Error, Progress, Result, Store};
 use tokio::task::spawn_blocking;
 
+use super::axis::{CHECKSUM, checksum_of, copy_schema};
 use super::region::Region;
 use super::stored::grid;
 use super::{Config, Layout, StoredArray, v2, v3};
-use crate::dataset::{Array, Buffer, Dataset, Schema};
+use crate::dataset::{Array, Buffer, Dataset, Schema, VariableSchema};
 use crate::partitioning::Key;
 
 /// Arrays and documents of a group, to be written.
@@ -46,7 +47,10 @@ impl GroupPlan {
         plan.add_group(config, prefix, key, dataset, start, &mut vec![&config.schema])?;
         if config.layout == Layout::ZarrV2 {
             let arrays = plan.arrays.iter().map(|planned| planned.array.as_ref());
-            plan.documents = v2::documents(prefix, arrays)?;
+            plan.documents = match config.view {
+                Some(_) => v2::array_documents(prefix, arrays)?,
+                None => v2::documents(prefix, arrays)?,
+            };
         }
         Ok(plan)
     }
@@ -63,6 +67,10 @@ impl GroupPlan {
         let mut plan = Self::default();
         plan.add_group(config, prefix, None, dataset, 0, &mut vec![&config.schema])?;
         match config.layout {
+            Layout::ZarrV2 if config.view.is_some() => {
+                let arrays = plan.arrays.iter().map(|planned| planned.array.as_ref());
+                plan.documents = v2::array_documents(prefix, arrays)?;
+            }
             Layout::ZarrV2 => {
                 let arrays = plan.arrays.iter().map(|planned| planned.array.as_ref());
                 let old = old.ok_or_else(|| {
@@ -74,6 +82,31 @@ impl GroupPlan {
             Layout::ZarrV3 => drop(plan.documents.pop()),
         }
         Ok(plan)
+    }
+
+    /// Adds the copy of the axis of the base to the partition of a view at `prefix`.
+    pub fn add_axis(
+        &mut self,
+        config: &Config,
+        prefix: &str,
+        axis: &VariableSchema,
+        items: &Array,
+    ) -> Result<()> {
+        let own = copy_schema(config.layout, axis);
+        let own = own.with_attribute(CHECKSUM, checksum_of(items).as_str());
+        let shape = items.shape().to_vec();
+        let array = match config.layout {
+            Layout::ZarrV2 => v2::array(prefix, &own, shape, &config.schema)?,
+            Layout::ZarrV3 => v3::array(prefix, &own, shape, &[&config.schema])?,
+        };
+        match config.layout {
+            Layout::ZarrV2 => {
+                self.documents.extend(v2::array_documents(prefix, std::iter::once(&array))?);
+            }
+            Layout::ZarrV3 => self.documents.push(v3::array_document(&array)?),
+        }
+        self.arrays.push(Planned { array: Arc::new(array), data: items.clone(), start: 0 });
+        Ok(())
     }
 
     fn add_group<'a>(

@@ -15,15 +15,33 @@ use crate::select::{Candidate, RowSelection, keys};
 
 impl Snapshot {
     /// The candidates that may still have rows for which the predicate is true, by the statistics
-    /// of their variables. Statistics are only asked for if there are such variables, and only
-    /// those are compared with the store that decide something.
+    /// of their variables; of a view, also of those of its base.
     pub(crate) async fn pruned(
         &self,
         selection: &RowSelection,
+        candidates: Vec<Candidate>,
+    ) -> Result<Vec<Candidate>> {
+        let candidates = match &self.under {
+            None => candidates,
+            Some(under) => {
+                let below = |name: &str| self.config.schema.variable(name).is_none();
+                under.pruned_by(selection, candidates, &below).await?
+            }
+        };
+        self.pruned_by(selection, candidates, &|_| true).await
+    }
+
+    /// As `pruned`, by statistics of the variables that are meant. Statistics are only asked for if there are such variables, and only
+    /// those are compared with the store that decide something.
+    async fn pruned_by(
+        &self,
+        selection: &RowSelection,
         mut candidates: Vec<Candidate>,
+        is_meant: &(dyn Fn(&str) -> bool + Sync),
     ) -> Result<Vec<Candidate>> {
         let summarised = self.config.summarised();
-        let used = selection.variables.iter().filter(|name| summarised.contains(name));
+        let meant = selection.variables.iter().filter(|name| is_meant(name));
+        let used = meant.filter(|name| summarised.contains(name));
         let used: Vec<&String> = used.collect();
         let is_open = |candidate: &Candidate| {
             // What is not published has no place of which anything could be known.

@@ -46,6 +46,8 @@ pub(crate) async fn info(collection: &Collection, json: bool) -> Result<(), Fail
     let last = collection.history().await?.pop();
     let config = collection.config();
     let variables = config.schema.paths().len();
+    let own = collection.own_variables().await?;
+    let view = config.view.as_ref().zip(collection.base());
     if json {
         let last = last.map(|last| {
             json!({
@@ -54,7 +56,7 @@ pub(crate) async fn info(collection: &Collection, json: bool) -> Result<(), Fail
                 "operation": last.operation,
             })
         });
-        let facts = json!({
+        let mut facts = json!({
             "kind": "collection",
             "url": collection.url(),
             "zarr_format": zarr_format(config.layout),
@@ -66,10 +68,17 @@ pub(crate) async fn info(collection: &Collection, json: bool) -> Result<(), Fail
             "variables": variables,
             "last_commit": last,
         });
+        if let (Some((view, base)), Some(facts)) = (view, facts.as_object_mut()) {
+            facts.insert("kind".into(), "view".into());
+            facts.insert("base".into(), base.url().into());
+            facts.insert("where".into(), view.filter.as_deref().into());
+            facts.insert("own_variables".into(), own.into());
+        }
         return print(&format!("{facts}\n"));
     }
+    let kind = if view.is_some() { "view" } else { "collection" };
     let mut facts = vec![
-        ("kind", "collection".to_owned()),
+        ("kind", kind.to_owned()),
         ("url", collection.url().to_owned()),
         ("zarr format", zarr_format(config.layout).to_string()),
         ("axis", config.axis.clone()),
@@ -77,6 +86,11 @@ pub(crate) async fn info(collection: &Collection, json: bool) -> Result<(), Fail
         ("partitions", units::count(partitions as u64)),
         ("variables", variables.to_string()),
     ];
+    if let Some((view, base)) = view {
+        facts.push(("base", base.url().to_owned()));
+        facts.push(("covers", view.filter.clone().unwrap_or("all partitions".to_owned())));
+        facts.push(("own variables", own.join(", ")));
+    }
     for (name, value) in &config.schema.attributes {
         facts.push(("attribute", format!("{name} = {}", value.to_text(Style::Compact))));
     }

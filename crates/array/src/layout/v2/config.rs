@@ -37,6 +37,7 @@ pub(in crate::layout) fn decode(bytes: &[u8]) -> Result<Config> {
         commit: own.commit,
         statistics: own.statistics,
         extras: None,
+        view: None,
     };
     config
         .check()
@@ -45,7 +46,19 @@ pub(in crate::layout) fn decode(bytes: &[u8]) -> Result<Config> {
 }
 
 pub(in crate::layout) fn encode(config: &Config) -> Result<String> {
-    let schema = &config.schema;
+    let mut document = IndexMap::new();
+    let members = [
+        ("axis", config.axis.as_str().into()),
+        ("dataset", encode_schema(&config.schema)?),
+        ("partitioning", encode_partitioning(&config.partitioning)?),
+    ];
+    let own = Own::encode(config).map(|own| (OWN, own));
+    document.extend(members.into_iter().chain(own).map(|(name, json)| (name.to_owned(), json)));
+    Ok(Json::Map(document).to_text(Style::Indented(4)))
+}
+
+/// The schema, as the documents of collections and of views have it.
+pub(super) fn encode_schema(schema: &Schema) -> Result<Json> {
     let mut variables: Vec<&VariableSchema> = schema.variables.values().collect();
     variables.sort_by(|a, b| a.name.cmp(&b.name));
     let variables = variables.into_iter().map(encode_variable).collect::<Result<_>>()?;
@@ -59,25 +72,16 @@ pub(in crate::layout) fn encode(config: &Config) -> Result<String> {
         Some(Json::List(std::iter::once(dimension.name.as_str().into()).chain(chunks).collect()))
     });
     let limit = schema.chunk_bytes.unwrap_or(DEFAULT_CHUNK_BYTES);
-    let dataset = Json::map([
+    Ok(Json::map([
         ("attrs", encode_attributes(&schema.attributes)),
         ("dimensions", Json::texts(schema.dimensions.iter().map(|dimension| &dimension.name))),
         ("variables", Json::List(variables)),
         ("chunks", Json::List(chunks.collect())),
         ("block_size_limit", Json::Int(limit.into())),
-    ]);
-    let mut document = IndexMap::new();
-    let members = [
-        ("axis", config.axis.as_str().into()),
-        ("dataset", dataset),
-        ("partitioning", encode_partitioning(&config.partitioning)?),
-    ];
-    let own = Own::encode(config).map(|own| (OWN, own));
-    document.extend(members.into_iter().chain(own).map(|(name, json)| (name.to_owned(), json)));
-    Ok(Json::Map(document).to_text(Style::Indented(4)))
+    ]))
 }
 
-fn decode_schema(document: &Document<'_>) -> Result<Schema> {
+pub(super) fn decode_schema(document: &Document<'_>) -> Result<Schema> {
     let mut dimensions: Vec<Dimension> = document
         .list("dimensions")?
         .iter()

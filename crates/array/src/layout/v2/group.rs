@@ -1,12 +1,14 @@
 //! Groups and arrays of Zarr v2, with consolidated metadata.
 
-use partita_core::{Result, Store};
+use futures::{StreamExt, TryStreamExt, stream};
+use partita_core::{Error, Result, Store};
 
 use super::codecs::Numcodecs;
 use super::config::{fill_json, is_of_bytes};
 use crate::codec::Pipeline;
 use crate::dataset::{Chunks, Codecs, DType, FillValue, Schema, VariableSchema, fill_item};
 use crate::json::{Attributes, Json, Style};
+use crate::layout::axis::{AXIS, CHECKSUM};
 use crate::layout::config::{Document, damaged};
 use crate::layout::stored::{ArrayLayout, ChunkKeys, form_of};
 use crate::layout::{KnownArrays, OpenGroup, StoredArray};
@@ -17,6 +19,9 @@ pub(in crate::layout) const GROUP: &str = ".zmetadata";
 /// What of an array's document its chunks depend on.
 const FORM: [&str; 7] =
     ["chunks", "compressor", "dtype", "fill_value", "filters", "order", "dimension_separator"];
+
+/// Requests of one partition under way at once.
+const AT_ONCE: usize = 32;
 
 /// The name of the attribute in which xarray keeps the dimensions.
 const DIMENSIONS: &str = "_ARRAY_DIMENSIONS";
@@ -37,6 +42,41 @@ pub(in crate::layout) async fn open_group(
         (name.clone(), array.as_ref().map(|array| array.moved_to(place(name))))
     };
     Ok(Some(group.iter().map(moved).collect()))
+}
+
+/// As [`open_group`], where arrays lie beside each other without being a group. One request per
+/// variable.
+pub(in crate::layout) async fn open_arrays(
+    store: &Store,
+    prefix: &str,
+    schema: &Schema,
+    known: &KnownArrays,
+) -> Result<Option<OpenGroup>> {
+    let open = async |variable: &VariableSchema| {
+        let (name, key) = (&variable.name, format!("{prefix}/{}/.zarray", variable.name));
+        let Some(bytes) = store.get_opt(&key).await? else {
+            return Ok::<_, Error>((name.clone(), None));
+        };
+        let decode = || Ok(vec![(name.clone(), Some(array_of(prefix, variable, &bytes, None)?))]);
+        let found = known.find(name, &bytes, decode);
+        let found = found.map_err(|error| error.with("variable", name).with("key", &key))?;
+        let array = found.first().and_then(|(_, array)| array.as_ref());
+        Ok((name.clone(), array.map(|array| array.moved_to(format!("{prefix}/{name}")))))
+    };
+    let arrays: OpenGroup =
+        stream::iter(schema.variables.values()).map(open).buffered(AT_ONCE).try_collect().await?;
+    Ok(arrays.iter().any(|(_, array)| array.is_some()).then_some(arrays))
+}
+
+/// The array that its two documents describe.
+pub(in crate::layout) fn array_of(
+    prefix: &str,
+    variable: &VariableSchema,
+    array: &[u8],
+    attributes: Option<&[u8]>,
+) -> Result<StoredArray> {
+    let attributes = attributes.map(Json::parse).transpose()?;
+    decode(prefix, variable, &Document(&Json::parse(array)?), attributes.as_ref())
 }
 
 fn decode_group(prefix: &str, schema: &Schema, bytes: &[u8]) -> Result<OpenGroup> {
@@ -174,7 +214,7 @@ pub(in crate::layout) fn documents<'a>(
     let group = Json::map([("zarr_format", Json::Int(2))]);
     let attributes = Json::map([]);
     let mut named = vec![(".zattrs".to_owned(), attributes), (".zgroup".to_owned(), group)];
-    named.extend(array_documents(arrays)?);
+    named.extend(documents_of(arrays)?);
     let consolidated = consolidated(named.iter().cloned().collect());
     named.push(consolidated);
     Ok(texts(prefix, named))
@@ -191,7 +231,7 @@ pub(in crate::layout) fn edited_documents<'a>(
     let old = Json::parse(old)?;
     let mut metadata =
         old.get("metadata").and_then(Json::as_map).ok_or_else(|| damaged("metadata"))?.clone();
-    let mut named = array_documents(arrays)?;
+    let mut named = documents_of(arrays)?;
     for name in removed {
         metadata.shift_remove(&format!("{name}/.zarray"));
         metadata.shift_remove(&format!("{name}/.zattrs"));
@@ -202,19 +242,35 @@ pub(in crate::layout) fn edited_documents<'a>(
     Ok(texts(prefix, named))
 }
 
-fn array_documents<'a>(
+/// The documents of arrays that lie beside each other without being a group.
+pub(in crate::layout) fn array_documents<'a>(
+    prefix: &str,
     arrays: impl Iterator<Item = &'a StoredArray>,
-) -> Result<Vec<(String, Json)>> {
+) -> Result<Vec<(String, String)>> {
+    Ok(texts(prefix, documents_of(arrays)?))
+}
+
+fn documents_of<'a>(arrays: impl Iterator<Item = &'a StoredArray>) -> Result<Vec<(String, Json)>> {
     let mut named = Vec::new();
     let mut sorted: Vec<&StoredArray> = arrays.collect();
     sorted.sort_by(|a, b| a.schema.name.cmp(&b.schema.name));
     for array in sorted {
         let name = &array.schema.name;
         named.push((format!("{name}/.zarray"), array_document(array)?));
-        let dimensions = Json::texts(&array.schema.dimensions);
-        named.push((format!("{name}/.zattrs"), Json::map([(DIMENSIONS, dimensions)])));
+        named.push((format!("{name}/.zattrs"), attributes_of(&array.schema)));
     }
     Ok(named)
+}
+
+/// Attributes of variables are in the document of the collection alone.
+fn attributes_of(own: &VariableSchema) -> Json {
+    match (own.attributes.get(CHECKSUM), own.dimensions.first()) {
+        // ZCollection names its dimension so.
+        (Some(checksum), Some(dimension)) if own.name == AXIS => {
+            Json::map([(DIMENSIONS, dimension.as_str().into()), (CHECKSUM, checksum.clone())])
+        }
+        _ => Json::map([(DIMENSIONS, Json::texts(&own.dimensions))]),
+    }
 }
 
 fn consolidated(metadata: Attributes) -> (String, Json) {

@@ -12,21 +12,14 @@ use crate::layout::{Config, Layout};
 use crate::partitioning::Partitioning;
 
 /// The version of the document that is read and written.
-const FORMAT_VERSION: i128 = 1;
+pub(super) const FORMAT_VERSION: i128 = 1;
 
 pub(in crate::layout) fn decode(bytes: &[u8]) -> Result<Config> {
     let json = Json::parse(bytes)?;
     let document = Document(&json);
     let schema = Document(document.get("schema")?);
-    for document in [&document, &schema] {
-        let version = document.int_or("format_version", FORMAT_VERSION)?;
-        if version > FORMAT_VERSION {
-            return Err(Error::invalid(
-                "the collection was written in a newer format than this version reads",
-            )
-            .with("format version", version));
-        }
-    }
+    check_version(&document)?;
+    check_version(&schema)?;
     let partitioning = Document(document.get("partitioning")?);
     let axis = document.text("axis")?.to_owned();
     let own = Own::decode(json.get("extras").and_then(|extras| extras.get(OWN)));
@@ -42,6 +35,7 @@ pub(in crate::layout) fn decode(bytes: &[u8]) -> Result<Config> {
         commit: own.commit,
         statistics: own.statistics,
         extras: json.get("extras").cloned(),
+        view: None,
     };
     config
         .check()
@@ -50,16 +44,12 @@ pub(in crate::layout) fn decode(bytes: &[u8]) -> Result<Config> {
 }
 
 pub(in crate::layout) fn encode(config: &Config) -> Result<String> {
-    let Json::Map(mut schema) = encode_group("/", &config.schema, &config.dimension)? else {
-        return Err(damaged("schema"));
-    };
-    schema.insert("format_version".to_owned(), Json::Int(FORMAT_VERSION));
     let mut document = IndexMap::from([
         ("format_version".to_owned(), Json::Int(FORMAT_VERSION)),
         ("axis".to_owned(), config.dimension.as_str().into()),
         ("partitioning".to_owned(), encode_partitioning(config)),
         ("catalog".to_owned(), Json::map([("enabled", config.catalog.into())])),
-        ("schema".to_owned(), Json::Map(schema)),
+        ("schema".to_owned(), encode_schema(config)?),
     ]);
     let mut extras = config.extras.as_ref().and_then(Json::as_map).cloned().unwrap_or_default();
     extras.extend(Own::encode(config).map(|own| (OWN.to_owned(), own)));
@@ -69,7 +59,28 @@ pub(in crate::layout) fn encode(config: &Config) -> Result<String> {
     Ok(Json::Map(document).to_text(Style::Indented(2)))
 }
 
-fn decode_group(document: &Document<'_>) -> Result<Schema> {
+/// The schema, as the documents of collections and of views have it.
+pub(super) fn encode_schema(config: &Config) -> Result<Json> {
+    let Json::Map(mut schema) = encode_group("/", &config.schema, &config.dimension)? else {
+        return Err(damaged("schema"));
+    };
+    schema.insert("format_version".to_owned(), Json::Int(FORMAT_VERSION));
+    Ok(Json::Map(schema))
+}
+
+/// Refuses documents of a newer version than is known.
+pub(super) fn check_version(document: &Document<'_>) -> Result<()> {
+    let version = document.int_or("format_version", FORMAT_VERSION)?;
+    if version > FORMAT_VERSION {
+        return Err(Error::invalid(
+            "the collection was written in a newer format than this version reads",
+        )
+        .with("format version", version));
+    }
+    Ok(())
+}
+
+pub(super) fn decode_group(document: &Document<'_>) -> Result<Schema> {
     let dimensions = document.list("dimensions")?.iter();
     let dimensions = dimensions.map(|json| decode_dimension(&Document(json)));
     let mut variables = IndexMap::new();

@@ -48,6 +48,16 @@ pub(in crate::layout) async fn open_group(
     Ok(arrays.iter().any(|(_, array)| array.is_some()).then_some(arrays))
 }
 
+/// The array that its document describes.
+pub(in crate::layout) fn array_of(
+    prefix: &str,
+    variable: &VariableSchema,
+    document: &[u8],
+) -> Result<StoredArray> {
+    let prefix = format!("{prefix}/{}", variable.name);
+    decode(prefix, variable, &Document(&Json::parse(document)?))
+}
+
 fn decode(
     prefix: String,
     variable: &VariableSchema,

@@ -6,13 +6,17 @@ mod codecs;
 mod config;
 mod dtype;
 mod group;
+mod view;
 
 pub(super) use catalog::{decode as decode_catalog, encode as encode_catalog};
 pub(super) use config::{decode as decode_config, encode as encode_config};
-pub(super) use group::{GROUP, array, array_document, group_document, open_group};
+pub(super) use group::{GROUP, array, array_document, array_of, group_document, open_group};
+pub(super) use view::{decode as decode_view, encode as encode_view};
 
 /// The document at the root.
 pub(super) const CONFIG: &str = "_zcollection.json";
+/// The document at the root of a view.
+pub(super) const VIEW: &str = "_zcollection_view.json";
 /// The group of the variables without the partitioned dimension.
 pub(super) const IMMUTABLE: &str = "_immutable";
 /// The list of the partitions.

@@ -1,0 +1,304 @@
+//! Bringing a view in line with its base.
+
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::{Mutex, PoisonError};
+
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use partita_core::{Error, Predicate, Result};
+
+use super::{View, ViewOptions, condition};
+use crate::collection::Partition;
+use crate::commit::{Change, Draft, Snapshot};
+use crate::conform::{build, fill};
+use crate::dataset::{Array, Dataset};
+use crate::insert::stored_sizes;
+use crate::layout::{Config, GroupPlan};
+use crate::options::{ReadOptions, Work};
+use crate::read::{Wanted, read};
+use crate::transact::Stage;
+use crate::view::agree::out_of_sync;
+
+/// Partitions worked on at once.
+const AT_ONCE: usize = 8;
+/// How often a comparison is begun again because writers changed what was compared.
+const ATTEMPTS: u32 = 20;
+
+impl View {
+    /// True if the view has the partitions of its base that it covers, and no others, with the rows
+    /// that they have.
+    ///
+    /// # Errors
+    /// [`InvalidPredicate`](partita_core::ErrorKind::InvalidPredicate) if ZCollection stored a
+    /// condition that is not read here; those of reading.
+    pub async fn is_synced(&self) -> Result<bool> {
+        for _ in 0..ATTEMPTS {
+            let snapshot = self.snapshot().await?;
+            let Some(under) = &snapshot.under else { return Ok(true) };
+            let (own, plans) = compare(&snapshot, &Work::default()).await?;
+            let paths: Vec<&str> = own.iter().map(|partition| partition.path.as_str()).collect();
+            if under.is_current(&paths, true).await? && snapshot.is_current(&paths, true).await? {
+                return Ok(plans.is_empty());
+            }
+        }
+        Err(self.unsteady())
+    }
+
+    /// Brings the view in line with its base, in one commit. Partitions that are new in the base are
+    /// made, filled, if the view covers them; those that are gone are dropped. Where rows changed,
+    /// values are kept of those that are still there, by the values of the axis (of rows with equal
+    /// values, in their order), and new rows are filled. Returns the partitions that were written,
+    /// ordered by key.
+    ///
+    /// A predicate says which partitions the view covers from now on. Those that it has already
+    /// stay.
+    ///
+    /// # Errors
+    /// [`InvalidPredicate`](partita_core::ErrorKind::InvalidPredicate);
+    /// [`OutOfSync`](partita_core::ErrorKind::OutOfSync) if ZCollection wrote a partition of which
+    /// it is not known what rows its values belong to;
+    /// [`ReadOnly`](partita_core::ErrorKind::ReadOnly);
+    /// [`CommitConflict`](partita_core::ErrorKind::CommitConflict).
+    pub async fn sync(&self, options: &ViewOptions) -> Result<Vec<Partition>> {
+        self.bring_in_line("sync", options.predicate.as_ref(), &options.work).await
+    }
+
+    /// Makes the partitions of a new view.
+    pub(super) async fn fill(&self, work: &Work) -> Result<Vec<Partition>> {
+        self.bring_in_line("create", None, work).await
+    }
+
+    async fn bring_in_line(
+        &self,
+        operation: &'static str,
+        covered: Option<&Predicate>,
+        work: &Work,
+    ) -> Result<Vec<Partition>> {
+        let written = Mutex::default();
+        let sync = Sync { covered, work, written: &written };
+        let done = self.transact(operation, None, &sync).await;
+        work.progress.finish();
+        done?;
+        let written: BTreeSet<Partition> =
+            written.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok(written.into_iter().collect())
+    }
+}
+
+/// What a partition of a view needs.
+enum Need {
+    /// It is new.
+    Create(Array),
+    /// Its rows changed.
+    Match(Array),
+    /// It is gone.
+    Drop,
+}
+
+/// The partitions that a view has, and what those need that are not in line with its base.
+async fn compare(
+    snapshot: &Snapshot,
+    work: &Work,
+) -> Result<(Vec<Partition>, Vec<(Partition, Need)>)> {
+    let (Some(under), Some(view)) = (&snapshot.under, &snapshot.config.view) else {
+        return Ok((Vec::new(), Vec::new()));
+    };
+    let covered = condition::stored(view)?;
+    let own = snapshot.partitions(None).await?;
+    let base: HashSet<String> =
+        under.partitions(None).await?.into_iter().map(|found| found.path).collect();
+    let known: HashSet<&str> = own.iter().map(|found| found.path.as_str()).collect();
+    let mut new = under.partitions(covered.as_ref()).await?;
+    new.retain(|found| !known.contains(found.path.as_str()));
+    let old = own.iter().cloned().map(|found| (found, true));
+    let all: Vec<_> = old.chain(new.into_iter().map(|found| (found, false))).collect();
+    let need = async |(partition, exists): (Partition, bool)| {
+        work.cancel.check()?;
+        if !base.contains(&partition.path) {
+            return Ok(Some((partition, Need::Drop)));
+        }
+        let Some(axis) = snapshot.axis_below(&partition, work).await? else {
+            return Err(changed_meanwhile(&partition));
+        };
+        if !exists {
+            return Ok(Some((partition, Need::Create(axis))));
+        }
+        let copy = snapshot.copy_of_axis(&partition).await?;
+        match snapshot.agrees(&partition, &axis, copy.as_ref()).await? {
+            true => Ok(None),
+            false => Ok::<_, Error>(Some((partition, Need::Match(axis)))),
+        }
+    };
+    let needs: Vec<Option<_>> = stream::iter(all).map(need).buffered(AT_ONCE).try_collect().await?;
+    Ok((own, needs.into_iter().flatten().collect()))
+}
+
+fn changed_meanwhile(partition: &Partition) -> Error {
+    out_of_sync("the base of the view was changed while it was looked at; try again", partition)
+}
+
+struct Sync<'a> {
+    /// Which partitions the view covers from now on, if that changes.
+    covered: Option<&'a Predicate>,
+    work: &'a Work,
+    /// Gets the partitions that were written.
+    written: &'a Mutex<BTreeSet<Partition>>,
+}
+
+impl Stage for Sync<'_> {
+    fn stage<'a>(
+        &'a self,
+        snapshot: &'a Snapshot,
+        draft: &'a mut Draft,
+        _only: Option<&'a [String]>,
+    ) -> BoxFuture<'a, Result<()>> {
+        self.stage_all(snapshot, draft).boxed()
+    }
+}
+
+impl Sync<'_> {
+    async fn stage_all(&self, snapshot: &Snapshot, draft: &mut Draft) -> Result<()> {
+        draft.clear();
+        let mut snapshot = snapshot.clone();
+        if let Some(covered) = self.covered {
+            let mut config = snapshot.config.as_ref().clone();
+            if let Some(view) = &mut config.view {
+                view.filter = condition::text(covered)?;
+            }
+            draft.set_config(config.clone());
+            snapshot.config = std::sync::Arc::new(config);
+        }
+        let Some(under) = &snapshot.under else { return Ok(()) };
+        let (own, needs) = compare(&snapshot, self.work).await?;
+        let progress = self.work.progress.as_ref();
+        progress.start("sync", Some(needs.len() as u64));
+        let sizes = stored_sizes(under, &under.partitions(None).await?).await?;
+        let (snapshot, stages) = (&snapshot, &*draft);
+        let one = async |(partition, need): (Partition, Need)| {
+            self.work.cancel.check()?;
+            let made = self.make(snapshot, stages.stage(), &partition, need, &sizes).await;
+            let change = made.map_err(|error| error.with("partition", &partition.path))?;
+            progress.advance(1);
+            Ok::<_, Error>((partition, change))
+        };
+        let made = stream::iter(needs).map(one).buffer_unordered(AT_ONCE);
+        let made: Vec<(Partition, Change)> = made.try_collect().await?;
+        // What was read of the base is of one commit.
+        let read = own.iter().chain(made.iter().map(|(partition, _)| partition));
+        let paths: Vec<&str> = read.map(|partition| partition.path.as_str()).collect();
+        if !under.is_current(&paths, true).await? {
+            let any = made.first().map(|(partition, _)| partition).or(own.first());
+            let nowhere = || Error::invalid("the base of the view was changed; try again");
+            return Err(any.map_or_else(nowhere, changed_meanwhile));
+        }
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        written.clear();
+        for (partition, change) in made {
+            let gone = change.action == crate::commit::Action::Drop;
+            draft.add(change, true);
+            if !gone {
+                written.insert(partition);
+            }
+        }
+        Ok(())
+    }
+
+    async fn make(
+        &self,
+        snapshot: &Snapshot,
+        stage: String,
+        partition: &Partition,
+        need: Need,
+        sizes: &HashMap<String, usize>,
+    ) -> Result<Change> {
+        let config = snapshot.config.as_ref();
+        let path = &partition.path;
+        let (axis, dataset, fresh) = match need {
+            Need::Drop => return Ok(Change::drop(path)),
+            Need::Create(axis) => {
+                let dataset = filled(config, axis.len(), sizes)?;
+                (axis, dataset, true)
+            }
+            Need::Match(axis) => {
+                let dataset = self.matched(snapshot, partition, &axis, sizes).await?;
+                (axis, dataset, false)
+            }
+        };
+        let mut plan = GroupPlan::group(config, path, None, &dataset, 0)?;
+        plan.add_axis(config, path, &snapshot.axis_of_base()?, &axis)?;
+        let work = self.work.quiet();
+        let written =
+            plan.write(snapshot.base(), &stage, work.progress.as_ref(), &work.cancel).await?;
+        Ok(Change::replace(path, stage, fresh, axis.len(), written))
+    }
+
+    /// What a partition holds, for the rows that its base has by now.
+    async fn matched(
+        &self,
+        snapshot: &Snapshot,
+        partition: &Partition,
+        axis: &Array,
+        sizes: &HashMap<String, usize>,
+    ) -> Result<Dataset> {
+        let config = snapshot.config.as_ref();
+        let Some(rows) = snapshot.own_rows(partition).await? else {
+            return filled(config, axis.len(), sizes);
+        };
+        let Some(copy) = snapshot.copy_of_axis(partition).await? else {
+            return Err(out_of_sync(
+                "the rows of the base changed, and the view does not say which rows it was made \
+                 for, since ZCollection wrote it; create it anew",
+                partition,
+            ));
+        };
+        if copy.rows() != rows {
+            return Err(Error::corrupt(
+                "the variables of the partition have other rows than the view was made for",
+            ));
+        }
+        let old = copy.read(&snapshot.store, self.work).await?;
+        let work = self.work.quiet();
+        let options = ReadOptions { work, ..ReadOptions::default() };
+        let wanted = [Wanted::whole(partition)];
+        let data = read(&snapshot.store, config, &wanted, &options).await?;
+        let found = matches(&old, axis);
+        let missing = found.iter().filter(|row| row.is_none()).count();
+        let mut next = rows;
+        let indices: Vec<usize> = found
+            .into_iter()
+            .map(|row| {
+                row.unwrap_or_else(|| {
+                    next += 1;
+                    next - 1
+                })
+            })
+            .collect();
+        let data = match missing {
+            0 => data,
+            missing => {
+                let blank = filled(config, missing, sizes)?;
+                Dataset::concat(&[&data, &blank], &config.dimension)?
+            }
+        };
+        data.take(&config.dimension, &indices)
+    }
+}
+
+/// The variables of a view for so many rows, all fill value.
+fn filled(config: &Config, rows: usize, sizes: &HashMap<String, usize>) -> Result<Dataset> {
+    let size = |name: &str| match name == config.dimension {
+        true => Some(rows),
+        false => sizes.get(name).copied(),
+    };
+    build(&config.schema, "", &|path, own| fill(path, own, &size).map(Some))
+}
+
+/// Where each row was before, by its value on the axis; rows with equal values in their order.
+fn matches(old: &Array, new: &Array) -> Vec<Option<usize>> {
+    let mut known: HashMap<&[u8], VecDeque<usize>> = HashMap::with_capacity(old.len());
+    for at in 0..old.len() {
+        known.entry(old.item(at).unwrap_or_default()).or_default().push_back(at);
+    }
+    let mut find = |at: usize| known.get_mut(new.item(at)?)?.pop_front();
+    (0..new.len()).map(&mut find).collect()
+}
