@@ -24,6 +24,7 @@ def test_every_kind_has_its_class_and_each_is_a_partita_error():
         "InvalidArgument",
         "InvalidPredicate",
         "SchemaMismatch",
+        "OutOfSync",
         "CommitConflict",
         "CommitUnsupported",
         "CommitUnknown",

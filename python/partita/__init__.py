@@ -37,11 +37,13 @@ from partita.dataset import (
     DatasetInfo,
     create_collection,
     create_table,
+    create_view,
     ls,
     migrate,
     open,
     open_collection,
     open_table,
+    open_view,
 )
 from partita.errors import (
     AlreadyExists,
@@ -53,6 +55,7 @@ from partita.errors import (
     InvalidArgument,
     InvalidPredicate,
     NotFound,
+    OutOfSync,
     PartitaError,
     ReadOnly,
     SchemaMismatch,
@@ -73,6 +76,7 @@ from partita.records import (
 from partita.scan import Scan
 from partita.staging import Staged, Transaction
 from partita.table import Table
+from partita.view import Variable, View
 
 __all__ = [
     "AlreadyExists",
@@ -96,6 +100,7 @@ __all__ = [
     "InvalidArgument",
     "InvalidPredicate",
     "NotFound",
+    "OutOfSync",
     "Partition",
     "PartitionInfo",
     "PartitaError",
@@ -109,14 +114,18 @@ __all__ = [
     "StoreError",
     "Table",
     "Transaction",
+    "Variable",
+    "View",
     "__version__",
     "col",
     "create_collection",
     "create_table",
+    "create_view",
     "ls",
     "merge",
     "migrate",
     "open",
     "open_collection",
     "open_table",
+    "open_view",
 ]

@@ -119,9 +119,12 @@ def _open(
     decoding: dict[str, Any] | None,
 ) -> Any:
     path, options = connection(os.fspath(url), storage_options, filesystem)
-    native = _native.Collection.open(path, options, True, False)
+    native = _native.open(path, options, True, False)
+    if not isinstance(native, _native.Collection):
+        raise InvalidArgument("that is a table, and xarray opens collections and views")
     dropped = {drop} if isinstance(drop, str) else set(drop or ())
     names = [name for name in native.schema().names() if name not in dropped]
-    reference = Reference(native.url, options, single_writer=False, native=native)
+    view = native.base is not None
+    reference = Reference(native.url, options, single_writer=False, native=native, view=view)
     dimension = native.config()["dimension"]
     return lazy_dataset(reference, dimension, predicate_of(where), names, decoding)[0]

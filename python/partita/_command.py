@@ -148,9 +148,9 @@ def _read(arguments: Sequence[str]) -> None:
     given = parser.parse_args(arguments)
     import partita as pt
 
-    collection = pt.open_collection(
-        given.url, storage_options=_options(given.option), read_only=True
-    )
+    collection = pt.open(given.url, storage_options=_options(given.option), read_only=True)
+    if not isinstance(collection, pt.Collection):
+        raise pt.InvalidArgument("only collections and views are written to such files")
     variables = given.columns.split(",") if given.columns else None
     data = collection.read(given.where, variables=variables, progress=sys.stderr.isatty())
     has_groups = hasattr(data, "subtree")

@@ -33,9 +33,16 @@ def _columns(table: Table) -> tuple[list[tuple[str, Any]], int]:
     return shown, len(schema) - len(shown)
 
 
+def _kind(collection: Collection) -> str:
+    return "Collection" if collection._native.base is None else "View"
+
+
 def _collection_facts(collection: Collection) -> list[tuple[str, str]]:
+    base = collection._native.base
+    below = [] if base is None else [("base", base)]
     return [
         ("url", collection.url),
+        *below,
         ("zarr format", str(collection.zarr_format)),
         ("axis", collection.axis),
         ("partitioned by", str(collection.partition_by)),
@@ -59,7 +66,7 @@ def _collection_variables(collection: Collection) -> tuple[list[tuple[str, str, 
 def collection_text(collection: Collection) -> str:
     """The ``repr`` of a collection."""
     variables, more = _collection_variables(collection)
-    lines = [f"<partita.Collection {collection.name}>"]
+    lines = [f"<partita.{_kind(collection)} {collection.name}>"]
     lines += [f"  {name:<15} {value}" for name, value in _collection_facts(collection)]
     lines.append("  variables")
     width = max((len(name) for name, _, _ in variables), default=0)
@@ -73,7 +80,7 @@ def collection_html(collection: Collection) -> str:
     """The notebook form of a collection."""
     variables, more = _collection_variables(collection)
     rows = [(name, f"{kind} {dims}") for name, kind, dims in variables]
-    title = f"Collection {collection.name}"
+    title = f"{_kind(collection)} {collection.name}"
     return _html(title, _collection_facts(collection), "variables", rows, more)
 
 

@@ -33,8 +33,17 @@ class Reference:
     """A collection as tasks name it; secrets travel as names of variables of the environment."""
 
     def __init__(
-        self, url: str, options: Mapping[str, Any], single_writer: bool, native: Any = None
+        self,
+        url: str,
+        options: Mapping[str, Any],
+        single_writer: bool,
+        native: Any = None,
+        *,
+        view: bool = False,
+        base: Reference | None = None,
     ) -> None:
+        self._view = view
+        self._base = base
         self._url = url
         self._options = options
         self._single_writer = single_writer
@@ -47,17 +56,40 @@ class Reference:
             texts = {n: v for n, v in self._options.items() if isinstance(v, str)}
             others = tuple((n, v) for n, v in self._options.items() if n not in texts)
             key = tuple(sorted(texts.items()))
-            self._native = _opened(self._url, key, others, self._single_writer, os.getpid())
+            kept = (self._url, key, others, self._single_writer, os.getpid())
+            if self._view:
+                self._native = _opened_view(self._base and self._base.native, *kept)
+            else:
+                self._native = _opened(*kept)
         return self._native
 
     def __reduce__(self) -> tuple[Any, ...]:
         texts = {n: v for n, v in self._options.items() if isinstance(v, str)}
         others = {n: v for n, v in self._options.items() if n not in texts}
         options = {**dict(referenced(texts)), **others}
-        return Reference, (self._url, options, self._single_writer)
+        return _reference, (self._url, options, self._single_writer, self._view, self._base)
 
     def __dask_tokenize__(self) -> Any:
         return self._url
+
+
+def _reference(
+    url: str, options: Mapping[str, Any], single_writer: bool, view: bool, base: Reference | None
+) -> Reference:
+    return Reference(url, options, single_writer, view=view, base=base)
+
+
+@functools.lru_cache(maxsize=_OPEN)
+def _opened_view(
+    base: _native.Collection | None,
+    url: str,
+    options: tuple[tuple[str, str], ...],
+    others: tuple[tuple[str, Any], ...],
+    single_writer: bool,
+    process: int,
+) -> _native.Collection:
+    store = {**resolved(options), **dict(others)}
+    return _native.Collection.open_view(url, store, False, single_writer, base)
 
 
 @functools.lru_cache(maxsize=_OPEN)
@@ -77,7 +109,7 @@ class _Rows:
     """The rows that a read gives, as a commit left them."""
 
     reference: Reference
-    commit: int
+    commit: _native.CollectionState
     paths: tuple[str, ...]
     runs: tuple[tuple[tuple[int, int], ...], ...]
     """Of each partition."""

@@ -22,20 +22,23 @@ from partita._progress import Progress, reporting
 from partita._xarray import from_xarray
 from partita.collection import Collection
 from partita.errors import InvalidArgument
-from partita.expression import Where
+from partita.expression import Where, predicate
 from partita.partitioning import Bucket, Date, partitioning_arguments
 from partita.stores import FileSystem, connection
 from partita.table import Table
+from partita.view import Variable, View, schema_of, view_of
 
 __all__ = [
     "DatasetInfo",
     "create_collection",
     "create_table",
+    "create_view",
     "ls",
     "migrate",
     "open",
     "open_collection",
     "open_table",
+    "open_view",
 ]
 
 Url = Union[str, "os.PathLike[str]"]
@@ -48,7 +51,7 @@ class DatasetInfo:
 
     name: str
     kind: str
-    """``table`` or ``collection``."""
+    """``table``, ``collection`` or ``view``."""
     url: str
     """What to give to `open`."""
 
@@ -380,6 +383,101 @@ def open_collection(
     return Collection(native, options, read_only=read_only, single_writer=single_writer)
 
 
+def create_view(
+    url: Url,
+    base: Collection | Url,
+    variables: Sequence[Variable] = (),
+    *,
+    where: Where | None = None,
+    attributes: Mapping[str, Any] | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    filesystem: FileSystem | None = None,
+    single_writer: bool = False,
+    progress: Progress = False,
+) -> View:
+    """Create a view: variables of its own, laid over a collection that is not changed.
+
+    Parameters
+    ----------
+    url : str or path-like
+        Where it is to be; in another store than its base, if you like.
+    base : Collection, str or path-like
+        The collection under it. One that is given by its URL is opened with the options given here.
+    variables : sequence of Variable, optional
+        What it has; filled with their fill values at first. They need the partitioned dimension of
+        the base.
+    where : expression, str, list or dict, optional
+        Which partitions of the base it covers, also in time to come: a condition on the fields of
+        keys; all if not given.
+    attributes : mapping, optional
+        Attributes of the view, beside those of the base.
+    storage_options, filesystem, single_writer, progress
+        As of `create_table`.
+
+    Examples
+    --------
+    >>> import partita as pt
+    >>> base = pt.create_collection(
+    ...     "memory://create_view/base",
+    ...     {"cycle": ("n", [1, 1, 2]), "v": ("n", [1.0, 2.0, 5.0])},
+    ...     axis="cycle",
+    ...     partition_by=pt.Sequence(["cycle"]),
+    ... )
+    >>> view = pt.create_view(
+    ...     "memory://create_view/view", base, [pt.Variable("w", ["n"], "i4")], where="cycle == 1"
+    ... )
+    >>> sorted(view.variables), view.own_variables
+    (['cycle', 'v', 'w'], ['w'])
+    >>> view.read().sizes["n"]
+    2
+    """
+    path, options = connection(url, storage_options, filesystem)
+    if not isinstance(base, Collection):
+        base = open_collection(
+            base, storage_options=storage_options, filesystem=filesystem, read_only=True
+        )
+    with reporting(progress) as report:
+        native = _native.Collection.create_view(
+            path,
+            base._native,
+            schema_of(variables, attributes),
+            None if where is None else predicate(where),
+            options,
+            single_writer,
+            report,
+        )
+    return view_of(native, options, base, read_only=False, single_writer=single_writer)
+
+
+def open_view(
+    url: Url,
+    *,
+    base: Collection | Url | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    filesystem: FileSystem | None = None,
+    read_only: bool = False,
+    single_writer: bool = False,
+) -> View:
+    """Open a view; those of ZCollection too.
+
+    Parameters
+    ----------
+    base : Collection, str or path-like, optional
+        The collection under it. Without it, the one that the view names, or, if there is none any
+        more, the one at the same place relative to the view, which may have been moved with it.
+    url, storage_options, filesystem, read_only, single_writer
+        As of `open_table`.
+    """
+    path, options = connection(url, storage_options, filesystem)
+    if base is not None and not isinstance(base, Collection):
+        base = open_collection(
+            base, storage_options=storage_options, filesystem=filesystem, read_only=True
+        )
+    below = None if base is None else base._native
+    native = _native.Collection.open_view(path, options, read_only, single_writer, below)
+    return view_of(native, options, base, read_only=read_only, single_writer=single_writer)
+
+
 def open(
     url: Url,
     *,
@@ -388,10 +486,11 @@ def open(
     filesystem: FileSystem | None = None,
     read_only: bool = False,
     single_writer: bool = False,
-) -> Table | Collection:
+) -> Table | Collection | View:
     """Open the dataset at `url`, whatever its kind.
 
-    The parameters are those of `open_table`; only tables have older versions.
+    The parameters are those of `open_table`; only tables have older versions. A view is a
+    `Collection` too, over the base that it names; `open_view` takes another one.
 
     Examples
     --------
@@ -405,6 +504,9 @@ def open(
     if isinstance(native, _native.Collection):
         if at is not None:
             raise InvalidArgument("a collection in plain Zarr has no older versions to open")
+        if native.base is not None:
+            how = {"read_only": read_only, "single_writer": single_writer}
+            return view_of(native, options, None, **how)
         return Collection(native, options, read_only=read_only, single_writer=single_writer)
     table = Table(native, options, read_only=read_only, single_writer=single_writer)
     return table if at is None else table.at(at)

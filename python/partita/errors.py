@@ -15,6 +15,7 @@ __all__ = [
     "InvalidArgument",
     "InvalidPredicate",
     "NotFound",
+    "OutOfSync",
     "PartitaError",
     "ReadOnly",
     "SchemaMismatch",
@@ -93,6 +94,12 @@ class SchemaMismatch(PartitaError, ValueError):
     """Data does not fit the schema of the dataset."""
 
     _default_kind = "SchemaMismatch"
+
+
+class OutOfSync(PartitaError):
+    """A view and its base do not have the same rows any more; `View.sync` brings it in line."""
+
+    _default_kind = "OutOfSync"
 
 
 class CommitConflict(PartitaError):

@@ -296,7 +296,7 @@ async fn a_planned_read_notices_changes_of_both() {
         let rows: Vec<_> = plan
             .partitions
             .iter()
-            .map(|found| (found.rows.partition.path.clone(), vec![2..4]))
+            .map(|found| (found.rows.partition.path.clone(), vec![2..3, 3..4]))
             .collect();
         let read = view.read_rows(&rows, plan.commit, &options).await.unwrap();
         assert_eq!(read.variable("w").unwrap().data().len(), 8);

@@ -219,6 +219,7 @@ impl PyCollection {
     /// Creates a view over a collection, of the variables of a schema.
     #[staticmethod]
     #[pyo3(signature = (url, base, schema, filter, storage_options, single_writer, progress=None))]
+    #[expect(clippy::too_many_arguments, reason = "called by the Python package alone")]
     fn create_view(
         py: Python<'_>,
         url: String,
@@ -271,6 +272,23 @@ impl PyCollection {
     #[getter]
     fn base(&self) -> Option<String> {
         self.known(|collection| collection.base().map(|base| base.url().to_owned()))
+    }
+
+    /// Of a view, its base, opened for reading.
+    fn base_collection(&self) -> PyResult<Self> {
+        let base = self.known(|collection| collection.base().cloned());
+        let base = base.ok_or_else(|| to_python(Error::invalid("that is no view")))?;
+        let options = match self.shares_store() {
+            true => self.options.clone(),
+            false => StoreOptions::new(),
+        };
+        Ok(Self::new(base.url().to_owned(), options.read_only(true), base))
+    }
+
+    /// Whether the base of a view is reached with the options of the view.
+    fn shares_store(&self) -> bool {
+        let base = self.known(|collection| collection.base().map(|base| base.url().to_owned()));
+        base.is_some_and(|base| View::shares_options(&self.url, &base))
     }
 
     /// Of a view, the condition that says which partitions it covers; none if it covers all.

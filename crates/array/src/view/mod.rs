@@ -144,6 +144,13 @@ impl View {
         Ok(Self { collection })
     }
 
+    /// True if the options with which a view is opened are those of its base too: both are in stores
+    /// of the same kind.
+    #[must_use]
+    pub fn shares_options(view: &str, base: &str) -> bool {
+        scheme(view) == scheme(base)
+    }
+
     /// The view that a collection is.
     ///
     /// # Errors
@@ -195,7 +202,7 @@ async fn find_base(view: &ViewConfig, url: &str, options: &StoreOptions) -> Resu
         None => view.base.url(),
     };
     let open = async |target: &str| {
-        let same = scheme(target) == scheme(url);
+        let same = View::shares_options(url, target);
         let options = if same { options.clone() } else { StoreOptions::new() };
         Collection::open(target, &options.read_only(true)).await
     };
