@@ -240,6 +240,39 @@ class Library:
         """Removes partitions."""
         self._open(path, "w").drop_partitions(filters=filters)
 
+    def create_view(self, path: str, base: str, arrays: Arrays, filters: str | None = None) -> None:
+        """Makes a view with the variables that the arrays describe, filled."""
+        reference = self._library.ViewReference(base)
+        view = self._library.create_view(path, reference, filters=filters)
+        for variable in self._dataset(arrays).metadata().variables.values():
+            view.add_variable(variable)
+
+    def load_view(self, path: str, filters: str | None = None) -> dict[str, Any] | None:
+        """Reads partitions of a view."""
+        dataset = self._library.open_view(path).load(filters=filters, delayed=False)
+        return None if dataset is None else self._arrays(dataset)
+
+    def update_view(self, path: str, name: str, source: str, factor: float) -> None:
+        """Sets a variable of a view to a multiple of another one."""
+
+        def function(dataset: Any) -> dict[str, Any]:
+            return {name: dataset.variables[source].values * factor}
+
+        function.__name__ = f"update{next(self._numbers)}"
+        self._library.open_view(path).update(function)
+
+    def is_synced(self, path: str) -> bool:
+        """Whether a view has the rows of its base."""
+        return bool(self._library.open_view(path).is_synced())
+
+    def sync_view(self, path: str) -> None:
+        """Brings a view in line with its base."""
+        self._library.open_view(path).sync()
+
+    def view_filters(self, path: str) -> Any:
+        """The condition that a view stores."""
+        return self._library.open_view(path).filters
+
     def _open(self, path: str, mode: str) -> Any:
         return self._library.open_collection(path, mode=mode)
 

@@ -84,7 +84,7 @@ impl GroupPlan {
         Ok(plan)
     }
 
-    /// Adds the copy of the axis of the base to the partition of a view at `prefix`.
+    /// Adds the copy of the axis of the base, in one chunk, to the partition of a view at `prefix`.
     pub fn add_axis(
         &mut self,
         config: &Config,
@@ -96,8 +96,8 @@ impl GroupPlan {
         let own = own.with_attribute(CHECKSUM, checksum_of(items).as_str());
         let shape = items.shape().to_vec();
         let array = match config.layout {
-            Layout::ZarrV2 => v2::array(prefix, &own, shape, &config.schema)?,
-            Layout::ZarrV3 => v3::array(prefix, &own, shape, &[&config.schema])?,
+            Layout::ZarrV2 => v2::array(prefix, &own, shape, &Schema::default())?,
+            Layout::ZarrV3 => v3::array(prefix, &own, shape, &[])?,
         };
         match config.layout {
             Layout::ZarrV2 => {
