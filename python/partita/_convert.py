@@ -103,7 +103,11 @@ def _chosen(
 
 
 def _step(
-    native: _native.Collection, path: str, commit: int, names: list[str], dimensions: Sequence[str]
+    native: _native.Collection,
+    path: str,
+    commit: _native.CollectionState,
+    names: list[str],
+    dimensions: Sequence[str],
 ) -> int:
     """So many rows at once have a small long form; partitions differ in their rows alone."""
     sizes = _sizes(_arrays(native.read_rows([(path, [(0, 0)])], commit, names)))

@@ -197,7 +197,7 @@ def lazy_dataset(
     where: _native.Predicate | None,
     variables: list[str] | None,
     decode: Mapping[str, Any] | None,
-) -> tuple[Any, int]:
+) -> tuple[Any, _native.CollectionState]:
     """What a read gives, with its variables to be read later; the axis, if it is a coordinate, now.
 
     The ``xarray.Dataset`` or ``DataTree``, and the number of the commit that it is of.

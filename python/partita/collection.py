@@ -547,6 +547,11 @@ class Collection:
                 verify,
                 report,
             )
+        return self._copied(native, options, single_writer)
+
+    def _copied(
+        self, native: _native.Collection, options: dict[str, Any], single_writer: bool
+    ) -> Collection:
         return Collection(native, options, read_only=False, single_writer=single_writer)
 
     def to_table(

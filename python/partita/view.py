@@ -48,8 +48,8 @@ class View(Collection):
 
     It is read, mapped and updated as a collection that has the variables of its base and its own:
     one of its own that has the name of one of the base is read in its place. The base is never
-    changed through it: `insert` and `drop_partitions` refuse, and `update` stores variables of the
-    view alone. Where the rows of the base have changed since, reading raises `OutOfSync` until
+    changed through it: `insert` and `drop_partitions` refuse, `update` stores variables of the view
+    alone, and a copy is a view over the same base. Where the rows of the base have changed since, reading raises `OutOfSync` until
     `sync` is called.
 
     Examples
@@ -91,13 +91,13 @@ class View(Collection):
 
     @property
     def where(self) -> str | None:
-        """Which partitions of the base it covers: a condition on the fields of keys; None for all."""
+        """Which partitions of the base it covers: a condition on fields of keys, None for all."""
         return self._native.covered()
 
     # Following the base
 
     def is_synced(self) -> bool:
-        """Whether it has the partitions of the base that it covers, with the rows that they have."""
+        """Whether it has the partitions of the base that it covers, with the same rows."""
         return self._native.is_synced()
 
     def sync(
@@ -125,6 +125,12 @@ class View(Collection):
         with reporting(progress) as report:
             written = self._native.sync(predicate_of(where), report)
         return [CollectionPartition(key, path) for key, path in written]
+
+    def _copied(
+        self, native: _native.Collection, options: dict[str, Any], single_writer: bool
+    ) -> View:
+        how = {"read_only": False, "single_writer": single_writer}
+        return view_of(native, options, self.base, **how)
 
     # How it travels
 

@@ -58,6 +58,8 @@ impl Collection {
     /// before the end. A copy that was broken off is continued by the same call, which leaves out
     /// what is done and was not changed by a commit since. Only one process copies to a place.
     ///
+    /// The copy of a view is a view over the same base.
+    ///
     /// # Errors
     /// [`AlreadyExists`](ErrorKind::AlreadyExists); [`InvalidArgument`](ErrorKind::InvalidArgument)
     /// if the other layout cannot hold it, or the schema has other variables;
@@ -67,13 +69,16 @@ impl Collection {
         target.check_writable()?;
         // Who asks in vain leaves nothing.
         refuse_existing(&target).await?;
-        self.target_config(&self.config(), options)?;
+        self.target_config(&self.config(), &target, options)?;
         let mut lease = target.lease(LEASE).await?;
         let copied = self.copy_under(&mut lease, &target, options).await;
         options.work.progress.finish();
         lease.release(&target).await;
         copied?;
-        let copy = Self::open_in(target).await?;
+        let copy = match self.base() {
+            Some(base) => Self::open_over(target, base.clone()).await?,
+            None => Self::open_in(target).await?,
+        };
         // Of other objects, what the source knows says nothing of them.
         rebuild(&copy, &HashSet::new(), &options.work.quiet()).await?;
         Ok(copy)
@@ -91,7 +96,7 @@ impl Collection {
                 publish(self.store()).await?;
             }
             let snapshot = self.snapshot().await?;
-            let config = self.target_config(&snapshot.config, options)?;
+            let config = self.target_config(&snapshot.config, target, options)?;
             let (mut journal, other) = Journal::open(target, self.url(), &config).await?;
             if other {
                 remove_partitions(target, &config, |_| false).await?;
@@ -119,8 +124,20 @@ impl Collection {
     }
 
     /// What the copy is to be.
-    fn target_config(&self, config: &Config, options: &CopyOptions) -> Result<Config> {
+    fn target_config(
+        &self,
+        config: &Config,
+        target: &Store,
+        options: &CopyOptions,
+    ) -> Result<Config> {
         let layout = options.layout.unwrap_or(config.layout);
+        if let Some(view) = &config.view {
+            if layout != config.layout || options.schema.is_some() {
+                return Err(Error::invalid("a view is copied as it is; copy its base otherwise"));
+            }
+            let view = view.copied(target.url(), config.layout, options.predicate.as_ref())?;
+            return Ok(Config { view: Some(view), ..config.clone() });
+        }
         let mut made = config.clone().with_layout(layout);
         if let Some(schema) = &options.schema {
             check_same(&config.schema, schema)?;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use partita_array::json::Json;
 use partita_array::layout::Layout;
 use partita_array::{
-    Array, Collection, DType, Depth, DropOptions, GarbageOptions, InsertOptions, MapOptions,
+    Array, Collection, CopyOptions, DType, Depth, DropOptions, GarbageOptions, InsertOptions, MapOptions,
     PartitionData, ReadOptions, Schema, UpdateFunction, Variable, VariableSchema, VerifyOptions,
     View, ViewOptions,
 };
@@ -284,6 +284,27 @@ async fn updates_of_two_variables_at_once_both_stay() {
             assert_eq!(u[row] - u[0], (row % 7 * 10) as i128);
         }
         sound(&view).await;
+    }
+}
+
+#[tokio::test]
+async fn a_copy_is_a_view_over_the_same_base() {
+    for layout in [Layout::ZarrV2, Layout::ZarrV3] {
+        let (base, view, _) = example(layout, &covering("day > 1")).await;
+        view.update(hours("w", 0), &MapOptions::default()).await.unwrap();
+        let target = memory();
+        let predicate = Some(Predicate::parse("day < 4").unwrap());
+        let options = CopyOptions { predicate, verify: true, ..CopyOptions::default() };
+        view.copy(target.clone(), &options).await.unwrap();
+        let copy = View::open_over(target, &base).await.unwrap();
+        assert_eq!(values(&copy, "w").await, [0, 10, 20, 30, 40, 50, 60].repeat(2));
+        assert!(copy.is_synced().await.unwrap());
+        copy.update(hours("w", 1), &MapOptions::default()).await.unwrap();
+        assert_eq!(values(&view, "w").await[0], 0);
+        let other = if layout == Layout::ZarrV2 { Layout::ZarrV3 } else { Layout::ZarrV2 };
+        let options = CopyOptions { layout: Some(other), ..CopyOptions::default() };
+        let refused = view.copy(memory(), &options).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::InvalidArgument);
     }
 }
 

@@ -665,7 +665,7 @@ impl PyCollection {
         let copy = wait(py, &watch, async move {
             collection.copy(Store::open(&url, &opened)?, &options).await
         })?;
-        Ok(Self::new(target, store, copy))
+        Ok(Self::opened(target, store, self.opening.clone(), copy))
     }
 
     /// Problems as (kind, path, message, repaired).

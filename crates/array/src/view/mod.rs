@@ -175,6 +175,27 @@ impl View {
     }
 }
 
+impl ViewConfig {
+    /// What a copy at `url` says, of which partitions those were copied for which a predicate is
+    /// true.
+    pub(crate) fn copied(
+        &self,
+        url: &str,
+        layout: Layout,
+        predicate: Option<&Predicate>,
+    ) -> Result<Self> {
+        let filter = match predicate {
+            None => self.filter.clone(),
+            Some(copied) => {
+                let both = condition::stored(self)?.into_iter().chain([copied.clone()]);
+                condition::text(&Predicate::And(both.collect()))?
+            }
+        };
+        let home = Some(Reference::new(layout, url).location);
+        Ok(Self { base: self.base.clone(), home, filter })
+    }
+}
+
 impl Collection {
     /// The variables that a view stores itself, by their paths; those of any other collection are
     /// all its own.

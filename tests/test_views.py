@@ -1,0 +1,230 @@
+"""Views: variables laid over a collection, through the Python package and the command line."""
+
+from __future__ import annotations
+
+import multiprocessing
+import pickle
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import partita as pt
+from test_cli import answer, run
+
+DOUBLE = pt.Variable("double", ("time", "x"), "f4", fill_value=np.nan, attributes={"units": "m"})
+
+
+def days(start: str, end: str) -> xr.Dataset:
+    time = np.arange(start, end, dtype="M8[D]").astype("M8[us]")
+    ssh = np.arange(time.size * 2, dtype="f8").reshape(-1, 2)
+    return xr.Dataset(
+        {"ssh": (("time", "x"), ssh), "mask": ("x", [1, 0])}, {"time": time}, {"title": "ssh"}
+    )
+
+
+def doubled(part: xr.Dataset) -> dict[str, xr.DataArray]:
+    return {"double": part.ssh * 2}
+
+
+@pytest.fixture(params=[2, 3])
+def base(request, tmp_path) -> pt.Collection:
+    return pt.create_collection(
+        tmp_path / "lake" / "ssh",
+        days("2022-01-01", "2022-04-01"),
+        axis="time",
+        partition_by=pt.Date("time", "month"),
+        zarr_format=request.param,
+        chunks={"time": 10},
+    )
+
+
+@pytest.fixture
+def view(base, tmp_path) -> pt.View:
+    made = pt.create_view(tmp_path / "lake" / "double", base, [DOUBLE])
+    made.update(doubled)
+    return made
+
+
+def same(found: xr.Dataset) -> None:
+    """Asserts that the variable of a view goes with that of its base."""
+    np.testing.assert_array_equal(found.double.values, (found.ssh.values * 2).astype("f4"))
+
+
+def test_a_view_is_read_like_a_collection(view, tmp_path):
+    assert view.own_variables == ["double"]
+    assert set(view.variables) == {"time", "ssh", "mask", "double"}
+    everything = view.read()
+    same(everything)
+    assert everything.attrs == {"title": "ssh"}
+    assert everything.double.attrs == {"units": "m"}
+    assert everything.mask.values.tolist() == [1, 0]
+    some = view.read("time >= '2022-03-30' and month == 3", variables=["double"])
+    assert list(some.data_vars) == ["double"]
+    assert some.sizes["time"] == 2
+    lazy = view.read("month < 3", chunks={})
+    assert lazy.double.chunks[0][0] == 10
+    same(lazy.compute())
+    same(xr.open_dataset(view.url, engine="partita", where="month == 2").load())
+    rows = view.to_table(tmp_path / "rows", variables=["double", "ssh"], where="month == 1").read()
+    assert (rows["double"] == rows.ssh * 2).all()
+    assert repr(view).startswith("<partita.View double>")
+    assert "base" in repr(view) and "View double" in view._repr_html_()
+
+
+def test_a_view_is_opened_by_its_url(view, base):
+    opened = pt.open(view.url)
+    assert isinstance(opened, pt.View)
+    assert opened.base.url == base.url
+    assert {info.name: info.kind for info in pt.ls(view.url.rpartition("/")[0])} == {
+        "ssh": "collection",
+        "double": "view",
+    }
+    with pytest.raises(pt.ReadOnly):
+        opened.base.insert(days("2022-05-01", "2022-05-02"))
+    with pytest.raises(pt.ReadOnly):
+        pt.open(view.url, read_only=True).update(doubled)
+    with pytest.raises(pt.InvalidArgument, match="base"):
+        view.insert(days("2022-05-01", "2022-05-02"))
+    with pytest.raises(pt.InvalidArgument, match="base"):
+        view.drop_partitions("month == 1")
+    with pytest.raises(pt.InvalidArgument, match="base"):
+        view.update(lambda part: {"ssh": part.ssh})
+    with pytest.raises(pt.AlreadyExists):
+        pt.create_view(view.url, base, [DOUBLE])
+
+
+def test_a_view_in_another_store_than_its_base(memory):
+    base = pt.create_collection(
+        f"{memory}/base",
+        days("2022-01-30", "2022-02-03"),
+        axis="time",
+        partition_by=pt.Date("time", "month"),
+    )
+    view = pt.create_view(f"{memory}-views/double", f"{memory}/base", [DOUBLE], where="month == 2")
+    view.update(doubled)
+    same(view.read())
+    assert (view.where, len(view.partitions)) == ("month == 2", 1)
+    same(pt.open(view.url).read())
+    same(pt.open_view(view.url, base=base).read())
+    copy = view.copy(f"{memory}-views/copy")
+    assert isinstance(copy, pt.View)
+    same(copy.read())
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_view_travels(view, base, named):
+    view = pt.open_view(view.url, base=base if named else None)
+    same(pickle.loads(pickle.dumps(view)).read())
+    lazy = pickle.loads(pickle.dumps(view.read(chunks={})))
+    same(lazy.compute(scheduler="threads"))
+    written = view.update(lambda part: {"double": part.ssh * 2}, "month == 1", client=True)
+    assert [place.path for place in written] == ["year=2022/month=01"]
+    same(view.read())
+    assert view.map(lambda part: part.sizes["time"], client=True, depth_rows=1) == {
+        (2022, 1): 32,
+        (2022, 2): 30,
+        (2022, 3): 32,
+    }
+
+
+def test_a_lazy_read_notices_changes_below(view, base):
+    lazy = view.read("month == 1", chunks={})
+    base.insert(days("2022-01-01", "2022-02-01"))
+    with pytest.raises(pt.CommitConflict):
+        lazy.compute()
+
+
+def test_sync_keeps_what_is_still_there(view, base):
+    base.insert(days("2022-02-20", "2022-03-03"), merge="upsert")
+    assert view.is_synced(), "the rows are the same"
+    base.drop_partitions("month == 1")
+    more = days("2022-03-10", "2022-04-03")
+    base.insert(more.isel(time=slice(None, None, 3)))
+    assert not view.is_synced()
+    with pytest.raises(pt.OutOfSync, match="sync") as raised:
+        view.read()
+    assert raised.value.kind == "OutOfSync"
+    before = {problem.kind for problem in view.verify()}
+    assert before == {"unsynced"}
+    written = view.sync()
+    assert [place.path for place in written] == ["year=2022/month=03", "year=2022/month=04"]
+    assert [place.path for place in view.partitions] == [
+        f"year=2022/month=0{month}" for month in (2, 3, 4)
+    ]
+    march = view.read("month == 3").double
+    assert march.notnull().all(), "each of these rows was there before"
+    assert view.read("month == 4").double.isnull().all()
+    assert view.verify(data=True) == []
+    assert [commit.operation for commit in view.history()] == ["sync", "update", "create"]
+
+
+def test_what_makes_no_view_is_refused(base, tmp_path):
+    def create(*variables: pt.Variable, **options) -> None:
+        pt.create_view(tmp_path / "none", base, list(variables), **options)
+
+    with pytest.raises(pt.InvalidArgument, match="dimension"):
+        create(pt.Variable("still", ("x",), "i4"))
+    with pytest.raises(pt.NotFound, match="dimension"):
+        create(pt.Variable("deep", ("time", "depth"), "i4"))
+    with pytest.raises(pt.InvalidArgument, match="partitioned by it"):
+        create(pt.Variable("time", ("time",), "i4"))
+    with pytest.raises(pt.InvalidArgument, match="two variables"):
+        create(DOUBLE, DOUBLE)
+    with pytest.raises(pt.InvalidPredicate):
+        create(DOUBLE, where="week == 1")
+    with pytest.raises(pt.InvalidArgument, match=r"partita\.Variable"):
+        create("double")
+    with pytest.raises(pt.NotFound):
+        pt.open(tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+def set_to(url: str, name: str, value: int) -> None:
+    """What a process does that updates a variable of a view."""
+
+    def function(part: xr.Dataset) -> dict[str, np.ndarray]:
+        return {name: np.full(part.sizes["time"], value, "i4")}
+
+    for _ in range(5):
+        pt.open(url).update(function, variables=["time"])
+
+
+def test_processes_that_update_variables_of_one_view(base, tmp_path):
+    names = ["a", "b", "c"]
+    variables = [pt.Variable(name, ("time",), "i4", fill_value=-1) for name in names]
+    view = pt.create_view(tmp_path / "view", base, variables)
+    context = multiprocessing.get_context("spawn")
+    processes = [
+        context.Process(target=set_to, args=(view.url, name, number))
+        for number, name in enumerate(names)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+        assert process.exitcode == 0
+    found = view.read()
+    for number, name in enumerate(names):
+        assert (found[name] == number).all()
+    assert len(view.history()) == 16
+    assert view.verify(data=True) == []
+
+
+def test_the_command_line(view, base, tmp_path):
+    facts = answer("info", view.url)
+    assert (facts["kind"], facts["base"], facts["partitions"]) == ("view", base.url, 3)
+    assert facts["own_variables"] == ["double"]
+    assert "base" in run("info", view.url).stdout
+    assert [info["kind"] for info in answer("ls", tmp_path / "lake")] == ["view", "collection"]
+    assert len(answer("partitions", view.url)) == 3
+    assert [commit["operation"] for commit in answer("history", view.url)] == ["update", "create"]
+    assert "nothing is wrong" in run("verify", view.url, "--data").stdout
+    run("gc", view.url)
+    run("read", view.url, "--where", "month == 2", "-o", tmp_path / "rows.zarr")
+    same(xr.open_zarr(tmp_path / "rows.zarr", consolidated=False))
+    run("copy", view.url, tmp_path / "copy")
+    same(pt.open(tmp_path / "copy").read())
+    base.drop_partitions("month == 2")
+    assert "unsynced" in run("verify", view.url, code=1).stdout
+    run("delete", view.url, "--where", "month == 1", code=1)
