@@ -394,6 +394,31 @@ async fn views_of_zcollection_are_read() {
     }
 }
 
+#[tokio::test]
+async fn a_view_that_names_no_rows_is_taken_at_its_word() {
+    let (base, view, store) = example(Layout::ZarrV3, &ViewOptions::default()).await;
+    view.update(hours("w", 0), &MapOptions::default()).await.unwrap();
+    // As ZCollection leaves a partition that it updates.
+    let day = "year=1970/month=01/day=02";
+    store.delete_directory(&format!("{day}/.checksum"), ".partita/scratch").await.unwrap();
+    assert!(view.is_synced().await.unwrap());
+    let noted = view.sync(&ViewOptions::default()).await.unwrap();
+    assert_eq!(noted.iter().map(|found| found.path.as_str()).collect::<Vec<_>>(), [day]);
+    assert_eq!(view.sync(&ViewOptions::default()).await.unwrap(), []);
+    let mut rows = days(1..2, 5);
+    rows.remove(3);
+    base.insert(&dataset(&rows), &InsertOptions::default()).await.unwrap();
+    view.sync(&ViewOptions::default()).await.unwrap();
+    assert_eq!(values(&view, "w").await[7..13], [0, 10, 20, 40, 50, 60]);
+
+    // Where rows have changed since, nobody knows what its values belong to.
+    store.delete_directory(&format!("{day}/.checksum"), ".partita/scratch").await.unwrap();
+    base.insert(&dataset(&days(1..2, 5)), &InsertOptions::default()).await.unwrap();
+    let error = view.sync(&ViewOptions::default()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::OutOfSync);
+    assert_eq!(view.history().await.unwrap().last().unwrap().operation, "sync");
+}
+
 /// What sync is to make of values: by times, of equal times in their order.
 fn expected(old: &[(i64, i32)], new: &[i64]) -> Vec<i32> {
     let mut known: BTreeMap<i64, VecDeque<i32>> = BTreeMap::new();

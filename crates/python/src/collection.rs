@@ -23,6 +23,7 @@ use crate::collection_arguments::{
 use crate::dataset::PyDataset;
 use crate::errors::to_python;
 use crate::function::{Function, pairs};
+use crate::opening::Opening;
 use crate::predicate::PyPredicate;
 use crate::runtime::{Watch, wait};
 use crate::schema::{PySchema, VariableArguments};
@@ -35,30 +36,6 @@ pub(crate) struct PyCollection {
     opening: Opening,
     // With the process that opened it: connections do not survive a fork.
     open: Mutex<(u32, Collection)>,
-}
-
-/// How a collection is opened.
-#[derive(Clone)]
-enum Opening {
-    Collection,
-    /// As a view, over the base that it names.
-    View,
-    /// As a view, over the collection there.
-    Over(String, StoreOptions),
-}
-
-impl Opening {
-    async fn open(&self, url: &str, options: &StoreOptions) -> Result<Collection, Error> {
-        match self {
-            Self::Collection => Collection::open(url, options).await,
-            Self::View => Ok(View::open(url, options).await?.into_collection()),
-            Self::Over(base, store) => {
-                let base = Collection::open(base, store).await?;
-                let view = View::open_over(Store::open(url, options)?, &base).await?;
-                Ok(view.into_collection())
-            }
-        }
-    }
 }
 
 /// The last commit of a collection that is known, and that of the base of a view.

@@ -18,6 +18,7 @@ mod dispatch;
 mod draft;
 mod errors;
 mod function;
+mod opening;
 mod predicate;
 mod progress;
 mod protocol;

@@ -38,7 +38,7 @@ impl View {
             let (own, plans) = compare(&snapshot, &Work::default()).await?;
             let paths: Vec<&str> = own.iter().map(|partition| partition.path.as_str()).collect();
             if under.is_current(&paths, true).await? && snapshot.is_current(&paths, true).await? {
-                return Ok(plans.is_empty());
+                return Ok(plans.iter().all(|(_, need)| matches!(need, Need::Note(_))));
             }
         }
         Err(self.unsteady())
@@ -91,6 +91,8 @@ enum Need {
     Create(Array),
     /// Its rows changed.
     Match(Array),
+    /// Its rows are those of the base, and it does not say which these are.
+    Note(Array),
     /// It is gone.
     Drop,
 }
@@ -124,10 +126,12 @@ async fn compare(
             return Ok(Some((partition, Need::Create(axis))));
         }
         let copy = snapshot.copy_of_axis(&partition).await?;
-        match snapshot.agrees(&partition, &axis, copy.as_ref()).await? {
-            true => Ok(None),
-            false => Ok::<_, Error>(Some((partition, Need::Match(axis)))),
-        }
+        let agrees = snapshot.agrees(&partition, &axis, copy.as_ref()).await?;
+        Ok::<_, Error>(match (agrees, copy) {
+            (true, Some(_)) => None,
+            (true, None) => Some((partition, Need::Note(axis))),
+            (false, _) => Some((partition, Need::Match(axis))),
+        })
     };
     let needs: Vec<Option<_>> = stream::iter(all).map(need).buffered(AT_ONCE).try_collect().await?;
     Ok((own, needs.into_iter().flatten().collect()))
@@ -212,9 +216,17 @@ impl Sync<'_> {
         sizes: &HashMap<String, usize>,
     ) -> Result<Change> {
         let config = snapshot.config.as_ref();
-        let path = &partition.path;
+        let (path, work) = (&partition.path, self.work.quiet());
+        let (store, variable) = (snapshot.base(), snapshot.axis_of_base()?);
         let (axis, dataset, fresh) = match need {
             Need::Drop => return Ok(Change::drop(path)),
+            Need::Note(axis) => {
+                let mut plan = GroupPlan::default();
+                plan.add_axis(config, path, &variable, &axis)?;
+                let replaced = plan.replaced(path, &[]);
+                let written = plan.write(store, &stage, work.progress.as_ref(), &work.cancel);
+                return Ok(Change::patch(path, stage.clone(), replaced, written.await?));
+            }
             Need::Create(axis) => {
                 let dataset = filled(config, axis.len(), sizes)?;
                 (axis, dataset, true)
@@ -225,10 +237,8 @@ impl Sync<'_> {
             }
         };
         let mut plan = GroupPlan::group(config, path, None, &dataset, 0)?;
-        plan.add_axis(config, path, &snapshot.axis_of_base()?, &axis)?;
-        let work = self.work.quiet();
-        let written =
-            plan.write(snapshot.base(), &stage, work.progress.as_ref(), &work.cancel).await?;
+        plan.add_axis(config, path, &variable, &axis)?;
+        let written = plan.write(store, &stage, work.progress.as_ref(), &work.cancel).await?;
         Ok(Change::replace(path, stage, fresh, axis.len(), written))
     }
 
