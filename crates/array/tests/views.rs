@@ -12,9 +12,9 @@ use std::sync::Arc;
 use partita_array::json::Json;
 use partita_array::layout::Layout;
 use partita_array::{
-    Array, Collection, CopyOptions, DType, Depth, DropOptions, GarbageOptions, InsertOptions, MapOptions,
-    PartitionData, ReadOptions, Schema, UpdateFunction, Variable, VariableSchema, VerifyOptions,
-    View, ViewOptions,
+    Array, Collection, CopyOptions, DType, Depth, DropOptions, GarbageOptions, InsertOptions,
+    MapOptions, PartitionData, ReadOptions, Schema, UpdateFunction, Variable, VariableSchema,
+    VerifyOptions, View, ViewOptions,
 };
 use partita_core::{ErrorKind, Predicate, Store, StoreOptions};
 use proptest::prelude::*;
