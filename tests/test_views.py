@@ -112,6 +112,23 @@ def test_a_view_in_another_store_than_its_base(memory):
     same(copy.read())
 
 
+def test_what_is_known_of_a_variable_is_not_said_of_one_that_overrides_it(base, tmp_path):
+    base.add_variable("level", ["time"], "i4", fill_value=7)
+    base.set_statistics(["level"])
+    view = pt.create_view(
+        tmp_path / "view",
+        base,
+        [pt.Variable("level", ("time",), "i4", fill_value=5), pt.Variable("n", ("time",), "i4")],
+    )
+    assert base.read("level == 5").sizes["time"] == 0
+    assert view.read("level == 5").sizes["time"] == 90
+    assert view.read("level == 7").sizes["time"] == 0
+    view.set_statistics(["n"])
+    view.update(lambda part: {"n": np.full(part.sizes["time"], part.time.dt.month.values[0])})
+    assert view.read("n == 2 and time > '2022-02-10'").sizes["time"] == 18
+    assert view.verify(data=True) == []
+
+
 def test_groups(tmp_path):
     time = np.arange("2022-01-30", "2022-02-03", dtype="M8[D]").astype("M8[us]")
     tree = xr.DataTree.from_dict(
