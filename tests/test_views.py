@@ -271,4 +271,5 @@ def test_the_command_line(view, base, tmp_path):
     same(pt.open(tmp_path / "copy").read())
     base.drop_partitions("month == 2")
     assert "unsynced" in run("verify", view.url, code=1).stdout
-    run("delete", view.url, "--where", "month == 1", code=1)
+    refused = run("delete", view.url, "--where", "month == 1", "--yes", code=1)
+    assert "base of a view" in refused.stderr

@@ -49,8 +49,8 @@ class View(Collection):
     It is read, mapped and updated as a collection that has the variables of its base and its own:
     one of its own that has the name of one of the base is read in its place. The base is never
     changed through it: `insert` and `drop_partitions` refuse, `update` stores variables of the view
-    alone, and a copy is a view over the same base. Where the rows of the base have changed since, reading raises `OutOfSync` until
-    `sync` is called.
+    alone, and a copy is a view over the same base. Where the rows of the base have changed since,
+    reading raises `OutOfSync` until `sync` is called.
 
     Examples
     --------
