@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import pickle
+import shutil
 
 import numpy as np
 import pytest
@@ -273,3 +274,51 @@ def test_the_command_line(view, base, tmp_path):
     assert "unsynced" in run("verify", view.url, code=1).stdout
     refused = run("delete", view.url, "--where", "month == 1", "--yes", code=1)
     assert "base of a view" in refused.stderr
+
+
+def test_views_are_migrated_with_their_base(base, tmp_path):
+    old = pt.create_view(tmp_path / "lake" / "part", base, [DOUBLE], where="month > 1")
+    old.update(doubled)
+    other = 5 - base.zarr_format
+
+    def migrate() -> pt.Collection:
+        return pt.migrate(
+            base.url,
+            tmp_path / "new",
+            zarr_format=other,
+            chunks={"time": 7},
+            views={old.url: tmp_path / "new-part"},
+        )
+
+    new = migrate()
+    view = pt.open(tmp_path / "new-part")
+    assert (view.zarr_format, view.base.url, view.where) == (other, new.url, old.where)
+    assert view.is_synced()
+    assert view.verify(data=True) == []
+    assert view.read().identical(old.read())
+    view.update(lambda part: {"double": part.double + 1}, where="month == 2")
+    assert not view.read().identical(old.read())
+
+    # One that was broken off among the views goes on with what is missing.
+    view.copy(tmp_path / "kept", base=base if base.zarr_format == other else new)
+    shutil.rmtree(tmp_path / "new-part")
+    migrate()
+    assert pt.open(tmp_path / "new-part").read().identical(old.read())
+    new.drop_partitions("month == 2")
+    with pytest.raises(pt.AlreadyExists):
+        migrate()
+
+
+def test_a_view_is_copied_over_a_base_with_the_same_rows(view, base, tmp_path):
+    with pytest.raises(pt.InvalidArgument, match="layout of its base"):
+        view.copy(tmp_path / "other", zarr_format=5 - base.zarr_format)
+    less = base.copy(tmp_path / "less", where="month < 3")
+    copy = view.copy(tmp_path / "copy", base=less)
+    assert not copy.is_synced()
+    assert copy.read("month == 1").identical(view.read("month == 1"))
+    with pytest.raises(pt.OutOfSync, match="month=03"):
+        copy.read()
+    copy.sync()
+    assert len(copy.partitions) == 2
+    with pytest.raises(pt.InvalidArgument, match="only a view"):
+        base._copy(less, tmp_path / "no")

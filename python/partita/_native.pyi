@@ -184,6 +184,7 @@ class Collection:
         filter: Predicate | None,
         zarr_format: int | None,
         schema: Schema | None,
+        base: Collection | None,
         verify: bool,
         progress: Report | None = None,
     ) -> Collection: ...

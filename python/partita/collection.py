@@ -529,6 +529,35 @@ class Collection:
         progress : bool or callable, default False
             True shows a bar on standard error; a callable is called with (done, total) partitions.
         """
+        return self._copy(
+            None,
+            url,
+            where=where,
+            zarr_format=zarr_format,
+            chunks=chunks,
+            encoding=encoding,
+            verify=verify,
+            storage_options=storage_options,
+            filesystem=filesystem,
+            single_writer=single_writer,
+            progress=progress,
+        )
+
+    def _copy(
+        self,
+        base: Collection | None,
+        url: str | os.PathLike[str],
+        *,
+        where: Where | None = None,
+        zarr_format: int | None = None,
+        chunks: Mapping[str, int | str] | None = None,
+        encoding: Mapping[str, Mapping[str, Any]] | None = None,
+        verify: bool = False,
+        storage_options: Mapping[str, Any] | None = None,
+        filesystem: FileSystem | None = None,
+        single_writer: bool = False,
+        progress: Progress = False,
+    ) -> Collection:
         path, options = connection(url, storage_options, filesystem)
         schema = None
         if chunks or encoding:
@@ -544,13 +573,18 @@ class Collection:
                 predicate_of(where),
                 zarr_format,
                 schema,
+                None if base is None else base._native,
                 verify,
                 report,
             )
-        return self._copied(native, options, single_writer)
+        return self._copied(native, base, options, single_writer)
 
     def _copied(
-        self, native: _native.Collection, options: dict[str, Any], single_writer: bool
+        self,
+        native: _native.Collection,
+        base: Collection | None,
+        options: dict[str, Any],
+        single_writer: bool,
     ) -> Collection:
         return Collection(native, options, read_only=False, single_writer=single_writer)
 

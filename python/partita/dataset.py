@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from partita._encoding import restored
 from partita._progress import Progress, reporting
 from partita._xarray import from_xarray
 from partita.collection import Collection
-from partita.errors import InvalidArgument
+from partita.errors import AlreadyExists, InvalidArgument
 from partita.expression import Where, predicate
 from partita.partitioning import Bucket, Date, partitioning_arguments
 from partita.stores import FileSystem, connection
@@ -311,6 +312,7 @@ def migrate(
     chunks: Mapping[str, int | str] | None = None,
     encoding: Mapping[str, Mapping[str, Any]] | None = None,
     verify: bool = True,
+    views: Mapping[Url, Url] | None = None,
     storage_options: Mapping[str, Any] | None = None,
     filesystem: FileSystem | None = None,
     target_storage_options: Mapping[str, Any] | None = None,
@@ -330,8 +332,11 @@ def migrate(
         A collection in either format, ZCollection's own too, and a place that has none.
     where, zarr_format, chunks, encoding, verify, single_writer, progress
         As of `Collection.copy`.
+    views : mapping, optional
+        Views over the source that are migrated too, with the place of each new one, which is laid
+        over the new collection.
     storage_options, filesystem
-        Of the source; of the target too, where nothing else is said.
+        Of the source and its views; of the target too, where nothing else is said.
     target_storage_options, target_filesystem
         Of the target.
 
@@ -352,18 +357,39 @@ def migrate(
         source, storage_options=storage_options, filesystem=filesystem, read_only=True
     )
     same = target_storage_options is None and target_filesystem is None
-    return opened.copy(
-        target,
-        where=where,
-        zarr_format=zarr_format,
-        chunks=chunks,
-        encoding=encoding,
-        verify=verify,
-        storage_options=storage_options if same else target_storage_options,
-        filesystem=filesystem if same else target_filesystem,
-        single_writer=single_writer,
-        progress=progress,
-    )
+    store: dict[str, Any] = {
+        "storage_options": storage_options if same else target_storage_options,
+        "filesystem": filesystem if same else target_filesystem,
+        "single_writer": single_writer,
+    }
+    how: dict[str, Any] = {
+        "where": where,
+        "chunks": chunks,
+        "encoding": encoding,
+        "verify": verify,
+        "progress": progress,
+    }
+    resumed = False
+    try:
+        copy = opened.copy(target, zarr_format=zarr_format, **how, **store)
+    except AlreadyExists:
+        # A migration that was broken off among the views has its collection already.
+        copy = open_collection(target, **store) if views else opened
+        keys = [partition.key for partition in opened.list_partitions(where)]
+        if copy is opened or [partition.key for partition in copy.partitions] != keys:
+            raise
+        resumed = True
+    for old, new in (views or {}).items():
+        view = open_view(
+            old,
+            base=opened,
+            storage_options=storage_options,
+            filesystem=filesystem,
+            read_only=True,
+        )
+        with contextlib.suppress(*([AlreadyExists] if resumed else [])):
+            view.copy(new, base=copy, **how, **store)
+    return copy
 
 
 def open_collection(

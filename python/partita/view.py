@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -126,11 +127,32 @@ class View(Collection):
             written = self._native.sync(predicate_of(where), report)
         return [CollectionPartition(key, path) for key, path in written]
 
+    def copy(
+        self, url: str | os.PathLike[str], *, base: Collection | None = None, **options: Any
+    ) -> Collection:
+        """Copy the view to another place, which has none; with `base`, over another collection.
+
+        Parameters
+        ----------
+        url : str or path-like
+            Where to.
+        base : Collection, optional
+            What the copy is laid over, in its layout: a collection with the same rows, such as a
+            migrated one. The same as here if not given.
+        **options
+            As of `Collection.copy`.
+        """
+        return self._copy(base, url, **options)
+
     def _copied(
-        self, native: _native.Collection, options: dict[str, Any], single_writer: bool
+        self,
+        native: _native.Collection,
+        base: Collection | None,
+        options: dict[str, Any],
+        single_writer: bool,
     ) -> View:
         how = {"read_only": False, "single_writer": single_writer}
-        return view_of(native, options, self.base, **how)
+        return view_of(native, options, base or self.base, **how)
 
     # How it travels
 

@@ -44,6 +44,9 @@ pub struct CopyOptions {
     pub layout: Option<Layout>,
     /// The same variables with other chunks and codecs, for which everything is encoded again too.
     pub schema: Option<Schema>,
+    /// Of a view, the collection that its copy is laid over, which has the same rows; the same as
+    /// here if nothing is said. The layout of the copy is that of its base.
+    pub base: Option<Collection>,
     /// Read what was written, and compare checksums of the decoded data.
     pub verify: bool,
     /// Told about partitions.
@@ -58,7 +61,7 @@ impl Collection {
     /// before the end. A copy that was broken off is continued by the same call, which leaves out
     /// what is done and was not changed by a commit since. Only one process copies to a place.
     ///
-    /// The copy of a view is a view over the same base.
+    /// The copy of a view is a view, over the same base or over another one with the same rows.
     ///
     /// # Errors
     /// [`AlreadyExists`](ErrorKind::AlreadyExists); [`InvalidArgument`](ErrorKind::InvalidArgument)
@@ -75,7 +78,7 @@ impl Collection {
         options.work.progress.finish();
         lease.release(&target).await;
         copied?;
-        let copy = match self.base() {
+        let copy = match options.base.as_ref().or(self.base()) {
             Some(base) => Self::open_over(target, base.clone()).await?,
             None => Self::open_in(target).await?,
         };
@@ -130,18 +133,31 @@ impl Collection {
         target: &Store,
         options: &CopyOptions,
     ) -> Result<Config> {
-        let layout = options.layout.unwrap_or(config.layout);
-        if let Some(view) = &config.view {
-            if layout != config.layout || options.schema.is_some() {
-                return Err(Error::invalid("a view is copied as it is; copy its base otherwise"));
+        let mut made = match (&config.view, self.base()) {
+            (Some(view), Some(own)) => {
+                let base = options.base.as_ref().unwrap_or(own);
+                let under = base.config();
+                if options.layout.is_some_and(|layout| layout != under.layout) {
+                    return Err(Error::invalid(
+                        "a view has the layout of its base; copy the base first, then the view over \
+                         the copy",
+                    ));
+                }
+                let other = options.base.as_ref().map(Self::url);
+                let view = view.copied(other, target.url(), under.layout, options)?;
+                let made = Config { view: Some(view), ..config.clone() };
+                made.with_layout(under.layout).over(&under)?
             }
-            let view = view.copied(target.url(), config.layout, options.predicate.as_ref())?;
-            return Ok(Config { view: Some(view), ..config.clone() });
-        }
-        let mut made = config.clone().with_layout(layout);
+            _ if options.base.is_some() => {
+                return Err(Error::invalid("only a view is laid over a base"));
+            }
+            _ => config.clone().with_layout(options.layout.unwrap_or(config.layout)),
+        };
         if let Some(schema) = &options.schema {
-            check_same(&config.schema, schema)?;
-            made.schema = schema.clone();
+            let is_own = |path: &str| config.view.is_none() || made.schema.variable(path).is_some();
+            let schema = schema.filtered(&|path, _| is_own(path));
+            check_same(&config.schema, &schema)?;
+            made.schema = schema;
         }
         made.check()?;
         Ok(made)

@@ -613,7 +613,8 @@ impl PyCollection {
     }
 
     #[pyo3(signature = (
-        target, storage_options, single_writer, filter, zarr_format, schema, verify, progress=None
+        target, storage_options, single_writer, filter, zarr_format, schema, base, verify,
+        progress=None
     ))]
     #[expect(clippy::too_many_arguments, reason = "called by the Python package alone")]
     fn copy(
@@ -625,24 +626,28 @@ impl PyCollection {
         filter: Option<PyRef<'_, PyPredicate>>,
         zarr_format: Option<u8>,
         schema: Option<PyRef<'_, PySchema>>,
+        base: Option<PyRef<'_, Self>>,
         verify: bool,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
         let watch = Watch::new(progress);
+        let over = base.as_ref().map(|base| Opening::Over(base.url(), base.options.clone()));
         let options = CopyOptions {
             predicate: predicate(filter),
             layout: zarr_format.map(layout).transpose()?,
             schema: schema.map(|schema| schema.0.clone()),
+            base: base.map(|base| base.collection(py)).transpose()?,
             verify,
             work: work(&watch),
         };
         let store = store_options(storage_options, false, single_writer);
         let collection = self.collection(py)?;
         let (url, opened) = (target.clone(), store.clone());
+        let opening = over.unwrap_or_else(|| self.opening.clone());
         let copy = wait(py, &watch, async move {
             collection.copy(Store::open(&url, &opened)?, &options).await
         })?;
-        Ok(Self::opened(target, store, self.opening.clone(), copy))
+        Ok(Self::opened(target, store, opening, copy))
     }
 
     /// Problems as (kind, path, message, repaired).

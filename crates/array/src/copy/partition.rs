@@ -53,9 +53,14 @@ impl Copying<'_> {
             self.read(self.snapshot.config.as_ref(), &self.snapshot.store, partition, &names);
         let data = data.await?;
         if !self.whole {
-            let (rows, _) = conform(&data, self.config, &HashMap::new())?;
-            let key = Some(&partition.key);
-            self.write(GroupPlan::group(self.config, &path, key, &rows, 0)?).await?;
+            let plan = match self.config.view {
+                None => {
+                    let (rows, _) = conform(&data, self.config, &HashMap::new())?;
+                    GroupPlan::group(self.config, &path, Some(&partition.key), &rows, 0)?
+                }
+                Some(_) => self.part_of_view(partition, &path, &data).await?,
+            };
+            self.write(plan).await?;
         }
         if self.options.verify {
             let copy = Partition { key: partition.key.clone(), path };
@@ -63,6 +68,26 @@ impl Copying<'_> {
             same(&data, &written)?;
         }
         Ok(())
+    }
+
+    /// A partition of a view, with the copy of the axis that it was made for.
+    async fn part_of_view(
+        &self,
+        partition: &Partition,
+        path: &str,
+        data: &Dataset,
+    ) -> Result<GroupPlan> {
+        let (snapshot, config) = (self.snapshot, self.config);
+        let rows = merged(&config.schema, &[data], &|_| false, &|_| None)?;
+        let mut plan = GroupPlan::group(config, path, None, &rows, 0)?;
+        let axis = match snapshot.copy_of_axis(partition).await? {
+            Some(copy) => Some(copy.read(&snapshot.store, &self.options.work).await?),
+            None => snapshot.axis_below(partition, &self.options.work).await?,
+        };
+        if let Some(axis) = axis {
+            plan.add_axis(config, path, &snapshot.axis_of_base()?, &axis)?;
+        }
+        Ok(plan)
     }
 
     async fn read(

@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 use crate::alter::{add, check_override};
 use crate::collection::{Collection, create_document};
+use crate::copy::CopyOptions;
 use crate::dataset::Schema;
 use crate::layout::{Config, Layout, Reference, ViewConfig, read_view, view_key};
 use crate::options::Work;
@@ -176,15 +177,15 @@ impl View {
 }
 
 impl ViewConfig {
-    /// What a copy at `url` says, of which partitions those were copied for which a predicate is
-    /// true.
+    /// What a copy at `url` says, over another base if one is given.
     pub(crate) fn copied(
         &self,
+        base: Option<&str>,
         url: &str,
         layout: Layout,
-        predicate: Option<&Predicate>,
+        options: &CopyOptions,
     ) -> Result<Self> {
-        let filter = match predicate {
+        let filter = match &options.predicate {
             None => self.filter.clone(),
             Some(copied) => {
                 let both = condition::stored(self)?.into_iter().chain([copied.clone()]);
@@ -192,7 +193,8 @@ impl ViewConfig {
             }
         };
         let home = Some(Reference::new(layout, url).location);
-        Ok(Self { base: self.base.clone(), home, filter })
+        let base = base.map_or_else(|| self.base.clone(), |url| Reference::new(layout, url));
+        Ok(Self { base, home, filter })
     }
 }
 

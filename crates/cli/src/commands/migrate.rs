@@ -3,9 +3,9 @@
 use std::str::FromStr;
 
 use clap::Args;
-use partita::array::CopyOptions;
 use partita::array::dataset::{ByteOrder, Chunks, Codecs, Schema};
 use partita::array::json::Json;
+use partita::array::{Collection, CopyOptions};
 use partita::{Cancel, Error, Predicate};
 
 use super::collection;
@@ -34,6 +34,9 @@ pub(crate) struct MigrateArguments {
     /// How every variable is compressed: zstd or gzip with its level, or none
     #[arg(long, value_name = "CODEC[:LEVEL]")]
     compressor: Option<Compressor>,
+    /// Of a view, the collection that the new view is laid over: its base, migrated before
+    #[arg(long, value_name = "URL")]
+    base: Option<String>,
     /// Do not read again what is written
     #[arg(long)]
     no_verify: bool,
@@ -177,10 +180,15 @@ pub(crate) async fn run(
         let error = Error::invalid("that is a table, which has one format; use partita copy");
         return Err(error.with("url", &arguments.url).into());
     };
+    let base = match &arguments.base {
+        Some(url) => Some(Collection::open(url, &common.reading()).await?),
+        None => None,
+    };
     let options = CopyOptions {
         predicate: arguments.filter.as_deref().map(Predicate::parse).transpose()?,
         layout: arguments.zarr.map(collection::layout_of),
         schema: arguments.schema(&found.config().schema)?,
+        base,
         verify: !arguments.no_verify,
         work: collection::work(common.json, cancel),
     };
