@@ -11,6 +11,7 @@ import pytest
 import xarray as xr
 
 import partita as pt
+from s3_server import s3_server
 from test_cli import answer, run
 
 DOUBLE = pt.Variable("double", ("time", "x"), "f4", fill_value=np.nan, attributes={"units": "m"})
@@ -155,6 +156,32 @@ def test_groups(tmp_path):
     view.drop_variable("ku/half")
     assert view.own_variables == ["ku/flag"]
     assert view.verify(data=True) == []
+
+
+@pytest.mark.parametrize("below", ["s3", "local"])
+def test_views_on_an_object_store(tmp_path, below):
+    with s3_server(tmp_path / "s3") as options:
+        local = below == "local"
+        base = pt.create_collection(
+            tmp_path / "ssh" if local else "s3://test/lake/ssh",
+            days("2022-01-30", "2022-02-03"),
+            axis="time",
+            partition_by=pt.Date("time", "month"),
+            storage_options=None if local else options,
+        )
+        view = pt.create_view("s3://test/views/double", base, [DOUBLE], storage_options=options)
+        view.update(doubled)
+        opened = pt.open(view.url, storage_options=options)
+        same(opened.read())
+        same(pickle.loads(pickle.dumps(opened)).read(chunks={}).compute())
+        base.insert(days("2022-02-01", "2022-02-05"))
+        with pytest.raises(pt.OutOfSync):
+            opened.read()
+        opened.sync()
+        opened.update(doubled)
+        same(opened.base.read().merge(opened.read(variables=["double"])))
+        assert opened.verify(data=True) == []
+        assert opened.collect_garbage().keys == []
 
 
 @pytest.mark.parametrize("named", [False, True])
