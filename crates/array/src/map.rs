@@ -164,7 +164,7 @@ impl Snapshot {
         if self.under.is_some() {
             let read: Vec<Partition> =
                 wanted.iter().map(|wanted| wanted.partition.clone()).collect();
-            self.check_synced(&read).await?;
+            self.check_synced(&read, &options.work).await?;
         }
         let (data, lengths) = read_parts(&self.source(), &wanted, &read_options).await?;
         let start: usize = lengths.iter().take(number).sum();

@@ -14,7 +14,7 @@ use crate::layout::{
     Config, KnownArrays, OpenGroup, Part, StoredArray, immutable_group, open_group,
     open_known_group, read_variables,
 };
-use crate::options::ReadOptions;
+use crate::options::{ReadOptions, Work};
 use crate::select::{Candidate, RowSelection, needs_rows};
 use crate::view::{OTHER_ROWS, out_of_sync};
 
@@ -124,19 +124,19 @@ impl Snapshot {
         let Some(predicate) = rows else {
             let partitions = self.partitions(options.predicate.as_ref()).await?;
             paths.extend(partitions.iter().map(|partition| partition.path.clone()));
-            self.check_synced(&partitions).await?;
+            self.check_synced(&partitions, &options.work).await?;
             let whole = |partition| Chosen { partition, runs: None };
             return Ok(partitions.into_iter().map(whole).collect());
         };
         let partitions = self.partitions(None).await?;
         let (selection, candidates) = RowSelection::new(predicate, partitions, config)?;
         paths.extend(candidates.iter().map(|candidate| candidate.partition.path.clone()));
+        let candidates = self.pruned(&selection, candidates).await?;
         if self.under.is_some() {
             let looked_into: Vec<Partition> =
                 candidates.iter().map(|candidate| candidate.partition.clone()).collect();
-            self.check_synced(&looked_into).await?;
+            self.check_synced(&looked_into, &options.work).await?;
         }
-        let candidates = self.pruned(&selection, candidates).await?;
         let batches = candidates.chunks(AT_ONCE);
         let batches = batches.map(|batch| self.rows(&selection, batch, options));
         let batches: Vec<_> = batches.collect();
@@ -175,7 +175,7 @@ impl Snapshot {
     /// How many rows a partition has. Of a view, those of its base, if it is synced.
     pub(crate) async fn length(&self, partition: &Partition) -> Result<usize> {
         if let Some(under) = &self.under {
-            self.check_synced(std::slice::from_ref(partition)).await?;
+            self.check_synced(std::slice::from_ref(partition), &Work::default()).await?;
             return Box::pin(under.length(partition)).await;
         }
         let (options, known) = (ReadOptions::default(), KnownArrays::default());

@@ -230,7 +230,7 @@ async fn check_view(
         let (path, message) = (partition.path.clone(), error.to_string());
         Problem { kind, path, message, repaired: false }
     };
-    let synced = snapshot.check_synced(std::slice::from_ref(partition)).await;
+    let synced = snapshot.check_synced(std::slice::from_ref(partition), &options.work).await;
     let data = match options.data {
         true if !snapshot.config.schema.paths().is_empty() => {
             let work = options.work.quiet();

@@ -26,13 +26,13 @@ pub(crate) fn out_of_sync(why: &str, partition: &Partition) -> Error {
 impl Snapshot {
     /// Checks that the partitions of a view have the rows that its base has. Of any other collection
     /// there is nothing to check.
-    pub async fn check_synced(&self, partitions: &[Partition]) -> Result<()> {
+    pub async fn check_synced(&self, partitions: &[Partition], work: &Work) -> Result<()> {
         if self.under.is_none() {
             return Ok(());
         }
         let check = async |partition: &Partition| {
-            let work = Work::default();
-            let Some(axis) = self.axis_below(partition, &work).await? else {
+            work.cancel.check()?;
+            let Some(axis) = self.axis_below(partition, work).await? else {
                 return Err(out_of_sync(NO_PARTITION, partition));
             };
             let copy = self.copy_of_axis(partition).await?;
