@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 import partita as pt
@@ -161,3 +162,76 @@ class TestPartitionings:
         arrays = counted(keys, dtype)
         paths = self.check(tmp_path, zcollection, arrays, "n", pt.Sequence(["k0", "k1"]), theirs)
         assert paths == ["k0=1/k1=2", "k0=1/k1=10", "k0=9/k1=1", "k0=10/k1=0", "k0=200/k1=255"]
+
+
+class TestIndexes:
+    COLUMNS = [{"cycle": 1}, {"cycle": [0, 2], "month": 2}, {"cycle": 99}, {}]
+
+    @pytest.fixture
+    def collections(self, tmp_path, zcollection) -> pt.Collection:
+        time = np.arange("2022-01-20", "2022-03-05", dtype="M8[6h]").astype("M8[us]")
+        arrays = Arrays(
+            {
+                "time": Variable(("time",), time),
+                "cycle": Variable(("time",), (np.arange(time.size) // 17 % 4).astype("u2")),
+                "v": Variable(("time",), np.arange(time.size, dtype="f8")),
+            },
+            chunks={"time": 20},
+        )
+        return create(tmp_path / "c", arrays, "time", pt.Date("time", "month"))
+
+    @staticmethod
+    def found(index: pt.Index, columns: dict[str, Any], **options: Any) -> list[list[Any]]:
+        return [
+            [partition.key, run.start, run.stop]
+            for partition, runs in index.query(columns or None, **options).slices
+            for run in runs
+        ]
+
+    def test_partitas_are_zcollections(self, zcollection, collections, tmp_path):
+        for url in ("cycle.parquet", tmp_path / "elsewhere.parquet"):
+            index = collections.build_index("cycle", url)
+            assert zcollection.partitions(collections.url) == [
+                partition.path for partition in collections.partitions
+            ]
+            for columns in self.COLUMNS:
+                assert zcollection.query_index(index.url, columns) == self.found(index, columns)
+            loaded = zcollection.load_indexed(collections.url, index.url, {"cycle": 1})
+            np.testing.assert_array_equal(
+                loaded.variables["v"].data, index.read("cycle == 1").v.values
+            )
+
+    def test_zcollections_are_partitas(self, zcollection, collections, tmp_path):
+        file = tmp_path / "theirs.parquet"
+        zcollection.build_index(collections.url, file)
+        ours = collections.build_index("cycle", tmp_path / "ours.parquet")
+        theirs = pt.open_index(file, collections)
+        assert ours.to_arrow().equals(theirs.to_arrow())
+        assert ours.to_arrow().schema.equals(theirs.to_arrow().schema)
+        for columns in self.COLUMNS:
+            found = self.found(theirs, columns, stale="allow")
+            assert found == zcollection.query_index(file, columns) == self.found(ours, columns)
+        with pytest.raises(pt.StaleIndex):
+            theirs.query("cycle == 1")
+
+    def test_both_keep_one_file(self, zcollection, collections, tmp_path):
+        file = tmp_path / "both.parquet"
+        zcollection.build_index(collections.url, file)
+
+        def runs(part: Any) -> dict[str, Any]:
+            cycle = part.cycle.values
+            starts = np.r_[0, np.flatnonzero(np.diff(cycle)) + 1]
+            return {"start": starts, "stop": np.r_[starts[1:], cycle.size], "cycle": cycle[starts]}
+
+        theirs = pt.open_index(file, collections, function=runs)
+        collections.drop_partitions("month == 1")
+        assert theirs.query("cycle >= 0").rows == collections.read().sizes["time"]
+        theirs.refresh()
+        fresh = collections.build_index("cycle", tmp_path / "fresh.parquet")
+        assert theirs.to_arrow().equals(fresh.to_arrow())
+        assert b"made by" in pq.read_schema(file).metadata
+        # ZCollection leaves no record, so Partita must be told to look.
+        zcollection.build_index(collections.url, file)
+        assert pt.open_index(file, collections).commit is None
+        assert pt.open_index(file, collections, function=runs).refresh(all=True) == 2
+        assert zcollection.query_index(file, {"cycle": 1}) == self.found(fresh, {"cycle": 1})

@@ -273,6 +273,53 @@ class Library:
         """The condition that a view stores."""
         return self._library.open_view(path).filters
 
+    def build_index(self, path: str, file: str) -> None:
+        """Makes an index of the runs of equal values of the variable `cycle`, or updates it."""
+        kind = self._cycles()
+        collection = self._open(path, "r")
+        known = kind.open(file) if os.path.exists(file) else kind.create(file, collection)
+        known.update(collection)
+
+    def query_index(self, file: str, columns: dict[str, Any]) -> list[list[Any]]:
+        """What an index finds: keys with the ends of slices."""
+        return [
+            [{name: int(value) for name, value in key}, int(rows.start), int(rows.stop)]
+            for key, rows in self._cycles().open(file).query(columns)
+        ]
+
+    def load_indexed(self, path: str, file: str, columns: dict[str, Any]) -> Any:
+        """The rows that an index finds."""
+        index = self._cycles().open(file)
+        dataset = self._open(path, "r").load(indexer=index.query(columns), delayed=False)
+        return None if dataset is None else self._arrays(dataset)
+
+    def _cycles(self) -> Any:
+        import zcollection.indexing
+
+        class Cycles(zcollection.indexing.Indexer):
+            def dtype(self, **kwargs: Any) -> Any:
+                return [*super().dtype(), ("cycle", "uint16")]
+
+            @classmethod
+            def create(cls, path: Any, zds: Any, filesystem: Any = None, **kwargs: Any) -> Any:
+                return super()._create(path, zds, meta={"made by": b"them"}, filesystem=filesystem)
+
+            def update(
+                self, zds: Any, partition_size: Any = None, npartitions: Any = None, **kwargs: Any
+            ) -> None:
+                super()._update(zds, self.runs, partition_size, npartitions, **kwargs)
+
+            def runs(self, zds: Any) -> Any:
+                cycle = zds["cycle"].values
+                starts = [0, *np.flatnonzero(np.diff(cycle)) + 1]
+                rows = [
+                    (start, stop, cycle[start])
+                    for start, stop in zip(starts, [*starts[1:], len(cycle)])  # noqa: B905
+                ]
+                return np.array(rows, np.dtype(self.dtype()))
+
+        return Cycles
+
     def _open(self, path: str, mode: str) -> Any:
         return self._library.open_collection(path, mode=mode)
 

@@ -59,9 +59,11 @@ from partita.errors import (
     PartitaError,
     ReadOnly,
     SchemaMismatch,
+    StaleIndex,
     StoreError,
 )
 from partita.expression import Column, Expr, col
+from partita.index import Index, Selection, open_index
 from partita.partitioning import Bucket, Date, GroupedSequence, Sequence
 from partita.records import (
     CollectionCommit,
@@ -96,6 +98,7 @@ __all__ = [
     "Expr",
     "Garbage",
     "GroupedSequence",
+    "Index",
     "Interrupted",
     "InvalidArgument",
     "InvalidPredicate",
@@ -108,9 +111,11 @@ __all__ = [
     "ReadOnly",
     "Scan",
     "SchemaMismatch",
+    "Selection",
     "Sequence",
     "Snapshot",
     "Staged",
+    "StaleIndex",
     "StoreError",
     "Table",
     "Transaction",
@@ -126,6 +131,7 @@ __all__ = [
     "migrate",
     "open",
     "open_collection",
+    "open_index",
     "open_table",
     "open_view",
 ]

@@ -197,6 +197,7 @@ def lazy_dataset(
     where: _native.Predicate | None,
     variables: list[str] | None,
     decode: Mapping[str, Any] | None,
+    chosen: _native.Selection | None = None,
 ) -> tuple[Any, _native.CollectionState]:
     """What a read gives, with its variables to be read later; the axis, if it is a coordinate, now.
 
@@ -209,18 +210,20 @@ def lazy_dataset(
     ----------
     decode : mapping, optional
         Arguments of ``xarray.decode_cf``; values are as they are stored without it.
+    chosen : optional
+        Of what is wanted only these rows.
     """
     native = reference.native
     for _ in range(_ATTEMPTS):
-        commit, found = native.plan(where, variables)
+        commit, found = native.plan(where, variables, chosen)
         places = [place for place, _ in found]
         names = native.schema().names() if variables is None else variables
         axes = [name for name in names if name.rsplit("/", 1)[-1] == dimension]
         if places:
             template = native.read_rows([(places[0][0][1], [(0, 0)])], commit, variables)
         else:
-            template = native.read(where, variables)
-        axis = native.read(where, axes) if axes else None
+            template = native.read(where, variables, None, chosen)
+        axis = native.read(where, axes, None, chosen) if axes else None
         if native.last_commit() == commit:
             break
     else:

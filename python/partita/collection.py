@@ -6,6 +6,7 @@ import datetime as dt
 import inspect
 import os
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,8 +25,9 @@ from partita._xarray import (
     to_xarray,
     variables_of,
 )
-from partita.errors import InvalidArgument, SchemaMismatch
+from partita.errors import InvalidArgument, PartitaError, SchemaMismatch
 from partita.expression import Where, predicate
+from partita.index import Index, Selection, place_of, tabulating
 from partita.merge import Merge, merge_arguments
 from partita.partitioning import Partitioning, partitioning_of
 from partita.records import CollectionCommit, CollectionPartition, Garbage, Problem
@@ -82,6 +84,7 @@ class Collection:
         self._storage_options = storage_options
         self._read_only = read_only
         self._single_writer = single_writer
+        self._attached: list[Index] = []
 
     # What it is
 
@@ -171,6 +174,7 @@ class Collection:
         self,
         where: Where | None = None,
         *,
+        rows: Selection | None = None,
         variables: Sequence[str] | None = None,
         decode: bool = False,
         chunks: Mapping[str, Any] | str | int | None = None,
@@ -184,6 +188,9 @@ class Collection:
             Which rows: a condition on the fields of the keys (``"year == 2022"``), on the axis, or
             on another variable that has the partitioned dimension alone. Partitions and chunks
             without such rows are not fetched.
+        rows : Selection, optional
+            Of these only the rows that `Index.query` found. Nothing is listed, and only chunks with
+            such rows are fetched; `CommitConflict` is raised if a partition was changed since.
         variables : sequence of str, optional
             Which variables, by their paths; all if not given.
         decode : bool, default False
@@ -206,14 +213,15 @@ class Collection:
             raise InvalidArgument(f"variables= takes a list of names: [{variables!r}]")
         names = None if variables is None else list(variables)
         if chunks is not None:
-            return self._read_lazily(where, names, decode, chunks)
+            return self._read_lazily(where, rows, names, decode, chunks)
         with reporting(progress) as report:
-            data = self._native.read(predicate_of(where), names, report)
+            data = self._native.read(predicate_of(where), names, report, chosen(rows))
         return to_xarray(data, decode=decode, release=True)
 
     def _read_lazily(
         self,
         where: Where | None,
+        rows: Selection | None,
         names: list[str] | None,
         decode: bool,
         chunks: Mapping[str, Any] | str | int,
@@ -223,14 +231,107 @@ class Collection:
 
         predicate = predicate_of(where)
         options: dict[str, Any] | None = {} if decode else None
-        lazy, commit = lazy_dataset(self._reference(), self.dimension, predicate, names, options)
-        token = (self.url, commit, repr(where), names, decode)
+        lazy, commit = lazy_dataset(
+            self._reference(), self.dimension, predicate, names, options, chosen(rows)
+        )
+        found = None if rows is None else rows._native.parts()
+        token = (self.url, commit, repr(where), found, names, decode)
         return chunked(lazy, self.dimension, chunks, token)
 
     def _reference(self) -> Any:
         from partita._lazy import Reference
 
         return Reference(self.url, self._storage_options, self._single_writer, self._native)
+
+    # Indexes
+
+    def build_index(
+        self,
+        what: str | Sequence[str] | Callable[..., Any],
+        url: str | os.PathLike[str],
+        *,
+        where: Where | None = None,
+        variables: Sequence[str] | None = None,
+        overwrite: bool = False,
+        attach: bool = False,
+        workers: int | None = None,
+        storage_options: Mapping[str, Any] | None = None,
+        filesystem: FileSystem | None = None,
+        single_writer: bool = False,
+        progress: Progress = False,
+    ) -> Index:
+        """Make an index, by which rows are found and read by values.
+
+        Parameters
+        ----------
+        what : str, sequence of str or callable
+            Variables along the partitioned dimension: the index tells of runs of rows in which all
+            of them keep their values. Or a function that is given the ``xarray.Dataset`` of each
+            partition and returns a table (a DataFrame, a pyarrow Table, a dict of arrays, a
+            structured array, or None) with the columns ``start`` and ``stop``, a slice of the rows
+            of the partition, and others of its own.
+        url : str or path-like
+            Where its file is to be. A bare name, such as ``"cycle.parquet"``, keeps it with the
+            collection, where no library takes it for a partition.
+        where : expression, str, list or dict, optional
+            Of which partitions it tells: a condition on the fields of the keys.
+        variables : sequence of str, optional
+            Which variables the function is given; all if not given. Changes of others leave the
+            index as it is.
+        overwrite : bool, default False
+            Take the place of a file that is there.
+        attach : bool, default False
+            Have changes made through this object refresh the index, as `attach` does.
+        workers : int, optional
+            How many partitions are worked on at once.
+        storage_options, filesystem, single_writer
+            Of the store of the file, as for `create_collection`; those of the collection if it is
+            kept with that.
+        progress : bool or callable, default False
+            True shows a bar on standard error; a callable is called with (done, total) partitions.
+        """
+        place = place_of(url, storage_options, filesystem, False, single_writer)
+        function = tabulating(what) if callable(what) else None
+        if not callable(what):
+            if variables is not None:
+                raise InvalidArgument("variables= is for what a function is given")
+            variables = [what] if isinstance(what, str) else what
+        with reporting(progress) as report:
+            native = _native.Index.build(
+                self._native,
+                place,
+                None if variables is None else list(variables),
+                function,
+                predicate_of(where),
+                overwrite,
+                workers,
+                report,
+            )
+        index = Index(native, self, place, function)
+        if attach:
+            self.attach(index)
+        return index
+
+    def attach(self, index: Index) -> None:
+        """Have changes made through this object refresh an index, after their commits.
+
+        If that fails the change is made nevertheless, and a warning says that the index is behind.
+        """
+        if index.collection.url != self.url:
+            raise InvalidArgument(f"that is an index of {index.collection.url}, not of {self.url}")
+        self._attached.append(index)
+
+    @property
+    def indexes(self) -> list[str]:
+        """The names of the indexes that are kept with the collection."""
+        return self._native.indexes()
+
+    def _follow(self) -> None:
+        for index in self._attached:
+            try:
+                index.refresh()
+            except PartitaError as error:
+                warnings.warn(f"the commit is made, but {index!r} is behind: {error}", stacklevel=3)
 
     # Changing
 
@@ -289,6 +390,7 @@ class Collection:
             else:
                 dataset, arguments = inserting.prepare(self._native, data)
                 places = self._native.insert(dataset, arguments, key, report)
+        self._follow()
         return [CollectionPartition(fields, path) for fields, path in places]
 
     def update(
@@ -296,6 +398,7 @@ class Collection:
         function: Callable[..., Any],
         where: Where | None = None,
         *,
+        rows: Selection | None = None,
         variables: Sequence[str] | None = None,
         depth: int = 0,
         depth_rows: int = 0,
@@ -316,6 +419,10 @@ class Collection:
             is also given a `PartitionInfo`.
         where : expression, str, list or dict, optional
             Which partitions: a condition on the fields of the keys.
+        rows : Selection, optional
+            Of these only the rows that `Index.query` found: the function is given no others, and
+            returns as many, and other rows keep their values. Only chunks that hold such rows are
+            read and written. `CommitConflict` is raised if a partition was changed since.
         variables : sequence of str, optional
             Which variables the function is given; all if not given.
         depth, depth_rows : int, default 0
@@ -331,8 +438,8 @@ class Collection:
         """
         self._native.refresh()
         schema = self._native.schema().to_dict()
-        updating = _Updating(_Calling(function), {v["name"]: v for v in variables_of(schema)})
-        arguments = _map_arguments(where, variables, depth, depth_rows, workers)
+        updating = _Updating(Calling(function), {v["name"]: v for v in variables_of(schema)})
+        arguments = _map_arguments(where, variables, depth, depth_rows, workers, rows)
         with reporting(progress) as report:
             if client:
                 from partita.dask import _collections
@@ -343,6 +450,7 @@ class Collection:
                 )
             else:
                 places = self._native.update(updating, arguments, report)
+        self._follow()
         return [CollectionPartition(fields, path) for fields, path in places]
 
     def map(
@@ -350,6 +458,7 @@ class Collection:
         function: Callable[..., Any],
         where: Where | None = None,
         *,
+        rows: Selection | None = None,
         variables: Sequence[str] | None = None,
         depth: int = 0,
         depth_rows: int = 0,
@@ -371,8 +480,8 @@ class Collection:
         >>> c.map(lambda ds: float(ds.v.mean()))
         {(1,): 1.5, (2,): 5.0}
         """
-        call = _Calling(function)
-        arguments = _map_arguments(where, variables, depth, depth_rows, workers)
+        call = Calling(function)
+        arguments = _map_arguments(where, variables, depth, depth_rows, workers, rows)
         with reporting(progress) as report:
             if client:
                 from partita.dask import _collections
@@ -418,6 +527,7 @@ class Collection:
             )
         age = None if older_than is None else micros("older_than", older_than)
         gone = self._native.drop_partitions(predicate_of(where), age)
+        self._follow()
         return [CollectionPartition(key, path) for key, path in gone]
 
     def add_variable(
@@ -698,6 +808,13 @@ def _reopen(url: str, options: dict[str, Any], read_only: bool, single_writer: b
     return Collection(native, options, read_only=read_only, single_writer=single_writer)
 
 
+def chosen(rows: Selection | None) -> _native.Selection | None:
+    """The engine's form of rows that were chosen; None for all."""
+    if rows is not None and not isinstance(rows, Selection):
+        raise InvalidArgument(f"rows= takes what Index.query returns, not {rows!r}")
+    return None if rows is None else rows._native
+
+
 def predicate_of(where: Where | None) -> _native.Predicate | None:
     """The engine's form of a condition; None for all."""
     return None if where is None else predicate(where)
@@ -709,12 +826,14 @@ def _map_arguments(
     depth: int,
     depth_rows: int,
     workers: int | None,
+    rows: Selection | None = None,
 ) -> dict[str, Any]:
     if depth < 0 or depth_rows < 0 or (depth and depth_rows):
         raise InvalidArgument("a depth is a number of partitions, or of rows, and not negative")
     return {
         "predicate": predicate_of(where),
         "paths": None,
+        "chosen": chosen(rows),
         "variables": None if variables is None else list(variables),
         "partitions": depth,
         "rows": depth_rows,
@@ -761,7 +880,7 @@ class Inserting:
         return native.stage_insert(dataset, arguments, shared)
 
 
-class _Calling:
+class Calling:
     """Calls a function of the user with what the engine gives."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -785,7 +904,7 @@ class _Calling:
 class _Updating:
     """Calls a function, and gives the engine what it returned."""
 
-    call: _Calling
+    call: Calling
     known: Mapping[str, dict[str, Any]]
 
     def __call__(

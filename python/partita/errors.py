@@ -19,6 +19,7 @@ __all__ = [
     "PartitaError",
     "ReadOnly",
     "SchemaMismatch",
+    "StaleIndex",
     "StoreError",
 ]
 
@@ -118,6 +119,12 @@ class CommitUnknown(PartitaError):
     """It could not be learned whether the commit happened."""
 
     _default_kind = "CommitUnknown"
+
+
+class StaleIndex(PartitaError):
+    """An index does not reflect what it is an index of, and cannot be made to here."""
+
+    _default_kind = "StaleIndex"
 
 
 class ReadOnly(PartitaError):

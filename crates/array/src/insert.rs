@@ -341,7 +341,7 @@ impl Merging<'_> {
             work: self.insert.options.work.quiet(),
             ..ReadOptions::default()
         };
-        let wanted = Wanted { partition: self.partition, rows: Some(start..usize::MAX) };
+        let wanted = Wanted::range(self.partition, start..usize::MAX);
         read(&self.snapshot.store, config, &[wanted], &options).await
     }
 

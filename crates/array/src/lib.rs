@@ -12,6 +12,7 @@
 //!   else sees a [`layout::Config`] and arrays with a prefix, a shape and a pipeline of codecs. The
 //!   prefix is free: a partition can be written beside its place and published later.
 //! - [`merge`]: which rows of old and new make a partition; plans, not data.
+//! - `indexer`: which rows have which values, in a file of its own; [`Selection`]: such rows.
 //! - `codec`: from stored chunks to items and back; the filters of numcodecs that the `zarrs` crate
 //!   lacks.
 //! - [`Collection`] is the face: create, open, partitions, read. A [`View`] is a collection of
@@ -35,6 +36,7 @@ mod conform;
 mod copy;
 pub mod dataset;
 mod garbage;
+mod indexer;
 mod insert;
 pub mod json;
 pub mod layout;
@@ -42,9 +44,11 @@ mod map;
 pub mod merge;
 mod options;
 pub mod partitioning;
+mod patch;
 mod read;
 mod rows;
 mod select;
+mod selection;
 mod staged;
 mod statistics;
 mod transact;
@@ -57,6 +61,9 @@ pub use commit::{Action, Change, Record, Staged};
 pub use copy::CopyOptions;
 pub use dataset::{Array, DType, Dataset, Schema, Variable, VariableSchema};
 pub use garbage::{Garbage, GarbageOptions};
+pub use indexer::{
+    BuildOptions, Index, IndexFunction, IndexPlace, IndexSource, RefreshOptions, Stale,
+};
 pub use map::MapFunction;
 pub use merge::Merge;
 pub use options::{
@@ -66,6 +73,7 @@ pub use options::{
 pub use partitioning::Partitioning;
 pub use read::PartitionSize;
 pub use rows::{Known, PartitionRows, PlannedRows, ReadPlan};
+pub use selection::Selection;
 pub use staged::Committed;
 pub use statistics::{PartitionStatistics, VariableStatistics};
 pub use verify::{Problem, ProblemKind, VerifyOptions};

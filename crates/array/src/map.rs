@@ -15,6 +15,7 @@ use crate::dataset::{Dataset, Variable, VariableSchema};
 use crate::layout::{GroupPlan, read_listing};
 use crate::options::{Depth, MapOptions, PartitionData, ReadOptions, UpdateFunction};
 use crate::partitioning::Key;
+use crate::patch::Patch;
 use crate::read::{Wanted, read_parts};
 use crate::statistics::summarise;
 use crate::transact::Stage;
@@ -37,7 +38,7 @@ impl Collection {
         options: &MapOptions,
     ) -> Result<Vec<(Key, T)>> {
         let snapshot = self.snapshot().await?;
-        let all = snapshot.partitions(None).await?;
+        let all = snapshot.neighbours(options).await?;
         let selected = snapshot.selected(options).await?;
         let progress = options.work.progress.as_ref();
         progress.start("map", Some(selected.len() as u64));
@@ -68,7 +69,7 @@ impl Collection {
                 Ok((_, paths)) => paths.iter().map(String::as_str).collect(),
                 Err(_) => vec![partition.path.as_str()],
             };
-            if snapshot.is_current(&paths, false).await? {
+            if snapshot.is_state_of(options.rows.as_ref(), &paths, false).await? {
                 return call(function, window?.0).await;
             }
         }
@@ -77,7 +78,8 @@ impl Collection {
 
     /// Works out new values of variables, partition by partition, and stores them in one commit:
     /// all of them become visible, or, if the function fails for one partition, nothing. Other
-    /// variables are not written again. If another writer changes a partition meanwhile, the
+    /// variables are not written again; where rows were chosen beforehand, neither are chunks without
+    /// such rows. If another writer changes a partition meanwhile, the
     /// function is called again with what it holds then. Returns the partitions that were written,
     /// ordered by key.
     ///
@@ -111,7 +113,10 @@ fn unsteady() -> Error {
     )
 }
 
-async fn call<T: Send + 'static>(function: &MapFunction<T>, data: PartitionData) -> Result<T> {
+pub(crate) async fn call<T: Send + 'static>(
+    function: &MapFunction<T>,
+    data: PartitionData,
+) -> Result<T> {
     let function = Arc::clone(function);
     let called = tokio::task::spawn_blocking(move || function(data)).await;
     called.map_err(|error| {
@@ -122,12 +127,26 @@ async fn call<T: Send + 'static>(function: &MapFunction<T>, data: PartitionData)
 impl Snapshot {
     /// The partitions that a function is called with.
     async fn selected(&self, options: &MapOptions) -> Result<Vec<Partition>> {
-        let mut selected = self.partitions(options.predicate.as_ref()).await?;
+        if options.rows.is_some() && options.depth != Depth::None {
+            return Err(Error::invalid(
+                "a function that is given chosen rows sees no neighbours; leave out the depth",
+            ));
+        }
+        let (rows, predicate) = (options.rows.as_ref(), options.predicate.as_ref());
+        let mut selected = self.partitions_of(rows, predicate).await?;
         if let Some(paths) = &options.paths {
             let paths: HashSet<&str> = paths.iter().map(String::as_str).collect();
             selected.retain(|partition| paths.contains(partition.path.as_str()));
         }
         Ok(selected)
+    }
+
+    /// The partitions of which some are neighbours that a function sees; none if it sees none.
+    async fn neighbours(&self, options: &MapOptions) -> Result<Vec<Partition>> {
+        match options.depth {
+            Depth::None => Ok(Vec::new()),
+            _ => self.partitions(None).await,
+        }
     }
 
     /// The rows of a partition between those of its neighbours in `all`, and where they were read.
@@ -154,7 +173,8 @@ impl Snapshot {
         let number = before.len();
         let mut wanted: Vec<Wanted<'_>> = before;
         wanted.reverse();
-        wanted.push(Wanted::whole(partition));
+        let rows = options.rows.as_ref().map(|rows| rows.rows_of(partition).to_vec());
+        wanted.push(Wanted { partition, rows });
         wanted.extend(behind);
         let read_options = ReadOptions {
             variables: options.variables.clone(),
@@ -215,7 +235,7 @@ impl Snapshot {
             let length = self.length(partition).await?;
             let taken = left.min(length);
             let rows = if from_end { length - taken..length } else { 0..taken };
-            wanted.push(Wanted { partition, rows: Some(rows) });
+            wanted.push(Wanted::range(partition, rows));
             left -= taken;
         }
         Ok(wanted)
@@ -247,8 +267,12 @@ impl Update<'_> {
         draft: &mut Draft,
         only: Option<&[String]>,
     ) -> Result<()> {
-        let all = snapshot.partitions(None).await?;
+        let all = snapshot.neighbours(self.options).await?;
         let mut selected = snapshot.selected(self.options).await?;
+        if let Some(rows) = &self.options.rows {
+            let paths: Vec<&str> = selected.iter().map(|found| found.path.as_str()).collect();
+            rows.check(&snapshot.since(rows.commit().min(snapshot.latest)).await?, &paths)?;
+        }
         if let Some(only) = only {
             selected.retain(|partition| only.contains(&partition.path));
             // One that is gone meanwhile is not updated.
@@ -289,6 +313,13 @@ impl Update<'_> {
         let found = call(&self.function, data).await?;
         if found.is_empty() {
             return Ok(None);
+        }
+        if let Some(chosen) = &self.options.rows {
+            let runs = chosen.rows_of(partition);
+            let count = runs.iter().map(Range::len).sum();
+            let dataset = updated(snapshot, found, &(0..count), count)?;
+            let patch = Patch { snapshot, partition, runs, dataset: &dataset };
+            return patch.stage(stage, &self.options.work).await.map(Some);
         }
         let total = match rows {
             Some(rows) => rows,

@@ -9,6 +9,7 @@ use crate::dataset::{Dataset, Variable};
 use crate::layout::Layout;
 use crate::merge::Merge;
 use crate::partitioning::Key;
+use crate::selection::Selection;
 
 /// What a new collection is to be.
 #[derive(Debug, Clone, Default)]
@@ -57,6 +58,8 @@ pub struct ReadOptions {
     /// as `year` and `month`, and the variables that have the partitioned dimension alone, such as
     /// the axis. Of a name that is both, the field is meant.
     pub predicate: Option<Predicate>,
+    /// Of these only the rows that were chosen beforehand.
+    pub rows: Option<Selection>,
     /// Which variables, by their paths; all if there are none.
     pub variables: Option<Vec<String>>,
     /// Told about bytes read, after decompression.
@@ -136,6 +139,9 @@ pub struct MapOptions {
     pub predicate: Option<Predicate>,
     /// Of these only the ones at these paths.
     pub paths: Option<Vec<String>>,
+    /// Of these only the rows that were chosen beforehand: the function sees no others. There are no
+    /// neighbours then.
+    pub rows: Option<Selection>,
     /// Which variables the function is given, by their paths; all if there are none.
     pub variables: Option<Vec<String>>,
     /// How far the function sees.

@@ -15,7 +15,8 @@ use crate::layout::{
     open_known_group, read_variables,
 };
 use crate::options::{ReadOptions, Work};
-use crate::select::{Candidate, RowSelection, needs_rows};
+use crate::select::{Candidate, RowSelection, needs_rows, select};
+use crate::selection::{Selection, common};
 use crate::view::{OTHER_ROWS, out_of_sync};
 
 /// How often a read is begun again because commits replaced what was read.
@@ -46,14 +47,15 @@ impl Collection {
     /// [`InvalidPredicate`](ErrorKind::InvalidPredicate) if the predicate names what is neither a
     /// field of the keys nor such a variable; [`Corrupt`](ErrorKind::Corrupt) if what is stored
     /// cannot be read; [`CommitConflict`](ErrorKind::CommitConflict) if writers never left the
-    /// partitions alone; [`Interrupted`](ErrorKind::Interrupted) once cancelled.
+    /// partitions alone, or changed one since its rows were chosen;
+    /// [`Interrupted`](ErrorKind::Interrupted) once cancelled.
     pub async fn read(&self, options: &ReadOptions) -> Result<Dataset> {
         for _ in 0..ATTEMPTS {
             let snapshot = self.snapshot().await?;
             let mut paths = vec![immutable_group(snapshot.config.layout).to_owned()];
             let found = snapshot.read(options, &mut paths).await;
             let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
-            if snapshot.is_current(&paths, false).await? {
+            if snapshot.is_state_of(options.rows.as_ref(), &paths, false).await? {
                 return found;
             }
         }
@@ -120,15 +122,19 @@ impl Snapshot {
         paths: &mut Vec<String>,
     ) -> Result<Vec<Chosen>> {
         let config = &self.whole;
+        let chosen = options.rows.as_ref();
         let rows = options.predicate.as_ref().filter(|p| needs_rows(p, &config.partitioning));
         let Some(predicate) = rows else {
-            let partitions = self.partitions(options.predicate.as_ref()).await?;
+            let partitions = self.partitions_of(chosen, options.predicate.as_ref()).await?;
             paths.extend(partitions.iter().map(|partition| partition.path.clone()));
             self.check_synced(&partitions, &options.work).await?;
-            let whole = |partition| Chosen { partition, runs: None };
-            return Ok(partitions.into_iter().map(whole).collect());
+            let of = |partition: Partition| {
+                let runs = chosen.map(|rows| rows.rows_of(&partition).to_vec());
+                Chosen { partition, runs }
+            };
+            return Ok(partitions.into_iter().map(of).collect());
         };
-        let partitions = self.partitions(None).await?;
+        let partitions = self.partitions_of(chosen, None).await?;
         let (selection, candidates) = RowSelection::new(predicate, partitions, config)?;
         paths.extend(candidates.iter().map(|candidate| candidate.partition.path.clone()));
         let candidates = self.pruned(&selection, candidates).await?;
@@ -140,9 +146,48 @@ impl Snapshot {
         let batches = candidates.chunks(AT_ONCE);
         let batches = batches.map(|batch| self.rows(&selection, batch, options));
         let batches: Vec<_> = batches.collect();
-        let chosen: Vec<Vec<Chosen>> =
+        let batches: Vec<Vec<Chosen>> =
             stream::iter(batches).buffered(BATCHES_AT_ONCE).try_collect().await?;
-        Ok(chosen.into_iter().flatten().collect())
+        let mut found: Vec<Chosen> = batches.into_iter().flatten().collect();
+        if let Some(rows) = chosen {
+            for one in &mut found {
+                let wanted = rows.rows_of(&one.partition);
+                let within = one.runs.take().map(|runs| common(&runs, wanted));
+                one.runs = Some(within.unwrap_or_else(|| wanted.to_vec()));
+            }
+            found.retain(|one| one.runs.as_ref().is_none_or(|runs| !runs.is_empty()));
+        }
+        Ok(found)
+    }
+
+    /// The partitions for which the predicate on the fields of keys is true: of the collection, or
+    /// of rows that were chosen, which takes no listing.
+    pub(crate) async fn partitions_of(
+        &self,
+        chosen: Option<&Selection>,
+        predicate: Option<&Predicate>,
+    ) -> Result<Vec<Partition>> {
+        let Some(rows) = chosen else { return self.partitions(predicate).await };
+        self.config.check_no_view(
+            "rows are chosen of a collection; a view is read and updated by conditions",
+        )?;
+        select(rows.places(), &self.config.partitioning, predicate)
+    }
+
+    /// True if nothing that was read from these partitions can have changed meanwhile.
+    ///
+    /// # Errors
+    /// [`CommitConflict`](ErrorKind::CommitConflict) if one was changed since its rows were chosen.
+    pub(crate) async fn is_state_of(
+        &self,
+        chosen: Option<&Selection>,
+        paths: &[&str],
+        listed: bool,
+    ) -> Result<bool> {
+        let Some(rows) = chosen else { return self.is_current(paths, listed).await };
+        let since = self.since(rows.commit().min(self.latest)).await?;
+        rows.check(&since, paths)?;
+        Ok(self.is_steady(&since, paths, false))
     }
 
     /// Reads the rows chosen.
@@ -151,25 +196,11 @@ impl Snapshot {
         chosen: &[Chosen],
         options: &ReadOptions,
     ) -> Result<Dataset> {
-        let wanted: Vec<Wanted<'_>> = chosen.iter().map(Chosen::hull).collect();
-        let (whole, lengths) = read_parts(&self.source(), &wanted, options).await?;
-        let runs = || chosen.iter().map(|chosen| &chosen.runs);
-        if runs().flatten().all(|runs| runs.len() == 1) {
-            return Ok(whole);
-        }
-        // What lies between the rows that are wanted was read with them.
-        let mut rows = Vec::new();
-        let mut start = 0;
-        for ((wanted, runs), length) in wanted.iter().zip(runs()).zip(lengths) {
-            let first = wanted.rows.as_ref().map_or(0, |hull| hull.start);
-            let shift = |run: &Range<usize>| start + run.start - first..start + run.end - first;
-            match runs {
-                Some(runs) => rows.extend(runs.iter().map(shift)),
-                None => rows.push(start..start + length),
-            }
-            start += length;
-        }
-        whole.take_ranges(&self.whole.dimension, &rows)
+        let wanted = chosen
+            .iter()
+            .map(|chosen| Wanted { partition: &chosen.partition, rows: chosen.runs.clone() });
+        let wanted: Vec<Wanted<'_>> = wanted.collect();
+        Ok(read_parts(&self.source(), &wanted, options).await?.0)
     }
 
     /// How many rows a partition has. Of a view, those of its base, if it is synced.
@@ -232,7 +263,7 @@ impl Snapshot {
 }
 
 /// Runs of rows, in order.
-type Runs = Vec<Range<usize>>;
+pub(crate) type Runs = Vec<Range<usize>>;
 
 /// A partition, and the rows of it that are wanted; all if nothing is said.
 #[derive(Debug)]
@@ -241,26 +272,19 @@ pub(crate) struct Chosen {
     pub runs: Option<Runs>,
 }
 
-impl Chosen {
-    /// From the first row that is wanted to the last.
-    fn hull(&self) -> Wanted<'_> {
-        let hull = |runs: &Runs| {
-            let ends = runs.first().zip(runs.last());
-            ends.map_or(0..0, |(first, last)| first.start..last.end)
-        };
-        Wanted { partition: &self.partition, rows: self.runs.as_ref().map(hull) }
-    }
-}
-
-/// A partition, and which of its rows are wanted: all, or those of a range.
+/// A partition, and which of its rows are wanted: all, or those of some runs, in order.
 pub(crate) struct Wanted<'a> {
     pub partition: &'a Partition,
-    pub rows: Option<Range<usize>>,
+    pub rows: Option<Runs>,
 }
 
 impl<'a> Wanted<'a> {
     pub fn whole(partition: &'a Partition) -> Self {
         Self { partition, rows: None }
+    }
+
+    pub fn range(partition: &'a Partition, rows: Range<usize>) -> Self {
+        Self { partition, rows: Some(vec![rows]) }
     }
 }
 
@@ -382,10 +406,12 @@ pub(crate) async fn read_parts(
     let open = async |wanted: &Wanted<'_>| {
         options.work.cancel.check()?;
         let (arrays, rows) = source.open(&partitioned, wanted.partition, &known).await?;
-        let wanted = wanted.rows.clone().unwrap_or(0..rows);
-        Ok::<_, Error>((arrays, wanted.start.min(rows)..wanted.end.min(rows)))
+        let whole = 0..rows;
+        let runs = wanted.rows.as_deref().unwrap_or(std::slice::from_ref(&whole));
+        let runs = runs.iter().map(|run| run.start.min(rows)..run.end.min(rows)).collect();
+        Ok::<_, Error>((arrays, runs))
     };
-    let opened: Vec<(Arrays, Range<usize>)> = match partitioned.paths().is_empty() {
+    let opened: Vec<(Arrays, Runs)> = match partitioned.paths().is_empty() {
         true => Vec::new(),
         false => stream::iter(partitions).map(open).buffered(AT_ONCE).try_collect().await?,
     };
@@ -399,7 +425,7 @@ pub(crate) async fn read_parts(
     };
     let shared = by_path(shared.unwrap_or_default());
     let sizes = sizes(config, opened.iter().map(|(arrays, _)| arrays).chain([&shared]));
-    let parts_of = |path: &str, variable: &VariableSchema| -> Vec<Part> {
+    let parts_of = |path: &str, variable: &VariableSchema| -> Pieces {
         let missing = |rows: usize| {
             let size = |name: &String| match name.as_str() == dimension {
                 true => rows,
@@ -407,33 +433,105 @@ pub(crate) async fn read_parts(
             };
             Part::Missing { shape: variable.dimensions.iter().map(size).collect() }
         };
-        let stored = |array: &Arc<StoredArray>, rows: Option<&Range<usize>>| Part::Stored {
-            array: Arc::clone(array),
-            rows: rows.cloned(),
-        };
+        let mut pieces = Pieces::default();
         if variable.axis(dimension).is_none() {
-            return vec![shared.get(path).map_or_else(|| missing(0), |array| stored(array, None))];
+            let stored = |array| Part::Stored { array: Arc::clone(array), rows: None };
+            pieces.parts.push(shared.get(path).map_or_else(|| missing(0), stored));
+            return pieces;
         }
-        let part = |(arrays, rows): &(Arrays, Range<usize>)| match arrays.get(path) {
-            Some(array) => stored(array, Some(rows)),
-            None => missing(rows.len()),
-        };
-        let parts: Vec<Part> = opened.iter().map(part).collect();
-        if parts.is_empty() { vec![missing(0)] } else { parts }
+        for (arrays, runs) in &opened {
+            match arrays.get(path) {
+                Some(array) => pieces.add(array, variable.axis(dimension), runs),
+                None => pieces.add_whole(missing(runs.iter().map(Range::len).sum()), runs),
+            }
+        }
+        if pieces.parts.is_empty() {
+            pieces.parts.push(missing(0));
+        }
+        pieces
     };
     let paths = schema.paths();
-    let variable = |(path, variable): &(String, &VariableSchema)| {
+    let mut cuts = Vec::with_capacity(paths.len());
+    let mut variables = Vec::with_capacity(paths.len());
+    for (path, variable) in &paths {
         let layer =
             source.layer(path).ok_or_else(|| Error::invalid("there is no such variable"))?;
-        Ok((layer.store, (*variable).clone(), parts_of(path, variable)))
-    };
-    let variables = paths.iter().map(variable).collect::<Result<Vec<_>>>()?;
+        let pieces = parts_of(path, variable);
+        cuts.push(pieces.is_cut.then_some(pieces.rows));
+        variables.push((layer.store, (*variable).clone(), pieces.parts));
+    }
     let (progress, cancel) = (options.work.progress.as_ref(), &options.work.cancel);
     let arrays = read_variables(variables, dimension, progress, cancel).await?;
-    let mut arrays: HashMap<String, Array> =
-        paths.into_iter().map(|(path, _)| path).zip(arrays).collect();
-    let lengths = opened.iter().map(|(_, rows)| rows.len()).collect();
-    Ok((assemble(&schema, "", &mut arrays)?, lengths))
+    let mut found: HashMap<String, Array> = HashMap::with_capacity(paths.len());
+    for (((path, variable), array), cut) in paths.into_iter().zip(arrays).zip(cuts) {
+        let array = match (cut, variable.axis(dimension)) {
+            (Some(rows), Some(axis)) => array.take_ranges(axis, &rows)?,
+            _ => array,
+        };
+        found.insert(path, array);
+    }
+    let lengths = opened.iter().map(|(_, runs)| runs.iter().map(Range::len).sum()).collect();
+    Ok((assemble(&schema, "", &mut found)?, lengths))
+}
+
+/// What is read of one variable, and which of these rows are wanted.
+#[derive(Default)]
+struct Pieces {
+    parts: Vec<Part>,
+    /// The rows that are wanted, counted over all parts.
+    rows: Runs,
+    /// Rows between them are read too, since they lie in the same chunks.
+    is_cut: bool,
+    length: usize,
+}
+
+impl Pieces {
+    /// Adds runs of an array. Those that share a chunk are read as one, since it is decoded once.
+    fn add(&mut self, array: &Arc<StoredArray>, axis: Option<usize>, runs: &[Range<usize>]) {
+        let height = array.chunk_rows();
+        let mut segment: Option<Range<usize>> = None;
+        for run in runs {
+            let joins = |before: &Range<usize>| {
+                // Only rows of the first dimension lie together.
+                let same = axis != Some(0) || shares_chunk(before, run, height);
+                same && run.start >= before.end
+            };
+            segment = Some(match segment.take() {
+                Some(before) if joins(&before) => {
+                    self.is_cut = true;
+                    before.start..run.end
+                }
+                before => {
+                    self.end(array, before);
+                    run.clone()
+                }
+            });
+            let first = segment.as_ref().map_or(run.start, |segment| segment.start);
+            let start = self.length + run.start - first;
+            self.rows.push(start..start + run.len());
+        }
+        self.end(array, segment.or(runs.is_empty().then_some(0..0)));
+    }
+
+    /// Adds the rows of an array that are read as one.
+    fn end(&mut self, array: &Arc<StoredArray>, segment: Option<Range<usize>>) {
+        let Some(rows) = segment else { return };
+        self.length += rows.len();
+        self.parts.push(Part::Stored { array: Arc::clone(array), rows: Some(rows) });
+    }
+
+    /// Adds a part of which every row is wanted.
+    fn add_whole(&mut self, part: Part, runs: &[Range<usize>]) {
+        let rows: usize = runs.iter().map(Range::len).sum();
+        self.rows.push(self.length..self.length + rows);
+        self.length += rows;
+        self.parts.push(part);
+    }
+}
+
+/// True if a run begins in the chunk in which one before it ends.
+fn shares_chunk(before: &Range<usize>, run: &Range<usize>, height: usize) -> bool {
+    before.end.saturating_sub(1) / height == run.start / height
 }
 
 /// The schema with only the variables asked for.

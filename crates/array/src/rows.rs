@@ -80,7 +80,7 @@ impl Collection {
             };
             let found = found.await;
             let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
-            if snapshot.is_current(&paths, true).await? {
+            if snapshot.is_state_of(options.rows.as_ref(), &paths, true).await? {
                 return found;
             }
         }
@@ -119,8 +119,8 @@ impl Collection {
                 since.records.extend(below.records);
                 since.moved.extend(below.moved);
             }
-            let changed = |path: &str| since.records.iter().any(|record| record.touches(path));
-            let changed = rows.iter().find(|(path, _)| since.unknown || changed(path));
+            // The records are those since the commit, of either layer.
+            let changed = rows.iter().find(|(path, _)| since.touched(path, 0));
             if let Some((path, _)) = changed {
                 return Err(Error::new(
                     ErrorKind::CommitConflict,

@@ -77,6 +77,7 @@ impl Failure {
                 "`partita doctor URL` shows what the store can do; pass --single-writer if nobody \
                  else writes",
             ),
+            ErrorKind::StaleIndex => Some("build the index anew where its function is"),
             ErrorKind::CommitUnknown => Some("`partita history URL` shows whether it happened"),
             ErrorKind::Store => {
                 Some("check the URL, the network and the credentials (--option, AWS_*)")

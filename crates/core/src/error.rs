@@ -27,6 +27,8 @@ pub enum ErrorKind {
     CommitUnsupported,
     /// It could not be learned whether the commit happened.
     CommitUnknown,
+    /// An index does not reflect what it is an index of, and cannot be made to here.
+    StaleIndex,
     /// The store or the dataset was opened for reading only.
     ReadOnly,
     /// Stored bytes are not what the format says they must be.
@@ -39,7 +41,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// Every kind, in declaration order.
-    pub const ALL: [ErrorKind; 13] = [
+    pub const ALL: [ErrorKind; 14] = [
         Self::NotFound,
         Self::AlreadyExists,
         Self::InvalidArgument,
@@ -49,6 +51,7 @@ impl ErrorKind {
         Self::CommitConflict,
         Self::CommitUnsupported,
         Self::CommitUnknown,
+        Self::StaleIndex,
         Self::ReadOnly,
         Self::Corrupt,
         Self::Store,
@@ -68,6 +71,7 @@ impl ErrorKind {
             Self::CommitConflict => "CommitConflict",
             Self::CommitUnsupported => "CommitUnsupported",
             Self::CommitUnknown => "CommitUnknown",
+            Self::StaleIndex => "StaleIndex",
             Self::ReadOnly => "ReadOnly",
             Self::Corrupt => "Corrupt",
             Self::Store => "Store",

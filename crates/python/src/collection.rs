@@ -18,11 +18,12 @@ use pyo3::types::{PyBytes, PyDict, PyString};
 use crate::arguments::{StoreArguments, store_options};
 use crate::attributes::attributes;
 use crate::collection_arguments::{
-    MapArguments, MergeArguments, PartitioningArguments, layout, predicate, work,
+    MapArguments, MergeArguments, PartitioningArguments, chosen, layout, predicate, work,
 };
 use crate::dataset::PyDataset;
 use crate::errors::to_python;
 use crate::function::{Function, pairs};
+use crate::index::PySelection;
 use crate::opening::Opening;
 use crate::predicate::PyPredicate;
 use crate::runtime::{Watch, wait};
@@ -48,10 +49,10 @@ type Entry = (u64, i64, String, Vec<String>, u64);
 type Mapped = (Vec<(String, i128)>, Py<PyAny>);
 
 /// The fields of a key, and the path.
-type Place = (Fields, String);
+pub(crate) type Place = (Fields, String);
 
 /// A key as a dict of its fields with their values.
-struct Fields(Key);
+pub(crate) struct Fields(Key);
 
 impl<'py> IntoPyObject<'py> for Fields {
     type Target = PyDict;
@@ -77,9 +78,9 @@ impl<'py> IntoPyObject<'py> for Fields {
 type Plan = (Commit, Vec<(PlaceRows, usize)>);
 
 /// A partition with runs of its rows.
-type PlaceRows = (Place, Vec<(usize, usize)>);
+pub(crate) type PlaceRows = (Place, Vec<(usize, usize)>);
 
-fn place_rows(found: &PartitionRows) -> PlaceRows {
+pub(crate) fn place_rows(found: &PartitionRows) -> PlaceRows {
     let runs = found.rows.iter().map(|run| (run.start, run.end));
     (place(&found.partition), runs.collect())
 }
@@ -126,7 +127,7 @@ impl PyCollection {
     }
 
     /// The collection, opened again if this process is a fork of the one that opened it.
-    fn collection(&self, py: Python<'_>) -> PyResult<Collection> {
+    pub(crate) fn collection(&self, py: Python<'_>) -> PyResult<Collection> {
         let process = std::process::id();
         let (owner, collection) = {
             let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -373,30 +374,35 @@ impl PyCollection {
         Ok(found.iter().map(size).collect())
     }
 
-    #[pyo3(signature = (filter, variables, progress=None))]
+    #[pyo3(signature = (filter, variables, progress=None, rows=None))]
     fn read(
         &self,
         py: Python<'_>,
         filter: Option<PyRef<'_, PyPredicate>>,
         variables: Option<Vec<String>>,
         progress: Option<Py<PyAny>>,
+        rows: Option<PyRef<'_, PySelection>>,
     ) -> PyResult<PyDataset> {
         let watch = Watch::new(progress);
-        let options = ReadOptions { predicate: predicate(filter), variables, work: work(&watch) };
+        let (predicate, rows) = (predicate(filter), chosen(rows));
+        let options = ReadOptions { predicate, rows, variables, work: work(&watch) };
         let collection = self.collection(py)?;
         let data = wait(py, &watch, async move { collection.read(&options).await })?;
         Ok(PyDataset::new(data))
     }
 
     /// What a read would read: the last commit, and partitions with their rows and chunks.
+    #[pyo3(signature = (filter, variables, rows=None))]
     fn plan(
         &self,
         py: Python<'_>,
         filter: Option<PyRef<'_, PyPredicate>>,
         variables: Option<Vec<String>>,
+        rows: Option<PyRef<'_, PySelection>>,
     ) -> PyResult<Plan> {
         let watch = Watch::default();
-        let options = ReadOptions { predicate: predicate(filter), variables, work: work(&watch) };
+        let (predicate, rows) = (predicate(filter), chosen(rows));
+        let options = ReadOptions { predicate, rows, variables, work: work(&watch) };
         let collection = self.collection(py)?;
         let plan = wait(py, &watch, async move { collection.plan(&options).await })?;
         let partition = |found: &PlannedRows| (place_rows(&found.rows), found.chunk);
@@ -412,7 +418,7 @@ impl PyCollection {
         variables: Option<Vec<String>>,
     ) -> PyResult<PyDataset> {
         let watch = Watch::default();
-        let options = ReadOptions { predicate: None, variables, work: work(&watch) };
+        let options = ReadOptions { variables, work: work(&watch), ..ReadOptions::default() };
         let runs = |runs: Vec<(usize, usize)>| runs.into_iter().map(|(start, end)| start..end);
         let rows: Vec<(String, Vec<Range<usize>>)> =
             rows.into_iter().map(|(path, found)| (path, runs(found).collect())).collect();
@@ -428,6 +434,12 @@ impl PyCollection {
         let data = data.dataset()?;
         let places = self.known(|collection| collection.places(&data)).map_err(to_python)?;
         Ok(places.iter().map(place_rows).collect())
+    }
+
+    /// The names of the indexes that are kept with the collection.
+    fn indexes(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        let collection = self.collection(py)?;
+        wait(py, &Watch::default(), async move { collection.indexes().await })
     }
 
     /// The number of the last commit.

@@ -3,12 +3,13 @@
 use partita::Error;
 use partita::array::layout::Layout;
 use partita::array::merge::Tolerance;
-use partita::array::{Depth, MapOptions, Merge, MergeWith, Partitioning, Work};
+use partita::array::{Depth, MapOptions, Merge, MergeWith, Partitioning, Selection, Work};
 use partita::partition::{CalendarUnit, Resolution};
 use pyo3::prelude::*;
 
 use crate::errors::to_python;
 use crate::function::Function;
+use crate::index::PySelection;
 use crate::predicate::PyPredicate;
 use crate::runtime::Watch;
 
@@ -22,6 +23,10 @@ pub(crate) fn work(watch: &Watch) -> Work {
 
 pub(crate) fn predicate(given: Option<PyRef<'_, PyPredicate>>) -> Option<partita::Predicate> {
     given.map(|given| given.predicate.clone())
+}
+
+pub(crate) fn chosen(given: Option<PyRef<'_, PySelection>>) -> Option<Selection> {
+    given.map(|given| given.0.clone())
 }
 
 pub(crate) fn layout(zarr_format: u8) -> PyResult<Layout> {
@@ -112,6 +117,7 @@ impl MergeArguments {
 pub(crate) struct MapArguments<'py> {
     predicate: Option<PyRef<'py, PyPredicate>>,
     paths: Option<Vec<String>>,
+    chosen: Option<PyRef<'py, PySelection>>,
     variables: Option<Vec<String>>,
     partitions: usize,
     rows: usize,
@@ -128,6 +134,7 @@ impl MapArguments<'_> {
         MapOptions {
             predicate: predicate(self.predicate),
             paths: self.paths,
+            rows: chosen(self.chosen),
             variables: self.variables,
             depth,
             at_once: self.at_once,

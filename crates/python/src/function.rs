@@ -2,13 +2,18 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use arrow::compute::concat_batches;
 use partita::array::dataset::Variable;
 use partita::array::partitioning::Key;
-use partita::array::{Dataset, MapFunction, MergeFunction, PartitionData, UpdateFunction};
+use partita::array::{
+    Dataset, IndexFunction, MapFunction, MergeFunction, PartitionData, UpdateFunction,
+};
 use partita::{Error, Result};
 use pyo3::prelude::*;
 
+use crate::arrow_ffi::import_stream;
 use crate::dataset::PyDataset;
+use crate::errors::to_python;
 
 /// A function of Python, called from threads of the engine. What it raises is kept, and raised
 /// again where the engine was called from.
@@ -86,6 +91,24 @@ impl Function {
                 found.cast::<PyDataset>()?.get().dataset().map(Some)
             })?;
             found.map_or_else(|| Ok(Vec::new()), variables)
+        })
+    }
+
+    /// The function returns a table as an object with `__arrow_c_stream__`, or nothing.
+    pub(crate) fn table(&self) -> IndexFunction {
+        let function = self.clone();
+        Arc::new(move |partition| {
+            function.call(|py, callable| {
+                let found = Self::with_partition(py, callable, partition)?;
+                if found.is_none() {
+                    return Ok(None);
+                }
+                let source = import_stream(&found)?;
+                let schema = source.schema();
+                let batches = source.collect::<std::result::Result<Vec<_>, _>>();
+                let table = batches.and_then(|batches| concat_batches(&schema, &batches));
+                table.map(Some).map_err(|error| to_python(error.into()))
+            })
         })
     }
 

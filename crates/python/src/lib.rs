@@ -18,6 +18,7 @@ mod dispatch;
 mod draft;
 mod errors;
 mod function;
+mod index;
 mod opening;
 mod predicate;
 mod progress;
@@ -44,6 +45,8 @@ mod _native {
     use crate::dataset::PyDataset;
     #[pymodule_export]
     use crate::draft::PyDraft;
+    #[pymodule_export]
+    use crate::index::{PyIndex, PySelection};
     #[pymodule_export]
     use crate::predicate::PyPredicate;
     #[pymodule_export]

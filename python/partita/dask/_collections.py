@@ -116,7 +116,7 @@ def update(
 ) -> list[tuple[dict[str, int], str]]:
     """Works out variables on workers, batch of partitions by batch, and commits them at once."""
     native = reference.native
-    places = native.partitions(arguments["predicate"])
+    places = _places(native, arguments)
     found = _Staged(native, "update", None)
 
     def tasks(paths: Iterable[str]) -> list[Any]:
@@ -147,7 +147,7 @@ def map_partitions(
     report: Report | None,
 ) -> list[tuple[list[tuple[str, int]], Any]]:
     """Calls a function with each partition, on workers; the results in the order of the keys."""
-    paths = [path for _, path in reference.native.partitions(arguments["predicate"])]
+    paths = [path for _, path in _places(reference.native, arguments)]
     delayed = dask.delayed(_mapped, pure=False)
     tasks = [
         delayed(reference, call, _travelling(arguments, batch)) for batch in _batches(paths, client)
@@ -157,6 +157,14 @@ def map_partitions(
 
 def _mapped(reference: Reference, call: Any, arguments: Arguments) -> list[Any]:
     return reference.native.map(call, arguments)
+
+
+def _places(native: _native.Collection, arguments: Arguments) -> list[tuple[dict[str, int], str]]:
+    places = native.partitions(arguments["predicate"])
+    if arguments["chosen"] is None:
+        return places
+    chosen = {path for (_, path), _ in arguments["chosen"].parts()[1]}
+    return [place for place in places if place[1] in chosen]
 
 
 def _travelling(arguments: Arguments, paths: list[str]) -> Arguments:

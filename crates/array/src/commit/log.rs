@@ -69,6 +69,17 @@ pub(super) enum Created {
     Taken,
 }
 
+/// The id of the commit of a number, if it is kept or was published lately.
+pub(crate) async fn commit_id(store: &Store, sequence: u64) -> Result<Option<String>> {
+    if sequence == 0 {
+        return Ok(None);
+    }
+    if let Some(id) = Head::read(store).await?.id_of(sequence) {
+        return Ok(Some(id.to_owned()));
+    }
+    Ok(read(store, sequence).await?.map(|record| record.id))
+}
+
 /// Creates a record, which is the commit. Its number follows that of the last one known.
 ///
 /// A writer may have slept since it looked, while its number was used, published and removed. Then

@@ -28,7 +28,7 @@ mod snapshot;
 
 pub use draft::Staged;
 pub(crate) use draft::{Draft, Outcome};
-pub(crate) use log::{SCRATCH, STAGE, find_key, numbers, records, store_time};
+pub(crate) use log::{SCRATCH, STAGE, commit_id, find_key, numbers, records, store_time};
 pub(crate) use publish::{publish, publish_lease};
 pub use record::{Action, Change, Record};
-pub(crate) use snapshot::Snapshot;
+pub(crate) use snapshot::{Since, Snapshot};

@@ -150,15 +150,18 @@ impl Snapshot {
         {
             return Ok(false);
         }
-        let since = self.since(self.latest).await?;
-        if since.unknown || (listed && since.records.iter().any(Record::changes_listing)) {
-            return Ok(false);
+        Ok(self.is_steady(&self.since(self.latest).await?, paths, listed))
+    }
+
+    /// As [`Snapshot::is_current`], by what happened since this state, or since an earlier one.
+    pub fn is_steady(&self, since: &Since, paths: &[&str], listed: bool) -> bool {
+        let newer = |record: &&Record| record.sequence > self.latest;
+        let mut newer = since.records.iter().filter(newer);
+        if since.unknown || (listed && newer.any(Record::changes_listing)) {
+            return false;
         }
-        let touched = |path: &&str| {
-            since.records.iter().any(|record| record.touches(path))
-                || since.moved.iter().any(|moved| moved == path)
-        };
-        Ok(!paths.iter().any(touched))
+        let moved = |path: &str| since.moved.iter().any(|moved| moved == path);
+        !paths.iter().any(|path| since.touched(path, self.latest) || moved(path))
     }
 }
 
@@ -170,4 +173,12 @@ pub(crate) struct Since {
     pub unknown: bool,
     /// Paths whose objects may not be where the snapshot looks for them.
     pub moved: Vec<String>,
+}
+
+impl Since {
+    /// True if a commit after the number `base` may have touched what is at a path.
+    pub fn touched(&self, path: &str, base: u64) -> bool {
+        let newer = |record: &Record| record.sequence > base && record.touches(path);
+        self.unknown || self.records.iter().any(newer)
+    }
 }

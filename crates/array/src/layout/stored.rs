@@ -129,6 +129,12 @@ impl StoredArray {
         grid(&extents.collect::<Vec<_>>(), self.pipeline.shape())
     }
 
+    /// How many rows of the first dimension lie in a chunk.
+    pub fn chunk_rows(&self) -> usize {
+        let chunk = self.shard.as_ref().map_or(&self.pipeline, |shard| &shard.chunk);
+        chunk.shape().first().copied().unwrap_or(1).max(1)
+    }
+
     /// The rows of the first dimension, cut where objects end.
     pub fn bands(&self, rows: &Range<usize>) -> Vec<Range<usize>> {
         let Some(height) = self.pipeline.shape().first() else {

@@ -29,6 +29,16 @@ struct Planned {
     array: Arc<StoredArray>,
     data: Array,
     start: usize,
+    /// The data are those of the whole array.
+    whole: bool,
+}
+
+impl Planned {
+    /// The rows of the data.
+    fn rows(&self) -> Range<usize> {
+        let rows = self.data.shape().first().copied().unwrap_or(1);
+        self.start..self.start + rows
+    }
 }
 
 impl GroupPlan {
@@ -105,7 +115,12 @@ impl GroupPlan {
             }
             Layout::ZarrV3 => self.documents.push(v3::array_document(&array)?),
         }
-        self.arrays.push(Planned { array: Arc::new(array), data: items.clone(), start: 0 });
+        self.arrays.push(Planned {
+            array: Arc::new(array),
+            data: items.clone(),
+            start: 0,
+            whole: true,
+        });
         Ok(())
     }
 
@@ -133,7 +148,8 @@ impl GroupPlan {
                 self.documents.push(v3::array_document(&array)?);
             }
             let data = variable.data().clone();
-            self.arrays.push(Planned { array: Arc::new(array), data, start });
+            let array = Arc::new(array);
+            self.arrays.push(Planned { array, data, start, whole: start == 0 });
         }
         for (name, group) in dataset.groups() {
             let schema: Option<&'a Schema> =
@@ -150,6 +166,12 @@ impl GroupPlan {
         Ok(())
     }
 
+    /// Adds rows of an array that is there and stays as it is otherwise: those of whole objects, from
+    /// the row `start` on, with which an object begins.
+    pub fn add_rows(&mut self, array: Arc<StoredArray>, start: usize, data: Array) {
+        self.arrays.push(Planned { array, data, start, whole: false });
+    }
+
     /// The arrays.
     pub fn arrays(&self) -> impl Iterator<Item = &StoredArray> {
         self.arrays.iter().map(|planned| planned.array.as_ref())
@@ -161,13 +183,16 @@ impl GroupPlan {
     pub fn replaced(&self, prefix: &str, old: &[&StoredArray]) -> Vec<String> {
         let mut keys: Vec<String> = self.documents.iter().map(|(key, _)| key.clone()).collect();
         for planned in &self.arrays {
-            if planned.start == 0 {
+            if planned.whole {
                 keys.push(planned.array.prefix.clone());
                 continue;
             }
             let before = old.iter().find(|old| old.prefix == planned.array.prefix);
-            for array in before.copied().into_iter().chain([planned.array.as_ref()]) {
-                let places = array.objects(&(planned.start..array.rows()));
+            let before = before.map(|old| (*old, planned.start..old.rows()));
+            for (array, rows) in
+                before.into_iter().chain([(planned.array.as_ref(), planned.rows())])
+            {
+                let places = array.objects(&rows);
                 keys.extend(places.iter().map(|place| array.key(place)));
             }
         }
@@ -191,11 +216,13 @@ impl GroupPlan {
         cancel: &Cancel,
     ) -> Result<u64> {
         let mut chunks = Vec::new();
-        for Planned { array, data, start } in self.arrays {
+        for planned in self.arrays {
+            let rows = planned.rows();
+            let Planned { array, data, start, .. } = planned;
             let mut extents: Vec<Range<usize>> =
                 array.shape.iter().map(|extent| 0..*extent).collect();
             if let Some(first) = extents.first_mut() {
-                first.start = start;
+                *first = rows;
             }
             for place in grid(&extents, array.pipeline.shape()) {
                 chunks.push((Arc::clone(&array), data.clone(), start, place));

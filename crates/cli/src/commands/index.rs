@@ -1,15 +1,18 @@
 //! `partita index`.
 
 use clap::{Args, Subcommand};
+use partita::array::{BuildOptions, Collection, Index, IndexPlace, IndexSource};
 use partita::{Cancel, Table, WriteOptions};
 use serde_json::json;
 
-use crate::arguments::Common;
+use super::collection::work;
+use crate::arguments::{Common, Either};
 use crate::bar::progress;
 use crate::failure::Failure;
 use crate::sink::print;
+use crate::units::plural;
 
-/// Build or drop secondary indices.
+/// Build, drop or list indices: of columns of a table, or of variables of a collection.
 #[derive(Debug, Args)]
 pub(crate) struct IndexArguments {
     #[command(subcommand)]
@@ -18,17 +21,32 @@ pub(crate) struct IndexArguments {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Build indices out of the stored rows, or build them anew
-    Build(Columns),
-    /// Drop indices
+    /// Build indices out of the stored rows, or build them anew: one for each column of a table; of
+    /// a collection one for all variables together, kept with it
+    Build(Build),
+    /// Drop indices: those of columns of a table, or files kept with a collection
     Drop(Columns),
+    /// List the indices
+    List {
+        /// The dataset
+        url: String,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Build {
+    #[command(flatten)]
+    columns: Columns,
+    /// The file of the index of a collection; its variables joined by dashes if not given
+    #[arg(long)]
+    name: Option<String>,
 }
 
 #[derive(Debug, Args)]
 struct Columns {
-    /// The table
+    /// The dataset
     url: String,
-    /// The columns
+    /// The columns or variables; the files of a collection's indices for drop
     #[arg(required = true)]
     columns: Vec<String>,
     /// Promise that nobody else writes, for stores that cannot commit atomically
@@ -42,18 +60,78 @@ pub(crate) async fn run(
     common: &Common,
     cancel: Cancel,
 ) -> Result<(), Failure> {
+    let (url, store) = match &arguments.action {
+        Action::Build(Build { columns, .. }) | Action::Drop(columns) => {
+            (&columns.url, common.writing(columns.single_writer))
+        }
+        Action::List { url } => (url, common.reading()),
+    };
+    match Either::open(url, &store).await? {
+        Either::Table(table) => of_table(&table, &arguments.action, common, cancel).await,
+        Either::Collection(found) => of_collection(&found, arguments.action, common, cancel).await,
+    }
+}
+
+async fn of_table(
+    table: &Table,
+    action: &Action,
+    common: &Common,
+    cancel: Cancel,
+) -> Result<(), Failure> {
     let options = WriteOptions { cancel, progress: progress(common.json), ..Default::default() };
-    let (Action::Build(named) | Action::Drop(named)) = &arguments.action;
-    let table = Table::open(&named.url, &common.writing(named.single_writer)).await?;
-    let commit = match &arguments.action {
-        Action::Build(named) => table.build_index(&named.columns, &options).await?,
-        Action::Drop(named) => table.drop_index(&named.columns, &options).await?,
+    let version = match action {
+        Action::Build(Build { name: Some(_), .. }) => {
+            return Err(Failure::Usage("--name is for an index of a collection".to_owned()));
+        }
+        Action::Build(Build { columns, .. }) => {
+            table.build_index(&columns.columns, &options).await?.version
+        }
+        Action::Drop(columns) => table.drop_index(&columns.columns, &options).await?.version,
+        Action::List { .. } => return list(&table.url(), &table.index_columns(), common),
     };
     let indexed = table.index_columns();
     if common.json {
-        let done = json!({"url": table.url(), "version": commit.version, "index": indexed});
+        let done = json!({"url": table.url(), "version": version, "index": indexed});
         return print(&format!("{done}\n"));
     }
     let indexed = if indexed.is_empty() { "nothing".to_owned() } else { indexed.join(", ") };
-    print(&format!("indexed: {indexed}, version {}\n", commit.version))
+    print(&format!("indexed: {indexed}, version {version}\n"))
+}
+
+async fn of_collection(
+    collection: &Collection,
+    action: Action,
+    common: &Common,
+    cancel: Cancel,
+) -> Result<(), Failure> {
+    match action {
+        Action::List { .. } => {}
+        Action::Drop(files) => {
+            for name in &files.columns {
+                collection.drop_index(name).await?;
+            }
+        }
+        Action::Build(Build { columns, name }) => {
+            let joined = || format!("{}.parquet", columns.columns.join("-").replace('/', "."));
+            let place = IndexPlace::beside(collection, &name.unwrap_or_else(joined));
+            let source = IndexSource::Variables(columns.columns);
+            let work = work(common.json, cancel);
+            let options = BuildOptions { overwrite: true, work, ..BuildOptions::default() };
+            let index = Index::build(collection, place, source, &options).await?;
+            let rows = index.table()?.num_rows();
+            if common.json {
+                let done = json!({"url": index.url(), "commit": index.commit(), "rows": rows});
+                return print(&format!("{done}\n"));
+            }
+            return print(&format!("indexed: {}, {}\n", index.url(), plural(rows as u64, "run")));
+        }
+    }
+    list(collection.url(), &collection.indexes().await?, common)
+}
+
+fn list(url: &str, names: &[String], common: &Common) -> Result<(), Failure> {
+    if common.json {
+        return print(&format!("{}\n", json!({"url": url, "index": names})));
+    }
+    print(&names.iter().map(|name| format!("{name}\n")).collect::<String>())
 }

@@ -1,0 +1,303 @@
+//! Making an index, and making it true again.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use futures::{StreamExt, stream};
+use partita_core::store::Swap;
+use partita_core::{Error, ErrorKind, Predicate, Result};
+use uuid::Uuid;
+
+use super::entries::Worked;
+use super::file::{About, CommitName, encode};
+use super::place::IndexPlace;
+use super::source::{IndexFunction, IndexSource};
+use super::state::{Behind, State};
+use super::{Index, NO_VIEW};
+use crate::collection::{Collection, Partition};
+use crate::commit::{Action, Snapshot, commit_id};
+use crate::options::Work;
+
+/// How often something is looked at again because it was changed meanwhile.
+const ATTEMPTS: u32 = 30;
+
+/// How an index is made.
+#[derive(Debug, Clone, Default)]
+pub struct BuildOptions {
+    /// Of which partitions it tells; of all if there is none. The columns are the fields of the
+    /// keys.
+    pub predicate: Option<Predicate>,
+    /// It takes the place of one that is there.
+    pub overwrite: bool,
+    /// How many partitions are worked on at once; as many as there are cores if nothing is said.
+    pub at_once: Option<usize>,
+    /// Told about partitions.
+    pub work: Work,
+}
+
+/// How an index is made true again.
+#[derive(Debug, Clone, Default)]
+pub struct RefreshOptions {
+    /// Look at all partitions, whatever the records say: ZCollection's own writes leave none.
+    pub all: bool,
+    /// How many partitions are worked on at once; as many as there are cores if nothing is said.
+    pub at_once: Option<usize>,
+    /// Told about partitions.
+    pub work: Work,
+}
+
+impl Index {
+    /// Makes an index of a collection and stores it. The file appears as a whole.
+    ///
+    /// # Errors
+    /// [`AlreadyExists`](ErrorKind::AlreadyExists) if there is a file and it is not to be
+    /// overwritten; [`NotFound`](ErrorKind::NotFound) or
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) with the variable, if the collection does not
+    /// have it, or it has other dimensions than the partitioned one;
+    /// [`SchemaMismatch`](ErrorKind::SchemaMismatch) with the partition, if the function returns
+    /// tables that do not go together; as [`Collection::map`].
+    pub async fn build(
+        collection: &Collection,
+        place: IndexPlace,
+        source: IndexSource,
+        options: &BuildOptions,
+    ) -> Result<Self> {
+        place.store.check_writable()?;
+        collection.config().check_no_view(NO_VIEW)?;
+        let exists = || {
+            Error::new(
+                ErrorKind::AlreadyExists,
+                "there is a file here already; overwrite it, or \
+                        open it if it is an index of this collection",
+            )
+            .with("index", place.url())
+        };
+        let old = place.store.get_versioned(&place.key).await?;
+        if old.is_some() && !options.overwrite {
+            return Err(exists());
+        }
+        let snapshot = collection.snapshot().await?;
+        source.check(&snapshot.config)?;
+        let (variables, inputs, function) = match &source {
+            IndexSource::Variables(names) => (Some(names.clone()), None, None),
+            IndexSource::Function { function, variables } => {
+                (None, variables.clone(), Some(IndexFunction::clone(function)))
+            }
+        };
+        let predicate = options.predicate.as_ref().map(ToString::to_string);
+        let state = State {
+            entries: source.entries(&snapshot.config)?,
+            about: About::of(variables, inputs, predicate),
+            others: Vec::new(),
+            version: old.map(|(_, version)| version),
+            verified: true,
+        };
+        let working = Working { collection, source: Some(source), at_once: options.at_once };
+        let state = working.renew(&state, &snapshot, Behind::Everything, &options.work).await?;
+        match write(collection, &place, state).await? {
+            Ok(state) => Ok(Self::of(collection.clone(), place, function, state)),
+            Err(Lost) => Err(exists()),
+        }
+    }
+
+    /// Looks again at the partitions that commits have touched since the index was made, or at all
+    /// where that is not known, and stores what they are now. Of two that do so at once, none loses
+    /// what the other found. Returns how many partitions were looked at.
+    ///
+    /// # Errors
+    /// [`StaleIndex`](ErrorKind::StaleIndex) if it is behind and the function of the index is not at
+    /// hand; [`ReadOnly`](ErrorKind::ReadOnly); as [`Index::build`].
+    pub async fn refresh(&self, options: &RefreshOptions) -> Result<usize> {
+        let mut looked_at = 0;
+        for _ in 0..ATTEMPTS {
+            let mut state = State::load(&self.collection, &self.place).await?.ok_or_else(|| {
+                Error::new(ErrorKind::NotFound, "the file of the index is gone")
+                    .with("index", self.url())
+            })?;
+            let known = self.state();
+            // What a query has found out since need not be found out again.
+            let is_ahead = known.version == state.version && known.verified;
+            let stored = state.about.commit.clone();
+            if is_ahead {
+                state = State::clone(&known);
+            }
+            let snapshot = self.collection.snapshot().await?;
+            let behind = match options.all {
+                true => Behind::Everything,
+                false => state.behind(&snapshot).await?,
+            };
+            let work = if looked_at == 0 { options.work.clone() } else { options.work.quiet() };
+            let fresh = match behind {
+                Behind::Nothing if state.about.commit == stored => {
+                    state.verified = true;
+                    self.keep(state);
+                    return Ok(looked_at);
+                }
+                Behind::Nothing => state,
+                behind => {
+                    let source = self.source(&state);
+                    looked_at += match &behind {
+                        Behind::Partitions { touched, gone } => touched.len() + gone.len(),
+                        _ => 0,
+                    };
+                    let everything = matches!(behind, Behind::Everything);
+                    let at_once = options.at_once;
+                    let working = Working { collection: &self.collection, source, at_once };
+                    let fresh = working.renew(&state, &snapshot, behind, &work).await;
+                    let fresh = fresh.map_err(|error| error.with("index", self.url()))?;
+                    if everything {
+                        looked_at += fresh.entries.partitions.len();
+                    }
+                    fresh
+                }
+            };
+            match write(&self.collection, &self.place, fresh).await? {
+                Ok(state) => {
+                    self.keep(state);
+                    return Ok(looked_at);
+                }
+                Err(Lost) => continue,
+            }
+        }
+        Err(Error::new(ErrorKind::CommitConflict, "others kept writing the index; try again")
+            .with("index", self.url()))
+    }
+}
+
+/// Another writer was first.
+struct Lost;
+
+/// Stores a state in place of the one that it was made from.
+async fn write(
+    collection: &Collection,
+    place: &IndexPlace,
+    mut state: State,
+) -> Result<Result<State, Lost>> {
+    let id = Uuid::new_v4().simple().to_string();
+    state.about.id.clone_from(&id);
+    let about = state.about.clone();
+    let bytes = encode(&state.entries, about, &state.others, &collection.config())?;
+    let swap = place.store.compare_and_swap(&place.key, state.version.as_ref(), bytes, &id).await?;
+    Ok(match swap {
+        Swap::Lost { .. } => Err(Lost),
+        Swap::Done(version) => {
+            state.version = Some(version);
+            Ok(state)
+        }
+    })
+}
+
+/// A state of the index that reflects a state of the collection.
+pub(super) async fn renewed(
+    collection: &Collection,
+    state: &State,
+    snapshot: &Snapshot,
+    behind: Behind,
+    source: Option<IndexSource>,
+    work: &Work,
+) -> Result<State> {
+    Working { collection, source, at_once: None }.renew(state, snapshot, behind, work).await
+}
+
+/// The index is behind, and nothing is at hand to make it true.
+fn stale() -> Error {
+    Error::new(
+        ErrorKind::StaleIndex,
+        "the collection was changed since the index was made, or it is not known whether, and the \
+         function that made the index is not at hand; give the function and refresh the index, or \
+         allow it to be stale",
+    )
+}
+
+/// Working out what an index says of partitions.
+struct Working<'a> {
+    collection: &'a Collection,
+    /// None if it is not at hand.
+    source: Option<IndexSource>,
+    at_once: Option<usize>,
+}
+
+impl Working<'_> {
+    async fn renew(
+        &self,
+        state: &State,
+        snapshot: &Snapshot,
+        behind: Behind,
+        work: &Work,
+    ) -> Result<State> {
+        let needs_source = match &behind {
+            Behind::Nothing => false,
+            Behind::Partitions { touched, .. } => !touched.is_empty(),
+            Behind::Everything => true,
+        };
+        if needs_source && self.source.is_none() {
+            return Err(stale());
+        }
+        let (partitions, gone) = match behind {
+            Behind::Nothing => return Ok(state.clone()),
+            Behind::Partitions { touched, gone } => (touched, gone.into_iter().collect()),
+            Behind::Everything => {
+                let all = snapshot.partitions(state.about.predicate()?.as_ref()).await?;
+                let gone = state.entries.partitions.iter().map(|(found, _)| found.path.clone());
+                (all, gone.collect::<HashSet<String>>())
+            }
+        };
+        let progress = work.progress.as_ref();
+        progress.start("index", Some(partitions.len() as u64));
+        let worked = self.rows(snapshot, partitions, work).await;
+        progress.finish();
+        let (mut about, entries) = (state.about.clone(), state.entries.renewed(&gone, worked?)?);
+        let number = snapshot.latest;
+        let id = commit_id(snapshot.base(), number).await?;
+        about.commit = Some(CommitName { number, id });
+        Ok(State { entries, about, verified: true, ..state.clone() })
+    }
+
+    /// What the index says of each partition, in this state of the collection or in a later one.
+    async fn rows(
+        &self,
+        snapshot: &Snapshot,
+        partitions: Vec<Partition>,
+        work: &Work,
+    ) -> Result<Worked> {
+        let cores = || std::thread::available_parallelism().map_or(2, usize::from);
+        let at_once = self.at_once.unwrap_or_else(cores).max(1);
+        let mut done: BTreeMap<Partition, _> = BTreeMap::new();
+        let Some(source) = &self.source else { return Ok(Vec::new()) };
+        let mut left = partitions;
+        let mut snapshot = snapshot.clone();
+        for _ in 0..ATTEMPTS {
+            let one = async |partition: Partition| {
+                work.cancel.check()?;
+                let rows = source.rows(&snapshot, &partition, work).await;
+                let rows = rows.map_err(|error| error.with("partition", &partition.path));
+                work.progress.advance(1);
+                Ok::<_, Error>((partition, rows))
+            };
+            let found: Vec<Result<_>> =
+                stream::iter(left).map(one).buffer_unordered(at_once).collect().await;
+            let since = snapshot.since(snapshot.latest).await?;
+            let dropped: HashMap<&str, bool> = since
+                .records
+                .iter()
+                .flat_map(|record| &record.changes)
+                .map(|change| (change.path.as_str(), matches!(change.action, Action::Drop)))
+                .collect();
+            left = Vec::new();
+            for one in found {
+                let (partition, rows) = one?;
+                if snapshot.is_steady(&since, &[&partition.path], false) {
+                    done.insert(partition, rows?);
+                } else if dropped.get(partition.path.as_str()) == Some(&true) {
+                    done.insert(partition, None);
+                } else {
+                    left.push(partition);
+                }
+            }
+            if left.is_empty() {
+                return Ok(done.into_iter().collect());
+            }
+            snapshot = self.collection.snapshot().await?;
+        }
+        Err(self.collection.unsteady())
+    }
+}

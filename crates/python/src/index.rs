@@ -1,0 +1,244 @@
+//! Indexes of collections, and the rows that they find.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use partita::Error;
+use partita::array::partitioning::Key;
+use partita::array::{
+    BuildOptions, Index, IndexPlace, IndexSource, Partition, PartitionRows, RefreshOptions,
+    Selection, Stale, Work,
+};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::arguments::{StoreArguments, store_options};
+use crate::batches::Batches;
+use crate::collection::{PlaceRows, PyCollection, place_rows};
+use crate::collection_arguments::{predicate, work};
+use crate::errors::to_python;
+use crate::function::Function;
+use crate::predicate::PyPredicate;
+use crate::runtime::{Watch, wait};
+
+/// A partition with runs of its rows, as Python gives it.
+type GivenRows<'py> = ((Bound<'py, PyDict>, String), Vec<(usize, usize)>);
+
+/// What a selection is made of: the commit, and rows.
+type Parts = (u64, Vec<PlaceRows>);
+
+/// Rows of partitions, as a commit left them.
+#[pyclass(frozen, name = "Selection", module = "partita._native")]
+pub(crate) struct PySelection(pub(crate) Selection);
+
+#[pymethods]
+impl PySelection {
+    /// The commit, and for each partition the fields of its key, its path, and runs of rows.
+    #[staticmethod]
+    fn from_parts(commit: u64, parts: Vec<GivenRows<'_>>) -> PyResult<Self> {
+        let part = |((key, path), runs): GivenRows<'_>| {
+            let (mut fields, mut values) = (Vec::new(), Vec::new());
+            for (field, value) in key.iter() {
+                fields.push(field.extract::<String>()?);
+                values.push(value.extract::<i128>()?);
+            }
+            let partition = Partition { key: Key::new(fields.into(), values), path };
+            let rows = runs.into_iter().map(|(start, stop)| Range { start, end: stop.max(start) });
+            Ok(PartitionRows { partition, rows: rows.collect() })
+        };
+        let parts = parts.into_iter().map(part).collect::<PyResult<Vec<_>>>()?;
+        Ok(Self(Selection::new(commit, parts)))
+    }
+
+    /// What `from_parts` takes.
+    fn parts(&self) -> Parts {
+        (self.0.commit(), self.0.partitions().iter().map(place_rows).collect())
+    }
+
+    fn rows(&self) -> usize {
+        self.0.num_rows()
+    }
+
+    /// Joined with another one: `and`, `or`, `and_not` or `xor`.
+    fn combine(&self, other: PyRef<'_, Self>, operation: &str) -> PyResult<Self> {
+        let (mine, theirs) = (&self.0, &other.0);
+        Ok(Self(match operation {
+            "and" => mine.and(theirs),
+            "or" => mine.or(theirs),
+            "and_not" => mine.and_not(theirs),
+            "xor" => mine.xor(theirs),
+            other => {
+                let error = Error::invalid("selections are joined by and, or, and_not or xor");
+                return Err(to_python(error.with("operation", other)));
+            }
+        }))
+    }
+
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Parts)> {
+        Ok((slf.get_type().getattr("from_parts")?, slf.get().parts()))
+    }
+}
+
+/// Where the file of an index is: a name beside the collection, or a URL with the options of its
+/// store.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub(crate) struct PlaceArguments {
+    name: Option<String>,
+    url: String,
+    storage_options: StoreArguments,
+    read_only: bool,
+    single_writer: bool,
+}
+
+impl PlaceArguments {
+    fn place(self, collection: &partita::array::Collection) -> PyResult<IndexPlace> {
+        match self.name {
+            Some(name) => Ok(IndexPlace::beside(collection, &name)),
+            None => {
+                let store = store_options(self.storage_options, self.read_only, self.single_writer);
+                IndexPlace::at(&self.url, &store).map_err(to_python)
+            }
+        }
+    }
+}
+
+/// An open index of a collection.
+#[pyclass(frozen, name = "Index", module = "partita._native")]
+pub(crate) struct PyIndex {
+    index: Index,
+    function: Option<Function>,
+}
+
+impl PyIndex {
+    /// Calls the engine; what the function of the index raises meanwhile is raised again.
+    fn run<T: Send + 'static>(
+        &self,
+        py: Python<'_>,
+        watch: &Watch,
+        work: impl Future<Output = partita::Result<T>> + Send + 'static,
+    ) -> PyResult<T> {
+        let done = wait(py, watch, work);
+        match &self.function {
+            Some(function) => function.finish(py, done),
+            None => done,
+        }
+    }
+}
+
+#[pymethods]
+impl PyIndex {
+    /// Makes an index of variables, or of what a function says; `variables` are those that the
+    /// function is given then.
+    #[staticmethod]
+    #[pyo3(signature = (
+        collection, place, variables, function, filter, overwrite, at_once, progress=None
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "called by the Python package alone")]
+    fn build(
+        py: Python<'_>,
+        collection: PyRef<'_, PyCollection>,
+        place: PlaceArguments,
+        variables: Option<Vec<String>>,
+        function: Option<Py<PyAny>>,
+        filter: Option<PyRef<'_, PyPredicate>>,
+        overwrite: bool,
+        at_once: Option<usize>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Self> {
+        let collection = collection.collection(py)?;
+        let place = place.place(&collection)?;
+        let function = function.map(Function::new);
+        let source = match &function {
+            Some(function) => IndexSource::Function { function: function.table(), variables },
+            None => IndexSource::Variables(variables.unwrap_or_default()),
+        };
+        let watch = Watch::new(progress);
+        let options =
+            BuildOptions { predicate: predicate(filter), overwrite, at_once, work: work(&watch) };
+        let built =
+            wait(
+                py,
+                &watch,
+                async move { Index::build(&collection, place, source, &options).await },
+            );
+        let index = match &function {
+            Some(function) => function.finish(py, built)?,
+            None => built?,
+        };
+        Ok(Self { index, function })
+    }
+
+    /// Opens an index.
+    #[staticmethod]
+    fn open(
+        py: Python<'_>,
+        collection: PyRef<'_, PyCollection>,
+        place: PlaceArguments,
+        function: Option<Py<PyAny>>,
+    ) -> PyResult<Self> {
+        let collection = collection.collection(py)?;
+        let place = place.place(&collection)?;
+        let function = function.map(Function::new);
+        let called = function.as_ref().map(Function::table);
+        let index =
+            wait(
+                py,
+                &Watch::default(),
+                async move { Index::open(&collection, place, called).await },
+            )?;
+        Ok(Self { index, function })
+    }
+
+    #[getter]
+    fn url(&self) -> String {
+        self.index.url()
+    }
+
+    #[getter]
+    fn variables(&self) -> Option<Vec<String>> {
+        self.index.variables()
+    }
+
+    #[getter]
+    fn commit(&self) -> Option<u64> {
+        self.index.commit()
+    }
+
+    /// Makes the index true again; the number of partitions that were looked at.
+    #[pyo3(signature = (all, at_once, progress=None))]
+    fn refresh(
+        &self,
+        py: Python<'_>,
+        all: bool,
+        at_once: Option<usize>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<usize> {
+        let watch = Watch::new(progress);
+        let options = RefreshOptions { all, at_once, work: work(&watch) };
+        let index = self.index.clone();
+        self.run(py, &watch, async move { index.refresh(&options).await })
+    }
+
+    /// The rows that the index finds; with `stale` as it is, else as the collection is by now.
+    fn query(
+        &self,
+        py: Python<'_>,
+        filter: Option<PyRef<'_, PyPredicate>>,
+        stale: bool,
+    ) -> PyResult<PySelection> {
+        let watch = Watch::default();
+        let (index, filter, work): (_, _, Work) =
+            (self.index.clone(), predicate(filter), work(&watch));
+        let stale = if stale { Stale::Allow } else { Stale::Refresh };
+        let found =
+            self.run(py, &watch, async move { index.query(filter.as_ref(), stale, &work).await })?;
+        Ok(PySelection(found))
+    }
+
+    /// The table of the index, as it is stored.
+    fn table(&self) -> PyResult<Batches> {
+        let table = self.index.table().map_err(to_python)?;
+        Ok(Batches::new(Arc::clone(&table.schema()), vec![table]))
+    }
+}
