@@ -15,7 +15,16 @@ import numpy as np
 
 import partita as pt
 
-__all__ = ["SERVER", "create", "insert_many", "insert_once", "insert_rows", "state", "start"]
+__all__ = [
+    "SERVER",
+    "create",
+    "insert_many",
+    "insert_once",
+    "insert_own",
+    "insert_rows",
+    "state",
+    "start",
+]
 
 PARTITIONS = 20
 REPLACED = 5
@@ -39,7 +48,9 @@ def rows_of(number: int, partitions: int = PARTITIONS) -> dict[str, Any]:
     }
 
 
-def create(url: str, zarr_format: int, number: int = 0) -> pt.Collection:
+def create(
+    url: str, zarr_format: int, number: int = 0, options: dict[str, str] | None = None
+) -> pt.Collection:
     """A collection with the rows of one insert."""
     return pt.create_collection(
         url,
@@ -49,6 +60,7 @@ def create(url: str, zarr_format: int, number: int = 0) -> pt.Collection:
         zarr_format=zarr_format,
         chunks={"t": 64},
         catalog=zarr_format == 3,
+        storage_options=options,
     )
 
 
@@ -83,9 +95,11 @@ def insert_once(pipe: Connection, url: str, number: int) -> None:
     pipe.send("done")
 
 
-def insert_many(pipe: Connection, url: str, writer: int, count: int) -> None:
+def insert_many(
+    pipe: Connection, url: str, writer: int, count: int, options: dict[str, str] | None = None
+) -> None:
     """Waits for a word, then adds a row to each partition, so many times."""
-    collection = pt.open_collection(url)
+    collection = pt.open_collection(url, storage_options=options)
     pipe.send("ready")
     pipe.recv()
     for number in range(count):
@@ -96,6 +110,20 @@ def insert_many(pipe: Connection, url: str, writer: int, count: int) -> None:
             for name, (dimensions, data) in rows.items()
         }
         collection.insert(rows, merge="upsert" if number % 2 else "time_series")
+    pipe.send("done")
+
+
+def insert_own(
+    pipe: Connection, url: str, writer: int, count: int, options: dict[str, str] | None = None
+) -> None:
+    """Waits for a word, then makes so many partitions that nobody else makes, one by one."""
+    collection = pt.open_collection(url, storage_options=options)
+    pipe.send("ready")
+    pipe.recv()
+    for number in range(count):
+        key = np.full(4, writer * 1000 + number, "i4")
+        moments = np.arange(4).astype("M8[s]")
+        collection.insert({"t": ("t", moments), "p": ("t", key), "number": ("t", key)})
     pipe.send("done")
 
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 import datetime as dt
 import random
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,10 +20,12 @@ from collection_writers import (
     create,
     insert_many,
     insert_once,
+    insert_own,
     insert_rows,
     start,
     state,
 )
+from s3_server import s3_server
 from zcollection_peer import Arrays
 
 
@@ -32,7 +36,7 @@ def state_of(arrays: Arrays) -> set[int]:
     return state(found["p"].tolist(), moments.tolist(), found["number"].tolist())
 
 
-def kill_often(url: Path, zarr_format: int, kills: int, seed: int) -> set[int]:
+def kill_often(url: Path | str, zarr_format: int, kills: int, seed: int) -> set[int]:
     """Kills inserts at random moments; which inserts were done in the end."""
     moment = random.Random(seed)
     collection = create(str(url), zarr_format)
@@ -79,6 +83,16 @@ def test_kill_writers_of_zarr_v3(tmp_path):
     assert collection.verify(data=True) == []
 
 
+def test_kill_writers_of_an_icechunk_repository(tmp_path):
+    url = f"icechunk+{tmp_path / 'c'}"
+    done = kill_often(url, 3, kills=40, seed=5)
+    collection = pt.open_collection(url)
+    assert collection.collect_garbage(grace=dt.timedelta(0)).keys
+    assert not collection.collect_garbage(grace=dt.timedelta(0)).keys
+    assert state_of(read(collection)) == done
+    assert collection.verify(data=True) == []
+
+
 def test_kill_writers_of_zarr_v2(tmp_path, zcollection):
     done = kill_often(tmp_path / "c", 2, kills=25, seed=len(zcollection.version))
     assert state_of(zcollection.load(tmp_path / "c")) == done
@@ -89,32 +103,72 @@ def test_kill_writers_of_zarr_v2(tmp_path, zcollection):
     assert state_of(read(collection)) == done
 
 
-@pytest.mark.parametrize("zarr_format", [2, 3])
-def test_processes_merge_the_same_partitions(tmp_path, zarr_format):
-    create(str(tmp_path / "c"), zarr_format)
+@contextmanager
+def place(where: str, root: Path) -> Iterator[tuple[str, int, dict[str, str]]]:
+    """A URL, a format of Zarr, and options of the store."""
+    match where:
+        case "zarr 2":
+            yield str(root / "c"), 2, {}
+        case "zarr 3":
+            yield str(root / "c"), 3, {}
+        case "icechunk":
+            yield f"icechunk+file://{root / 'c'}", 3, {}
+        case "icechunk in s3":
+            with s3_server(root) as options:
+                yield "icechunk+s3://test/lake/c", 3, options
+        case "icechunk in an s3 that loses answers":
+            with s3_server(root, "lost:7", "busy:29") as options:
+                yield "icechunk+s3://test/lake/c", 3, options
+
+
+@pytest.mark.parametrize(
+    "where",
+    ["zarr 2", "zarr 3", "icechunk", "icechunk in s3", "icechunk in an s3 that loses answers"],
+)
+def test_processes_merge_the_same_partitions(tmp_path, where):
     inserts = 10
-    processes = [start(insert_many, str(tmp_path / "c"), writer, inserts) for writer in (1, 2, 3)]
-    for _, pipe in processes:
-        pipe.send("go")
-    collection = pt.open_collection(tmp_path / "c")
-    seen = 0
-    while any(process.is_alive() for process, _ in processes):
-        rows = collection.read(variables=["t"]).sizes["t"]
-        assert rows >= seen, "a later read saw fewer rows"
-        assert rows % PARTITIONS == 0, "a read saw part of an insert"
-        seen = rows
-    for process, pipe in processes:
-        process.join()
-        assert process.exitcode == 0
-        assert pipe.recv() == "done"
-    ds = collection.read()
-    expected = [0, *(writer * 1000 + n for writer in (1, 2, 3) for n in range(inserts))]
-    for key in range(PARTITIONS):
-        own = ds.isel(t=ds.p.values == key)
-        assert own.number.values[5:].tolist() == expected
-        assert own.t.values[5:].astype("M8[s]").astype(int).tolist() == [
-            FIRST + number for number in expected
-        ]
-    assert collection.verify(data=True) == []
-    operations = [commit.operation for commit in collection.history()]
-    assert operations.count("insert") == 1 + 3 * inserts
+    with place(where, tmp_path) as (url, zarr_format, options):
+        create(url, zarr_format, options=options)
+        processes = [start(insert_many, url, writer, inserts, options) for writer in (1, 2, 3)]
+        for _, pipe in processes:
+            pipe.send("go")
+        collection = pt.open_collection(url, storage_options=options)
+        seen = 0
+        while any(process.is_alive() for process, _ in processes):
+            rows = collection.read(variables=["t"]).sizes["t"]
+            assert rows >= seen, "a later read saw fewer rows"
+            assert rows % PARTITIONS == 0, "a read saw part of an insert"
+            seen = rows
+        for process, pipe in processes:
+            process.join()
+            assert process.exitcode == 0
+            assert pipe.recv() == "done"
+        ds = collection.read()
+        expected = [0, *(writer * 1000 + n for writer in (1, 2, 3) for n in range(inserts))]
+        for key in range(PARTITIONS):
+            own = ds.isel(t=ds.p.values == key)
+            assert own.number.values[5:].tolist() == expected
+            assert own.t.values[5:].astype("M8[s]").astype(int).tolist() == [
+                FIRST + number for number in expected
+            ]
+        assert collection.verify(data=True) == []
+        operations = [commit.operation for commit in collection.history()]
+        assert operations.count("insert") == 1 + 3 * inserts
+
+
+@pytest.mark.parametrize("where", ["icechunk", "icechunk in s3"])
+def test_processes_make_partitions_at_once(tmp_path, where):
+    inserts = 15
+    with place(where, tmp_path) as (url, zarr_format, options):
+        create(url, zarr_format, options=options)
+        processes = [start(insert_own, url, writer, inserts, options) for writer in (1, 2, 3)]
+        for _, pipe in processes:
+            pipe.send("go")
+        for process, pipe in processes:
+            assert pipe.recv() == "done"
+            process.join()
+        collection = pt.open_collection(url, storage_options=options)
+        ds = collection.read("p >= 1000", variables=["p", "number"])
+        made = [writer * 1000 + n for writer in (1, 2, 3) for n in range(inserts)]
+        assert ds.number.values.tolist() == [key for key in made for _ in range(4)]
+        assert collection.verify(data=True) == []

@@ -39,10 +39,13 @@ def _kind(collection: Collection) -> str:
 
 def _collection_facts(collection: Collection) -> list[tuple[str, str]]:
     base = collection._native.base
-    below = [] if base is None else [("base", base)]
+    facts = [("url", collection.url)]
+    if base is not None:
+        facts.append(("base", base))
+    if collection.branch is not None:
+        facts.append(("branch", collection.branch))
     return [
-        ("url", collection.url),
-        *below,
+        *facts,
         ("zarr format", str(collection.zarr_format)),
         ("axis", collection.axis),
         ("partitioned by", str(collection.partition_by)),

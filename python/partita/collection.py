@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from partita import _native
-from partita._arguments import micros
+from partita._arguments import micros, moment
 from partita._arrays import numpy_module
 from partita._arrow import optional
 from partita._display import collection_html, collection_text
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Collection", "PartitionInfo"]
 
+State = int | str | dt.datetime
+"""The number of a commit, a name or an id, or a time."""
+
 
 @dataclass(frozen=True)
 class PartitionInfo:
@@ -55,7 +58,8 @@ class Collection:
     """An open collection; made by `create_collection`, `open_collection` and `open`.
 
     Every read sees the state that one commit left, and every change is one commit. It may be
-    pickled and used in other processes.
+    pickled and used in other processes. One in an Icechunk repository, whose URL begins with
+    ``icechunk+``, has branches and tags, and can be read as it was.
 
     Examples
     --------
@@ -96,7 +100,13 @@ class Collection:
     @property
     def name(self) -> str:
         """The last component of the URL."""
-        return self.url.rstrip("/").rsplit("/", 1)[-1]
+        place = self.url.partition("?branch=")[0].partition("?at=")[0]
+        return place.rstrip("/").rsplit("/", 1)[-1]
+
+    @property
+    def branch(self) -> str | None:
+        """The branch that is read and gets commits; None in plain Zarr, and of an older state."""
+        return self._native.branch
 
     @property
     def axis(self) -> str:
@@ -778,18 +788,138 @@ class Collection:
     def collect_garbage(
         self, *, grace: dt.timedelta = dt.timedelta(hours=24), dry_run: bool = False
     ) -> Garbage:
-        """Remove what writers that died have left, once it is older than the grace period."""
+        """Remove what writers that died have left, once it is older than the grace period.
+
+        In an Icechunk repository also what no branch or tag names any more; see `expire`.
+        """
         return Garbage(*self._native.collect_garbage(micros("grace", grace), dry_run))
 
     def history(self) -> list[CollectionCommit]:
-        """The commits of the last days at least, the newest first."""
+        """The commits of the last days at least, the newest first.
+
+        In an Icechunk repository those that led to what is read, as far as they did not expire.
+        """
         epoch = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
         return [
             CollectionCommit(
-                number, epoch + dt.timedelta(microseconds=time), operation, partitions, size
+                number, epoch + dt.timedelta(microseconds=time), operation, partitions, size, id
             )
-            for number, time, operation, partitions, size in self._native.history()
+            for number, id, time, operation, partitions, size in self._native.history()
         ]
+
+    # Branches, tags and older states: of collections in Icechunk repositories
+
+    def at(self, state: State) -> Collection:
+        """The collection as it was, for reading; in an Icechunk repository.
+
+        It stays there, and refuses every change with `ReadOnly`.
+
+        Parameters
+        ----------
+        state : int, str or datetime
+            The number of a commit; the name of a tag or a branch, or the id of a commit; or a time:
+            what the last commit by then left, going by the clocks of the writers. A text that names
+            nothing is a time in ISO 8601; without a zone it is UTC.
+
+        Raises
+        ------
+        NotFound
+            If there is no such state; it may have expired.
+
+        Examples
+        --------
+        >>> import numpy as np, partita as pt
+        >>> rows = lambda *cycles: {"cycle": ("n", np.array(cycles))}
+        >>> c = pt.create_collection(
+        ...     "icechunk+memory://collections/at",
+        ...     rows(1, 2),
+        ...     axis="cycle",
+        ...     partition_by=pt.Sequence(["cycle"]),
+        ... )
+        >>> c.create_tag("delivered")
+        >>> _ = c.insert(rows(3))
+        >>> len(c.partitions), len(c.at("delivered").partitions)
+        (3, 2)
+        """
+        return self._elsewhere(self._native.at(state_of(state)), read_only=True)
+
+    def on_branch(self, name: str) -> Collection:
+        """The collection on another branch of the repository, to which its commits go.
+
+        Examples
+        --------
+        >>> import numpy as np, partita as pt
+        >>> rows = lambda *cycles: {"cycle": ("n", np.array(cycles))}
+        >>> c = pt.create_collection(
+        ...     "icechunk+memory://collections/branches",
+        ...     rows(1, 2),
+        ...     axis="cycle",
+        ...     partition_by=pt.Sequence(["cycle"]),
+        ... )
+        >>> c.create_branch("trial")
+        >>> trial = c.on_branch("trial")
+        >>> _ = trial.insert(rows(3))
+        >>> len(c.partitions), len(trial.partitions), c.branches()
+        (2, 3, ['main', 'trial'])
+        """
+        return self._elsewhere(self._native.on_branch(name), read_only=self._read_only)
+
+    def _elsewhere(self, native: _native.Collection, *, read_only: bool) -> Collection:
+        return Collection(
+            native,
+            self._storage_options,
+            read_only=read_only,
+            single_writer=self._single_writer,
+        )
+
+    def branches(self) -> list[str]:
+        """The names of the branches, in order."""
+        return self._native.branches()
+
+    def create_branch(self, name: str, at: State | None = None) -> None:
+        """Make a branch that begins with a state as for `at`; with what is read here without one.
+
+        Raises
+        ------
+        AlreadyExists
+            If there is a branch of this name.
+        """
+        self._native.create_branch(name, None if at is None else state_of(at))
+
+    def delete_branch(self, name: str) -> None:
+        """Remove a branch, and with it the states that nothing else names."""
+        self._native.delete_branch(name)
+
+    def tags(self) -> list[str]:
+        """The names of the tags, in order."""
+        return self._native.tags()
+
+    def create_tag(self, name: str, at: State | None = None) -> None:
+        """Name a state, as for `at`, for good; what is read here without one.
+
+        Raises
+        ------
+        AlreadyExists
+            If there is a tag of this name.
+        """
+        self._native.create_tag(name, None if at is None else state_of(at))
+
+    def delete_tag(self, name: str) -> None:
+        """Remove a tag; its name cannot be used again."""
+        self._native.delete_tag(name)
+
+    def expire(self, *, keep_within: dt.timedelta) -> int:
+        """Forget commits that are older than this; return how many.
+
+        Those that branches and tags name stay. Objects of the others go with the next
+        `collect_garbage`.
+
+        Parameters
+        ----------
+        keep_within : timedelta
+            Keep the commits within this time, by the store's clock.
+        """
+        return self._native.expire(micros("keep_within", keep_within))
 
     # How it shows and travels
 
@@ -813,6 +943,13 @@ def chosen(rows: Selection | None) -> _native.Selection | None:
     if rows is not None and not isinstance(rows, Selection):
         raise InvalidArgument(f"rows= takes what Index.query returns, not {rows!r}")
     return None if rows is None else rows._native
+
+
+def state_of(state: State) -> tuple[int | None, int | None, str | None]:
+    """The engine's form of a state: a number, a time in microseconds since 1970, or a name."""
+    if isinstance(state, str):
+        return None, None, state
+    return *moment(state), None
 
 
 def predicate_of(where: Where | None) -> _native.Predicate | None:

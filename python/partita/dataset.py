@@ -21,7 +21,7 @@ from partita._data import is_schema, stream
 from partita._encoding import restored
 from partita._progress import Progress, reporting
 from partita._xarray import from_xarray
-from partita.collection import Collection
+from partita.collection import Collection, State
 from partita.errors import AlreadyExists, InvalidArgument
 from partita.expression import Where, predicate
 from partita.partitioning import Bucket, Date, partitioning_arguments
@@ -225,7 +225,7 @@ def create_collection(
     axis: str,
     partition_by: Any,
     insert: bool = True,
-    zarr_format: int = 2,
+    zarr_format: int | None = None,
     chunks: Mapping[str, int | str] | None = None,
     catalog: bool = False,
     statistics: Sequence[str] = (),
@@ -240,7 +240,8 @@ def create_collection(
     Parameters
     ----------
     url : str or path-like
-        Where it is to be.
+        Where it is to be. With ``icechunk+`` before it, as in ``icechunk+s3://lake/ssh``, the
+        collection is made in an Icechunk repository there, which is made too if there is none.
     data : xarray.Dataset, xarray.DataTree or mapping
         What it holds: variables with their types, dimensions, attributes, fill values and codecs,
         which come from their encodings. A mapping has variables by name, each
@@ -252,9 +253,9 @@ def create_collection(
         How rows are mapped to partitions: ``pt.Date("time", "month")``.
     insert : bool, default True
         Insert the rows of `data` at once.
-    zarr_format : int, default 2
-        2 is what every released ZCollection reads and writes; 3 is the layout of its successor, for
-        nested groups and sharding.
+    zarr_format : int, optional
+        2, which every released ZCollection reads and writes, if nothing is said; 3 is the layout of
+        its successor, for nested groups and sharding, and what an Icechunk repository holds.
     chunks : mapping, optional
         How dimensions are cut: a number of items, ``"whole"``, or ``"auto"`` for chunks of at most
         128 MiB.
@@ -395,6 +396,8 @@ def migrate(
 def open_collection(
     url: Url,
     *,
+    at: State | None = None,
+    branch: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
     filesystem: FileSystem | None = None,
     read_only: bool = False,
@@ -402,11 +405,28 @@ def open_collection(
 ) -> Collection:
     """Open a collection, of either Zarr format; those of ZCollection too.
 
-    The parameters are those of `open_table`.
+    Parameters
+    ----------
+    url : str or path-like
+        Where it is. Before that of an Icechunk repository stands ``icechunk+``; behind it may stand
+        ``?branch=name`` or ``?at=state``.
+    at : int, str or datetime, optional
+        Open an older state of one in an Icechunk repository, for reading; see `Collection.at`.
+    branch : str, optional
+        The branch of the repository that is read, and gets commits; ``main`` if not given.
+    storage_options, filesystem, read_only, single_writer
+        As of `open_table`.
     """
     path, options = connection(url, storage_options, filesystem)
     native = _native.Collection.open(path, options, read_only, single_writer)
-    return Collection(native, options, read_only=read_only, single_writer=single_writer)
+    collection = Collection(native, options, read_only=read_only, single_writer=single_writer)
+    return _stated(collection, at, branch)
+
+
+def _stated(collection: Collection, at: State | None, branch: str | None) -> Collection:
+    if branch is not None:
+        collection = collection.on_branch(branch)
+    return collection if at is None else collection.at(at)
 
 
 def create_view(
@@ -508,6 +528,7 @@ def open(
     url: Url,
     *,
     at: Version | None = None,
+    branch: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
     filesystem: FileSystem | None = None,
     read_only: bool = False,
@@ -515,8 +536,9 @@ def open(
 ) -> Table | Collection | View:
     """Open the dataset at `url`, whatever its kind.
 
-    The parameters are those of `open_table`; only tables have older versions. A view is a
-    `Collection` too, over the base that it names; `open_view` takes another one.
+    The parameters are those of `open_table` and `open_collection`. Tables have older versions, and
+    so have collections in Icechunk repositories. A view is a `Collection` too, over the base that
+    it names; `open_view` takes another one.
 
     Examples
     --------
@@ -528,12 +550,14 @@ def open(
     path, options = connection(url, storage_options, filesystem)
     native = _native.open(path, options, read_only, single_writer)
     if isinstance(native, _native.Collection):
-        if at is not None:
-            raise InvalidArgument("a collection in plain Zarr has no older versions to open")
+        how = {"read_only": read_only, "single_writer": single_writer}
         if native.base is not None:
-            how = {"read_only": read_only, "single_writer": single_writer}
+            if at is not None or branch is not None:
+                raise InvalidArgument("a view has neither branches nor older states")
             return view_of(native, options, None, **how)
-        return Collection(native, options, read_only=read_only, single_writer=single_writer)
+        return _stated(Collection(native, options, **how), at, branch)
+    if branch is not None:
+        raise InvalidArgument("a table has no branches")
     table = Table(native, options, read_only=read_only, single_writer=single_writer)
     return table if at is None else table.at(at)
 

@@ -170,6 +170,8 @@ class CollectionCommit:
     """The directories that it changed."""
     bytes: int
     """Bytes written."""
+    id: str = field(default="", repr=False)
+    """What no other commit has; in an Icechunk repository the id of its snapshot."""
 
 
 @dataclass(frozen=True)

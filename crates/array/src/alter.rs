@@ -13,7 +13,7 @@ use crate::conform::{build, fill};
 use crate::dataset::{Dataset, Schema, VariableSchema};
 use crate::insert::stored_sizes;
 use crate::json::Attributes;
-use crate::layout::{Config, GroupPlan, group_key, immutable_group, read_listing};
+use crate::layout::{Config, GroupPlan, immutable_group, read_listing};
 use crate::options::Work;
 use crate::statistics::rebuild;
 use crate::transact::Stage;
@@ -138,12 +138,11 @@ impl Stage for Drops<'_> {
             let why = "partitions are dropped from the base of a view; then sync the view";
             snapshot.config.check_no_view(why)?;
             let found = snapshot.partitions(self.options.predicate.as_ref()).await?;
-            let layout = snapshot.config.layout;
             let is_old = async |partition: Partition| {
                 self.options.work.cancel.check()?;
                 let Some(before) = self.before else { return Ok(Some(partition)) };
-                let written = snapshot.base().head(&group_key(layout, &partition.path)).await?;
-                let old = written.is_some_and(|info| info.last_modified < before);
+                let written = snapshot.written(&partition.path).await?;
+                let old = written.is_some_and(|written| written < before);
                 Ok::<_, Error>(old.then_some(partition))
             };
             let old: Vec<Option<Partition>> =

@@ -3,20 +3,25 @@
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use partita_core::store::Swap;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use partita_core::store::{Swap, repository_url};
 use partita_core::{Error, ErrorKind, Predicate, Result, Store, StoreOptions};
 use uuid::Uuid;
 
-use crate::commit::{Record, Snapshot, records};
+use crate::commit::{Home, Record, Snapshot};
 use crate::dataset::Schema;
-use crate::layout::{Config, Layout, config_key, encode_config, read_either};
+use crate::layout::{
+    Config, Layout, config_key, encode_config, parent_groups, read_config, read_either,
+};
 use crate::options::CreateOptions;
 use crate::partitioning::{Key, Partitioning};
+use crate::repository::{Repository, WriteDocuments};
 
 /// A collection in a store. Clones are cheap and share what they know of it.
 #[derive(Clone)]
 pub struct Collection {
-    store: Store,
+    home: Home,
     /// What the collection was when it was last looked at.
     config: Arc<RwLock<Arc<Config>>>,
     /// Of a view, the collection under it.
@@ -61,6 +66,10 @@ impl Collection {
         options: &CreateOptions,
         store: &StoreOptions,
     ) -> Result<Self> {
+        if let Some(place) = repository_url(url) {
+            let store = Store::open(place, store)?;
+            return Self::create_in_repository(store, schema, axis, partitioning, options).await;
+        }
         Self::create_in(Store::open(url, store)?, schema, axis, partitioning, options).await
     }
 
@@ -76,29 +85,54 @@ impl Collection {
         options: &CreateOptions,
     ) -> Result<Self> {
         store.check_writable()?;
-        let mut config = Config::new(options.layout, axis, partitioning, schema)?;
-        if options.catalog && options.layout == Layout::ZarrV2 {
-            return Err(Error::invalid("only the Zarr v3 layout has a catalog"));
-        }
-        config.catalog = options.catalog;
-        config.statistics.clone_from(&options.statistics);
-        config.check()?;
-        let commit = Uuid::new_v4().simple().to_string();
-        config.commit = Some(commit.clone());
+        let (config, commit) = new_config(schema, axis, partitioning, options)?;
         create_document(&store, &config, &commit).await?;
-        Ok(Self::of(store, Arc::new(config), None))
+        Ok(Self::of(Home::Plain(store), Arc::new(config), None))
     }
 
-    fn of(store: Store, config: Arc<Config>, base: Option<Arc<Self>>) -> Self {
-        Self { store, config: Arc::new(RwLock::new(config)), base }
+    /// Makes an empty collection in an Icechunk repository, which is made if there is none, at the
+    /// root of a store.
+    ///
+    /// # Errors
+    /// As [`Collection::create`]; [`InvalidArgument`](ErrorKind::InvalidArgument) for a layout other
+    /// than Zarr v3.
+    pub async fn create_in_repository(
+        store: Store,
+        schema: Schema,
+        axis: &str,
+        partitioning: Partitioning,
+        options: &CreateOptions,
+    ) -> Result<Self> {
+        store.check_writable()?;
+        if options.layout != Layout::ZarrV3 {
+            return Err(Error::invalid("an Icechunk repository holds Zarr v3 only")
+                .with("store", store.url()));
+        }
+        let (config, commit) = new_config(schema, axis, partitioning, options)?;
+        let repository = Repository::open_or_create(store).await?;
+        let record = Record::new("create", commit, None, Vec::new());
+        repository.write_documents(record, &Creation(&config)).await?;
+        Ok(Self::of(Home::Repository(repository), Arc::new(config), None))
+    }
+
+    fn of(home: Home, config: Arc<Config>, base: Option<Arc<Self>>) -> Self {
+        Self { home, config: Arc::new(RwLock::new(config)), base }
     }
 
     /// Opens the collection at `url`, in either layout. Three requests; four for Zarr v3.
+    ///
+    /// The URL of one in an Icechunk repository is that of the repository after `icechunk+`, such as
+    /// `icechunk+s3://lake/ssh`. Behind `?branch=` and `?at=` it may name a branch, or a state as
+    /// [`At::Name`](crate::At::Name) does.
     ///
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound) if there is none; [`Corrupt`](ErrorKind::Corrupt) if its
     /// metadata cannot be read.
     pub async fn open(url: &str, store: &StoreOptions) -> Result<Self> {
+        if let Some(place) = repository_url(url) {
+            let repository = Repository::open_url(place, store).await?;
+            return Self::open_home(Home::Repository(repository)).await;
+        }
         Self::open_in(Store::open(url, store)?).await
     }
 
@@ -107,15 +141,27 @@ impl Collection {
     /// # Errors
     /// As [`Collection::open`].
     pub async fn open_in(store: Store) -> Result<Self> {
-        let snapshot = Snapshot::take(&store, None).await?;
-        Ok(Self::of(store, snapshot.config, None))
+        Self::open_home(Home::Plain(store)).await
+    }
+
+    /// Opens the collection in the Icechunk repository at the root of a store, on its main branch.
+    ///
+    /// # Errors
+    /// As [`Collection::open`].
+    pub async fn open_in_repository(store: Store) -> Result<Self> {
+        Self::open_home(Home::Repository(Repository::open(store).await?)).await
+    }
+
+    pub(crate) async fn open_home(home: Home) -> Result<Self> {
+        let snapshot = home.snapshot().await?;
+        Ok(Self::of(home, snapshot.config, None))
     }
 
     /// Opens the view at the root of a store over its base.
     pub(crate) async fn open_over(store: Store, base: Self) -> Result<Self> {
         let under = base.snapshot().await?;
         let snapshot = Snapshot::take(&store, Some(under)).await?;
-        Ok(Self::of(store, snapshot.whole, Some(Arc::new(base))))
+        Ok(Self::of(Home::Plain(store), snapshot.whole, Some(Arc::new(base))))
     }
 
     /// Of a view, the collection under it; none if this is no view.
@@ -127,7 +173,7 @@ impl Collection {
     /// Where the collection is.
     #[must_use]
     pub fn url(&self) -> &str {
-        self.store.url()
+        self.home.url()
     }
 
     /// What the collection is: layout, axis, partitioning, schema; as it was when this handle or a
@@ -148,35 +194,42 @@ impl Collection {
 
     /// The newest state.
     pub(crate) async fn snapshot(&self) -> Result<Snapshot> {
-        let under = match &self.base {
-            Some(base) => Some(Box::pin(base.snapshot()).await?),
-            None => None,
+        let snapshot = match &self.base {
+            Some(base) => {
+                let under = Box::pin(base.snapshot()).await?;
+                Snapshot::take(self.home.store(), Some(under)).await?
+            }
+            None => self.home.snapshot().await?,
         };
-        let snapshot = Snapshot::take(&self.store, under).await?;
         let mut known = self.config.write().unwrap_or_else(PoisonError::into_inner);
         *known = Arc::clone(&snapshot.whole);
         Ok(snapshot)
     }
 
-    /// The commits that are kept, the oldest first. Commits of ZCollection are in no history.
+    /// The commits that are kept, the oldest first. Commits of ZCollection to a plain store are in
+    /// no history; in an Icechunk repository those of others have their message for an operation.
     ///
     /// # Errors
     /// [`Store`](ErrorKind::Store); [`Corrupt`](ErrorKind::Corrupt) if a record cannot be read.
     pub async fn history(&self) -> Result<Vec<Record>> {
-        records(&self.store).await
+        self.home.records().await
     }
 
-    /// The store, rooted at the collection.
+    /// The store, rooted at the collection, or at the repository that it is in.
     #[must_use]
     pub fn store(&self) -> &Store {
-        &self.store
+        self.home.store()
+    }
+
+    pub(crate) fn home(&self) -> &Home {
+        &self.home
     }
 
     /// Refuses if the collection is only for reading.
     ///
     /// # Errors
     /// [`ReadOnly`](ErrorKind::ReadOnly) if the store was opened for reading only, or the collection
-    /// is of ZCollection's unreleased line of 2025.
+    /// as it was, or it is of ZCollection's unreleased line of 2025.
     pub fn check_writable(&self) -> Result<()> {
         if let Some(version) = &self.config().version {
             return Err(Error::new(
@@ -186,7 +239,7 @@ impl Collection {
             .with("version", version)
             .with("store", self.url()));
         }
-        self.store.check_writable()
+        self.home.check_writable()
     }
 
     /// The partitions for which the predicate is true, or all, ordered by the values of their keys.
@@ -216,6 +269,50 @@ pub(crate) async fn create_document(store: &Store, config: &Config, commit: &str
         Swap::Done(_) => Ok(()),
         Swap::Lost { .. } => Err(exists()),
     }
+}
+
+/// The documents of a new collection in a repository.
+struct Creation<'c>(&'c Config);
+
+impl WriteDocuments for Creation<'_> {
+    fn write<'a>(&'a self, target: &'a Store) -> BoxFuture<'a, Result<bool>> {
+        async move {
+            match read_config(target).await {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+                Ok(_) => {
+                    let message = "there is a collection here already";
+                    let error = Error::new(ErrorKind::AlreadyExists, message);
+                    return Err(error.with("store", target.url()));
+                }
+            }
+            for (key, text) in parent_groups(self.0.layout, "") {
+                target.put(&key, text.into()).await?;
+            }
+            let (key, bytes) = encode_config(self.0)?;
+            target.put(key, bytes).await.map(|()| true)
+        }
+        .boxed()
+    }
+}
+
+/// What a new collection is, and the id of its commit.
+fn new_config(
+    schema: Schema,
+    axis: &str,
+    partitioning: Partitioning,
+    options: &CreateOptions,
+) -> Result<(Config, String)> {
+    let mut config = Config::new(options.layout, axis, partitioning, schema)?;
+    if options.catalog && options.layout == Layout::ZarrV2 {
+        return Err(Error::invalid("only the Zarr v3 layout has a catalog"));
+    }
+    config.catalog = options.catalog;
+    config.statistics.clone_from(&options.statistics);
+    config.check()?;
+    let commit = Uuid::new_v4().simple().to_string();
+    config.commit = Some(commit.clone());
+    Ok((config, commit))
 }
 
 #[cfg(test)]

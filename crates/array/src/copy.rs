@@ -1,7 +1,8 @@
 //! Copying a collection: as it is, or into another layout, with other chunks and codecs.
 //!
-//! - `partition`: one partition. `journal`: what is done, so that a copy that was killed goes on.
+//! - `into_repository`: into an Icechunk repository, in one commit. `partition`: one partition. `journal`: what is done, so that a copy that was killed goes on.
 
+mod into_repository;
 mod journal;
 mod partition;
 
@@ -10,18 +11,19 @@ use std::collections::{BTreeSet, HashSet};
 use futures::{StreamExt, TryStreamExt, stream};
 pub(crate) use journal::JOURNAL;
 use journal::{Copied, Journal};
-use partita_core::store::{Lease, Swap};
-use partita_core::{Error, ErrorKind, Predicate, Result, Store};
+use partita_core::store::{Lease, Swap, repository_url};
+use partita_core::{Error, ErrorKind, Predicate, Result, Store, StoreOptions};
 use partition::Copying;
 use uuid::Uuid;
 
 use crate::collection::{Collection, Partition};
-use crate::commit::{SCRATCH, Snapshot, publish};
+use crate::commit::{SCRATCH, Snapshot};
 use crate::dataset::Schema;
 use crate::layout::{
     Config, Layout, encode_config, list_partitions, parent_groups, read_either, rebuild_catalog,
 };
 use crate::options::Work;
+use crate::repository::Repository;
 use crate::statistics::rebuild;
 
 /// Partitions under way at once, and noted at once.
@@ -87,6 +89,37 @@ impl Collection {
         Ok(copy)
     }
 
+    /// Copies the collection to a URL, which may be that of an Icechunk repository. Such a copy is one
+    /// commit, in Zarr v3; one that is broken off begins again.
+    ///
+    /// # Errors
+    /// As [`Collection::copy`].
+    pub async fn copy_to(
+        &self,
+        url: &str,
+        store: &StoreOptions,
+        options: &CopyOptions,
+    ) -> Result<Self> {
+        let Some(place) = repository_url(url) else {
+            return self.copy(Store::open(url, store)?, options).await;
+        };
+        if options.layout == Some(Layout::ZarrV2) {
+            return Err(
+                Error::invalid("an Icechunk repository holds Zarr v3 only").with("store", url)
+            );
+        }
+        if self.base().is_some() {
+            let why = "a view cannot be in an Icechunk repository; copy its base, or what it shows";
+            return Err(Error::invalid(why).with("store", url));
+        }
+        let target = Store::open(place, store)?;
+        target.check_writable()?;
+        self.target_config(&self.config(), &target, options)?;
+        let copied = self.copy_into(Repository::open_or_create(target).await?, options).await;
+        options.work.progress.finish();
+        copied
+    }
+
     async fn copy_under(
         &self,
         lease: &mut Lease,
@@ -95,8 +128,8 @@ impl Collection {
     ) -> Result<()> {
         for _ in 0..ATTEMPTS {
             refuse_existing(target).await?;
-            if self.store().check_writable().is_ok() {
-                publish(self.store()).await?;
+            if self.home().check_writable().is_ok() {
+                self.home().publish().await?;
             }
             let snapshot = self.snapshot().await?;
             let config = self.target_config(&snapshot.config, target, options)?;

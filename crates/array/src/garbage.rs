@@ -8,7 +8,7 @@ use partita_core::store::ObjectInfo;
 use partita_core::{Cancel, Error, Result};
 
 use crate::collection::Collection;
-use crate::commit::{Action, SCRATCH, STAGE, numbers, publish, store_time};
+use crate::commit::{Action, Home, SCRATCH, STAGE, numbers, publish, store_time};
 use crate::copy::JOURNAL;
 
 /// Records are kept at least so long: a writer may have slept meanwhile, and readers ask what
@@ -57,6 +57,9 @@ impl Collection {
         self.check_writable()?;
         if options.grace.is_negative() {
             return Err(Error::invalid("the grace period must not be negative"));
+        }
+        if let Home::Repository(repository) = self.home() {
+            return repository.collect_garbage(options).await;
         }
         let store = self.store();
         publish(store).await?;

@@ -15,6 +15,7 @@
 //! - `indexer`: which rows have which values, in a file of its own; [`Selection`]: such rows.
 //! - `codec`: from stored chunks to items and back; the filters of numcodecs that the `zarrs` crate
 //!   lacks.
+//! - `repository`: collections inside an Icechunk repository, whose commits are Icechunk's.
 //! - [`Collection`] is the face: create, open, partitions, read. A [`View`] is a collection of
 //!   variables laid over another one.
 //!
@@ -46,6 +47,8 @@ mod options;
 pub mod partitioning;
 mod patch;
 mod read;
+mod references;
+mod repository;
 mod rows;
 mod select;
 mod selection;
@@ -72,6 +75,7 @@ pub use options::{
 };
 pub use partitioning::Partitioning;
 pub use read::PartitionSize;
+pub use repository::At;
 pub use rows::{Known, PartitionRows, PlannedRows, ReadPlan};
 pub use selection::Selection;
 pub use staged::Committed;

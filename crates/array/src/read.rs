@@ -89,7 +89,7 @@ impl Collection {
         let size = async |partition: Partition| {
             let extent = snapshot.extent(&partition, &options, &known).await;
             let (rows, _) = extent?;
-            let objects = self.store().list(&format!("{}/", partition.path));
+            let objects = snapshot.base().list(&format!("{}/", partition.path));
             let (objects, bytes) = objects
                 .try_fold((0, 0), async |(count, bytes), info| Ok((count + 1, bytes + info.size)))
                 .await?;

@@ -100,7 +100,11 @@ impl Collection {
         options: &ReadOptions,
     ) -> Result<Dataset> {
         for _ in 0..ATTEMPTS {
-            let snapshot = self.snapshot().await?;
+            let newest = self.snapshot().await?;
+            // Where old states are kept, the read is of the one that was planned.
+            let earlier = newest.earlier(commit.own).await?;
+            let is_planned = earlier.is_some();
+            let snapshot = earlier.unwrap_or(newest);
             let chosen = |(path, runs): &(String, Vec<Range<usize>>)| {
                 let key = snapshot.config.partitioning.parse(path).ok_or_else(|| {
                     Error::new(ErrorKind::NotFound, "that is no partition of this collection")
@@ -112,6 +116,9 @@ impl Collection {
             };
             let chosen = rows.iter().map(chosen).collect::<Result<Vec<_>>>()?;
             let found = snapshot.read_chosen(&chosen, options).await;
+            if is_planned {
+                return found;
+            }
             let mut since = snapshot.since(commit.own).await?;
             if let Some(under) = &snapshot.under {
                 let below = under.since(commit.base.unwrap_or(0)).await?;

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use partita_core::{ErrorKind, Result};
 
 use crate::collection::Collection;
-use crate::commit::{Draft, Outcome, SCRATCH, Staged, find_key, publish};
+use crate::commit::{Draft, Outcome, Staged};
 use crate::dataset::Dataset;
 use crate::insert::Insert;
 use crate::map::Update;
@@ -72,21 +72,26 @@ impl Collection {
         key: Option<&str>,
     ) -> Result<Committed> {
         self.check_writable()?;
-        let store = self.store();
-        publish(store).await?;
+        let home = self.home();
+        home.publish().await?;
         let snapshot = self.snapshot().await?;
         if let Some(key) = key
-            && let Some(sequence) = find_key(store, snapshot.latest, key).await?
+            && let Some(sequence) = snapshot.find_key(key).await?
         {
             // They may be what that commit names, sent twice, so they are not removed.
             return Ok(Committed::Done(sequence));
         }
         let all = staged.iter().map(|one| one.change.path.clone()).collect();
+        let directories: Vec<String> =
+            staged.iter().filter_map(|one| one.change.staged_directory()).collect();
         let mut draft = Draft::new(operation, key);
-        for one in staged.into_iter().rev() {
+        for mut one in staged.into_iter().rev() {
+            home.receive(&mut one);
             draft.add_staged(one);
         }
-        Ok(match draft.commit(store, &snapshot).await? {
+        let outcome = draft.commit(home, &snapshot).await;
+        home.forget(directories);
+        Ok(match outcome? {
             Outcome::Done(sequence) => Committed::Done(sequence),
             Outcome::Stale(stale) => Committed::Stale(stale.unwrap_or(all)),
         })
@@ -100,7 +105,7 @@ impl Collection {
         let stages: BTreeSet<String> =
             staged.iter().filter_map(|one| one.change.writer_stage()).collect();
         for stage in stages {
-            match self.store().delete_directory(&stage, SCRATCH).await {
+            match self.home().discard(&stage).await {
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
                 _ => {}
             }

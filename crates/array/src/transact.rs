@@ -1,10 +1,10 @@
 //! Making changes from the newest state until a commit of them succeeds.
 
 use futures::future::BoxFuture;
-use partita_core::{Error, ErrorKind, Result, Store};
+use partita_core::{Error, ErrorKind, Result};
 
 use crate::collection::Collection;
-use crate::commit::{Draft, Outcome, Snapshot, Staged, find_key, publish};
+use crate::commit::{Draft, Outcome, Snapshot, Staged};
 
 /// How often changes are made anew because others touched what they were made from.
 const ATTEMPTS: u32 = 30;
@@ -30,13 +30,16 @@ impl Collection {
         stage: &dyn Stage,
     ) -> Result<u64> {
         self.check_writable()?;
-        let store = self.store();
+        let home = self.home();
         let mut draft = Draft::new(operation, key);
-        let committed = self.attempt(store, &mut draft, stage, true).await;
+        let committed = self.attempt(&mut draft, stage, true).await;
         match &committed {
-            Ok(1..) if draft.changes_config() => self.refresh().await?,
-            Ok(1..) => {}
-            _ => draft.discard(store).await,
+            Ok(1..) if draft.changes_config() => {
+                home.forget(draft.staged_directories());
+                self.refresh().await?;
+            }
+            Ok(1..) => home.forget(draft.staged_directories()),
+            _ => draft.discard(home).await,
         }
         committed
     }
@@ -48,17 +51,17 @@ impl Collection {
         stage: &dyn Stage,
     ) -> Result<Vec<Staged>> {
         self.check_writable()?;
-        let store = self.store();
+        let home = self.home();
         let mut draft = Draft::new(operation, None);
-        let staged = match self.attempt(store, &mut draft, stage, false).await {
+        let staged = match self.attempt(&mut draft, stage, false).await {
             // Whoever commits may be on another machine, and syncs its own writes only.
-            Ok(_) => store.sync().await,
+            Ok(_) => home.store().sync().await,
             Err(error) => Err(error),
         };
         match staged {
-            Ok(()) => Ok(draft.into_staged()),
+            Ok(()) => Ok(home.send(draft)),
             Err(error) => {
-                draft.discard(store).await;
+                draft.discard(home).await;
                 Err(error)
             }
         }
@@ -66,23 +69,18 @@ impl Collection {
 
     /// Has `stage` make changes until nobody touches meanwhile what they are made from, and commits
     /// them, if that is wanted.
-    async fn attempt(
-        &self,
-        store: &Store,
-        draft: &mut Draft,
-        stage: &dyn Stage,
-        commit: bool,
-    ) -> Result<u64> {
+    async fn attempt(&self, draft: &mut Draft, stage: &dyn Stage, commit: bool) -> Result<u64> {
+        let home = self.home();
         let mut only: Option<Vec<String>> = None;
         let mut last = None;
         for _ in 0..ATTEMPTS {
             // What others have committed lies where it belongs before it is built upon.
-            publish(store).await?;
+            home.publish().await?;
             let snapshot = self.snapshot().await?;
             if let Some(key) = &draft.key
-                && let Some(sequence) = find_key(store, snapshot.latest, key).await?
+                && let Some(sequence) = snapshot.find_key(key).await?
             {
-                draft.discard(store).await;
+                draft.discard(home).await;
                 return Ok(sequence);
             }
             draft.begin_attempt(&snapshot);
@@ -100,7 +98,7 @@ impl Collection {
                 continue;
             }
             let outcome = match commit {
-                true => draft.commit(store, &snapshot).await?,
+                true => draft.commit(home, &snapshot).await?,
                 false => draft.check(&snapshot).await?,
             };
             match outcome {
@@ -117,7 +115,7 @@ impl Collection {
                 "other writers kept changing the same partitions; try again when they are done",
             )
             .with("attempts", ATTEMPTS)
-            .with("store", store.url())
+            .with("store", home.url())
         }))
     }
 }

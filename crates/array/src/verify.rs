@@ -2,14 +2,16 @@
 
 use std::fmt;
 
-use futures::{StreamExt, TryStreamExt, stream};
-use partita_core::{Error, ErrorKind, Predicate, Result};
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use partita_core::{Error, ErrorKind, Predicate, Result, Store};
 
 use crate::collection::{Collection, Partition};
-use crate::commit::{Snapshot, publish};
-use crate::layout::{immutable_group, open_group, rebuild_catalog};
+use crate::commit::{Home, Record, Snapshot};
+use crate::layout::{immutable_group, open_group, read_config, rebuild_catalog};
 use crate::options::{ReadOptions, Work};
 use crate::read::{Wanted, read};
+use crate::repository::WriteDocuments;
 use crate::statistics::{PartitionStatistics, Statistics, rebuild, summarise, valid_statistics};
 
 /// Partitions checked at once.
@@ -92,11 +94,11 @@ impl Collection {
     pub async fn verify(&self, options: &VerifyOptions) -> Result<Vec<Problem>> {
         if options.repair {
             self.check_writable()?;
-            publish(self.store()).await?;
+            self.home().publish().await?;
         }
         let snapshot = self.snapshot().await?;
         let mut problems = Vec::new();
-        let listed = rebuild_catalog(self.store(), &snapshot.config, options.repair).await?;
+        let listed = self.check_catalog(&snapshot, options.repair).await?;
         problems.extend(listed.map(|(path, message)| Problem {
             kind: ProblemKind::Catalog,
             path: path.to_owned(),
@@ -140,6 +142,39 @@ impl Snapshot {
         let is_pending = |path: &&str| self.pending.iter().any(|record| record.touches(path));
         let paths = published.filter(|path| !is_pending(path)).collect();
         valid_statistics(self.base(), &paths, &self.config.summarised()).await
+    }
+}
+
+/// The list of partitions of a collection in a repository, written anew.
+struct Relisting;
+
+impl WriteDocuments for Relisting {
+    fn write<'a>(&'a self, target: &'a Store) -> BoxFuture<'a, Result<bool>> {
+        let rebuild = async move {
+            Ok(rebuild_catalog(target, &read_config(target).await?, true).await?.is_some())
+        };
+        rebuild.boxed()
+    }
+}
+
+impl Collection {
+    /// What is wrong with the list of partitions; with `repair` it is written anew.
+    async fn check_catalog(
+        &self,
+        snapshot: &Snapshot,
+        repair: bool,
+    ) -> Result<Option<(&'static str, String)>> {
+        let config = &snapshot.config;
+        let Home::Repository(repository) = self.home() else {
+            return rebuild_catalog(self.store(), config, repair).await;
+        };
+        let found = rebuild_catalog(snapshot.base(), config, false).await?;
+        if repair && found.is_some() {
+            let id = uuid::Uuid::new_v4().simple().to_string();
+            let record = Record::new("verify", id, None, Vec::new());
+            repository.write_documents(record, &Relisting).await?;
+        }
+        Ok(found)
     }
 }
 

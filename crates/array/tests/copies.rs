@@ -16,7 +16,7 @@ use partita_array::{
 };
 use partita_core::testing::FaultStore;
 use partita_core::{ErrorKind, Predicate, Progress, Store};
-use rows::{create, dataset, days, memory, merging, read, rows_of};
+use rows::{Kind, create, dataset, days, memory, merging, open, read, rows_of};
 
 #[tokio::test]
 async fn copies_in_both_layouts_hold_the_same() {
@@ -163,8 +163,8 @@ async fn a_copy_has_the_chunks_and_codecs_that_are_asked_for() {
 }
 
 /// What a worker stages, sent as text.
-async fn staged(store: &Store, day: i64, value: i32, merge: Merge) -> Vec<Staged> {
-    let worker = Collection::open_in(store.clone()).await.unwrap();
+async fn staged(store: &Store, kind: Kind, day: i64, value: i32, merge: Merge) -> Vec<Staged> {
+    let worker = open(store.clone(), kind).await;
     let rows = dataset(&days(day..day + 1, value));
     let staged = worker.stage_insert(&rows, &merging(merge), true).await.unwrap();
     let text = serde_json::to_string(&staged).unwrap();
@@ -174,20 +174,20 @@ async fn staged(store: &Store, day: i64, value: i32, merge: Merge) -> Vec<Staged
 #[tokio::test]
 async fn what_many_stage_is_one_commit() {
     let merge = Merge::Upsert { tolerance: None };
-    for layout in [Layout::ZarrV2, Layout::ZarrV3] {
+    for kind in Kind::ALL {
         let store = memory();
-        let collection = create(store.clone(), layout).await;
+        let collection = create(store.clone(), kind).await;
         collection.insert(&dataset(&days(0..2, 1)), &InsertOptions::default()).await.unwrap();
         let mut all = Vec::new();
         for day in 1..4 {
-            all.extend(staged(&store, day, 2, merge).await);
+            all.extend(staged(&store, kind, day, 2, merge).await);
         }
         // A task that ran twice.
-        all.extend(staged(&store, 3, 2, merge).await);
+        all.extend(staged(&store, kind, 3, 2, merge).await);
         assert_eq!(read(&collection).await, days(0..2, 1));
         for _ in 0..2 {
             let done = collection.commit_staged("insert", all.clone(), Some("once")).await.unwrap();
-            assert_eq!(done, Committed::Done(2));
+            assert_eq!(done, Committed::Done(collection.last_commit().await.unwrap().own));
         }
         let after = [days(0..1, 1), days(1..4, 2)].concat();
         assert_eq!(read(&collection).await, after);
@@ -198,25 +198,27 @@ async fn what_many_stage_is_one_commit() {
 #[tokio::test]
 async fn staged_changes_of_what_others_changed_are_stale() {
     let merge = Merge::Upsert { tolerance: None };
-    let store = memory();
-    let collection = create(store.clone(), Layout::ZarrV2).await;
-    collection.insert(&dataset(&days(0..3, 1)), &InsertOptions::default()).await.unwrap();
-    let mut all = Vec::new();
-    for day in 0..3 {
-        all.extend(staged(&store, day, 2, merge).await);
+    for kind in Kind::ALL {
+        let store = memory();
+        let collection = create(store.clone(), kind).await;
+        collection.insert(&dataset(&days(0..3, 1)), &InsertOptions::default()).await.unwrap();
+        let mut all = Vec::new();
+        for day in 0..3 {
+            all.extend(staged(&store, kind, day, 2, merge).await);
+        }
+        collection.insert(&dataset(&days(1..2, 3)[..2]), &merging(merge)).await.unwrap();
+        let done = collection.commit_staged("insert", all.clone(), None).await.unwrap();
+        let path = "year=1970/month=01/day=02";
+        assert_eq!(done, Committed::Stale(vec![path.to_owned()]));
+        let stale = all.iter().position(|one| one.change.path == path).unwrap();
+        collection.discard_staged(&[all.swap_remove(stale)]).await.unwrap();
+        all.extend(staged(&store, kind, 1, 4, merge).await);
+        let done = collection.commit_staged("insert", all, None).await.unwrap();
+        assert_eq!(done, Committed::Done(collection.last_commit().await.unwrap().own));
+        let after = [days(0..1, 2), days(1..2, 4), days(2..3, 2)].concat();
+        assert_eq!(read(&collection).await, after);
+        sound(&collection).await;
     }
-    collection.insert(&dataset(&days(1..2, 3)[..2]), &merging(merge)).await.unwrap();
-    let done = collection.commit_staged("insert", all.clone(), None).await.unwrap();
-    let path = "year=1970/month=01/day=02";
-    assert_eq!(done, Committed::Stale(vec![path.to_owned()]));
-    let stale = all.iter().position(|one| one.change.path == path).unwrap();
-    collection.discard_staged(&[all.swap_remove(stale)]).await.unwrap();
-    all.extend(staged(&store, 1, 4, merge).await);
-    let done = collection.commit_staged("insert", all, None).await.unwrap();
-    assert_eq!(done, Committed::Done(3));
-    let after = [days(0..1, 2), days(1..2, 4), days(2..3, 2)].concat();
-    assert_eq!(read(&collection).await, after);
-    sound(&collection).await;
 }
 
 #[tokio::test]

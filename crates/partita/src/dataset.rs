@@ -1,6 +1,7 @@
 //! Opening a dataset without knowing its kind.
 
 use partita_array::{Collection, View};
+use partita_core::store::repository_url;
 use partita_core::{Error, ErrorKind, Result, StoreOptions};
 use partita_table::Table;
 
@@ -62,6 +63,9 @@ impl Dataset {
 /// # Errors
 /// [`partita_core::ErrorKind::NotFound`] if there is no dataset at `url`.
 pub async fn open(url: &str, options: &StoreOptions) -> Result<Dataset> {
+    if repository_url(url).is_some() {
+        return Collection::open(url, options).await.map(Dataset::Collection);
+    }
     match Table::open(url, options).await {
         Ok(table) => Ok(Dataset::Table(table)),
         // A URL that names no table, as the root of a store does, may name a collection.

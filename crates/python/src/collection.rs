@@ -11,6 +11,7 @@ use partita::array::{
     Known, Partition, PartitionRows, Partitioning, PlannedRows, ReadOptions, Staged, VerifyOptions,
     View, ViewOptions,
 };
+use partita::store::repository_url;
 use partita::{Error, Store, StoreOptions};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
@@ -18,7 +19,8 @@ use pyo3::types::{PyBytes, PyDict, PyString};
 use crate::arguments::{StoreArguments, store_options};
 use crate::attributes::attributes;
 use crate::collection_arguments::{
-    MapArguments, MergeArguments, PartitioningArguments, chosen, layout, predicate, work,
+    MapArguments, MergeArguments, PartitioningArguments, StateArguments, chosen, layout, predicate,
+    work,
 };
 use crate::dataset::PyDataset;
 use crate::errors::to_python;
@@ -42,8 +44,8 @@ pub(crate) struct PyCollection {
 /// The last commit of a collection that is known, and that of the base of a view.
 type Commit = (u64, Option<u64>);
 
-/// A commit: number, time in microseconds, operation, paths, bytes.
-type Entry = (u64, i64, String, Vec<String>, u64);
+/// A commit: number, id, time in microseconds, operation, paths, bytes.
+type Entry = (u64, String, i64, String, Vec<String>, u64);
 
 /// What a function gave for a key.
 type Mapped = (Vec<(String, i128)>, Py<PyAny>);
@@ -133,7 +135,8 @@ impl PyCollection {
             let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
             (open.0, open.1.clone())
         };
-        if owner == process || self.url.starts_with("memory:") {
+        let place = repository_url(&self.url).unwrap_or(&self.url);
+        if owner == process || place.starts_with("memory:") {
             return Ok(collection);
         }
         let (url, options) = (self.url.clone(), self.options.clone());
@@ -162,13 +165,15 @@ impl PyCollection {
         schema: PyRef<'_, PySchema>,
         axis: String,
         partitioning: PartitioningArguments,
-        zarr_format: u8,
+        zarr_format: Option<u8>,
         catalog: bool,
         statistics: Vec<String>,
         storage_options: StoreArguments,
         single_writer: bool,
     ) -> PyResult<Self> {
-        let options = CreateOptions { layout: layout(zarr_format)?, catalog, statistics };
+        let usual = if repository_url(&url).is_some() { 3 } else { 2 };
+        let layout = layout(zarr_format.unwrap_or(usual))?;
+        let options = CreateOptions { layout, catalog, statistics };
         let (schema, partitioning) = (schema.0.clone(), partitioning.partitioning()?);
         let store = store_options(storage_options, false, single_writer);
         let (target, opened) = (url.clone(), store.clone());
@@ -656,9 +661,8 @@ impl PyCollection {
         let collection = self.collection(py)?;
         let (url, opened) = (target.clone(), store.clone());
         let opening = over.unwrap_or_else(|| self.opening.clone());
-        let copy = wait(py, &watch, async move {
-            collection.copy(Store::open(&url, &opened)?, &options).await
-        })?;
+        let copy =
+            wait(py, &watch, async move { collection.copy_to(&url, &opened, &options).await })?;
         Ok(Self::opened(target, store, opening, copy))
     }
 
@@ -696,6 +700,75 @@ impl PyCollection {
         Ok((gone.keys, gone.bytes))
     }
 
+    /// The branch that commits go to.
+    #[getter]
+    fn branch(&self) -> Option<String> {
+        self.known(|collection| collection.branch().map(str::to_owned))
+    }
+
+    /// The collection on another branch.
+    fn on_branch(&self, py: Python<'_>, name: String) -> PyResult<Self> {
+        let collection = self.collection(py)?;
+        let found = wait(py, &Watch::default(), async move { collection.on_branch(&name).await })?;
+        Ok(Self::new(found.url().to_owned(), self.options.clone(), found))
+    }
+
+    /// The collection as it was.
+    fn at(&self, py: Python<'_>, at: StateArguments) -> PyResult<Self> {
+        let (collection, at) = (self.collection(py)?, at.state()?);
+        let found = wait(py, &Watch::default(), async move { collection.at(at).await })?;
+        Ok(Self::new(found.url().to_owned(), self.options.clone(), found))
+    }
+
+    fn branches(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        let collection = self.collection(py)?;
+        wait(py, &Watch::default(), async move { collection.branches().await })
+    }
+
+    fn tags(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        let collection = self.collection(py)?;
+        wait(py, &Watch::default(), async move { collection.tags().await })
+    }
+
+    fn create_branch(
+        &self,
+        py: Python<'_>,
+        name: String,
+        at: Option<StateArguments>,
+    ) -> PyResult<()> {
+        let at = at.map(StateArguments::state).transpose()?;
+        let collection = self.collection(py)?;
+        wait(
+            py,
+            &Watch::default(),
+            async move { collection.create_branch(&name, at.as_ref()).await },
+        )
+    }
+
+    fn create_tag(&self, py: Python<'_>, name: String, at: Option<StateArguments>) -> PyResult<()> {
+        let at = at.map(StateArguments::state).transpose()?;
+        let collection = self.collection(py)?;
+        wait(py, &Watch::default(), async move { collection.create_tag(&name, at.as_ref()).await })
+    }
+
+    fn delete_branch(&self, py: Python<'_>, name: String) -> PyResult<()> {
+        let collection = self.collection(py)?;
+        wait(py, &Watch::default(), async move { collection.delete_branch(&name).await })
+    }
+
+    fn delete_tag(&self, py: Python<'_>, name: String) -> PyResult<()> {
+        let collection = self.collection(py)?;
+        wait(py, &Watch::default(), async move { collection.delete_tag(&name).await })
+    }
+
+    /// Forgets old commits: how many.
+    fn expire(&self, py: Python<'_>, keep_within: i64) -> PyResult<usize> {
+        let collection = self.collection(py)?;
+        let age = SignedDuration::from_micros(keep_within);
+        let gone = wait(py, &Watch::default(), async move { collection.expire(age).await })?;
+        Ok(gone.len())
+    }
+
     /// The commits, the newest first.
     fn history(&self, py: Python<'_>) -> PyResult<Vec<Entry>> {
         let collection = self.collection(py)?;
@@ -703,7 +776,14 @@ impl PyCollection {
         let commit = |record: partita::array::Record| {
             let bytes = record.changes.iter().map(|change| change.bytes).sum();
             let paths = record.changes.into_iter().map(|change| change.path).collect();
-            (record.sequence, record.time.as_microsecond(), record.operation, paths, bytes)
+            (
+                record.sequence,
+                record.id,
+                record.time.as_microsecond(),
+                record.operation,
+                paths,
+                bytes,
+            )
         };
         Ok(records.into_iter().rev().map(commit).collect())
     }

@@ -1,9 +1,10 @@
 //! What the Python package gives for operations on collections.
 
+use jiff::Timestamp;
 use partita::Error;
 use partita::array::layout::Layout;
 use partita::array::merge::Tolerance;
-use partita::array::{Depth, MapOptions, Merge, MergeWith, Partitioning, Selection, Work};
+use partita::array::{At, Depth, MapOptions, Merge, MergeWith, Partitioning, Selection, Work};
 use partita::partition::{CalendarUnit, Resolution};
 use pyo3::prelude::*;
 
@@ -108,6 +109,22 @@ impl MergeArguments {
             }
         };
         Ok((MergeWith::Strategy(merge), None))
+    }
+}
+
+/// A state: the number of a commit, a time in microseconds, or a name.
+#[derive(FromPyObject)]
+pub(crate) struct StateArguments(Option<u64>, Option<i64>, Option<String>);
+
+impl StateArguments {
+    pub(crate) fn state(self) -> PyResult<At> {
+        match self {
+            Self(Some(number), ..) => Ok(At::Commit(number)),
+            Self(_, Some(time), _) => Timestamp::from_microsecond(time)
+                .map(At::Time)
+                .map_err(|error| to_python(Error::invalid("that is no time").caused_by(error))),
+            Self(.., name) => Ok(At::Name(name.unwrap_or_default())),
+        }
     }
 }
 

@@ -167,18 +167,18 @@ async fn a_variable_that_a_partition_lacks_is_filled() {
         for key in ["filled", "v03", "v18"] {
             for document in [".zarray", "zarr.json"] {
                 let key = format!("{path}/{key}/{document}");
-                collection.store.delete(&key).await.unwrap();
+                collection.store().delete(&key).await.unwrap();
             }
         }
         if layout == Layout::ZarrV2 {
             let key = format!("{path}/.zmetadata");
-            let text = collection.store.get(&key).await.unwrap();
+            let text = collection.store().get(&key).await.unwrap();
             let text = String::from_utf8(text.to_vec()).unwrap();
             let text = text
                 .replace("\"v03/", "\"w03/")
                 .replace("\"filled/", "\"w/")
                 .replace("\"v18/", "\"w18/");
-            collection.store.put(&key, text.into()).await.unwrap();
+            collection.store().put(&key, text.into()).await.unwrap();
         }
         let names = ["v03", "filled", "v18"];
         for names in [&names[..], &names[..1]] {
@@ -239,7 +239,7 @@ async fn damage_is_named_and_foreign_directories_are_passed_over() {
     let data = dataset(0, 10);
     for (layout, chunk) in [(Layout::ZarrV2, "v04/0.0"), (Layout::ZarrV3, "v04/c/0/0")] {
         let collection = written(memory(), layout, &data).await;
-        let store = &collection.store;
+        let store = collection.store();
         for key in
             ["junk/x", "year=1970/junk/x", "year=x/month=01/x", ".partita/stage/a/x", "year=1"]
         {
@@ -327,10 +327,10 @@ async fn some_rows(collection: &Collection, data: &Dataset, ends: (usize, usize)
     let (a, b) = (ends.0 % (first.len() + 1), ends.1 % (first.len() + 1));
     let rows = a.min(b)..a.max(b);
     let schema = collection.config().partitioned();
-    let group = open_group(&collection.store, &collection.config(), &path, &schema).await;
+    let group = open_group(collection.store(), &collection.config(), &path, &schema).await;
     let parts = group.unwrap().unwrap().into_iter().map(|(name, array)| {
         let part = Part::Stored { array: Arc::new(array.unwrap()), rows: Some(rows.clone()) };
-        (&collection.store, schema.variables[&name].clone(), vec![part])
+        (collection.store(), schema.variables[&name].clone(), vec![part])
     });
     let options = ReadOptions::default();
     let (progress, cancel) = (options.work.progress.as_ref(), &options.work.cancel);

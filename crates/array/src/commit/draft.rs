@@ -6,11 +6,13 @@ use partita_core::{Error, ErrorKind, Result, Store};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::home::{Home, writer_directory};
 use super::log::{self, Created, STAGE};
 use super::publish::publish;
 use super::record::{Action, Change, Record};
 use super::snapshot::{Since, Snapshot};
 use crate::layout::{Config, encode_config};
+use crate::repository::{Object, Repository, State, WriteDocuments};
 use crate::statistics::PartitionStatistics;
 
 /// How often a record is created anew because another writer was faster.
@@ -39,6 +41,10 @@ pub struct Staged {
     pub reads: bool,
     /// The last commit that was known when it was made.
     pub base: u64,
+    /// What is staged for a commit to an Icechunk repository, by keys within the directory. In a
+    /// plain store it lies where the change says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) objects: Vec<(String, Object)>,
 }
 
 /// How a commit ended.
@@ -71,14 +77,19 @@ impl Draft {
     /// Has changes made from `snapshot`, and their objects staged elsewhere: one that an earlier
     /// attempt staged must not be among those of the next.
     pub fn begin_attempt(&mut self, snapshot: &Snapshot) {
+        self.begin_attempt_at(snapshot.latest);
+    }
+
+    /// As [`Draft::begin_attempt`], from the state after the commit of this number.
+    pub fn begin_attempt_at(&mut self, latest: u64) {
         self.attempt += 1;
-        self.base = snapshot.latest;
+        self.base = latest;
     }
 
     /// Adds a change, in place of an earlier one of the same partition. `reads` says that it was
     /// made from what the partition holds.
     pub fn add(&mut self, change: Change, reads: bool) {
-        self.add_staged(Staged { change, reads, base: self.base });
+        self.add_staged(Staged { change, reads, base: self.base, objects: Vec::new() });
     }
 
     /// Adds a change that was staged before, in place of an earlier one of the same partition.
@@ -104,14 +115,28 @@ impl Draft {
         self.config.is_some()
     }
 
+    /// What the collection is to be, if that changes.
+    pub fn config(&self) -> Option<&Config> {
+        self.config.as_ref()
+    }
+
     pub fn changes(&self) -> impl Iterator<Item = &Change> {
         self.changes.values().map(|staged| &staged.change)
     }
 
+    /// The directories of what is staged.
+    pub fn staged_directories(&self) -> Vec<String> {
+        self.changes().filter_map(Change::staged_directory).collect()
+    }
+
+    /// The number of the oldest state that a change was made from.
+    fn oldest(&self, latest: u64) -> u64 {
+        self.changes.values().map(|staged| staged.base).min().unwrap_or(latest)
+    }
+
     /// The commits since the oldest state that a change was made from.
     async fn since(&self, snapshot: &Snapshot) -> Result<Since> {
-        let bases = self.changes.values().map(|staged| staged.base);
-        snapshot.since(bases.min().unwrap_or(snapshot.latest)).await
+        snapshot.since(self.oldest(snapshot.latest)).await
     }
 
     /// Looks whether other commits touched what the changes were made from.
@@ -122,20 +147,46 @@ impl Draft {
 
     /// Commits the changes, made from `snapshot`, and publishes them. A commit that could not be
     /// published stays a commit: readers find it, and the next writer publishes it.
-    pub async fn commit(&self, store: &Store, snapshot: &Snapshot) -> Result<Outcome> {
+    pub async fn commit(&self, home: &Home, snapshot: &Snapshot) -> Result<Outcome> {
         if self.changes.is_empty() && self.config.is_none() {
             return Ok(Outcome::Done(0));
         }
-        let mut record = Record::new(
-            &self.operation,
-            self.id.clone(),
-            self.key.clone(),
-            self.changes().cloned().collect(),
-        );
+        match (home, snapshot.state()) {
+            (Home::Repository(repository), Some(state)) => {
+                self.commit_checked(repository, state, None).await
+            }
+            _ => self.commit_record(home.store(), snapshot, self.record()?).await,
+        }
+    }
+
+    /// Commits the changes, made from `state`, to an Icechunk repository, unless `check` finds
+    /// fault with what they make of it.
+    pub async fn commit_checked(
+        &self,
+        repository: &Repository,
+        state: &State,
+        check: Option<&dyn WriteDocuments>,
+    ) -> Result<Outcome> {
+        let base = self.oldest(state.latest());
+        repository.commit(self, self.record()?, base, state, check).await
+    }
+
+    fn record(&self) -> Result<Record> {
+        let changes = self.changes().cloned().collect();
+        let mut record = Record::new(&self.operation, self.id.clone(), self.key.clone(), changes);
         if let Some(config) = &self.config {
             let (_, bytes) = encode_config(config)?;
             record.config = Some(String::from_utf8_lossy(&bytes).into_owned());
         }
+        Ok(record)
+    }
+
+    async fn commit_record(
+        &self,
+        store: &Store,
+        snapshot: &Snapshot,
+        mut record: Record,
+    ) -> Result<Outcome> {
         // What is staged must be on disk before the record that names it.
         store.sync().await?;
         for _ in 0..ATTEMPTS {
@@ -167,7 +218,8 @@ impl Draft {
             .with("store", store.url()))
     }
 
-    fn stale(&self, since: &Since) -> Option<Outcome> {
+    /// Whether commits since make it necessary to make changes again.
+    pub fn stale(&self, since: &Since) -> Option<Outcome> {
         let Since { records: since, unknown, moved } = since;
         let is_same = |record: &Record| self.key.is_some() && record.key == self.key;
         if *unknown || since.iter().any(|record| record.config.is_some() || is_same(record)) {
@@ -192,9 +244,9 @@ impl Draft {
     }
 
     /// Removes what was staged, after an error. If that fails it is garbage, and collected as such.
-    pub async fn discard(&self, store: &Store) {
-        let stage = format!("{STAGE}/{}", self.id);
-        if let Err(error) = store.delete_directory(&stage, super::SCRATCH).await {
+    pub async fn discard(&self, home: &Home) {
+        let stage = writer_directory(&self.id);
+        if let Err(error) = home.discard(&stage).await {
             tracing::debug!(stage, %error, "staged objects could not be removed");
         }
     }
@@ -223,11 +275,21 @@ impl Change {
 
     /// The directory of everything that the writer staged.
     pub(crate) fn writer_stage(&self) -> Option<String> {
-        let (Action::Replace { stage, .. } | Action::Patch { stage, .. }) = &self.action else {
-            return None;
-        };
+        let stage = self.stage()?;
         let id = stage.strip_prefix(STAGE)?.strip_prefix('/')?.split('/').next()?;
-        (!id.is_empty()).then(|| format!("{STAGE}/{id}"))
+        (!id.is_empty()).then(|| writer_directory(id))
+    }
+
+    /// The directory of what is staged for this change.
+    pub(crate) fn staged_directory(&self) -> Option<String> {
+        self.stage().map(|stage| format!("{stage}/{}", self.path))
+    }
+
+    fn stage(&self) -> Option<&str> {
+        match &self.action {
+            Action::Replace { stage, .. } | Action::Patch { stage, .. } => Some(stage),
+            Action::Drop => None,
+        }
     }
 
     pub(crate) fn drop(path: &str) -> Self {

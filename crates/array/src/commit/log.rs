@@ -113,7 +113,7 @@ pub(crate) async fn store_time(store: &Store) -> Result<jiff::Timestamp> {
 }
 
 /// So many commits are looked through for the name that a writer gave to one.
-const KEYS_KEPT: u64 = 64;
+pub(super) const KEYS_KEPT: u64 = 64;
 
 /// The number of the commit that its writer named `key`, if it was lately.
 pub(crate) async fn find_key(store: &Store, latest: u64, key: &str) -> Result<Option<u64>> {

@@ -12,6 +12,7 @@
 //! - `snapshot`: the collection as one commit left it. `overlay`: a store in which staged objects
 //!   are in their places.
 //! - `draft`: changes being staged, and committed.
+//! - `home`: where the collection is; in an Icechunk repository, commits are those of `repository`.
 //! - `publish`: from a record to objects in their places.
 //!
 //! Why this is safe: a number at or below the mark is dead, so a writer that slept through the
@@ -20,6 +21,7 @@
 
 mod draft;
 mod head;
+mod home;
 mod log;
 mod overlay;
 mod publish;
@@ -28,7 +30,8 @@ mod snapshot;
 
 pub use draft::Staged;
 pub(crate) use draft::{Draft, Outcome};
-pub(crate) use log::{SCRATCH, STAGE, commit_id, find_key, numbers, records, store_time};
+pub(crate) use home::Home;
+pub(crate) use log::{SCRATCH, STAGE, numbers, store_time};
 pub(crate) use publish::{publish, publish_lease};
 pub use record::{Action, Change, Record};
 pub(crate) use snapshot::{Since, Snapshot};

@@ -3,15 +3,19 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use partita_core::{Predicate, Result, Store};
+use jiff::Timestamp;
+use partita_core::{Error, Predicate, Result, Store};
 
 use super::head::Head;
-use super::log::read_after;
+use super::log::{self, KEYS_KEPT, read_after};
 use super::overlay::Overlay;
 use super::record::{Action, Record};
 use crate::collection::Partition;
-use crate::layout::{Config, decode_config, list_partitions, read_config, read_view};
+use crate::layout::{
+    Config, Layout, decode_config, group_key, list_partitions, read_config, read_view,
+};
 use crate::partitioning::Key;
+use crate::repository::State;
 use crate::select::select;
 
 /// The state of a collection after the commit `latest`.
@@ -32,6 +36,8 @@ pub(crate) struct Snapshot {
     pub latest: u64,
     /// The commits that were not published.
     pub pending: Vec<Record>,
+    /// The state of the Icechunk repository that it is in, if it is in one.
+    state: Option<State>,
 }
 
 impl Snapshot {
@@ -76,15 +82,82 @@ impl Snapshot {
             under: under.map(Arc::new),
             latest: pending.last().map_or(head.published, |record| record.sequence),
             pending,
+            state: None,
         })
     }
 
     /// The same state of a view over the newest one of its base.
     pub async fn over_newest(&self) -> Result<Self> {
         let Some(under) = &self.under else { return Ok(self.clone()) };
-        let under = Box::pin(Self::take(&under.base, None)).await?;
+        let under = match &under.state {
+            Some(state) => Box::pin(Self::of(state.newest().await?)).await?,
+            None => Box::pin(Self::take(&under.base, None)).await?,
+        };
         let whole = Arc::new(self.config.laid_over(&under.config));
         Ok(Self { whole, under: Some(Arc::new(under)), ..self.clone() })
+    }
+
+    /// The collection in a state of an Icechunk repository.
+    pub async fn of(state: State) -> Result<Self> {
+        let view = state.view().clone();
+        let config = read_config(&view).await?;
+        if config.layout == Layout::ZarrV2 {
+            return Err(Error::corrupt("an Icechunk repository holds Zarr v3 only")
+                .with("store", view.url()));
+        }
+        let config = Arc::new(config);
+        Ok(Self {
+            base: view.clone(),
+            store: view,
+            whole: Arc::clone(&config),
+            config,
+            under: None,
+            latest: state.latest(),
+            pending: Vec::new(),
+            state: Some(state),
+        })
+    }
+
+    /// The state of the Icechunk repository that it is in.
+    pub fn state(&self) -> Option<&State> {
+        self.state.as_ref()
+    }
+
+    /// The state that an earlier commit left, where such states are kept.
+    pub async fn earlier(&self, number: u64) -> Result<Option<Self>> {
+        let Some(state) = &self.state else { return Ok(None) };
+        match state.earlier(number).await? {
+            Some(earlier) => Self::of(earlier).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The number of the commit that its writer named `key`, if it was lately.
+    pub async fn find_key(&self, key: &str) -> Result<Option<u64>> {
+        match &self.state {
+            Some(state) => Ok(state.find_key(key, KEYS_KEPT as usize)),
+            None => log::find_key(&self.base, self.latest, key).await,
+        }
+    }
+
+    /// The id of the commit of a number; none if it is not known any more.
+    pub async fn commit_id(&self, number: u64) -> Result<Option<String>> {
+        match &self.state {
+            Some(state) => Ok(state.id_of(number)),
+            None => log::commit_id(&self.base, number).await,
+        }
+    }
+
+    /// When a partition was written last, by the clock of the store; by the clocks of the writers
+    /// in an Icechunk repository.
+    pub async fn written(&self, path: &str) -> Result<Option<Timestamp>> {
+        match &self.state {
+            Some(state) => Ok(state.written(path)),
+            None => {
+                let written = self.base.head(&group_key(self.config.layout, path)).await?;
+                Ok(written.map(|info| info.last_modified))
+            }
+        }
     }
 
     /// The store as it is, for writing.
@@ -114,6 +187,9 @@ impl Snapshot {
     /// The commits after the number `base`, in order, with what is not to be trusted any more: the
     /// paths that were read from where they were staged, if they have been published since.
     pub async fn since(&self, base: u64) -> Result<Since> {
+        if let Some(state) = &self.state {
+            return state.since(base).await;
+        }
         let head = Head::read(&self.base).await?;
         let newer = read_after(&self.base, base.max(head.published)).await?;
         let mut missed = Vec::new();
@@ -150,6 +226,10 @@ impl Snapshot {
         {
             return Ok(false);
         }
+        // A state of a repository does not change.
+        if self.state.is_some() {
+            return Ok(true);
+        }
         Ok(self.is_steady(&self.since(self.latest).await?, paths, listed))
     }
 
@@ -166,6 +246,7 @@ impl Snapshot {
 }
 
 /// What happened since a snapshot.
+#[derive(Debug)]
 pub(crate) struct Since {
     /// The commits, in order.
     pub records: Vec<Record>,

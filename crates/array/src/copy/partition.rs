@@ -90,7 +90,7 @@ impl Copying<'_> {
         Ok(plan)
     }
 
-    async fn read(
+    pub(super) async fn read(
         &self,
         config: &Config,
         store: &Store,
@@ -104,26 +104,31 @@ impl Copying<'_> {
     pub async fn immutable(&self) -> Result<()> {
         let path = immutable_group(self.config.layout);
         self.target.delete_directory(path, SCRATCH).await?;
-        let source = &self.snapshot.config;
-        let path = immutable_group(source.layout);
         if self.whole {
-            return self.bytes(path).await;
+            return self.bytes(immutable_group(self.snapshot.config.layout)).await;
         }
-        let store = &self.snapshot.store;
-        let opened = open_group(store, source, path, &source.immutable()).await?;
-        let stored = opened.into_iter().flatten().filter(|(_, array)| array.is_some());
-        let stored: Vec<String> = stored.map(|(path, _)| path).collect();
-        if stored.is_empty() {
-            return Ok(());
-        }
-        let data = read(store, source, &[], &self.quietly(stored.clone())).await?;
+        let Some(data) = self.immutable_source().await? else { return Ok(()) };
         let path = immutable_group(self.config.layout);
         let given = merged(&self.config.immutable(), &[&data], &|_| false, &|_| None)?;
         self.write(GroupPlan::group(self.config, path, None, &given, 0)?).await?;
         if self.options.verify {
-            same(&data, &read(self.target, self.config, &[], &self.quietly(stored)).await?)?;
+            let names = data.schema().names();
+            same(&data, &read(self.target, self.config, &[], &self.quietly(names)).await?)?;
         }
         Ok(())
+    }
+
+    /// The variables that are not partitioned, as far as they are stored.
+    pub async fn immutable_source(&self) -> Result<Option<Dataset>> {
+        let source = &self.snapshot.config;
+        let (store, path) = (&self.snapshot.store, immutable_group(source.layout));
+        let opened = open_group(store, source, path, &source.immutable()).await?;
+        let stored = opened.into_iter().flatten().filter(|(_, array)| array.is_some());
+        let stored: Vec<String> = stored.map(|(path, _)| path).collect();
+        if stored.is_empty() {
+            return Ok(None);
+        }
+        read(store, source, &[], &self.quietly(stored)).await.map(Some)
     }
 
     /// Copies the objects of a group.
@@ -138,7 +143,7 @@ impl Copying<'_> {
         copies.try_for_each(|()| async { Ok(()) }).await
     }
 
-    fn quietly(&self, variables: Vec<String>) -> ReadOptions {
+    pub(super) fn quietly(&self, variables: Vec<String>) -> ReadOptions {
         let work = self.options.work.quiet();
         ReadOptions { variables: Some(variables), work, ..ReadOptions::default() }
     }
@@ -151,7 +156,7 @@ impl Copying<'_> {
 }
 
 /// Compares checksums of the decoded data, variable by variable.
-fn same(source: &Dataset, copy: &Dataset) -> Result<()> {
+pub(super) fn same(source: &Dataset, copy: &Dataset) -> Result<()> {
     for path in source.schema().names() {
         let sums = [source, copy].map(|data| data.variable(&path).map(|own| checksum(own.data())));
         if let [Some(expected), Some(found)] = &sums

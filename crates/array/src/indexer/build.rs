@@ -14,7 +14,7 @@ use super::source::{IndexFunction, IndexSource};
 use super::state::{Behind, State};
 use super::{Index, NO_VIEW};
 use crate::collection::{Collection, Partition};
-use crate::commit::{Action, Snapshot, commit_id};
+use crate::commit::{Action, Snapshot};
 use crate::options::Work;
 
 /// How often something is looked at again because it was changed meanwhile.
@@ -247,7 +247,7 @@ impl Working<'_> {
         progress.finish();
         let (mut about, entries) = (state.about.clone(), state.entries.renewed(&gone, worked?)?);
         let number = snapshot.latest;
-        let id = commit_id(snapshot.base(), number).await?;
+        let id = snapshot.commit_id(number).await?;
         about.commit = Some(CommitName { number, id });
         Ok(State { entries, about, verified: true, ..state.clone() })
     }

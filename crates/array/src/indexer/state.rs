@@ -9,7 +9,7 @@ use super::entries::Entries;
 use super::file::{self, About, CommitName};
 use super::place::IndexPlace;
 use crate::collection::{Collection, Partition};
-use crate::commit::{Action, Change, Snapshot, commit_id};
+use crate::commit::{Action, Change, Snapshot};
 
 /// An index as it is known, in its file or beyond it.
 #[derive(Debug, Clone)]
@@ -99,7 +99,7 @@ impl State {
         if self.verified || commit.number == 0 {
             return Ok(true);
         }
-        let id = commit_id(snapshot.base(), commit.number).await?;
+        let id = snapshot.commit_id(commit.number).await?;
         Ok(id.is_some() && id == commit.id)
     }
 }
@@ -114,6 +114,10 @@ impl About {
     fn depends_on(&self, change: &Change) -> bool {
         let Some(inputs) = self.variables.as_ref().or(self.inputs.as_ref()) else { return true };
         let Action::Patch { replaced, .. } = &change.action else { return true };
+        // Commits of repositories do not say what they replaced.
+        if replaced.is_empty() {
+            return true;
+        }
         let is_in = |key: &str, directory: &str| {
             key.strip_prefix(directory).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };

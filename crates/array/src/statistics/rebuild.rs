@@ -8,7 +8,7 @@ use partita_core::{ErrorKind, Result};
 use super::documents::{join, valid_statistics};
 use super::{PartitionStatistics, summarise};
 use crate::collection::{Collection, Partition};
-use crate::commit::{Snapshot, publish, publish_lease};
+use crate::commit::{Home, Snapshot, publish, publish_lease};
 use crate::options::{ReadOptions, Work};
 use crate::read::{Wanted, read};
 
@@ -16,13 +16,14 @@ use crate::read::{Wanted, read};
 const AT_ONCE: usize = 16;
 
 /// Makes the statistics that are missing or outdated, and those of the partitions `wrong` whatever
-/// they say; forgets those of partitions that are gone.
+/// they say; forgets those of partitions that are gone. Nothing in an Icechunk repository, which
+/// keeps none.
 pub(crate) async fn rebuild(
     collection: &Collection,
     wrong: &HashSet<String>,
     work: &Work,
 ) -> Result<()> {
-    let store = collection.store();
+    let Home::Plain(store) = collection.home() else { return Ok(()) };
     publish(store).await?;
     let snapshot = collection.snapshot().await?;
     let names = snapshot.config.summarised();

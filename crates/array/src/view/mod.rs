@@ -16,6 +16,7 @@ use std::fmt;
 use std::ops::Deref;
 
 pub(crate) use agree::{OTHER_ROWS, out_of_sync};
+use partita_core::store::repository_url;
 use partita_core::{Error, ErrorKind, Predicate, Result, Store, StoreOptions};
 use uuid::Uuid;
 
@@ -253,7 +254,7 @@ async fn find_base(view: &ViewConfig, url: &str, options: &StoreOptions) -> Resu
 }
 
 fn scheme(url: &str) -> &str {
-    match url.split_once("://") {
+    match repository_url(url).unwrap_or(url).split_once("://") {
         Some(("file", _)) | None => "",
         Some((scheme, _)) => scheme,
     }

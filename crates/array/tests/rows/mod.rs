@@ -54,12 +54,49 @@ pub fn memory() -> Store {
     Store::open(&url, &StoreOptions::default()).unwrap()
 }
 
-pub async fn create(store: Store, layout: Layout) -> Collection {
+/// How a collection is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Plain(Layout),
+    Icechunk,
+}
+
+impl Kind {
+    pub const ALL: [Self; 3] =
+        [Self::Plain(Layout::ZarrV2), Self::Plain(Layout::ZarrV3), Self::Icechunk];
+}
+
+impl From<Layout> for Kind {
+    fn from(layout: Layout) -> Self {
+        Self::Plain(layout)
+    }
+}
+
+pub async fn create(store: Store, kind: impl Into<Kind>) -> Collection {
     let partitioning = Partitioning::date("time", Resolution::Day);
+    let schema = dataset(&[]).schema();
+    let (layout, plain) = match kind.into() {
+        Kind::Plain(layout) => (layout, true),
+        Kind::Icechunk => (Layout::ZarrV3, false),
+    };
     let options =
         CreateOptions { layout, catalog: layout == Layout::ZarrV3, ..CreateOptions::default() };
-    let schema = dataset(&[]).schema();
-    Collection::create_in(store, schema, "time", partitioning, &options).await.unwrap()
+    let made = match plain {
+        true => Collection::create_in(store, schema, "time", partitioning, &options).await,
+        false => {
+            let made =
+                Collection::create_in_repository(store, schema, "time", partitioning, &options);
+            made.await
+        }
+    };
+    made.unwrap()
+}
+
+pub async fn open(store: Store, kind: Kind) -> Collection {
+    match kind {
+        Kind::Plain(_) => Collection::open_in(store).await.unwrap(),
+        Kind::Icechunk => Collection::open_in_repository(store).await.unwrap(),
+    }
 }
 
 pub fn merging(merge: Merge) -> InsertOptions {

@@ -8,7 +8,7 @@ use partita::array::{
     Collection, CopyOptions, DropOptions, GarbageOptions, PartitionSize, Partitioning,
     VerifyOptions, Work,
 };
-use partita::{Cancel, Predicate, Store, StoreOptions};
+use partita::{Cancel, Predicate, StoreOptions};
 use serde_json::{Map, Value, json};
 
 use crate::bar::progress;
@@ -59,6 +59,7 @@ pub(crate) async fn info(collection: &Collection, json: bool) -> Result<(), Fail
         let mut facts = json!({
             "kind": "collection",
             "url": collection.url(),
+            "branch": collection.branch(),
             "zarr_format": zarr_format(config.layout),
             "axis": config.axis,
             "dimension": config.dimension,
@@ -80,6 +81,7 @@ pub(crate) async fn info(collection: &Collection, json: bool) -> Result<(), Fail
     let mut facts = vec![
         ("kind", kind.to_owned()),
         ("url", collection.url().to_owned()),
+        ("branch", collection.branch().unwrap_or_default().to_owned()),
         ("zarr format", zarr_format(config.layout).to_string()),
         ("axis", config.axis.clone()),
         ("partitioned by", partitioned_by(&config.partitioning)),
@@ -91,6 +93,7 @@ pub(crate) async fn info(collection: &Collection, json: bool) -> Result<(), Fail
         facts.push(("covers", view.filter.clone().unwrap_or("all partitions".to_owned())));
         facts.push(("own variables", own.join(", ")));
     }
+    facts.retain(|(_, value)| !value.is_empty());
     for (name, value) in &config.schema.attributes {
         facts.push(("attribute", format!("{name} = {}", value.to_text(Style::Compact))));
     }
@@ -282,7 +285,7 @@ pub(crate) async fn copy(
     options: &CopyOptions,
     json: bool,
 ) -> Result<(), Failure> {
-    let copy = collection.copy(Store::open(target, store)?, options).await?;
+    let copy = collection.copy_to(target, store, options).await?;
     let partitions = copy.partitions(None).await?.len() as u64;
     if json {
         let done = json!({"url": copy.url(), "partitions": partitions});

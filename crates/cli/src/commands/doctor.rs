@@ -2,6 +2,7 @@
 
 use clap::Args;
 use partita::Store;
+use partita::store::repository_url;
 use serde_json::json;
 
 use crate::arguments::Common;
@@ -17,7 +18,8 @@ pub(crate) struct DoctorArguments {
 
 /// Runs the command.
 pub(crate) async fn run(arguments: DoctorArguments, common: &Common) -> Result<(), Failure> {
-    let store = Store::open(&arguments.url, &common.writing(false))?;
+    let place = repository_url(&arguments.url).unwrap_or(&arguments.url);
+    let store = Store::open(place, &common.writing(false))?;
     let capability = store.probe().await?;
     if common.json {
         return print(&format!(

@@ -38,6 +38,9 @@ impl Request<'_> {
             E::NotSupported { .. } | E::NotImplemented { .. } => {
                 (ErrorKind::Store, "the store has no such operation".to_owned())
             }
+            E::Generic { source, .. } if let Some(own) = source.downcast_ref::<Error>() => {
+                (own.kind(), format!("the object could not be {verb}"))
+            }
             _ if is_missing_file(&error) => {
                 (ErrorKind::NotFound, "the object does not exist".to_owned())
             }

@@ -12,7 +12,7 @@ use super::backend::{connect, rooted_at};
 use super::failure::Request;
 use super::key::{check_file_name, parse_key};
 use super::local::LocalFiles;
-use super::location::Location;
+use super::location::{Location, refuse_repository};
 use super::meter::Meter;
 use super::options::StoreOptions;
 use super::probe::{Capability, Condition};
@@ -67,6 +67,7 @@ impl Store {
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) for an unknown scheme or option; the message
     /// lists those that are known.
     pub fn open(url: &str, options: &StoreOptions) -> Result<Self> {
+        refuse_repository(url)?;
         if let Some(client) = options.client() {
             return Self::of_client(client, url, options);
         }

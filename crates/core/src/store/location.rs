@@ -79,6 +79,34 @@ impl Location {
     }
 }
 
+/// Before the URL of a place where a collection is in an Icechunk repository.
+const REPOSITORY: &str = "icechunk+";
+
+/// The place of an Icechunk repository, if the URL names one: `s3://lake/ssh` of
+/// `icechunk+s3://lake/ssh`. What follows `icechunk+` may be a bare path too.
+#[must_use]
+pub fn repository_url(url: &str) -> Option<&str> {
+    let (start, place) = url.split_at_checked(REPOSITORY.len())?;
+    start.eq_ignore_ascii_case(REPOSITORY).then_some(place)
+}
+
+/// Refuses the URL of an Icechunk repository where that of a store is needed.
+pub(super) fn refuse_repository(url: &str) -> Result<()> {
+    match repository_url(url) {
+        None => Ok(()),
+        Some(_) => Err(Error::invalid(
+            "the URL names an Icechunk repository, which holds a collection, no table and no view",
+        )
+        .with("url", url)),
+    }
+}
+
+/// The URL of a collection in an Icechunk repository at `place`.
+#[must_use]
+pub fn url_of_repository(place: &str) -> String {
+    format!("{REPOSITORY}{place}")
+}
+
 /// Splits the URL of a dataset into the URL of its store and its name, the last component.
 ///
 /// `s3://lake/raw/trips` is `trips` in `s3://lake/raw`; the bare name `trips` is in the working
@@ -249,6 +277,19 @@ mod tests {
         }
         let error = Location::parse("ftp://x/y").unwrap_err().to_string();
         assert!(error.contains("s3://") && error.contains("ftp"), "{error}");
+    }
+
+    #[test]
+    fn repositories() {
+        assert_eq!(repository_url("icechunk+s3://lake/ssh"), Some("s3://lake/ssh"));
+        assert_eq!(repository_url("Icechunk+data/ssh"), Some("data/ssh"));
+        assert_eq!(repository_url(&url_of_repository("/data")), Some("/data"));
+        for url in ["icechunk", "s3://icechunk+x", "", "ø"] {
+            assert_eq!(repository_url(url), None);
+        }
+        let error = refuse_repository("icechunk+s3://lake/ssh").unwrap_err();
+        assert_eq!(error.kind(), crate::ErrorKind::InvalidArgument);
+        assert!(error.to_string().contains("Icechunk"), "{error}");
     }
 
     #[test]

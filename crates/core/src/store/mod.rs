@@ -39,7 +39,7 @@ pub use directory::is_under;
 pub use handle::Store;
 pub use lease::Lease;
 pub use list::{Accept, ObjectInfo};
-pub use location::split_url;
+pub use location::{repository_url, split_url, url_of_repository};
 pub use meter::Meter;
 pub use options::StoreOptions;
 pub use probe::{Capability, Condition};

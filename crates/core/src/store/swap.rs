@@ -62,13 +62,40 @@ impl Store {
         bytes: Bytes,
         commit_id: &str,
     ) -> Result<Swap> {
-        self.check_writable()?;
-        let path = self.path(key)?;
         if commit_id.is_empty() || memmem::find(&bytes, commit_id.as_bytes()).is_none() {
             return Err(Error::invalid("the new state does not carry the id of its commit")
                 .with("key", key)
                 .with("commit", commit_id));
         }
+        self.swap(key, expected, bytes, Some(commit_id)).await
+    }
+
+    /// As [`Store::compare_and_swap`], for states that cannot carry an id in the clear, as the
+    /// files of other libraries.
+    ///
+    /// Where an answer was lost and others have built upon the new state already, the swap counts
+    /// as lost: the caller has to look whether what is stored is made of its own.
+    ///
+    /// # Errors
+    /// As [`Store::compare_and_swap`].
+    pub async fn swap_unnamed(
+        &self,
+        key: &str,
+        expected: Option<&Version>,
+        bytes: Bytes,
+    ) -> Result<Swap> {
+        self.swap(key, expected, bytes, None).await
+    }
+
+    async fn swap(
+        &self,
+        key: &str,
+        expected: Option<&Version>,
+        bytes: Bytes,
+        commit_id: Option<&str>,
+    ) -> Result<Swap> {
+        self.check_writable()?;
+        let path = self.path(key)?;
         let condition = match self.capability().await? {
             Capability::Conditional(condition) => Some(*condition),
             Capability::Unsupported { .. } if self.single_writer => None,
@@ -99,7 +126,8 @@ struct Attempt<'a> {
     path: Path,
     expected: Option<&'a Version>,
     bytes: Bytes,
-    commit_id: &'a str,
+    /// What tells this state in those that are built upon it.
+    commit_id: Option<&'a str>,
     /// None where a single writer does without.
     condition: Option<Condition>,
 }
@@ -180,7 +208,7 @@ impl Attempt<'_> {
         };
         Ok(match current {
             Some((bytes, version)) if bytes == self.bytes => Found::End(Swap::Done(version)),
-            Some((bytes, _)) if memmem::find(&bytes, self.commit_id.as_bytes()).is_some() => {
+            Some((bytes, _)) if self.is_within(&bytes) => {
                 // Others have committed on top. The version of what is stored now is not ours to
                 // hand out: the next swap with it would undo what the caller has not seen.
                 Found::End(Swap::Done(Version::replaced(&self.bytes)))
@@ -190,6 +218,11 @@ impl Attempt<'_> {
             }
             current => Found::End(Swap::Lost { current }),
         })
+    }
+
+    /// True if a state is built upon this one.
+    fn is_within(&self, bytes: &[u8]) -> bool {
+        self.commit_id.is_some_and(|id| memmem::find(bytes, id.as_bytes()).is_some())
     }
 
     /// The last answer says that nothing was written; an earlier one, which the client repeated
@@ -202,14 +235,17 @@ impl Attempt<'_> {
     }
 
     fn unknown(&self) -> Error {
-        Error::new(
+        let error = Error::new(
             ErrorKind::CommitUnknown,
             "it could not be learned whether the commit happened: look at the newest state before \
              trying again",
-        )
-        .with("key", self.key)
-        .with("commit", self.commit_id)
-        .with("store", self.store.url())
+        );
+        let error = error.with("key", self.key);
+        let error = match self.commit_id {
+            Some(id) => error.with("commit", id),
+            None => error,
+        };
+        error.with("store", self.store.url())
     }
 }
 

@@ -44,6 +44,24 @@ impl Version {
         Self { content: blake3::hash(bytes), e_tag: None, version: None }
     }
 
+    /// The version as a line of text, for interfaces that hand versions around as such.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let part = |part: &Option<String>| part.as_deref().map(|text| format!("={text}"));
+        let parts =
+            [Some(self.content.to_hex().to_string()), part(&self.e_tag), part(&self.version)];
+        parts.map(Option::unwrap_or_default).join("\t")
+    }
+
+    /// Reads what [`Version::to_text`] gave.
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<Self> {
+        let mut parts = text.split('\t');
+        let content = blake3::Hash::from_hex(parts.next()?).ok()?;
+        let mut part = || parts.next().and_then(|part| part.strip_prefix('=')).map(str::to_owned);
+        Some(Self { content, e_tag: part(), version: part() })
+    }
+
     /// The condition in the form that the store understands, or none if the store never named
     /// this version.
     pub(super) fn condition(&self, form: Condition) -> Option<UpdateVersion> {
@@ -85,6 +103,18 @@ mod tests {
     fn equal_bytes_are_one_version() {
         assert_eq!(written(Some("\"1\""), b"a"), Version::replaced(b"a"));
         assert_ne!(written(Some("\"1\""), b"a"), written(Some("\"1\""), b"b"));
+    }
+
+    #[test]
+    fn versions_as_text() {
+        for e_tag in [None, Some("\"1\""), Some("")] {
+            let version = written(e_tag, b"a");
+            let read = Version::from_text(&version.to_text()).unwrap();
+            assert_eq!(read, version);
+            assert_eq!(read.e_tag.as_deref(), e_tag);
+            assert_eq!(read.version, None);
+        }
+        assert!(Version::from_text("").is_none());
     }
 
     #[test]

@@ -1,0 +1,130 @@
+//! Where a collection is kept, and with it how changes of it become visible.
+
+use partita_core::{Error, Result, Store};
+
+use super::draft::{Draft, Staged};
+use super::log::{self, SCRATCH, STAGE};
+use super::record::Record;
+use super::snapshot::Snapshot;
+use crate::repository::Repository;
+
+/// A place with a collection.
+#[derive(Debug, Clone)]
+pub(crate) enum Home {
+    /// A store, with records of commits beside the collection.
+    Plain(Store),
+    /// An Icechunk repository.
+    Repository(Repository),
+}
+
+impl Home {
+    /// The store that it is in.
+    pub fn store(&self) -> &Store {
+        match self {
+            Self::Plain(store) => store,
+            Self::Repository(repository) => repository.store(),
+        }
+    }
+
+    /// The URL under which the collection can be opened again.
+    pub fn url(&self) -> &str {
+        match self {
+            Self::Plain(store) => store.url(),
+            Self::Repository(repository) => repository.url(),
+        }
+    }
+
+    /// Refuses if nothing can be committed.
+    pub fn check_writable(&self) -> Result<()> {
+        match self {
+            Self::Plain(store) => store.check_writable(),
+            Self::Repository(repository) => repository.check_writable(),
+        }
+    }
+
+    /// The repository, for what plain stores do not have.
+    pub fn repository(&self) -> Result<&Repository> {
+        match self {
+            Self::Repository(repository) => Ok(repository),
+            Self::Plain(store) => Err(Error::invalid(
+                "a collection in plain Zarr keeps its newest state only; branches, tags and older \
+                 states are those of collections in Icechunk repositories (icechunk+ URLs)",
+            )
+            .with("store", store.url())),
+        }
+    }
+
+    /// The newest state.
+    pub async fn snapshot(&self) -> Result<Snapshot> {
+        match self {
+            Self::Plain(store) => Snapshot::take(store, None).await,
+            Self::Repository(repository) => Snapshot::of(repository.state().await?).await,
+        }
+    }
+
+    /// Has everything that is committed lie where it belongs.
+    pub async fn publish(&self) -> Result<()> {
+        match self {
+            Self::Plain(store) => super::publish(store).await.map(drop),
+            Self::Repository(_) => Ok(()),
+        }
+    }
+
+    /// The commits that are kept, the oldest first.
+    pub async fn records(&self) -> Result<Vec<Record>> {
+        match self {
+            Self::Plain(store) => log::records(store).await,
+            Self::Repository(repository) => repository.records().await,
+        }
+    }
+
+    /// The changes of a draft in a form that may travel.
+    pub fn send(&self, draft: Draft) -> Vec<Staged> {
+        let mut staged = draft.into_staged();
+        if let Self::Repository(repository) = self {
+            for one in &mut staged {
+                if let Some(directory) = one.change.staged_directory() {
+                    one.objects = repository.staging().under(&directory);
+                    repository.staging().remove(&directory);
+                }
+            }
+        }
+        staged
+    }
+
+    /// Takes in what another process sent.
+    pub fn receive(&self, staged: &mut Staged) {
+        let objects = std::mem::take(&mut staged.objects);
+        if let (Self::Repository(repository), Some(directory)) =
+            (self, staged.change.staged_directory())
+        {
+            for (key, object) in objects {
+                repository.staging().put(format!("{directory}/{key}"), object);
+            }
+        }
+    }
+
+    /// Forgets what was staged in these directories, once that is committed, or kept elsewhere.
+    pub fn forget(&self, directories: Vec<String>) {
+        if let Self::Repository(repository) = self {
+            directories.iter().for_each(|directory| repository.staging().remove(directory));
+        }
+    }
+
+    /// Removes everything that one writer staged, by its directory. If that fails it is garbage,
+    /// and collected as such; so are the chunks in a repository.
+    pub async fn discard(&self, directory: &str) -> Result<()> {
+        match self {
+            Self::Plain(store) => store.delete_directory(directory, SCRATCH).await,
+            Self::Repository(repository) => {
+                repository.staging().remove(directory);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Where the writer of this id stages.
+pub(super) fn writer_directory(id: &str) -> String {
+    format!("{STAGE}/{id}")
+}

@@ -1,0 +1,101 @@
+//! Branches, tags and older states of collections in Icechunk repositories.
+
+use jiff::SignedDuration;
+use partita_core::Result;
+
+use crate::collection::Collection;
+use crate::commit::Home;
+use crate::repository::At;
+
+impl Collection {
+    /// The branch that reads are of and commits go to; none in a plain store, or where the
+    /// collection was opened [as it was](Collection::at).
+    #[must_use]
+    pub fn branch(&self) -> Option<&str> {
+        self.home().repository().ok()?.branch()
+    }
+
+    /// The collection on another branch of the repository.
+    ///
+    /// # Errors
+    /// [`NotFound`](partita_core::ErrorKind::NotFound) if there is no such branch, or no collection
+    /// on it; [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) if the collection is in
+    /// no repository.
+    pub async fn on_branch(&self, name: &str) -> Result<Self> {
+        let repository = self.home().repository()?.on_branch(name).await?;
+        Self::open_home(Home::Repository(repository)).await
+    }
+
+    /// The collection as a commit left it, for reading. Commits, by their numbers and times, are
+    /// those of the branch.
+    ///
+    /// # Errors
+    /// [`NotFound`](partita_core::ErrorKind::NotFound) if there is no such state;
+    /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) if the collection is in no
+    /// repository.
+    pub async fn at(&self, at: impl Into<At>) -> Result<Self> {
+        let repository = self.home().repository()?.at(&at.into()).await?;
+        Self::open_home(Home::Repository(repository)).await
+    }
+
+    /// The names of the branches, in order.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) if the collection is in no
+    /// repository.
+    pub async fn branches(&self) -> Result<Vec<String>> {
+        self.home().repository()?.branches().await
+    }
+
+    /// The names of the tags, in order.
+    ///
+    /// # Errors
+    /// As [`Collection::branches`].
+    pub async fn tags(&self) -> Result<Vec<String>> {
+        self.home().repository()?.tags().await
+    }
+
+    /// Makes a branch that begins with a state; with the one that this handle reads if none is said.
+    ///
+    /// # Errors
+    /// [`AlreadyExists`](partita_core::ErrorKind::AlreadyExists); as [`Collection::at`].
+    pub async fn create_branch(&self, name: &str, at: Option<&At>) -> Result<()> {
+        self.home().repository()?.create_branch(name, at).await
+    }
+
+    /// Gives a state a name, for good; the one that this handle reads if none is said.
+    ///
+    /// # Errors
+    /// [`AlreadyExists`](partita_core::ErrorKind::AlreadyExists); as [`Collection::at`].
+    pub async fn create_tag(&self, name: &str, at: Option<&At>) -> Result<()> {
+        self.home().repository()?.create_tag(name, at).await
+    }
+
+    /// Removes a branch, and with it the states that nothing else names.
+    ///
+    /// # Errors
+    /// [`NotFound`](partita_core::ErrorKind::NotFound);
+    /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) for the main branch, which
+    /// stays, and if the collection is in no repository.
+    pub async fn delete_branch(&self, name: &str) -> Result<()> {
+        self.home().repository()?.delete_branch(name).await
+    }
+
+    /// Removes a tag. Its name cannot be used again.
+    ///
+    /// # Errors
+    /// [`NotFound`](partita_core::ErrorKind::NotFound); as [`Collection::branches`].
+    pub async fn delete_tag(&self, name: &str) -> Result<()> {
+        self.home().repository()?.delete_tag(name).await
+    }
+
+    /// Forgets commits older than this, but for those that branches and tags name. Objects of
+    /// theirs are garbage afterwards. Returns the ids of the commits that are gone.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) for a negative age, or if the
+    /// collection is in no repository; [`ReadOnly`](partita_core::ErrorKind::ReadOnly).
+    pub async fn expire(&self, older_than: SignedDuration) -> Result<Vec<String>> {
+        self.home().repository()?.expire(older_than).await
+    }
+}

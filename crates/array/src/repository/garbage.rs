@@ -1,0 +1,95 @@
+//! Letting old states go, and removing what nothing names any more.
+
+use std::num::{NonZeroU16, NonZeroUsize};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use icechunk::ops::expiration::{ExpiredRefAction, expire};
+use icechunk::ops::gc::{GCConfig, garbage_collect};
+use jiff::SignedDuration;
+use partita_core::{Error, ErrorKind, Result};
+
+use super::Repository;
+use super::failure::Failed;
+use super::storage::{Objects, time_of};
+use super::sweep::Sweep;
+use crate::commit::store_time;
+use crate::garbage::{Garbage, GarbageOptions};
+
+/// How much is looked at at once.
+const SNAPSHOTS: NonZeroU16 = NonZeroU16::new(32).expect("not zero");
+const MANIFEST_BYTES: NonZeroUsize = NonZeroUsize::new(256 << 20).expect("not zero");
+const REQUESTS: NonZeroU16 = NonZeroU16::new(16).expect("not zero");
+
+impl Repository {
+    /// Removes objects older than the grace period that no state of a branch or tag names.
+    pub async fn collect_garbage(&self, options: &GarbageOptions) -> Result<Garbage> {
+        self.store.check_writable()?;
+        let before = self.before(options.grace).await?;
+        let sweep = Sweep::new(options.dry_run, options.cancel.clone());
+        let objects = Arc::new(Objects::swept(self.store.clone(), sweep.clone()));
+        // A handle of its own: caches of the other know what is removed here.
+        let opened = icechunk::Repository::open(objects).execute().await;
+        let repository = opened.map_err(|error| error.failed(&self.url))?;
+        let config = GCConfig::clean_all(
+            before,
+            before,
+            None,
+            SNAPSHOTS,
+            MANIFEST_BYTES,
+            MANIFEST_BYTES,
+            REQUESTS,
+            REQUESTS,
+            REQUESTS,
+            Some(REQUESTS),
+            false,
+        );
+        let summary = garbage_collect(
+            Arc::clone(repository.asset_manager()),
+            &config,
+            Some(repository.config().repo_update_retries()),
+            repository.config().num_updates_per_repo_info_file(),
+        )
+        .await;
+        options.cancel.check()?;
+        let summary = summary.map_err(|error| error.failed(&self.url))?;
+        match summary.delete_errors.first() {
+            Some(error) => Err(Error::new(ErrorKind::Store, "some objects could not be removed")
+                .with("store", &self.url)
+                .caused_by(error.clone())),
+            None => Ok(sweep.finish()),
+        }
+    }
+
+    /// Forgets commits older than this, but for those that branches and tags name. Returns the ids
+    /// of those that are gone.
+    pub async fn expire(&self, older_than: SignedDuration) -> Result<Vec<String>> {
+        self.store.check_writable()?;
+        let before = self.before(older_than).await?;
+        let config = self.inner.config();
+        let gone = expire(
+            Arc::clone(self.inner.asset_manager()),
+            before,
+            ExpiredRefAction::Ignore,
+            ExpiredRefAction::Ignore,
+            Some(config.repo_update_retries()),
+            config.num_updates_per_repo_info_file(),
+        )
+        .await
+        .map_err(|error| error.failed(&self.url))?;
+        let mut gone: Vec<String> =
+            gone.released_snapshots.iter().map(ToString::to_string).collect();
+        gone.sort();
+        Ok(gone)
+    }
+
+    /// The time so long ago, by the clock of the store.
+    async fn before(&self, age: SignedDuration) -> Result<DateTime<Utc>> {
+        if age.is_negative() {
+            return Err(Error::invalid("the grace period must not be negative"));
+        }
+        let now = store_time(&self.store).await?;
+        let before = now.checked_sub(age);
+        before.map(time_of).map_err(|error| Error::invalid("that is no age").caused_by(error))
+    }
+}

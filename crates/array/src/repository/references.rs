@@ -1,0 +1,189 @@
+//! Branches, tags, and the states that commits left.
+
+use std::fmt;
+
+use icechunk::format::SnapshotId;
+use icechunk::repository::VersionInfo;
+use jiff::Timestamp;
+use partita_core::{Error, ErrorKind, Result};
+
+use super::failure::Failed;
+use super::storage::time_of;
+use super::{Place, Repository};
+
+/// A state of a collection in an Icechunk repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum At {
+    /// What the commit of this number left.
+    Commit(u64),
+    /// What a tag, a branch, or the id of a commit names, looked for in this order; else its number,
+    /// or a time in ISO 8601, which is UTC where it says nothing else.
+    Name(String),
+    /// What the last commit by then left, going by the clocks of the writers.
+    Time(Timestamp),
+}
+
+impl From<u64> for At {
+    fn from(number: u64) -> Self {
+        Self::Commit(number)
+    }
+}
+
+impl From<&str> for At {
+    fn from(name: &str) -> Self {
+        Self::Name(name.to_owned())
+    }
+}
+
+impl From<Timestamp> for At {
+    fn from(time: Timestamp) -> Self {
+        Self::Time(time)
+    }
+}
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Commit(number) => number.fmt(f),
+            Self::Name(name) => name.fmt(f),
+            Self::Time(time) => time.fmt(f),
+        }
+    }
+}
+
+fn number_or_time(text: &str) -> Option<At> {
+    let number = text.parse().ok().map(At::Commit);
+    let time = || text.parse().ok().map(At::Time);
+    let in_utc = || {
+        let time: jiff::civil::DateTime = text.parse().ok()?;
+        Some(At::Time(time.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp()))
+    };
+    number.or_else(time).or_else(in_utc)
+}
+
+impl Repository {
+    /// The branch that is looked at, and gets commits.
+    pub fn branch(&self) -> Option<&str> {
+        match &self.place {
+            Place::Branch(name) => Some(name),
+            Place::Snapshot(_) => None,
+        }
+    }
+
+    /// The same repository, looked at from a branch.
+    pub async fn on_branch(&self, name: &str) -> Result<Self> {
+        self.inner.lookup_branch(name).await.map_err(|error| self.named(error, "branch", name))?;
+        Ok(self.with_place(Place::Branch(name.to_owned())))
+    }
+
+    /// The same repository as it was.
+    pub async fn at(&self, at: &At) -> Result<Self> {
+        let id = self.snapshot_id(at).await?;
+        Ok(self.with_place(Place::Snapshot(id)))
+    }
+
+    pub async fn branches(&self) -> Result<Vec<String>> {
+        let found = self.inner.list_branches().await.map_err(|error| error.failed(&self.url))?;
+        Ok(found.into_iter().collect())
+    }
+
+    pub async fn tags(&self) -> Result<Vec<String>> {
+        let found = self.inner.list_tags().await.map_err(|error| error.failed(&self.url))?;
+        Ok(found.into_iter().collect())
+    }
+
+    pub async fn create_branch(&self, name: &str, at: Option<&At>) -> Result<()> {
+        let id = self.start(name, at).await?;
+        let made = self.inner.create_branch(name, &id).await;
+        made.map_err(|error| self.named(error, "branch", name))
+    }
+
+    pub async fn create_tag(&self, name: &str, at: Option<&At>) -> Result<()> {
+        let id = self.start(name, at).await?;
+        let made = self.inner.create_tag(name, &id).await;
+        made.map_err(|error| self.named(error, "tag", name))
+    }
+
+    pub async fn delete_branch(&self, name: &str) -> Result<()> {
+        self.store.check_writable()?;
+        let gone = self.inner.delete_branch(name).await;
+        gone.map_err(|error| self.named(error, "branch", name))
+    }
+
+    pub async fn delete_tag(&self, name: &str) -> Result<()> {
+        self.store.check_writable()?;
+        let gone = self.inner.delete_tag(name).await;
+        gone.map_err(|error| self.named(error, "tag", name))
+    }
+
+    async fn start(&self, name: &str, at: Option<&At>) -> Result<SnapshotId> {
+        self.store.check_writable()?;
+        if name.is_empty() || name.contains('/') {
+            return Err(Error::invalid("a branch or tag has a name without slashes")
+                .with("name", name.escape_debug()));
+        }
+        match at {
+            Some(at) => self.snapshot_id(at).await,
+            None => {
+                let found = self.inner.resolve_version(&self.version()).await;
+                found.map_err(|error| error.failed(&self.url))
+            }
+        }
+    }
+
+    async fn snapshot_id(&self, at: &At) -> Result<SnapshotId> {
+        let none = || {
+            let message = "the repository has no such commit, tag or branch; it may have expired";
+            Error::new(ErrorKind::NotFound, message).with("at", at).with("store", &self.url)
+        };
+        let resolve = async |version: &VersionInfo| {
+            let found = self.inner.resolve_version(version).await;
+            match found.map_err(|error| error.failed(&self.url)) {
+                Ok(id) => Ok(Some(id)),
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(error),
+            }
+        };
+        match at {
+            At::Commit(number) => {
+                let history = self.history(&self.version()).await?;
+                let found = history.numbered(*number).filter(|entry| !entry.id.is_initial());
+                found.map(|entry| entry.id.clone()).ok_or_else(none)
+            }
+            At::Time(time) => {
+                let history = self.history(&self.version()).await?;
+                let version = match &self.place {
+                    Place::Branch(branch) => {
+                        VersionInfo::AsOf { branch: branch.clone(), at: time_of(*time) }
+                    }
+                    Place::Snapshot(_) => self.version(),
+                };
+                let found = resolve(&version).await?;
+                // Before the first commit there was no collection.
+                found.filter(|id| history.is_commit(id)).ok_or_else(none)
+            }
+            At::Name(name) => {
+                let tag = VersionInfo::TagRef(name.clone());
+                if let Some(id) = resolve(&tag).await? {
+                    return Ok(id);
+                }
+                if let Some(id) = resolve(&VersionInfo::BranchTipRef(name.clone())).await? {
+                    return Ok(id);
+                }
+                if let Ok(id) = SnapshotId::try_from(name.as_str())
+                    && let Some(id) = resolve(&VersionInfo::SnapshotId(id)).await?
+                {
+                    return Ok(id);
+                }
+                match number_or_time(name) {
+                    Some(at) => Box::pin(self.snapshot_id(&at)).await,
+                    None => Err(none()),
+                }
+            }
+        }
+    }
+
+    fn named(&self, error: impl Failed, what: &'static str, name: &str) -> Error {
+        error.failed(&self.url).with(what, name)
+    }
+}
