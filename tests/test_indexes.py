@@ -369,3 +369,31 @@ def test_the_command(tmp_path):
     assert answer("drop", made.url, "mine.parquet")["index"] == made.indexes
     answer("drop", made.url, "mine.parquet", code=3)
     answer("build", made.url, "ssh", code=1)
+
+
+def test_indexes_go_along_with_copies(collection, tmp_path):
+    ix = collection.build_index("cycle", "cycle.parquet")
+    elsewhere = tmp_path / "passes.parquet"
+    days = collection.build_index(passes, elsewhere)
+    new = pt.migrate(
+        collection.url,
+        tmp_path / "new",
+        zarr_format=5 - collection.zarr_format,
+        indexes={elsewhere: tmp_path / "new-passes.parquet"},
+    )
+    assert new.indexes == ["cycle.parquet"]
+    moved = pt.open_index("cycle.parquet", new)
+    assert moved.query("cycle == 3").slices == ix.query("cycle == 3").slices
+    assert ("_partition" in moved.to_pandas()) == (new.zarr_format == 3)
+    assert moved.read("cycle == 3").identical(ix.read("cycle == 3"))
+    found = pt.open_index(tmp_path / "new-passes.parquet", new)
+    assert found.query().slices == days.query().slices
+
+    part = collection.copy(tmp_path / "part", where="day == 31")
+    assert len(pt.open_index("cycle.parquet", part).query().partitions) == 1
+
+    collection.insert(orbits(HOURS[:5], shift=100), merge="upsert")
+    with pytest.raises(pt.StaleIndex):
+        pt.open_index(elsewhere, collection).copy(tmp_path / "behind.parquet", new)
+    with pytest.raises(pt.AlreadyExists):
+        ix.copy("cycle.parquet", new)

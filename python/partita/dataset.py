@@ -22,8 +22,9 @@ from partita._encoding import restored
 from partita._progress import Progress, reporting
 from partita._xarray import from_xarray
 from partita.collection import Collection, State
-from partita.errors import AlreadyExists, InvalidArgument
+from partita.errors import AlreadyExists, InvalidArgument, StaleIndex
 from partita.expression import Where, predicate
+from partita.index import open_index
 from partita.partitioning import Bucket, Date, partitioning_arguments
 from partita.stores import FileSystem, connection
 from partita.table import Table
@@ -314,6 +315,7 @@ def migrate(
     encoding: Mapping[str, Mapping[str, Any]] | None = None,
     verify: bool = True,
     views: Mapping[Url, Url] | None = None,
+    indexes: Mapping[Url, Url] | None = None,
     storage_options: Mapping[str, Any] | None = None,
     filesystem: FileSystem | None = None,
     target_storage_options: Mapping[str, Any] | None = None,
@@ -336,6 +338,10 @@ def migrate(
     views : mapping, optional
         Views over the source that are migrated too, with the place of each new one, which is laid
         over the new collection.
+    indexes : mapping, optional
+        Indexes of the source that are migrated too, with the place of each new one; those that are
+        kept with the source always are. One that is behind, and cannot be made true without its
+        function, stays behind.
     storage_options, filesystem
         Of the source and its views; of the target too, where nothing else is said.
     target_storage_options, target_filesystem
@@ -374,8 +380,8 @@ def migrate(
     try:
         copy = opened.copy(target, zarr_format=zarr_format, **how, **store)
     except AlreadyExists:
-        # A migration that was broken off among the views has its collection already.
-        copy = open_collection(target, **store) if views else opened
+        # One that was broken off among the views or indexes has its collection already.
+        copy = open_collection(target, **store) if views or indexes else opened
         keys = [partition.key for partition in opened.list_partitions(where)]
         if copy is opened or [partition.key for partition in copy.partitions] != keys:
             raise
@@ -390,6 +396,15 @@ def migrate(
         )
         with contextlib.suppress(*([AlreadyExists] if resumed else [])):
             view.copy(new, base=copy, **how, **store)
+    for old, new in (indexes or {}).items():
+        index = open_index(
+            old, opened, storage_options=storage_options, filesystem=filesystem, read_only=True
+        )
+        with contextlib.suppress(*([AlreadyExists] if resumed else [])):
+            try:
+                index.copy(new, copy, **store)
+            except StaleIndex:
+                index.copy(new, copy, stale="allow", **store)
     return copy
 
 

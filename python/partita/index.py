@@ -188,10 +188,8 @@ class Index:
             looked at again, for this object alone; an index of a function that is not at hand
             raises `StaleIndex`. ``"allow"`` takes the index as it is.
         """
-        if stale not in ("refresh", "allow"):
-            raise InvalidArgument(f"stale= takes 'refresh' or 'allow', not {stale!r}")
         condition = None if where is None else predicate(where)
-        return Selection(self._native.query(condition, stale == "allow"))
+        return Selection(self._native.query(condition, _allows(stale)))
 
     def partitions(
         self, where: Where | None = None, *, stale: Literal["refresh", "allow"] = "refresh"
@@ -249,6 +247,33 @@ class Index:
         with reporting(progress) as report:
             return self._native.refresh(all, workers, report)
 
+    def copy(
+        self,
+        url: str | os.PathLike[str],
+        collection: Collection,
+        *,
+        stale: Literal["refresh", "allow"] = "refresh",
+        storage_options: Mapping[str, Any] | None = None,
+        filesystem: FileSystem | None = None,
+        single_writer: bool = False,
+    ) -> Index:
+        """Store the index for a copy of its collection, such as a migrated one.
+
+        Parameters
+        ----------
+        url : str or path-like
+            Where its file is to be; a bare name keeps it with `collection`.
+        collection : Collection
+            One with the same rows in the same partitions, or in some of them.
+        stale : {"refresh", "allow"}, default "refresh"
+            Whether an index that is behind is copied as it is. It counts as behind then.
+        storage_options, filesystem, single_writer
+            As of `Collection.build_index`.
+        """
+        place = place_of(url, storage_options, filesystem, False, single_writer)
+        self._native.copy(place, collection._native, _allows(stale))
+        return _reopen(collection, place, self._function)
+
     def to_arrow(self) -> pa.Table:
         """Its table, as it is stored; queries may have brought it up to date for this object."""
         return pyarrow("to_arrow()").table(self._native.table())
@@ -299,6 +324,12 @@ def open_index(
     place = place_of(url, storage_options, filesystem, read_only, single_writer)
     called = None if function is None else tabulating(function)
     return _reopen(collection, place, called)
+
+
+def _allows(stale: str) -> bool:
+    if stale not in ("refresh", "allow"):
+        raise InvalidArgument(f"stale= takes 'refresh' or 'allow', not {stale!r}")
+    return stale == "allow"
 
 
 def place_of(

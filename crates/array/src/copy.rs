@@ -63,7 +63,8 @@ impl Collection {
     /// before the end. A copy that was broken off is continued by the same call, which leaves out
     /// what is done and was not changed by a commit since. Only one process copies to a place.
     ///
-    /// The copy of a view is a view, over the same base or over another one with the same rows.
+    /// Indexes that are kept with the collection are kept with the copy too. The copy of a view is a
+    /// view, over the same base or over another one with the same rows.
     ///
     /// # Errors
     /// [`AlreadyExists`](ErrorKind::AlreadyExists); [`InvalidArgument`](ErrorKind::InvalidArgument)
@@ -86,6 +87,7 @@ impl Collection {
         };
         // Of other objects, what the source knows says nothing of them.
         rebuild(&copy, &HashSet::new(), &options.work.quiet()).await?;
+        self.copy_indexes(&copy, &options.work).await?;
         Ok(copy)
     }
 
@@ -117,7 +119,9 @@ impl Collection {
         self.target_config(&self.config(), &target, options)?;
         let copied = self.copy_into(Repository::open_or_create(target).await?, options).await;
         options.work.progress.finish();
-        copied
+        let copy = copied?;
+        self.copy_indexes(&copy, &options.work).await?;
+        Ok(copy)
     }
 
     async fn copy_under(

@@ -236,6 +236,21 @@ impl PyIndex {
         Ok(PySelection(found))
     }
 
+    /// Stores the index for a copy of its collection; with `stale` as it is.
+    fn copy(
+        &self,
+        py: Python<'_>,
+        place: PlaceArguments,
+        collection: PyRef<'_, PyCollection>,
+        stale: bool,
+    ) -> PyResult<()> {
+        let watch = Watch::default();
+        let (index, copy, work) = (self.index.clone(), collection.collection(py)?, work(&watch));
+        let place = place.place(&copy)?;
+        let stale = if stale { Stale::Allow } else { Stale::Refresh };
+        self.run(py, &watch, async move { index.copy(place, &copy, stale, &work).await.map(drop) })
+    }
+
     /// The table of the index, as it is stored.
     fn table(&self) -> PyResult<Batches> {
         let table = self.index.table().map_err(to_python)?;

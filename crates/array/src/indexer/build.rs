@@ -164,10 +164,10 @@ impl Index {
 }
 
 /// Another writer was first.
-struct Lost;
+pub(super) struct Lost;
 
 /// Stores a state in place of the one that it was made from.
-async fn write(
+pub(super) async fn write(
     collection: &Collection,
     place: &IndexPlace,
     mut state: State,

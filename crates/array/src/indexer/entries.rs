@@ -1,6 +1,6 @@
 //! The table of an index in memory.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -8,11 +8,11 @@ use arrow::array::{
     Array as _, ArrayRef, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, UInt64Array,
 };
 use arrow::compute::{cast, concat_batches, take};
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use partita_core::{Error, ErrorKind, Predicate, Result};
 
 use crate::collection::Partition;
-use crate::partitioning::Partitioning;
+use crate::partitioning::{Key, Partitioning};
 use crate::rows::PartitionRows;
 use crate::select::keys;
 use crate::selection::Selection;
@@ -80,10 +80,22 @@ impl Entries {
             let rows = rows.map_err(|error| error.with("partition", &partition.path))?;
             parts.insert(partition, rows);
         }
-        let schema = schema.unwrap_or_else(|| Self::empty().rows.schema());
+        Self::joined(schema.unwrap_or_else(|| Self::empty().rows.schema()), &parts)
+    }
+
+    /// The same for the partitions of another collection with these keys, without others.
+    pub fn moved(&self, to: &HashMap<Key, Partition>) -> Result<Self> {
+        let part = |(partition, range): &(Partition, Range<usize>)| {
+            let rows = self.rows.slice(range.start, range.len());
+            to.get(&partition.key).map(|found| (found.clone(), rows))
+        };
+        Self::joined(self.rows.schema(), &self.partitions.iter().filter_map(part).collect())
+    }
+
+    fn joined(schema: SchemaRef, parts: &BTreeMap<Partition, RecordBatch>) -> Result<Self> {
         let mut partitions = Vec::with_capacity(parts.len());
         let mut start = 0;
-        for (partition, rows) in &parts {
+        for (partition, rows) in parts {
             partitions.push((partition.clone(), start..start + rows.num_rows()));
             start += rows.num_rows();
         }

@@ -8,12 +8,13 @@
 //! - `entries`: the table in memory. `file`: its stored forms, of both generations.
 //! - `source`: what an index is made of: runs of equal values, or a function.
 //! - `state`: what an index reflects, and which partitions were touched since.
-//! - `build`: making an index, and making it true again.
+//! - `build`: making an index, and making it true again. `copy`: for a copy of its collection.
 //!
 //! The file says which commit of the collection it reflects, so an index that is behind is noticed,
 //! and only the partitions that were touched since are looked at again.
 
 mod build;
+mod copy;
 mod entries;
 mod file;
 mod place;
