@@ -10,7 +10,6 @@ import json
 import shutil
 from pathlib import Path
 
-import icechunk
 import numpy as np
 import pytest
 import xarray as xr
@@ -18,6 +17,10 @@ import zarr
 
 import partita as pt
 from s3_server import s3_server
+
+icechunk = pytest.importorskip(
+    "icechunk", minversion="2.3", reason="icechunk 2.3 for Python needs Python 3.12"
+)
 
 GOLDEN = Path(__file__).parent / "golden" / "zcollection" / "v3-icechunk"
 
