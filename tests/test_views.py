@@ -348,4 +348,4 @@ def test_a_view_is_copied_over_a_base_with_the_same_rows(view, base, tmp_path):
     copy.sync()
     assert len(copy.partitions) == 2
     with pytest.raises(pt.InvalidArgument, match="only a view"):
-        base._copy(less, tmp_path / "no")
+        base.copy(tmp_path / "no", base=less)

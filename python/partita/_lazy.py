@@ -56,11 +56,10 @@ class Reference:
             texts = {n: v for n, v in self._options.items() if isinstance(v, str)}
             others = tuple((n, v) for n, v in self._options.items() if n not in texts)
             key = tuple(sorted(texts.items()))
-            kept = (self._url, key, others, self._single_writer, os.getpid())
-            if self._view:
-                self._native = _opened_view(self._base and self._base.native, *kept)
-            else:
-                self._native = _opened(*kept)
+            base = self._base and self._base.native
+            self._native = _opened(
+                self._url, key, others, self._single_writer, self._view, base, os.getpid()
+            )
         return self._native
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -80,27 +79,18 @@ def _reference(
 
 
 @functools.lru_cache(maxsize=_OPEN)
-def _opened_view(
-    base: _native.Collection | None,
-    url: str,
-    options: tuple[tuple[str, str], ...],
-    others: tuple[tuple[str, Any], ...],
-    single_writer: bool,
-    process: int,
-) -> _native.Collection:
-    store = {**resolved(options), **dict(others)}
-    return _native.Collection.open_view(url, store, False, single_writer, base)
-
-
-@functools.lru_cache(maxsize=_OPEN)
 def _opened(
     url: str,
     options: tuple[tuple[str, str], ...],
     others: tuple[tuple[str, Any], ...],
     single_writer: bool,
+    view: bool,
+    base: _native.Collection | None,
     process: int,
 ) -> _native.Collection:
     store = {**resolved(options), **dict(others)}
+    if view:
+        return _native.Collection.open_view(url, store, False, single_writer, base)
     return _native.Collection.open(url, store, False, single_writer)
 
 

@@ -617,6 +617,7 @@ class Collection:
         zarr_format: int | None = None,
         chunks: Mapping[str, int | str] | None = None,
         encoding: Mapping[str, Mapping[str, Any]] | None = None,
+        base: Collection | None = None,
         verify: bool = False,
         storage_options: Mapping[str, Any] | None = None,
         filesystem: FileSystem | None = None,
@@ -642,6 +643,9 @@ class Collection:
         encoding : mapping, optional
             Codecs by the paths of variables, as xarray's encoding has them:
             ``{"ssh": {"compressor": {"id": "zstd", "level": 9}}}``; ``"*"`` stands for the others.
+        base : Collection, optional
+            Of a view, what its copy is laid over, in the layout of that: a collection with the same
+            rows, such as a migrated one. The same as here if not given.
         verify : bool, default False
             Read what was written, and compare checksums of the decoded data.
         storage_options, filesystem, single_writer
@@ -649,35 +653,6 @@ class Collection:
         progress : bool or callable, default False
             True shows a bar on standard error; a callable is called with (done, total) partitions.
         """
-        return self._copy(
-            None,
-            url,
-            where=where,
-            zarr_format=zarr_format,
-            chunks=chunks,
-            encoding=encoding,
-            verify=verify,
-            storage_options=storage_options,
-            filesystem=filesystem,
-            single_writer=single_writer,
-            progress=progress,
-        )
-
-    def _copy(
-        self,
-        base: Collection | None,
-        url: str | os.PathLike[str],
-        *,
-        where: Where | None = None,
-        zarr_format: int | None = None,
-        chunks: Mapping[str, int | str] | None = None,
-        encoding: Mapping[str, Mapping[str, Any]] | None = None,
-        verify: bool = False,
-        storage_options: Mapping[str, Any] | None = None,
-        filesystem: FileSystem | None = None,
-        single_writer: bool = False,
-        progress: Progress = False,
-    ) -> Collection:
         path, options = connection(url, storage_options, filesystem)
         schema = None
         if chunks or encoding:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -50,8 +49,8 @@ class View(Collection):
     It is read, mapped and updated as a collection that has the variables of its base and its own:
     one of its own that has the name of one of the base is read in its place. The base is never
     changed through it: `insert` and `drop_partitions` refuse, `update` stores variables of the view
-    alone, and a copy is a view over the same base. Where the rows of the base have changed since,
-    reading raises `OutOfSync` until `sync` is called.
+    alone, and a copy is a view, over the same base or the one given. Where the rows of the base
+    have changed since, reading raises `OutOfSync` until `sync` is called.
 
     Examples
     --------
@@ -126,23 +125,6 @@ class View(Collection):
         with reporting(progress) as report:
             written = self._native.sync(predicate_of(where), report)
         return [CollectionPartition(key, path) for key, path in written]
-
-    def copy(
-        self, url: str | os.PathLike[str], *, base: Collection | None = None, **options: Any
-    ) -> Collection:
-        """Copy the view to another place, which has none; with `base`, over another collection.
-
-        Parameters
-        ----------
-        url : str or path-like
-            Where to.
-        base : Collection, optional
-            What the copy is laid over, in its layout: a collection with the same rows, such as a
-            migrated one. The same as here if not given.
-        **options
-            As of `Collection.copy`.
-        """
-        return self._copy(base, url, **options)
 
     def _copied(
         self,
