@@ -21,6 +21,7 @@ import hashlib
 import hmac
 import json
 import os
+import random
 import select
 import shutil
 import signal
@@ -32,6 +33,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -42,6 +44,7 @@ PROGRAMS = ["monmaptool", "ceph-mon", "ceph", "ceph-osd", "radosgw-admin", "rado
 NOT_INSTALLED = 3
 NOT_STARTED = 4
 START_TIMEOUT = 180
+ATTEMPTS = 3
 
 
 class Unavailable(Exception):
@@ -82,19 +85,24 @@ def install():
 
 
 def free_ports(count):
-    """Distinct free ports: all are held until all are known."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+    """Distinct free ports below those that systems give to clients: another test's connection
+    could take one of these before a daemon listens on it."""
+    found = []
+    for port in random.sample(range(15_000, 32_000), 1000):
+        with socket.socket() as attempt:
+            try:
+                attempt.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        found.append(port)
+        if len(found) == count:
+            return found
+    raise Unavailable(NOT_STARTED, "no free port was found")
 
 
 def configuration(state, fsid, monitor_port, gateway_port):
-    # The gateway talks to the monitor in secure mode by default, which needs authentication.
+    # The gateway talks to the monitor in secure mode by default, which needs authentication. A
+    # monitor ends by default where less than a twentieth of the disk is free.
     return f"""
 [global]
 fsid = {fsid}
@@ -118,6 +126,8 @@ osd pool default size = 1
 osd pool default min size = 1
 mon allow pool size one = true
 mon warn on pool no redundancy = false
+mon data avail crit = 0
+mon data avail warn = 0
 osd pool default pg num = 4
 osd pool default pg autoscale mode = off
 mon max pg per osd = 1000
@@ -152,22 +162,31 @@ class Cluster:
         return f"http://127.0.0.1:{self.gateway_port}"
 
     def run(self, *command, timeout=60):
-        """Run a program of Ceph to its end and return what it printed."""
-        try:
-            done = subprocess.run(
-                command,
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=timeout,
-            )
-        except subprocess.TimeoutExpired:
-            raise Unavailable(NOT_STARTED, f"{command[0]} did not end in {timeout} s") from None
-        if done.returncode != 0:
-            tail = "\n".join(done.stderr.strip().splitlines()[-8:])
+        """Run a program of Ceph to its end, if the daemons that it may wait for live."""
+        until = time.monotonic() + timeout
+        with subprocess.Popen(
+            command,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            try:
+                while True:
+                    try:
+                        _, errors = process.communicate(timeout=0.5)
+                        break
+                    except subprocess.TimeoutExpired:
+                        self.check_alive()
+                    if time.monotonic() > until:
+                        message = f"{' '.join(command)} did not end in {timeout} s"
+                        raise Unavailable(NOT_STARTED, message)
+            finally:
+                process.kill()
+        if process.returncode != 0:
+            tail = "\n".join(errors.strip().splitlines()[-8:])
             raise Unavailable(NOT_STARTED, f"{' '.join(command)} failed:\n{tail}")
-        return done.stdout
 
     def spawn(self, *command):
         """Start a daemon in the foreground, so that it is a child whose process id is known."""
@@ -290,6 +309,31 @@ def serve(cluster):
         cluster.check_alive()
 
 
+@contextmanager
+def started(options):
+    """A cluster that answers. A daemon may lose its port to another process before it listens, so
+    a start that fails is tried again, from nothing and on other ports."""
+    for attempt in range(1, ATTEMPTS + 1):
+        # Sockets below the state have paths of at most 107 bytes.
+        state = options.state or Path(tempfile.mkdtemp(prefix="rgw-", dir="/tmp"))
+        cluster = Cluster((state / f"attempt-{attempt}").absolute())
+        try:
+            try:
+                cluster.start()
+                cluster.create_bucket(options.bucket)
+            except Unavailable as error:
+                if attempt == ATTEMPTS:
+                    raise
+                say(f"{error}; starting again")
+                continue
+            yield cluster
+            return
+        finally:
+            cluster.stop()
+            if options.state is None:
+                shutil.rmtree(state, ignore_errors=True)
+
+
 def arguments():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -304,11 +348,6 @@ def main():
     options = arguments()
     # A signal ends the daemons, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    state = options.state
-    if state is None:
-        # Sockets below it have paths of at most 107 bytes.
-        state = Path(tempfile.mkdtemp(prefix="rgw-", dir="/tmp"))
-    cluster = None
     try:
         if missing_programs() and options.install:
             install()
@@ -318,27 +357,20 @@ def main():
                 f"the Ceph gateway is not installed (missing: {', '.join(missing)}); "
                 "run as root with --install",
             )
-        cluster = Cluster(state.absolute())
-        cluster.start()
-        cluster.create_bucket(options.bucket)
-        ready = {
-            "endpoint": cluster.endpoint,
-            "access_key": ACCESS_KEY,
-            "secret_key": SECRET_KEY,
-            "bucket": options.bucket,
-        }
-        print(json.dumps(ready), flush=True)
-        serve(cluster)
+        with started(options) as cluster:
+            ready = {
+                "endpoint": cluster.endpoint,
+                "access_key": ACCESS_KEY,
+                "secret_key": SECRET_KEY,
+                "bucket": options.bucket,
+            }
+            print(json.dumps(ready), flush=True)
+            serve(cluster)
     except Unavailable as error:
         say(str(error))
         return error.code
     except KeyboardInterrupt:
         pass
-    finally:
-        if cluster is not None:
-            cluster.stop()
-        if options.state is None:
-            shutil.rmtree(state, ignore_errors=True)
     return 0
 
 

@@ -64,13 +64,10 @@ impl Collection {
     ) -> Result<T> {
         for _ in 0..ATTEMPTS {
             let snapshot = self.snapshot().await?;
-            let window = snapshot.window(all, partition, options).await;
-            let paths = match &window {
-                Ok((_, paths)) => paths.iter().map(String::as_str).collect(),
-                Err(_) => vec![partition.path.as_str()],
-            };
+            let (data, paths) = snapshot.looked_into(all, partition, options).await;
+            let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
             if snapshot.is_state_of(options.rows.as_ref(), &paths, false).await? {
-                return call(function, window?.0).await;
+                return call(function, data?).await;
             }
         }
         Err(unsteady())
@@ -79,9 +76,8 @@ impl Collection {
     /// Works out new values of variables, partition by partition, and stores them in one commit:
     /// all of them become visible, or, if the function fails for one partition, nothing. Other
     /// variables are not written again; where rows were chosen beforehand, neither are chunks without
-    /// such rows. If another writer changes a partition meanwhile, the
-    /// function is called again with what it holds then. Returns the partitions that were written,
-    /// ordered by key.
+    /// such rows. If another writer changes a partition meanwhile, the function is called again with
+    /// what it holds then. Returns the partitions that were written, ordered by key.
     ///
     /// # Errors
     /// As [`Collection::map`]; [`SchemaMismatch`](ErrorKind::SchemaMismatch) with the variable, if
@@ -193,6 +189,19 @@ impl Snapshot {
         Ok((PartitionData { key: partition.key.clone(), data, own: start..start + length }, paths))
     }
 
+    /// As `window`, with the partitions that were looked into also where that failed.
+    async fn looked_into(
+        &self,
+        all: &[Partition],
+        partition: &Partition,
+        options: &MapOptions,
+    ) -> (Result<PartitionData>, Vec<String>) {
+        match self.window(all, partition, options).await {
+            Ok((data, paths)) => (Ok(data), paths),
+            Err(error) => (Err(error), vec![partition.path.clone()]),
+        }
+    }
+
     /// As `window`; of a view, what one commit of its base left, which is not looked after when the
     /// view is committed.
     async fn window_over_base(
@@ -206,14 +215,11 @@ impl Snapshot {
         }
         for _ in 0..ATTEMPTS {
             let newest = self.over_newest().await?;
-            let window = newest.window(all, partition, options).await;
-            let paths = match &window {
-                Ok((_, paths)) => paths.iter().map(String::as_str).collect(),
-                Err(_) => vec![partition.path.as_str()],
-            };
+            let (data, paths) = newest.looked_into(all, partition, options).await;
+            let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
             let Some(under) = &newest.under else { break };
             if under.is_current(&paths, false).await? {
-                return Ok(window?.0);
+                return data;
             }
         }
         Err(unsteady())

@@ -31,8 +31,8 @@ impl Snapshot {
         self.pruned_by(selection, candidates, &|_| true).await
     }
 
-    /// As `pruned`, by statistics of the variables that are meant. Statistics are only asked for if there are such variables, and only
-    /// those are compared with the store that decide something.
+    /// As `pruned`, by statistics of the variables that are meant. They are only asked for if there
+    /// are such variables, and only those are compared with the store that decide something.
     async fn pruned_by(
         &self,
         selection: &RowSelection,
