@@ -60,6 +60,13 @@ def month(megabytes: int) -> xr.Dataset:
     return tracks("2022-06-10T00:00:00.001", rows, int(10 * 86_400_000 / max(rows, 1)))
 
 
+def passes_of(times: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Half orbits of fifty minutes: where they start and stop, and their numbers."""
+    numbers = (times.astype("M8[m]") - np.datetime64("2022-01-01")).astype("i8") // 50
+    starts = np.concatenate(([0], np.flatnonzero(np.diff(numbers)) + 1))
+    return starts, np.concatenate((starts[1:], [numbers.size])), numbers[starts]
+
+
 def from_files(folder: Path, megabytes: int) -> xr.Dataset:
     """What `year` gives, in arrays of Dask that read files of numpy."""
     import dask
@@ -94,8 +101,14 @@ class Partita:
 
         for variable in ds.variables.values():
             variable.encoding["compressor"] = Zstd(3).get_config()
+        return self._create(str(self.folder / name), ds, resolution)
+
+    def create_repository(self, name: str, ds: xr.Dataset) -> Any:
+        return self._create(f"icechunk+{self.folder / name}", ds, "month")
+
+    def _create(self, url: str, ds: xr.Dataset, resolution: str) -> Any:
         return self.pt.create_collection(
-            str(self.folder / name),
+            url,
             ds,
             axis="time",
             partition_by=self.pt.Date("time", resolution),
@@ -118,6 +131,35 @@ class Partita:
 
     def partitions(self, collection: Any) -> int:
         return len(collection.partitions)
+
+    def fill_view(self, name: str) -> None:
+        double = self.pt.Variable("double", ("time", "x"), "f4")
+        view = self.pt.create_view(
+            str(self.folder / f"{name}-view"), self.open(name), variables=[double]
+        )
+        view.update(lambda ds: {"double": ds["ssh"] * 2}, variables=["ssh"])
+
+    def load_view(self, name: str) -> int:
+        data = self.pt.open_view(str(self.folder / f"{name}-view")).read(
+            variables=["ssh", "double"]
+        )
+        return int(sum(v.nbytes for v in data.variables.values()))
+
+    def index(self, name: str) -> None:
+        def passes(ds: xr.Dataset) -> dict[str, np.ndarray]:
+            starts, stops, numbers = passes_of(ds["time"].values)
+            return {"start": starts, "stop": stops, "pass": numbers}
+
+        collection, url = self.open(name), str(self.folder / f"{name}.parquet")
+        collection.build_index(passes, url=url, overwrite=True)
+
+    def load_pass(self, name: str, number: int) -> int:
+        collection = self.open(name)
+        index = self.pt.open_index(collection, str(self.folder / f"{name}.parquet"))
+        return collection.read(rows=index.query({"pass": number})).sizes["time"]
+
+    def above(self, collection: Any, value: float) -> int:
+        return collection.read(where=self.pt.col("a") > value).sizes["time"]
 
 
 class ZCollection:
@@ -160,6 +202,54 @@ class ZCollection:
     def partitions(self, collection: Any) -> int:
         return sum(1 for _ in collection.partitions())
 
+    def fill_view(self, name: str) -> None:
+        view = self.zc.create_view(
+            str(self.folder / f"{name}-view"), self.zc.ViewReference(str(self.folder / name))
+        )
+        double = self.open(name).metadata.variables["ssh"].duplicate([])
+        double.name = "double"
+        view.add_variable(double)
+        view.update(lambda ds: {"double": ds["ssh"].values * 2}, selected_variables=["ssh"])
+
+    def load_view(self, name: str) -> int:
+        view = self.zc.open_view(str(self.folder / f"{name}-view"))
+        data = view.load(delayed=False, selected_variables=["ssh", "double"])
+        return int(sum(np.asarray(v.array).nbytes for v in data.variables.values()))
+
+    def _passes(self) -> Any:
+        class Passes(self.zc.indexing.Indexer):
+            def dtype(self, **kwargs: Any) -> Any:
+                return [*super().dtype(), ("pass", "int64")]
+
+            @classmethod
+            def create(cls, path: Any, zds: Any, filesystem: Any = None, **kwargs: Any) -> Any:
+                return super()._create(path, zds, filesystem=filesystem)
+
+            def update(self, zds: Any, *sizes: Any, **kwargs: Any) -> None:
+                super()._update(zds, self.rows, None, None, **kwargs)
+
+            def rows(self, ds: Any) -> Any:
+                columns = passes_of(ds["time"].values)
+                return np.array(list(zip(*columns, strict=True)), np.dtype(self.dtype()))
+
+        return Passes
+
+    def index(self, name: str) -> None:
+        collection = self.open(name)
+        path = str(self.folder / f"{name}.parquet")
+        self._passes().create(path, collection).update(collection)
+
+    def load_pass(self, name: str, number: int) -> int:
+        index = self._passes().open(str(self.folder / f"{name}.parquet"))
+        found = self.open(name).load(indexer=index.query({"pass": [number]}), delayed=False)
+        return int(found.dimensions["time"])
+
+    def above(self, collection: Any, value: float) -> int:
+        # Conditions are on the fields of partitions only.
+        data = collection.load(delayed=False)
+        rows = np.flatnonzero(data["a"].values > value)
+        return int(data.isel({"time": slice(rows[0], rows[-1] + 1)}).dimensions["time"])
+
 
 PEERS: dict[str, Any] = {"partita": Partita, "zcollection": ZCollection}
 
@@ -171,7 +261,7 @@ def measure(peer: Any, name: str, case: str, megabytes: int, partitions: int) ->
         collection = peer.create(f"{name}-tiny", data, "day")
         began = time.perf_counter()
         peer.insert(collection, data, False)
-    elif case in ("one", "list"):
+    elif case in ("one", "list", "above"):
         # Written once, by whichever library: the layout is the same.
         if not (peer.folder / "many").exists():
             raise SystemExit("make the many partitions first")
@@ -179,6 +269,8 @@ def measure(peer: Any, name: str, case: str, megabytes: int, partitions: int) ->
         began = time.perf_counter()
         if case == "one":
             peer.load(collection, ["a"])
+        elif case == "above":
+            assert peer.above(collection, partitions * 10 - 51) == 50
         else:
             assert peer.partitions(collection) == partitions
     elif case == "many":
@@ -186,11 +278,27 @@ def measure(peer: Any, name: str, case: str, megabytes: int, partitions: int) ->
         collection = peer.create("many", data, "day")
         began = time.perf_counter()
         peer.insert(collection, data, False)
+        collection.set_statistics(["a"])
     elif case == "insert":
         data = year(megabytes)
         collection = peer.create(name, data, "month")
         began = time.perf_counter()
         peer.insert(collection, data, False)
+    elif case == "repository":
+        data = year(megabytes)
+        collection = peer.create_repository(f"{name}-repository", data)
+        began = time.perf_counter()
+        peer.insert(collection, data, False)
+    elif case in ("view", "through", "index", "pass"):
+        began = time.perf_counter()
+        if case == "view":
+            peer.fill_view(name)
+        elif case == "through":
+            peer.load_view(name)
+        elif case == "index":
+            peer.index(name)
+        else:
+            assert peer.load_pass(name, 5000) > 0
     elif case == "merge":
         data = month(megabytes // 30)
         collection = peer.open(name)

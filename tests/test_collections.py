@@ -99,6 +99,23 @@ def test_what_is_put_in_comes_out(url: str, zarr_format: int, options: dict[str,
     assert reopened.read("year == 1999").sizes["time"] == 0
 
 
+def test_partitions_are_values(tmp_path: Path, zarr_format: int) -> None:
+    c = create(f"{tmp_path}/c", along_track("2022-01-30", 4), zarr_format)
+    first, second = c.partitions
+    assert first.key == {"year": 2022, "month": 1}
+    assert first.path == "year=2022/month=01"
+    assert (first.rows, first.bytes) == (None, None)
+    assert repr(first) == "CollectionPartition(year=2022/month=01)"
+    again = pt.CollectionPartition({"year": 2022, "month": 1}, "year=2022/month=01")
+    assert again == first != second
+    assert len({first, again, second}) == 2
+    sized = c.list_partitions(sizes=True)
+    assert pickle.loads(pickle.dumps(sized)) == sized != [first, second]
+    assert f"{sized[0].rows} row" in repr(sized[0])
+    with pytest.raises(AttributeError):
+        first.path = "elsewhere"
+
+
 def test_an_update_is_one_commit_and_sees_its_neighbours(tmp_path: Path, zarr_format: int) -> None:
     ds = along_track("2022-01-20", 50)
     c = create(f"{tmp_path}/c", ds, zarr_format)

@@ -185,6 +185,24 @@ def test_only_the_rows_found_are_updated(collection):
     assert collection.history()[0].number == before
 
 
+def test_rows_of_its_base_are_those_of_a_view(collection, tmp_path):
+    index = collection.build_index("cycle", "cycle.parquet")
+    flag = pt.Variable("flag", ("time",), "i4", fill_value=0)
+    view = pt.create_view(tmp_path / "view", collection, [flag])
+    rows = index.query("cycle in (1, 3)")
+    ones = lambda part: {"flag": np.ones(part.sizes["time"], "i4")}  # noqa: E731
+    written = view.update(ones, rows=rows)
+    assert written == rows.partitions
+    read = view.read()
+    np.testing.assert_array_equal(read.flag == 1, np.isin(read.cycle, [1, 3]))
+    some = view.read(rows=rows, variables=["flag", "ssh"])
+    assert some.flag.sum() == rows.rows == some.sizes["time"]
+    xr.testing.assert_identical(view.read(rows=rows, chunks={}).compute(), view.read(rows=rows))
+    collection.update(lambda part: {"ssh": part.ssh + 1}, rows=rows)
+    with pytest.raises(pt.CommitConflict, match="choose them again"):
+        view.read(rows=rows)
+
+
 def test_updates_on_workers(collection):
     index = collection.build_index("cycle", "cycle.parquet")
     whole = collection.read()

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
+import zarr
 
 import partita as pt
 from collection_data import create
@@ -141,6 +143,17 @@ def test_the_golden_view_is_read_alike(tmp_path, zcollection):
     for name, variable in theirs.variables.items():
         np.testing.assert_array_equal(ours[name].values, variable.data)
     assert ours.v2.dtype == "f4"
+
+
+def test_the_golden_view_of_the_development_head_is_read(tmp_path):
+    for name in ("date", "view"):
+        shutil.copytree(GOLDEN / f"v3-{name}", tmp_path / name)
+    january = "year=2022/month=01"
+    ours = pt.open(tmp_path / "view").read()
+    stored = zarr.open_group(tmp_path / "view" / january, mode="r")
+    np.testing.assert_array_equal(ours.v2.values, stored["v2"][:])
+    below = pt.open(tmp_path / "date").read("month == 1")
+    xr.testing.assert_identical(ours.drop_vars("v2"), below)
 
 
 def test_nothing_is_unpickled(tmp_path, base):

@@ -63,11 +63,11 @@ def long_form(
     if not places:
         yield _rows(_arrays(native.read(where, names)), names, dimensions, coordinates)
         return
-    ((_, first), _), _ = places[0]
-    step = _step(native, first, commit, names, dimensions)
-    for ((_, path), runs), _ in places:
+    (first, _), _ = places[0]
+    step = _step(native, first.path, commit, names, dimensions)
+    for (partition, runs), _ in places:
         for start, stop in _pieces(runs, step):
-            data = _arrays(native.read_rows([(path, [(start, stop)])], commit, names))
+            data = _arrays(native.read_rows([(partition.path, [(start, stop)])], commit, names))
             yield _rows(data, names, dimensions, coordinates)
             done += stop - start
             if report is not None:

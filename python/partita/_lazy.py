@@ -210,7 +210,7 @@ def lazy_dataset(
         names = native.schema().names() if variables is None else variables
         axes = [name for name in names if name.rsplit("/", 1)[-1] == dimension]
         if places:
-            template = native.read_rows([(places[0][0][1], [(0, 0)])], commit, variables)
+            template = native.read_rows([(places[0][0].path, [(0, 0)])], commit, variables)
         else:
             template = native.read(where, variables, None, chosen)
         axis = native.read(where, axes, None, chosen) if axes else None
@@ -221,7 +221,7 @@ def lazy_dataset(
     rows = _Rows(
         reference,
         commit,
-        tuple(path for (_, path), _ in places),
+        tuple(partition.path for partition, _ in places),
         tuple(tuple(runs) for _, runs in places),
         tuple(itertools.accumulate(sum(e - s for s, e in runs) for _, runs in places)),
     )

@@ -165,13 +165,7 @@ class Collection:
             Also tell rows, objects and bytes, which takes requests for each partition.
         """
         found = predicate_of(where)
-        if not sizes:
-            places = self._native.partitions(found)
-            return [CollectionPartition(key, path) for key, path in places]
-        return [
-            CollectionPartition(key, path, rows, objects, size)
-            for (key, path), rows, objects, size in self._native.sizes(found)
-        ]
+        return self._native.sizes(found) if sizes else self._native.partitions(found)
 
     def refresh(self) -> Collection:
         """Look at what the collection is by now; reads and changes do so by themselves."""
@@ -388,7 +382,7 @@ class Collection:
             if _is_lazy(data):
                 from partita.dask import _collections
 
-                places = _collections.insert(
+                written = _collections.insert(
                     self._reference(),
                     data,
                     inserting.stage,
@@ -399,9 +393,9 @@ class Collection:
                 )
             else:
                 dataset, arguments = inserting.prepare(self._native, data)
-                places = self._native.insert(dataset, arguments, key, report)
+                written = self._native.insert(dataset, arguments, key, report)
         self._follow()
-        return [CollectionPartition(fields, path) for fields, path in places]
+        return written
 
     def update(
         self,
@@ -455,13 +449,13 @@ class Collection:
                 from partita.dask import _collections
 
                 reference = self._reference()
-                places = _collections.update(
+                written = _collections.update(
                     reference, updating, arguments, client=client, report=report
                 )
             else:
-                places = self._native.update(updating, arguments, report)
+                written = self._native.update(updating, arguments, report)
         self._follow()
-        return [CollectionPartition(fields, path) for fields, path in places]
+        return written
 
     def map(
         self,
@@ -538,7 +532,7 @@ class Collection:
         age = None if older_than is None else micros("older_than", older_than)
         gone = self._native.drop_partitions(predicate_of(where), age)
         self._follow()
-        return [CollectionPartition(key, path) for key, path in gone]
+        return gone
 
     def add_variable(
         self,

@@ -52,18 +52,15 @@ class Selection:
     @property
     def partitions(self) -> list[CollectionPartition]:
         """The partitions with rows, ordered by the values of their keys."""
-        return [CollectionPartition(key, path) for key, path in self._places()]
+        return [partition for partition, _ in self._native.parts()[1]]
 
     @property
     def slices(self) -> list[tuple[CollectionPartition, list[slice]]]:
         """For each partition the slices of its rows, in order; those that touch are one."""
         return [
-            (CollectionPartition(key, path), [slice(start, stop) for start, stop in runs])
-            for (key, path), runs in self._native.parts()[1]
+            (partition, [slice(start, stop) for start, stop in runs])
+            for partition, runs in self._native.parts()[1]
         ]
-
-    def _places(self) -> list[tuple[dict[str, int], str]]:
-        return [place for place, _ in self._native.parts()[1]]
 
     def _combine(self, other: object, operation: str) -> Selection:
         if not isinstance(other, Selection):
@@ -96,7 +93,7 @@ class Selection:
         return Selection, (self._native,)
 
     def __repr__(self) -> str:
-        rows, partitions = self.rows, len(self._places())
+        rows, partitions = self.rows, len(self.partitions)
         return (
             f"Selection({rows} row{'s' * (rows != 1)} of {partitions} "
             f"partition{'s' * (partitions != 1)}, commit {self.commit})"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
+
+from partita._native import CollectionPartition
 
 __all__ = [
     "CollectionCommit",
@@ -131,30 +133,6 @@ class Partition:
         return (
             f"Partition({self.path or 'whole table'}: {_things(self.rows, 'row')}, "
             f"{_things(self.files, 'file')}, {human_bytes(self.bytes)})"
-        )
-
-
-# There are many of them, and a dataclass takes its time.
-class CollectionPartition(NamedTuple):
-    """One partition of a collection."""
-
-    key: dict[str, int]
-    """The fields of the key with their values."""
-    path: str
-    """Where it is, under the collection: ``year=2022/month=01``."""
-    rows: int | None = None
-    """The number of rows, if it was asked for."""
-    objects: int | None = None
-    """The number of objects that it is stored in, if it was asked for."""
-    bytes: int | None = None
-    """The size of these objects, if it was asked for."""
-
-    def __repr__(self) -> str:
-        if self.rows is None:
-            return f"CollectionPartition({self.path})"
-        return (
-            f"CollectionPartition({self.path}: {_things(self.rows, 'row')}, "
-            f"{_things(self.objects, 'object')}, {human_bytes(self.bytes)})"
         )
 
 

@@ -123,8 +123,7 @@ class View(Collection):
             The partitions that were written.
         """
         with reporting(progress) as report:
-            written = self._native.sync(predicate_of(where), report)
-        return [CollectionPartition(key, path) for key, path in written]
+            return self._native.sync(predicate_of(where), report)
 
     def _copied(
         self,

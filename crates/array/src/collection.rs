@@ -35,7 +35,7 @@ impl fmt::Debug for Collection {
 }
 
 /// One partition of a collection. Ordered by key.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Partition {
     /// The key.
     pub key: Key,
@@ -152,16 +152,22 @@ impl Collection {
         Self::open_home(Home::Repository(Repository::open(store).await?)).await
     }
 
-    pub(crate) async fn open_home(home: Home) -> Result<Self> {
-        let snapshot = home.snapshot().await?;
-        Ok(Self::of(home, snapshot.config, None))
+    pub(crate) fn open_home(home: Home) -> BoxFuture<'static, Result<Self>> {
+        async move {
+            let snapshot = home.snapshot().await?;
+            Ok(Self::of(home, snapshot.config, None))
+        }
+        .boxed()
     }
 
     /// Opens the view at the root of a store over its base.
-    pub(crate) async fn open_over(store: Store, base: Self) -> Result<Self> {
-        let under = base.snapshot().await?;
-        let snapshot = Snapshot::take(&store, Some(under)).await?;
-        Ok(Self::of(Home::Plain(store), snapshot.whole, Some(Arc::new(base))))
+    pub(crate) fn open_over(store: Store, base: Self) -> BoxFuture<'static, Result<Self>> {
+        async move {
+            let under = base.snapshot().await?;
+            let snapshot = Snapshot::take(&store, Some(under)).await?;
+            Ok(Self::of(Home::Plain(store), snapshot.whole, Some(Arc::new(base))))
+        }
+        .boxed()
     }
 
     /// Of a view, the collection under it; none if this is no view.

@@ -1,6 +1,7 @@
 //! Copying a collection: as it is, or into another layout, with other chunks and codecs.
 //!
-//! - `into_repository`: into an Icechunk repository, in one commit. `partition`: one partition. `journal`: what is done, so that a copy that was killed goes on.
+//! - `into_repository`: into an Icechunk repository, in one commit. `partition`: one partition.
+//! - `journal`: what is done, so that a copy that was killed goes on.
 
 mod into_repository;
 mod journal;
@@ -8,7 +9,8 @@ mod partition;
 
 use std::collections::{BTreeSet, HashSet};
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 pub(crate) use journal::JOURNAL;
 use journal::{Copied, Journal};
 use partita_core::store::{Lease, Swap, repository_url};
@@ -92,7 +94,7 @@ impl Collection {
     }
 
     /// Copies the collection to a URL, which may be that of an Icechunk repository. Such a copy is one
-    /// commit, in Zarr v3; one that is broken off begins again.
+    /// commit, in Zarr v3; one that was broken off is continued by the same call too.
     ///
     /// # Errors
     /// As [`Collection::copy`].
@@ -124,43 +126,49 @@ impl Collection {
         Ok(copy)
     }
 
-    async fn copy_under(
-        &self,
-        lease: &mut Lease,
-        target: &Store,
-        options: &CopyOptions,
-    ) -> Result<()> {
-        for _ in 0..ATTEMPTS {
-            refuse_existing(target).await?;
-            if self.home().check_writable().is_ok() {
-                self.home().publish().await?;
-            }
-            let snapshot = self.snapshot().await?;
-            let config = self.target_config(&snapshot.config, target, options)?;
-            let (mut journal, other) = Journal::open(target, self.url(), &config).await?;
-            if other {
-                remove_partitions(target, &config, |_| false).await?;
-            }
-            let same =
-                config.layout == snapshot.config.layout && config.schema == snapshot.config.schema;
-            let whole = same && snapshot.pending.is_empty();
-            let copying = Copying { snapshot: &snapshot, target, config: &config, options, whole };
-            let copied = copying.all(lease, &mut journal).await;
-            match copied {
-                Ok(()) if !snapshot.is_outdated().await? => {
-                    return copying.finish(&journal).await;
+    fn copy_under<'a>(
+        &'a self,
+        lease: &'a mut Lease,
+        target: &'a Store,
+        options: &'a CopyOptions,
+    ) -> BoxFuture<'a, Result<()>> {
+        async move {
+            for _ in 0..ATTEMPTS {
+                refuse_existing(target).await?;
+                if self.home().check_writable().is_ok() {
+                    self.home().publish().await?;
                 }
-                Ok(()) => {}
-                // What others are replacing may look damaged.
-                Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {
-                    if !snapshot.is_outdated().await? {
-                        return Err(error);
+                let snapshot = self.snapshot().await?;
+                let config = self.target_config(&snapshot.config, target, options)?;
+                let (mut journal, other) = Journal::open(target, self.url(), &config).await?;
+                if other {
+                    remove_partitions(target, &config, |_| false).await?;
+                }
+                let same = config.layout == snapshot.config.layout
+                    && config.schema == snapshot.config.schema;
+                let whole = same && snapshot.pending.is_empty();
+                let copying =
+                    Copying { snapshot: &snapshot, target, config: &config, options, whole };
+                let copied = copying.all(lease, &mut journal).await;
+                match copied {
+                    Ok(()) if !snapshot.is_outdated().await? => {
+                        return copying.finish(&journal).await;
                     }
+                    Ok(()) => {}
+                    // What others are replacing may look damaged.
+                    Err(error)
+                        if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) =>
+                    {
+                        if !snapshot.is_outdated().await? {
+                            return Err(error);
+                        }
+                    }
+                    Err(error) => return Err(error),
                 }
-                Err(error) => return Err(error),
             }
+            Err(self.unsteady())
         }
-        Err(self.unsteady())
+        .boxed()
     }
 
     /// What the copy is to be.
@@ -301,7 +309,7 @@ impl Copying<'_> {
                 copied.map_err(|error| error.with("partition", &partition.path))?;
                 work.progress.advance(1);
                 let (path, commit) = (self.path(&partition), self.snapshot.latest);
-                Ok::<_, Error>(Copied { source: partition.path, path, commit })
+                Ok::<_, Error>(Copied { source: partition.path, path, commit, staged: None })
             };
             let copies = stream::iter(batch.to_vec()).map(one).buffer_unordered(AT_ONCE);
             let copied: Vec<Copied> = copies.try_collect().await?;
@@ -330,9 +338,7 @@ impl Copying<'_> {
             Swap::Done(_) => {}
             Swap::Lost { .. } => return Err(exists(self.target)),
         }
-        if let Err(error) = Journal::remove(self.target).await {
-            tracing::debug!(%error, "the journal of a copy could not be removed");
-        }
+        Journal::forget(self.target).await;
         Ok(())
     }
 }

@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 
-use futures::TryStreamExt;
+use futures::future::BoxFuture;
+use futures::{FutureExt, TryStreamExt};
 use jiff::{SignedDuration, Timestamp};
 use partita_core::store::ObjectInfo;
 use partita_core::{Cancel, Error, Result};
@@ -53,59 +54,70 @@ impl Collection {
     /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) for a negative grace period;
     /// [`Corrupt`](partita_core::ErrorKind::Corrupt) if a record cannot be read: nothing is removed
     /// then; [`ReadOnly`](partita_core::ErrorKind::ReadOnly).
-    pub async fn collect_garbage(&self, options: &GarbageOptions) -> Result<Garbage> {
-        self.check_writable()?;
-        if options.grace.is_negative() {
-            return Err(Error::invalid("the grace period must not be negative"));
-        }
-        if let Home::Repository(repository) = self.home() {
-            return repository.collect_garbage(options).await;
-        }
-        let store = self.store();
-        publish(store).await?;
-        let now = store_time(store).await?;
-        let before = |age: SignedDuration| -> Result<Timestamp> {
-            now.checked_sub(age).map_err(|error| Error::invalid("that is no age").caused_by(error))
-        };
-        let (old, very_old) = (before(options.grace)?, before(options.grace.max(RECORDS_KEPT))?);
-        // Objects first, state second: what is committed in between is seen by the state.
-        let mut objects: Vec<ObjectInfo> = Vec::new();
-        for directory in [STAGE, SCRATCH, JOURNAL] {
-            objects.extend(store.list(&format!("{directory}/")).try_collect::<Vec<_>>().await?);
-        }
-        for directory in store.list_directories("").await?.iter().filter(|name| is_temporary(name))
-        {
-            objects.extend(store.list(&format!("{directory}/")).try_collect::<Vec<_>>().await?);
-        }
-        objects.retain(|object| object.last_modified < old);
-        let snapshot = self.snapshot().await?;
-        let staged: HashSet<&str> = snapshot
-            .pending
-            .iter()
-            .flat_map(|record| &record.changes)
-            .filter_map(|change| match &change.action {
-                Action::Replace { stage, .. } | Action::Patch { stage, .. } => Some(stage.as_str()),
-                Action::Drop => None,
-            })
-            .collect();
-        objects.retain(|object| !staged.iter().any(|stage| object.key.starts_with(stage)));
-        let published = snapshot.latest - snapshot.pending.len() as u64;
-        let records = numbers(store).await?.into_iter();
-        let dead = records.filter(|(number, _)| *number <= published).map(|(_, info)| info);
-        objects.extend(dead.filter(|info| info.last_modified < very_old));
-        let mut garbage = Garbage { bytes: 0, keys: Vec::with_capacity(objects.len()) };
-        for object in objects {
-            garbage.bytes += object.size;
-            garbage.keys.push(object.key);
-        }
-        garbage.keys.sort();
-        if !options.dry_run {
-            for keys in garbage.keys.chunks(AT_ONCE) {
-                options.cancel.check()?;
-                store.delete_many(keys.to_vec()).await?;
+    pub fn collect_garbage<'a>(
+        &'a self,
+        options: &'a GarbageOptions,
+    ) -> BoxFuture<'a, Result<Garbage>> {
+        async move {
+            self.check_writable()?;
+            if options.grace.is_negative() {
+                return Err(Error::invalid("the grace period must not be negative"));
             }
+            if let Home::Repository(repository) = self.home() {
+                return repository.collect_garbage(options).await;
+            }
+            let store = self.store();
+            publish(store).await?;
+            let now = store_time(store).await?;
+            let before = |age: SignedDuration| -> Result<Timestamp> {
+                now.checked_sub(age)
+                    .map_err(|error| Error::invalid("that is no age").caused_by(error))
+            };
+            let (old, very_old) =
+                (before(options.grace)?, before(options.grace.max(RECORDS_KEPT))?);
+            // Objects first, state second: what is committed in between is seen by the state.
+            let mut objects: Vec<ObjectInfo> = Vec::new();
+            for directory in [STAGE, SCRATCH, JOURNAL] {
+                objects.extend(store.list(&format!("{directory}/")).try_collect::<Vec<_>>().await?);
+            }
+            for directory in
+                store.list_directories("").await?.iter().filter(|name| is_temporary(name))
+            {
+                objects.extend(store.list(&format!("{directory}/")).try_collect::<Vec<_>>().await?);
+            }
+            objects.retain(|object| object.last_modified < old);
+            let snapshot = self.snapshot().await?;
+            let staged: HashSet<&str> = snapshot
+                .pending
+                .iter()
+                .flat_map(|record| &record.changes)
+                .filter_map(|change| match &change.action {
+                    Action::Replace { stage, .. } | Action::Patch { stage, .. } => {
+                        Some(stage.as_str())
+                    }
+                    Action::Drop => None,
+                })
+                .collect();
+            objects.retain(|object| !staged.iter().any(|stage| object.key.starts_with(stage)));
+            let published = snapshot.latest - snapshot.pending.len() as u64;
+            let records = numbers(store).await?.into_iter();
+            let dead = records.filter(|(number, _)| *number <= published).map(|(_, info)| info);
+            objects.extend(dead.filter(|info| info.last_modified < very_old));
+            let mut garbage = Garbage { bytes: 0, keys: Vec::with_capacity(objects.len()) };
+            for object in objects {
+                garbage.bytes += object.size;
+                garbage.keys.push(object.key);
+            }
+            garbage.keys.sort();
+            if !options.dry_run {
+                for keys in garbage.keys.chunks(AT_ONCE) {
+                    options.cancel.check()?;
+                    store.delete_many(keys.to_vec()).await?;
+                }
+            }
+            Ok(garbage)
         }
-        Ok(garbage)
+        .boxed()
     }
 }
 

@@ -75,7 +75,7 @@ pub use options::{
 };
 pub use partitioning::Partitioning;
 pub use read::PartitionSize;
-pub use repository::At;
+pub use repository::{At, holds_repository};
 pub use rows::{Known, PartitionRows, PlannedRows, ReadPlan};
 pub use selection::Selection;
 pub use staged::Committed;

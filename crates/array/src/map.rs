@@ -204,25 +204,28 @@ impl Snapshot {
 
     /// As `window`; of a view, what one commit of its base left, which is not looked after when the
     /// view is committed.
-    async fn window_over_base(
-        &self,
-        all: &[Partition],
-        partition: &Partition,
-        options: &MapOptions,
-    ) -> Result<PartitionData> {
-        if self.under.is_none() {
-            return Ok(self.window(all, partition, options).await?.0);
-        }
-        for _ in 0..ATTEMPTS {
-            let newest = self.over_newest().await?;
-            let (data, paths) = newest.looked_into(all, partition, options).await;
-            let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
-            let Some(under) = &newest.under else { break };
-            if under.is_current(&paths, false).await? {
-                return data;
+    fn window_over_base<'a>(
+        &'a self,
+        all: &'a [Partition],
+        partition: &'a Partition,
+        options: &'a MapOptions,
+    ) -> BoxFuture<'a, Result<PartitionData>> {
+        async move {
+            if self.under.is_none() {
+                return Ok(self.window(all, partition, options).await?.0);
             }
+            for _ in 0..ATTEMPTS {
+                let newest = self.over_newest().await?;
+                let (data, paths) = newest.looked_into(all, partition, options).await;
+                let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+                let Some(under) = &newest.under else { break };
+                if under.is_state_of(options.rows.as_ref(), &paths, false).await? {
+                    return data;
+                }
+            }
+            Err(unsteady())
         }
-        Err(unsteady())
+        .boxed()
     }
 
     /// So many rows of the nearest partitions.
@@ -277,7 +280,7 @@ impl Update<'_> {
         let mut selected = snapshot.selected(self.options).await?;
         if let Some(rows) = &self.options.rows {
             let paths: Vec<&str> = selected.iter().map(|found| found.path.as_str()).collect();
-            rows.check(&snapshot.since(rows.commit().min(snapshot.latest)).await?, &paths)?;
+            snapshot.check_chosen(rows, &paths).await?;
         }
         if let Some(only) = only {
             selected.retain(|partition| only.contains(&partition.path));

@@ -14,6 +14,7 @@ use crate::layout::{GroupPlan, StoredArray, open_group, read_listing};
 use crate::options::{ReadOptions, Work};
 use crate::read::{Wanted, read};
 use crate::selection::common;
+use crate::statistics::{PartitionStatistics, summarise};
 
 /// New values of some rows.
 pub(crate) struct Patch<'a> {
@@ -63,7 +64,19 @@ impl Patch<'_> {
         let work = work.quiet();
         let (store, progress) = (self.snapshot.base(), work.progress.as_ref());
         let bytes = plan.write(store, &stage, progress, &work.cancel).await?;
-        Ok(Change::patch(path, stage, replaced, bytes))
+        let change = Change::patch(path, stage, replaced, bytes);
+        Ok(change.with_statistics(self.statistics(&work).await?))
+    }
+
+    /// What is known of the variables of which statistics are kept.
+    async fn statistics(&self, work: &Work) -> Result<PartitionStatistics> {
+        let config = &self.snapshot.config;
+        let is_new = |name: &String| self.dataset.variable(name).is_some();
+        let names: HashSet<String> = config.summarised().into_iter().filter(is_new).collect();
+        match names.is_empty() {
+            true => Ok(PartitionStatistics::new()),
+            false => summarise(config, &self.wholes(&names, work).await?),
+        }
     }
 
     /// The rows of the objects that hold chosen rows, each with the row with which it begins.

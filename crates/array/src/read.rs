@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use partita_core::{Error, ErrorKind, Predicate, Result, Store};
 
 use crate::collection::{Collection, Partition};
@@ -49,17 +50,20 @@ impl Collection {
     /// cannot be read; [`CommitConflict`](ErrorKind::CommitConflict) if writers never left the
     /// partitions alone, or changed one since its rows were chosen;
     /// [`Interrupted`](ErrorKind::Interrupted) once cancelled.
-    pub async fn read(&self, options: &ReadOptions) -> Result<Dataset> {
-        for _ in 0..ATTEMPTS {
-            let snapshot = self.snapshot().await?;
-            let mut paths = vec![immutable_group(snapshot.config.layout).to_owned()];
-            let found = snapshot.read(options, &mut paths).await;
-            let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
-            if snapshot.is_state_of(options.rows.as_ref(), &paths, false).await? {
-                return found;
+    pub fn read<'a>(&'a self, options: &'a ReadOptions) -> BoxFuture<'a, Result<Dataset>> {
+        async move {
+            for _ in 0..ATTEMPTS {
+                let snapshot = self.snapshot().await?;
+                let mut paths = vec![immutable_group(snapshot.config.layout).to_owned()];
+                let found = snapshot.read(options, &mut paths).await;
+                let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+                if snapshot.is_state_of(options.rows.as_ref(), &paths, false).await? {
+                    return found;
+                }
             }
+            Err(self.unsteady())
         }
-        Err(self.unsteady())
+        .boxed()
     }
 }
 
@@ -83,20 +87,28 @@ impl Collection {
     /// # Errors
     /// As [`Collection::partitions`]; [`Corrupt`](ErrorKind::Corrupt) if a partition is not
     /// complete.
-    pub async fn sizes(&self, predicate: Option<&Predicate>) -> Result<Vec<PartitionSize>> {
-        let snapshot = self.snapshot().await?;
-        let (options, known) = (ReadOptions::default(), KnownArrays::default());
-        let size = async |partition: Partition| {
-            let extent = snapshot.extent(&partition, &options, &known).await;
-            let (rows, _) = extent?;
-            let objects = snapshot.base().list(&format!("{}/", partition.path));
-            let (objects, bytes) = objects
-                .try_fold((0, 0), async |(count, bytes), info| Ok((count + 1, bytes + info.size)))
-                .await?;
-            Ok(PartitionSize { partition, rows, objects, bytes })
-        };
-        let partitions = snapshot.partitions(predicate).await?;
-        stream::iter(partitions).map(size).buffered(AT_ONCE).try_collect().await
+    pub fn sizes<'a>(
+        &'a self,
+        predicate: Option<&'a Predicate>,
+    ) -> BoxFuture<'a, Result<Vec<PartitionSize>>> {
+        async move {
+            let snapshot = self.snapshot().await?;
+            let (options, known) = (ReadOptions::default(), KnownArrays::default());
+            let size = async |partition: Partition| {
+                let extent = snapshot.extent(&partition, &options, &known).await;
+                let (rows, _) = extent?;
+                let objects = snapshot.base().list(&format!("{}/", partition.path));
+                let (objects, bytes) = objects
+                    .try_fold((0, 0), async |(count, bytes), info| {
+                        Ok((count + 1, bytes + info.size))
+                    })
+                    .await?;
+                Ok(PartitionSize { partition, rows, objects, bytes })
+            };
+            let partitions = snapshot.partitions(predicate).await?;
+            stream::iter(partitions).map(size).buffered(AT_ONCE).try_collect().await
+        }
+        .boxed()
     }
 }
 
@@ -161,16 +173,18 @@ impl Snapshot {
     }
 
     /// The partitions for which the predicate on the fields of keys is true: of the collection, or
-    /// of rows that were chosen, which takes no listing.
+    /// of rows that were chosen, which takes no listing but of a view.
     pub(crate) async fn partitions_of(
         &self,
         chosen: Option<&Selection>,
         predicate: Option<&Predicate>,
     ) -> Result<Vec<Partition>> {
         let Some(rows) = chosen else { return self.partitions(predicate).await };
-        self.config.check_no_view(
-            "rows are chosen of a collection; a view is read and updated by conditions",
-        )?;
+        if self.under.is_some() {
+            let mut covered = self.partitions(predicate).await?;
+            covered.retain(|partition| !rows.rows_of(partition).is_empty());
+            return Ok(covered);
+        }
         select(rows.places(), &self.config.partitioning, predicate)
     }
 
@@ -185,22 +199,39 @@ impl Snapshot {
         listed: bool,
     ) -> Result<bool> {
         let Some(rows) = chosen else { return self.is_current(paths, listed).await };
+        if let Some(under) = &self.under {
+            let below = Box::pin(under.is_state_of(chosen, paths, listed)).await?;
+            return Ok(below && self.is_steady(&self.since(self.latest).await?, paths, false));
+        }
         let since = self.since(rows.commit().min(self.latest)).await?;
         rows.check(&since, paths)?;
         Ok(self.is_steady(&since, paths, false))
     }
 
+    /// Refuses rows of partitions that were changed since they were chosen. Those of a view are
+    /// chosen of its base.
+    ///
+    /// # Errors
+    /// [`CommitConflict`](ErrorKind::CommitConflict).
+    pub(crate) async fn check_chosen(&self, rows: &Selection, paths: &[&str]) -> Result<()> {
+        let of = self.under.as_deref().unwrap_or(self);
+        rows.check(&of.since(rows.commit().min(of.latest)).await?, paths)
+    }
+
     /// Reads the rows chosen.
-    pub(crate) async fn read_chosen(
-        &self,
-        chosen: &[Chosen],
-        options: &ReadOptions,
-    ) -> Result<Dataset> {
-        let wanted = chosen
-            .iter()
-            .map(|chosen| Wanted { partition: &chosen.partition, rows: chosen.runs.clone() });
-        let wanted: Vec<Wanted<'_>> = wanted.collect();
-        Ok(read_parts(&self.source(), &wanted, options).await?.0)
+    pub(crate) fn read_chosen<'a>(
+        &'a self,
+        chosen: &'a [Chosen],
+        options: &'a ReadOptions,
+    ) -> BoxFuture<'a, Result<Dataset>> {
+        async move {
+            let wanted = chosen
+                .iter()
+                .map(|chosen| Wanted { partition: &chosen.partition, rows: chosen.runs.clone() });
+            let wanted: Vec<Wanted<'_>> = wanted.collect();
+            Ok(read_parts(&self.source(), &wanted, options).await?.0)
+        }
+        .boxed()
     }
 
     /// How many rows a partition has. Of a view, those of its base, if it is synced.

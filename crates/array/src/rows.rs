@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use partita_core::{Error, ErrorKind, Result};
 
 use crate::collection::{Collection, Partition};
@@ -60,31 +61,37 @@ impl Collection {
     ///
     /// # Errors
     /// As [`Collection::read`].
-    pub async fn plan(&self, options: &ReadOptions) -> Result<ReadPlan> {
-        for _ in 0..ATTEMPTS {
-            let snapshot = self.snapshot().await?;
-            let mut paths = vec![immutable_group(snapshot.config.layout).to_owned()];
-            let known = KnownArrays::default();
-            let found = async {
-                let chosen = snapshot.chosen(options, &mut paths).await?;
-                let rows = async |chosen: Chosen| {
-                    let extent = snapshot.extent(&chosen.partition, options, &known).await;
-                    let (length, chunk) = extent?;
-                    let whole = || Vec::from([Range { start: 0, end: length }]);
-                    let rows = chosen.runs.unwrap_or_else(whole);
-                    let rows = PartitionRows { partition: chosen.partition, rows };
-                    Ok::<_, Error>(PlannedRows { rows, chunk })
+    pub fn plan<'a>(&'a self, options: &'a ReadOptions) -> BoxFuture<'a, Result<ReadPlan>> {
+        async move {
+            for _ in 0..ATTEMPTS {
+                let snapshot = self.snapshot().await?;
+                let mut paths = vec![immutable_group(snapshot.config.layout).to_owned()];
+                let known = KnownArrays::default();
+                let found = async {
+                    let chosen = snapshot.chosen(options, &mut paths).await?;
+                    let rows = async |chosen: Chosen| {
+                        let extent = snapshot.extent(&chosen.partition, options, &known).await;
+                        let (length, chunk) = extent?;
+                        let whole = || Vec::from([Range { start: 0, end: length }]);
+                        let rows = chosen.runs.unwrap_or_else(whole);
+                        let rows = PartitionRows { partition: chosen.partition, rows };
+                        Ok::<_, Error>(PlannedRows { rows, chunk })
+                    };
+                    let chosen = stream::iter(chosen).map(rows).buffered(AT_ONCE);
+                    Ok(ReadPlan {
+                        commit: snapshot.known(),
+                        partitions: chosen.try_collect().await?,
+                    })
                 };
-                let chosen = stream::iter(chosen).map(rows).buffered(AT_ONCE);
-                Ok(ReadPlan { commit: snapshot.known(), partitions: chosen.try_collect().await? })
-            };
-            let found = found.await;
-            let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
-            if snapshot.is_state_of(options.rows.as_ref(), &paths, true).await? {
-                return found;
+                let found = found.await;
+                let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+                if snapshot.is_state_of(options.rows.as_ref(), &paths, true).await? {
+                    return found;
+                }
             }
+            Err(self.unsteady())
         }
-        Err(self.unsteady())
+        .boxed()
     }
 
     /// Reads rows that a plan names, by the paths of partitions, as the commit `commit` left them, or
@@ -93,54 +100,57 @@ impl Collection {
     /// # Errors
     /// As [`Collection::read`]; [`CommitConflict`](ErrorKind::CommitConflict) if a partition was
     /// changed since that commit; [`NotFound`](ErrorKind::NotFound) if that is no partition.
-    pub async fn read_rows(
-        &self,
-        rows: &[(String, Vec<Range<usize>>)],
+    pub fn read_rows<'a>(
+        &'a self,
+        rows: &'a [(String, Vec<Range<usize>>)],
         commit: Known,
-        options: &ReadOptions,
-    ) -> Result<Dataset> {
-        for _ in 0..ATTEMPTS {
-            let newest = self.snapshot().await?;
-            // Where old states are kept, the read is of the one that was planned.
-            let earlier = newest.earlier(commit.own).await?;
-            let is_planned = earlier.is_some();
-            let snapshot = earlier.unwrap_or(newest);
-            let chosen = |(path, runs): &(String, Vec<Range<usize>>)| {
-                let key = snapshot.config.partitioning.parse(path).ok_or_else(|| {
-                    Error::new(ErrorKind::NotFound, "that is no partition of this collection")
-                        .with("partition", path)
-                        .with("store", self.url())
-                })?;
-                let partition = Partition { key, path: path.clone() };
-                Ok::<_, Error>(Chosen { partition, runs: Some(runs.clone()) })
-            };
-            let chosen = rows.iter().map(chosen).collect::<Result<Vec<_>>>()?;
-            let found = snapshot.read_chosen(&chosen, options).await;
-            if is_planned {
-                return found;
+        options: &'a ReadOptions,
+    ) -> BoxFuture<'a, Result<Dataset>> {
+        async move {
+            for _ in 0..ATTEMPTS {
+                let newest = self.snapshot().await?;
+                // Where old states are kept, the read is of the one that was planned.
+                let earlier = newest.earlier(commit.own).await?;
+                let is_planned = earlier.is_some();
+                let snapshot = earlier.unwrap_or(newest);
+                let chosen = |(path, runs): &(String, Vec<Range<usize>>)| {
+                    let key = snapshot.config.partitioning.parse(path).ok_or_else(|| {
+                        Error::new(ErrorKind::NotFound, "that is no partition of this collection")
+                            .with("partition", path)
+                            .with("store", self.url())
+                    })?;
+                    let partition = Partition { key, path: path.clone() };
+                    Ok::<_, Error>(Chosen { partition, runs: Some(runs.clone()) })
+                };
+                let chosen = rows.iter().map(chosen).collect::<Result<Vec<_>>>()?;
+                let found = snapshot.read_chosen(&chosen, options).await;
+                if is_planned {
+                    return found;
+                }
+                let mut since = snapshot.since(commit.own).await?;
+                if let Some(under) = &snapshot.under {
+                    let below = under.since(commit.base.unwrap_or(0)).await?;
+                    since.unknown |= below.unknown;
+                    since.records.extend(below.records);
+                    since.moved.extend(below.moved);
+                }
+                // The records are those since the commit, of either layer.
+                let changed = rows.iter().find(|(path, _)| since.touched(path, 0));
+                if let Some((path, _)) = changed {
+                    return Err(Error::new(
+                        ErrorKind::CommitConflict,
+                        "a partition was changed since this read was planned; begin it again",
+                    )
+                    .with("partition", path)
+                    .with("store", self.url()));
+                }
+                if !rows.iter().any(|(path, _)| since.moved.contains(path)) {
+                    return found;
+                }
             }
-            let mut since = snapshot.since(commit.own).await?;
-            if let Some(under) = &snapshot.under {
-                let below = under.since(commit.base.unwrap_or(0)).await?;
-                since.unknown |= below.unknown;
-                since.records.extend(below.records);
-                since.moved.extend(below.moved);
-            }
-            // The records are those since the commit, of either layer.
-            let changed = rows.iter().find(|(path, _)| since.touched(path, 0));
-            if let Some((path, _)) = changed {
-                return Err(Error::new(
-                    ErrorKind::CommitConflict,
-                    "a partition was changed since this read was planned; begin it again",
-                )
-                .with("partition", path)
-                .with("store", self.url()));
-            }
-            if !rows.iter().any(|(path, _)| since.moved.contains(path)) {
-                return found;
-            }
+            Err(self.unsteady())
         }
-        Err(self.unsteady())
+        .boxed()
     }
 
     /// Which rows of a dataset belong to which partitions, ordered by key. Looks at nothing but the

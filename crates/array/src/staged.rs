@@ -6,6 +6,8 @@
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use partita_core::{ErrorKind, Result};
 
 use crate::collection::Collection;
@@ -65,36 +67,39 @@ impl Collection {
     /// # Errors
     /// [`ReadOnly`](ErrorKind::ReadOnly); [`CommitConflict`](ErrorKind::CommitConflict) if other
     /// writers were always faster; [`Store`](ErrorKind::Store).
-    pub async fn commit_staged(
-        &self,
-        operation: &str,
+    pub fn commit_staged<'a>(
+        &'a self,
+        operation: &'a str,
         staged: Vec<Staged>,
-        key: Option<&str>,
-    ) -> Result<Committed> {
-        self.check_writable()?;
-        let home = self.home();
-        home.publish().await?;
-        let snapshot = self.snapshot().await?;
-        if let Some(key) = key
-            && let Some(sequence) = snapshot.find_key(key).await?
-        {
-            // They may be what that commit names, sent twice, so they are not removed.
-            return Ok(Committed::Done(sequence));
+        key: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<Committed>> {
+        async move {
+            self.check_writable()?;
+            let home = self.home();
+            home.publish().await?;
+            let snapshot = self.snapshot().await?;
+            if let Some(key) = key
+                && let Some(sequence) = snapshot.find_key(key).await?
+            {
+                // They may be what that commit names, sent twice, so they are not removed.
+                return Ok(Committed::Done(sequence));
+            }
+            let all = staged.iter().map(|one| one.change.path.clone()).collect();
+            let directories: Vec<String> =
+                staged.iter().filter_map(|one| one.change.staged_directory()).collect();
+            let mut draft = Draft::new(operation, key);
+            for mut one in staged.into_iter().rev() {
+                home.receive(&mut one);
+                draft.add_staged(one);
+            }
+            let outcome = draft.commit(home, &snapshot).await;
+            home.forget(directories);
+            Ok(match outcome? {
+                Outcome::Done(sequence) => Committed::Done(sequence),
+                Outcome::Stale(stale) => Committed::Stale(stale.unwrap_or(all)),
+            })
         }
-        let all = staged.iter().map(|one| one.change.path.clone()).collect();
-        let directories: Vec<String> =
-            staged.iter().filter_map(|one| one.change.staged_directory()).collect();
-        let mut draft = Draft::new(operation, key);
-        for mut one in staged.into_iter().rev() {
-            home.receive(&mut one);
-            draft.add_staged(one);
-        }
-        let outcome = draft.commit(home, &snapshot).await;
-        home.forget(directories);
-        Ok(match outcome? {
-            Outcome::Done(sequence) => Committed::Done(sequence),
-            Outcome::Stale(stale) => Committed::Stale(stale.unwrap_or(all)),
-        })
+        .boxed()
     }
 
     /// Removes what was staged and is not to be committed.

@@ -1,5 +1,6 @@
 //! Making changes from the newest state until a commit of them succeeds.
 
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use partita_core::{Error, ErrorKind, Result};
 
@@ -23,48 +24,54 @@ pub(crate) trait Stage: Sync {
 
 impl Collection {
     /// Commits what `stage` makes. Either all of it becomes visible, or nothing.
-    pub(crate) async fn transact(
-        &self,
+    pub(crate) fn transact<'a>(
+        &'a self,
         operation: &'static str,
-        key: Option<&str>,
-        stage: &dyn Stage,
-    ) -> Result<u64> {
-        self.check_writable()?;
-        let home = self.home();
-        let mut draft = Draft::new(operation, key);
-        let committed = self.attempt(&mut draft, stage, true).await;
-        match &committed {
-            Ok(1..) if draft.changes_config() => {
-                home.forget(draft.staged_directories());
-                self.refresh().await?;
+        key: Option<&'a str>,
+        stage: &'a dyn Stage,
+    ) -> BoxFuture<'a, Result<u64>> {
+        async move {
+            self.check_writable()?;
+            let home = self.home();
+            let mut draft = Draft::new(operation, key);
+            let committed = self.attempt(&mut draft, stage, true).await;
+            match &committed {
+                Ok(1..) if draft.changes_config() => {
+                    home.forget(draft.staged_directories());
+                    self.refresh().await?;
+                }
+                Ok(1..) => home.forget(draft.staged_directories()),
+                _ => draft.discard(home).await,
             }
-            Ok(1..) => home.forget(draft.staged_directories()),
-            _ => draft.discard(home).await,
+            committed
         }
-        committed
+        .boxed()
     }
 
     /// Stages what `stage` makes, for a commit by others.
-    pub(crate) async fn stage(
-        &self,
+    pub(crate) fn stage<'a>(
+        &'a self,
         operation: &'static str,
-        stage: &dyn Stage,
-    ) -> Result<Vec<Staged>> {
-        self.check_writable()?;
-        let home = self.home();
-        let mut draft = Draft::new(operation, None);
-        let staged = match self.attempt(&mut draft, stage, false).await {
-            // Whoever commits may be on another machine, and syncs its own writes only.
-            Ok(_) => home.store().sync().await,
-            Err(error) => Err(error),
-        };
-        match staged {
-            Ok(()) => Ok(home.send(draft)),
-            Err(error) => {
-                draft.discard(home).await;
-                Err(error)
+        stage: &'a dyn Stage,
+    ) -> BoxFuture<'a, Result<Vec<Staged>>> {
+        async move {
+            self.check_writable()?;
+            let home = self.home();
+            let mut draft = Draft::new(operation, None);
+            let staged = match self.attempt(&mut draft, stage, false).await {
+                // Whoever commits may be on another machine, and syncs its own writes only.
+                Ok(_) => home.store().sync().await,
+                Err(error) => Err(error),
+            };
+            match staged {
+                Ok(()) => Ok(home.send(draft)),
+                Err(error) => {
+                    draft.discard(home).await;
+                    Err(error)
+                }
             }
         }
+        .boxed()
     }
 
     /// Has `stage` make changes until nobody touches meanwhile what they are made from, and commits

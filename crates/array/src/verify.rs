@@ -12,7 +12,7 @@ use crate::layout::{immutable_group, open_group, read_config, rebuild_catalog};
 use crate::options::{ReadOptions, Work};
 use crate::read::{Wanted, read};
 use crate::repository::WriteDocuments;
-use crate::statistics::{PartitionStatistics, Statistics, rebuild, summarise, valid_statistics};
+use crate::statistics::{PartitionStatistics, Statistics, rebuild, summarise};
 
 /// Partitions checked at once.
 const AT_ONCE: usize = 8;
@@ -91,47 +91,50 @@ impl Collection {
     /// # Errors
     /// Those of the store, and of reading what the collection is; what is wrong with a partition is
     /// no error.
-    pub async fn verify(&self, options: &VerifyOptions) -> Result<Vec<Problem>> {
-        if options.repair {
-            self.check_writable()?;
-            self.home().publish().await?;
+    pub fn verify<'a>(&'a self, options: &'a VerifyOptions) -> BoxFuture<'a, Result<Vec<Problem>>> {
+        async move {
+            if options.repair {
+                self.check_writable()?;
+                self.home().publish().await?;
+            }
+            let snapshot = self.snapshot().await?;
+            let mut problems = Vec::new();
+            let listed = self.check_catalog(&snapshot, options.repair).await?;
+            problems.extend(listed.map(|(path, message)| Problem {
+                kind: ProblemKind::Catalog,
+                path: path.to_owned(),
+                message,
+                repaired: options.repair,
+            }));
+            let partitions = snapshot.partitions(options.predicate.as_ref()).await?;
+            let progress = options.work.progress.as_ref();
+            progress.start("verify", Some(partitions.len() as u64));
+            let known = match options.data {
+                true => snapshot.statistics(&partitions).await?,
+                false => Statistics::new(),
+            };
+            let one = async |partition: Partition| {
+                options.work.cancel.check()?;
+                let found = check(&snapshot, &partition, known.get(&partition.path), options).await;
+                progress.advance(1);
+                found
+            };
+            let found: Result<Vec<Vec<Problem>>> =
+                stream::iter(partitions).map(one).buffered(AT_ONCE).try_collect().await;
+            progress.finish();
+            problems.extend(found?.into_iter().flatten());
+            problems.extend(check_immutable(&snapshot, options).await?);
+            if options.repair {
+                let wrong = problems.iter_mut().filter(|one| one.kind == ProblemKind::Statistics);
+                let wrong = wrong.map(|one| {
+                    one.repaired = true;
+                    one.path.clone()
+                });
+                rebuild(self, &wrong.collect(), &options.work).await?;
+            }
+            Ok(problems)
         }
-        let snapshot = self.snapshot().await?;
-        let mut problems = Vec::new();
-        let listed = self.check_catalog(&snapshot, options.repair).await?;
-        problems.extend(listed.map(|(path, message)| Problem {
-            kind: ProblemKind::Catalog,
-            path: path.to_owned(),
-            message,
-            repaired: options.repair,
-        }));
-        let partitions = snapshot.partitions(options.predicate.as_ref()).await?;
-        let progress = options.work.progress.as_ref();
-        progress.start("verify", Some(partitions.len() as u64));
-        let known = match options.data {
-            true => snapshot.statistics(&partitions).await?,
-            false => Statistics::new(),
-        };
-        let one = async |partition: Partition| {
-            options.work.cancel.check()?;
-            let found = check(&snapshot, &partition, known.get(&partition.path), options).await;
-            progress.advance(1);
-            found
-        };
-        let found: Result<Vec<Vec<Problem>>> =
-            stream::iter(partitions).map(one).buffered(AT_ONCE).try_collect().await;
-        progress.finish();
-        problems.extend(found?.into_iter().flatten());
-        problems.extend(check_immutable(&snapshot, options).await?);
-        if options.repair {
-            let wrong = problems.iter_mut().filter(|one| one.kind == ProblemKind::Statistics);
-            let wrong = wrong.map(|one| {
-                one.repaired = true;
-                one.path.clone()
-            });
-            rebuild(self, &wrong.collect(), &options.work).await?;
-        }
-        Ok(problems)
+        .boxed()
     }
 }
 
@@ -141,7 +144,7 @@ impl Snapshot {
         let published = partitions.iter().map(|partition| partition.path.as_str());
         let is_pending = |path: &&str| self.pending.iter().any(|record| record.touches(path));
         let paths = published.filter(|path| !is_pending(path)).collect();
-        valid_statistics(self.base(), &paths, &self.config.summarised()).await
+        self.valid_statistics(&paths, &self.config.summarised()).await
     }
 }
 

@@ -7,6 +7,7 @@ mod rows;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::TryStreamExt;
 use jiff::SignedDuration;
@@ -19,7 +20,7 @@ use partita_array::{
     VariableSchema, VerifyOptions, View, ViewOptions, Work,
 };
 use partita_core::partition::Resolution;
-use partita_core::{ErrorKind, Predicate, Store, StoreOptions};
+use partita_core::{Cancel, ErrorKind, Predicate, Progress, Store, StoreOptions};
 use rows::{Kind, create, dataset, days, memory, merging, read};
 
 fn golden() -> PathBuf {
@@ -373,15 +374,77 @@ async fn no_chunk_is_stored_twice_because_another_commit_was_faster() {
     }
     let collection = Collection::open_in_repository(store.clone()).await.unwrap();
     assert_eq!(read(&collection).await.len(), 16 * 2000);
-    let chunks: Vec<String> =
-        store.list("chunks/").map_ok(|info| info.key).try_collect().await.unwrap();
-    assert!(chunks.len() >= 16);
+    assert!(chunks_in(&store).await.len() >= 16);
     let grace = SignedDuration::ZERO;
     let options = GarbageOptions { grace, dry_run: true, ..GarbageOptions::default() };
     tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     let garbage = collection.collect_garbage(&options).await.unwrap();
     assert!(!garbage.keys.iter().any(|key| key.starts_with("chunks/")), "{:?}", garbage.keys);
     sound(&collection).await;
+}
+
+/// Cancels work after so many partitions.
+#[derive(Debug)]
+struct CancelAfter(AtomicU64, Cancel);
+
+impl Progress for CancelAfter {
+    fn start(&self, _what: &str, _total: Option<u64>) {}
+
+    fn finish(&self) {}
+
+    fn advance(&self, amount: u64) {
+        if self.0.fetch_sub(amount, Ordering::Relaxed) == 1 {
+            self.1.cancel();
+        }
+    }
+}
+
+async fn chunks_in(store: &Store) -> Vec<String> {
+    store.list("chunks/").map_ok(|info| info.key).try_collect().await.unwrap()
+}
+
+#[tokio::test]
+async fn a_copy_into_a_repository_is_continued() {
+    let (schema, partitioning) =
+        (large(0, 0).schema(), Partitioning::date("time", Resolution::Day));
+    let options = CreateOptions::default();
+    let made = Collection::create_in(memory(), schema, "time", partitioning, &options);
+    let plain = made.await.unwrap();
+    for day in 0..80 {
+        plain.insert(&large(day, 1), &InsertOptions::default()).await.unwrap();
+    }
+    let store = StoreOptions::default();
+    for collected in [false, true] {
+        let url = format!("memory://continued/{collected}");
+        let target = Store::open(&url, &store).unwrap();
+        let mut options = CopyOptions::default();
+        options.work.progress =
+            Arc::new(CancelAfter(AtomicU64::new(70), options.work.cancel.clone()));
+        let repository = format!("icechunk+{url}");
+        let stopped = plain.copy_to(&repository, &store, &options).await.unwrap_err();
+        assert_eq!(stopped.kind(), ErrorKind::Interrupted);
+        let error = Collection::open(&repository, &store).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+
+        let before = chunks_in(&target).await;
+        assert!(before.len() >= 64);
+        if collected {
+            target.delete_many(before[..10].to_vec()).await.unwrap();
+        }
+        // What changed since is copied again.
+        plain.insert(&large(3, 2), &InsertOptions::default()).await.unwrap();
+        let copy = plain.copy_to(&repository, &store, &CopyOptions::default()).await.unwrap();
+        assert_eq!(read(&copy).await, read(&plain).await);
+        sound(&copy).await;
+        assert_eq!(copy.history().await.unwrap().len(), 1);
+        let made = chunks_in(&target).await.iter().filter(|key| !before.contains(key)).count();
+        let anew = 80 - 64 + 1 + if collected { 10 } else { 0 };
+        let of_each = 2;
+        assert!(made <= anew * of_each, "{made}");
+        let left: Vec<String> =
+            target.list(".partita/copy/").map_ok(|info| info.key).try_collect().await.unwrap();
+        assert_eq!(left, Vec::<String>::new());
+    }
 }
 
 #[tokio::test]

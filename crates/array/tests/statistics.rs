@@ -4,19 +4,24 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+mod rows;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::TryStreamExt;
+use partita_array::dataset::Chunks;
 use partita_array::json::Attributes;
 use partita_array::layout::Layout;
 use partita_array::{
     Array, Collection, CreateOptions, DType, Dataset, InsertOptions, MapOptions, Merge, MergeWith,
-    Partitioning, ReadOptions, Variable, VariableSchema, VerifyOptions, Work,
+    PartitionData, PartitionRows, Partitioning, ReadOptions, Schema, Selection, Variable,
+    VariableSchema, VerifyOptions, Work,
 };
 use partita_core::testing::CountingStore;
 use partita_core::{Predicate, Store, StoreOptions};
 use proptest::prelude::*;
+use rows::Kind;
 use tempfile::TempDir;
 
 /// A row: the cycle that it belongs to, its time, and a latitude.
@@ -38,7 +43,7 @@ fn dataset(rows: &[Row]) -> Dataset {
         variable("time", integers(|row| row.1)),
     ];
     let mut dataset = Dataset::new(variables, Attributes::new()).unwrap();
-    dataset.set_chunks("time", partita_array::dataset::Chunks::Size(3));
+    dataset.set_chunks("time", Chunks::Size(3));
     dataset
 }
 
@@ -51,15 +56,28 @@ fn rows_of(data: &Dataset) -> Vec<Row> {
     pairs.map(|(i, (cycle, time))| (number(cycle), number(time), latitude(i))).collect()
 }
 
-async fn create(store: Store, layout: Layout, statistics: &[&str]) -> Collection {
+async fn create(store: Store, kind: impl Into<Kind>, statistics: &[&str]) -> Collection {
+    create_of(store, kind.into(), statistics, dataset(&[]).schema()).await
+}
+
+async fn create_of(store: Store, kind: Kind, statistics: &[&str], schema: Schema) -> Collection {
+    let layout = match kind {
+        Kind::Plain(layout) => layout,
+        Kind::Icechunk => Layout::ZarrV3,
+    };
     let options = CreateOptions {
         layout,
         statistics: statistics.iter().map(ToString::to_string).collect(),
         ..CreateOptions::default()
     };
-    let partitioning = Partitioning::sequence(&["cycle"]);
-    let schema = dataset(&[]).schema();
-    Collection::create_in(store, schema, "time", partitioning, &options).await.unwrap()
+    let by = Partitioning::sequence(&["cycle"]);
+    let made = match kind {
+        Kind::Plain(_) => Collection::create_in(store, schema, "time", by, &options).await,
+        Kind::Icechunk => {
+            Collection::create_in_repository(store, schema, "time", by, &options).await
+        }
+    };
+    made.unwrap()
 }
 
 fn memory() -> Store {
@@ -102,11 +120,12 @@ async fn overwrite(store: &Store, layout: Layout, rows: &[Row]) {
 enum Step {
     Insert(Vec<Row>, Merge),
     Negate(i64),
+    NegateFirst,
     Overwrite(Vec<Row>),
     Rebuild,
 }
 
-fn rows() -> impl Strategy<Value = Vec<Row>> {
+fn some_rows() -> impl Strategy<Value = Vec<Row>> {
     let latitude = prop_oneof![8 => -90.0..90.0f64, 1 => Just(f64::NAN), 1 => Just(f64::INFINITY)];
     prop::collection::vec((0..4i64, 0..40i64, latitude), 1..9)
 }
@@ -118,37 +137,51 @@ fn step() -> impl Strategy<Value = Step> {
         Merge::TimeSeries { tolerance: None },
         Merge::Upsert { tolerance: None },
     ]);
-    let overwrite = rows().prop_map(|mut rows| {
+    let overwrite = some_rows().prop_map(|mut rows| {
         let cycle = rows[0].0;
         rows.iter_mut().for_each(|row| row.0 = cycle);
         Step::Overwrite(rows)
     });
     prop_oneof![
-        4 => (rows(), merge).prop_map(|(rows, merge)| Step::Insert(rows, merge)),
+        4 => (some_rows(), merge).prop_map(|(rows, merge)| Step::Insert(rows, merge)),
         1 => (0..4i64).prop_map(Step::Negate),
+        1 => Just(Step::NegateFirst),
         1 => overwrite,
         1 => Just(Step::Rebuild),
     ]
 }
 
-async fn perform(collection: &Collection, layout: Layout, step: &Step) {
-    match step {
-        Step::Insert(rows, merge) => insert(collection, rows, *merge).await,
-        Step::Negate(from) => {
-            let negated = Arc::new(|data: partita_array::PartitionData| {
-                let lat = data.data.variable("lat").unwrap();
-                let bytes = lat.data().bytes().unwrap();
-                let values = bytes.chunks(8).map(|v| f64::from_le_bytes(v.try_into().unwrap()));
-                let bytes: Vec<u8> = values.flat_map(|value| (-value).to_le_bytes()).collect();
-                let array = Array::from_bytes(DType::Float64, vec![lat.data().len()], bytes)?;
-                Ok(vec![Variable::new(lat.schema().clone(), array)?])
-            });
+/// Turns the sign of latitudes.
+fn negated(data: PartitionData) -> partita_core::Result<Vec<Variable>> {
+    let lat = data.data.variable("lat").unwrap();
+    let bytes = lat.data().bytes().unwrap();
+    let values = bytes.chunks(8).map(|v| f64::from_le_bytes(v.try_into().unwrap()));
+    let bytes: Vec<u8> = values.flat_map(|value| (-value).to_le_bytes()).collect();
+    let array = Array::from_bytes(DType::Float64, vec![lat.data().len()], bytes)?;
+    Ok(vec![Variable::new(lat.schema().clone(), array)?])
+}
+
+async fn perform(collection: &Collection, kind: Kind, step: &Step) {
+    match (step, kind) {
+        (Step::Insert(rows, merge), _) => insert(collection, rows, *merge).await,
+        (Step::Negate(from), _) => {
             let predicate = Some(Predicate::parse(&format!("cycle >= {from}")).unwrap());
             let options = MapOptions { predicate, ..MapOptions::default() };
-            collection.update(negated, &options).await.unwrap();
+            collection.update(Arc::new(negated), &options).await.unwrap();
         }
-        Step::Overwrite(rows) => overwrite(collection.store(), layout, rows).await,
-        Step::Rebuild => {
+        (Step::NegateFirst, _) => {
+            let first = |partition| PartitionRows { partition, rows: Vec::from([0..1]) };
+            let partitions = collection.partitions(None).await.unwrap();
+            let commit = collection.last_commit().await.unwrap().own;
+            let rows = Some(Selection::new(commit, partitions.into_iter().map(first)));
+            let options = MapOptions { rows, ..MapOptions::default() };
+            collection.update(Arc::new(negated), &options).await.unwrap();
+        }
+        (Step::Overwrite(rows), Kind::Plain(layout)) => {
+            overwrite(collection.store(), layout, rows).await;
+        }
+        (Step::Overwrite(rows), Kind::Icechunk) => insert(collection, rows, Merge::Replace).await,
+        (Step::Rebuild, _) => {
             let options = VerifyOptions { repair: true, ..VerifyOptions::default() };
             collection.verify(&options).await.unwrap();
         }
@@ -188,16 +221,15 @@ proptest! {
     fn answers_are_those_of_the_rows(
         steps in prop::collection::vec(step(), 1..6),
         number in 0..40i64, latitude in -90.0..90.0f64,
-        v3 in any::<bool>(), on_files in any::<bool>(),
+        kind in prop::sample::select(Kind::ALL.to_vec()), on_files in any::<bool>(),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let directory = tempfile::tempdir().unwrap();
         let store = if on_files { files(&directory) } else { memory() };
-        let layout = if v3 { Layout::ZarrV3 } else { Layout::ZarrV2 };
         runtime.block_on(async {
-            let collection = create(store, layout, &["lat"]).await;
+            let collection = create(store, kind, &["lat"]).await;
             for step in &steps {
-                perform(&collection, layout, step).await;
+                perform(&collection, kind, step).await;
                 let all = rows_of(&collection.read(&ReadOptions::default()).await.unwrap());
                 for (text, wanted) in conditions(number, latitude) {
                     let found = rows_of(&collection.read(&condition(&text)).await.unwrap());
@@ -221,13 +253,17 @@ async fn cycles(store: Store, number: i64, statistics: &[&str]) -> Collection {
 }
 
 async fn counted(store: &Store, text: &str) -> (usize, u64) {
+    counted_of(store, Layout::ZarrV2.into(), text).await
+}
+
+async fn counted_of(store: &Store, kind: Kind, text: &str) -> (usize, u64) {
     let mut counter = None;
     let store = store.wrap(|inner| {
         let counting = Arc::new(CountingStore::new(inner));
         counter = Some(Arc::clone(&counting));
         counting
     });
-    let collection = Collection::open_in(store).await.unwrap();
+    let collection = rows::open(store, kind).await;
     let counter = counter.unwrap();
     counter.reset();
     let found = collection.read(&condition(text)).await.unwrap();
@@ -252,6 +288,42 @@ async fn partitions_without_such_rows_are_not_opened() {
     let (rows, gets) = counted(&store, "lat < 1 or cycle == 29 and time > 298").await;
     assert_eq!(rows, 11);
     assert!(gets < 60, "{gets}");
+}
+
+#[tokio::test]
+async fn commits_of_repositories_say_what_they_leave() {
+    // Chunks of so many rows are objects of their own.
+    let of_cycle = |cycle: i64| {
+        let rows: Vec<Row> = (0..100).map(|row| (cycle, cycle * 100 + row, cycle as f64)).collect();
+        let mut data = dataset(&rows);
+        data.set_chunks("time", Chunks::Size(100));
+        data
+    };
+    let (store, kind) = (memory(), Kind::Icechunk);
+    let collection = create_of(store.clone(), kind, &[], of_cycle(0).schema()).await;
+    for cycle in 0..20 {
+        collection.insert(&of_cycle(cycle), &InsertOptions::default()).await.unwrap();
+    }
+    let (rows, gets) = counted_of(&store, kind, "time >= 1900").await;
+    assert_eq!(rows, 100);
+    assert!(gets < 20, "{gets}");
+    let (_, without) = counted_of(&store, kind, "lat > 18").await;
+    collection.set_statistics(&["lat".to_owned()], &Work::default()).await.unwrap();
+    let (rows, with) = counted_of(&store, kind, "lat > 18").await;
+    assert_eq!(rows, 100);
+    assert!(with < 20 && without > 20, "{with} {without}");
+    // What an update does not touch is known as before.
+    let same = Arc::new(|data: PartitionData| Ok(vec![data.data.variable("lat").unwrap().clone()]));
+    let predicate = Some(Predicate::parse("cycle < 10").unwrap());
+    let options = MapOptions { predicate, ..MapOptions::default() };
+    collection.update(same, &options).await.unwrap();
+    for text in ["time >= 1900", "lat > 18"] {
+        let (rows, gets) = counted_of(&store, kind, text).await;
+        assert_eq!(rows, 100);
+        assert!(gets < 20, "{text} {gets}");
+    }
+    let options = VerifyOptions { data: true, ..VerifyOptions::default() };
+    assert_eq!(collection.verify(&options).await.unwrap(), []);
 }
 
 #[tokio::test]

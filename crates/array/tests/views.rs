@@ -6,6 +6,7 @@
 mod rows;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -13,8 +14,8 @@ use partita_array::json::Json;
 use partita_array::layout::Layout;
 use partita_array::{
     Array, Collection, CopyOptions, DType, Depth, DropOptions, GarbageOptions, InsertOptions,
-    MapOptions, PartitionData, ReadOptions, Schema, UpdateFunction, Variable, VariableSchema,
-    VerifyOptions, View, ViewOptions,
+    MapOptions, Partition, PartitionData, PartitionRows, ReadOptions, Schema, Selection,
+    UpdateFunction, Variable, VariableSchema, VerifyOptions, View, ViewOptions,
 };
 use partita_core::{ErrorKind, Predicate, Store, StoreOptions};
 use proptest::prelude::*;
@@ -417,6 +418,42 @@ async fn a_view_that_names_no_rows_is_taken_at_its_word() {
     let error = view.sync(&ViewOptions::default()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::OutOfSync);
     assert_eq!(view.history().await.unwrap().last().unwrap().operation, "sync");
+}
+
+#[tokio::test]
+async fn rows_that_are_chosen_of_the_base_are_those_of_the_view() {
+    for layout in [Layout::ZarrV2, Layout::ZarrV3] {
+        let (base, view, _) = example(layout, &covering("day > 1")).await;
+        view.update(hours("w", 0), &MapOptions::default()).await.unwrap();
+        let rows = |partition: Partition| PartitionRows {
+            partition,
+            rows: vec![Range { start: 2, end: 4 }],
+        };
+        let commit = base.last_commit().await.unwrap().own;
+        let all = base.partitions(None).await.unwrap();
+        // The view does not cover the first.
+        let chosen = Selection::new(commit, [all[0].clone(), all[2].clone()].map(rows));
+        let reading = ReadOptions { rows: Some(chosen.clone()), ..ReadOptions::default() };
+        let some = view.read(&reading).await.unwrap();
+        assert_eq!(rows_of(&some), days(2..3, 1)[2..4]);
+        assert_eq!(some.variable("w").unwrap().data().integers().unwrap(), [20, 30]);
+
+        let updating = MapOptions { rows: Some(chosen), ..MapOptions::default() };
+        let written = view.update(hours("w", 5), &updating).await.unwrap();
+        assert_eq!(written, [all[2].clone()]);
+        let expected = [0, 10, 20, 30, 40, 50, 60, 0, 10, 25, 35, 40, 50, 60];
+        assert_eq!(values(&view, "w").await[..14], expected);
+        sound(&view).await;
+
+        base.insert(&dataset(&days(2..3, 2)), &InsertOptions::default()).await.unwrap();
+        for failed in [
+            view.read(&reading).await.map(drop),
+            view.update(hours("w", 6), &updating).await.map(drop),
+            view.map(Arc::new(|_| Ok(())), &updating).await.map(drop),
+        ] {
+            assert_eq!(failed.unwrap_err().kind(), ErrorKind::CommitConflict);
+        }
+    }
 }
 
 /// What sync is to make of values: by times, of equal times in their order.

@@ -21,7 +21,7 @@ mod input;
 mod interrupt;
 mod output;
 mod sink;
-mod units;
+pub mod units;
 
 use std::ffi::OsString;
 

@@ -3,7 +3,8 @@
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 
 /// A byte count with a binary unit.
-pub(crate) fn bytes(count: u64) -> String {
+#[must_use]
+pub fn bytes(count: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     if count < 1024 {
         return format!("{count} B");
@@ -34,7 +35,8 @@ pub(crate) fn count(number: u64) -> String {
 }
 
 /// A number of things: `1 file`, `2 files`.
-pub(crate) fn plural(number: u64, thing: &str) -> String {
+#[must_use]
+pub fn plural(number: u64, thing: &str) -> String {
     format!("{} {thing}{}", count(number), if number == 1 { "" } else { "s" })
 }
 

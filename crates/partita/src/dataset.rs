@@ -1,8 +1,8 @@
 //! Opening a dataset without knowing its kind.
 
-use partita_array::{Collection, View};
+use partita_array::{Collection, View, holds_repository};
 use partita_core::store::repository_url;
-use partita_core::{Error, ErrorKind, Result, StoreOptions};
+use partita_core::{Error, ErrorKind, Result, Store, StoreOptions};
 use partita_table::Table;
 
 use crate::DatasetKind;
@@ -75,7 +75,10 @@ pub async fn open(url: &str, options: &StoreOptions) -> Result<Dataset> {
                     if error.kind() == ErrorKind::InvalidArgument || names_base(&other) {
                         return Err(if names_base(&other) { other } else { error });
                     }
-                    let why = "there is neither a table nor a collection nor a view here";
+                    let why = match holds_repository(&Store::open(url, options)?, "").await? {
+                        true => "that is an Icechunk repository; open it as icechunk+ and its URL",
+                        false => "there is neither a table nor a collection nor a view here",
+                    };
                     Err(Error::new(ErrorKind::NotFound, why).with("url", url))
                 }
                 opened => opened,

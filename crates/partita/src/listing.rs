@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use partita_array::{Collection, View};
-use partita_core::Result;
-use partita_core::store::{Store, StoreOptions};
+use partita_array::{Collection, View, holds_repository};
+use partita_core::store::{Store, StoreOptions, url_of_repository};
+use partita_core::{Error, ErrorKind, Result};
 
 /// Directories looked into at once.
 const DIRECTORIES_AT_ONCE: usize = 32;
@@ -57,20 +57,21 @@ pub struct DatasetInfo {
 
 /// Lists the datasets directly under the store at `url`, by name.
 ///
-/// A shallow listing of the store, and up to four requests for each directory that is no table's;
-/// nothing is opened. A store that holds nothing, or a directory that does not exist, gives an empty
-/// list.
+/// A shallow listing of the store, and up to five requests for each directory that is no table's;
+/// nothing is opened but Icechunk repositories, which may hold something else than a collection. A
+/// store that holds nothing, or a directory that does not exist, gives an empty list.
 ///
 /// # Errors
 /// [`partita_core::ErrorKind::InvalidArgument`] for a URL that cannot be understood,
 /// [`partita_core::ErrorKind::Store`] if the store cannot be listed.
 pub async fn ls(url: &str, options: &StoreOptions) -> Result<Vec<DatasetInfo>> {
     let store = Store::open(url, options)?;
+    let url_of = |name: &str| format!("{}/{name}", store.url().trim_end_matches('/'));
     let objects = store.list_shallow().await?;
     // Both forms of header may stand beside each other: one dataset all the same.
     let mut found = BTreeMap::new();
     for name in objects.iter().filter_map(|object| table_name(&object.key)) {
-        let url = format!("{}/{name}", store.url().trim_end_matches('/'));
+        let url = url_of(name);
         let info = DatasetInfo { name: name.to_owned(), kind: DatasetKind::Table, url };
         found.insert(name.to_owned(), info);
     }
@@ -81,17 +82,24 @@ pub async fn ls(url: &str, options: &StoreOptions) -> Result<Vec<DatasetInfo>> {
         let views = View::DOCUMENTS.map(|key| (key, DatasetKind::View));
         for (document, kind) in collections.into_iter().chain(views) {
             if store.head(&format!("{name}/{document}")).await?.is_some() {
-                return Ok(Some((name, kind)));
+                let url = url_of(&name);
+                return Ok(Some(DatasetInfo { name, kind, url }));
             }
         }
-        Ok::<_, partita_core::Error>(None)
+        if !holds_repository(&store, &name).await? {
+            return Ok(None);
+        }
+        let url = url_of_repository(&url_of(&name));
+        match Collection::open(&url, &options.clone().read_only(true)).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok::<_, Error>(None),
+            // What is damaged is there.
+            Err(error) if error.kind() != ErrorKind::Corrupt => Err(error),
+            _ => Ok(Some(DatasetInfo { name, kind: DatasetKind::Collection, url })),
+        }
     };
     let kinds = stream::iter(directories).map(kind_of).buffered(DIRECTORIES_AT_ONCE);
-    let kinds: Vec<Option<(String, DatasetKind)>> = kinds.try_collect().await?;
-    for (name, kind) in kinds.into_iter().flatten() {
-        let url = format!("{}/{name}", store.url().trim_end_matches('/'));
-        found.insert(name.clone(), DatasetInfo { name, kind, url });
-    }
+    let kinds: Vec<Option<DatasetInfo>> = kinds.try_collect().await?;
+    found.extend(kinds.into_iter().flatten().map(|info| (info.name.clone(), info)));
     Ok(found.into_values().collect())
 }
 
@@ -104,6 +112,9 @@ fn table_name(key: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use partita_array::layout::Layout;
+    use partita_array::{CreateOptions, DType, Partitioning, Schema, VariableSchema};
+
     use super::*;
 
     #[test]
@@ -132,12 +143,28 @@ mod tests {
         ] {
             store.put(key, "{}".into()).await.unwrap();
         }
+        create_in_repository("icechunk+memory://listing/lake/deep").await;
         let found = ls("memory://listing/lake", &options).await.unwrap();
         let names: Vec<&str> = found.iter().map(|info| info.name.as_str()).collect();
-        assert_eq!(names, ["a", "b", "sla", "ssh", "trend"]);
-        assert_eq!(found[4].kind, DatasetKind::View);
-        assert_eq!(found[3].kind, DatasetKind::Collection);
+        assert_eq!(names, ["a", "b", "deep", "sla", "ssh", "trend"]);
+        assert_eq!(found[5].kind, DatasetKind::View);
+        assert_eq!(found[4].kind, DatasetKind::Collection);
         assert_eq!(found[0].url, "memory://listing/lake/a");
         assert_eq!(found[0].kind.to_string(), "table");
+        assert_eq!(found[2].kind, DatasetKind::Collection);
+        crate::open(&found[2].url, &options).await.unwrap();
+        // Without its scheme it is named all the same.
+        let error = crate::open("memory://listing/lake/deep", &options).await.err().unwrap();
+        assert!(error.to_string().contains("icechunk+"), "{error}");
+    }
+
+    async fn create_in_repository(url: &str) {
+        let time = VariableSchema::new("time", DType::Int64, &["time"]);
+        let schema = Schema::new(Vec::new(), vec![time]).unwrap();
+        let layout = Layout::ZarrV3;
+        let options = CreateOptions { layout, ..CreateOptions::default() };
+        let partitioning = Partitioning::sequence(&["time"]);
+        let store = StoreOptions::new();
+        Collection::create(url, schema, "time", partitioning, &options, &store).await.unwrap();
     }
 }

@@ -5,16 +5,14 @@ use std::sync::{Mutex, PoisonError};
 
 use jiff::SignedDuration;
 use partita::array::layout::Layout;
-use partita::array::partitioning::Key;
 use partita::array::{
     Collection, Committed, CopyOptions, CreateOptions, DropOptions, GarbageOptions, InsertOptions,
-    Known, Partition, PartitionRows, Partitioning, PlannedRows, ReadOptions, Staged, VerifyOptions,
-    View, ViewOptions,
+    Known, Partitioning, PlannedRows, ReadOptions, Staged, VerifyOptions, View, ViewOptions,
 };
 use partita::store::repository_url;
 use partita::{Error, Store, StoreOptions};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyString};
+use pyo3::types::{PyBytes, PyDict};
 
 use crate::arguments::{StoreArguments, store_options};
 use crate::attributes::attributes;
@@ -27,6 +25,7 @@ use crate::errors::to_python;
 use crate::function::{Function, pairs};
 use crate::index::PySelection;
 use crate::opening::Opening;
+use crate::partition::{PartitionRuns, PyPartition, partitions, runs_of};
 use crate::predicate::PyPredicate;
 use crate::runtime::{Watch, wait};
 use crate::schema::{PySchema, VariableArguments};
@@ -50,42 +49,9 @@ type Entry = (u64, String, i64, String, Vec<String>, u64);
 /// What a function gave for a key.
 type Mapped = (Vec<(String, i128)>, Py<PyAny>);
 
-/// The fields of a key, and the path.
-pub(crate) type Place = (Fields, String);
-
-/// A key as a dict of its fields with their values.
-pub(crate) struct Fields(Key);
-
-impl<'py> IntoPyObject<'py> for Fields {
-    type Target = PyDict;
-    type Output = Bound<'py, PyDict>;
-    type Error = PyErr;
-
-    fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
-        let dict = PyDict::new(py);
-        for (field, value) in self.0.pairs() {
-            let field = PyString::intern(py, field);
-            // Wide integers are slow to convert, and there are many keys.
-            match i64::try_from(value) {
-                Ok(value) => dict.set_item(field, value)?,
-                Err(_) => dict.set_item(field, value)?,
-            }
-        }
-        Ok(dict)
-    }
-}
-
 /// What a read gives: the last commit that it knows, places with runs of rows, and how many rows a
 /// chunk holds.
-type Plan = (Commit, Vec<(PlaceRows, usize)>);
-
-/// A partition with runs of its rows.
-pub(crate) type PlaceRows = (Place, Vec<(usize, usize)>);
-
-pub(crate) fn place_rows(found: &PartitionRows) -> PlaceRows {
-    let runs = found.rows.iter().map(|run| (run.start, run.end));
-    (place(&found.partition), runs.collect())
-}
+type Plan = (Commit, Vec<(PartitionRuns, usize)>);
 
 /// Something that was staged: the path, rows, bytes, and a form to send elsewhere.
 type StagedChange = (String, Option<u64>, u64, Py<PyBytes>);
@@ -109,10 +75,6 @@ fn staged_of(forms: &[Vec<u8>]) -> PyResult<Vec<Staged>> {
         })
     };
     forms.iter().map(staged).collect()
-}
-
-fn place(partition: &Partition) -> Place {
-    (Fields(partition.key.clone()), partition.path.clone())
 }
 
 impl PyCollection {
@@ -298,12 +260,12 @@ impl PyCollection {
         py: Python<'_>,
         filter: Option<PyRef<'_, PyPredicate>>,
         progress: Option<Py<PyAny>>,
-    ) -> PyResult<Vec<Place>> {
+    ) -> PyResult<Vec<PyPartition>> {
         let watch = Watch::new(progress);
         let options = ViewOptions { predicate: predicate(filter), work: work(&watch) };
         let view = View::of(self.collection(py)?).map_err(to_python)?;
         let written = wait(py, &watch, async move { view.sync(&options).await })?;
-        Ok(written.iter().map(place).collect())
+        Ok(partitions(written))
     }
 
     #[getter]
@@ -353,7 +315,7 @@ impl PyCollection {
         &self,
         py: Python<'_>,
         filter: Option<PyRef<'_, PyPredicate>>,
-    ) -> PyResult<Vec<Place>> {
+    ) -> PyResult<Vec<PyPartition>> {
         let (collection, filter) = (self.collection(py)?, predicate(filter));
         let found =
             wait(
@@ -361,7 +323,7 @@ impl PyCollection {
                 &Watch::default(),
                 async move { collection.partitions(filter.as_ref()).await },
             )?;
-        Ok(found.iter().map(place).collect())
+        Ok(partitions(found))
     }
 
     /// Partitions with their rows, objects and bytes.
@@ -369,14 +331,11 @@ impl PyCollection {
         &self,
         py: Python<'_>,
         filter: Option<PyRef<'_, PyPredicate>>,
-    ) -> PyResult<Vec<(Place, usize, usize, u64)>> {
+    ) -> PyResult<Vec<PyPartition>> {
         let (collection, filter) = (self.collection(py)?, predicate(filter));
         let found =
             wait(py, &Watch::default(), async move { collection.sizes(filter.as_ref()).await })?;
-        let size = |size: &partita::array::PartitionSize| {
-            (place(&size.partition), size.rows, size.objects, size.bytes)
-        };
-        Ok(found.iter().map(size).collect())
+        Ok(found.into_iter().map(PyPartition::from).collect())
     }
 
     #[pyo3(signature = (filter, variables, progress=None, rows=None))]
@@ -410,7 +369,7 @@ impl PyCollection {
         let options = ReadOptions { predicate, rows, variables, work: work(&watch) };
         let collection = self.collection(py)?;
         let plan = wait(py, &watch, async move { collection.plan(&options).await })?;
-        let partition = |found: &PlannedRows| (place_rows(&found.rows), found.chunk);
+        let partition = |found: &PlannedRows| (runs_of(&found.rows), found.chunk);
         Ok(((plan.commit.own, plan.commit.base), plan.partitions.iter().map(partition).collect()))
     }
 
@@ -435,10 +394,10 @@ impl PyCollection {
     }
 
     /// Which rows of a dataset belong to which partitions.
-    fn places(&self, data: PyRef<'_, PyDataset>) -> PyResult<Vec<PlaceRows>> {
+    fn places(&self, data: PyRef<'_, PyDataset>) -> PyResult<Vec<PartitionRuns>> {
         let data = data.dataset()?;
         let places = self.known(|collection| collection.places(&data)).map_err(to_python)?;
-        Ok(places.iter().map(place_rows).collect())
+        Ok(places.iter().map(runs_of).collect())
     }
 
     /// The names of the indexes that are kept with the collection.
@@ -521,7 +480,7 @@ impl PyCollection {
         merge: MergeArguments,
         key: Option<String>,
         progress: Option<Py<PyAny>>,
-    ) -> PyResult<Vec<Place>> {
+    ) -> PyResult<Vec<PyPartition>> {
         let watch = Watch::new(progress);
         let (merge, function) = merge.merge()?;
         let options = InsertOptions { merge, key, work: work(&watch) };
@@ -531,7 +490,7 @@ impl PyCollection {
             Some(function) => function.finish(py, done),
             None => done,
         };
-        Ok(done?.iter().map(place).collect())
+        Ok(partitions(done?))
     }
 
     #[pyo3(signature = (function, map, progress=None))]
@@ -557,12 +516,12 @@ impl PyCollection {
         function: Py<PyAny>,
         map: MapArguments<'_>,
         progress: Option<Py<PyAny>>,
-    ) -> PyResult<Vec<Place>> {
+    ) -> PyResult<Vec<PyPartition>> {
         let (watch, function) = (Watch::new(progress), Function::new(function));
         let (options, called) = (map.options(&watch), function.update());
         let collection = self.collection(py)?;
         let done = wait(py, &watch, async move { collection.update(called, &options).await });
-        Ok(function.finish(py, done)?.iter().map(place).collect())
+        Ok(partitions(function.finish(py, done)?))
     }
 
     #[pyo3(signature = (filter, older_than))]
@@ -571,13 +530,13 @@ impl PyCollection {
         py: Python<'_>,
         filter: Option<PyRef<'_, PyPredicate>>,
         older_than: Option<i64>,
-    ) -> PyResult<Vec<Place>> {
+    ) -> PyResult<Vec<PyPartition>> {
         let watch = Watch::default();
         let older_than = older_than.map(SignedDuration::from_micros);
         let options = DropOptions { predicate: predicate(filter), older_than, work: work(&watch) };
         let collection = self.collection(py)?;
         let gone = wait(py, &watch, async move { collection.drop_partitions(&options).await })?;
-        Ok(gone.iter().map(place).collect())
+        Ok(partitions(gone))
     }
 
     #[pyo3(signature = (group, variable, progress=None))]

@@ -4,28 +4,27 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use partita::Error;
-use partita::array::partitioning::Key;
 use partita::array::{
-    BuildOptions, Index, IndexPlace, IndexSource, Partition, PartitionRows, RefreshOptions,
-    Selection, Stale, Work,
+    BuildOptions, Index, IndexPlace, IndexSource, PartitionRows, RefreshOptions, Selection, Stale,
+    Work,
 };
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
 
 use crate::arguments::{StoreArguments, store_options};
 use crate::batches::Batches;
-use crate::collection::{PlaceRows, PyCollection, place_rows};
+use crate::collection::PyCollection;
 use crate::collection_arguments::{predicate, work};
 use crate::errors::to_python;
 use crate::function::Function;
+use crate::partition::{PartitionRuns, PyPartition, runs_of};
 use crate::predicate::PyPredicate;
 use crate::runtime::{Watch, wait};
 
 /// A partition with runs of its rows, as Python gives it.
-type GivenRows<'py> = ((Bound<'py, PyDict>, String), Vec<(usize, usize)>);
+type GivenRuns<'py> = (PyRef<'py, PyPartition>, Vec<(usize, usize)>);
 
 /// What a selection is made of: the commit, and rows.
-type Parts = (u64, Vec<PlaceRows>);
+type Parts = (u64, Vec<PartitionRuns>);
 
 /// Rows of partitions, as a commit left them.
 #[pyclass(frozen, name = "Selection", module = "partita._native")]
@@ -33,26 +32,19 @@ pub(crate) struct PySelection(pub(crate) Selection);
 
 #[pymethods]
 impl PySelection {
-    /// The commit, and for each partition the fields of its key, its path, and runs of rows.
+    /// The commit, and partitions with runs of their rows.
     #[staticmethod]
-    fn from_parts(commit: u64, parts: Vec<GivenRows<'_>>) -> PyResult<Self> {
-        let part = |((key, path), runs): GivenRows<'_>| {
-            let (mut fields, mut values) = (Vec::new(), Vec::new());
-            for (field, value) in key.iter() {
-                fields.push(field.extract::<String>()?);
-                values.push(value.extract::<i128>()?);
-            }
-            let partition = Partition { key: Key::new(fields.into(), values), path };
+    fn from_parts(commit: u64, parts: Vec<GivenRuns<'_>>) -> Self {
+        let part = |(partition, runs): GivenRuns<'_>| {
             let rows = runs.into_iter().map(|(start, stop)| Range { start, end: stop.max(start) });
-            Ok(PartitionRows { partition, rows: rows.collect() })
+            PartitionRows { partition: partition.partition.clone(), rows: rows.collect() }
         };
-        let parts = parts.into_iter().map(part).collect::<PyResult<Vec<_>>>()?;
-        Ok(Self(Selection::new(commit, parts)))
+        Self(Selection::new(commit, parts.into_iter().map(part)))
     }
 
     /// What `from_parts` takes.
     fn parts(&self) -> Parts {
-        (self.0.commit(), self.0.partitions().iter().map(place_rows).collect())
+        (self.0.commit(), self.0.partitions().iter().map(runs_of).collect())
     }
 
     fn rows(&self) -> usize {

@@ -20,6 +20,7 @@ mod errors;
 mod function;
 mod index;
 mod opening;
+mod partition;
 mod predicate;
 mod progress;
 mod protocol;
@@ -47,6 +48,8 @@ mod _native {
     use crate::draft::PyDraft;
     #[pymodule_export]
     use crate::index::{PyIndex, PySelection};
+    #[pymodule_export]
+    use crate::partition::PyPartition;
     #[pymodule_export]
     use crate::predicate::PyPredicate;
     #[pymodule_export]

@@ -1,6 +1,7 @@
 //! Removing what no version names any more.
 
-use futures::TryStreamExt;
+use futures::future::BoxFuture;
+use futures::{FutureExt, TryStreamExt};
 use hashbrown::HashSet;
 use jiff::{SignedDuration, Timestamp};
 use partita_core::store::ObjectInfo;
@@ -52,37 +53,43 @@ impl Table {
     /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) for a negative grace period;
     /// [`Corrupt`](partita_core::ErrorKind::Corrupt) if a snapshot cannot be read: nothing is
     /// removed then; [`ReadOnly`](partita_core::ErrorKind::ReadOnly).
-    pub async fn collect_garbage(&self, options: &GarbageOptions) -> Result<Garbage> {
-        self.check_writable()?;
-        if options.grace.is_negative() {
-            return Err(Error::invalid("the grace period must not be negative"));
-        }
-        let now = store_time(self.store(), self.name()).await?;
-        let before = now
-            .checked_sub(options.grace)
-            .map_err(|error| Error::invalid("that is no age").caused_by(error))?;
-        // Objects first, state second: what is committed in between is seen by the state.
-        let objects: Vec<ObjectInfo> =
-            self.store().list(&format!("{}/", self.name())).try_collect().await?;
-        let named = self.named(&options.cancel).await?;
-        let mut garbage = Garbage::default();
-        for object in objects {
-            if object.last_modified <= before
-                && self.is_managed(&object.key)
-                && !named.contains(&object.key)
-            {
-                garbage.bytes += object.size;
-                garbage.keys.push(object.key);
+    pub fn collect_garbage<'a>(
+        &'a self,
+        options: &'a GarbageOptions,
+    ) -> BoxFuture<'a, Result<Garbage>> {
+        async move {
+            self.check_writable()?;
+            if options.grace.is_negative() {
+                return Err(Error::invalid("the grace period must not be negative"));
             }
-        }
-        garbage.keys.sort();
-        if !options.dry_run {
-            for keys in garbage.keys.chunks(AT_ONCE) {
-                options.cancel.check()?;
-                self.store().delete_many(keys.to_vec()).await?;
+            let now = store_time(self.store(), self.name()).await?;
+            let before = now
+                .checked_sub(options.grace)
+                .map_err(|error| Error::invalid("that is no age").caused_by(error))?;
+            // Objects first, state second: what is committed in between is seen by the state.
+            let objects: Vec<ObjectInfo> =
+                self.store().list(&format!("{}/", self.name())).try_collect().await?;
+            let named = self.named(&options.cancel).await?;
+            let mut garbage = Garbage::default();
+            for object in objects {
+                if object.last_modified <= before
+                    && self.is_managed(&object.key)
+                    && !named.contains(&object.key)
+                {
+                    garbage.bytes += object.size;
+                    garbage.keys.push(object.key);
+                }
             }
+            garbage.keys.sort();
+            if !options.dry_run {
+                for keys in garbage.keys.chunks(AT_ONCE) {
+                    options.cancel.check()?;
+                    self.store().delete_many(keys.to_vec()).await?;
+                }
+            }
+            Ok(garbage)
         }
-        Ok(garbage)
+        .boxed()
     }
 
     /// True for keys under which Partita and plateau write, and nobody else is expected to.

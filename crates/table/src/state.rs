@@ -6,7 +6,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, LargeStringArray, RecordBatch};
 use arrow::datatypes::{Schema, SchemaRef};
 use bytes::Bytes;
-use futures::TryStreamExt;
+use futures::future::BoxFuture;
+use futures::{FutureExt, TryStreamExt};
 use partita_core::partition::{PartitionKey, values_of};
 use partita_core::store::Version;
 use partita_core::{Cancel, Error, ErrorKind, Result, Store};
@@ -49,13 +50,17 @@ pub(crate) struct State {
 
 impl State {
     /// Loads the newest state of the dataset `name`.
-    pub async fn load(store: &Store, name: &str) -> Result<Self> {
-        let (bytes, stored_as, encoding) = read_header(store, name).await?.ok_or_else(|| {
-            Error::new(ErrorKind::NotFound, "there is no table here")
-                .with("dataset", name)
-                .with("store", store.url())
-        })?;
-        Self::from_header(store, name, &bytes, stored_as, encoding).await
+    pub fn load<'a>(store: &'a Store, name: &'a str) -> BoxFuture<'a, Result<Self>> {
+        async move {
+            let (bytes, stored_as, encoding) =
+                read_header(store, name).await?.ok_or_else(|| {
+                    Error::new(ErrorKind::NotFound, "there is no table here")
+                        .with("dataset", name)
+                        .with("store", store.url())
+                })?;
+            Self::from_header(store, name, &bytes, stored_as, encoding).await
+        }
+        .boxed()
     }
 
     /// Reads what the header names.
@@ -102,12 +107,19 @@ impl State {
 
     /// The same state with rows, sizes and bounds of every file. Reads the footers of files of
     /// which they are not known.
-    pub async fn completed(self: Arc<Self>, store: &Store, cancel: &Cancel) -> Result<Arc<Self>> {
-        if is_complete(&self.manifest) {
-            return Ok(self);
+    pub fn completed<'a>(
+        self: Arc<Self>,
+        store: &'a Store,
+        cancel: &'a Cancel,
+    ) -> BoxFuture<'a, Result<Arc<Self>>> {
+        async move {
+            if is_complete(&self.manifest) {
+                return Ok(self);
+            }
+            let manifest = complete(store, &self.manifest, &self.schema, cancel).await?;
+            Ok(Arc::new(Self { manifest, ..self.as_ref().clone() }))
         }
-        let manifest = complete(store, &self.manifest, &self.schema, cancel).await?;
-        Ok(Arc::new(Self { manifest, ..self.as_ref().clone() }))
+        .boxed()
     }
 
     /// Number of data files.

@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use hashbrown::{HashMap, HashSet};
 use partita_core::{Cancel, Error, ErrorKind, NoProgress, Progress, Result};
 
@@ -116,32 +117,36 @@ impl Table {
     /// [`Corrupt`](ErrorKind::Corrupt) if the table cannot be opened at all;
     /// [`ReadOnly`](ErrorKind::ReadOnly) to repair what may not be written;
     /// [`Store`](ErrorKind::Store).
-    pub async fn verify(&self, options: &VerifyOptions) -> Result<Vec<Problem>> {
-        if options.repair {
-            self.check_writable()?;
-        }
-        self.refresh().await?;
-        let mut check = Check {
-            table: self,
-            state: self.state(),
-            options,
-            problems: Vec::new(),
-            unreadable: HashSet::new(),
-        };
-        check.headers().await?;
-        check.schema().await?;
-        check.files().await?;
-        check.history().await?;
-        let wrong = check.indices().await?;
-        let mut problems = check.problems;
-        if options.repair && !wrong.is_empty() {
-            let write = WriteOptions { cancel: options.cancel.clone(), ..WriteOptions::default() };
-            self.build_index(&wrong, &write).await?;
-            for problem in problems.iter_mut().filter(|p| p.kind == ProblemKind::Index) {
-                problem.repaired = true;
+    pub fn verify<'a>(&'a self, options: &'a VerifyOptions) -> BoxFuture<'a, Result<Vec<Problem>>> {
+        async move {
+            if options.repair {
+                self.check_writable()?;
             }
+            self.refresh().await?;
+            let mut check = Check {
+                table: self,
+                state: self.state(),
+                options,
+                problems: Vec::new(),
+                unreadable: HashSet::new(),
+            };
+            check.headers().await?;
+            check.schema().await?;
+            check.files().await?;
+            check.history().await?;
+            let wrong = check.indices().await?;
+            let mut problems = check.problems;
+            if options.repair && !wrong.is_empty() {
+                let write =
+                    WriteOptions { cancel: options.cancel.clone(), ..WriteOptions::default() };
+                self.build_index(&wrong, &write).await?;
+                for problem in problems.iter_mut().filter(|p| p.kind == ProblemKind::Index) {
+                    problem.repaired = true;
+                }
+            }
+            Ok(problems)
         }
-        Ok(problems)
+        .boxed()
     }
 }
 

@@ -16,6 +16,7 @@ from partita._lazy import Reference
 from partita._progress import Report
 from partita._xarray import from_xarray
 from partita.errors import CommitConflict, InvalidArgument
+from partita.records import CollectionPartition
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -40,7 +41,7 @@ def insert(
     key: str | None,
     client: Any,
     report: Report | None,
-) -> list[tuple[dict[str, int], str]]:
+) -> list[CollectionPartition]:
     """Inserts rows that workers compute, each partition in a task of its own.
 
     Only the variables by which rows are partitioned are computed here, and those without the
@@ -55,10 +56,10 @@ def insert(
     config = native.config()
     dimension, schema = config["dimension"], native.schema()
     keys = data[list(config["variables"])].compute() if _has_keys(data, config) else data
-    places = native.places(from_xarray(keys, schema=schema, encode=encode))
+    found = native.places(from_xarray(keys, schema=schema, encode=encode))
     if key is not None and native.commit_staged("insert", [], key)[0]:
-        return [place for place, _ in places]
-    rows = {path: runs for (_, path), runs in places}
+        return [partition for partition, _ in found]
+    rows = {partition.path: runs for partition, runs in found}
     shared = [n for n, v in data.variables.items() if dimension not in v.dims]
     partitioned = data.drop_vars(shared)
 
@@ -69,14 +70,14 @@ def insert(
             for path in paths
         ]
 
-    found = _Staged(native, "insert", key)
+    staged = _Staged(native, "insert", key)
     try:
-        found.add(stage(native, _without_rows(data, dimension), True))
-        found.commit(list(rows), tasks, client, report)
+        staged.add(stage(native, _without_rows(data, dimension), True))
+        staged.commit(list(rows), tasks, client, report)
     except BaseException:
-        found.discard()
+        staged.discard()
         raise
-    return [place for place, _ in places]
+    return [partition for partition, _ in found]
 
 
 def _without_rows(data: xr.Dataset, dimension: str) -> xr.Dataset:
@@ -113,11 +114,11 @@ def update(
     *,
     client: Any,
     report: Report | None,
-) -> list[tuple[dict[str, int], str]]:
+) -> list[CollectionPartition]:
     """Works out variables on workers, batch of partitions by batch, and commits them at once."""
     native = reference.native
-    places = _places(native, arguments)
-    found = _Staged(native, "update", None)
+    partitions = _selected(native, arguments)
+    staged = _Staged(native, "update", None)
 
     def tasks(paths: Iterable[str]) -> list[Any]:
         delayed = dask.delayed(_updated, pure=False)
@@ -127,11 +128,11 @@ def update(
         ]
 
     try:
-        written = found.commit([path for _, path in places], tasks, client, report)
+        written = staged.commit([one.path for one in partitions], tasks, client, report)
     except BaseException:
-        found.discard()
+        staged.discard()
         raise
-    return [place for place in places if place[1] in written]
+    return [one for one in partitions if one.path in written]
 
 
 def _updated(reference: Reference, updating: Any, arguments: Arguments) -> list[Staged]:
@@ -147,7 +148,7 @@ def map_partitions(
     report: Report | None,
 ) -> list[tuple[list[tuple[str, int]], Any]]:
     """Calls a function with each partition, on workers; the results in the order of the keys."""
-    paths = [path for _, path in _places(reference.native, arguments)]
+    paths = [partition.path for partition in _selected(reference.native, arguments)]
     delayed = dask.delayed(_mapped, pure=False)
     tasks = [
         delayed(reference, call, _travelling(arguments, batch)) for batch in _batches(paths, client)
@@ -159,12 +160,12 @@ def _mapped(reference: Reference, call: Any, arguments: Arguments) -> list[Any]:
     return reference.native.map(call, arguments)
 
 
-def _places(native: _native.Collection, arguments: Arguments) -> list[tuple[dict[str, int], str]]:
-    places = native.partitions(arguments["predicate"])
+def _selected(native: _native.Collection, arguments: Arguments) -> list[CollectionPartition]:
+    partitions = native.partitions(arguments["predicate"])
     if arguments["chosen"] is None:
-        return places
-    chosen = {path for (_, path), _ in arguments["chosen"].parts()[1]}
-    return [place for place in places if place[1] in chosen]
+        return partitions
+    chosen = {partition.path for partition, _ in arguments["chosen"].parts()[1]}
+    return [partition for partition in partitions if partition.path in chosen]
 
 
 def _travelling(arguments: Arguments, paths: list[str]) -> Arguments:

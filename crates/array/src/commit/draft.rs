@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use partita_core::{Error, ErrorKind, Result, Store};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -147,16 +149,23 @@ impl Draft {
 
     /// Commits the changes, made from `snapshot`, and publishes them. A commit that could not be
     /// published stays a commit: readers find it, and the next writer publishes it.
-    pub async fn commit(&self, home: &Home, snapshot: &Snapshot) -> Result<Outcome> {
-        if self.changes.is_empty() && self.config.is_none() {
-            return Ok(Outcome::Done(0));
-        }
-        match (home, snapshot.state()) {
-            (Home::Repository(repository), Some(state)) => {
-                self.commit_checked(repository, state, None).await
+    pub fn commit<'a>(
+        &'a self,
+        home: &'a Home,
+        snapshot: &'a Snapshot,
+    ) -> BoxFuture<'a, Result<Outcome>> {
+        async move {
+            if self.changes.is_empty() && self.config.is_none() {
+                return Ok(Outcome::Done(0));
             }
-            _ => self.commit_record(home.store(), snapshot, self.record()?).await,
+            match (home, snapshot.state()) {
+                (Home::Repository(repository), Some(state)) => {
+                    self.commit_checked(repository, state, None).await
+                }
+                _ => self.commit_record(home.store(), snapshot, self.record()?).await,
+            }
         }
+        .boxed()
     }
 
     /// Commits the changes, made from `state`, to an Icechunk repository, unless `check` finds

@@ -1,5 +1,7 @@
 //! Where a collection is kept, and with it how changes of it become visible.
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use partita_core::{Error, Result, Store};
 
 use super::draft::{Draft, Staged};
@@ -55,27 +57,36 @@ impl Home {
     }
 
     /// The newest state.
-    pub async fn snapshot(&self) -> Result<Snapshot> {
-        match self {
-            Self::Plain(store) => Snapshot::take(store, None).await,
-            Self::Repository(repository) => Snapshot::of(repository.state().await?).await,
+    pub fn snapshot<'a>(&'a self) -> BoxFuture<'a, Result<Snapshot>> {
+        async move {
+            match self {
+                Self::Plain(store) => Snapshot::take(store, None).await,
+                Self::Repository(repository) => Snapshot::of(repository.state().await?).await,
+            }
         }
+        .boxed()
     }
 
     /// Has everything that is committed lie where it belongs.
-    pub async fn publish(&self) -> Result<()> {
-        match self {
-            Self::Plain(store) => super::publish(store).await.map(drop),
-            Self::Repository(_) => Ok(()),
+    pub fn publish<'a>(&'a self) -> BoxFuture<'a, Result<()>> {
+        async move {
+            match self {
+                Self::Plain(store) => super::publish(store).await.map(drop),
+                Self::Repository(_) => Ok(()),
+            }
         }
+        .boxed()
     }
 
     /// The commits that are kept, the oldest first.
-    pub async fn records(&self) -> Result<Vec<Record>> {
-        match self {
-            Self::Plain(store) => log::records(store).await,
-            Self::Repository(repository) => repository.records().await,
+    pub fn records<'a>(&'a self) -> BoxFuture<'a, Result<Vec<Record>>> {
+        async move {
+            match self {
+                Self::Plain(store) => log::records(store).await,
+                Self::Repository(repository) => repository.records().await,
+            }
         }
+        .boxed()
     }
 
     /// The changes of a draft in a form that may travel.

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use partita_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::statistics::PartitionStatistics;
+use crate::statistics::{PartitionStatistics, Statistics};
 
 /// The form of records that this version writes and reads.
 const FORMAT: u32 = 1;
@@ -31,6 +31,9 @@ pub struct Record {
     /// The new document that says what the collection is, if it changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<String>,
+    /// What was found out of the values of partitions that it does not change.
+    #[serde(default, skip_serializing_if = "Statistics::is_empty")]
+    pub(crate) statistics: Statistics,
 }
 
 /// What a commit does to one partition, or to the group of variables that are not partitioned.
@@ -86,7 +89,9 @@ impl Record {
     ) -> Self {
         let time = Timestamp::now();
         let operation = operation.to_owned();
-        Self { format: FORMAT, sequence: 0, id, operation, time, key, changes, config: None }
+        let (config, statistics) = (None, Statistics::new());
+        let (format, sequence) = (FORMAT, 0);
+        Self { format, sequence, id, operation, time, key, changes, config, statistics }
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {

@@ -1,24 +1,27 @@
 //! Copying a collection into an Icechunk repository.
 //!
-//! Nothing is seen before the one commit that ends it, so there is no journal: what was staged by a
-//! copy that is broken off is garbage.
+//! Nothing is seen before the one commit that ends it. The journal says where what is staged lies,
+//! which is in memory otherwise.
 
 use std::collections::HashMap;
 
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
-use partita_core::{ErrorKind, Result, Store};
+use partita_core::store::Lease;
+use partita_core::{Error, ErrorKind, Result, Store};
 use uuid::Uuid;
 
+use super::journal::{Copied, Journal};
 use super::partition::{Copying, same};
-use super::{AT_ONCE, ATTEMPTS, CopyOptions, refuse_existing};
+use super::{AT_ONCE, ATTEMPTS, BATCH, CopyOptions, LEASE, forget_changed, refuse_existing};
 use crate::collection::{Collection, Partition};
-use crate::commit::{Change, Draft, Home, Outcome};
+use crate::commit::{Change, Draft, Home, Outcome, Staged};
 use crate::conform::{conform, merged};
 use crate::dataset::Dataset;
 use crate::layout::{Config, GroupPlan, Layout, immutable_group};
 use crate::read::read;
 use crate::repository::{Repository, WriteDocuments};
+use crate::statistics::summarise;
 
 impl Collection {
     /// Copies the collection into a repository that has none.
@@ -27,78 +30,159 @@ impl Collection {
         repository: Repository,
         options: &CopyOptions,
     ) -> Result<Self> {
-        let target = Home::Repository(repository.clone());
-        for _ in 0..ATTEMPTS {
-            let state = repository.state().await?;
-            refuse_existing(state.view()).await?;
-            let snapshot = self.snapshot().await?;
-            let mut config = self.target_config(&snapshot.config, state.view(), options)?;
-            if config.layout != Layout::ZarrV3 {
-                config = config.with_layout(Layout::ZarrV3);
-                config.check()?;
-            }
-            config.commit = Some(Uuid::new_v4().simple().to_string());
-            let mut draft = Draft::new("copy", None);
-            draft.begin_attempt_at(state.latest());
-            draft.set_config(config.clone());
-            let whole = false;
-            let copying = Copying {
-                snapshot: &snapshot,
-                target: state.view(),
-                config: &config,
-                options,
-                whole,
-            };
-            let staged = copying.stage_all(&mut draft).await;
-            if !snapshot.is_outdated().await? {
-                let outcome = match staged {
-                    Ok(()) => {
-                        let check = Check { copying: &copying };
-                        let check: Option<&dyn WriteDocuments> =
-                            if options.verify { Some(&check) } else { None };
-                        draft.commit_checked(&repository, &state, check).await
-                    }
-                    Err(error) => Err(error),
+        let store = repository.store();
+        refuse_existing(repository.state().await?.view()).await?;
+        let mut lease = store.lease(LEASE).await?;
+        let copied = self.copy_into_under(&mut lease, &repository, options).await;
+        lease.release(store).await;
+        copied?;
+        Self::open_home(Home::Repository(repository)).await
+    }
+
+    fn copy_into_under<'a>(
+        &'a self,
+        lease: &'a mut Lease,
+        repository: &'a Repository,
+        options: &'a CopyOptions,
+    ) -> BoxFuture<'a, Result<()>> {
+        async move {
+            let target = Home::Repository(repository.clone());
+            for _ in 0..ATTEMPTS {
+                let state = repository.state().await?;
+                refuse_existing(state.view()).await?;
+                let snapshot = self.snapshot().await?;
+                let mut config = self.target_config(&snapshot.config, state.view(), options)?;
+                if config.layout != Layout::ZarrV3 {
+                    config = config.with_layout(Layout::ZarrV3);
+                    config.check()?;
+                }
+                config.commit = Some(Uuid::new_v4().simple().to_string());
+                let (journal, _) = Journal::open(repository.store(), self.url(), &config).await?;
+                let mut draft = Draft::new("copy", None);
+                draft.begin_attempt_at(state.latest());
+                draft.set_config(config.clone());
+                let copying = Copying {
+                    snapshot: &snapshot,
+                    target: state.view(),
+                    config: &config,
+                    options,
+                    whole: false,
                 };
+                let mut staging =
+                    Staging { copying: &copying, target: &target, repository, journal };
+                let staged = staging.all(&mut draft, lease).await;
+                let mut outcome = Ok(Outcome::Stale(None));
+                if !snapshot.is_outdated().await? {
+                    outcome = match staged {
+                        Ok(()) => {
+                            let check = Check { copying: &copying };
+                            let check: Option<&dyn WriteDocuments> =
+                                if options.verify { Some(&check) } else { None };
+                            draft.commit_checked(repository, &state, check).await
+                        }
+                        Err(error) => Err(error),
+                    };
+                } else if let Err(error) = staged
+                // What others are replacing may look damaged.
+                && !matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound)
+                {
+                    outcome = Err(error);
+                }
                 target.forget(draft.staged_directories());
-                match outcome? {
-                    Outcome::Done(_) => return Self::open_home(target).await,
-                    Outcome::Stale(_) => continue,
+                if let Outcome::Done(_) = outcome? {
+                    Journal::forget(repository.store()).await;
+                    return Ok(());
                 }
             }
-            draft.discard(&target).await;
-            // What others are replacing may look damaged.
-            if let Err(error) = staged
-                && !matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound)
-            {
-                return Err(error);
-            }
+            Err(self.unsteady())
         }
-        Err(self.unsteady())
+        .boxed()
     }
 }
 
-impl Copying<'_> {
-    async fn stage_all(&self, draft: &mut Draft) -> Result<()> {
-        let partitions = self.snapshot.partitions(self.options.predicate.as_ref()).await?;
-        let work = &self.options.work;
+/// Stages all of a copy. Where what is staged lies is noted, so that a copy that was broken off goes
+/// on.
+struct Staging<'a> {
+    copying: &'a Copying<'a>,
+    target: &'a Home,
+    repository: &'a Repository,
+    journal: Journal,
+}
+
+impl Staging<'_> {
+    async fn all(&mut self, draft: &mut Draft, lease: &mut Lease) -> Result<()> {
+        let Copying { snapshot, options, .. } = self.copying;
+        let partitions = snapshot.partitions(options.predicate.as_ref()).await?;
+        forget_changed(&mut self.journal, snapshot).await?;
+        self.forget_collected().await?;
+        let work = &options.work;
         work.progress.start("copy", Some(partitions.len() as u64));
+        let mut left = Vec::new();
+        for partition in partitions {
+            match self.journal.done.get(&partition.path).and_then(|done| done.staged.clone()) {
+                Some(mut staged) => {
+                    self.target.receive(&mut staged);
+                    draft.add_staged(staged);
+                    work.progress.advance(1);
+                }
+                None => left.push(partition),
+            }
+        }
         let stage = draft.stage();
-        let one = async |partition: Partition| {
-            work.cancel.check()?;
-            let staged = self.stage_partition(&partition, &stage).await;
-            work.progress.advance(1);
-            staged.map_err(|error| error.with("partition", &partition.path))
-        };
-        let staged = stream::iter(partitions).map(one).buffer_unordered(AT_ONCE);
-        let changes: Vec<Change> = staged.try_collect().await?;
-        changes.into_iter().for_each(|change| draft.add(change, false));
-        if let Some(change) = self.stage_immutable(&stage).await? {
+        for batch in left.chunks(BATCH) {
+            lease.renew(self.repository.store()).await?;
+            self.batch(batch, draft, &stage).await?;
+        }
+        if let Some(change) = self.copying.stage_immutable(&stage).await? {
             draft.add(change, false);
         }
         Ok(())
     }
 
+    async fn batch(&mut self, batch: &[Partition], draft: &mut Draft, stage: &str) -> Result<()> {
+        let (copying, work) = (self.copying, &self.copying.options.work);
+        let one = async |partition: Partition| {
+            work.cancel.check()?;
+            let staged = copying.stage_partition(&partition, stage).await;
+            work.progress.advance(1);
+            let change = staged.map_err(|error| error.with("partition", &partition.path))?;
+            Ok::<_, Error>((partition.path, change))
+        };
+        let changes = stream::iter(batch.to_vec()).map(one).buffer_unordered(AT_ONCE);
+        let changes: Vec<(String, Change)> = changes.try_collect().await?;
+        let staging = self.repository.staging();
+        let mut copied = Vec::with_capacity(changes.len());
+        for (source, change) in changes {
+            draft.add(change.clone(), false);
+            let directory = change.staged_directory().unwrap_or_default();
+            let (path, commit) = (change.path.clone(), copying.snapshot.latest);
+            let objects = staging.under(&directory);
+            let staged = Some(Staged { change, reads: false, base: 0, objects });
+            copied.push(Copied { source, path, commit, staged });
+        }
+        // What is noted as done must be on disk.
+        self.repository.store().sync().await?;
+        self.journal.add(self.repository.store(), copied).await
+    }
+
+    /// Takes out of the journal what has lost chunks: to who collects garbage they are such.
+    async fn forget_collected(&mut self) -> Result<()> {
+        if self.journal.done.is_empty() {
+            return Ok(());
+        }
+        let there = self.repository.stored_chunks().await?;
+        self.journal.done.retain(|_, done| {
+            let staged = done.staged.as_ref();
+            staged.is_some_and(|staged| {
+                let mut objects = staged.objects.iter();
+                objects.all(|(_, object)| object.chunk().is_none_or(|id| there.contains(&id)))
+            })
+        });
+        Ok(())
+    }
+}
+
+impl Copying<'_> {
     async fn stage_partition(&self, partition: &Partition, stage: &str) -> Result<Change> {
         let data = self.source_of(partition).await?;
         let (rows, _) = conform(&data, self.config, &HashMap::new())?;
@@ -106,7 +190,8 @@ impl Copying<'_> {
         let plan = GroupPlan::group(self.config, &path, Some(&partition.key), &rows, 0)?;
         let length = rows.size(&self.config.dimension).unwrap_or(0);
         let bytes = self.write_to(plan, stage).await?;
-        Ok(Change::replace(&path, stage.to_owned(), true, length, bytes))
+        let change = Change::replace(&path, stage.to_owned(), true, length, bytes);
+        Ok(change.with_statistics(summarise(self.config, &rows)?))
     }
 
     async fn stage_immutable(&self, stage: &str) -> Result<Option<Change>> {

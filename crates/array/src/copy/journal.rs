@@ -6,7 +6,7 @@ use futures::TryStreamExt;
 use partita_core::{Error, Result, Store};
 use serde::{Deserialize, Serialize};
 
-use crate::commit::SCRATCH;
+use crate::commit::{SCRATCH, Staged};
 use crate::layout::{Config, encode_config};
 
 /// Where the journal is, under the copy.
@@ -22,6 +22,9 @@ pub(super) struct Copied {
     pub path: String,
     /// The last commit of the source that was known before it was read.
     pub commit: u64,
+    /// What is staged of it for the commit to an Icechunk repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub staged: Option<Staged>,
 }
 
 /// What is copied to what.
@@ -84,8 +87,10 @@ impl Journal {
     }
 
     /// Removes it, when the copy is a collection.
-    pub async fn remove(target: &Store) -> Result<()> {
-        target.delete_directory(JOURNAL, SCRATCH).await
+    pub async fn forget(target: &Store) {
+        if let Err(error) = target.delete_directory(JOURNAL, SCRATCH).await {
+            tracing::debug!(%error, "the journal of a copy could not be removed");
+        }
     }
 }
 

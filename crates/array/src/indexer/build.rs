@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use futures::{StreamExt, stream};
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, stream};
 use partita_core::store::Swap;
 use partita_core::{Error, ErrorKind, Predicate, Result};
 use uuid::Uuid;
@@ -55,48 +56,51 @@ impl Index {
     /// have it, or it has other dimensions than the partitioned one;
     /// [`SchemaMismatch`](ErrorKind::SchemaMismatch) with the partition, if the function returns
     /// tables that do not go together; as [`Collection::map`].
-    pub async fn build(
-        collection: &Collection,
+    pub fn build<'a>(
+        collection: &'a Collection,
         place: IndexPlace,
         source: IndexSource,
-        options: &BuildOptions,
-    ) -> Result<Self> {
-        place.store.check_writable()?;
-        collection.config().check_no_view(NO_VIEW)?;
-        let exists = || {
-            Error::new(
-                ErrorKind::AlreadyExists,
-                "there is a file here already; overwrite it, or \
+        options: &'a BuildOptions,
+    ) -> BoxFuture<'a, Result<Self>> {
+        async move {
+            place.store.check_writable()?;
+            collection.config().check_no_view(NO_VIEW)?;
+            let exists = || {
+                Error::new(
+                    ErrorKind::AlreadyExists,
+                    "there is a file here already; overwrite it, or \
                         open it if it is an index of this collection",
-            )
-            .with("index", place.url())
-        };
-        let old = place.store.get_versioned(&place.key).await?;
-        if old.is_some() && !options.overwrite {
-            return Err(exists());
-        }
-        let snapshot = collection.snapshot().await?;
-        source.check(&snapshot.config)?;
-        let (variables, inputs, function) = match &source {
-            IndexSource::Variables(names) => (Some(names.clone()), None, None),
-            IndexSource::Function { function, variables } => {
-                (None, variables.clone(), Some(IndexFunction::clone(function)))
+                )
+                .with("index", place.url())
+            };
+            let old = place.store.get_versioned(&place.key).await?;
+            if old.is_some() && !options.overwrite {
+                return Err(exists());
             }
-        };
-        let predicate = options.predicate.as_ref().map(ToString::to_string);
-        let state = State {
-            entries: source.entries(&snapshot.config)?,
-            about: About::of(variables, inputs, predicate),
-            others: Vec::new(),
-            version: old.map(|(_, version)| version),
-            verified: true,
-        };
-        let working = Working { collection, source: Some(source), at_once: options.at_once };
-        let state = working.renew(&state, &snapshot, Behind::Everything, &options.work).await?;
-        match write(collection, &place, state).await? {
-            Ok(state) => Ok(Self::of(collection.clone(), place, function, state)),
-            Err(Lost) => Err(exists()),
+            let snapshot = collection.snapshot().await?;
+            source.check(&snapshot.config)?;
+            let (variables, inputs, function) = match &source {
+                IndexSource::Variables(names) => (Some(names.clone()), None, None),
+                IndexSource::Function { function, variables } => {
+                    (None, variables.clone(), Some(IndexFunction::clone(function)))
+                }
+            };
+            let predicate = options.predicate.as_ref().map(ToString::to_string);
+            let state = State {
+                entries: source.entries(&snapshot.config)?,
+                about: About::of(variables, inputs, predicate),
+                others: Vec::new(),
+                version: old.map(|(_, version)| version),
+                verified: true,
+            };
+            let working = Working { collection, source: Some(source), at_once: options.at_once };
+            let state = working.renew(&state, &snapshot, Behind::Everything, &options.work).await?;
+            match write(collection, &place, state).await? {
+                Ok(state) => Ok(Self::of(collection.clone(), place, function, state)),
+                Err(Lost) => Err(exists()),
+            }
         }
+        .boxed()
     }
 
     /// Looks again at the partitions that commits have touched since the index was made, or at all
@@ -106,60 +110,64 @@ impl Index {
     /// # Errors
     /// [`StaleIndex`](ErrorKind::StaleIndex) if it is behind and the function of the index is not at
     /// hand; [`ReadOnly`](ErrorKind::ReadOnly); as [`Index::build`].
-    pub async fn refresh(&self, options: &RefreshOptions) -> Result<usize> {
-        let mut looked_at = 0;
-        for _ in 0..ATTEMPTS {
-            let mut state = State::load(&self.collection, &self.place).await?.ok_or_else(|| {
-                Error::new(ErrorKind::NotFound, "the file of the index is gone")
-                    .with("index", self.url())
-            })?;
-            let known = self.state();
-            // What a query has found out since need not be found out again.
-            let is_ahead = known.version == state.version && known.verified;
-            let stored = state.about.commit.clone();
-            if is_ahead {
-                state = State::clone(&known);
-            }
-            let snapshot = self.collection.snapshot().await?;
-            let behind = match options.all {
-                true => Behind::Everything,
-                false => state.behind(&snapshot).await?,
-            };
-            let work = if looked_at == 0 { options.work.clone() } else { options.work.quiet() };
-            let fresh = match behind {
-                Behind::Nothing if state.about.commit == stored => {
-                    state.verified = true;
-                    self.keep(state);
-                    return Ok(looked_at);
+    pub fn refresh<'a>(&'a self, options: &'a RefreshOptions) -> BoxFuture<'a, Result<usize>> {
+        async move {
+            let mut looked_at = 0;
+            for _ in 0..ATTEMPTS {
+                let mut state =
+                    State::load(&self.collection, &self.place).await?.ok_or_else(|| {
+                        Error::new(ErrorKind::NotFound, "the file of the index is gone")
+                            .with("index", self.url())
+                    })?;
+                let known = self.state();
+                // What a query has found out since need not be found out again.
+                let is_ahead = known.version == state.version && known.verified;
+                let stored = state.about.commit.clone();
+                if is_ahead {
+                    state = State::clone(&known);
                 }
-                Behind::Nothing => state,
-                behind => {
-                    let source = self.source(&state);
-                    looked_at += match &behind {
-                        Behind::Partitions { touched, gone } => touched.len() + gone.len(),
-                        _ => 0,
-                    };
-                    let everything = matches!(behind, Behind::Everything);
-                    let at_once = options.at_once;
-                    let working = Working { collection: &self.collection, source, at_once };
-                    let fresh = working.renew(&state, &snapshot, behind, &work).await;
-                    let fresh = fresh.map_err(|error| error.with("index", self.url()))?;
-                    if everything {
-                        looked_at += fresh.entries.partitions.len();
+                let snapshot = self.collection.snapshot().await?;
+                let behind = match options.all {
+                    true => Behind::Everything,
+                    false => state.behind(&snapshot).await?,
+                };
+                let work = if looked_at == 0 { options.work.clone() } else { options.work.quiet() };
+                let fresh = match behind {
+                    Behind::Nothing if state.about.commit == stored => {
+                        state.verified = true;
+                        self.keep(state);
+                        return Ok(looked_at);
                     }
-                    fresh
+                    Behind::Nothing => state,
+                    behind => {
+                        let source = self.source(&state);
+                        looked_at += match &behind {
+                            Behind::Partitions { touched, gone } => touched.len() + gone.len(),
+                            _ => 0,
+                        };
+                        let everything = matches!(behind, Behind::Everything);
+                        let at_once = options.at_once;
+                        let working = Working { collection: &self.collection, source, at_once };
+                        let fresh = working.renew(&state, &snapshot, behind, &work).await;
+                        let fresh = fresh.map_err(|error| error.with("index", self.url()))?;
+                        if everything {
+                            looked_at += fresh.entries.partitions.len();
+                        }
+                        fresh
+                    }
+                };
+                match write(&self.collection, &self.place, fresh).await? {
+                    Ok(state) => {
+                        self.keep(state);
+                        return Ok(looked_at);
+                    }
+                    Err(Lost) => continue,
                 }
-            };
-            match write(&self.collection, &self.place, fresh).await? {
-                Ok(state) => {
-                    self.keep(state);
-                    return Ok(looked_at);
-                }
-                Err(Lost) => continue,
             }
+            Err(Error::new(ErrorKind::CommitConflict, "others kept writing the index; try again")
+                .with("index", self.url()))
         }
-        Err(Error::new(ErrorKind::CommitConflict, "others kept writing the index; try again")
-            .with("index", self.url()))
+        .boxed()
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use partita_core::{Error, ErrorKind, Result};
 
 use super::build::write;
@@ -20,63 +22,73 @@ impl Index {
     /// # Errors
     /// [`AlreadyExists`](ErrorKind::AlreadyExists) if there is a file;
     /// [`StaleIndex`](ErrorKind::StaleIndex) as [`Index::query`]; [`ReadOnly`](ErrorKind::ReadOnly).
-    pub async fn copy(
-        &self,
+    pub fn copy<'a>(
+        &'a self,
         place: IndexPlace,
-        copy: &Collection,
+        copy: &'a Collection,
         stale: Stale,
-        work: &Work,
-    ) -> Result<Self> {
-        place.store.check_writable()?;
-        let (own, _) = self.current(stale, work).await?;
-        let snapshot = copy.snapshot().await?;
-        let found = snapshot.partitions(None).await?.into_iter();
-        let known: HashMap<Key, Partition> =
-            found.map(|partition| (partition.key.clone(), partition)).collect();
-        let mut about = own.about.clone();
-        about.commit = match stale {
-            Stale::Allow => None,
-            Stale::Refresh => {
-                let number = snapshot.latest;
-                Some(CommitName { number, id: snapshot.commit_id(number).await? })
+        work: &'a Work,
+    ) -> BoxFuture<'a, Result<Self>> {
+        async move {
+            place.store.check_writable()?;
+            let (own, _) = self.current(stale, work).await?;
+            let snapshot = copy.snapshot().await?;
+            let found = snapshot.partitions(None).await?.into_iter();
+            let known: HashMap<Key, Partition> =
+                found.map(|partition| (partition.key.clone(), partition)).collect();
+            let mut about = own.about.clone();
+            about.commit = match stale {
+                Stale::Allow => None,
+                Stale::Refresh => {
+                    let number = snapshot.latest;
+                    Some(CommitName { number, id: snapshot.commit_id(number).await? })
+                }
+            };
+            let entries = own.entries.moved(&known)?;
+            let others = own.others.clone();
+            let state = State { entries, about, others, version: None, verified: true };
+            match write(copy, &place, state).await? {
+                Ok(state) => Ok(Self::of(copy.clone(), place, self.function.clone(), state)),
+                Err(_) => Err(Error::new(ErrorKind::AlreadyExists, "there is a file here already")
+                    .with("index", place.url())),
             }
-        };
-        let entries = own.entries.moved(&known)?;
-        let others = own.others.clone();
-        let state = State { entries, about, others, version: None, verified: true };
-        match write(copy, &place, state).await? {
-            Ok(state) => Ok(Self::of(copy.clone(), place, self.function.clone(), state)),
-            Err(_) => Err(Error::new(ErrorKind::AlreadyExists, "there is a file here already")
-                .with("index", place.url())),
         }
+        .boxed()
     }
 }
 
 impl Collection {
     /// Takes along the indexes that are kept with the collection. One that is behind, and cannot be
     /// made true without its function, stays behind; one that cannot be read is left out.
-    pub(crate) async fn copy_indexes(&self, copy: &Self, work: &Work) -> Result<()> {
-        if self.base().is_some() {
-            return Ok(());
-        }
-        for name in self.indexes().await? {
-            let place = || IndexPlace::beside(copy, &name);
-            let copied = async {
-                let index = Index::open(self, IndexPlace::beside(self, &name), None).await?;
-                match index.copy(place(), copy, Stale::Refresh, work).await {
-                    Err(error) if error.kind() == ErrorKind::StaleIndex => {
-                        index.copy(place(), copy, Stale::Allow, work).await
-                    }
-                    copied => copied,
-                }
-            };
-            match copied.await {
-                Err(error) if error.kind() == ErrorKind::Corrupt => {
-                    tracing::warn!(name, %error, "an index is not copied");
-                }
-                copied => drop(copied?),
+    pub(crate) fn copy_indexes<'a>(
+        &'a self,
+        copy: &'a Self,
+        work: &'a Work,
+    ) -> BoxFuture<'a, Result<()>> {
+        async move {
+            if self.base().is_some() {
+                return Ok(());
             }
+            for name in self.indexes().await? {
+                let place = || IndexPlace::beside(copy, &name);
+                let copied = async {
+                    let index = Index::open(self, IndexPlace::beside(self, &name), None).await?;
+                    match index.copy(place(), copy, Stale::Refresh, work).await {
+                        Err(error) if error.kind() == ErrorKind::StaleIndex => {
+                            index.copy(place(), copy, Stale::Allow, work).await
+                        }
+                        copied => copied,
+                    }
+                };
+                match copied.await {
+                    Err(error) if error.kind() == ErrorKind::Corrupt => {
+                        tracing::warn!(name, %error, "an index is not copied");
+                    }
+                    copied => drop(copied?),
+                }
+            }
+            Ok(())
         }
-        Ok(())
+        .boxed()
     }
 }

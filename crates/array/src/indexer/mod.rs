@@ -24,6 +24,8 @@ mod state;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use partita_core::{Error, ErrorKind, Predicate, Result};
 
 pub use build::{BuildOptions, RefreshOptions};
@@ -72,16 +74,19 @@ impl Index {
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound) if there is none;
     /// [`Corrupt`](ErrorKind::Corrupt) if it cannot be read, or is not one of this collection.
-    pub async fn open(
-        collection: &Collection,
+    pub fn open<'a>(
+        collection: &'a Collection,
         place: IndexPlace,
         function: Option<IndexFunction>,
-    ) -> Result<Self> {
-        collection.config().check_no_view(NO_VIEW)?;
-        let state = State::load(collection, &place).await?.ok_or_else(|| {
-            Error::new(ErrorKind::NotFound, "there is no index here").with("index", place.url())
-        })?;
-        Ok(Self::of(collection.clone(), place, function, state))
+    ) -> BoxFuture<'a, Result<Self>> {
+        async move {
+            collection.config().check_no_view(NO_VIEW)?;
+            let state = State::load(collection, &place).await?.ok_or_else(|| {
+                Error::new(ErrorKind::NotFound, "there is no index here").with("index", place.url())
+            })?;
+            Ok(Self::of(collection.clone(), place, function, state))
+        }
+        .boxed()
     }
 
     fn of(
@@ -143,14 +148,17 @@ impl Index {
     /// [`InvalidPredicate`](ErrorKind::InvalidPredicate) if the predicate names anything else;
     /// [`StaleIndex`](ErrorKind::StaleIndex) if the collection was changed since the index was made,
     /// and its function is not at hand; as [`Collection::read`].
-    pub async fn query(
-        &self,
-        predicate: Option<&Predicate>,
+    pub fn query<'a>(
+        &'a self,
+        predicate: Option<&'a Predicate>,
         stale: Stale,
-        work: &Work,
-    ) -> Result<Selection> {
-        let (state, commit) = self.current(stale, work).await?;
-        state.entries.select(predicate, &self.collection.config().partitioning, commit)
+        work: &'a Work,
+    ) -> BoxFuture<'a, Result<Selection>> {
+        async move {
+            let (state, commit) = self.current(stale, work).await?;
+            state.entries.select(predicate, &self.collection.config().partitioning, commit)
+        }
+        .boxed()
     }
 
     /// The partitions with rows for which the predicate is true, ordered by key.

@@ -4,7 +4,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use partita_core::{Cancel, Error, Progress, Result, Store};
 use tokio::task::spawn_blocking;
 
@@ -208,28 +209,33 @@ impl GroupPlan {
     /// chunks first, the document that
     /// makes the group complete last. Tells `progress` about bytes before compression; returns the
     /// bytes written.
-    pub async fn write(
+    pub fn write<'a>(
         self,
-        store: &Store,
-        stage: &str,
-        progress: &dyn Progress,
-        cancel: &Cancel,
-    ) -> Result<u64> {
-        let mut chunks = Vec::new();
-        for planned in self.arrays {
-            let rows = planned.rows();
-            let Planned { array, data, start, .. } = planned;
-            let mut extents: Vec<Range<usize>> =
-                array.shape.iter().map(|extent| 0..*extent).collect();
-            if let Some(first) = extents.first_mut() {
-                *first = rows;
+        store: &'a Store,
+        stage: &'a str,
+        progress: &'a dyn Progress,
+        cancel: &'a Cancel,
+    ) -> BoxFuture<'a, Result<u64>> {
+        async move {
+            let mut chunks = Vec::new();
+            for planned in self.arrays {
+                let rows = planned.rows();
+                let Planned { array, data, start, .. } = planned;
+                let mut extents: Vec<Range<usize>> =
+                    array.shape.iter().map(|extent| 0..*extent).collect();
+                if let Some(first) = extents.first_mut() {
+                    *first = rows;
+                }
+                for place in grid(&extents, array.pipeline.shape()) {
+                    chunks.push((Arc::clone(&array), data.clone(), start, place));
+                }
             }
-            for place in grid(&extents, array.pipeline.shape()) {
-                chunks.push((Arc::clone(&array), data.clone(), start, place));
-            }
-        }
-        let run =
-            async |(array, data, start, place): (Arc<StoredArray>, Array, usize, Vec<usize>)| {
+            let run = async |(array, data, start, place): (
+                Arc<StoredArray>,
+                Array,
+                usize,
+                Vec<usize>,
+            )| {
                 cancel.check()?;
                 let key = staged(stage, &array.key(&place));
                 let name = array.schema.name.clone();
@@ -242,14 +248,17 @@ impl GroupPlan {
                 store.put_deferred(&key, bytes).await?;
                 Ok::<_, Error>(written)
             };
-        let at_once = std::thread::available_parallelism().map_or(4, usize::from).saturating_mul(2);
-        let written = stream::iter(chunks).map(run).buffer_unordered(at_once);
-        let mut bytes = written.try_fold(0, async |sum, size| Ok(sum + size)).await?;
-        for (key, text) in self.documents {
-            bytes += text.len() as u64;
-            store.put_deferred(&staged(stage, &key), text.into()).await?;
+            let at_once =
+                std::thread::available_parallelism().map_or(4, usize::from).saturating_mul(2);
+            let written = stream::iter(chunks).map(run).buffer_unordered(at_once);
+            let mut bytes = written.try_fold(0, async |sum, size| Ok(sum + size)).await?;
+            for (key, text) in self.documents {
+                bytes += text.len() as u64;
+                store.put_deferred(&staged(stage, &key), text.into()).await?;
+            }
+            Ok(bytes)
         }
-        Ok(bytes)
+        .boxed()
     }
 }
 

@@ -1,8 +1,10 @@
 //! From staged changes to one commit of the repository.
 
+use std::cell::LazyCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use icechunk::format::Path;
 use icechunk::format::snapshot::NodeType;
@@ -19,6 +21,7 @@ use super::view::View;
 use super::{Place, Repository, State};
 use crate::commit::{Action, Change, Draft, Outcome, Record};
 use crate::layout::{Config, edit_catalog, encode_config, parent_groups};
+use crate::statistics::Statistics;
 
 /// How often a commit is tried because another writer was faster.
 const ATTEMPTS: u32 = 1000;
@@ -34,62 +37,103 @@ type Staged = BTreeMap<String, Object>;
 
 impl Repository {
     /// Commits the changes of a draft, which were made from `state` or what came before it.
-    pub async fn commit(
-        &self,
-        draft: &Draft,
+    pub fn commit<'a>(
+        &'a self,
+        draft: &'a Draft,
         mut record: Record,
         base: u64,
-        state: &State,
-        check: Option<&dyn WriteDocuments>,
-    ) -> Result<Outcome> {
-        for attempt in 0..ATTEMPTS {
-            let session = self.begin().await?;
-            let history = self.history_of(&session).await?;
-            // An answer may have been lost, or be one that came late.
-            if attempt > 0
-                && let Some(done) = history.own(&record.id)
-            {
-                return Ok(Outcome::Done(done.record.sequence));
+        state: &'a State,
+        check: Option<&'a dyn WriteDocuments>,
+    ) -> BoxFuture<'a, Result<Outcome>> {
+        async move {
+            for attempt in 0..ATTEMPTS {
+                let session = self.begin().await?;
+                let history = self.history_of(&session).await?;
+                // An answer may have been lost, or be one that came late.
+                if attempt > 0
+                    && let Some(done) = history.own(&record.id)
+                {
+                    return Ok(Outcome::Done(done.record.sequence));
+                }
+                let since = history.since(base, &state.id);
+                if let Some(stale) = draft.stale(&since) {
+                    return Ok(stale);
+                }
+                record.sequence = history.latest().saturating_add(1);
+                let making = self.making(session);
+                making.carry_statistics(&mut record.changes, draft, &history);
+                let config = making.config(draft.config()).await?;
+                making.apply(&record.changes, &config).await?;
+                edit_catalog(&making.store, &config, &record.changes).await?;
+                if let Some(check) = check {
+                    check.write(&making.store).await?;
+                }
+                if self.try_commit(making, &record).await? {
+                    return Ok(Outcome::Done(record.sequence));
+                }
             }
-            let since = history.since(base, &state.id);
-            if let Some(stale) = draft.stale(&since) {
-                return Ok(stale);
-            }
-            record.sequence = history.latest().saturating_add(1);
-            let making = self.making(session);
-            let config = making.config(draft.config()).await?;
-            making.apply(&record.changes, &config).await?;
-            edit_catalog(&making.store, &config, &record.changes).await?;
-            if let Some(check) = check {
-                check.write(&making.store).await?;
-            }
-            if self.try_commit(making, &record).await? {
-                return Ok(Outcome::Done(record.sequence));
-            }
+            Err(self.overtaken())
         }
-        Err(self.overtaken())
+        .boxed()
     }
 
     /// Makes one commit of documents, if any are put into the state. They are written
     /// again where others were faster.
-    pub async fn write_documents(
-        &self,
+    pub fn write_documents<'a>(
+        &'a self,
         mut record: Record,
-        documents: &dyn WriteDocuments,
-    ) -> Result<()> {
-        for attempt in 0..ATTEMPTS {
-            let session = self.begin().await?;
-            let history = self.history_of(&session).await?;
-            if attempt > 0 && history.own(&record.id).is_some() {
-                return Ok(());
+        documents: &'a dyn WriteDocuments,
+    ) -> BoxFuture<'a, Result<()>> {
+        async move {
+            for attempt in 0..ATTEMPTS {
+                let session = self.begin().await?;
+                let history = self.history_of(&session).await?;
+                if attempt > 0 && history.own(&record.id).is_some() {
+                    return Ok(());
+                }
+                record.sequence = history.latest().saturating_add(1);
+                let making = self.making(session);
+                if !documents.write(&making.store).await?
+                    || self.try_commit(making, &record).await?
+                {
+                    return Ok(());
+                }
             }
-            record.sequence = history.latest().saturating_add(1);
-            let making = self.making(session);
-            if !documents.write(&making.store).await? || self.try_commit(making, &record).await? {
-                return Ok(());
-            }
+            Err(self.overtaken())
         }
-        Err(self.overtaken())
+        .boxed()
+    }
+
+    /// Commits what is known of the values of partitions, as `state` has them, but for those that
+    /// others have changed since.
+    pub fn note<'a>(
+        &'a self,
+        mut known: Statistics,
+        state: &'a State,
+    ) -> BoxFuture<'a, Result<()>> {
+        async move {
+            let id = uuid::Uuid::new_v4().simple().to_string();
+            let mut record = Record::new("statistics", id, None, Vec::new());
+            for attempt in 0..ATTEMPTS {
+                let session = self.begin().await?;
+                let history = self.history_of(&session).await?;
+                if attempt > 0 && history.own(&record.id).is_some() {
+                    return Ok(());
+                }
+                let since = history.since(state.latest(), &state.id);
+                known.retain(|path, _| !since.records.iter().any(|newer| newer.touches(path)));
+                if since.unknown || known.is_empty() {
+                    return Ok(());
+                }
+                record.sequence = history.latest().saturating_add(1);
+                record.statistics.clone_from(&known);
+                if self.try_commit(self.making(session), &record).await? {
+                    return Ok(());
+                }
+            }
+            Err(self.overtaken())
+        }
+        .boxed()
     }
 
     async fn begin(&self) -> Result<Session> {
@@ -149,6 +193,29 @@ impl Making<'_> {
         let (key, bytes) = encode_config(config)?;
         self.store.put(key, bytes).await?;
         Ok(config.clone())
+    }
+
+    /// Adds to changes of parts of partitions what is known of the variables that stay.
+    fn carry_statistics(&self, changes: &mut [Change], draft: &Draft, history: &History) {
+        let known = LazyCell::new(|| history.statistics());
+        for (change, own) in changes.iter_mut().zip(draft.changes()) {
+            let Action::Patch { replaced, .. } = &change.action else { continue };
+            let Some(before) = known.get(&change.path) else { continue };
+            let staged = self.staged(&change.staged_directory().unwrap_or_default(), "");
+            let is_part = |key: &str, name: &str| {
+                let key = key.trim_start_matches('/');
+                key.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            };
+            let stays = |name: &str| {
+                let mut keys = replaced.iter().chain(staged.keys());
+                !keys.any(|key| is_part(key, name))
+            };
+            let mut carried = own.statistics.clone();
+            for (name, known) in before.iter().filter(|(name, _)| stays(name)) {
+                carried.entry(name.clone()).or_insert_with(|| known.clone());
+            }
+            change.statistics = carried;
+        }
     }
 
     /// Makes the changes: everything is taken out first, since finding what is in a group takes the

@@ -4,6 +4,8 @@ use std::num::{NonZeroU16, NonZeroUsize};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use icechunk::ops::expiration::{ExpiredRefAction, expire};
 use icechunk::ops::gc::{GCConfig, garbage_collect};
 use jiff::SignedDuration;
@@ -23,64 +25,75 @@ const REQUESTS: NonZeroU16 = NonZeroU16::new(16).expect("not zero");
 
 impl Repository {
     /// Removes objects older than the grace period that no state of a branch or tag names.
-    pub async fn collect_garbage(&self, options: &GarbageOptions) -> Result<Garbage> {
-        self.store.check_writable()?;
-        let before = self.before(options.grace).await?;
-        let sweep = Sweep::new(options.dry_run, options.cancel.clone());
-        let objects = Arc::new(Objects::swept(self.store.clone(), sweep.clone()));
-        // A handle of its own: caches of the other know what is removed here.
-        let opened = icechunk::Repository::open(objects).execute().await;
-        let repository = opened.map_err(|error| error.failed(&self.url))?;
-        let config = GCConfig::clean_all(
-            before,
-            before,
-            None,
-            SNAPSHOTS,
-            MANIFEST_BYTES,
-            MANIFEST_BYTES,
-            REQUESTS,
-            REQUESTS,
-            REQUESTS,
-            Some(REQUESTS),
-            false,
-        );
-        let summary = garbage_collect(
-            Arc::clone(repository.asset_manager()),
-            &config,
-            Some(repository.config().repo_update_retries()),
-            repository.config().num_updates_per_repo_info_file(),
-        )
-        .await;
-        options.cancel.check()?;
-        let summary = summary.map_err(|error| error.failed(&self.url))?;
-        match summary.delete_errors.first() {
-            Some(error) => Err(Error::new(ErrorKind::Store, "some objects could not be removed")
-                .with("store", &self.url)
-                .caused_by(error.clone())),
-            None => Ok(sweep.finish()),
+    pub fn collect_garbage<'a>(
+        &'a self,
+        options: &'a GarbageOptions,
+    ) -> BoxFuture<'a, Result<Garbage>> {
+        async move {
+            self.store.check_writable()?;
+            let before = self.before(options.grace).await?;
+            let sweep = Sweep::new(options.dry_run, options.cancel.clone());
+            let objects = Arc::new(Objects::swept(self.store.clone(), sweep.clone()));
+            // A handle of its own: caches of the other know what is removed here.
+            let opened = icechunk::Repository::open(objects).execute().await;
+            let repository = opened.map_err(|error| error.failed(&self.url))?;
+            let config = GCConfig::clean_all(
+                before,
+                before,
+                None,
+                SNAPSHOTS,
+                MANIFEST_BYTES,
+                MANIFEST_BYTES,
+                REQUESTS,
+                REQUESTS,
+                REQUESTS,
+                Some(REQUESTS),
+                false,
+            );
+            let summary = garbage_collect(
+                Arc::clone(repository.asset_manager()),
+                &config,
+                Some(repository.config().repo_update_retries()),
+                repository.config().num_updates_per_repo_info_file(),
+            )
+            .await;
+            options.cancel.check()?;
+            let summary = summary.map_err(|error| error.failed(&self.url))?;
+            match summary.delete_errors.first() {
+                Some(error) => {
+                    Err(Error::new(ErrorKind::Store, "some objects could not be removed")
+                        .with("store", &self.url)
+                        .caused_by(error.clone()))
+                }
+                None => Ok(sweep.finish()),
+            }
         }
+        .boxed()
     }
 
     /// Forgets commits older than this, but for those that branches and tags name. Returns the ids
     /// of those that are gone.
-    pub async fn expire(&self, older_than: SignedDuration) -> Result<Vec<String>> {
-        self.store.check_writable()?;
-        let before = self.before(older_than).await?;
-        let config = self.inner.config();
-        let gone = expire(
-            Arc::clone(self.inner.asset_manager()),
-            before,
-            ExpiredRefAction::Ignore,
-            ExpiredRefAction::Ignore,
-            Some(config.repo_update_retries()),
-            config.num_updates_per_repo_info_file(),
-        )
-        .await
-        .map_err(|error| error.failed(&self.url))?;
-        let mut gone: Vec<String> =
-            gone.released_snapshots.iter().map(ToString::to_string).collect();
-        gone.sort();
-        Ok(gone)
+    pub fn expire<'a>(&'a self, older_than: SignedDuration) -> BoxFuture<'a, Result<Vec<String>>> {
+        async move {
+            self.store.check_writable()?;
+            let before = self.before(older_than).await?;
+            let config = self.inner.config();
+            let gone = expire(
+                Arc::clone(self.inner.asset_manager()),
+                before,
+                ExpiredRefAction::Ignore,
+                ExpiredRefAction::Ignore,
+                Some(config.repo_update_retries()),
+                config.num_updates_per_repo_info_file(),
+            )
+            .await
+            .map_err(|error| error.failed(&self.url))?;
+            let mut gone: Vec<String> =
+                gone.released_snapshots.iter().map(ToString::to_string).collect();
+            gone.sort();
+            Ok(gone)
+        }
+        .boxed()
     }
 
     /// The time so long ago, by the clock of the store.

@@ -3,6 +3,8 @@
 //! Ours carry their record among their properties. Of those that others made there is a message
 //! and a time; they count as touching everything.
 
+use std::collections::BTreeMap;
+
 use futures::TryStreamExt;
 use icechunk::Repository;
 use icechunk::format::SnapshotId;
@@ -13,6 +15,7 @@ use partita_core::{Error, Result};
 use super::failure::Failed;
 use super::storage::timestamp;
 use crate::commit::{Action, Record, Since};
+use crate::statistics::{PartitionStatistics, Statistics};
 
 /// The property that holds the record.
 const RECORD: &str = "partita";
@@ -96,6 +99,20 @@ impl History {
         self.entries.iter().rev().find(touched).map(|entry| entry.record.time)
     }
 
+    /// What is known of the values in partitions: what was said when they were written last, or found
+    /// out since.
+    pub fn statistics(&self) -> Statistics {
+        let mut known: BTreeMap<&str, &PartitionStatistics> = BTreeMap::new();
+        // Others may have written anything.
+        for Entry { record, .. } in self.entries.iter().rev().take_while(|one| one.own.is_some()) {
+            let changed = record.changes.iter().map(|change| (&change.path, &change.statistics));
+            for (path, own) in changed.chain(&record.statistics) {
+                known.entry(path).or_insert(own);
+            }
+        }
+        known.into_iter().map(|(path, own)| (path.to_owned(), own.clone())).collect()
+    }
+
     /// The records, without the beginning of the repository, which changes nothing.
     pub fn into_records(self) -> Vec<Record> {
         let commits = self.entries.into_iter().filter(|entry| !entry.id.is_initial());
@@ -128,7 +145,6 @@ fn entry(info: SnapshotInfo, before: Option<u64>) -> Entry {
 pub(super) fn properties(record: &Record) -> Result<SnapshotProperties> {
     let mut record = record.clone();
     for change in &mut record.changes {
-        change.statistics.clear();
         match &mut change.action {
             Action::Replace { stage, .. } => stage.clear(),
             Action::Patch { stage, replaced } => {

@@ -26,6 +26,8 @@ use std::sync::Arc;
 
 pub(crate) use commit::WriteDocuments;
 use failure::Failed;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use history::History;
 use icechunk::format::SnapshotId;
 use icechunk::repository::{RepositoryErrorKind, VersionInfo};
@@ -38,6 +40,7 @@ use storage::Objects;
 use view::View;
 
 use crate::commit::Record;
+use crate::statistics::Statistics;
 
 /// The branch of a new repository.
 const MAIN: &str = "main";
@@ -45,6 +48,23 @@ const MAIN: &str = "main";
 /// What the URL of another state than the newest of the main branch ends in, before its name.
 const BRANCH: &str = "?branch=";
 const AT: &str = "?at=";
+
+/// The object that is changed by every commit, and what it begins with.
+const REPO: &str = "repo";
+const MAGIC: &[u8] = "ICE🧊CHUNK".as_bytes();
+
+/// True if there is an Icechunk repository in a directory of a store; at its root if that is empty.
+///
+/// # Errors
+/// [`Store`](ErrorKind::Store).
+pub async fn holds_repository(store: &Store, directory: &str) -> Result<bool> {
+    let key = if directory.is_empty() { REPO.to_owned() } else { format!("{directory}/{REPO}") };
+    let length = MAGIC.len() as u64;
+    if store.head(&key).await?.is_none_or(|info| info.size < length) {
+        return Ok(false);
+    }
+    Ok(store.get_range(&key, 0..length).await? == MAGIC)
+}
 
 /// What the end of a URL names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,47 +112,56 @@ impl fmt::Debug for Repository {
 impl Repository {
     /// Opens the repository that a URL names: with `?branch=name` at its end on that branch, with
     /// `?at=name` as it was.
-    pub async fn open_url(url: &str, options: &StoreOptions) -> Result<Self> {
-        let (place, state) = split_state(url);
-        let repository = Self::open(Store::open(place, options)?).await?;
-        match state {
-            None => Ok(repository),
-            Some((Which::Branch, name)) => repository.on_branch(name).await,
-            Some((Which::At, name)) => repository.at(&At::from(name)).await,
+    pub fn open_url<'a>(url: &'a str, options: &'a StoreOptions) -> BoxFuture<'a, Result<Self>> {
+        async move {
+            let (place, state) = split_state(url);
+            let repository = Self::open(Store::open(place, options)?).await?;
+            match state {
+                None => Ok(repository),
+                Some((Which::Branch, name)) => repository.on_branch(name).await,
+                Some((Which::At, name)) => repository.at(&At::from(name)).await,
+            }
         }
+        .boxed()
     }
 
     /// Opens the repository at the root of a store, on its main branch.
-    pub async fn open(store: Store) -> Result<Self> {
-        let url = url_of_repository(store.url());
-        let objects = Arc::new(Objects::new(store.clone()));
-        match icechunk::Repository::open(objects).execute().await {
-            Ok(inner) => Ok(Self::of(store, inner)),
-            Err(error) if matches!(error.kind, RepositoryErrorKind::RepositoryDoesntExist) => {
-                Err(Error::new(ErrorKind::NotFound, "there is no Icechunk repository here")
-                    .with("store", url))
+    pub fn open(store: Store) -> BoxFuture<'static, Result<Self>> {
+        async move {
+            let url = url_of_repository(store.url());
+            let objects = Arc::new(Objects::new(store.clone()));
+            match icechunk::Repository::open(objects).execute().await {
+                Ok(inner) => Ok(Self::of(store, inner)),
+                Err(error) if matches!(error.kind, RepositoryErrorKind::RepositoryDoesntExist) => {
+                    Err(Error::new(ErrorKind::NotFound, "there is no Icechunk repository here")
+                        .with("store", url))
+                }
+                Err(error) => Err(error.failed(&url)),
             }
-            Err(error) => Err(error.failed(&url)),
         }
+        .boxed()
     }
 
     /// Opens the repository at the root of a store, or makes one where there is nothing.
-    pub async fn open_or_create(store: Store) -> Result<Self> {
-        store.check_writable()?;
-        match Self::open(store.clone()).await {
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            opened => return opened,
+    pub fn open_or_create(store: Store) -> BoxFuture<'static, Result<Self>> {
+        async move {
+            store.check_writable()?;
+            match Self::open(store.clone()).await {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                opened => return opened,
+            }
+            let url = url_of_repository(store.url());
+            let objects = Arc::new(Objects::new(store.clone()));
+            match icechunk::Repository::create(objects).execute().await {
+                Ok(inner) => Ok(Self::of(store, inner)),
+                // Another process may have been faster.
+                Err(error) => match Self::open(store).await {
+                    Ok(opened) => Ok(opened),
+                    Err(_) => Err(error.failed(&url)),
+                },
+            }
         }
-        let url = url_of_repository(store.url());
-        let objects = Arc::new(Objects::new(store.clone()));
-        match icechunk::Repository::create(objects).execute().await {
-            Ok(inner) => Ok(Self::of(store, inner)),
-            // Another process may have been faster.
-            Err(error) => match Self::open(store).await {
-                Ok(opened) => Ok(opened),
-                Err(_) => Err(error.failed(&url)),
-            },
-        }
+        .boxed()
     }
 
     fn of(store: Store, inner: icechunk::Repository) -> Self {
@@ -193,21 +222,25 @@ impl Repository {
         self.state_at(&self.version()).await
     }
 
-    async fn state_at(&self, version: &VersionInfo) -> Result<State> {
-        let session = self.inner.readonly_session(version).await;
-        let session = session.map_err(|error| error.failed(&self.url))?;
-        let id = session.snapshot_id().clone();
-        let history = self.history(&VersionInfo::SnapshotId(id.clone())).await?;
-        let time = history.tip().map(|tip| storage::time_of(tip.record.time)).unwrap_or_default();
-        let url = Arc::clone(&self.url);
-        let view = View::reading(session, Arc::clone(&self.staging), url, time);
-        // Chunks that are staged are written through the repository's own store, which refuses.
-        let view = Store::from_object_store(Arc::new(view), &self.url, &StoreOptions::new());
-        Ok(State { repository: self.clone(), id, history, view })
+    fn state_at<'a>(&'a self, version: &'a VersionInfo) -> BoxFuture<'a, Result<State>> {
+        async move {
+            let session = self.inner.readonly_session(version).await;
+            let session = session.map_err(|error| error.failed(&self.url))?;
+            let id = session.snapshot_id().clone();
+            let history = self.history(&VersionInfo::SnapshotId(id.clone())).await?;
+            let time =
+                history.tip().map(|tip| storage::time_of(tip.record.time)).unwrap_or_default();
+            let url = Arc::clone(&self.url);
+            let view = View::reading(session, Arc::clone(&self.staging), url, time);
+            // Chunks that are staged are written through the repository's own store, which refuses.
+            let view = Store::from_object_store(Arc::new(view), &self.url, &StoreOptions::new());
+            Ok(State { repository: self.clone(), id, history, view })
+        }
+        .boxed()
     }
 
-    async fn history(&self, version: &VersionInfo) -> Result<History> {
-        History::read(&self.inner, version, &self.url).await
+    fn history<'a>(&'a self, version: &'a VersionInfo) -> BoxFuture<'a, Result<History>> {
+        async move { History::read(&self.inner, version, &self.url).await }.boxed()
     }
 
     /// The commits that led to what is looked at, the oldest first.
@@ -249,6 +282,11 @@ impl State {
     /// The id of the commit of a number.
     pub fn id_of(&self, number: u64) -> Option<String> {
         self.history.numbered(number).map(|entry| entry.record.id.clone())
+    }
+
+    /// What is known of the values in partitions.
+    pub fn statistics(&self) -> Statistics {
+        self.history.statistics()
     }
 
     /// The newest state, by now.

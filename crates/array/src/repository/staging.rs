@@ -3,11 +3,18 @@
 //! A chunk is stored once, as an object that nothing names yet. Where it is, and small documents,
 //! are kept in memory until they are committed, or sent to whoever commits them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
+use futures::TryStreamExt;
 use icechunk::format::manifest::ChunkPayload;
+use partita_core::Result;
 use serde::{Deserialize, Serialize};
+
+use super::Repository;
+
+/// Where a repository keeps chunks.
+const CHUNKS: &str = "chunks/";
 
 /// Something that is staged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -16,6 +23,16 @@ pub(crate) enum Object {
     Document(String),
     /// Where a chunk is, or its bytes if they are few.
     Chunk(ChunkPayload),
+}
+
+impl Object {
+    /// The id of the object that a chunk is stored as, if it is.
+    pub fn chunk(&self) -> Option<String> {
+        match self {
+            Self::Chunk(ChunkPayload::Ref(chunk)) => Some(chunk.id.to_string()),
+            _ => None,
+        }
+    }
 }
 
 /// What is staged, by the keys under which it would lie in a plain store.
@@ -41,5 +58,14 @@ impl Staging {
         let start = format!("{directory}/");
         let mut staged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         staged.retain(|key, _| !key.starts_with(&start));
+    }
+}
+
+impl Repository {
+    /// The ids of the chunks that are stored, whether a commit names them or not.
+    pub async fn stored_chunks(&self) -> Result<HashSet<String>> {
+        let found = self.store().list(CHUNKS).map_ok(|info| info.key);
+        let keys: Vec<String> = found.try_collect().await?;
+        Ok(keys.iter().filter_map(|key| key.strip_prefix(CHUNKS)).map(str::to_owned).collect())
     }
 }

@@ -12,7 +12,7 @@ use partita_core::{Error, Result, Store};
 use serde::{Deserialize, Serialize};
 
 use super::PartitionStatistics;
-use crate::commit::Change;
+use crate::commit::{Change, Snapshot};
 
 const DIRECTORY: &str = ".partita/statistics/";
 
@@ -34,9 +34,45 @@ struct Document {
     partitions: Statistics,
 }
 
-/// What is known of all partitions. One request, and one for each document.
-pub(crate) async fn read_statistics(store: &Store) -> Result<Statistics> {
-    Ok(read_documents(store).await?.1)
+impl Snapshot {
+    /// What is known of all partitions, to be compared with the objects that are there. One request,
+    /// and one for each document; none in an Icechunk repository, whose commits say it.
+    pub(super) async fn known_statistics(&self) -> Result<Statistics> {
+        match self.state() {
+            Some(state) => Ok(state.statistics()),
+            None => Ok(read_documents(self.base()).await?.1),
+        }
+    }
+
+    /// Takes out what is of other objects than those that are there. A request for each variable of
+    /// a partition; none where commits say what is known, which is of what they left.
+    pub(super) async fn retain_valid(&self, statistics: &mut Statistics) -> Result<()> {
+        if self.state().is_some() {
+            return Ok(());
+        }
+        let found = self.base().fingerprints(&directories(statistics)).await?;
+        let mut found = found.into_iter();
+        for own in statistics.values_mut() {
+            own.retain(|_, own| {
+                let objects = found.next().flatten();
+                objects.is_some() && own.objects == objects
+            });
+        }
+        Ok(())
+    }
+
+    /// What is known of these variables of these partitions, and of the objects that are there.
+    pub(crate) async fn valid_statistics(
+        &self,
+        paths: &HashSet<&str>,
+        names: &[String],
+    ) -> Result<Statistics> {
+        let mut known = self.known_statistics().await?;
+        known.retain(|path, _| paths.contains(path.as_str()));
+        known.values_mut().for_each(|own| own.retain(|name, _| names.contains(name)));
+        self.retain_valid(&mut known).await?;
+        Ok(known)
+    }
 }
 
 /// Writes down what the changes of the published commit `sequence` say. Only for the holder of the
@@ -91,20 +127,6 @@ async fn mark(store: &Store, statistics: &mut Statistics) -> Result<()> {
     Ok(())
 }
 
-/// Takes out what is of other objects than those that are there. A request for each variable of a
-/// partition.
-pub(super) async fn retain_valid(store: &Store, statistics: &mut Statistics) -> Result<()> {
-    let found = store.fingerprints(&directories(statistics)).await?;
-    let mut found = found.into_iter();
-    for own in statistics.values_mut() {
-        own.retain(|_, own| {
-            let objects = found.next().flatten();
-            objects.is_some() && own.objects == objects
-        });
-    }
-    Ok(())
-}
-
 fn key_of(sequence: u64) -> String {
     format!("{DIRECTORY}{sequence:016}.json")
 }
@@ -139,18 +161,4 @@ async fn read_documents(store: &Store) -> Result<(Vec<String>, Statistics)> {
         known.entry(path).or_default().extend(own);
     }
     Ok((keys, known))
-}
-
-/// What is known of these variables of these partitions, and of the objects that are there. A request
-/// for each that is known.
-pub(crate) async fn valid_statistics(
-    store: &Store,
-    paths: &HashSet<&str>,
-    names: &[String],
-) -> Result<Statistics> {
-    let mut known = read_statistics(store).await?;
-    known.retain(|path, _| paths.contains(path.as_str()));
-    known.values_mut().for_each(|own| own.retain(|name, _| names.contains(name)));
-    retain_valid(store, &mut known).await?;
-    Ok(known)
 }

@@ -3,7 +3,8 @@
 //!
 //! They are kept beside the data, under `.partita/statistics/`, where ZCollection does not look.
 //! Each says of which objects it was made: if one of these was written since, by whomever, it is not
-//! believed. So they may be missing or outdated, which costs time and never rows.
+//! believed. So they may be missing or outdated, which costs time and never rows. In an Icechunk
+//! repository the commits themselves say them, of what they leave.
 //!
 //! - `bounds`: smallest and largest values, to and from documents.
 //! - `documents`: where statistics are kept. A commit carries those of the partitions that it
@@ -18,7 +19,7 @@ mod rebuild;
 use std::collections::BTreeMap;
 
 use arrow::array::Array as _;
-pub(crate) use documents::{Statistics, note, valid_statistics};
+pub(crate) use documents::{Statistics, note};
 use partita_core::Result;
 pub(crate) use rebuild::rebuild;
 use serde::{Deserialize, Serialize};

@@ -3,12 +3,13 @@
 use std::collections::{HashMap, HashSet};
 
 use arrow::array::{ArrayRef, RecordBatch, UInt64Array};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use partita_core::Result;
 use partita_core::predicate::{Bounds, Facts};
 
 use super::bounds::column_of_bounds;
-use super::documents::{Statistics, read_statistics, retain_valid};
-use super::{PartitionStatistics, VariableStatistics};
+use super::{PartitionStatistics, Statistics, VariableStatistics};
 use crate::commit::Snapshot;
 use crate::partitioning::Partitioning;
 use crate::select::{Candidate, RowSelection, keys};
@@ -16,19 +17,22 @@ use crate::select::{Candidate, RowSelection, keys};
 impl Snapshot {
     /// The candidates that may still have rows for which the predicate is true, by the statistics
     /// of their variables; of a view, also of those of its base.
-    pub(crate) async fn pruned(
-        &self,
-        selection: &RowSelection,
+    pub(crate) fn pruned<'a>(
+        &'a self,
+        selection: &'a RowSelection,
         candidates: Vec<Candidate>,
-    ) -> Result<Vec<Candidate>> {
-        let candidates = match &self.under {
-            None => candidates,
-            Some(under) => {
-                let below = |name: &str| self.config.schema.variable(name).is_none();
-                under.pruned_by(selection, candidates, &below).await?
-            }
-        };
-        self.pruned_by(selection, candidates, &|_| true).await
+    ) -> BoxFuture<'a, Result<Vec<Candidate>>> {
+        async move {
+            let candidates = match &self.under {
+                None => candidates,
+                Some(under) => {
+                    let below = |name: &str| self.config.schema.variable(name).is_none();
+                    under.pruned_by(selection, candidates, &below).await?
+                }
+            };
+            self.pruned_by(selection, candidates, &|_| true).await
+        }
+        .boxed()
     }
 
     /// As `pruned`, by statistics of the variables that are meant. They are only asked for if there
@@ -51,14 +55,14 @@ impl Snapshot {
         if used.is_empty() || !candidates.iter().any(is_open) {
             return Ok(candidates);
         }
-        let mut known = read_statistics(self.base()).await?;
+        let mut known = self.known_statistics().await?;
         known.values_mut().for_each(|own| own.retain(|name, _| used.contains(&name)));
         let open: Vec<&Candidate> = candidates.iter().filter(|found| is_open(found)).collect();
         let decided = decide(selection, &open, &known, &self.config.partitioning)?;
         known.retain(|path, _| decided.contains_key(path));
         let number = |own: &PartitionStatistics| own.len();
         let asked: Vec<usize> = known.values().map(number).collect();
-        retain_valid(self.base(), &mut known).await?;
+        self.retain_valid(&mut known).await?;
         let valid = known.iter().zip(asked).filter(|((_, own), asked)| own.len() == *asked);
         let valid: HashSet<&str> = valid.map(|((path, _), _)| path.as_str()).collect();
         candidates.retain_mut(|candidate| {

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use partita_core::{ErrorKind, Result};
 
-use super::documents::{join, valid_statistics};
+use super::documents::{Statistics, join};
 use super::{PartitionStatistics, summarise};
 use crate::collection::{Collection, Partition};
-use crate::commit::{Home, Snapshot, publish, publish_lease};
+use crate::commit::{Home, Snapshot, publish_lease};
 use crate::options::{ReadOptions, Work};
 use crate::read::{Wanted, read};
 
@@ -16,20 +17,48 @@ use crate::read::{Wanted, read};
 const AT_ONCE: usize = 16;
 
 /// Makes the statistics that are missing or outdated, and those of the partitions `wrong` whatever
-/// they say; forgets those of partitions that are gone. Nothing in an Icechunk repository, which
-/// keeps none.
-pub(crate) async fn rebuild(
-    collection: &Collection,
+/// they say; forgets those of partitions that are gone.
+pub(crate) fn rebuild<'a>(
+    collection: &'a Collection,
+    wrong: &'a HashSet<String>,
+    work: &'a Work,
+) -> BoxFuture<'a, Result<()>> {
+    async move {
+        let home = collection.home();
+        home.publish().await?;
+        let snapshot = collection.snapshot().await?;
+        let partitions = snapshot.partitions(None).await?;
+        let made = make_missing(&snapshot, &partitions, wrong, work).await?;
+        let store = match (home, snapshot.state()) {
+            (Home::Repository(repository), Some(state)) => {
+                return repository.note(made, state).await;
+            }
+            _ => home.store(),
+        };
+        let paths: HashSet<&str> = partitions.iter().map(|found| found.path.as_str()).collect();
+        let lease = publish_lease(store).await?;
+        let joined = join(store, snapshot.latest, |known| {
+            known.retain(|path, _| paths.contains(path.as_str()));
+            for (path, own) in made {
+                known.entry(path).or_default().extend(own);
+            }
+        });
+        let joined = joined.await;
+        lease.release(store).await;
+        joined
+    }
+    .boxed()
+}
+
+async fn make_missing(
+    snapshot: &Snapshot,
+    partitions: &[Partition],
     wrong: &HashSet<String>,
     work: &Work,
-) -> Result<()> {
-    let Home::Plain(store) = collection.home() else { return Ok(()) };
-    publish(store).await?;
-    let snapshot = collection.snapshot().await?;
+) -> Result<Statistics> {
     let names = snapshot.config.summarised();
-    let partitions = snapshot.partitions(None).await?;
     let paths: HashSet<&str> = partitions.iter().map(|found| found.path.as_str()).collect();
-    let valid = valid_statistics(store, &paths, &names).await?;
+    let valid = snapshot.valid_statistics(&paths, &names).await?;
     let is_known = |partition: &&Partition| {
         let known = valid.get(&partition.path).map_or(0, BTreeMap::len);
         known == names.len() && !wrong.contains(&partition.path)
@@ -39,24 +68,14 @@ pub(crate) async fn rebuild(
     progress.start("statistics", Some(missing.len() as u64));
     let one = async |partition: &Partition| {
         work.cancel.check()?;
-        let made = make(&snapshot, partition, &names, work).await?;
+        let made = make(snapshot, partition, &names, work).await?;
         progress.advance(1);
         Ok::<_, partita_core::Error>((partition.path.clone(), made))
     };
     let made: Vec<_> = missing.into_iter().map(one).collect();
-    let made: Result<Vec<_>> = stream::iter(made).buffered(AT_ONCE).try_collect().await;
+    let made: Result<Statistics> = stream::iter(made).buffered(AT_ONCE).try_collect().await;
     progress.finish();
-    let made = made?;
-    let lease = publish_lease(store).await?;
-    let joined = join(store, snapshot.latest, |known| {
-        known.retain(|path, _| paths.contains(path.as_str()));
-        for (path, own) in made {
-            known.entry(path).or_default().extend(own);
-        }
-    });
-    let joined = joined.await;
-    lease.release(store).await;
-    joined
+    made
 }
 
 /// The statistics of a partition; nothing, where it cannot be read.
@@ -69,7 +88,10 @@ async fn make(
     let directories: Vec<String> =
         names.iter().map(|name| format!("{}/{name}", partition.path)).collect();
     // Before they are read: if one is written meanwhile, what is noted is not believed.
-    let objects = snapshot.base().fingerprints(&directories).await?;
+    let objects = match snapshot.state() {
+        Some(_) => None,
+        None => Some(snapshot.base().fingerprints(&directories).await?),
+    };
     let options = ReadOptions {
         variables: Some(names.to_vec()),
         work: work.quiet(),
@@ -81,6 +103,7 @@ async fn make(
         Err(error) if error.kind() == ErrorKind::Corrupt => return Ok(BTreeMap::new()),
         made => made?,
     };
+    let Some(objects) = objects else { return Ok(made) };
     for (name, objects) in names.iter().zip(objects) {
         if let Some(own) = made.get_mut(name) {
             own.objects = objects;

@@ -31,17 +31,23 @@ impl View {
     /// # Errors
     /// [`InvalidPredicate`](partita_core::ErrorKind::InvalidPredicate) if ZCollection stored a
     /// condition that is not read here; those of reading.
-    pub async fn is_synced(&self) -> Result<bool> {
-        for _ in 0..ATTEMPTS {
-            let snapshot = self.snapshot().await?;
-            let Some(under) = &snapshot.under else { return Ok(true) };
-            let (own, plans) = compare(&snapshot, &Work::default()).await?;
-            let paths: Vec<&str> = own.iter().map(|partition| partition.path.as_str()).collect();
-            if under.is_current(&paths, true).await? && snapshot.is_current(&paths, true).await? {
-                return Ok(plans.iter().all(|(_, need)| matches!(need, Need::Note(_))));
+    pub fn is_synced<'a>(&'a self) -> BoxFuture<'a, Result<bool>> {
+        async move {
+            for _ in 0..ATTEMPTS {
+                let snapshot = self.snapshot().await?;
+                let Some(under) = &snapshot.under else { return Ok(true) };
+                let (own, plans) = compare(&snapshot, &Work::default()).await?;
+                let paths: Vec<&str> =
+                    own.iter().map(|partition| partition.path.as_str()).collect();
+                if under.is_current(&paths, true).await?
+                    && snapshot.is_current(&paths, true).await?
+                {
+                    return Ok(plans.iter().all(|(_, need)| matches!(need, Need::Note(_))));
+                }
             }
+            Err(self.unsteady())
         }
-        Err(self.unsteady())
+        .boxed()
     }
 
     /// Brings the view in line with its base, in one commit. Partitions that are new in the base are
@@ -68,20 +74,23 @@ impl View {
         self.bring_in_line("create", None, work).await
     }
 
-    async fn bring_in_line(
-        &self,
+    fn bring_in_line<'a>(
+        &'a self,
         operation: &'static str,
-        covered: Option<&Predicate>,
-        work: &Work,
-    ) -> Result<Vec<Partition>> {
-        let written = Mutex::default();
-        let sync = Sync { covered, work, written: &written };
-        let done = self.transact(operation, None, &sync).await;
-        work.progress.finish();
-        done?;
-        let written: BTreeSet<Partition> =
-            written.into_inner().unwrap_or_else(PoisonError::into_inner);
-        Ok(written.into_iter().collect())
+        covered: Option<&'a Predicate>,
+        work: &'a Work,
+    ) -> BoxFuture<'a, Result<Vec<Partition>>> {
+        async move {
+            let written = Mutex::default();
+            let sync = Sync { covered, work, written: &written };
+            let done = self.transact(operation, None, &sync).await;
+            work.progress.finish();
+            done?;
+            let written: BTreeSet<Partition> =
+                written.into_inner().unwrap_or_else(PoisonError::into_inner);
+            Ok(written.into_iter().collect())
+        }
+        .boxed()
     }
 }
 

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::{concat_batches, filter_record_batch, not};
 use arrow::datatypes::Schema;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use hashbrown::HashSet;
 use indexmap::IndexMap;
 use partita_core::{Error, ErrorKind, Predicate, Result, Store};
@@ -117,120 +119,124 @@ impl Change {
     }
 
     /// Applies the change to `base`, or to nothing where the table does not exist.
-    pub async fn apply(
-        &self,
-        store: &Store,
-        name: &str,
-        commit: &str,
-        base: Option<&State>,
-    ) -> Result<Next> {
-        if let (Some(restored), Some(base)) = (&self.restored, base) {
-            return self.restore(name, commit, base, restored);
-        }
-        let kept = self.kept(base)?;
-        let mut schema = match (&self.creation, base) {
-            (Some(creation), _) => creation.schema.clone(),
-            (None, Some(base)) => base.stored.clone(),
-            (None, None) => {
-                return Err(
-                    Error::new(ErrorKind::NotFound, "the table is gone").with("dataset", name)
-                );
+    pub fn apply<'a>(
+        &'a self,
+        store: &'a Store,
+        name: &'a str,
+        commit: &'a str,
+        base: Option<&'a State>,
+    ) -> BoxFuture<'a, Result<Next>> {
+        async move {
+            if let (Some(restored), Some(base)) = (&self.restored, base) {
+                return self.restore(name, commit, base, restored);
             }
-        };
-        let before = schema.clone();
-        let mut layout = Layout::of(self.creation.as_ref(), base);
-        if let Some(alteration) = &self.alteration {
-            let derived = base.map(|base| &base.own.derived);
-            alteration.check(derived)?;
-            schema = alteration.apply(&schema, &layout.partition_by)?;
-            layout.columns.extend(alteration.added().map(str::to_owned));
-        }
-        layout.index.retain(|column| !self.unindexed.contains(column));
-        let new = self.indexed.keys().filter(|column| !layout.index.contains(column));
-        let new: Vec<String> = new.cloned().collect();
-        layout.index.extend(new);
-        for staged in &self.staged {
-            if let Some(wider) = merge(&schema, &staged.schema)? {
-                schema = wider;
+            let kept = self.kept(base)?;
+            let mut schema = match (&self.creation, base) {
+                (Some(creation), _) => creation.schema.clone(),
+                (None, Some(base)) => base.stored.clone(),
+                (None, None) => {
+                    return Err(
+                        Error::new(ErrorKind::NotFound, "the table is gone").with("dataset", name)
+                    );
+                }
+            };
+            let before = schema.clone();
+            let mut layout = Layout::of(self.creation.as_ref(), base);
+            if let Some(alteration) = &self.alteration {
+                let derived = base.map(|base| &base.own.derived);
+                alteration.check(derived)?;
+                schema = alteration.apply(&schema, &layout.partition_by)?;
+                layout.columns.extend(alteration.added().map(str::to_owned));
             }
-        }
-        let schema_changed = self.creation.is_some() || schema != before;
-        for staged in &self.staged {
-            if staged.partition_by != layout.partition_by {
-                return Err(Error::invalid(
-                    "the staged files are partitioned by other columns than the table",
+            layout.index.retain(|column| !self.unindexed.contains(column));
+            let new = self.indexed.keys().filter(|column| !layout.index.contains(column));
+            let new: Vec<String> = new.cloned().collect();
+            layout.index.extend(new);
+            for staged in &self.staged {
+                if let Some(wider) = merge(&schema, &staged.schema)? {
+                    schema = wider;
+                }
+            }
+            let schema_changed = self.creation.is_some() || schema != before;
+            for staged in &self.staged {
+                if staged.partition_by != layout.partition_by {
+                    return Err(Error::invalid(
+                        "the staged files are partitioned by other columns than the table",
+                    )
+                    .with("staged", staged.partition_by.join(", "))
+                    .with("table", layout.partition_by.join(", ")));
+                }
+            }
+            if let Some(key) = self.already_committed(&kept) {
+                return Err(Error::new(
+                    ErrorKind::AlreadyExists,
+                    "these staged files are part of the table already",
                 )
-                .with("staged", staged.partition_by.join(", "))
-                .with("table", layout.partition_by.join(", ")));
+                .with("key", key));
             }
-        }
-        if let Some(key) = self.already_committed(&kept) {
-            return Err(Error::new(
-                ErrorKind::AlreadyExists,
-                "these staged files are part of the table already",
-            )
-            .with("key", key));
-        }
-        check_layout(&schema, &layout.partition_by, &layout.index)?;
-        let manifest = self.manifest(&kept, &schema, &layout)?;
-        let mut own = base.map(|base| base.own.clone()).unwrap_or_default();
-        if let Some(creation) = &self.creation {
-            own.derived.clone_from(&creation.derived);
-            own.bloom_filters.clone_from(&creation.bloom_filters);
-        }
-        let version = own.version + 1;
-        let own = own.next(commit, keys::snapshot(name, version, commit), layout.columns.clone());
+            check_layout(&schema, &layout.partition_by, &layout.index)?;
+            let manifest = self.manifest(&kept, &schema, &layout)?;
+            let mut own = base.map(|base| base.own.clone()).unwrap_or_default();
+            if let Some(creation) = &self.creation {
+                own.derived.clone_from(&creation.derived);
+                own.bloom_filters.clone_from(&creation.bloom_filters);
+            }
+            let version = own.version + 1;
+            let own =
+                own.next(commit, keys::snapshot(name, version, commit), layout.columns.clone());
 
-        let mut header = Header::new(name, layout.partition_by.clone());
-        if let Some(base) = base
-            && self.creation.is_none()
-        {
-            header.metadata = base.header.metadata.clone();
-        }
-        let time = crate::commit::now();
-        header.metadata.entry("creation_time").or_insert_with(|| Value::String(time.clone()));
-        self.set_annotations(&mut header)?;
-        header.set_own(&own)?;
-        header.partitions = Some(partitions(&manifest, &layout.table_name));
-        let indices = Indices {
-            store,
-            name,
-            time: &time,
-            commit,
-            base,
-            kept: &kept,
-            change: self,
-            schema: &schema,
-        };
-        let index = indices.next(&layout.index).await?;
-        header.indices = index.entries;
+            let mut header = Header::new(name, layout.partition_by.clone());
+            if let Some(base) = base
+                && self.creation.is_none()
+            {
+                header.metadata = base.header.metadata.clone();
+            }
+            let time = crate::commit::now();
+            header.metadata.entry("creation_time").or_insert_with(|| Value::String(time.clone()));
+            self.set_annotations(&mut header)?;
+            header.set_own(&own)?;
+            header.partitions = Some(partitions(&manifest, &layout.table_name));
+            let indices = Indices {
+                store,
+                name,
+                time: &time,
+                commit,
+                base,
+                kept: &kept,
+                change: self,
+                schema: &schema,
+            };
+            let index = indices.next(&layout.index).await?;
+            header.indices = index.entries;
 
-        let mut document = Document::new(version, commit, self.operation, time);
-        document.parent = base.map(|b| b.own.snapshot.clone()).filter(|key| !key.is_empty());
-        document.table_name = layout.table_name.clone();
-        document.columns = layout.columns.clone();
-        document.partition_by = layout.partition_by.clone();
-        document.derived = Some(own.derived.clone());
-        document.bloom_filters.clone_from(&own.bloom_filters);
-        document.indices = header.indices.clone();
-        document.indices_complete = index.complete;
-        document.index_lengths = index.lengths;
-        document.metadata = header.user_metadata();
-        document.extension_types = layout.extensions;
-        document.files = manifest.num_rows() as u64;
-        document.rows = total(&manifest, "rows");
-        document.bytes = total(&manifest, "bytes");
-        document.change = self.totals(&kept);
-        let made_as = self.creation.as_ref().map(|creation| creation.encoding);
-        Ok(Next {
-            header,
-            encoding: base.map(|base| base.encoding).or(made_as).unwrap_or(Encoding::Json),
-            own,
-            table_name: layout.table_name,
-            snapshot: Snapshot { document, schema, manifest },
-            index_files: index.files,
-            schema_changed,
-        })
+            let mut document = Document::new(version, commit, self.operation, time);
+            document.parent = base.map(|b| b.own.snapshot.clone()).filter(|key| !key.is_empty());
+            document.table_name = layout.table_name.clone();
+            document.columns = layout.columns.clone();
+            document.partition_by = layout.partition_by.clone();
+            document.derived = Some(own.derived.clone());
+            document.bloom_filters.clone_from(&own.bloom_filters);
+            document.indices = header.indices.clone();
+            document.indices_complete = index.complete;
+            document.index_lengths = index.lengths;
+            document.metadata = header.user_metadata();
+            document.extension_types = layout.extensions;
+            document.files = manifest.num_rows() as u64;
+            document.rows = total(&manifest, "rows");
+            document.bytes = total(&manifest, "bytes");
+            document.change = self.totals(&kept);
+            let made_as = self.creation.as_ref().map(|creation| creation.encoding);
+            Ok(Next {
+                header,
+                encoding: base.map(|base| base.encoding).or(made_as).unwrap_or(Encoding::Json),
+                own,
+                table_name: layout.table_name,
+                snapshot: Snapshot { document, schema, manifest },
+                index_files: index.files,
+                schema_changed,
+            })
+        }
+        .boxed()
     }
 
     /// True for a delete that has nothing to delete.

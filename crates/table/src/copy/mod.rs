@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, LargeStringArray, RecordBatch};
-use futures::{StreamExt, stream};
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, stream};
 use hashbrown::{HashMap, HashSet};
 use partita_core::store::split_url;
 use partita_core::{Cancel, Error, NoProgress, Predicate, Progress, Result, Store, StoreOptions};
@@ -61,44 +62,52 @@ impl Table {
     /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) for the table itself;
     /// [`Corrupt`](partita_core::ErrorKind::Corrupt) if a file of the table is gone; else as
     /// [`Table::append`]. Nothing is left at `url` then.
-    pub async fn copy(
-        &self,
-        url: &str,
-        store: &StoreOptions,
-        options: &CopyOptions,
-    ) -> Result<Self> {
-        let (root, name) = split_url(url)?;
-        keys::check_name(&name)?;
-        let target = Store::open(&root, store)?;
-        target.check_writable()?;
-        if target.is_same_place(self.store()) && name == self.name() {
-            return Err(Error::invalid("a table cannot be copied onto itself").with("url", url));
+    pub fn copy<'a>(
+        &'a self,
+        url: &'a str,
+        store: &'a StoreOptions,
+        options: &'a CopyOptions,
+    ) -> BoxFuture<'a, Result<Self>> {
+        async move {
+            let (root, name) = split_url(url)?;
+            keys::check_name(&name)?;
+            let target = Store::open(&root, store)?;
+            target.check_writable()?;
+            if target.is_same_place(self.store()) && name == self.name() {
+                return Err(Error::invalid("a table cannot be copied onto itself").with("url", url));
+            }
+            let existing = if options.overwrite { Existing::Replaced } else { Existing::Refused };
+            if existing == Existing::Refused && read_header(&target, &name).await?.is_some() {
+                return Err(crate::commit::already_exists(&name));
+            }
+            let state = self.state().completed(self.store(), &options.cancel).await?;
+            let staged = match &options.scope {
+                Some(scope) => self.copied_rows(&state, &target, &name, scope, options).await?,
+                None => vec![self.copied(&state, &target, &name, options).await?],
+            };
+            let change = Change {
+                creation: Some(Creation {
+                    partition_by: state.partition_by.clone(),
+                    index: state.header.indices.keys().cloned().collect(),
+                    columns: state
+                        .schema
+                        .fields()
+                        .iter()
+                        .map(|field| field.name().clone())
+                        .collect(),
+                    extensions: state.extensions.clone(),
+                    schema: state.stored.clone(),
+                    encoding: state.encoding,
+                    derived: state.own.derived.clone(),
+                    bloom_filters: state.own.bloom_filters.clone(),
+                }),
+                staged,
+                metadata: state.header.user_metadata(),
+                ..Change::new(Operation::Create)
+            };
+            Self::create_by(target, &name, &change, existing, &options.cancel).await
         }
-        let existing = if options.overwrite { Existing::Replaced } else { Existing::Refused };
-        if existing == Existing::Refused && read_header(&target, &name).await?.is_some() {
-            return Err(crate::commit::already_exists(&name));
-        }
-        let state = self.state().completed(self.store(), &options.cancel).await?;
-        let staged = match &options.scope {
-            Some(scope) => self.copied_rows(&state, &target, &name, scope, options).await?,
-            None => vec![self.copied(&state, &target, &name, options).await?],
-        };
-        let change = Change {
-            creation: Some(Creation {
-                partition_by: state.partition_by.clone(),
-                index: state.header.indices.keys().cloned().collect(),
-                columns: state.schema.fields().iter().map(|field| field.name().clone()).collect(),
-                extensions: state.extensions.clone(),
-                schema: state.stored.clone(),
-                encoding: state.encoding,
-                derived: state.own.derived.clone(),
-                bloom_filters: state.own.bloom_filters.clone(),
-            }),
-            staged,
-            metadata: state.header.user_metadata(),
-            ..Change::new(Operation::Create)
-        };
-        Self::create_by(target, &name, &change, existing, &options.cancel).await
+        .boxed()
     }
 
     /// The files of `state` under another name, copied but not yet part of anything.

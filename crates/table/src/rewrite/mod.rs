@@ -16,8 +16,9 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema, SchemaRef};
+use futures::future::BoxFuture;
 use futures::stream::BoxStream;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use hashbrown::HashSet;
 use indexmap::IndexMap;
 use partita_core::{Cancel, Error, NoProgress, Predicate, Result, Store};
@@ -93,44 +94,48 @@ impl Rewrite {
     }
 
     /// Looks at the files of `state` that were not looked at before.
-    pub async fn examine(&mut self, state: &Arc<State>) -> Result<()> {
-        self.forget_gone(state).await;
-        let units = match &self.rule {
-            Rule::Remove { candidates, .. } => {
-                let plan = plan(&self.store, state, Some(&candidates.bind(&state.schema)?)).await?;
-                plan.each_file()?
+    pub fn examine<'a>(&'a mut self, state: &'a Arc<State>) -> BoxFuture<'a, Result<()>> {
+        async move {
+            self.forget_gone(state).await;
+            let units = match &self.rule {
+                Rule::Remove { candidates, .. } => {
+                    let plan =
+                        plan(&self.store, state, Some(&candidates.bind(&state.schema)?)).await?;
+                    plan.each_file()?
+                }
+                // Files that others have added meanwhile are left to the next time.
+                Rule::Compact(_) if self.planned => Vec::new(),
+                Rule::Compact(options) => optimize::units(&self.store, state, options).await?,
+            };
+            self.planned = true;
+            let new: Vec<(Vec<String>, Plan)> = units
+                .into_iter()
+                .map(|unit| (texts(&unit.manifest, "key").map(str::to_owned).collect(), unit))
+                .filter(|(keys, _)| !self.outcomes.contains_key::<Vec<String>>(keys))
+                .collect();
+            self.options.progress.start("files examined", Some(new.len() as u64));
+            let cores = std::thread::available_parallelism().map_or(2, usize::from);
+            // All are waited for, also after a failure: what they wrote must be known to be deleted.
+            let looked_at: Vec<(Vec<String>, Result<Outcome>)> = stream::iter(new)
+                .map(|(keys, unit)| async {
+                    let outcome = self.outcome(state, unit).await;
+                    self.options.progress.advance(1);
+                    (keys, outcome)
+                })
+                .buffered(cores)
+                .collect()
+                .await;
+            self.options.progress.finish();
+            let mut failed = None;
+            for (keys, outcome) in looked_at {
+                match outcome {
+                    Ok(outcome) => drop(self.outcomes.insert(keys, outcome)),
+                    Err(error) => failed = Some(error),
+                }
             }
-            // Files that others have added meanwhile are left to the next time.
-            Rule::Compact(_) if self.planned => Vec::new(),
-            Rule::Compact(options) => optimize::units(&self.store, state, options).await?,
-        };
-        self.planned = true;
-        let new: Vec<(Vec<String>, Plan)> = units
-            .into_iter()
-            .map(|unit| (texts(&unit.manifest, "key").map(str::to_owned).collect(), unit))
-            .filter(|(keys, _)| !self.outcomes.contains_key::<Vec<String>>(keys))
-            .collect();
-        self.options.progress.start("files examined", Some(new.len() as u64));
-        let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        // All are waited for, also after a failure: what they wrote must be known to be deleted.
-        let looked_at: Vec<(Vec<String>, Result<Outcome>)> = stream::iter(new)
-            .map(|(keys, unit)| async {
-                let outcome = self.outcome(state, unit).await;
-                self.options.progress.advance(1);
-                (keys, outcome)
-            })
-            .buffered(cores)
-            .collect()
-            .await;
-        self.options.progress.finish();
-        let mut failed = None;
-        for (keys, outcome) in looked_at {
-            match outcome {
-                Ok(outcome) => drop(self.outcomes.insert(keys, outcome)),
-                Err(error) => failed = Some(error),
-            }
+            failed.map_or(Ok(()), Err)
         }
-        failed.map_or(Ok(()), Err)
+        .boxed()
     }
 
     /// Deletes all that it wrote itself, after a failure.

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
-use futures::TryStreamExt;
+use futures::future::BoxFuture;
+use futures::{FutureExt, TryStreamExt};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowPredicateFn, ArrowReaderBuilder, ArrowReaderMetadata, ParquetRecordBatchReaderBuilder,
@@ -325,15 +326,18 @@ impl ChosenGroups {
 
 impl Unit {
     /// Decodes; on a task of its own, so that units run on all cores.
-    pub async fn run(self) -> Result<Vec<RecordBatch>> {
-        match self {
-            Self::Decoded(batches) => Ok(batches),
-            Self::RowGroup { decoder, file, part } => {
-                let key = Arc::clone(&file.key);
-                let task = tokio::spawn(async move { file.decode(&decoder, part).await });
-                task.await.map_err(stopped)?.map_err(|error| named(error, &key))
+    pub fn run(self) -> BoxFuture<'static, Result<Vec<RecordBatch>>> {
+        async move {
+            match self {
+                Self::Decoded(batches) => Ok(batches),
+                Self::RowGroup { decoder, file, part } => {
+                    let key = Arc::clone(&file.key);
+                    let task = tokio::spawn(async move { file.decode(&decoder, part).await });
+                    task.await.map_err(stopped)?.map_err(|error| named(error, &key))
+                }
             }
         }
+        .boxed()
     }
 }
 

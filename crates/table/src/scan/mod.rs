@@ -14,8 +14,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::datatypes::{Schema, SchemaRef};
+use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
-use futures::{StreamExt, TryStreamExt};
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use hashbrown::HashSet;
 use indexmap::IndexMap;
 use partita_core::partition::PartitionKey;
@@ -273,20 +274,23 @@ impl Scan {
     /// # Errors
     /// [`InvalidPredicate`](ErrorKind::InvalidPredicate) if the predicate does not fit the schema;
     /// [`Corrupt`](ErrorKind::Corrupt) if an index, a key or a file cannot be read.
-    pub async fn explain(&self) -> Result<Explain> {
-        let account = Arc::new(Account::default());
-        let store = self.store.metered(Arc::clone(&account.meter));
-        let plan = self.plan_through(&store).await?;
-        let read = self.reader(store, Arc::clone(&account))?;
-        let mut explain = read.foresee(&plan).await?;
-        // What was asked to find out is asked by the read, too.
-        explain.reading.add(account.reading());
-        if let Some(limit) = self.limit {
-            explain.rows_at_most = explain.rows_at_most.min(limit as u64);
+    pub fn explain<'a>(&'a self) -> BoxFuture<'a, Result<Explain>> {
+        async move {
+            let account = Arc::new(Account::default());
+            let store = self.store.metered(Arc::clone(&account.meter));
+            let plan = self.plan_through(&store).await?;
+            let read = self.reader(store, Arc::clone(&account))?;
+            let mut explain = read.foresee(&plan).await?;
+            // What was asked to find out is asked by the read, too.
+            explain.reading.add(account.reading());
+            if let Some(limit) = self.limit {
+                explain.rows_at_most = explain.rows_at_most.min(limit as u64);
+            }
+            let last = self.last_run.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            explain.last_run = last.map(|account| account.reading());
+            Ok(explain)
         }
-        let last = self.last_run.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        explain.last_run = last.map(|account| account.reading());
-        Ok(explain)
+        .boxed()
     }
 
     /// The rows, as batches of [`Scan::schema`], files in the order of the table and rows in the
@@ -295,14 +299,17 @@ impl Scan {
     /// # Errors
     /// As [`Scan::explain`] and [`Scan::schema`]; each batch may fail with
     /// [`Store`](ErrorKind::Store) or [`Corrupt`](ErrorKind::Corrupt).
-    pub async fn stream(self) -> Result<BoxStream<'static, Result<RecordBatch>>> {
-        let (account, store) = self.begun();
-        let plan = self.plan_through(&store).await?;
-        let batches = self.reader(store, account)?.run(&plan);
-        Ok(match self.limit {
-            Some(limit) => limited(batches, limit),
-            None => batches,
-        })
+    pub fn stream(self) -> BoxFuture<'static, Result<BoxStream<'static, Result<RecordBatch>>>> {
+        async move {
+            let (account, store) = self.begun();
+            let plan = self.plan_through(&store).await?;
+            let batches = self.reader(store, account)?.run(&plan);
+            Ok(match self.limit {
+                Some(limit) => limited(batches, limit),
+                None => batches,
+            })
+        }
+        .boxed()
     }
 
     /// The account of a run that begins now, and the store to read through.

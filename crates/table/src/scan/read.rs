@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
-use futures::{StreamExt, TryStreamExt};
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use partita_core::{Cancel, Progress, Result, Store};
 
 use super::decode::{Decoder, FileTask, Unit};
@@ -65,18 +66,22 @@ impl Read {
     }
 
     /// What reading the files of `plan` would come to, besides the requests made to find out.
-    pub async fn foresee(self, plan: &Plan) -> Result<Explain> {
-        let decoder = &self.decoder();
-        let mut explain = Explain { rows_at_most: 0, ..plan.explain.clone() };
-        let mut files =
-            stream::iter(tasks(plan)).map(|task| decoder.foresee(task)).buffer_unordered(FORESEEN);
-        while let Some((reading, rows, whole)) = files.try_next().await? {
-            explain.reading.add(reading);
-            explain.rows_at_most += rows.unwrap_or(0);
-            explain.files_fetched_whole += usize::from(whole);
+    pub fn foresee<'a>(self, plan: &'a Plan) -> BoxFuture<'a, Result<Explain>> {
+        async move {
+            let decoder = &self.decoder();
+            let mut explain = Explain { rows_at_most: 0, ..plan.explain.clone() };
+            let mut files = stream::iter(tasks(plan))
+                .map(|task| decoder.foresee(task))
+                .buffer_unordered(FORESEEN);
+            while let Some((reading, rows, whole)) = files.try_next().await? {
+                explain.reading.add(reading);
+                explain.rows_at_most += rows.unwrap_or(0);
+                explain.files_fetched_whole += usize::from(whole);
+            }
+            drop(files);
+            Ok(explain)
         }
-        drop(files);
-        Ok(explain)
+        .boxed()
     }
 
     fn decoder(self) -> Decoder {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::compute::{concat, concat_batches};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use indexmap::IndexMap;
 use partita_core::partition::{Group, PartitionKey, split};
 use partita_core::{Error, ErrorKind, Result};
@@ -61,38 +63,41 @@ struct Pending {
 
 impl Gather {
     /// Pulls all batches and writes all files; files come in the order of their first row.
-    pub async fn run(self, data: BatchSource) -> Result<Vec<File>> {
-        let (sender, mut receiver) = mpsc::channel::<Result<Vec<Group>>>(2);
-        let source = Puller {
-            stored: Arc::clone(&self.stored),
-            partition_by: self.target.partition_by.clone(),
-            options: self.options.clone(),
-        };
-        let puller = spawn_blocking(move || source.run(data, &sender));
-        let this = Arc::new(self);
-        this.options.progress.start("rows written", None);
-        let mut pass = Pass::new(Arc::clone(&this));
-        let mut outcome = Ok(());
-        while let Some(groups) = receiver.recv().await {
-            outcome = match groups {
-                Ok(groups) => pass.add(groups).await,
-                Err(error) => Err(error),
+    pub fn run(self, data: BatchSource) -> BoxFuture<'static, Result<Vec<File>>> {
+        async move {
+            let (sender, mut receiver) = mpsc::channel::<Result<Vec<Group>>>(2);
+            let source = Puller {
+                stored: Arc::clone(&self.stored),
+                partition_by: self.target.partition_by.clone(),
+                options: self.options.clone(),
             };
-            if outcome.is_err() {
-                break;
+            let puller = spawn_blocking(move || source.run(data, &sender));
+            let this = Arc::new(self);
+            this.options.progress.start("rows written", None);
+            let mut pass = Pass::new(Arc::clone(&this));
+            let mut outcome = Ok(());
+            while let Some(groups) = receiver.recv().await {
+                outcome = match groups {
+                    Ok(groups) => pass.add(groups).await,
+                    Err(error) => Err(error),
+                };
+                if outcome.is_err() {
+                    break;
+                }
+            }
+            drop(receiver);
+            let pulled = puller.await.map_err(crashed);
+            this.options.progress.finish();
+            // Tasks still writing must end before anything is cleaned up behind them.
+            match outcome.and(pulled) {
+                Ok(()) => pass.finish().await,
+                Err(error) => {
+                    pass.abandon().await;
+                    Err(error)
+                }
             }
         }
-        drop(receiver);
-        let pulled = puller.await.map_err(crashed);
-        this.options.progress.finish();
-        // Tasks still writing must end before anything is cleaned up behind them.
-        match outcome.and(pulled) {
-            Ok(()) => pass.finish().await,
-            Err(error) => {
-                pass.abandon().await;
-                Err(error)
-            }
-        }
+        .boxed()
     }
 }
 

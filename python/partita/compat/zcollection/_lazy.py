@@ -15,7 +15,7 @@ from partita import Collection, col
 from partita._arrays import to_numpy
 from partita.compat.zcollection import meta
 from partita.compat.zcollection._engine import with_data
-from partita.compat.zcollection._selection import Key, condition, nothing
+from partita.compat.zcollection._selection import Key, as_key, condition, nothing
 from partita.compat.zcollection.dataset import Dataset
 from partita.compat.zcollection.variable import ModifiedVariableError
 
@@ -25,7 +25,7 @@ __all__ = ["lazy_dataset", "partition_rows"]
 def partition_rows(collection: Collection, keys: Sequence[Key]) -> list[int]:
     """How many rows partitions have."""
     found = collection._native.sizes(condition(keys)._native)
-    rows = {tuple(key.items()): count for (key, _), count, _, _ in found}
+    rows = {as_key(partition.key): partition.rows or 0 for partition in found}
     missing = next((key for key in keys if key not in rows), None)
     if missing is not None:
         raise ValueError(f"the partition {missing} was removed in the meantime")

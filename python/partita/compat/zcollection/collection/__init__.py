@@ -214,8 +214,8 @@ class Collection(ReadOnlyCollection):
         rows = to_native(data, native.schema())
         merge = self._merge(merge_callable, data.delayed, kwargs)
         with self.synchronizer:
-            places = native.insert(rows, merge, None, None)
-        return iter([self._path(as_key(key)) for key, _ in places])
+            written = native.insert(rows, merge, None, None)
+        return iter([self._path(as_key(partition.key)) for partition in written])
 
     def _merge(self, function: Any, delayed: bool, kwargs: dict[str, Any]) -> dict[str, Any]:
         if function is None:
@@ -365,7 +365,7 @@ class Collection(ReadOnlyCollection):
             if not keys:
                 return []
             gone = self._native._native.drop_partitions(condition(keys)._native, age)
-        return [self._path(as_key(key)) for key, _ in gone]
+        return [self._path(as_key(partition.key)) for partition in gone]
 
     def copy(
         self,

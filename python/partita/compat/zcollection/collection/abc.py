@@ -144,7 +144,7 @@ class ReadOnlyCollection:
     def _keys(self, filters: PartitionFilter = None) -> list[Key]:
         """The keys of the partitions that a filter selects, in order."""
         selected = predicate_of(filters)
-        keys = (as_key(key) for key, _ in self._native._native.partitions(None))
+        keys = (as_key(partition.key) for partition in self._native.partitions)
         return [key for key in keys if selected(key)]
 
     def _path(self, key: Key) -> str:

@@ -1,0 +1,109 @@
+//! Partitions of collections.
+
+use partita::array::partitioning::Key;
+use partita::array::{Partition, PartitionRows, PartitionSize};
+use partita_cli::units;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString};
+
+/// One partition of a collection.
+// A class of its own: lists hold thousands, of whose keys most are never looked at.
+#[pyclass(frozen, eq, hash, name = "CollectionPartition", module = "partita")]
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct PyPartition {
+    pub(crate) partition: Partition,
+    /// The number of rows, if it was asked for.
+    #[pyo3(get)]
+    rows: Option<u64>,
+    /// The number of objects that it is stored in, if it was asked for.
+    #[pyo3(get)]
+    objects: Option<u64>,
+    /// The size of these objects, if it was asked for.
+    #[pyo3(get)]
+    bytes: Option<u64>,
+}
+
+impl From<Partition> for PyPartition {
+    fn from(partition: Partition) -> Self {
+        Self { partition, rows: None, objects: None, bytes: None }
+    }
+}
+
+impl From<PartitionSize> for PyPartition {
+    fn from(size: PartitionSize) -> Self {
+        Self {
+            partition: size.partition,
+            rows: Some(size.rows as u64),
+            objects: Some(size.objects as u64),
+            bytes: Some(size.bytes),
+        }
+    }
+}
+
+/// What the class is made from.
+type Arguments<'py> = (Bound<'py, PyDict>, String, Option<u64>, Option<u64>, Option<u64>);
+
+#[pymethods]
+impl PyPartition {
+    #[new]
+    #[pyo3(signature = (key, path, rows=None, objects=None, bytes=None))]
+    fn new(
+        key: &Bound<'_, PyDict>,
+        path: String,
+        rows: Option<u64>,
+        objects: Option<u64>,
+        bytes: Option<u64>,
+    ) -> PyResult<Self> {
+        let (mut fields, mut values) = (Vec::new(), Vec::new());
+        for (field, value) in key.iter() {
+            fields.push(field.extract::<String>()?);
+            values.push(value.extract::<i128>()?);
+        }
+        let partition = Partition { key: Key::new(fields.into(), values), path };
+        Ok(Self { partition, rows, objects, bytes })
+    }
+
+    /// The fields of the key with their values.
+    #[getter]
+    fn key<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let dict = PyDict::new(py);
+        for (field, value) in self.partition.key.pairs() {
+            dict.set_item(PyString::intern(py, field), value)?;
+        }
+        Ok(dict)
+    }
+
+    /// Where it is, under the collection: ``year=2022/month=01``.
+    #[getter]
+    fn path(&self) -> &str {
+        &self.partition.path
+    }
+
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Arguments<'py>)> {
+        let (class, it) = (slf.get_type().into_any(), slf.get());
+        let arguments = (it.key(slf.py())?, it.path().to_owned(), it.rows, it.objects, it.bytes);
+        Ok((class, arguments))
+    }
+
+    fn __repr__(&self) -> String {
+        let path = self.path();
+        let (Some(rows), Some(objects), Some(bytes)) = (self.rows, self.objects, self.bytes) else {
+            return format!("CollectionPartition({path})");
+        };
+        let (rows, objects) = (units::plural(rows, "row"), units::plural(objects, "object"));
+        format!("CollectionPartition({path}: {rows}, {objects}, {})", units::bytes(bytes))
+    }
+}
+
+/// The partitions as objects of Python.
+pub(crate) fn partitions(found: Vec<Partition>) -> Vec<PyPartition> {
+    found.into_iter().map(PyPartition::from).collect()
+}
+
+/// A partition with runs of its rows.
+pub(crate) type PartitionRuns = (PyPartition, Vec<(usize, usize)>);
+
+pub(crate) fn runs_of(found: &PartitionRows) -> PartitionRuns {
+    let runs = found.rows.iter().map(|run| (run.start, run.end));
+    (found.partition.clone().into(), runs.collect())
+}
