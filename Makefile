@@ -97,15 +97,15 @@ $(VENV)-zcollection-%/requirements: tests/zcollection-%.txt
 	$(@D)/bin/pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
-# The development profile and the common target directory: the crates are not compiled again.
+# The profile, the features and the target directory of the tests: crates are not compiled again.
 $(VENV)/wheel: $(VENV)/requirements $(SOURCES)
 	$(call say,'Building the wheel$(,) and installing it into $(VENV)')
 	@rm -rf $(WHEELS)
-	$(BIN)/maturin build --profile dev --out $(WHEELS)
+	$(BIN)/maturin build --profile dev --features development --out $(WHEELS)
 	$(BIN)/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps $(WHEELS)/*.whl
 	@touch $@
 
 target/debug/partita-s3-server: $(SOURCES)
 	$(call say,'Building the S3 server of the tests')
-	cargo build --workspace --all-targets
+	cargo build --workspace --bins --tests
 	@touch $@
