@@ -6,6 +6,7 @@
 
 mod rows;
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -170,7 +171,8 @@ async fn perform(collection: &Collection, kind: Kind, step: &Step) {
             collection.update(Arc::new(negated), &options).await.unwrap();
         }
         (Step::NegateFirst, _) => {
-            let first = |partition| PartitionRows { partition, rows: Vec::from([0..1]) };
+            let row = Range { start: 0, end: 1 };
+            let first = |partition| PartitionRows { partition, rows: vec![row.clone()] };
             let partitions = collection.partitions(None).await.unwrap();
             let commit = collection.last_commit().await.unwrap().own;
             let rows = Some(Selection::new(commit, partitions.into_iter().map(first)));
