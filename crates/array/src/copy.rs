@@ -150,20 +150,9 @@ impl Collection {
                 let copying =
                     Copying { snapshot: &snapshot, target, config: &config, options, whole };
                 let copied = copying.all(lease, &mut journal).await;
-                match copied {
-                    Ok(()) if !snapshot.is_outdated().await? => {
-                        return copying.finish(&journal).await;
-                    }
-                    Ok(()) => {}
-                    // What others are replacing may look damaged.
-                    Err(error)
-                        if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) =>
-                    {
-                        if !snapshot.is_outdated().await? {
-                            return Err(error);
-                        }
-                    }
-                    Err(error) => return Err(error),
+                if is_settled(&copied, &snapshot).await? {
+                    copied?;
+                    return copying.finish(&journal).await;
                 }
             }
             Err(self.unsteady())
@@ -206,6 +195,15 @@ impl Collection {
         }
         made.check()?;
         Ok(made)
+    }
+}
+
+/// False if the copy is to be made again since writers went on. What they are replacing may look
+/// damaged; other errors are what they say.
+async fn is_settled(copied: &Result<()>, snapshot: &Snapshot) -> Result<bool> {
+    match copied {
+        Err(error) if !matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => Ok(true),
+        _ => Ok(!snapshot.is_outdated().await?),
     }
 }
 

@@ -8,19 +8,21 @@ use std::collections::HashMap;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use partita_core::store::Lease;
-use partita_core::{Error, ErrorKind, Result, Store};
+use partita_core::{Error, Result, Store};
 use uuid::Uuid;
 
 use super::journal::{Copied, Journal};
 use super::partition::{Copying, same};
-use super::{AT_ONCE, ATTEMPTS, BATCH, CopyOptions, LEASE, forget_changed, refuse_existing};
+use super::{
+    AT_ONCE, ATTEMPTS, BATCH, CopyOptions, LEASE, forget_changed, is_settled, refuse_existing,
+};
 use crate::collection::{Collection, Partition};
 use crate::commit::{Change, Draft, Home, Outcome, Staged};
 use crate::conform::{conform, merged};
 use crate::dataset::Dataset;
 use crate::layout::{Config, GroupPlan, Layout, immutable_group};
 use crate::read::read;
-use crate::repository::{Repository, WriteDocuments};
+use crate::repository::{Repository, State, WriteDocuments};
 use crate::statistics::summarise;
 
 impl Collection {
@@ -71,23 +73,11 @@ impl Collection {
                 let mut staging =
                     Staging { copying: &copying, target: &target, repository, journal };
                 let staged = staging.all(&mut draft, lease).await;
-                let mut outcome = Ok(Outcome::Stale(None));
-                if !snapshot.is_outdated().await? {
-                    outcome = match staged {
-                        Ok(()) => {
-                            let check = Check { copying: &copying };
-                            let check: Option<&dyn WriteDocuments> =
-                                if options.verify { Some(&check) } else { None };
-                            draft.commit_checked(repository, &state, check).await
-                        }
-                        Err(error) => Err(error),
-                    };
-                } else if let Err(error) = staged
-                // What others are replacing may look damaged.
-                && !matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound)
-                {
-                    outcome = Err(error);
-                }
+                let outcome = match (is_settled(&staged, &snapshot).await?, staged) {
+                    (true, Ok(())) => copying.commit(&draft, repository, &state).await,
+                    (true, Err(error)) => Err(error),
+                    (false, _) => Ok(Outcome::Stale(None)),
+                };
                 target.forget(draft.staged_directories());
                 if let Outcome::Done(_) = outcome? {
                     Journal::forget(repository.store()).await;
@@ -122,7 +112,7 @@ impl Staging<'_> {
             match self.journal.done.get(&partition.path).and_then(|done| done.staged.clone()) {
                 Some(mut staged) => {
                     self.target.receive(&mut staged);
-                    draft.add_staged(staged);
+                    draft.add(staged.change, false);
                     work.progress.advance(1);
                 }
                 None => left.push(partition),
@@ -165,7 +155,7 @@ impl Staging<'_> {
         self.journal.add(self.repository.store(), copied).await
     }
 
-    /// Takes out of the journal what has lost chunks: to who collects garbage they are such.
+    /// Takes out of the journal what has lost chunks: to whoever collects garbage they are just that.
     async fn forget_collected(&mut self) -> Result<()> {
         if self.journal.done.is_empty() {
             return Ok(());
@@ -183,6 +173,18 @@ impl Staging<'_> {
 }
 
 impl Copying<'_> {
+    async fn commit(
+        &self,
+        draft: &Draft,
+        repository: &Repository,
+        state: &State,
+    ) -> Result<Outcome> {
+        let check = Check { copying: self };
+        let check: Option<&dyn WriteDocuments> =
+            if self.options.verify { Some(&check) } else { None };
+        draft.commit_checked(repository, state, check).await
+    }
+
     async fn stage_partition(&self, partition: &Partition, stage: &str) -> Result<Change> {
         let data = self.source_of(partition).await?;
         let (rows, _) = conform(&data, self.config, &HashMap::new())?;
