@@ -5,6 +5,7 @@ python arrays_peers.py PEER CASE FOLDER MEGABYTES PARTITIONS
 
 from __future__ import annotations
 
+import copy
 import importlib
 import json
 import os
@@ -155,7 +156,7 @@ class Partita:
 
     def load_pass(self, name: str, number: int) -> int:
         collection = self.open(name)
-        index = self.pt.open_index(collection, str(self.folder / f"{name}.parquet"))
+        index = self.pt.open_index(str(self.folder / f"{name}.parquet"), collection)
         return collection.read(rows=index.query({"pass": number})).sizes["time"]
 
     def above(self, collection: Any, value: float) -> int:
@@ -167,6 +168,7 @@ class ZCollection:
         import dask
         import dask.distributed
         import zcollection
+        import zcollection.indexing
 
         self.zc, self.folder = zcollection, folder
         dask.config.set({"distributed.worker.memory.target": False})
@@ -206,7 +208,7 @@ class ZCollection:
         view = self.zc.create_view(
             str(self.folder / f"{name}-view"), self.zc.ViewReference(str(self.folder / name))
         )
-        double = self.open(name).metadata.variables["ssh"].duplicate([])
+        double = copy.copy(self.open(name).metadata.variables["ssh"])
         double.name = "double"
         view.add_variable(double)
         view.update(lambda ds: {"double": ds["ssh"].values * 2}, selected_variables=["ssh"])
