@@ -57,7 +57,7 @@ impl Home {
     }
 
     /// The newest state.
-    pub fn snapshot<'a>(&'a self) -> BoxFuture<'a, Result<Snapshot>> {
+    pub fn snapshot(&self) -> BoxFuture<'_, Result<Snapshot>> {
         async move {
             match self {
                 Self::Plain(store) => Snapshot::take(store, None).await,
@@ -68,7 +68,7 @@ impl Home {
     }
 
     /// Has everything that is committed lie where it belongs.
-    pub fn publish<'a>(&'a self) -> BoxFuture<'a, Result<()>> {
+    pub fn publish(&self) -> BoxFuture<'_, Result<()>> {
         async move {
             match self {
                 Self::Plain(store) => super::publish(store).await.map(drop),
@@ -79,7 +79,7 @@ impl Home {
     }
 
     /// The commits that are kept, the oldest first.
-    pub fn records<'a>(&'a self) -> BoxFuture<'a, Result<Vec<Record>>> {
+    pub fn records(&self) -> BoxFuture<'_, Result<Vec<Record>>> {
         async move {
             match self {
                 Self::Plain(store) => log::records(store).await,

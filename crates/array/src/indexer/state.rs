@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use partita_core::Result;
-use partita_core::store::Version;
+use partita_core::store::{Version, is_under};
 
 use super::entries::Entries;
 use super::file::{self, About, CommitName};
@@ -118,11 +118,7 @@ impl About {
         if replaced.is_empty() {
             return true;
         }
-        let is_in = |key: &str, directory: &str| {
-            key.strip_prefix(directory).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        let touches =
-            |key: &String| inputs.iter().any(|input| is_in(key, input) || is_in(input, key));
-        replaced.iter().any(touches)
+        replaced.iter().any(|key| is_under(key, inputs))
+            || inputs.iter().any(|input| is_under(input, replaced))
     }
 }

@@ -10,6 +10,7 @@ use icechunk::format::Path;
 use icechunk::format::snapshot::NodeType;
 use icechunk::repository::VersionInfo;
 use icechunk::session::{Session, SessionErrorKind};
+use partita_core::store::is_under;
 use partita_core::{Error, ErrorKind, Result, Store, StoreOptions};
 use tokio::sync::RwLock;
 
@@ -201,14 +202,11 @@ impl Making<'_> {
         for (change, own) in changes.iter_mut().zip(draft.changes()) {
             let Action::Patch { replaced, .. } = &change.action else { continue };
             let Some(before) = known.get(&change.path) else { continue };
-            let staged = self.staged(&change.staged_directory().unwrap_or_default(), "");
-            let is_part = |key: &str, name: &str| {
-                let key = key.trim_start_matches('/');
-                key.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            };
-            let stays = |name: &str| {
-                let mut keys = replaced.iter().chain(staged.keys());
-                !keys.any(|key| is_part(key, name))
+            let directory = change.staged_directory().unwrap_or_default();
+            let staged = self.repository.staging.under(&directory);
+            let stays = |name: &String| {
+                let mut keys = replaced.iter().chain(staged.iter().map(|(key, _)| key));
+                !keys.any(|key| is_under(key, std::slice::from_ref(name)))
             };
             let mut carried = own.statistics.clone();
             for (name, known) in before.iter().filter(|(name, _)| stays(name)) {

@@ -90,7 +90,7 @@ impl Repository {
         Ok(self.with_place(Place::Snapshot(id)))
     }
 
-    pub fn branches<'a>(&'a self) -> BoxFuture<'a, Result<Vec<String>>> {
+    pub fn branches(&self) -> BoxFuture<'_, Result<Vec<String>>> {
         async move {
             let found =
                 self.inner.list_branches().await.map_err(|error| error.failed(&self.url))?;
@@ -99,7 +99,7 @@ impl Repository {
         .boxed()
     }
 
-    pub fn tags<'a>(&'a self) -> BoxFuture<'a, Result<Vec<String>>> {
+    pub fn tags(&self) -> BoxFuture<'_, Result<Vec<String>>> {
         async move {
             let found = self.inner.list_tags().await.map_err(|error| error.failed(&self.url))?;
             Ok(found.into_iter().collect())

@@ -31,7 +31,7 @@ impl View {
     /// # Errors
     /// [`InvalidPredicate`](partita_core::ErrorKind::InvalidPredicate) if ZCollection stored a
     /// condition that is not read here; those of reading.
-    pub fn is_synced<'a>(&'a self) -> BoxFuture<'a, Result<bool>> {
+    pub fn is_synced(&self) -> BoxFuture<'_, Result<bool>> {
         async move {
             for _ in 0..ATTEMPTS {
                 let snapshot = self.snapshot().await?;

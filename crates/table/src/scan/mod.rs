@@ -274,7 +274,7 @@ impl Scan {
     /// # Errors
     /// [`InvalidPredicate`](ErrorKind::InvalidPredicate) if the predicate does not fit the schema;
     /// [`Corrupt`](ErrorKind::Corrupt) if an index, a key or a file cannot be read.
-    pub fn explain<'a>(&'a self) -> BoxFuture<'a, Result<Explain>> {
+    pub fn explain(&self) -> BoxFuture<'_, Result<Explain>> {
         async move {
             let account = Arc::new(Account::default());
             let store = self.store.metered(Arc::clone(&account.meter));
