@@ -22,6 +22,7 @@ __all__ = [
     "insert_once",
     "insert_own",
     "insert_rows",
+    "insert_wide",
     "state",
     "start",
 ]
@@ -29,6 +30,7 @@ __all__ = [
 PARTITIONS = 20
 REPLACED = 5
 FIRST = 1000
+WIDE = 4096
 
 # Processes that begin with everything imported, from one that has no threads.
 SERVER = multiprocessing.get_context("forkserver")
@@ -93,6 +95,23 @@ def insert_once(pipe: Connection, url: str, number: int) -> None:
     pipe.send("ready")
     insert_rows(collection, number)
     pipe.send("done")
+
+
+def insert_wide(pipe: Connection, url: str, number: int) -> None:
+    """Tells that it is ready, and replaces each partition by chunks too large to lie anywhere but
+    in files of their own."""
+    collection = pt.open_collection(url)
+    noise = np.random.default_rng(number)
+    rows = WIDE * PARTITIONS
+    pipe.send("ready")
+    collection.insert(
+        {
+            "t": ("t", np.tile(np.arange(WIDE), PARTITIONS).astype("M8[s]")),
+            "p": ("t", np.repeat(np.arange(PARTITIONS), WIDE).astype("i4")),
+            "number": ("t", noise.integers(0, 2**31, rows, "i4")),
+        },
+        merge="replace",
+    )
 
 
 def insert_many(

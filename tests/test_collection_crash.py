@@ -4,6 +4,7 @@ none is lost."""
 from __future__ import annotations
 
 import datetime as dt
+import os
 import random
 import time
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from collection_writers import (
     insert_once,
     insert_own,
     insert_rows,
+    insert_wide,
     start,
     state,
 )
@@ -87,10 +89,37 @@ def test_kill_writers_of_an_icechunk_repository(tmp_path):
     url = f"icechunk+{tmp_path / 'c'}"
     done = kill_often(url, 3, kills=40, seed=5)
     collection = pt.open_collection(url)
-    assert collection.collect_garbage(grace=dt.timedelta(0)).keys
+    collection.collect_garbage(grace=dt.timedelta(0))
     assert not collection.collect_garbage(grace=dt.timedelta(0)).keys
     assert state_of(read(collection)) == done
     assert collection.verify(data=True) == []
+
+
+def test_chunks_of_a_killed_writer_are_collected_in_an_icechunk_repository(tmp_path):
+    url = f"icechunk+{tmp_path / 'c'}"
+    collection = create(url, 3)
+    chunks = tmp_path / "c" / "chunks"
+    for number in range(20):
+        before, known = collection.read(), set(listed(chunks))
+        process, _ = start(insert_wide, url, number)
+        while process.is_alive() and known.issuperset(listed(chunks)):
+            pass
+        process.kill()
+        process.join()
+        if collection.read().identical(before):
+            break
+    else:
+        pytest.fail("no kill came between a chunk and its commit")
+    left = set(listed(chunks)) - known
+    assert left
+    assert left <= {Path(key).name for key in collection.collect_garbage(grace=dt.timedelta(0)).keys}
+    assert set(listed(chunks)) == known
+    assert collection.read().identical(before)
+    assert collection.verify(data=True) == []
+
+
+def listed(directory: Path) -> list[str]:
+    return os.listdir(directory) if directory.exists() else []
 
 
 def test_kill_writers_of_zarr_v2(tmp_path, zcollection):
