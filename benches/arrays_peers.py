@@ -152,7 +152,7 @@ class Partita:
             return {"start": starts, "stop": stops, "pass": numbers}
 
         collection, url = self.open(name), str(self.folder / f"{name}.parquet")
-        collection.build_index(passes, url=url, overwrite=True)
+        collection.build_index(passes, url, variables=["time"], overwrite=True)
 
     def load_pass(self, name: str, number: int) -> int:
         collection = self.open(name)

@@ -112,7 +112,9 @@ def test_chunks_of_a_killed_writer_are_collected_in_an_icechunk_repository(tmp_p
         pytest.fail("no kill came between a chunk and its commit")
     left = set(listed(chunks)) - known
     assert left
-    assert left <= {Path(key).name for key in collection.collect_garbage(grace=dt.timedelta(0)).keys}
+    assert left <= {
+        Path(key).name for key in collection.collect_garbage(grace=dt.timedelta(0)).keys
+    }
     assert set(listed(chunks)) == known
     assert collection.read().identical(before)
     assert collection.verify(data=True) == []

@@ -103,6 +103,51 @@ def test_branches(ssh):
         ssh.delete_branch("main")
 
 
+def test_states_of_a_view(ssh, memory):
+    twice = pt.Variable("twice", ("time",), "f8", fill_value=0.0)
+    view = pt.create_view(f"icechunk+{memory}/twice", ssh, [twice])
+
+    def times(factor: float):
+        return lambda part: {"twice": part.ssh.isel(x=0).values * factor}
+
+    view.update(times(2))
+    view.create_tag("first")
+    view.create_branch("trial")
+    trial = view.on_branch("trial")
+    trial.update(times(3))
+    view.update(times(4), "month == 2")
+    assert isinstance(trial, pt.View)
+    assert trial.base.url == ssh.url
+    assert set(trial.read().twice.values) == {3.0}
+    assert set(view.read().twice.values) == {2.0, 4.0}
+    for old in (
+        view.at("first"),
+        pt.open(view.url, at="first"),
+        pt.open(f"{view.url}?at=first"),
+        pt.open_view(view.url, at="first"),
+        pt.open_view(view.url, base=ssh, at="first"),
+    ):
+        assert set(old.read().twice.values) == {2.0}
+        assert set(pickle.loads(pickle.dumps(old)).read().twice.values) == {2.0}
+        with pytest.raises(pt.ReadOnly):
+            old.update(times(5))
+    trial = pt.open(view.url, branch="trial")
+    ssh.insert(rows("2022-03-01", 2, 1.0))
+    assert [place.path for place in trial.sync()] == ["year=2022/month=03"]
+    assert (len(trial.partitions), len(view.partitions)) == (3, 2)
+
+    # Over a state of the base that stays.
+    kept = pt.create_view(f"icechunk+{memory}/kept", ssh.at(ssh.history()[1].number), [twice])
+    ssh.drop_partitions("month == 1")
+    assert pt.open(kept.url).is_synced()
+    assert pt.open(kept.url).read().sizes["time"] == 30
+    assert {info.name: info.kind for info in pt.ls(memory)} == {
+        "ssh": "collection",
+        "twice": "view",
+        "kept": "view",
+    }
+
+
 def test_lazy_reads_are_of_the_state_that_was_opened(ssh):
     lazy = ssh.read(chunks={})
     opened = xr.open_dataset(ssh.url, engine="partita")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import pickle
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,21 +30,31 @@ def doubled(part: xr.Dataset) -> dict[str, xr.DataArray]:
     return {"double": part.ssh * 2}
 
 
-@pytest.fixture(params=[2, 3])
+@pytest.fixture(params=[2, 3, "icechunk"])
 def base(request, tmp_path) -> pt.Collection:
+    repository = request.param == "icechunk"
     return pt.create_collection(
-        tmp_path / "lake" / "ssh",
+        f"{'icechunk+' if repository else ''}{tmp_path / 'lake' / 'ssh'}",
         days("2022-01-01", "2022-04-01"),
         axis="time",
         partition_by=pt.Date("time", "month"),
-        zarr_format=request.param,
+        zarr_format=3 if repository else request.param,
         chunks={"time": 10},
     )
 
 
+def beside(base: pt.Collection, path: Path) -> str:
+    """A place of the kind that a collection is in."""
+    return f"{'icechunk+' if is_repository(base) else ''}{path}"
+
+
+def is_repository(collection: pt.Collection) -> bool:
+    return collection.url.startswith("icechunk+")
+
+
 @pytest.fixture
 def view(base, tmp_path) -> pt.View:
-    made = pt.create_view(tmp_path / "lake" / "double", base, [DOUBLE])
+    made = pt.create_view(beside(base, tmp_path / "lake" / "double"), base, [DOUBLE])
     made.update(doubled)
     return made
 
@@ -74,11 +85,11 @@ def test_a_view_is_read_like_a_collection(view, tmp_path):
     assert "base" in repr(view) and "View double" in view._repr_html_()
 
 
-def test_a_view_is_opened_by_its_url(view, base):
+def test_a_view_is_opened_by_its_url(view, base, tmp_path):
     opened = pt.open(view.url)
     assert isinstance(opened, pt.View)
     assert opened.base.url == base.url
-    assert {info.name: info.kind for info in pt.ls(view.url.rpartition("/")[0])} == {
+    assert {info.name: info.kind for info in pt.ls(tmp_path / "lake")} == {
         "ssh": "collection",
         "double": "view",
     }
@@ -159,17 +170,20 @@ def test_groups(tmp_path):
 
 
 @pytest.mark.parametrize("below", ["s3", "local"])
-def test_views_on_an_object_store(tmp_path, below):
+@pytest.mark.parametrize("repository", [False, True])
+def test_views_on_an_object_store(tmp_path, below, repository):
     with s3_server(tmp_path / "s3") as options:
         local = below == "local"
+        target = f"{'icechunk+' if repository else ''}s3://test/views/double"
         base = pt.create_collection(
             tmp_path / "ssh" if local else "s3://test/lake/ssh",
             days("2022-01-30", "2022-02-03"),
             axis="time",
             partition_by=pt.Date("time", "month"),
+            zarr_format=3,
             storage_options=None if local else options,
         )
-        view = pt.create_view("s3://test/views/double", base, [DOUBLE], storage_options=options)
+        view = pt.create_view(target, base, [DOUBLE], storage_options=options)
         view.update(doubled)
         opened = pt.open(view.url, storage_options=options)
         same(opened.read())
@@ -228,7 +242,9 @@ def test_sync_keeps_what_is_still_there(view, base):
     assert march.notnull().all(), "each of these rows was there before"
     assert view.read("month == 4").double.isnull().all()
     assert view.verify(data=True) == []
-    assert [commit.operation for commit in view.history()] == ["sync", "update", "create"]
+    # That there is a view is a commit of its own in a repository.
+    made = ["create"] * (2 if is_repository(view) else 1)
+    assert [commit.operation for commit in view.history()] == ["sync", "update", *made]
 
 
 def test_what_makes_no_view_is_refused(base, tmp_path):
@@ -265,7 +281,8 @@ def set_to(url: str, name: str, value: int) -> None:
 def test_processes_that_update_variables_of_one_view(base, tmp_path):
     names = ["a", "b", "c"]
     variables = [pt.Variable(name, ("time",), "i4", fill_value=-1) for name in names]
-    view = pt.create_view(tmp_path / "view", base, variables)
+    view = pt.create_view(beside(base, tmp_path / "view"), base, variables)
+    made = len(view.history())
     context = multiprocessing.get_context("spawn")
     processes = [
         context.Process(target=set_to, args=(view.url, name, number))
@@ -279,7 +296,7 @@ def test_processes_that_update_variables_of_one_view(base, tmp_path):
     found = view.read()
     for number, name in enumerate(names):
         assert (found[name] == number).all()
-    assert len(view.history()) == 16
+    assert len(view.history()) == made + 15
     assert view.verify(data=True) == []
 
 
@@ -290,35 +307,41 @@ def test_the_command_line(view, base, tmp_path):
     assert "base" in run("info", view.url).stdout
     assert [info["kind"] for info in answer("ls", tmp_path / "lake")] == ["view", "collection"]
     assert len(answer("partitions", view.url)) == 3
-    assert [commit["operation"] for commit in answer("history", view.url)] == ["update", "create"]
+    history = [commit["operation"] for commit in answer("history", view.url)]
+    assert history == ["update", *(["create"] * (2 if is_repository(view) else 1))]
     assert "nothing is wrong" in run("verify", view.url, "--data").stdout
     run("gc", view.url)
     run("read", view.url, "--where", "month == 2", "-o", tmp_path / "rows.zarr")
     same(xr.open_zarr(tmp_path / "rows.zarr", consolidated=False))
-    run("copy", view.url, tmp_path / "copy")
-    same(pt.open(tmp_path / "copy").read())
+    copy = beside(base, tmp_path / "copy")
+    run("copy", view.url, copy)
+    same(pt.open(copy).read())
     base.drop_partitions("month == 2")
     assert "unsynced" in run("verify", view.url, code=1).stdout
     refused = run("delete", view.url, "--where", "month == 1", "--yes", code=1)
     assert "base of a view" in refused.stderr
 
 
-def test_views_are_migrated_with_their_base(base, tmp_path):
-    old = pt.create_view(tmp_path / "lake" / "part", base, [DOUBLE], where="month > 1")
+@pytest.mark.parametrize("repository", [False, True])
+def test_views_are_migrated_with_their_base(base, tmp_path, repository):
+    old = pt.create_view(
+        beside(base, tmp_path / "lake" / "part"), base, [DOUBLE], where="month > 1"
+    )
     old.update(doubled)
-    other = 5 - base.zarr_format
+    other = 3 if repository else 5 - base.zarr_format
+    prefix = "icechunk+" if repository else ""
 
     def migrate() -> pt.Collection:
         return pt.migrate(
             base.url,
-            tmp_path / "new",
+            f"{prefix}{tmp_path / 'new'}",
             zarr_format=other,
             chunks={"time": 7},
-            views={old.url: tmp_path / "new-part"},
+            views={old.url: f"{prefix}{tmp_path / 'new-part'}"},
         )
 
     new = migrate()
-    view = pt.open(tmp_path / "new-part")
+    view = pt.open(f"{prefix}{tmp_path / 'new-part'}")
     assert (view.zarr_format, view.base.url, view.where) == (other, new.url, old.where)
     assert view.is_synced()
     assert view.verify(data=True) == []
@@ -330,7 +353,7 @@ def test_views_are_migrated_with_their_base(base, tmp_path):
     view.copy(tmp_path / "kept", base=base if base.zarr_format == other else new)
     shutil.rmtree(tmp_path / "new-part")
     migrate()
-    assert pt.open(tmp_path / "new-part").read().identical(old.read())
+    assert pt.open(view.url).read().identical(old.read())
     new.drop_partitions("month == 2")
     with pytest.raises(pt.AlreadyExists):
         migrate()

@@ -31,8 +31,9 @@ array([31., 32., 33.])
 """
 
 from partita import merge
+from partita._functions import PartitionInfo
 from partita._native import VERSION as __version__
-from partita.collection import Collection, PartitionInfo
+from partita.collection import Collection
 from partita.dataset import (
     DatasetInfo,
     create_collection,

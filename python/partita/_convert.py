@@ -262,7 +262,7 @@ def to_collection(
     options: Mapping[str, Any],
 ) -> Collection:
     """Makes a collection of the rows of a table, a partition at a time, in one commit."""
-    from partita.collection import Inserting
+    from partita._functions import Inserting
     from partita.dataset import create_collection
 
     inserting = Inserting(None, encode=False)

@@ -3,55 +3,42 @@
 from __future__ import annotations
 
 import datetime as dt
-import inspect
 import os
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from partita import _native
 from partita._arguments import micros, moment
-from partita._arrays import numpy_module
 from partita._arrow import optional
 from partita._display import collection_html, collection_text
 from partita._encoding import attributes_of, restored
+from partita._functions import Calling, Inserting, Updating
 from partita._progress import Progress, reporting
 from partita._xarray import (
-    by_path,
     describe_variable,
-    from_xarray,
     to_xarray,
     variables_of,
 )
-from partita.errors import InvalidArgument, PartitaError, SchemaMismatch
+from partita.errors import InvalidArgument, PartitaError
 from partita.expression import Where, predicate
 from partita.index import Index, Selection, place_of, tabulating
-from partita.merge import Merge, merge_arguments
+from partita.merge import Merge
 from partita.partitioning import Partitioning, partitioning_of
 from partita.records import CollectionCommit, CollectionPartition, Garbage, Problem
 from partita.stores import FileSystem, connection
 
 if TYPE_CHECKING:
     import xarray as xr
+    from typing_extensions import Self
 
     from partita.table import Table
 
-__all__ = ["Collection", "PartitionInfo"]
+__all__ = ["Collection"]
 
 State = int | str | dt.datetime
 """The number of a commit, a name or an id, or a time."""
-
-
-@dataclass(frozen=True)
-class PartitionInfo:
-    """What a function of `Collection.map` or `Collection.update` is told of its partition."""
-
-    key: dict[str, int]
-    """The fields of the key with their values."""
-    rows: slice
-    """Which rows of the dataset are the partition's own; the others are its neighbours'."""
 
 
 class Collection:
@@ -442,8 +429,8 @@ class Collection:
         """
         self._native.refresh()
         schema = self._native.schema().to_dict()
-        updating = _Updating(Calling(function), {v["name"]: v for v in variables_of(schema)})
-        arguments = _map_arguments(where, variables, depth, depth_rows, workers, rows)
+        updating = Updating(Calling(function), {v["name"]: v for v in variables_of(schema)})
+        arguments = map_arguments(where, variables, depth, depth_rows, workers, rows)
         with reporting(progress) as report:
             if client:
                 from partita.dask import _collections
@@ -485,7 +472,7 @@ class Collection:
         {(1,): 1.5, (2,): 5.0}
         """
         call = Calling(function)
-        arguments = _map_arguments(where, variables, depth, depth_rows, workers, rows)
+        arguments = map_arguments(where, variables, depth, depth_rows, workers, rows)
         with reporting(progress) as report:
             if client:
                 from partita.dask import _collections
@@ -778,7 +765,7 @@ class Collection:
 
     # Branches, tags and older states: of collections in Icechunk repositories
 
-    def at(self, state: State) -> Collection:
+    def at(self, state: State) -> Self:
         """The collection as it was, for reading; in an Icechunk repository.
 
         It stays there, and refuses every change with `ReadOnly`.
@@ -812,7 +799,7 @@ class Collection:
         """
         return self._elsewhere(self._native.at(state_of(state)), read_only=True)
 
-    def on_branch(self, name: str) -> Collection:
+    def on_branch(self, name: str) -> Self:
         """The collection on another branch of the repository, to which its commits go.
 
         Examples
@@ -833,8 +820,8 @@ class Collection:
         """
         return self._elsewhere(self._native.on_branch(name), read_only=self._read_only)
 
-    def _elsewhere(self, native: _native.Collection, *, read_only: bool) -> Collection:
-        return Collection(
+    def _elsewhere(self, native: _native.Collection, *, read_only: bool) -> Self:
+        return type(self)(
             native,
             self._storage_options,
             read_only=read_only,
@@ -926,7 +913,7 @@ def predicate_of(where: Where | None) -> _native.Predicate | None:
     return None if where is None else predicate(where)
 
 
-def _map_arguments(
+def map_arguments(
     where: Where | None,
     variables: Sequence[str] | None,
     depth: int,
@@ -955,108 +942,3 @@ def _is_lazy(data: Any) -> bool:
     if dask is None or not isinstance(variables, Mapping) or not hasattr(data, "isel"):
         return False
     return any(dask.is_dask_collection(variable) for variable in variables.values())
-
-
-@dataclass(frozen=True)
-class Inserting:
-    """How rows are made fit, and merged; may travel to other processes."""
-
-    merge: Merge
-    encode: bool
-
-    def prepare(
-        self, native: _native.Collection, data: Any
-    ) -> tuple[_native.Dataset, dict[str, Any]]:
-        """What the engine takes: the rows, and how they are merged."""
-        schema = native.schema()
-
-        def merging(function: Callable[[Any, Any], Any]) -> Callable[..., _native.Dataset]:
-            def call(old: _native.Dataset, new: _native.Dataset) -> _native.Dataset:
-                merged = function(to_xarray(old), to_xarray(new))
-                return from_xarray(merged, schema=schema)
-
-            return call
-
-        arguments = merge_arguments(self.merge, merging)
-        return from_xarray(data, schema=schema, encode=self.encode), arguments
-
-    def stage(self, native: _native.Collection, data: Any, shared: bool) -> list[Any]:
-        """Stages rows, and with `shared` the variables that are not partitioned."""
-        dataset, arguments = self.prepare(native, data)
-        return native.stage_insert(dataset, arguments, shared)
-
-
-class Calling:
-    """Calls a function of the user with what the engine gives."""
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        if not callable(function):
-            raise InvalidArgument(f"a function is needed, not {function!r}")
-        try:
-            parameters: Any = inspect.signature(function).parameters
-        except (TypeError, ValueError):
-            parameters = {}
-        self._function = function
-        self._informed = "partition" in parameters
-
-    def __call__(self, key: list[tuple[str, int]], data: _native.Dataset, own: Any) -> Any:
-        dataset = to_xarray(data, release=True)
-        if self._informed:
-            return self._function(dataset, partition=PartitionInfo(dict(key), slice(*own)))
-        return self._function(dataset)
-
-
-@dataclass(frozen=True)
-class _Updating:
-    """Calls a function, and gives the engine what it returned."""
-
-    call: Calling
-    known: Mapping[str, dict[str, Any]]
-
-    def __call__(
-        self, key: list[tuple[str, int]], data: _native.Dataset, own: Any
-    ) -> _native.Dataset | None:
-        found = self.call(key, data, own)
-        return None if found is None else _updated(found, self.known)
-
-
-def _updated(found: Any, known: Mapping[str, dict[str, Any]]) -> _native.Dataset | None:
-    """The dataset of the variables that a function returned, in the types of the collection."""
-    np = numpy_module()
-    if hasattr(found, "data_vars"):
-        found = by_path(found, coordinates=False)
-    if not isinstance(found, Mapping):
-        raise InvalidArgument(
-            "the function returns variables by name (a dict, an xarray.Dataset or DataTree), not "
-            f"{type(found).__name__}"
-        )
-    variables: dict[str, Any] = {}
-    for name, data in found.items():
-        if name not in known:
-            raise SchemaMismatch(
-                f"the function returned {name!r}, which the collection does not have; add it first",
-                context={"variable": str(name)},
-            )
-        described = known[name]
-        dimensions, dtype = tuple(described["dimensions"]), described["dtype"]
-        if hasattr(data, "dims"):
-            if set(data.dims) == set(dimensions):
-                data = data.transpose(*dimensions)
-            dimensions = tuple(data.dims)
-            data = data.data
-        if isinstance(data, np.ma.MaskedArray):
-            fill = described["fill"]
-            filling = None if fill is None else np.frombuffer(fill, dtype)[0]
-            data = data.filled(filling)
-        array = np.asarray(data)
-        if dtype not in ("str", "bytes") and array.dtype != np.dtype(dtype):
-            try:
-                array = array.astype(dtype, casting="same_kind")
-            except TypeError:
-                raise SchemaMismatch(
-                    f"the function returned {name!r} with type {array.dtype}, and the collection "
-                    f"has it with {dtype}",
-                    context={"variable": str(name)},
-                ) from None
-        variables[name] = (dimensions, array)
-    return from_xarray(variables) if variables else None

@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Union
+from typing import Any, TypeVar, Union
 
 from partita import _native
 from partita._arguments import (
@@ -44,6 +44,7 @@ __all__ = [
 ]
 
 Url = Union[str, "os.PathLike[str]"]
+AnyCollection = TypeVar("AnyCollection", bound=Collection)
 PartitionBy = str | Date | Bucket | Sequence[str | Date | Bucket]
 
 
@@ -438,7 +439,7 @@ def open_collection(
     return _stated(collection, at, branch)
 
 
-def _stated(collection: Collection, at: State | None, branch: str | None) -> Collection:
+def _stated(collection: AnyCollection, at: State | None, branch: str | None) -> AnyCollection:
     if branch is not None:
         collection = collection.on_branch(branch)
     return collection if at is None else collection.at(at)
@@ -461,7 +462,8 @@ def create_view(
     Parameters
     ----------
     url : str or path-like
-        Where it is to be; in another store than its base, if you like.
+        Where it is to be; in another store than its base, if you like, and in an Icechunk
+        repository of its own over a base in Zarr v3.
     base : Collection, str or path-like
         The collection under it. One that is given by its URL is opened with the options given here.
     variables : sequence of Variable, optional
@@ -514,6 +516,8 @@ def open_view(
     url: Url,
     *,
     base: Collection | Url | None = None,
+    at: State | None = None,
+    branch: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
     filesystem: FileSystem | None = None,
     read_only: bool = False,
@@ -526,8 +530,9 @@ def open_view(
     base : Collection, str or path-like, optional
         The collection under it. Without it, the one that the view names, or, if there is none any
         more, the one at the same place relative to the view, which may have been moved with it.
-    url, storage_options, filesystem, read_only, single_writer
-        As of `open_table`.
+    url, at, branch, storage_options, filesystem, read_only, single_writer
+        As of `open_collection`. An older state of the view is laid over the newest one of the base,
+        or over ``base=`` as it was opened.
     """
     path, options = connection(url, storage_options, filesystem)
     if base is not None and not isinstance(base, Collection):
@@ -536,7 +541,8 @@ def open_view(
         )
     below = None if base is None else base._native
     native = _native.Collection.open_view(path, options, read_only, single_writer, below)
-    return view_of(native, options, base, read_only=read_only, single_writer=single_writer)
+    view = view_of(native, options, base, read_only=read_only, single_writer=single_writer)
+    return _stated(view, at, branch)
 
 
 def open(
@@ -567,9 +573,7 @@ def open(
     if isinstance(native, _native.Collection):
         how = {"read_only": read_only, "single_writer": single_writer}
         if native.base is not None:
-            if at is not None or branch is not None:
-                raise InvalidArgument("a view has neither branches nor older states")
-            return view_of(native, options, None, **how)
+            return _stated(view_of(native, options, None, **how), at, branch)
         return _stated(Collection(native, options, **how), at, branch)
     if branch is not None:
         raise InvalidArgument("a table has no branches")
@@ -583,7 +587,7 @@ def ls(
     storage_options: Mapping[str, Any] | None = None,
     filesystem: FileSystem | None = None,
 ) -> list[DatasetInfo]:
-    """List the datasets directly under a store, by name; nothing is opened.
+    """List the datasets directly under a store, by name; only Icechunk repositories are opened.
 
     Examples
     --------

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from partita import _native
 from partita._arrow import pyarrow
 from partita._data import stream
+from partita._functions import Calling
 from partita._progress import Progress, reporting
 from partita.errors import CommitConflict, InvalidArgument
 from partita.expression import Where, predicate
@@ -372,6 +373,4 @@ class Tabulating:
 
 def tabulating(function: Callable[..., Any]) -> Tabulating:
     """The function as the engine calls it."""
-    from partita.collection import Calling
-
     return Tabulating(Calling(function))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from partita import _native
 from partita._encoding import attributes_of
@@ -14,6 +14,9 @@ from partita.collection import Collection, predicate_of
 from partita.errors import InvalidArgument
 from partita.expression import Where
 from partita.records import CollectionPartition
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["Variable", "View"]
 
@@ -134,6 +137,11 @@ class View(Collection):
     ) -> View:
         how = {"read_only": False, "single_writer": single_writer}
         return view_of(native, options, base or self.base, **how)
+
+    def _elsewhere(self, native: _native.Collection, *, read_only: bool) -> Self:
+        found = super()._elsewhere(native, read_only=read_only)
+        found._base = self._base
+        return found
 
     # How it travels
 

@@ -5,18 +5,16 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use partita_core::store::{Swap, repository_url};
+use partita_core::store::repository_url;
 use partita_core::{Error, ErrorKind, Predicate, Result, Store, StoreOptions};
 use uuid::Uuid;
 
-use crate::commit::{Home, Record, Snapshot};
+use crate::commit::{Home, Record, Snapshot, check_repository_layout};
 use crate::dataset::Schema;
-use crate::layout::{
-    Config, Layout, config_key, encode_config, parent_groups, read_config, read_either,
-};
+use crate::layout::{Config, Layout, config_key};
 use crate::options::CreateOptions;
 use crate::partitioning::{Key, Partitioning};
-use crate::repository::{Repository, WriteDocuments};
+use crate::repository::Repository;
 
 /// A collection in a store. Clones are cheap and share what they know of it.
 #[derive(Clone)]
@@ -86,8 +84,9 @@ impl Collection {
     ) -> Result<Self> {
         store.check_writable()?;
         let (config, commit) = new_config(schema, axis, partitioning, options)?;
-        create_document(&store, &config, &commit).await?;
-        Ok(Self::of(Home::Plain(store), Arc::new(config), None))
+        let home = Home::Plain(store);
+        home.create(&config, commit).await?;
+        Ok(Self::of(home, Arc::new(config), None))
     }
 
     /// Makes an empty collection in an Icechunk repository, which is made if there is none, at the
@@ -104,15 +103,11 @@ impl Collection {
         options: &CreateOptions,
     ) -> Result<Self> {
         store.check_writable()?;
-        if options.layout != Layout::ZarrV3 {
-            return Err(Error::invalid("an Icechunk repository holds Zarr v3 only")
-                .with("store", store.url()));
-        }
+        check_repository_layout(options.layout, store.url())?;
         let (config, commit) = new_config(schema, axis, partitioning, options)?;
-        let repository = Repository::open_or_create(store).await?;
-        let record = Record::new("create", commit, None, Vec::new());
-        repository.write_documents(record, &Creation(&config)).await?;
-        Ok(Self::of(Home::Repository(repository), Arc::new(config), None))
+        let home = Home::Repository(Repository::open_or_create(store).await?);
+        home.create(&config, commit).await?;
+        Ok(Self::of(home, Arc::new(config), None))
     }
 
     fn of(home: Home, config: Arc<Config>, base: Option<Arc<Self>>) -> Self {
@@ -129,11 +124,7 @@ impl Collection {
     /// [`NotFound`](ErrorKind::NotFound) if there is none; [`Corrupt`](ErrorKind::Corrupt) if its
     /// metadata cannot be read.
     pub async fn open(url: &str, store: &StoreOptions) -> Result<Self> {
-        if let Some(place) = repository_url(url) {
-            let repository = Repository::open_url(place, store).await?;
-            return Self::open_home(Home::Repository(repository)).await;
-        }
-        Self::open_in(Store::open(url, store)?).await
+        Self::open_home(Home::open(url, store).await?, None).await
     }
 
     /// Opens the collection at the root of a store.
@@ -141,7 +132,7 @@ impl Collection {
     /// # Errors
     /// As [`Collection::open`].
     pub async fn open_in(store: Store) -> Result<Self> {
-        Self::open_home(Home::Plain(store)).await
+        Self::open_home(Home::Plain(store), None).await
     }
 
     /// Opens the collection in the Icechunk repository at the root of a store, on its main branch.
@@ -149,23 +140,18 @@ impl Collection {
     /// # Errors
     /// As [`Collection::open`].
     pub async fn open_in_repository(store: Store) -> Result<Self> {
-        Self::open_home(Home::Repository(Repository::open(store).await?)).await
+        Self::open_home(Home::Repository(Repository::open(store).await?), None).await
     }
 
-    pub(crate) fn open_home(home: Home) -> BoxFuture<'static, Result<Self>> {
+    /// Opens what is at a place: a collection, or over its base a view.
+    pub(crate) fn open_home(home: Home, base: Option<Self>) -> BoxFuture<'static, Result<Self>> {
         async move {
-            let snapshot = home.snapshot().await?;
-            Ok(Self::of(home, snapshot.config, None))
-        }
-        .boxed()
-    }
-
-    /// Opens the view at the root of a store over its base.
-    pub(crate) fn open_over(store: Store, base: Self) -> BoxFuture<'static, Result<Self>> {
-        async move {
-            let under = base.snapshot().await?;
-            let snapshot = Snapshot::take(&store, Some(under)).await?;
-            Ok(Self::of(Home::Plain(store), snapshot.whole, Some(Arc::new(base))))
+            let under = match &base {
+                Some(base) => Some(base.snapshot().await?),
+                None => None,
+            };
+            let snapshot = home.snapshot(under).await?;
+            Ok(Self::of(home, snapshot.whole, base.map(Arc::new)))
         }
         .boxed()
     }
@@ -200,13 +186,11 @@ impl Collection {
 
     /// The newest state.
     pub(crate) async fn snapshot(&self) -> Result<Snapshot> {
-        let snapshot = match &self.base {
-            Some(base) => {
-                let under = Box::pin(base.snapshot()).await?;
-                Snapshot::take(self.home.store(), Some(under)).await?
-            }
-            None => self.home.snapshot().await?,
+        let under = match &self.base {
+            Some(base) => Some(Box::pin(base.snapshot()).await?),
+            None => None,
         };
+        let snapshot = self.home.snapshot(under).await?;
         let mut known = self.config.write().unwrap_or_else(PoisonError::into_inner);
         *known = Arc::clone(&snapshot.whole);
         Ok(snapshot)
@@ -255,50 +239,6 @@ impl Collection {
     /// fields of the keys; [`Store`](ErrorKind::Store) if the store cannot be listed.
     pub async fn partitions(&self, predicate: Option<&Predicate>) -> Result<Vec<Partition>> {
         self.snapshot().await?.partitions(predicate).await
-    }
-}
-
-/// Writes the document that makes a collection, or a view, where there is none.
-pub(crate) async fn create_document(store: &Store, config: &Config, commit: &str) -> Result<()> {
-    let exists = || {
-        Error::new(ErrorKind::AlreadyExists, "there is a collection or a view here already")
-            .with("store", store.url())
-    };
-    // The other documents are not what the swap below would notice.
-    match read_either(store).await {
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
-        Ok(_) => return Err(exists()),
-    }
-    let (key, bytes) = encode_config(config)?;
-    match store.compare_and_swap(key, None, bytes, commit).await? {
-        Swap::Done(_) => Ok(()),
-        Swap::Lost { .. } => Err(exists()),
-    }
-}
-
-/// The documents of a new collection in a repository.
-struct Creation<'c>(&'c Config);
-
-impl WriteDocuments for Creation<'_> {
-    fn write<'a>(&'a self, target: &'a Store) -> BoxFuture<'a, Result<bool>> {
-        async move {
-            match read_config(target).await {
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
-                Ok(_) => {
-                    let message = "there is a collection here already";
-                    let error = Error::new(ErrorKind::AlreadyExists, message);
-                    return Err(error.with("store", target.url()));
-                }
-            }
-            for (key, text) in parent_groups(self.0.layout, "") {
-                target.put(&key, text.into()).await?;
-            }
-            let (key, bytes) = encode_config(self.0)?;
-            target.put(key, bytes).await.map(|()| true)
-        }
-        .boxed()
     }
 }
 

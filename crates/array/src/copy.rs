@@ -19,10 +19,10 @@ use partition::Copying;
 use uuid::Uuid;
 
 use crate::collection::{Collection, Partition};
-use crate::commit::{SCRATCH, Snapshot};
+use crate::commit::{Home, SCRATCH, Snapshot, check_repository_layout, exists, refuse_existing};
 use crate::dataset::Schema;
 use crate::layout::{
-    Config, Layout, encode_config, list_partitions, parent_groups, read_either, rebuild_catalog,
+    Config, Layout, encode_config, list_partitions, parent_groups, rebuild_catalog,
 };
 use crate::options::Work;
 use crate::repository::Repository;
@@ -83,10 +83,7 @@ impl Collection {
         options.work.progress.finish();
         lease.release(&target).await;
         copied?;
-        let copy = match options.base.as_ref().or(self.base()) {
-            Some(base) => Self::open_over(target, base.clone()).await?,
-            None => Self::open_in(target).await?,
-        };
+        let copy = Self::open_home(Home::Plain(target), self.base_of_copy(options)).await?;
         // Of other objects, what the source knows says nothing of them.
         rebuild(&copy, &HashSet::new(), &options.work.quiet()).await?;
         self.copy_indexes(&copy, &options.work).await?;
@@ -107,18 +104,16 @@ impl Collection {
         let Some(place) = repository_url(url) else {
             return self.copy(Store::open(url, store)?, options).await;
         };
-        if options.layout == Some(Layout::ZarrV2) {
-            return Err(
-                Error::invalid("an Icechunk repository holds Zarr v3 only").with("store", url)
-            );
-        }
-        if self.base().is_some() {
-            let why = "a view cannot be in an Icechunk repository; copy its base, or what it shows";
-            return Err(Error::invalid(why).with("store", url));
+        if let Some(layout) = options.layout {
+            check_repository_layout(layout, url)?;
         }
         let target = Store::open(place, store)?;
         target.check_writable()?;
-        self.target_config(&self.config(), &target, options)?;
+        let config = self.target_config(&self.config(), &target, options)?;
+        if config.view.is_some() {
+            // The layout of a view is that of its base.
+            check_repository_layout(config.layout, url)?;
+        }
         let copied = self.copy_into(Repository::open_or_create(target).await?, options).await;
         options.work.progress.finish();
         let copy = copied?;
@@ -158,6 +153,11 @@ impl Collection {
             Err(self.unsteady())
         }
         .boxed()
+    }
+
+    /// The collection that the copy of a view is laid over.
+    fn base_of_copy(&self, options: &CopyOptions) -> Option<Self> {
+        options.base.as_ref().or(self.base()).cloned()
     }
 
     /// What the copy is to be.
@@ -205,19 +205,6 @@ async fn is_settled(copied: &Result<()>, snapshot: &Snapshot) -> Result<bool> {
         Err(error) if !matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => Ok(true),
         _ => Ok(!snapshot.is_outdated().await?),
     }
-}
-
-async fn refuse_existing(target: &Store) -> Result<()> {
-    match read_either(target).await {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-        Ok(_) => Err(exists(target)),
-    }
-}
-
-fn exists(target: &Store) -> Error {
-    Error::new(ErrorKind::AlreadyExists, "there is a collection here already")
-        .with("store", target.url())
 }
 
 /// Two schemas may differ in how variables are stored, and in nothing else.

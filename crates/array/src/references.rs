@@ -23,7 +23,7 @@ impl Collection {
     /// no repository.
     pub async fn on_branch(&self, name: &str) -> Result<Self> {
         let repository = self.home().repository()?.on_branch(name).await?;
-        Self::open_home(Home::Repository(repository)).await
+        Self::open_home(Home::Repository(repository), self.base().cloned()).await
     }
 
     /// The collection as a commit left it, for reading. Commits, by their numbers and times, are
@@ -35,7 +35,7 @@ impl Collection {
     /// repository.
     pub async fn at(&self, at: impl Into<At>) -> Result<Self> {
         let repository = self.home().repository()?.at(&at.into()).await?;
-        Self::open_home(Home::Repository(repository)).await
+        Self::open_home(Home::Repository(repository), self.base().cloned()).await
     }
 
     /// The names of the branches, in order.

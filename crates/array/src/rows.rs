@@ -110,7 +110,7 @@ impl Collection {
             for _ in 0..ATTEMPTS {
                 let newest = self.snapshot().await?;
                 // Where old states are kept, the read is of the one that was planned.
-                let earlier = newest.earlier(commit.own).await?;
+                let earlier = newest.earlier(commit).await?;
                 let is_planned = earlier.is_some();
                 let snapshot = earlier.unwrap_or(newest);
                 let chosen = |(path, runs): &(String, Vec<Range<usize>>)| {

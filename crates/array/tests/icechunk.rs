@@ -504,5 +504,5 @@ async fn a_view_lies_over_a_repository() {
     view.sync(&all).await.unwrap();
     assert_eq!(read(&view).await, [days(0..3, 1), days(3..4, 2)].concat());
     let inside = View::create(url, &base, &schema, &all, &options).await;
-    assert_eq!(inside.unwrap_err().kind(), ErrorKind::InvalidArgument);
+    assert_eq!(inside.unwrap_err().kind(), ErrorKind::AlreadyExists);
 }

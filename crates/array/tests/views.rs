@@ -17,9 +17,10 @@ use partita_array::{
     MapOptions, Partition, PartitionData, PartitionRows, ReadOptions, Schema, Selection,
     UpdateFunction, Variable, VariableSchema, VerifyOptions, View, ViewOptions,
 };
+use partita_core::store::url_of_repository;
 use partita_core::{ErrorKind, Predicate, Store, StoreOptions};
 use proptest::prelude::*;
-use rows::{DAY, Row, create, dataset, days, memory, rows_of};
+use rows::{DAY, Kind, Row, create, dataset, days, memory, rows_of};
 
 const FILL: i32 = -9;
 
@@ -35,17 +36,39 @@ fn covering(predicate: &str) -> ViewOptions {
     ViewOptions { predicate: Some(Predicate::parse(predicate).unwrap()), ..ViewOptions::default() }
 }
 
-async fn made(store: Store, base: &Collection) -> partita_core::Result<View> {
-    View::create_in(store, base, &schema(&["w"]), &ViewOptions::default()).await
+/// Where a collection of a kind may be made.
+fn place(kind: Kind) -> String {
+    let store = memory();
+    match kind {
+        Kind::Plain(_) => store.url().to_owned(),
+        Kind::Icechunk => url_of_repository(store.url()),
+    }
+}
+
+async fn made(url: &str, base: &Collection) -> partita_core::Result<View> {
+    made_with(url, base, &ViewOptions::default()).await
+}
+
+async fn made_with(
+    url: &str,
+    base: &Collection,
+    options: &ViewOptions,
+) -> partita_core::Result<View> {
+    View::create(url, base, &schema(&["w"]), options, &StoreOptions::new()).await
+}
+
+async fn over(url: &str, base: &Collection) -> View {
+    View::open_over(url, base, &StoreOptions::new()).await.unwrap()
 }
 
 /// A base with rows on four days, and a view with a variable.
-async fn example(layout: Layout, options: &ViewOptions) -> (Collection, View, Store) {
-    let base = create(memory(), layout).await;
+async fn example(kind: impl Into<Kind>, options: &ViewOptions) -> (Collection, View, String) {
+    let kind = kind.into();
+    let base = create(memory(), kind).await;
     base.insert(&dataset(&days(0..4, 1)), &InsertOptions::default()).await.unwrap();
-    let store = memory();
-    let view = View::create_in(store.clone(), &base, &schema(&["w"]), options).await.unwrap();
-    (base, view, store)
+    let url = place(kind);
+    let view = made_with(&url, &base, options).await.unwrap();
+    (base, view, url)
 }
 
 /// Sets a variable to ten times the hour of the day, and so much more.
@@ -80,8 +103,8 @@ fn filled(rows: usize) -> Vec<i128> {
 
 #[tokio::test]
 async fn a_view_has_the_variables_of_both() {
-    for layout in [Layout::ZarrV2, Layout::ZarrV3] {
-        let (base, view, store) = example(layout, &ViewOptions::default()).await;
+    for kind in Kind::ALL {
+        let (base, view, url) = example(kind, &ViewOptions::default()).await;
         assert_eq!(paths(&view).await, paths(&base).await);
         assert_eq!(values(&view, "w").await, filled(28));
         assert!(view.is_synced().await.unwrap());
@@ -103,19 +126,20 @@ async fn a_view_has_the_variables_of_both() {
         assert_eq!(some.variable("w").unwrap().data().integers().unwrap(), [50, 60, 50, 60]);
         assert_eq!(rows_of(&some)[0], (5 * 3600, 1));
 
-        let again = View::open_over(store.clone(), &base).await.unwrap();
+        let again = over(&url, &base).await;
         assert_eq!(values(&again, "w").await, expected);
-        assert_eq!(
-            Collection::open_in(store.clone()).await.unwrap_err().kind(),
-            ErrorKind::NotFound
-        );
-        let taken = made(store.clone(), &base).await;
+        let none = Collection::open(&url, &StoreOptions::new()).await;
+        assert_eq!(none.unwrap_err().kind(), ErrorKind::NotFound);
+        let taken = made(&url, &base).await;
         assert_eq!(taken.unwrap_err().kind(), ErrorKind::AlreadyExists);
-        let over_view = made(memory(), &view).await;
+        let over_view = made(&place(kind), &view).await;
         assert_eq!(over_view.unwrap_err().kind(), ErrorKind::InvalidArgument);
         sound(&view).await;
         let operations = view.history().await.unwrap().into_iter().map(|record| record.operation);
-        assert_eq!(operations.collect::<Vec<_>>(), ["create", "update"]);
+        // That a view is there is a commit of its own in a repository.
+        let made = if kind == Kind::Icechunk { 2 } else { 1 };
+        let expected = [vec!["create"; made], vec!["update"]].concat();
+        assert_eq!(operations.collect::<Vec<_>>(), expected);
         let garbage = view.collect_garbage(&GarbageOptions::default()).await.unwrap();
         assert_eq!(garbage.keys, Vec::<String>::new());
     }
@@ -123,8 +147,8 @@ async fn a_view_has_the_variables_of_both() {
 
 #[tokio::test]
 async fn variables_come_and_go() {
-    for layout in [Layout::ZarrV2, Layout::ZarrV3] {
-        let (base, view, _) = example(layout, &ViewOptions::default()).await;
+    for kind in Kind::ALL {
+        let (base, view, _) = example(kind, &ViewOptions::default()).await;
         let work = partita_array::Work::default();
         view.add_variable("", &extra("u"), &work).await.unwrap();
         view.update(hours("u", 1), &MapOptions::default()).await.unwrap();
@@ -160,8 +184,8 @@ async fn variables_come_and_go() {
 
 #[tokio::test]
 async fn functions_see_neighbours_of_both() {
-    for layout in [Layout::ZarrV2, Layout::ZarrV3] {
-        let (_, view, _) = example(layout, &ViewOptions::default()).await;
+    for kind in Kind::ALL {
+        let (_, view, _) = example(kind, &ViewOptions::default()).await;
         view.update(hours("w", 0), &MapOptions::default()).await.unwrap();
         for (depth, expected) in [
             (Depth::None, [7, 7, 7, 7]),
@@ -182,13 +206,13 @@ async fn functions_see_neighbours_of_both() {
 
 #[tokio::test]
 async fn a_partial_view_reads_what_it_covers() {
-    for layout in [Layout::ZarrV2, Layout::ZarrV3] {
-        let (base, view, store) = example(layout, &covering("day in (2, 3)")).await;
+    for kind in Kind::ALL {
+        let (base, view, url) = example(kind, &covering("day in (2, 3)")).await;
         assert_eq!(values(&view, "v").await.len(), 28);
         assert_eq!(view.partitions(None).await.unwrap().len(), 2);
         base.insert(&dataset(&days(5..6, 1)), &InsertOptions::default()).await.unwrap();
         assert!(view.is_synced().await.unwrap(), "the view does not cover the new day");
-        let view = View::open_over(store, &base).await.unwrap();
+        let view = over(&url, &base).await;
         let written = view.sync(&covering("day == 6")).await.unwrap();
         assert_eq!(written.len(), 1);
         assert_eq!(view.partitions(None).await.unwrap().len(), 3);
@@ -197,17 +221,17 @@ async fn a_partial_view_reads_what_it_covers() {
     }
     let base = create(memory(), Layout::ZarrV2).await;
     for condition in ["week == 1", "day == 'Monday'"] {
-        let made = View::create_in(memory(), &base, &schema(&["w"]), &covering(condition)).await;
+        let made = made_with(&place(Layout::ZarrV2.into()), &base, &covering(condition)).await;
         assert_eq!(made.unwrap_err().kind(), ErrorKind::InvalidPredicate);
     }
 }
 
 #[tokio::test]
 async fn a_view_says_where_it_is_not_in_line() {
-    for layout in [Layout::ZarrV2, Layout::ZarrV3] {
+    for kind in Kind::ALL {
         // The same number of rows at other times; more rows; a partition that is gone.
         for change in 0..3 {
-            let (base, view, _) = example(layout, &ViewOptions::default()).await;
+            let (base, view, _) = example(kind, &ViewOptions::default()).await;
             view.update(hours("w", 0), &MapOptions::default()).await.unwrap();
             let shifted: Vec<Row> =
                 days(1..2, 5).into_iter().map(|(time, value)| (time + 3600, value)).collect();
@@ -264,11 +288,11 @@ async fn a_view_says_where_it_is_not_in_line() {
 
 #[tokio::test]
 async fn updates_of_two_variables_at_once_both_stay() {
-    for layout in [Layout::ZarrV2, Layout::ZarrV3] {
-        let (base, view, store) = example(layout, &ViewOptions::default()).await;
+    for kind in Kind::ALL {
+        let (base, view, url) = example(kind, &ViewOptions::default()).await;
         let work = partita_array::Work::default();
         view.add_variable("", &extra("u"), &work).await.unwrap();
-        let other = View::open_over(store, &base).await.unwrap();
+        let other = over(&url, &base).await;
         let update = |view: View, name: &'static str, more: i32| async move {
             view.update(hours(name, more), &MapOptions::default()).await
         };
@@ -290,23 +314,105 @@ async fn updates_of_two_variables_at_once_both_stay() {
 
 #[tokio::test]
 async fn a_copy_is_a_view_over_the_same_base() {
-    for layout in [Layout::ZarrV2, Layout::ZarrV3] {
-        let (base, view, _) = example(layout, &covering("day > 1")).await;
+    for kind in Kind::ALL {
+        let (base, view, _) = example(kind, &covering("day > 1")).await;
         view.update(hours("w", 0), &MapOptions::default()).await.unwrap();
-        let target = memory();
         let predicate = Some(Predicate::parse("day < 4").unwrap());
         let options = CopyOptions { predicate, verify: true, ..CopyOptions::default() };
-        view.copy(target.clone(), &options).await.unwrap();
-        let copy = View::open_over(target, &base).await.unwrap();
+        let target = place(kind);
+        view.copy_to(&target, &StoreOptions::new(), &options).await.unwrap();
+        let copy = over(&target, &base).await;
         assert_eq!(values(&copy, "w").await, [0, 10, 20, 30, 40, 50, 60].repeat(2));
         assert!(copy.is_synced().await.unwrap());
         copy.update(hours("w", 1), &MapOptions::default()).await.unwrap();
         assert_eq!(values(&view, "w").await[0], 0);
-        let other = if layout == Layout::ZarrV2 { Layout::ZarrV3 } else { Layout::ZarrV2 };
+        let other = match view.config().layout {
+            Layout::ZarrV2 => Layout::ZarrV3,
+            Layout::ZarrV3 => Layout::ZarrV2,
+        };
         let options = CopyOptions { layout: Some(other), ..CopyOptions::default() };
         let refused = view.copy(memory(), &options).await.unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::InvalidArgument);
     }
+}
+
+#[tokio::test]
+async fn copies_of_views_go_into_repositories_and_out_of_them() {
+    let v3 = Kind::Plain(Layout::ZarrV3);
+    let options = CopyOptions { verify: true, ..CopyOptions::default() };
+    for (from, to) in [(v3, Kind::Icechunk), (Kind::Icechunk, v3)] {
+        let (base, view, _) = example(from, &covering("day > 1")).await;
+        view.update(hours("w", 0), &MapOptions::default()).await.unwrap();
+        let (below, target) = (place(to), place(to));
+        let below = base.copy_to(&below, &StoreOptions::new(), &options).await.unwrap();
+        let options = CopyOptions { base: Some(below.clone()), ..options.clone() };
+        let copy = view.copy_to(&target, &StoreOptions::new(), &options).await.unwrap();
+        assert_eq!(copy.base().unwrap().url(), below.url());
+        let copy = View::open(&target, &StoreOptions::new()).await.unwrap();
+        assert!(copy.is_synced().await.unwrap());
+        assert_eq!(values(&copy, "w").await, values(&view, "w").await);
+        base.drop_partitions(&DropOptions::default()).await.unwrap();
+        assert_eq!(values(&copy, "w").await.len(), 21, "the other base is as it was");
+        sound(&copy).await;
+    }
+    // Where the base is in Zarr v2, so is the view.
+    let (_, view, _) = example(Layout::ZarrV2, &ViewOptions::default()).await;
+    let target = place(Kind::Icechunk);
+    for refused in [
+        view.copy_to(&target, &StoreOptions::new(), &options).await.map(drop),
+        made(&target, view.under()).await.map(drop),
+    ] {
+        assert_eq!(refused.unwrap_err().kind(), ErrorKind::InvalidArgument);
+    }
+    let none = View::open(&target, &StoreOptions::new()).await;
+    assert_eq!(none.unwrap_err().kind(), ErrorKind::NotFound, "nothing is left");
+}
+
+#[tokio::test]
+async fn states_of_a_view_in_a_repository_are_read() {
+    let (base, view, url) = example(Kind::Icechunk, &ViewOptions::default()).await;
+    view.update(hours("w", 0), &MapOptions::default()).await.unwrap();
+    view.create_tag("first", None).await.unwrap();
+    view.create_branch("trial", None).await.unwrap();
+    let trial = View::of(view.on_branch("trial").await.unwrap()).unwrap();
+    trial.update(hours("w", 5), &MapOptions::default()).await.unwrap();
+    view.update(hours("w", 1), &MapOptions::default()).await.unwrap();
+    assert_eq!(values(&view, "w").await[..2], [1, 11]);
+    assert_eq!(values(&trial, "w").await[..2], [5, 15]);
+    let first = view.at("first").await.unwrap();
+    assert_eq!(values(&first, "w").await[..2], [0, 10]);
+    let again = View::open(trial.url(), &StoreOptions::new()).await.unwrap();
+    assert_eq!((again.branch(), again.under().url()), (Some("trial"), base.url()));
+    assert!(trial.url().starts_with(&url));
+    assert_eq!(values(&again, "w").await[..2], [5, 15]);
+    let refused = first.update(hours("w", 2), &MapOptions::default()).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ReadOnly);
+
+    // Rows of the base come after what was tagged: it says so, and the branch follows them.
+    base.insert(&dataset(&days(1..2, 5)[1..]), &InsertOptions::default()).await.unwrap();
+    let refused = view.at("first").await.unwrap().read(&ReadOptions::default()).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::OutOfSync);
+    trial.sync(&ViewOptions::default()).await.unwrap();
+    assert_eq!(values(&trial, "w").await[6..9], [65, 15, 25]);
+    assert!(!view.is_synced().await.unwrap());
+}
+
+#[tokio::test]
+async fn a_planned_read_in_a_repository_is_of_the_state_that_was_planned() {
+    let (base, view, _) = example(Kind::Icechunk, &ViewOptions::default()).await;
+    let options = ReadOptions::default();
+    let plan = view.plan(&options).await.unwrap();
+    let rows: Vec<_> = plan
+        .partitions
+        .iter()
+        .map(|found| (found.rows.partition.path.clone(), found.rows.rows.clone()))
+        .collect();
+    base.insert(&dataset(&days(1..2, 7)[2..]), &InsertOptions::default()).await.unwrap();
+    view.sync(&ViewOptions::default()).await.unwrap();
+    view.update(hours("w", 0), &MapOptions::default()).await.unwrap();
+    let read = view.read_rows(&rows, plan.commit, &options).await.unwrap();
+    assert_eq!(rows_of(&read), days(0..4, 1));
+    assert_eq!(read.variable("w").unwrap().data().integers().unwrap(), filled(28));
 }
 
 #[tokio::test]
@@ -336,32 +442,35 @@ async fn a_planned_read_notices_changes_of_both() {
 
 #[tokio::test]
 async fn a_view_finds_its_base_where_both_were_moved() {
-    for layout in [Layout::ZarrV2, Layout::ZarrV3] {
+    for kind in Kind::ALL {
         let place = tempfile::tempdir().unwrap();
         let at = |name: &str| place.path().join(name).to_str().unwrap().to_owned();
         let options = StoreOptions::default();
-        let base = create(Store::open(&at("old/ssh"), &options).unwrap(), layout).await;
+        let base = create(Store::open(&at("old/ssh"), &options).unwrap(), kind).await;
         base.insert(&dataset(&days(0..2, 1)), &InsertOptions::default()).await.unwrap();
-        let url = at("old/views/w");
-        let view = made(Store::open(&url, &options).unwrap(), &base).await.unwrap();
+        let url_of = |name: &str| match kind {
+            Kind::Plain(_) => at(name),
+            Kind::Icechunk => url_of_repository(&at(name)),
+        };
+        let url = url_of("old/views/w");
+        let view = made(&url, &base).await.unwrap();
         view.update(hours("w", 0), &MapOptions::default()).await.unwrap();
         let view = View::open(&url, &options).await.unwrap();
         assert_eq!(values(&view, "w").await.len(), 14);
         assert!(view.under().check_writable().is_err(), "a base is only read");
 
         std::fs::rename(at("old"), at("new")).unwrap();
-        let view = View::open(&at("new/views/w"), &options).await.unwrap();
-        assert_eq!(view.under().url(), at("new/ssh"));
+        let view = View::open(&url_of("new/views/w"), &options).await.unwrap();
+        assert_eq!(view.under().url(), url_of("new/ssh"));
         assert_eq!(values(&view, "w").await[..2], [0, 10]);
         view.update(hours("w", 1), &MapOptions::default()).await.unwrap();
 
         std::fs::rename(at("new/ssh"), at("other")).unwrap();
-        let error = View::open(&at("new/views/w"), &options).await.unwrap_err();
+        let error = View::open(&url_of("new/views/w"), &options).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound);
         assert!(error.context().iter().any(|(name, _)| *name == "base"), "{error}");
-        let base = Collection::open(&at("other"), &options).await.unwrap();
-        let store = Store::open(&at("new/views/w"), &options).unwrap();
-        let view = View::open_over(store, &base).await.unwrap();
+        let base = Collection::open(&url_of("other"), &options).await.unwrap();
+        let view = over(&url_of("new/views/w"), &base).await;
         assert_eq!(values(&view, "w").await[..2], [1, 11]);
     }
 }
@@ -379,7 +488,7 @@ async fn views_of_zcollection_are_read() {
         let url = golden(&format!("{line}-view"));
         let gone = View::open(&url, &options).await.unwrap_err();
         assert_eq!(gone.kind(), ErrorKind::NotFound, "{gone}");
-        let view = View::open_over(Store::open(&url, &options).unwrap(), &base).await.unwrap();
+        let view = View::open_over(&url, &base, &options).await.unwrap();
         assert_eq!(paths(&view).await, ["year=2022/month=01"]);
         let data = view.read(&ReadOptions::default()).await.unwrap();
         let v2 = data.variable("v2").unwrap();
@@ -397,7 +506,11 @@ async fn views_of_zcollection_are_read() {
 
 #[tokio::test]
 async fn a_view_that_names_no_rows_is_taken_at_its_word() {
-    let (base, view, store) = example(Layout::ZarrV3, &ViewOptions::default()).await;
+    let (base, _, _) = example(Layout::ZarrV3, &ViewOptions::default()).await;
+    let store = memory();
+    let options = ViewOptions::default();
+    View::create_in(store.clone(), &base, &schema(&["w"]), &options).await.unwrap();
+    let view = View::open_over_in(store.clone(), &base).await.unwrap();
     view.update(hours("w", 0), &MapOptions::default()).await.unwrap();
     // As ZCollection leaves a partition that it updates.
     let day = "year=1970/month=01/day=02";
@@ -422,8 +535,8 @@ async fn a_view_that_names_no_rows_is_taken_at_its_word() {
 
 #[tokio::test]
 async fn rows_that_are_chosen_of_the_base_are_those_of_the_view() {
-    for layout in [Layout::ZarrV2, Layout::ZarrV3] {
-        let (base, view, _) = example(layout, &covering("day > 1")).await;
+    for kind in Kind::ALL {
+        let (base, view, _) = example(kind, &covering("day > 1")).await;
         view.update(hours("w", 0), &MapOptions::default()).await.unwrap();
         let rows = |partition: Partition| PartitionRows {
             partition,
@@ -472,15 +585,14 @@ proptest! {
     /// Hours of three days, in any order and repeated.
     #[test]
     fn sync_keeps_the_values_of_rows_that_are_still_there(
-        v3 in any::<bool>(),
+        kind in prop::sample::select(Kind::ALL.to_vec()),
         states in prop::collection::vec(prop::collection::vec(0i64..72, 0..24), 2..4),
     ) {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(async {
-            let layout = if v3 { Layout::ZarrV3 } else { Layout::ZarrV2 };
-            let base = create(memory(), layout).await;
+            let base = create(memory(), kind).await;
             let options = ViewOptions::default();
-            let view = View::create_in(memory(), &base, &schema(&["w"]), &options).await.unwrap();
+            let view = made(&place(kind), &base).await.unwrap();
             let mut model: BTreeMap<i64, Vec<(i64, i32)>> = BTreeMap::new();
             for state in states {
                 let all = DropOptions::default();

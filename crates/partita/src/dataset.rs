@@ -64,7 +64,7 @@ impl Dataset {
 /// [`partita_core::ErrorKind::NotFound`] if there is no dataset at `url`.
 pub async fn open(url: &str, options: &StoreOptions) -> Result<Dataset> {
     if repository_url(url).is_some() {
-        return Collection::open(url, options).await.map(Dataset::Collection);
+        return open_arrays(url, options).await;
     }
     match Table::open(url, options).await {
         Ok(table) => Ok(Dataset::Table(table)),
@@ -98,6 +98,6 @@ async fn open_arrays(url: &str, options: &StoreOptions) -> Result<Dataset> {
 }
 
 /// True if there is a view, and it is its base that is missing.
-fn names_base(error: &Error) -> bool {
+pub(crate) fn names_base(error: &Error) -> bool {
     error.context().iter().any(|(name, _)| *name == "base")
 }

@@ -8,6 +8,8 @@ use partita_array::{Collection, View, holds_repository};
 use partita_core::store::{Store, StoreOptions, url_of_repository};
 use partita_core::{Error, ErrorKind, Result};
 
+use crate::dataset::{names_base, open};
+
 /// Directories looked into at once.
 const DIRECTORIES_AT_ONCE: usize = 32;
 
@@ -90,12 +92,15 @@ pub async fn ls(url: &str, options: &StoreOptions) -> Result<Vec<DatasetInfo>> {
             return Ok(None);
         }
         let url = url_of_repository(&url_of(&name));
-        match Collection::open(&url, &options.clone().read_only(true)).await {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok::<_, Error>(None),
-            // What is damaged is there.
-            Err(error) if error.kind() != ErrorKind::Corrupt => Err(error),
-            _ => Ok(Some(DatasetInfo { name, kind: DatasetKind::Collection, url })),
-        }
+        let kind = match open(&url, &options.clone().read_only(true)).await {
+            Ok(dataset) => dataset.kind(),
+            // A view without its base is there, and so is what is damaged.
+            Err(error) if names_base(&error) => DatasetKind::View,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() != ErrorKind::Corrupt => return Err(error),
+            Err(_) => DatasetKind::Collection,
+        };
+        Ok::<_, Error>(Some(DatasetInfo { name, kind, url }))
     };
     let kinds = stream::iter(directories).map(kind_of).buffered(DIRECTORIES_AT_ONCE);
     let kinds: Vec<Option<DatasetInfo>> = kinds.try_collect().await?;
@@ -113,7 +118,7 @@ fn table_name(key: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use partita_array::layout::Layout;
-    use partita_array::{CreateOptions, DType, Partitioning, Schema, VariableSchema};
+    use partita_array::{CreateOptions, DType, Partitioning, Schema, VariableSchema, ViewOptions};
 
     use super::*;
 
@@ -143,12 +148,23 @@ mod tests {
         ] {
             store.put(key, "{}".into()).await.unwrap();
         }
-        create_in_repository("icechunk+memory://listing/lake/deep").await;
+        let deep = create_in_repository("icechunk+memory://listing/lake/deep").await;
+        let lost = create_in_repository("icechunk+memory://listing/away/lost").await;
+        for (base, name) in [(deep, "wide"), (lost, "stray")] {
+            let url = format!("icechunk+memory://listing/lake/{name}");
+            let none = Schema::new(Vec::new(), Vec::new()).unwrap();
+            View::create(&url, &base, &none, &ViewOptions::default(), &options).await.unwrap();
+        }
+        let away = Store::open("memory://listing/away", &options).unwrap();
+        away.delete_directory("lost", "scratch").await.unwrap();
         let found = ls("memory://listing/lake", &options).await.unwrap();
         let names: Vec<&str> = found.iter().map(|info| info.name.as_str()).collect();
-        assert_eq!(names, ["a", "b", "deep", "sla", "ssh", "trend"]);
-        assert_eq!(found[5].kind, DatasetKind::View);
-        assert_eq!(found[4].kind, DatasetKind::Collection);
+        assert_eq!(names, ["a", "b", "deep", "sla", "ssh", "stray", "trend", "wide"]);
+        let views = found.iter().filter(|info| info.kind == DatasetKind::View);
+        let views: Vec<&str> = views.map(|info| info.name.as_str()).collect();
+        assert_eq!(views, ["stray", "trend", "wide"], "also one whose base is gone");
+        let opened = crate::open(&found[7].url, &options).await.unwrap();
+        assert_eq!(opened.into_view().unwrap().under().url(), found[2].url);
         assert_eq!(found[0].url, "memory://listing/lake/a");
         assert_eq!(found[0].kind.to_string(), "table");
         assert_eq!(found[2].kind, DatasetKind::Collection);
@@ -158,13 +174,13 @@ mod tests {
         assert!(error.to_string().contains("icechunk+"), "{error}");
     }
 
-    async fn create_in_repository(url: &str) {
+    async fn create_in_repository(url: &str) -> Collection {
         let time = VariableSchema::new("time", DType::Int64, &["time"]);
         let schema = Schema::new(Vec::new(), vec![time]).unwrap();
         let layout = Layout::ZarrV3;
         let options = CreateOptions { layout, ..CreateOptions::default() };
         let partitioning = Partitioning::sequence(&["time"]);
         let store = StoreOptions::new();
-        Collection::create(url, schema, "time", partitioning, &options, &store).await.unwrap();
+        Collection::create(url, schema, "time", partitioning, &options, &store).await.unwrap()
     }
 }

@@ -10,7 +10,7 @@ use partita::array::{
     Known, Partitioning, PlannedRows, ReadOptions, Staged, VerifyOptions, View, ViewOptions,
 };
 use partita::store::repository_url;
-use partita::{Error, Store, StoreOptions};
+use partita::{Error, StoreOptions};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
@@ -84,6 +84,11 @@ impl PyCollection {
             Some(_) => Opening::View,
         };
         Self::opened(url, options, opening, collection)
+    }
+
+    /// Another state of the same, over the same base.
+    fn elsewhere(&self, it: Collection) -> Self {
+        Self::opened(it.url().to_owned(), self.options.clone(), self.opening.clone(), it)
     }
 
     fn opened(url: String, options: StoreOptions, opening: Opening, it: Collection) -> Self {
@@ -207,7 +212,7 @@ impl PyCollection {
         let found = wait(py, &Watch::default(), async move {
             match base {
                 None => View::open(&target, &opened).await,
-                Some(base) => View::open_over(Store::open(&target, &opened)?, &base).await,
+                Some(base) => View::open_over(&target, &base, &opened).await,
             }
         })?;
         Ok(Self::opened(url, store, opening, found.into_collection()))
@@ -669,14 +674,14 @@ impl PyCollection {
     fn on_branch(&self, py: Python<'_>, name: String) -> PyResult<Self> {
         let collection = self.collection(py)?;
         let found = wait(py, &Watch::default(), async move { collection.on_branch(&name).await })?;
-        Ok(Self::new(found.url().to_owned(), self.options.clone(), found))
+        Ok(self.elsewhere(found))
     }
 
     /// The collection as it was.
     fn at(&self, py: Python<'_>, at: StateArguments) -> PyResult<Self> {
         let (collection, at) = (self.collection(py)?, at.state()?);
         let found = wait(py, &Watch::default(), async move { collection.at(at).await })?;
-        Ok(Self::new(found.url().to_owned(), self.options.clone(), found))
+        Ok(self.elsewhere(found))
     }
 
     fn branches(&self, py: Python<'_>) -> PyResult<Vec<String>> {

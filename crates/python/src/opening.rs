@@ -1,7 +1,7 @@
 //! How collections and views are opened, and opened again by a process that was forked.
 
 use partita::array::{Collection, View};
-use partita::{Error, Store, StoreOptions};
+use partita::{Error, StoreOptions};
 
 /// How a collection is opened.
 #[derive(Clone)]
@@ -26,7 +26,7 @@ impl Opening {
             Self::View => Ok(View::open(url, options).await?.into_collection()),
             Self::Over(base, store) => {
                 let base = Collection::open(base, store).await?;
-                let view = View::open_over(Store::open(url, options)?, &base).await?;
+                let view = View::open_over(url, &base, options).await?;
                 Ok(view.into_collection())
             }
         }

@@ -2,12 +2,14 @@
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use partita_core::{Error, Result, Store};
+use partita_core::store::repository_url;
+use partita_core::{Error, Result, Store, StoreOptions};
 
 use super::draft::{Draft, Staged};
 use super::log::{self, SCRATCH, STAGE};
 use super::record::Record;
 use super::snapshot::Snapshot;
+use crate::layout::{Config, read_view};
 use crate::repository::Repository;
 
 /// A place with a collection.
@@ -20,6 +22,17 @@ pub(crate) enum Home {
 }
 
 impl Home {
+    /// The place that a URL names, with a branch or a state of the repository if it names one.
+    pub fn open<'a>(url: &'a str, options: &'a StoreOptions) -> BoxFuture<'a, Result<Self>> {
+        async move {
+            match repository_url(url) {
+                Some(place) => Repository::open_url(place, options).await.map(Self::Repository),
+                None => Store::open(url, options).map(Self::Plain),
+            }
+        }
+        .boxed()
+    }
+
     /// The store that it is in.
     pub fn store(&self) -> &Store {
         match self {
@@ -56,15 +69,25 @@ impl Home {
         }
     }
 
-    /// The newest state.
-    pub fn snapshot(&self) -> BoxFuture<'_, Result<Snapshot>> {
+    /// The newest state; of a view, over that of its base.
+    pub fn snapshot(&self, under: Option<Snapshot>) -> BoxFuture<'_, Result<Snapshot>> {
         async move {
             match self {
-                Self::Plain(store) => Snapshot::take(store, None).await,
-                Self::Repository(repository) => Snapshot::of(repository.state().await?).await,
+                Self::Plain(store) => Snapshot::take(store, under).await,
+                Self::Repository(repository) => {
+                    Snapshot::of(repository.state().await?, under).await
+                }
             }
         }
         .boxed()
+    }
+
+    /// What the view is that is here.
+    pub async fn view(&self) -> Result<Config> {
+        match self {
+            Self::Plain(store) => read_view(store, None).await,
+            Self::Repository(repository) => read_view(repository.state().await?.view(), None).await,
+        }
     }
 
     /// Has everything that is committed lie where it belongs.

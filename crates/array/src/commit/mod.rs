@@ -12,6 +12,7 @@
 //! - `snapshot`: the collection as one commit left it. `overlay`: a store in which staged objects
 //!   are in their places.
 //! - `draft`: changes being staged, and committed.
+//! - `creation`: the first commit, which makes a collection or a view.
 //! - `home`: where the collection is; in an Icechunk repository, commits are those of `repository`.
 //! - `publish`: from a record to objects in their places.
 //!
@@ -19,6 +20,7 @@
 //! removal of old records cannot take one for its own; and a reader that finds, after it read, a
 //! record that touches what it read, reads again.
 
+mod creation;
 mod draft;
 mod head;
 mod home;
@@ -28,6 +30,7 @@ mod publish;
 mod record;
 mod snapshot;
 
+pub(crate) use creation::{check_repository_layout, exists, refuse_existing};
 pub use draft::Staged;
 pub(crate) use draft::{Draft, Outcome};
 pub(crate) use home::Home;

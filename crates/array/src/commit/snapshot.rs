@@ -16,6 +16,7 @@ use crate::layout::{
 };
 use crate::partitioning::Key;
 use crate::repository::State;
+use crate::rows::Known;
 use crate::select::select;
 
 /// The state of a collection after the commit `latest`.
@@ -48,28 +49,13 @@ impl Snapshot {
     /// an object from its new place and from where it was staged is the same.
     pub async fn take(base: &Store, under: Option<Self>) -> Result<Self> {
         let head = Head::read(base).await?;
-        let document = async {
-            match &under {
-                None => read_config(base).await,
-                Some(under) => read_view(base, Some(under.config.layout)).await,
-            }
-        };
+        let document = read_document(base, under.as_ref());
         let (config, pending) = futures::try_join!(document, read_after(base, head.published))?;
         let mut config = config;
         for text in pending.iter().filter_map(|record| record.config.as_ref()) {
             config = decode_config(&config, text.as_bytes())?;
         }
-        let (config, whole) = match &under {
-            None => {
-                let config = Arc::new(config);
-                (Arc::clone(&config), config)
-            }
-            Some(under) => {
-                let config = config.over(&under.config)?;
-                let whole = config.laid_over(&under.config);
-                (Arc::new(config), Arc::new(whole))
-            }
-        };
+        let (config, whole) = laid_over(config, under.as_ref())?;
         let store = match pending.is_empty() {
             true => base.clone(),
             false => base.wrap(|inner| Arc::new(Overlay::new(inner, &pending))),
@@ -90,28 +76,28 @@ impl Snapshot {
     pub async fn over_newest(&self) -> Result<Self> {
         let Some(under) = &self.under else { return Ok(self.clone()) };
         let under = match &under.state {
-            Some(state) => Box::pin(Self::of(state.newest().await?)).await?,
+            Some(state) => Box::pin(Self::of(state.newest().await?, None)).await?,
             None => Box::pin(Self::take(&under.base, None)).await?,
         };
         let whole = Arc::new(self.config.laid_over(&under.config));
         Ok(Self { whole, under: Some(Arc::new(under)), ..self.clone() })
     }
 
-    /// The collection in a state of an Icechunk repository.
-    pub async fn of(state: State) -> Result<Self> {
+    /// The collection in a state of an Icechunk repository; a view, over a state of its base.
+    pub async fn of(state: State, under: Option<Self>) -> Result<Self> {
         let view = state.view().clone();
-        let config = read_config(&view).await?;
+        let config = read_document(&view, under.as_ref()).await?;
         if config.layout == Layout::ZarrV2 {
             return Err(Error::corrupt("an Icechunk repository holds Zarr v3 only")
                 .with("store", view.url()));
         }
-        let config = Arc::new(config);
+        let (config, whole) = laid_over(config, under.as_ref())?;
         Ok(Self {
             base: view.clone(),
             store: view,
-            whole: Arc::clone(&config),
             config,
-            under: None,
+            whole,
+            under: under.map(Arc::new),
             latest: state.latest(),
             pending: Vec::new(),
             state: Some(state),
@@ -123,11 +109,21 @@ impl Snapshot {
         self.state.as_ref()
     }
 
-    /// The state that an earlier commit left, where such states are kept.
-    pub async fn earlier(&self, number: u64) -> Result<Option<Self>> {
+    /// The state that an earlier commit left, where such states are kept: those of a view, and of
+    /// its base.
+    pub async fn earlier(&self, known: Known) -> Result<Option<Self>> {
         let Some(state) = &self.state else { return Ok(None) };
-        match state.earlier(number).await? {
-            Some(earlier) => Self::of(earlier).await.map(Some),
+        let under = match (&self.under, known.base) {
+            (None, _) => None,
+            (Some(_), None) => return Ok(None),
+            (Some(under), Some(own)) => {
+                let known = Known { own, base: None };
+                let Some(earlier) = Box::pin(under.earlier(known)).await? else { return Ok(None) };
+                Some(earlier)
+            }
+        };
+        match state.earlier(known.own).await? {
+            Some(earlier) => Self::of(earlier, under).await.map(Some),
             None => Ok(None),
         }
     }
@@ -243,6 +239,25 @@ impl Snapshot {
         let moved = |path: &str| since.moved.iter().any(|moved| moved == path);
         !paths.iter().any(|path| since.touched(path, self.latest) || moved(path))
     }
+}
+
+/// Reads what a collection is, or over this one a view.
+async fn read_document(store: &Store, under: Option<&Snapshot>) -> Result<Config> {
+    match under {
+        None => read_config(store).await,
+        Some(under) => read_view(store, Some(under.config.layout)).await,
+    }
+}
+
+/// What a collection or view stores itself, and what can be read of it.
+fn laid_over(config: Config, under: Option<&Snapshot>) -> Result<(Arc<Config>, Arc<Config>)> {
+    let Some(under) = under else {
+        let config = Arc::new(config);
+        return Ok((Arc::clone(&config), config));
+    };
+    let config = config.over(&under.config)?;
+    let whole = config.laid_over(&under.config);
+    Ok((Arc::new(config), Arc::new(whole)))
 }
 
 /// What happened since a snapshot.

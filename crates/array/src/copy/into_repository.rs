@@ -3,8 +3,6 @@
 //! Nothing is seen before the one commit that ends it. The journal says where what is staged lies,
 //! which is in memory otherwise.
 
-use std::collections::HashMap;
-
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use partita_core::store::Lease;
@@ -13,12 +11,12 @@ use uuid::Uuid;
 
 use super::journal::{Copied, Journal};
 use super::partition::{Copying, same};
-use super::{
-    AT_ONCE, ATTEMPTS, BATCH, CopyOptions, LEASE, forget_changed, is_settled, refuse_existing,
-};
+use super::{AT_ONCE, ATTEMPTS, BATCH, CopyOptions, LEASE, forget_changed, is_settled};
 use crate::collection::{Collection, Partition};
-use crate::commit::{Change, Draft, Home, Outcome, Staged};
-use crate::conform::{conform, merged};
+use crate::commit::{
+    Change, Draft, Home, Outcome, Staged, check_repository_layout, refuse_existing,
+};
+use crate::conform::merged;
 use crate::dataset::Dataset;
 use crate::layout::{Config, GroupPlan, Layout, immutable_group};
 use crate::read::read;
@@ -38,7 +36,7 @@ impl Collection {
         let copied = self.copy_into_under(&mut lease, &repository, options).await;
         lease.release(store).await;
         copied?;
-        Self::open_home(Home::Repository(repository)).await
+        Self::open_home(Home::Repository(repository), self.base_of_copy(options)).await
     }
 
     fn copy_into_under<'a>(
@@ -54,7 +52,9 @@ impl Collection {
                 refuse_existing(state.view()).await?;
                 let snapshot = self.snapshot().await?;
                 let mut config = self.target_config(&snapshot.config, state.view(), options)?;
-                if config.layout != Layout::ZarrV3 {
+                if config.view.is_some() {
+                    check_repository_layout(config.layout, repository.url())?;
+                } else {
                     config = config.with_layout(Layout::ZarrV3);
                     config.check()?;
                 }
@@ -187,9 +187,8 @@ impl Copying<'_> {
 
     async fn stage_partition(&self, partition: &Partition, stage: &str) -> Result<Change> {
         let data = self.source_of(partition).await?;
-        let (rows, _) = conform(&data, self.config, &HashMap::new())?;
         let path = self.path(partition);
-        let plan = GroupPlan::group(self.config, &path, Some(&partition.key), &rows, 0)?;
+        let (plan, rows) = self.group(partition, &path, &data).await?;
         let length = rows.size(&self.config.dimension).unwrap_or(0);
         let bytes = self.write_to(plan, stage).await?;
         let change = Change::replace(&path, stage.to_owned(), true, length, bytes);

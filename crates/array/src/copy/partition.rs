@@ -53,14 +53,7 @@ impl Copying<'_> {
             self.read(self.snapshot.config.as_ref(), &self.snapshot.store, partition, &names);
         let data = data.await?;
         if !self.whole {
-            let plan = match self.config.view {
-                None => {
-                    let (rows, _) = conform(&data, self.config, &HashMap::new())?;
-                    GroupPlan::group(self.config, &path, Some(&partition.key), &rows, 0)?
-                }
-                Some(_) => self.part_of_view(partition, &path, &data).await?,
-            };
-            self.write(plan).await?;
+            self.write(self.group(partition, &path, &data).await?.0).await?;
         }
         if self.options.verify {
             let copy = Partition { key: partition.key.clone(), path };
@@ -70,14 +63,20 @@ impl Copying<'_> {
         Ok(())
     }
 
-    /// A partition of a view, with the copy of the axis that it was made for.
-    async fn part_of_view(
+    /// A partition as it is to be written, and its rows; of a view, with the copy of the axis that it
+    /// was made for.
+    pub async fn group(
         &self,
         partition: &Partition,
         path: &str,
         data: &Dataset,
-    ) -> Result<GroupPlan> {
+    ) -> Result<(GroupPlan, Dataset)> {
         let (snapshot, config) = (self.snapshot, self.config);
+        if config.view.is_none() {
+            let (rows, _) = conform(data, config, &HashMap::new())?;
+            let plan = GroupPlan::group(config, path, Some(&partition.key), &rows, 0)?;
+            return Ok((plan, rows));
+        }
         let rows = merged(&config.schema, &[data], &|_| false, &|_| None)?;
         let mut plan = GroupPlan::group(config, path, None, &rows, 0)?;
         let axis = match snapshot.copy_of_axis(partition).await? {
@@ -87,7 +86,7 @@ impl Copying<'_> {
         if let Some(axis) = axis {
             plan.add_axis(config, path, &snapshot.axis_of_base()?, &axis)?;
         }
-        Ok(plan)
+        Ok((plan, rows))
     }
 
     pub(super) async fn read(

@@ -1,5 +1,6 @@
 //! What the document of a view says of the collection under it.
 
+use partita_core::store::{repository_url, url_of_repository};
 use partita_core::{Error, Result};
 
 use super::Layout;
@@ -42,6 +43,10 @@ impl Reference {
     /// The collection at a URL, or a bare path.
     #[must_use]
     pub fn new(layout: Layout, url: &str) -> Self {
+        if let Some(place) = repository_url(url) {
+            let location = url_of_repository(&Self::new(Layout::ZarrV3, place).location);
+            return Self { location, file_system: None };
+        }
         let (scheme, path) = split(url);
         if layout == Layout::ZarrV3 {
             let location = if scheme.is_empty() { format!("file://{url}") } else { url.to_owned() };
@@ -94,8 +99,15 @@ impl ViewConfig {
     /// is not known how they lay to each other.
     #[must_use]
     pub fn moved_base(&self, url: &str) -> Option<String> {
-        let ((scheme, home), (other, base)) =
-            (split(self.home.as_deref()?), split(&self.base.location));
+        if let Some(place) = repository_url(&self.base.location) {
+            let base = Reference { location: place.to_owned(), file_system: None };
+            let moved = Self { base, ..self.clone() }.moved_base(url)?;
+            return Some(url_of_repository(&moved));
+        }
+        let url = repository_url(url).unwrap_or(url);
+        let home = self.home.as_deref()?;
+        let home = repository_url(home).unwrap_or(home);
+        let ((scheme, home), (other, base)) = (split(home), split(&self.base.location));
         if scheme != other {
             return None;
         }
@@ -141,6 +153,12 @@ mod tests {
                 assert_eq!(Reference::new(layout, url).url().unwrap(), url);
             }
         }
+        for (url, named) in [
+            ("icechunk+/data/ssh", "icechunk+file:///data/ssh"),
+            ("icechunk+s3://lake/ssh", "icechunk+s3://lake/ssh"),
+        ] {
+            assert_eq!(Reference::new(Layout::ZarrV3, url).url().unwrap(), named);
+        }
         let found = Reference::new(Layout::ZarrV2, "s3://lake/ssh");
         assert_eq!(found.location, "lake/ssh");
         let other = Json::map([("protocol", "ftp".into())]);
@@ -158,6 +176,11 @@ mod tests {
         let found = moved("/data/views/v", "/data/ssh", "/new/place/views/v");
         assert_eq!(found.as_deref(), Some("/new/place/ssh"));
         assert_eq!(moved("/a/v", "/a/ssh", "s3://lake/v").as_deref(), Some("s3://lake/ssh"));
+        let found = moved("icechunk+/a/v", "icechunk+/a/ssh", "icechunk+s3://lake/v");
+        assert_eq!(found.as_deref(), Some("icechunk+s3://lake/ssh"));
+        let found = moved("icechunk+/a/v", "/a/ssh", "icechunk+/b/v");
+        assert_eq!(found.as_deref(), Some("/b/ssh"));
+        assert_eq!(moved("/a/v", "icechunk+/a/c", "/b/v").as_deref(), Some("icechunk+/b/c"));
         assert_eq!(moved("/a/b/c/v", "/a/ssh", "/v"), None);
         assert_eq!(moved("/a/v", "s3://lake/ssh", "/b/v"), None);
     }

@@ -21,7 +21,7 @@ use super::staging::Object;
 use super::view::View;
 use super::{Place, Repository, State};
 use crate::commit::{Action, Change, Draft, Outcome, Record};
-use crate::layout::{Config, edit_catalog, encode_config, parent_groups};
+use crate::layout::{Config, edit_catalog, encode_config, parent_groups, read_either};
 use crate::statistics::Statistics;
 
 /// How often a commit is tried because another writer was faster.
@@ -189,7 +189,7 @@ struct Making<'a> {
 impl Making<'_> {
     /// What the collection is, after writing what it is to be.
     async fn config(&self, new: Option<&Config>) -> Result<Config> {
-        let Some(config) = new else { return crate::layout::read_config(&self.store).await };
+        let Some(config) = new else { return read_either(&self.store).await };
         self.add_groups(parent_groups(config.layout, "")).await?;
         let (key, bytes) = encode_config(config)?;
         self.store.put(key, bytes).await?;

@@ -16,16 +16,18 @@ use std::fmt;
 use std::ops::Deref;
 
 pub(crate) use agree::{OTHER_ROWS, out_of_sync};
-use partita_core::store::repository_url;
+use partita_core::store::{repository_url, url_of_repository};
 use partita_core::{Error, ErrorKind, Predicate, Result, Store, StoreOptions};
 use uuid::Uuid;
 
 use crate::alter::{add, check_override};
-use crate::collection::{Collection, create_document};
+use crate::collection::Collection;
+use crate::commit::{Home, check_repository_layout};
 use crate::copy::CopyOptions;
 use crate::dataset::Schema;
-use crate::layout::{Config, Layout, Reference, ViewConfig, read_view, view_key};
+use crate::layout::{Config, Layout, Reference, ViewConfig, view_key};
 use crate::options::Work;
+use crate::repository::Repository;
 
 /// Variables laid over a collection. Read, mapped and updated as a [`Collection`], which has the
 /// variables of both; rows are changed in the base alone. Clones are cheap.
@@ -78,7 +80,16 @@ impl View {
         options: &ViewOptions,
         store: &StoreOptions,
     ) -> Result<Self> {
-        Self::create_in(Store::open(url, store)?, base, schema, options).await
+        let Some(place) = repository_url(url) else {
+            return Self::create_in(Store::open(url, store)?, base, schema, options).await;
+        };
+        let store = Store::open(place, store)?;
+        store.check_writable()?;
+        check_repository_layout(base.config().layout, url)?;
+        let (config, commit) =
+            new_view(&url_of_repository(store.url()), base, schema, options).await?;
+        let home = Home::Repository(Repository::open_or_create(store).await?);
+        Self::make(home, base, config, commit, options).await
     }
 
     /// Makes a view at the root of a store.
@@ -92,29 +103,20 @@ impl View {
         options: &ViewOptions,
     ) -> Result<Self> {
         store.check_writable()?;
-        check_base(base)?;
-        let under = base.snapshot().await?;
-        // A condition on what is no field shows before anything is written.
-        under.partitions(options.predicate.as_ref()).await?;
-        let layout = under.config.layout;
-        let view = ViewConfig {
-            base: Reference::new(layout, base.url()),
-            home: Some(Reference::new(layout, store.url()).location),
-            filter: options.predicate.as_ref().map(condition::text).transpose()?.flatten(),
-        };
-        let commit = Uuid::new_v4().simple().to_string();
-        let attributes = schema.attributes.clone();
-        let config = Config::new_view(layout, attributes, view, commit.clone())?;
-        let mut config = config.over(&under.config)?;
-        for (path, variable) in schema.paths() {
-            check_override(&under.config, &path).map_err(|error| error.with("variable", &path))?;
-            let group = path.rsplit_once('/').map_or("", |(group, _)| group);
-            config.schema.add_groups(&under.config.schema, group);
-            add(&mut config, group, variable)?;
-        }
-        config.check()?;
-        create_document(&store, &config, &commit).await?;
-        let view = Self::open_over(store, base).await?;
+        let (config, commit) = new_view(store.url(), base, schema, options).await?;
+        Self::make(Home::Plain(store), base, config, commit, options).await
+    }
+
+    async fn make(
+        home: Home,
+        base: &Collection,
+        config: Config,
+        commit: String,
+        options: &ViewOptions,
+    ) -> Result<Self> {
+        home.create(&config, commit).await?;
+        let collection = Collection::open_home(home, Some(base.clone())).await?;
+        let view = Self { collection };
         view.fill(&options.work).await?;
         Ok(view)
     }
@@ -128,21 +130,33 @@ impl View {
     /// [`Corrupt`](ErrorKind::Corrupt) if its document cannot be read;
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) if that holds a condition that is code.
     pub async fn open(url: &str, store: &StoreOptions) -> Result<Self> {
-        let (options, store) = (store, Store::open(url, store)?);
-        let config = read_view(&store, None).await?;
-        let Some(view) = &config.view else { return Err(no_view(&store)) };
-        let base = find_base(view, store.url(), options).await?;
-        Self::open_over(store, &base).await
+        let home = Home::open(url, store).await?;
+        let config = home.view().await?;
+        let Some(view) = &config.view else { return Err(no_view(&home)) };
+        let base = find_base(view, home.url(), store).await?;
+        Self::open_at(home, &base).await
     }
 
-    /// Opens the view at the root of a store over this base, whatever the view says of it.
+    /// Opens the view at `url` over this base, whatever the view says of it.
     ///
     /// # Errors
     /// As [`View::open`]; [`InvalidArgument`](ErrorKind::InvalidArgument) if that can be no base of
     /// the view.
-    pub async fn open_over(store: Store, base: &Collection) -> Result<Self> {
+    pub async fn open_over(url: &str, base: &Collection, store: &StoreOptions) -> Result<Self> {
+        Self::open_at(Home::open(url, store).await?, base).await
+    }
+
+    /// Opens the view at the root of a store over this base.
+    ///
+    /// # Errors
+    /// As [`View::open_over`].
+    pub async fn open_over_in(store: Store, base: &Collection) -> Result<Self> {
+        Self::open_at(Home::Plain(store), base).await
+    }
+
+    async fn open_at(home: Home, base: &Collection) -> Result<Self> {
         check_base(base)?;
-        let collection = Collection::open_over(store, base.clone()).await?;
+        let collection = Collection::open_home(home, Some(base.clone())).await?;
         Ok(Self { collection })
     }
 
@@ -210,12 +224,43 @@ impl Collection {
     }
 }
 
+/// What a new view at `url` is, and the id of its commit.
+async fn new_view(
+    url: &str,
+    base: &Collection,
+    schema: &Schema,
+    options: &ViewOptions,
+) -> Result<(Config, String)> {
+    check_base(base)?;
+    let under = base.snapshot().await?;
+    // A condition on what is no field shows before anything is written.
+    under.partitions(options.predicate.as_ref()).await?;
+    let layout = under.config.layout;
+    let view = ViewConfig {
+        base: Reference::new(layout, base.url()),
+        home: Some(Reference::new(layout, url).location),
+        filter: options.predicate.as_ref().map(condition::text).transpose()?.flatten(),
+    };
+    let commit = Uuid::new_v4().simple().to_string();
+    let attributes = schema.attributes.clone();
+    let config = Config::new_view(layout, attributes, view, commit.clone())?;
+    let mut config = config.over(&under.config)?;
+    for (path, variable) in schema.paths() {
+        check_override(&under.config, &path).map_err(|error| error.with("variable", &path))?;
+        let group = path.rsplit_once('/').map_or("", |(group, _)| group);
+        config.schema.add_groups(&under.config.schema, group);
+        add(&mut config, group, variable)?;
+    }
+    config.check()?;
+    Ok((config, commit))
+}
+
 fn check_base(base: &Collection) -> Result<()> {
     base.config().check_no_view("a view is laid over a collection, not over another view")
 }
 
-fn no_view(store: &Store) -> Error {
-    Error::new(ErrorKind::NotFound, "there is no view here").with("store", store.url())
+fn no_view(home: &Home) -> Error {
+    Error::new(ErrorKind::NotFound, "there is no view here").with("store", home.url())
 }
 
 /// Opens the base, for reading.

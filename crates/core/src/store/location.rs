@@ -95,7 +95,7 @@ pub(super) fn refuse_repository(url: &str) -> Result<()> {
     match repository_url(url) {
         None => Ok(()),
         Some(_) => Err(Error::invalid(
-            "the URL names an Icechunk repository, which holds a collection, no table and no view",
+            "the URL names an Icechunk repository, which holds a collection or a view, and no table",
         )
         .with("url", url)),
     }

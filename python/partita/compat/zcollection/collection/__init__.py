@@ -15,8 +15,9 @@ from dask.base import compute, is_dask_collection
 import partita
 from partita import _native
 from partita._arguments import micros
+from partita._functions import updated
 from partita._xarray import variables_of
-from partita.collection import _map_arguments, _updated
+from partita.collection import map_arguments
 from partita.compat.zcollection import merging, meta, partitioning, sync
 from partita.compat.zcollection._engine import (
     arguments_of,
@@ -309,10 +310,10 @@ class Collection(ReadOnlyCollection):
                 raise ValueError(f"Unknown variables: {unknown}")
             cut = rows if depth and trim else slice(None)
             arrays = {n: _stored(a, known[n], dimension, cut) for n, a in found.items()}
-            return _updated(arrays, known)
+            return updated(arrays, known)
 
         names = reader.names(() if depth else selected_variables) or [self.axis]
-        arguments = _map_arguments(condition(keys), names, 0, 0, npartitions)
+        arguments = map_arguments(condition(keys), names, 0, 0, npartitions)
         with self.synchronizer:
             self._native._native.update(updating, arguments, None)
 
