@@ -87,7 +87,7 @@ def test_kill_writers_of_zarr_v3(tmp_path):
 
 def test_kill_writers_of_an_icechunk_repository(tmp_path):
     url = f"icechunk+{tmp_path / 'c'}"
-    done = kill_often(url, 3, kills=40, seed=5)
+    done = kill_often(url, 3, kills=30, seed=5)
     collection = pt.open_collection(url)
     collection.collect_garbage(grace=dt.timedelta(0))
     assert not collection.collect_garbage(grace=dt.timedelta(0)).keys

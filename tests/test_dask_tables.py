@@ -537,13 +537,16 @@ def _renaming(staged: pt.Staged):
         batch = reader.read_next_batch()
     label, key = batch["label"][0].as_py(), batch["key"][0].as_py()
 
+    columns = batch.columns
+    places = [batch.schema.get_field_index(name) for name in ("label", "key")]
+
     def renamed(number: int) -> pt.Staged:
-        columns = batch.to_pydict()
-        columns["label"] = [f"{label}-{number}"]
-        columns["key"] = [key.replace(label, f"{label}-{number}")]
+        new = f"{label}-{number}"
+        for place, value in zip(places, (new, key.replace(label, new)), strict=True):
+            columns[place] = pa.array([value], batch.schema.types[place])
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, batch.schema) as writer:
-            writer.write_batch(pa.RecordBatch.from_pydict(columns, schema=batch.schema))
+            writer.write_batch(pa.record_batch(columns, schema=batch.schema))
         manifest = base64.b64encode(sink.getvalue()).decode()
         return pt.Staged.from_bytes(json.dumps({**document, "manifest": manifest}).encode())
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -143,8 +145,38 @@ def test_the_command(tmp_path):
     codecs = json.dumps(json.loads((day / "v" / "zarr.json").read_text())["codecs"])
     assert '"gzip"' in codecs and '"level": 4' in codecs
     again = run("migrate", old, new)
-    assert again.returncode == 1 and "a collection here already" in again.stderr
+    assert again.returncode == 1 and "a collection or a view here already" in again.stderr
     assert run("migrate", old, new, "--chunk", "time").returncode == 2
     pt.create_table(tmp_path / "table", {"a": [1]})
     table = run("migrate", str(tmp_path / "table"), f"{new}2")
     assert table.returncode == 1 and "partita copy" in table.stderr
+
+
+def test_the_command_takes_views_and_indexes_along(tmp_path):
+    old, new = daily(tmp_path / "old", 5), str(tmp_path / "new")
+    twice = pt.Variable("twice", old.read().v.dims, "f8", fill_value=0.0)
+    view = pt.create_view(tmp_path / "view", old, [twice], where="day > 1")
+    view.update(lambda part: {"twice": part.v * 2.0})
+    old.build_index("time", tmp_path / "time.parquet")
+    command = ["migrate", old.url, new, "--zarr", "3", "--chunk", "time=1"]
+    command += ["--view", view.url, f"{new}-view"]
+    command += ["--index", str(tmp_path / "time.parquet"), f"{new}-time.parquet"]
+    done = run(*command, "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout) == {"url": new, "partitions": 5}
+    copied = pt.open(f"{new}-view")
+    assert (copied.zarr_format, copied.base.url, copied.where) == (3, new, "day > 1")
+    assert copied.read().identical(view.read())
+    found = pt.open_index(f"{new}-time.parquet", pt.open(new)).query()
+    assert pt.open(new).read(rows=found).identical(old.read())
+
+    # What one that was broken off has not done is done; then there is nothing left.
+    shutil.rmtree(f"{new}-view")
+    assert run(*command).returncode == 0
+    assert pt.open(f"{new}-view").read().identical(view.read())
+    again = run(*command)
+    assert again.returncode == 1 and "here already" in again.stderr
+    assert run("migrate", old.url, f"{new}2", "--view", view.url).returncode == 2
+    missing = run("migrate", old.url, f"{new}2", "--view", old.url, f"{new}2-view")
+    assert missing.returncode == 3 and "no view here" in missing.stderr
+    assert not Path(f"{new}2").exists()

@@ -209,15 +209,13 @@ class Collection:
     def set_statistics(self, variables: list[str], progress: Report | None = None) -> None: ...
     def set_attributes(self, variable: str | None, values: dict[str, Any]) -> None: ...
     def copy(
+        self, arguments: dict[str, Any], base: Collection | None, progress: Report | None = None
+    ) -> Collection: ...
+    def migrate(
         self,
-        target: str,
-        storage_options: StoreArguments,
-        single_writer: bool,
-        filter: Predicate | None,
-        zarr_format: int | None,
-        schema: Schema | None,
-        base: Collection | None,
-        verify: bool,
+        arguments: dict[str, Any],
+        views: list[tuple[Any, ...]],
+        indexes: list[tuple[Any, ...]],
         progress: Report | None = None,
     ) -> Collection: ...
     def verify(

@@ -634,26 +634,27 @@ class Collection:
         progress : bool or callable, default False
             True shows a bar on standard error; a callable is called with (done, total) partitions.
         """
-        path, options = connection(url, storage_options, filesystem)
-        schema = None
-        if chunks or encoding:
-            self._native.refresh()
-            description = self._native.schema().to_dict()
-            restored(description, chunks or {}, encoding or {})
-            schema = _native.Schema.from_dict(description)
+        place = connection(url, storage_options, filesystem)
+        arguments = copy_arguments(
+            place, single_writer, where, zarr_format, self._stored(chunks, encoding), verify
+        )
         with reporting(progress) as report:
-            native = self._native.copy(
-                path,
-                options,
-                single_writer,
-                predicate_of(where),
-                zarr_format,
-                schema,
-                None if base is None else base._native,
-                verify,
-                report,
-            )
-        return self._copied(native, base, options, single_writer)
+            below = None if base is None else base._native
+            native = self._native.copy(arguments, below, report)
+        return self._copied(native, base, place[1], single_writer)
+
+    def _stored(
+        self,
+        chunks: Mapping[str, int | str] | None,
+        encoding: Mapping[str, Mapping[str, Any]] | None,
+    ) -> _native.Schema | None:
+        """The schema with what is to be stored otherwise; None if nothing is."""
+        if not chunks and not encoding:
+            return None
+        self._native.refresh()
+        description = self._native.schema().to_dict()
+        restored(description, chunks or {}, encoding or {})
+        return _native.Schema.from_dict(description)
 
     def _copied(
         self,
@@ -911,6 +912,26 @@ def state_of(state: State) -> tuple[int | None, int | None, str | None]:
 def predicate_of(where: Where | None) -> _native.Predicate | None:
     """The engine's form of a condition; None for all."""
     return None if where is None else predicate(where)
+
+
+def copy_arguments(
+    place: tuple[str, dict[str, Any]],
+    single_writer: bool,
+    where: Where | None,
+    zarr_format: int | None,
+    schema: _native.Schema | None,
+    verify: bool,
+) -> dict[str, Any]:
+    """What is copied and where to, as the engine takes it."""
+    return {
+        "url": place[0],
+        "storage_options": place[1],
+        "single_writer": single_writer,
+        "predicate": predicate_of(where),
+        "zarr_format": zarr_format,
+        "schema": schema,
+        "verify": verify,
+    }
 
 
 def map_arguments(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,10 +20,10 @@ from partita._data import is_schema, stream
 from partita._encoding import restored
 from partita._progress import Progress, reporting
 from partita._xarray import from_xarray
-from partita.collection import Collection, State
-from partita.errors import AlreadyExists, InvalidArgument, StaleIndex
+from partita.collection import Collection, State, copy_arguments
+from partita.errors import InvalidArgument
 from partita.expression import Where, predicate
-from partita.index import open_index
+from partita.index import open_index, place_of
 from partita.partitioning import Bucket, Date, partitioning_arguments
 from partita.stores import FileSystem, connection
 from partita.table import Table
@@ -364,49 +363,32 @@ def migrate(
     opened = open_collection(
         source, storage_options=storage_options, filesystem=filesystem, read_only=True
     )
-    same = target_storage_options is None and target_filesystem is None
-    store: dict[str, Any] = {
-        "storage_options": storage_options if same else target_storage_options,
-        "filesystem": filesystem if same else target_filesystem,
-        "single_writer": single_writer,
-    }
-    how: dict[str, Any] = {
-        "where": where,
-        "chunks": chunks,
-        "encoding": encoding,
-        "verify": verify,
-        "progress": progress,
-    }
-    resumed = False
-    try:
-        copy = opened.copy(target, zarr_format=zarr_format, **how, **store)
-    except AlreadyExists:
-        # One that was broken off among the views or indexes has its collection already.
-        copy = open_collection(target, **store) if views or indexes else opened
-        keys = [partition.key for partition in opened.list_partitions(where)]
-        if copy is opened or [partition.key for partition in copy.partitions] != keys:
-            raise
-        resumed = True
-    for old, new in (views or {}).items():
-        view = open_view(
-            old,
-            base=opened,
-            storage_options=storage_options,
-            filesystem=filesystem,
-            read_only=True,
+    if target_storage_options is None and target_filesystem is None:
+        target_storage_options, target_filesystem = storage_options, filesystem
+    place = connection(target, target_storage_options, target_filesystem)
+    arguments = copy_arguments(
+        place, single_writer, where, zarr_format, opened._stored(chunks, encoding), verify
+    )
+    store: dict[str, Any] = {"storage_options": storage_options, "filesystem": filesystem}
+
+    def view_to(old: Url, new: Url) -> tuple[Any, ...]:
+        view = open_view(old, base=opened, read_only=True, **store)
+        there = connection(new, target_storage_options, target_filesystem)
+        return view._native, *there, view._stored(chunks, encoding)
+
+    def index_to(old: Url, new: Url) -> tuple[Any, ...]:
+        index = open_index(old, opened, read_only=True, **store)
+        there = place_of(new, target_storage_options, target_filesystem, False, single_writer)
+        return index._native, there
+
+    with reporting(progress) as report:
+        native = opened._native.migrate(
+            arguments,
+            [view_to(*pair) for pair in (views or {}).items()],
+            [index_to(*pair) for pair in (indexes or {}).items()],
+            report,
         )
-        with contextlib.suppress(*([AlreadyExists] if resumed else [])):
-            view.copy(new, base=copy, **how, **store)
-    for old, new in (indexes or {}).items():
-        index = open_index(
-            old, opened, storage_options=storage_options, filesystem=filesystem, read_only=True
-        )
-        with contextlib.suppress(*([AlreadyExists] if resumed else [])):
-            try:
-                index.copy(new, copy, **store)
-            except StaleIndex:
-                index.copy(new, copy, stale="allow", **store)
-    return copy
+    return Collection(native, place[1], read_only=False, single_writer=single_writer)
 
 
 def open_collection(

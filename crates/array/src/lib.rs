@@ -43,6 +43,7 @@ pub mod json;
 pub mod layout;
 mod map;
 pub mod merge;
+mod migrate;
 mod options;
 pub mod partitioning;
 mod patch;
@@ -69,6 +70,7 @@ pub use indexer::{
 };
 pub use map::MapFunction;
 pub use merge::Merge;
+pub use migrate::{IndexTarget, MigrateOptions, MigratedIndex, MigratedView};
 pub use options::{
     CreateOptions, Depth, InsertOptions, MapOptions, MergeFunction, MergeWith, PartitionData,
     ReadOptions, UpdateFunction, Work,

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use partita::Error;
 use partita::array::{
-    BuildOptions, Index, IndexPlace, IndexSource, PartitionRows, RefreshOptions, Selection, Stale,
-    Work,
+    BuildOptions, Index, IndexPlace, IndexSource, IndexTarget, MigratedIndex, PartitionRows,
+    RefreshOptions, Selection, Stale, Work,
 };
 use pyo3::prelude::*;
 
@@ -84,14 +84,18 @@ pub(crate) struct PlaceArguments {
 }
 
 impl PlaceArguments {
-    fn place(self, collection: &partita::array::Collection) -> PyResult<IndexPlace> {
+    fn target(self) -> PyResult<IndexTarget> {
         match self.name {
-            Some(name) => Ok(IndexPlace::beside(collection, &name)),
+            Some(name) => Ok(IndexTarget::Beside(name)),
             None => {
                 let store = store_options(self.storage_options, self.read_only, self.single_writer);
-                IndexPlace::at(&self.url, &store).map_err(to_python)
+                IndexPlace::at(&self.url, &store).map(IndexTarget::At).map_err(to_python)
             }
         }
+    }
+
+    fn place(self, collection: &partita::array::Collection) -> PyResult<IndexPlace> {
+        Ok(self.target()?.of(collection))
     }
 }
 
@@ -103,6 +107,11 @@ pub(crate) struct PyIndex {
 }
 
 impl PyIndex {
+    /// The index, on its way to a place.
+    pub(crate) fn migrated(&self, place: PlaceArguments) -> PyResult<MigratedIndex> {
+        Ok(MigratedIndex { index: self.index.clone(), target: place.target()? })
+    }
+
     /// Calls the engine; what the function of the index raises meanwhile is raised again.
     fn run<T: Send + 'static>(
         &self,

@@ -55,6 +55,22 @@ impl Index {
         }
         .boxed()
     }
+
+    /// As [`Index::copy`]. One that is behind, and cannot be made true without its function, stays
+    /// behind.
+    pub(crate) async fn copy_or_leave(
+        &self,
+        place: IndexPlace,
+        copy: &Collection,
+        work: &Work,
+    ) -> Result<Self> {
+        match self.copy(place.clone(), copy, Stale::Refresh, work).await {
+            Err(error) if error.kind() == ErrorKind::StaleIndex => {
+                self.copy(place, copy, Stale::Allow, work).await
+            }
+            copied => copied,
+        }
+    }
 }
 
 impl Collection {
@@ -70,15 +86,9 @@ impl Collection {
                 return Ok(());
             }
             for name in self.indexes().await? {
-                let place = || IndexPlace::beside(copy, &name);
                 let copied = async {
                     let index = Index::open(self, IndexPlace::beside(self, &name), None).await?;
-                    match index.copy(place(), copy, Stale::Refresh, work).await {
-                        Err(error) if error.kind() == ErrorKind::StaleIndex => {
-                            index.copy(place(), copy, Stale::Allow, work).await
-                        }
-                        copied => copied,
-                    }
+                    index.copy_or_leave(IndexPlace::beside(copy, &name), copy, work).await
                 };
                 match copied.await {
                     Err(error) if error.kind() == ErrorKind::Corrupt => {

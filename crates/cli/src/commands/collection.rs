@@ -277,7 +277,7 @@ pub(crate) fn layout_of(format: u8) -> Layout {
     if format == 3 { Layout::ZarrV3 } else { Layout::ZarrV2 }
 }
 
-/// `partita copy` and `partita migrate`.
+/// `partita copy`.
 pub(crate) async fn copy(
     collection: &Collection,
     target: &str,
@@ -285,7 +285,11 @@ pub(crate) async fn copy(
     options: &CopyOptions,
     json: bool,
 ) -> Result<(), Failure> {
-    let copy = collection.copy_to(target, store, options).await?;
+    copied(&collection.copy_to(target, store, options).await?, json).await
+}
+
+/// Says what was copied.
+pub(crate) async fn copied(copy: &Collection, json: bool) -> Result<(), Failure> {
     let partitions = copy.partitions(None).await?.len() as u64;
     if json {
         let done = json!({"url": copy.url(), "partitions": partitions});

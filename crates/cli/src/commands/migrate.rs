@@ -5,15 +5,19 @@ use std::str::FromStr;
 use clap::Args;
 use partita::array::dataset::{ByteOrder, Chunks, Codecs, Schema};
 use partita::array::json::Json;
-use partita::array::{Collection, CopyOptions};
+use partita::array::{
+    Collection, CopyOptions, Index, IndexPlace, IndexTarget, MigrateOptions, MigratedIndex,
+    MigratedView, View,
+};
 use partita::{Cancel, Error, Predicate};
 
 use super::collection;
 use crate::arguments::{AtVersion, Common, Either};
 use crate::failure::Failure;
 
-/// Copy a collection into another format of Zarr, with other chunks or another compressor. What is
-/// written is read again and compared. Run once more, it goes on where it was broken off.
+/// Copy a collection into another format of Zarr, with other chunks or another compressor, and views
+/// and indexes with it. What is written is read again and compared. Run once more, it goes on where it
+/// was broken off.
 #[derive(Debug, Args)]
 pub(crate) struct MigrateArguments {
     /// The collection
@@ -37,6 +41,13 @@ pub(crate) struct MigrateArguments {
     /// Of a view, the collection that the new view is laid over: its base, migrated before
     #[arg(long, value_name = "URL")]
     base: Option<String>,
+    /// A view over the collection that is migrated too, and where the new one is to be
+    #[arg(long = "view", num_args = 2, value_names = ["URL", "TARGET"])]
+    views: Vec<String>,
+    /// The file of an index that is migrated too, and where the new one is to be; those that are
+    /// kept with the collection always are
+    #[arg(long = "index", num_args = 2, value_names = ["URL", "TARGET"])]
+    indexes: Vec<String>,
     /// Do not read again what is written
     #[arg(long)]
     no_verify: bool,
@@ -184,7 +195,7 @@ pub(crate) async fn run(
         Some(url) => Some(Collection::open(url, &common.reading()).await?),
         None => None,
     };
-    let options = CopyOptions {
+    let copy = CopyOptions {
         predicate: arguments.filter.as_deref().map(Predicate::parse).transpose()?,
         layout: arguments.zarr.map(collection::layout_of),
         schema: arguments.schema(&found.config().schema)?,
@@ -192,5 +203,27 @@ pub(crate) async fn run(
         verify: !arguments.no_verify,
         work: collection::work(common.json, cancel),
     };
-    collection::copy(&found, &arguments.target, &store, &options, common.json).await
+    let mut options = MigrateOptions { copy, ..MigrateOptions::default() };
+    for (url, target) in pairs(&arguments.views) {
+        let view = View::open_over(url, &found, &common.reading()).await?;
+        let schema = arguments.schema(&view.config().schema)?;
+        let (url, store) = (target.to_owned(), store.clone());
+        options.views.push(MigratedView { view, url, store, schema });
+    }
+    for (url, target) in pairs(&arguments.indexes) {
+        let place = IndexPlace::at(url, &common.reading())?;
+        let index = Index::open(&found, place, None).await?;
+        let target = IndexTarget::At(IndexPlace::at(target, &store)?);
+        options.indexes.push(MigratedIndex { index, target });
+    }
+    let copy = found.migrate(&arguments.target, &store, &options).await?;
+    collection::copied(&copy, common.json).await
+}
+
+/// Values that the option takes by twos.
+fn pairs(values: &[String]) -> impl Iterator<Item = (&str, &str)> {
+    values.chunks_exact(2).filter_map(|pair| match pair {
+        [one, other] => Some((one.as_str(), other.as_str())),
+        _ => None,
+    })
 }

@@ -1,0 +1,223 @@
+//! Changes of collections: rows that are inserted, functions that are called, variables.
+
+use jiff::SignedDuration;
+use partita::Error;
+use partita::array::{Committed, DropOptions, InsertOptions, Staged};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict};
+
+use super::PyCollection;
+use crate::attributes::attributes;
+use crate::collection_arguments::{MapArguments, MergeArguments, predicate, work};
+use crate::dataset::PyDataset;
+use crate::errors::to_python;
+use crate::function::{Function, pairs};
+use crate::partition::{PyPartition, partitions};
+use crate::predicate::PyPredicate;
+use crate::runtime::{Watch, wait};
+use crate::schema::VariableArguments;
+
+/// What a function gave for a key.
+type Mapped = (Vec<(String, i128)>, Py<PyAny>);
+
+/// Something that was staged: the path, rows, bytes, and a form to send elsewhere.
+type StagedChange = (String, Option<u64>, u64, Py<PyBytes>);
+
+fn staged_changes(py: Python<'_>, staged: &[Staged]) -> PyResult<Vec<StagedChange>> {
+    let change = |one: &Staged| {
+        let bytes = serde_json::to_vec(one).map_err(|error| {
+            to_python(Error::invalid("what was staged cannot be written").caused_by(error))
+        })?;
+        let change = &one.change;
+        let form = PyBytes::new(py, &bytes).unbind();
+        Ok((change.path.clone(), change.rows, change.bytes, form))
+    };
+    staged.iter().map(change).collect()
+}
+
+fn staged_of(forms: &[Vec<u8>]) -> PyResult<Vec<Staged>> {
+    let staged = |form: &Vec<u8>| {
+        serde_json::from_slice(form).map_err(|error| {
+            to_python(Error::corrupt("these bytes are nothing that was staged").caused_by(error))
+        })
+    };
+    forms.iter().map(staged).collect()
+}
+
+#[pymethods]
+impl PyCollection {
+    /// Stages what `insert` would commit.
+    fn stage_insert(
+        &self,
+        py: Python<'_>,
+        data: PyRef<'_, PyDataset>,
+        merge: MergeArguments,
+        shared: bool,
+    ) -> PyResult<Vec<StagedChange>> {
+        let watch = Watch::default();
+        let (merge, function) = merge.merge()?;
+        let options = InsertOptions { merge, key: None, work: work(&watch) };
+        let (collection, data) = (self.collection(py)?, data.dataset()?);
+        let done =
+            wait(py, &watch, async move { collection.stage_insert(&data, &options, shared).await });
+        let done = match function {
+            Some(function) => function.finish(py, done),
+            None => done,
+        };
+        staged_changes(py, &done?)
+    }
+
+    /// Stages what `update` would commit.
+    fn stage_update(
+        &self,
+        py: Python<'_>,
+        function: Py<PyAny>,
+        map: MapArguments<'_>,
+    ) -> PyResult<Vec<StagedChange>> {
+        let (watch, function) = (Watch::default(), Function::new(function));
+        let (options, called) = (map.options(&watch), function.update());
+        let collection = self.collection(py)?;
+        let done = wait(py, &watch, async move { collection.stage_update(called, &options).await });
+        staged_changes(py, &function.finish(py, done)?)
+    }
+
+    /// Commits what was staged: the number of the commit, or the paths that have to be staged again.
+    fn commit_staged(
+        &self,
+        py: Python<'_>,
+        operation: String,
+        staged: Vec<Vec<u8>>,
+        key: Option<String>,
+    ) -> PyResult<(u64, Vec<String>)> {
+        let (collection, staged) = (self.collection(py)?, staged_of(&staged)?);
+        let committed = wait(py, &Watch::default(), async move {
+            collection.commit_staged(&operation, staged, key.as_deref()).await
+        })?;
+        Ok(match committed {
+            Committed::Done(sequence) => (sequence, Vec::new()),
+            Committed::Stale(paths) => (0, paths),
+        })
+    }
+
+    /// Removes what was staged and is not to be committed.
+    fn discard_staged(&self, py: Python<'_>, staged: Vec<Vec<u8>>) -> PyResult<()> {
+        let (collection, staged) = (self.collection(py)?, staged_of(&staged)?);
+        wait(py, &Watch::default(), async move { collection.discard_staged(&staged).await })
+    }
+
+    #[pyo3(signature = (data, merge, key, progress=None))]
+    fn insert(
+        &self,
+        py: Python<'_>,
+        data: PyRef<'_, PyDataset>,
+        merge: MergeArguments,
+        key: Option<String>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Vec<PyPartition>> {
+        let watch = Watch::new(progress);
+        let (merge, function) = merge.merge()?;
+        let options = InsertOptions { merge, key, work: work(&watch) };
+        let (collection, data) = (self.collection(py)?, data.dataset()?);
+        let done = wait(py, &watch, async move { collection.insert(&data, &options).await });
+        let done = match function {
+            Some(function) => function.finish(py, done),
+            None => done,
+        };
+        Ok(partitions(done?))
+    }
+
+    #[pyo3(signature = (function, map, progress=None))]
+    fn map(
+        &self,
+        py: Python<'_>,
+        function: Py<PyAny>,
+        map: MapArguments<'_>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Vec<Mapped>> {
+        let (watch, function) = (Watch::new(progress), Function::new(function));
+        let (options, called) = (map.options(&watch), function.map());
+        let collection = self.collection(py)?;
+        let done = wait(py, &watch, async move { collection.map(called, &options).await });
+        let found = function.finish(py, done)?.into_iter();
+        Ok(found.map(|(key, value)| (pairs(&key), value)).collect())
+    }
+
+    #[pyo3(signature = (function, map, progress=None))]
+    fn update(
+        &self,
+        py: Python<'_>,
+        function: Py<PyAny>,
+        map: MapArguments<'_>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Vec<PyPartition>> {
+        let (watch, function) = (Watch::new(progress), Function::new(function));
+        let (options, called) = (map.options(&watch), function.update());
+        let collection = self.collection(py)?;
+        let done = wait(py, &watch, async move { collection.update(called, &options).await });
+        Ok(partitions(function.finish(py, done)?))
+    }
+
+    #[pyo3(signature = (filter, older_than))]
+    fn drop_partitions(
+        &self,
+        py: Python<'_>,
+        filter: Option<PyRef<'_, PyPredicate>>,
+        older_than: Option<i64>,
+    ) -> PyResult<Vec<PyPartition>> {
+        let watch = Watch::default();
+        let older_than = older_than.map(SignedDuration::from_micros);
+        let options = DropOptions { predicate: predicate(filter), older_than, work: work(&watch) };
+        let collection = self.collection(py)?;
+        let gone = wait(py, &watch, async move { collection.drop_partitions(&options).await })?;
+        Ok(partitions(gone))
+    }
+
+    #[pyo3(signature = (group, variable, progress=None))]
+    fn add_variable(
+        &self,
+        py: Python<'_>,
+        group: String,
+        variable: VariableArguments<'_>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<()> {
+        let watch = Watch::new(progress);
+        let (collection, schema, work) = (self.collection(py)?, variable.schema()?, work(&watch));
+        wait(py, &watch, async move { collection.add_variable(&group, &schema, &work).await })
+    }
+
+    #[pyo3(signature = (path, progress=None))]
+    fn drop_variable(
+        &self,
+        py: Python<'_>,
+        path: String,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<()> {
+        let watch = Watch::new(progress);
+        let (collection, work) = (self.collection(py)?, work(&watch));
+        wait(py, &watch, async move { collection.drop_variable(&path, &work).await })
+    }
+
+    #[pyo3(signature = (variables, progress=None))]
+    fn set_statistics(
+        &self,
+        py: Python<'_>,
+        variables: Vec<String>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<()> {
+        let watch = Watch::new(progress);
+        let (collection, work) = (self.collection(py)?, work(&watch));
+        wait(py, &watch, async move { collection.set_statistics(&variables, &work).await })
+    }
+
+    fn set_attributes(
+        &self,
+        py: Python<'_>,
+        variable: Option<String>,
+        values: &Bound<'_, PyDict>,
+    ) -> PyResult<()> {
+        let (collection, values) = (self.collection(py)?, attributes(values)?);
+        wait(py, &Watch::default(), async move {
+            collection.set_attributes(variable.as_deref(), values).await
+        })
+    }
+}

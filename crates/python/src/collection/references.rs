@@ -1,0 +1,102 @@
+//! Commits of collections; branches, tags and older states of those in repositories.
+
+use jiff::SignedDuration;
+use pyo3::prelude::*;
+
+use super::PyCollection;
+use crate::collection_arguments::StateArguments;
+use crate::runtime::{Watch, wait};
+
+/// A commit: number, id, time in microseconds, operation, paths, bytes.
+type Entry = (u64, String, i64, String, Vec<String>, u64);
+
+#[pymethods]
+impl PyCollection {
+    /// The branch that commits go to.
+    #[getter]
+    fn branch(&self) -> Option<String> {
+        self.known(|collection| collection.branch().map(str::to_owned))
+    }
+
+    /// The collection on another branch.
+    fn on_branch(&self, py: Python<'_>, name: String) -> PyResult<Self> {
+        let collection = self.collection(py)?;
+        let found = wait(py, &Watch::default(), async move { collection.on_branch(&name).await })?;
+        Ok(self.elsewhere(found))
+    }
+
+    /// The collection as it was.
+    fn at(&self, py: Python<'_>, at: StateArguments) -> PyResult<Self> {
+        let (collection, at) = (self.collection(py)?, at.state()?);
+        let found = wait(py, &Watch::default(), async move { collection.at(at).await })?;
+        Ok(self.elsewhere(found))
+    }
+
+    fn branches(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        let collection = self.collection(py)?;
+        wait(py, &Watch::default(), async move { collection.branches().await })
+    }
+
+    fn tags(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        let collection = self.collection(py)?;
+        wait(py, &Watch::default(), async move { collection.tags().await })
+    }
+
+    fn create_branch(
+        &self,
+        py: Python<'_>,
+        name: String,
+        at: Option<StateArguments>,
+    ) -> PyResult<()> {
+        let at = at.map(StateArguments::state).transpose()?;
+        let collection = self.collection(py)?;
+        wait(
+            py,
+            &Watch::default(),
+            async move { collection.create_branch(&name, at.as_ref()).await },
+        )
+    }
+
+    fn create_tag(&self, py: Python<'_>, name: String, at: Option<StateArguments>) -> PyResult<()> {
+        let at = at.map(StateArguments::state).transpose()?;
+        let collection = self.collection(py)?;
+        wait(py, &Watch::default(), async move { collection.create_tag(&name, at.as_ref()).await })
+    }
+
+    fn delete_branch(&self, py: Python<'_>, name: String) -> PyResult<()> {
+        let collection = self.collection(py)?;
+        wait(py, &Watch::default(), async move { collection.delete_branch(&name).await })
+    }
+
+    fn delete_tag(&self, py: Python<'_>, name: String) -> PyResult<()> {
+        let collection = self.collection(py)?;
+        wait(py, &Watch::default(), async move { collection.delete_tag(&name).await })
+    }
+
+    /// Forgets old commits: how many.
+    fn expire(&self, py: Python<'_>, keep_within: i64) -> PyResult<usize> {
+        let collection = self.collection(py)?;
+        let age = SignedDuration::from_micros(keep_within);
+        let gone = wait(py, &Watch::default(), async move { collection.expire(age).await })?;
+        Ok(gone.len())
+    }
+
+    /// The commits, the newest first.
+    fn history(&self, py: Python<'_>) -> PyResult<Vec<Entry>> {
+        let collection = self.collection(py)?;
+        let records = wait(py, &Watch::default(), async move { collection.history().await })?;
+        let commit = |record: partita::array::Record| {
+            let bytes = record.changes.iter().map(|change| change.bytes).sum();
+            let paths = record.changes.into_iter().map(|change| change.path).collect();
+            (
+                record.sequence,
+                record.id,
+                record.time.as_microsecond(),
+                record.operation,
+                paths,
+                bytes,
+            )
+        };
+        Ok(records.into_iter().rev().map(commit).collect())
+    }
+}

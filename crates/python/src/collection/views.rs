@@ -1,0 +1,125 @@
+//! Views: made and opened over a collection.
+
+use partita::array::{View, ViewOptions};
+use partita::{Error, StoreOptions};
+use pyo3::prelude::*;
+
+use super::PyCollection;
+use crate::arguments::{StoreArguments, store_options};
+use crate::collection_arguments::{predicate, work};
+use crate::errors::to_python;
+use crate::opening::Opening;
+use crate::partition::{PyPartition, partitions};
+use crate::predicate::PyPredicate;
+use crate::runtime::{Watch, wait};
+use crate::schema::PySchema;
+
+#[pymethods]
+impl PyCollection {
+    /// Creates a view over a collection, of the variables of a schema.
+    #[staticmethod]
+    #[pyo3(signature = (url, base, schema, filter, storage_options, single_writer, progress=None))]
+    #[expect(clippy::too_many_arguments, reason = "called by the Python package alone")]
+    fn create_view(
+        py: Python<'_>,
+        url: String,
+        base: PyRef<'_, PyCollection>,
+        schema: PyRef<'_, PySchema>,
+        filter: Option<PyRef<'_, PyPredicate>>,
+        storage_options: StoreArguments,
+        single_writer: bool,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Self> {
+        let watch = Watch::new(progress);
+        let options = ViewOptions { predicate: predicate(filter), work: work(&watch) };
+        let store = store_options(storage_options, false, single_writer);
+        let opening = Opening::Over(base.url(), base.options.clone());
+        let (base, schema) = (base.collection(py)?, schema.0.clone());
+        let (target, opened) = (url.clone(), store.clone());
+        let made = wait(py, &watch, async move {
+            View::create(&target, &base, &schema, &options, &opened).await
+        })?;
+        Ok(Self::opened(url, store, opening, made.into_collection()))
+    }
+
+    /// Opens a view, over its base or over this one.
+    #[staticmethod]
+    fn open_view(
+        py: Python<'_>,
+        url: String,
+        storage_options: StoreArguments,
+        read_only: bool,
+        single_writer: bool,
+        base: Option<PyRef<'_, PyCollection>>,
+    ) -> PyResult<Self> {
+        let store = store_options(storage_options, read_only, single_writer);
+        let opening = match &base {
+            None => Opening::View,
+            Some(base) => Opening::Over(base.url(), base.options.clone()),
+        };
+        let base = base.map(|base| base.collection(py)).transpose()?;
+        let (target, opened) = (url.clone(), store.clone());
+        let found = wait(py, &Watch::default(), async move {
+            match base {
+                None => View::open(&target, &opened).await,
+                Some(base) => View::open_over(&target, &base, &opened).await,
+            }
+        })?;
+        Ok(Self::opened(url, store, opening, found.into_collection()))
+    }
+
+    /// Of a view, the URL of its base; none if this is no view.
+    #[getter]
+    fn base(&self) -> Option<String> {
+        self.known(|collection| collection.base().map(|base| base.url().to_owned()))
+    }
+
+    /// Of a view, its base, opened for reading.
+    fn base_collection(&self) -> PyResult<Self> {
+        let base = self.known(|collection| collection.base().cloned());
+        let base = base.ok_or_else(|| to_python(Error::invalid("that is no view")))?;
+        let options = match self.shares_store() {
+            true => self.options.clone(),
+            false => StoreOptions::new(),
+        };
+        Ok(Self::new(base.url().to_owned(), options.read_only(true), base))
+    }
+
+    /// Whether the base of a view is reached with the options of the view.
+    fn shares_store(&self) -> bool {
+        let base = self.known(|collection| collection.base().map(|base| base.url().to_owned()));
+        base.is_some_and(|base| View::shares_options(&self.url, &base))
+    }
+
+    /// Of a view, the condition that says which partitions it covers; none if it covers all.
+    fn covered(&self) -> Option<String> {
+        self.known(|collection| collection.config().view.as_ref()?.filter.clone())
+    }
+
+    /// The paths of the variables that a view stores itself.
+    fn own_variables(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        let collection = self.collection(py)?;
+        wait(py, &Watch::default(), async move { collection.own_variables().await })
+    }
+
+    /// Whether a view has the rows of its base.
+    fn is_synced(&self, py: Python<'_>) -> PyResult<bool> {
+        let view = View::of(self.collection(py)?).map_err(to_python)?;
+        wait(py, &Watch::default(), async move { view.is_synced().await })
+    }
+
+    /// Brings a view in line with its base.
+    #[pyo3(signature = (filter, progress=None))]
+    fn sync(
+        &self,
+        py: Python<'_>,
+        filter: Option<PyRef<'_, PyPredicate>>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Vec<PyPartition>> {
+        let watch = Watch::new(progress);
+        let options = ViewOptions { predicate: predicate(filter), work: work(&watch) };
+        let view = View::of(self.collection(py)?).map_err(to_python)?;
+        let written = wait(py, &watch, async move { view.sync(&options).await })?;
+        Ok(partitions(written))
+    }
+}
