@@ -1,0 +1,230 @@
+//! Changes of tables: rows, columns, indexes, and what is staged.
+
+use partita::{Error, OptimizeOptions};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use super::{PyTable, commit_fields};
+use crate::arguments::WriteArguments;
+use crate::arrow_ffi::{import_schema, import_stream};
+use crate::errors::to_python;
+use crate::predicate::PyPredicate;
+use crate::runtime::{Watch, wait};
+use crate::staged::PyStaged;
+
+#[pymethods]
+impl PyTable {
+    /// Adds rows.
+    #[pyo3(signature = (data, write, progress=None))]
+    fn append<'py>(
+        &self,
+        py: Python<'py>,
+        data: &Bound<'py, PyAny>,
+        write: WriteArguments,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let data = import_stream(data)?;
+        self.committed(py, &write, progress, |table, options| async move {
+            table.append(data, &options).await
+        })
+    }
+
+    /// Swaps the rows that match for new ones.
+    #[pyo3(signature = (scope, data, write, progress=None))]
+    fn replace<'py>(
+        &self,
+        py: Python<'py>,
+        scope: PyRef<'py, PyPredicate>,
+        data: &Bound<'py, PyAny>,
+        write: WriteArguments,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let (scope, data) = (scope.predicate.clone(), import_stream(data)?);
+        self.committed(py, &write, progress, |table, options| async move {
+            table.replace(&scope, data, &options).await
+        })
+    }
+
+    /// Removes the rows that match.
+    #[pyo3(signature = (scope, write, progress=None))]
+    fn delete<'py>(
+        &self,
+        py: Python<'py>,
+        scope: PyRef<'py, PyPredicate>,
+        write: WriteArguments,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let scope = scope.predicate.clone();
+        self.committed(py, &write, progress, |table, options| async move {
+            table.delete(&scope, &options).await
+        })
+    }
+
+    /// Writes rows to files that are not yet part of the table.
+    #[pyo3(signature = (data, write, progress=None))]
+    fn stage(
+        &self,
+        py: Python<'_>,
+        data: &Bound<'_, PyAny>,
+        write: WriteArguments,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<PyStaged> {
+        let watch = Watch::new(progress);
+        let options = write.options(&watch)?;
+        let table = self.table(py)?;
+        let data = import_stream(data)?;
+        wait(py, &watch, async move { table.stage(data, &options).await }).map(PyStaged)
+    }
+
+    /// Makes staged files part of the table, and removes the rows that match.
+    #[pyo3(signature = (staged, scope, write, progress=None))]
+    fn commit<'py>(
+        &self,
+        py: Python<'py>,
+        staged: Vec<PyRef<'py, PyStaged>>,
+        scope: Option<PyRef<'py, PyPredicate>>,
+        write: WriteArguments,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let staged = staged.iter().map(|staged| staged.0.clone()).collect();
+        let scope = scope.map(|scope| scope.predicate.clone());
+        self.committed(py, &write, progress, |table, options| async move {
+            table.commit(staged, scope.as_ref(), &options).await
+        })
+    }
+
+    /// Makes staged files part of the table in the place of rows with the same key.
+    #[pyo3(signature = (staged, on, write, progress=None))]
+    fn commit_upsert<'py>(
+        &self,
+        py: Python<'py>,
+        staged: Vec<PyRef<'py, PyStaged>>,
+        on: Vec<String>,
+        write: WriteArguments,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let staged = staged.iter().map(|staged| staged.0.clone()).collect();
+        self.committed(py, &write, progress, |table, options| async move {
+            table.commit_upsert(staged, &on, &options).await
+        })
+    }
+
+    /// Deletes staged files.
+    fn discard(&self, py: Python<'_>, staged: Vec<PyRef<'_, PyStaged>>) -> PyResult<()> {
+        let staged = staged.iter().map(|staged| staged.0.clone()).collect();
+        let table = self.table(py)?;
+        wait(py, &Watch::default(), async move {
+            table.discard(staged).await;
+            Ok(())
+        })
+    }
+
+    /// Sets annotations; those that are null are removed.
+    fn set_metadata<'py>(
+        &self,
+        py: Python<'py>,
+        write: WriteArguments,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let options = write.options(&Watch::default())?;
+        let table = self.table(py)?;
+        let commit = wait(py, &Watch::default(), async move {
+            match options.annotate {
+                Some(annotate) => table.annotate(annotate).await,
+                None => table.set_metadata(options.metadata).await,
+            }
+        })?;
+        commit_fields(py, &commit)
+    }
+
+    /// Adds rows in the place of those with the same key.
+    #[pyo3(signature = (data, on, write, progress=None))]
+    fn upsert<'py>(
+        &self,
+        py: Python<'py>,
+        data: &Bound<'py, PyAny>,
+        on: Vec<String>,
+        write: WriteArguments,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let data = import_stream(data)?;
+        self.committed(py, &write, progress, |table, options| async move {
+            table.upsert(data, &on, &options).await
+        })
+    }
+
+    /// Puts small files together.
+    #[pyo3(signature = (target_file_bytes, sort_by, scope, write, progress=None))]
+    fn optimize<'py>(
+        &self,
+        py: Python<'py>,
+        target_file_bytes: Option<u64>,
+        sort_by: Vec<String>,
+        scope: Option<PyRef<'py, PyPredicate>>,
+        write: WriteArguments,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let scope = scope.map(|scope| scope.predicate.clone());
+        let mut optimize = OptimizeOptions { sort_by, scope, ..Default::default() };
+        if let Some(bytes) = target_file_bytes {
+            optimize.target_file_bytes = bytes;
+        }
+        self.committed(py, &write, progress, |table, options| async move {
+            table.optimize(&optimize, &options).await
+        })
+    }
+
+    /// Builds indices out of the stored rows.
+    #[pyo3(signature = (columns, write, progress=None))]
+    fn build_index<'py>(
+        &self,
+        py: Python<'py>,
+        columns: Vec<String>,
+        write: WriteArguments,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        self.committed(py, &write, progress, |table, options| async move {
+            table.build_index(&columns, &options).await
+        })
+    }
+
+    /// Drops indices.
+    fn drop_index<'py>(
+        &self,
+        py: Python<'py>,
+        columns: Vec<String>,
+        write: WriteArguments,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        self.committed(py, &write, None, |table, options| async move {
+            table.drop_index(&columns, &options).await
+        })
+    }
+
+    /// Adds the columns of any object with `__arrow_c_schema__`.
+    fn add_columns<'py>(
+        &self,
+        py: Python<'py>,
+        schema: &Bound<'py, PyAny>,
+        write: WriteArguments,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let columns = import_schema(schema)?.as_ref().clone();
+        self.committed(py, &write, None, |table, options| async move {
+            table.add_columns(columns, &options).await
+        })
+    }
+
+    /// Gives the one column of any object with `__arrow_c_schema__` its wider type.
+    fn widen_column<'py>(
+        &self,
+        py: Python<'py>,
+        schema: &Bound<'py, PyAny>,
+        write: WriteArguments,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let schema = import_schema(schema)?;
+        let Some(field) = schema.fields().first().cloned() else {
+            return Err(to_python(Error::invalid("a column and its type are needed")));
+        };
+        self.committed(py, &write, None, |table, options| async move {
+            table.widen_column(field.name(), field.data_type(), &options).await
+        })
+    }
+}

@@ -1,0 +1,160 @@
+//! Versions and copies of tables, and what keeps them sound.
+
+use jiff::{SignedDuration, Timestamp};
+use partita::{At, CopyOptions, Error, GarbageOptions, Keep, VerifyOptions};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use super::PyTable;
+use crate::arguments::{StoreArguments, WriteArguments, store_options};
+use crate::errors::to_python;
+use crate::predicate::PyPredicate;
+use crate::runtime::{Watch, wait};
+
+#[pymethods]
+impl PyTable {
+    /// The table as it was at a version, or at a time in microseconds.
+    fn at(&self, py: Python<'_>, version: Option<u64>, micros: Option<i64>) -> PyResult<Self> {
+        let at = moment(version, micros)?;
+        let table = self.table(py)?;
+        let old = wait(py, &Watch::default(), async move { table.at(at).await })?;
+        Ok(Self::new(self.url.clone(), self.options.clone(), old))
+    }
+
+    /// Makes an older version the newest.
+    fn restore<'py>(
+        &self,
+        py: Python<'py>,
+        version: Option<u64>,
+        micros: Option<i64>,
+        write: WriteArguments,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let at = moment(version, micros)?;
+        self.committed(py, &write, None, |table, options| async move {
+            table.restore(at, &options).await
+        })
+    }
+
+    /// Lets go of old versions.
+    fn expire(
+        &self,
+        py: Python<'_>,
+        keep_last: Option<usize>,
+        keep_within: Option<i64>,
+    ) -> PyResult<u64> {
+        let keep = match (keep_last, keep_within) {
+            (Some(count), _) => Keep::Last(count),
+            (None, Some(micros)) => Keep::Within(SignedDuration::from_micros(micros)),
+            (None, None) => return Err(to_python(Error::invalid("say what to keep"))),
+        };
+        let table = self.table(py)?;
+        wait(py, &Watch::default(), async move { table.expire(keep).await })
+    }
+
+    /// Removes what no version names; the keys and their size.
+    fn collect_garbage(
+        &self,
+        py: Python<'_>,
+        grace: i64,
+        dry_run: bool,
+    ) -> PyResult<(Vec<String>, u64)> {
+        let watch = Watch::default();
+        let options = GarbageOptions {
+            grace: SignedDuration::from_micros(grace),
+            dry_run,
+            cancel: watch.cancel.clone(),
+        };
+        let table = self.table(py)?;
+        let garbage = wait(py, &watch, async move { table.collect_garbage(&options).await })?;
+        Ok((garbage.keys, garbage.bytes))
+    }
+
+    /// Copies the version that reads see to another place.
+    #[pyo3(signature = (url, scope, overwrite, storage_options, single_writer, progress=None))]
+    #[expect(clippy::too_many_arguments, reason = "called by the Python package alone")]
+    fn copy(
+        &self,
+        py: Python<'_>,
+        url: String,
+        scope: Option<PyRef<'_, PyPredicate>>,
+        overwrite: bool,
+        storage_options: StoreArguments,
+        single_writer: bool,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Self> {
+        let watch = Watch::new(progress);
+        let mut copy =
+            CopyOptions { overwrite, cancel: watch.cancel.clone(), ..CopyOptions::default() };
+        copy.scope = scope.map(|scope| scope.predicate.clone());
+        if let Some(meter) = &watch.meter {
+            copy.progress = meter.sink();
+        }
+        let options = store_options(storage_options, false, single_writer);
+        let table = self.table(py)?;
+        let (target, store) = (url.clone(), options.clone());
+        let made = wait(py, &watch, async move { table.copy(&target, &store, &copy).await })?;
+        Ok(Self::new(url, options, made))
+    }
+
+    /// Checks the newest version; problems as (kind, key, message, repaired).
+    #[pyo3(signature = (data, repair, progress=None))]
+    fn verify(
+        &self,
+        py: Python<'_>,
+        data: bool,
+        repair: bool,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Vec<(&'static str, String, String, bool)>> {
+        let watch = Watch::new(progress);
+        let mut options = VerifyOptions { data, repair, ..VerifyOptions::default() };
+        options.cancel = watch.cancel.clone();
+        if let Some(meter) = &watch.meter {
+            options.progress = meter.sink();
+        }
+        let table = self.table(py)?;
+        let problems = wait(py, &watch, async move { table.verify(&options).await })?;
+        Ok(problems.into_iter().map(|p| (p.kind.name(), p.key, p.message, p.repaired)).collect())
+    }
+
+    /// The recorded versions, newest first.
+    fn history<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
+        let table = self.table(py)?;
+        let snapshots = wait(py, &Watch::default(), async move { table.history().await })?;
+        snapshots
+            .into_iter()
+            .map(|snapshot| {
+                let fields = PyDict::new(py);
+                fields.set_item("version", snapshot.version)?;
+                fields.set_item("commit", snapshot.commit)?;
+                fields.set_item("time", snapshot.time.as_microsecond())?;
+                fields.set_item("operation", snapshot.operation.name())?;
+                fields.set_item("files", snapshot.files)?;
+                fields.set_item("rows", snapshot.rows)?;
+                fields.set_item("bytes", snapshot.bytes)?;
+                fields.set_item("files_added", snapshot.files_added)?;
+                fields.set_item("files_removed", snapshot.files_removed)?;
+                fields.set_item("rows_added", snapshot.rows_added)?;
+                fields.set_item("rows_removed", snapshot.rows_removed)?;
+                Ok(fields)
+            })
+            .collect()
+    }
+
+    /// Deletes every object of the table.
+    fn drop(&self, py: Python<'_>) -> PyResult<u64> {
+        let table = self.table(py)?;
+        wait(py, &Watch::default(), async move { table.drop_table().await })
+    }
+}
+
+fn moment(version: Option<u64>, micros: Option<i64>) -> PyResult<At> {
+    match (version, micros) {
+        (Some(version), _) => Ok(At::Version(version)),
+        (None, Some(micros)) => {
+            Timestamp::from_microsecond(micros).map(At::Time).map_err(|error| {
+                to_python(Error::invalid("the time is out of range").caused_by(error))
+            })
+        }
+        (None, None) => Err(to_python(Error::invalid("a version or a time is needed"))),
+    }
+}
