@@ -7,17 +7,18 @@ mod keeping;
 
 use std::sync::{Mutex, PoisonError};
 
+use arrow::array::RecordBatch;
+use arrow::record_batch::RecordBatchIterator;
+use partita::{Commit, StoreOptions, Table, WriteOptions};
+use pyo3::prelude::*;
+use pyo3::types::{PyCapsule, PyDict};
+
 use crate::arguments::{CreateArguments, StoreArguments, WriteArguments, store_options};
 use crate::arrow_ffi::{export_schema, export_stream, import_schema, import_stream};
 use crate::errors::to_python;
 use crate::predicate::PyPredicate;
 use crate::runtime::{Watch, wait};
 use crate::scan::PyScan;
-use arrow::array::RecordBatch;
-use arrow::record_batch::RecordBatchIterator;
-use partita::{Commit, StoreOptions, Table, WriteOptions};
-use pyo3::prelude::*;
-use pyo3::types::{PyCapsule, PyDict};
 
 /// An open table.
 #[pyclass(frozen, name = "Table", module = "partita._native")]
