@@ -321,7 +321,15 @@ def test_the_command_line(view, base, tmp_path):
     run("copy", view.url, copy)
     same(pt.open(copy).read())
     base.drop_partitions("month == 2")
+    base.insert(days("2022-04-01", "2022-04-03"))
     assert "unsynced" in run("verify", view.url, code=1).stdout
+    assert answer("sync", view.url)["partitions_written"] == ["year=2022/month=04"]
+    assert "wrote 0 partitions" in run("sync", view.url, "--base", base.url).stdout
+    assert "nothing is wrong" in run("verify", view.url).stdout
+    run("sync", view.url, "--where", "month != 4")
+    assert pt.open(view.url).where == "month != 4"
+    run("sync", view.url, "--where", "week == 1", code=1)
+    assert "no view" in run("sync", base.url, code=3).stderr
     refused = run("delete", view.url, "--where", "month == 1", "--yes", code=1)
     assert "base of a view" in refused.stderr
 

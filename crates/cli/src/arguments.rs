@@ -9,7 +9,7 @@ use crate::commands::{
     expire::ExpireArguments, export::ExportArguments, gc::GcArguments, history::HistoryArguments,
     import::ImportArguments, index::IndexArguments, info::InfoArguments, ls::LsArguments,
     migrate::MigrateArguments, optimize::OptimizeArguments, partitions::PartitionsArguments,
-    read::ReadArguments, restore::RestoreArguments, schema::SchemaArguments,
+    read::ReadArguments, restore::RestoreArguments, schema::SchemaArguments, sync::SyncArguments,
     verify::VerifyArguments,
 };
 
@@ -162,6 +162,8 @@ pub(crate) enum Command {
     Copy(CopyArguments),
     /// Copy a collection into another format of Zarr, with other chunks or another compressor
     Migrate(MigrateArguments),
+    /// Bring a view in line with the collection under it
+    Sync(SyncArguments),
     /// Check a dataset against what the store holds
     Verify(VerifyArguments),
     /// Find out whether a store can commit atomically

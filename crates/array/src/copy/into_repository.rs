@@ -226,11 +226,14 @@ impl Check<'_> {
         let config: &Config = copying.config;
         let names = config.partitioned().names();
         let partitions = copying.snapshot.partitions(copying.options.predicate.as_ref()).await?;
+        let work = &copying.options.work;
+        work.progress.start("verify", Some(partitions.len() as u64));
         let one = async |partition: Partition| {
-            copying.options.work.cancel.check()?;
+            work.cancel.check()?;
             let copy = Partition { key: partition.key.clone(), path: copying.path(&partition) };
             let written = copying.read(config, made, &copy, &names).await?;
             let compared = same(&copying.source_of(&partition).await?, &written);
+            work.progress.advance(1);
             compared.map_err(|error| error.with("partition", &partition.path))
         };
         let checks = stream::iter(partitions).map(one).buffer_unordered(AT_ONCE);

@@ -19,6 +19,7 @@ pub(crate) mod partitions;
 pub(crate) mod read;
 pub(crate) mod restore;
 pub(crate) mod schema;
+pub(crate) mod sync;
 pub(crate) mod verify;
 
 use partita::Cancel;
@@ -51,6 +52,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             Command::Gc(arguments) => gc::run(arguments, &common, stop).await,
             Command::Copy(arguments) => copy::run(arguments, &common, stop).await,
             Command::Migrate(arguments) => migrate::run(arguments, &common, stop).await,
+            Command::Sync(arguments) => sync::run(arguments, &common, stop).await,
             Command::Verify(arguments) => verify::run(arguments, &common, stop).await,
             Command::Doctor(arguments) => doctor::run(arguments, &common).await,
         }

@@ -1,0 +1,56 @@
+//! `partita sync`.
+
+use clap::Args;
+use partita::array::{Collection, View, ViewOptions};
+use partita::{Cancel, Predicate};
+use serde_json::json;
+
+use super::collection;
+use crate::arguments::Common;
+use crate::failure::Failure;
+use crate::sink::print;
+use crate::units;
+
+/// Bring a view in line with the collection under it, in one commit: new partitions are made, those
+/// that are gone are dropped, and rows that are still there keep their values.
+#[derive(Debug, Args)]
+pub(crate) struct SyncArguments {
+    /// The view
+    url: String,
+    /// Which partitions it covers from now on, such as "year >= 2020"; "true" for all
+    #[arg(long = "where", short = 'w', value_name = "EXPR")]
+    filter: Option<String>,
+    /// The collection under it, if it is not where the view says
+    #[arg(long, value_name = "URL")]
+    base: Option<String>,
+    /// Promise that nobody else writes, for stores that cannot commit atomically
+    #[arg(long)]
+    single_writer: bool,
+}
+
+/// Runs the command.
+pub(crate) async fn run(
+    arguments: SyncArguments,
+    common: &Common,
+    cancel: Cancel,
+) -> Result<(), Failure> {
+    let store = common.writing(arguments.single_writer);
+    let view = match &arguments.base {
+        None => View::open(&arguments.url, &store).await?,
+        Some(base) => {
+            let base = Collection::open(base, &common.reading()).await?;
+            View::open_over(&arguments.url, &base, &store).await?
+        }
+    };
+    let options = ViewOptions {
+        predicate: arguments.filter.as_deref().map(Predicate::parse).transpose()?,
+        work: collection::work(common.json, cancel),
+    };
+    let written = view.sync(&options).await?;
+    if common.json {
+        let paths: Vec<&String> = written.iter().map(|partition| &partition.path).collect();
+        let done = json!({"url": view.url(), "partitions_written": paths});
+        return print(&format!("{done}\n"));
+    }
+    print(&format!("wrote {}\n", units::plural(written.len() as u64, "partition")))
+}
