@@ -42,7 +42,8 @@ INTRODUCTION = (
     "Local files that the system has in its cache; along-track fields of four variables. "
     "ZCollection runs on two threads of Dask. Partita waits until what it writes is on the disk, "
     "ZCollection does not. Inserts, merges and updates of large chunks take the time that zstd "
-    "takes on both cores."
+    "takes on both cores, and so does loading them. The function of the index is given the time "
+    "alone (`variables=`); that of ZCollection loads what it looks at."
 )
 
 
