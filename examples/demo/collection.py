@@ -46,11 +46,11 @@ def show_collection(url: str, years: int) -> None:
     ssh.add_variable("anomaly", ("time", "pixel"), "f4", fill_value=np.float32("nan"))
 
     def anomaly(part: xr.Dataset) -> dict[str, xr.DataArray]:
-        smooth = part.ssh.rolling(time=73, center=True, min_periods=1).mean()
+        smooth = part.ssh.rolling(time=25, center=True, min_periods=1).mean()
         return {"anomaly": part.ssh - smooth}
 
     with timed("worked out a variable from each partition and its neighbours, in one commit"):
-        ssh.update(anomaly, variables=["ssh", "time"], depth_rows=36)
+        ssh.update(anomaly, variables=["ssh", "time"], depth_rows=12)
     _plot(series, Path(url).with_name("ssh.png"))
     print("\nthe last commits:")
     for commit in ssh.history()[:3]:
