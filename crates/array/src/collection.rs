@@ -146,11 +146,7 @@ impl Collection {
     /// Opens what is at a place: a collection, or over its base a view.
     pub(crate) fn open_home(home: Home, base: Option<Self>) -> BoxFuture<'static, Result<Self>> {
         async move {
-            let under = match &base {
-                Some(base) => Some(base.snapshot().await?),
-                None => None,
-            };
-            let snapshot = home.snapshot(under).await?;
+            let snapshot = Self::look(&home, base.as_ref()).await?;
             Ok(Self::of(home, snapshot.whole, base.map(Arc::new)))
         }
         .boxed()
@@ -184,13 +180,18 @@ impl Collection {
         self.snapshot().await.map(drop)
     }
 
-    /// The newest state.
-    pub(crate) async fn snapshot(&self) -> Result<Snapshot> {
-        let under = match &self.base {
+    /// The newest state of what is at a place: a collection, or over its base a view.
+    async fn look(home: &Home, base: Option<&Self>) -> Result<Snapshot> {
+        let under = match base {
             Some(base) => Some(Box::pin(base.snapshot()).await?),
             None => None,
         };
-        let snapshot = self.home.snapshot(under).await?;
+        home.snapshot(under).await
+    }
+
+    /// The newest state.
+    pub(crate) async fn snapshot(&self) -> Result<Snapshot> {
+        let snapshot = Self::look(&self.home, self.base()).await?;
         let mut known = self.config.write().unwrap_or_else(PoisonError::into_inner);
         *known = Arc::clone(&snapshot.whole);
         Ok(snapshot)

@@ -13,9 +13,7 @@ use super::journal::{Copied, Journal};
 use super::partition::{Copying, same};
 use super::{AT_ONCE, ATTEMPTS, BATCH, CopyOptions, LEASE, forget_changed, is_settled};
 use crate::collection::{Collection, Partition};
-use crate::commit::{
-    Change, Draft, Home, Outcome, Staged, check_repository_layout, refuse_existing,
-};
+use crate::commit::{Change, Draft, Home, Outcome, Staged, refuse_existing};
 use crate::conform::merged;
 use crate::dataset::Dataset;
 use crate::layout::{Config, GroupPlan, Layout, immutable_group};
@@ -52,9 +50,7 @@ impl Collection {
                 refuse_existing(state.view()).await?;
                 let snapshot = self.snapshot().await?;
                 let mut config = self.target_config(&snapshot.config, state.view(), options)?;
-                if config.view.is_some() {
-                    check_repository_layout(config.layout, repository.url())?;
-                } else {
+                if config.layout != Layout::ZarrV3 {
                     config = config.with_layout(Layout::ZarrV3);
                     config.check()?;
                 }

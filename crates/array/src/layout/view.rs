@@ -99,15 +99,8 @@ impl ViewConfig {
     /// is not known how they lay to each other.
     #[must_use]
     pub fn moved_base(&self, url: &str) -> Option<String> {
-        if let Some(place) = repository_url(&self.base.location) {
-            let base = Reference { location: place.to_owned(), file_system: None };
-            let moved = Self { base, ..self.clone() }.moved_base(url)?;
-            return Some(url_of_repository(&moved));
-        }
-        let url = repository_url(url).unwrap_or(url);
-        let home = self.home.as_deref()?;
-        let home = repository_url(home).unwrap_or(home);
-        let ((scheme, home), (other, base)) = (split(home), split(&self.base.location));
+        let ((scheme, home), (other, base)) =
+            (split(self.home.as_deref()?), split(&self.base.location));
         if scheme != other {
             return None;
         }
@@ -116,8 +109,8 @@ impl ViewConfig {
         };
         let (home, base) = (parts(home), parts(base));
         let common = home.iter().zip(&base).take_while(|(a, b)| a == b).count();
-        let (scheme, path) = split(url);
-        let mut moved = parts(path);
+        let (scheme, at) = split(url);
+        let mut moved = parts(at);
         let up = home.len() - common;
         if moved.len() < up {
             return None;
@@ -125,16 +118,22 @@ impl ViewConfig {
         moved.truncate(moved.len() - up);
         moved.extend(base.into_iter().skip(common));
         let path = moved.join("/");
-        Some(match scheme {
-            "" if url.starts_with('/') => format!("/{path}"),
-            "" => path,
+        let root = if at.starts_with('/') { "/" } else { "" };
+        let moved = match scheme {
+            "" => format!("{root}{path}"),
             scheme => format!("{scheme}://{path}"),
+        };
+        Some(match repository_url(&self.base.location) {
+            Some(_) => url_of_repository(&moved),
+            None => moved,
         })
     }
 }
 
-/// The scheme of a URL, empty for files, and what comes after it.
+/// The scheme of a URL, empty for files, and what comes after it; of a repository, those of where it
+/// is.
 fn split(url: &str) -> (&str, &str) {
+    let url = repository_url(url).unwrap_or(url);
     match url.split_once("://") {
         Some(("file", path)) => ("", path),
         Some(parts) => parts,
