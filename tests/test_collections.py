@@ -39,13 +39,15 @@ def along_track(start: str, days: int, *, step: int = 6, value: float = 1.0) -> 
     )
 
 
-@pytest.fixture(params=["memory", "local", "s3"])
+@pytest.fixture(params=["memory", "local", "unsynced", "s3"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
     """A URL and the options of its store."""
     if request.param == "memory":
         yield f"memory://collections-{os.urandom(4).hex()}/c", {}
     elif request.param == "local":
         yield f"{tmp_path}/c", {}
+    elif request.param == "unsynced":
+        yield f"{tmp_path}/c", {"sync": "false"}
     else:
         with s3_server(tmp_path / "s3") as options:
             yield "s3://test/c", options

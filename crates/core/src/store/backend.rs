@@ -40,8 +40,9 @@ pub(super) fn connect(location: &Location, options: &StoreOptions) -> Result<Cli
         Location::Local(root) => {
             let mut options = Options::new(options);
             let timeout = options.take_duration("lock_timeout")?.unwrap_or(LOCK_TIMEOUT);
-            options.none_left("files", "lock_timeout")?;
-            let files = Arc::new(LocalFiles::new(root, timeout)?);
+            let sync = options.take_switch("sync")?.unwrap_or(true);
+            options.none_left("files", "lock_timeout, sync")?;
+            let files = Arc::new(LocalFiles::new(root, timeout, sync)?);
             return Ok((Arc::clone(&files) as _, Some(files)));
         }
         Location::Memory { name, prefix } => {
@@ -230,6 +231,17 @@ impl Options {
         self.take(name).map(|text| parse_duration(name, &text)).transpose()
     }
 
+    fn take_switch(&mut self, name: &str) -> Result<Option<bool>> {
+        let Some(text) = self.take(name) else { return Ok(None) };
+        match text.to_ascii_lowercase().as_str() {
+            "true" | "1" | "yes" | "on" => Ok(Some(true)),
+            "false" | "0" | "no" | "off" => Ok(Some(false)),
+            _ => Err(Error::invalid("the option is not a switch: write true or false")
+                .with("option", name)
+                .with("value", text)),
+        }
+    }
+
     fn take_retry(&mut self) -> Result<RetryConfig> {
         let mut retry = RetryConfig { backoff: BackoffConfig::default(), ..Default::default() };
         if let Some(text) = self.take("max_retries") {
@@ -308,6 +320,8 @@ mod tests {
         open("gs://lake", &StoreOptions::new().with("anon", "true")).unwrap();
         let azure = StoreOptions::new().with("account_name", "a").with("use_emulator", "true");
         open("az://lake/x", &azure).unwrap();
+        open("/tmp", &StoreOptions::new().with("sync", "false").with("lock_timeout", "1m"))
+            .unwrap();
         open("https://example.org/x", &StoreOptions::new().with("timeout", "1m")).unwrap();
     }
 
@@ -320,6 +334,8 @@ mod tests {
         }
         let error = open("s3://b", &StoreOptions::new().with("timeout", "soon")).unwrap_err();
         assert!(error.to_string().contains("timeout"), "{error}");
+        let error = open("/tmp", &StoreOptions::new().with("sync", "later")).unwrap_err();
+        assert!(error.to_string().contains("true or false"), "{error}");
         let error = open("s3://b", &StoreOptions::new().with("max_retries", "x")).unwrap_err();
         assert!(error.to_string().contains("max_retries"), "{error}");
     }

@@ -177,6 +177,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().to_str().unwrap();
         switches(Store::open(root, &StoreOptions::default()).unwrap()).await;
+        let unsynced = StoreOptions::default().with("sync", "false");
+        let root = directory.path().join("unsynced");
+        switches(Store::open(root.to_str().unwrap(), &unsynced).unwrap()).await;
         assert!(!directory.path().join("deep").exists());
         assert_eq!(std::fs::read_dir(directory.path().join("scratch")).unwrap().count(), 0);
     }

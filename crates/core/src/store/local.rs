@@ -9,6 +9,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::ops::Range;
 use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -24,6 +25,7 @@ use object_store::{
     UpdateVersion,
 };
 
+use super::durability::Durability;
 use super::failure::NotApplied;
 use super::lock::{KeyLock, is_lock_name};
 use super::version::content_tag;
@@ -36,19 +38,22 @@ pub(super) struct LocalFiles {
     prefix: Path,
     inner: PrefixStore<LocalFileSystem>,
     lock_timeout: Duration,
+    pub(super) durability: Arc<Durability>,
 }
 
 impl LocalFiles {
-    /// The store of the files below `root`, an absolute path.
-    pub fn new(root: &FilePath, lock_timeout: Duration) -> crate::Result<Self> {
+    /// The store of the files below `root`, an absolute path. `sync` says that success means that
+    /// what was written is on the disk.
+    pub fn new(root: &FilePath, lock_timeout: Duration, sync: bool) -> crate::Result<Self> {
         let prefix = Path::from_absolute_path(root).map_err(|error| {
             Error::invalid("the path cannot be the root of a store")
                 .with("path", root.display())
                 .caused_by(error)
         })?;
-        let files = LocalFileSystem::new().with_fsync(true);
+        let files = LocalFileSystem::new().with_fsync(sync);
         let inner = PrefixStore::new(files.clone(), prefix.clone());
-        Ok(Self { files, prefix, inner, lock_timeout })
+        let durability = Arc::new(Durability::new(sync));
+        Ok(Self { files, prefix, inner, lock_timeout, durability })
     }
 
     /// Deletes an object under its lock, so that no update under way can bring it back.
@@ -112,9 +117,9 @@ impl LocalFiles {
     }
 
     async fn create(&self, location: &Path, payload: PutPayload) -> Result<PutResult> {
-        let target = self.target(location)?;
+        let (target, durability) = (self.target(location)?, Arc::clone(&self.durability));
         blocking(move || {
-            let staged = Staged::write(&target, &payload)?;
+            let staged = Staged::write(&target, &payload, &durability)?;
             match std::fs::hard_link(&staged.path, &target) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -123,7 +128,7 @@ impl LocalFiles {
                 }
                 Err(error) => return Err(not_applied("create", &target, &error)),
             }
-            finish(&target, &payload)
+            finish(&target, &payload, &durability)
         })
         .await
     }
@@ -134,7 +139,7 @@ impl LocalFiles {
         payload: PutPayload,
         expected: UpdateVersion,
     ) -> Result<PutResult> {
-        let target = self.target(location)?;
+        let (target, durability) = (self.target(location)?, Arc::clone(&self.durability));
         let refused = |path: &FilePath, why: &str| object_store::Error::Precondition {
             path: path.to_string_lossy().into_owned(),
             source: why.into(),
@@ -153,12 +158,12 @@ impl LocalFiles {
             if expected.e_tag.as_deref() != Some(current.as_str()) {
                 return Err(refused(&target, "the object has another content"));
             }
-            let mut staged = Staged::write(&target, &payload)?;
+            let mut staged = Staged::write(&target, &payload, &durability)?;
             if let Err(error) = std::fs::rename(&staged.path, &target) {
                 return Err(not_applied("replace", &target, &error));
             }
             staged.moved = true;
-            finish(&target, &payload)
+            finish(&target, &payload, &durability)
         })
         .await
     }
@@ -171,26 +176,26 @@ struct Staged {
 }
 
 impl Staged {
-    fn write(target: &FilePath, payload: &PutPayload) -> Result<Self> {
+    fn write(target: &FilePath, payload: &PutPayload, durability: &Durability) -> Result<Self> {
         // `#` and digits: such names are temporary to object_store too, which hides them.
         let mut name = target.as_os_str().to_owned();
         name.push(format!("#{}", rand::random::<u64>()));
         let staged = Self { path: PathBuf::from(name), moved: false };
-        staged.fill(payload).map_err(|error| not_applied("write", target, &error))?;
+        staged.fill(payload, durability).map_err(|error| not_applied("write", target, &error))?;
         Ok(staged)
     }
 
-    fn fill(&self, payload: &PutPayload) -> io::Result<()> {
+    fn fill(&self, payload: &PutPayload, durability: &Durability) -> io::Result<()> {
         let open = || OpenOptions::new().write(true).create_new(true).open(&self.path);
         let mut file = match (open(), self.path.parent()) {
             (Err(error), Some(parent)) if error.kind() == io::ErrorKind::NotFound => {
-                make_directory(parent)?;
+                durability.make_directory(parent)?;
                 open()?
             }
             (opened, _) => opened?,
         };
         payload.iter().try_for_each(|bytes| file.write_all(bytes))?;
-        file.sync_all()
+        durability.file(&file)
     }
 }
 
@@ -202,24 +207,12 @@ impl Drop for Staged {
     }
 }
 
-/// Makes a directory with its parents; each new entry is on disk before success is reported.
-pub(super) fn make_directory(path: &FilePath) -> io::Result<()> {
-    let missing: Vec<_> = path.ancestors().take_while(|directory| !directory.exists()).collect();
-    std::fs::create_dir_all(path)?;
-    missing.into_iter().filter_map(FilePath::parent).try_for_each(sync_directory)
-}
-
-/// Directories cannot be synced elsewhere than on Unix.
-fn sync_directory(path: &FilePath) -> io::Result<()> {
-    if cfg!(unix) { File::open(path)?.sync_all() } else { Ok(()) }
-}
-
 /// Makes the directory entry of a stored object durable and answers with the object's version.
-fn finish(target: &FilePath, payload: &PutPayload) -> Result<PutResult> {
+fn finish(target: &FilePath, payload: &PutPayload, durability: &Durability) -> Result<PutResult> {
     // The object is visible by now: an error says that its fate after a power cut is unknown.
     target
         .parent()
-        .map_or(Ok(()), sync_directory)
+        .map_or(Ok(()), |parent| durability.directory(parent))
         .map_err(|error| object_store::Error::Generic { store: "local", source: error.into() })?;
     let mut hash = blake3::Hasher::new();
     for bytes in payload {

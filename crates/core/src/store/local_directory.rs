@@ -1,7 +1,7 @@
 //! Directories of local files, switched by one system call.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Read};
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
@@ -22,15 +22,21 @@ const AT_ONCE: usize = 8;
 impl LocalFiles {
     /// Writes a file that nobody looks for yet.
     pub async fn write_deferred(&self, location: &Path, bytes: Bytes) -> Result<()> {
-        let target = self.target(location)?;
-        blocking(move || write(&target, &bytes).map_err(|e| not_applied("write", &target, &e)))
-            .await
+        let (root, target) = (self.target(&Path::default())?, self.target(location)?);
+        let durability = Arc::clone(&self.durability);
+        blocking(move || {
+            let filled =
+                create(&target).and_then(|mut file| durability.fill(&mut file, &bytes, &root));
+            filled.map_err(|error| not_applied("write", &target, &error))
+        })
+        .await
     }
 
     /// Makes everything durable that was written to the file system.
     pub async fn sync(&self) -> Result<()> {
-        let root = self.target(&Path::default())?;
-        blocking(move || sync(&root).map_err(|e| not_applied("sync", &root, &e))).await
+        let (root, durability) = (self.target(&Path::default())?, Arc::clone(&self.durability));
+        blocking(move || durability.everything(&root).map_err(|e| not_applied("sync", &root, &e)))
+            .await
     }
 
     pub async fn switch_directory(
@@ -67,10 +73,15 @@ impl LocalFiles {
         .await
     }
 
-    /// The content of a file; none if there is no such file.
-    pub async fn read(&self, location: &Path) -> Result<Option<Bytes>> {
+    /// The content of a file, in place of what `memory` holds; none if there is no such file.
+    pub async fn read(&self, location: &Path, mut memory: Vec<u8>) -> Result<Option<Bytes>> {
         let target = self.target(location)?;
-        blocking(move || match fs::read(&target) {
+        memory.clear();
+        let mut read = move |target: &FilePath| {
+            fs::File::open(target)?.read_to_end(&mut memory)?;
+            Ok(std::mem::take(&mut memory))
+        };
+        blocking(move || match read(&target) {
             Ok(bytes) => Ok(Some(bytes.into())),
             Err(error) if is_no_file(&error) => Ok(None),
             Err(error) => Err(not_applied("read", &target, &error)),
@@ -187,27 +198,14 @@ fn walk(
     Ok(())
 }
 
-fn write(target: &FilePath, bytes: &[u8]) -> io::Result<()> {
-    let mut file = match (fs::File::create(target), target.parent()) {
+fn create(target: &FilePath) -> io::Result<fs::File> {
+    match (fs::File::create(target), target.parent()) {
         (Err(error), Some(parent)) if error.kind() == io::ErrorKind::NotFound => {
             fs::create_dir_all(parent)?;
-            fs::File::create(target)?
+            fs::File::create(target)
         }
-        (created, _) => created?,
-    };
-    file.write_all(bytes)?;
-    // Elsewhere there is no call that syncs everything.
-    if cfg!(target_os = "linux") { Ok(()) } else { file.sync_all() }
-}
-
-#[cfg(target_os = "linux")]
-fn sync(root: &FilePath) -> io::Result<()> {
-    Ok(rustix::fs::syncfs(fs::File::open(root)?)?)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn sync(_root: &FilePath) -> io::Result<()> {
-    Ok(())
+        (created, _) => created,
+    }
 }
 
 /// Removing links again costs some file systems milliseconds each; moving costs nothing.

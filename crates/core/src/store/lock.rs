@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::backoff::Backoff;
+use super::durability::Durability;
 use super::failure::NotApplied;
-use super::local::make_directory;
 
 /// True for the name of a file that [`KeyLock`] makes.
 pub(super) fn is_lock_name(name: &str) -> bool {
@@ -56,7 +56,7 @@ impl KeyLock {
         let open = || OpenOptions::new().write(true).create(true).truncate(false).open(&path);
         let file = match (open(), path.parent()) {
             (Err(error), Some(parent)) if error.kind() == io::ErrorKind::NotFound => {
-                make_directory(parent)?;
+                Durability::new(true).make_directory(parent)?;
                 open()?
             }
             (opened, _) => opened?,

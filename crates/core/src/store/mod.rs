@@ -6,6 +6,7 @@
 //! - `handle`, `read`, `ranges`, `write`, `list`: the [`Store`] itself.
 //! - `swap`: the commit point; `probe`: whether a store can be trusted with it.
 //! - `local`, `lock`: conditional writes on a file system, which has none of its own.
+//!   `durability`: when it is on the disk.
 //! - `directory`, `local_directory`: many objects written beside their place and switched into it.
 //! - `fingerprint`: whether objects are still those that were there.
 //! - `meter`: what reads cost.
@@ -14,6 +15,7 @@
 mod backend;
 mod backoff;
 mod directory;
+mod durability;
 mod failure;
 mod fingerprint;
 mod handle;

@@ -24,9 +24,18 @@ impl Store {
     /// # Errors
     /// [`Store`](ErrorKind::Store) if the store fails.
     pub async fn get_opt(&self, key: &str) -> Result<Option<Bytes>> {
+        self.get_into(key, Vec::new()).await
+    }
+
+    /// As [`Store::get_opt`]; what is read from local files is put into `memory`, in place of what
+    /// is in it.
+    ///
+    /// # Errors
+    /// As [`Store::get_opt`].
+    pub async fn get_into(&self, key: &str, memory: Vec<u8>) -> Result<Option<Bytes>> {
         if let Some(files) = &self.local {
             self.count_request();
-            let read = files.read(&self.path(key)?).await;
+            let read = files.read(&self.path(key)?, memory).await;
             let read = read.map_err(|error| self.request("read", key).failed(error))?;
             self.count_bytes(read.as_ref().map_or(0, Bytes::len));
             return Ok(read);
