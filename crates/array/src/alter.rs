@@ -319,7 +319,7 @@ impl Alter<'_> {
         let mut replaced = plan.replaced(directory, &[]);
         replaced.extend(removed);
         let (store, work) = (snapshot.base(), self.work.quiet());
-        let bytes = plan.write(store, &stage, work.progress.as_ref(), &work.cancel).await?;
+        let bytes = plan.write(store, &stage, &work).await?;
         Ok(Some(Change::patch(directory, stage, replaced, bytes)))
     }
 }

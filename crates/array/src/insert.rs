@@ -14,8 +14,8 @@ use crate::layout::{GroupPlan, StoredArray, immutable_group, open_group};
 use crate::merge::Merge;
 use crate::options::{InsertOptions, MergeFunction, MergeWith, ReadOptions};
 use crate::partitioning::{Group, Key};
-use crate::read::{Wanted, read};
-use crate::statistics::summarise;
+use crate::read::{Runs, Wanted, read};
+use crate::statistics::{PartitionStatistics, summarise};
 use crate::transact::Stage;
 
 /// Bytes of partitions that are worked on at once, and how many partitions at most.
@@ -139,11 +139,11 @@ impl Insert<'_> {
     ) -> Result<Staged> {
         let merging = Merging { snapshot, stage, partition, fresh: !exists, insert: self };
         match &self.options.merge {
-            MergeWith::Strategy(Merge::Replace) => merging.replace(&rows, false).await,
+            MergeWith::Strategy(Merge::Replace) => merging.replace_by(rows, false).await,
             // Another writer may make the partition meanwhile.
             _ if !exists => match &self.options.merge {
                 MergeWith::Strategy(merge) => merging.create(merge, rows).await,
-                MergeWith::Function(_) => merging.replace(&rows, true).await,
+                MergeWith::Function(_) => merging.replace_by(rows, true).await,
             },
             MergeWith::Strategy(merge) => merging.merge(merge, rows).await,
             MergeWith::Function(function) => merging.call(function.clone(), rows).await,
@@ -199,8 +199,7 @@ impl Insert<'_> {
             let stage = draft.stage();
             let plan = GroupPlan::group(config, path, None, &group, 0)?;
             let work = self.options.work.quiet();
-            let store = snapshot.base();
-            let bytes = plan.write(store, &stage, work.progress.as_ref(), &work.cancel).await?;
+            let bytes = plan.write(snapshot.base(), &stage, &work).await?;
             draft.add(Change::replace(path, stage, opened.is_none(), 0, bytes), true);
         }
         Ok(())
@@ -246,19 +245,29 @@ struct Merging<'a> {
 
 impl Merging<'_> {
     /// The partition becomes these rows.
-    async fn replace(self, rows: &Dataset, reads: bool) -> Result<Staged> {
+    async fn replace_by(self, rows: Dataset, reads: bool) -> Result<Staged> {
+        let statistics = summarise(&self.snapshot.config, &rows)?;
+        self.replace(&[rows], statistics, reads).await
+    }
+
+    /// The partition becomes the rows of these datasets, one after the other.
+    async fn replace(
+        self,
+        rows: &[Dataset],
+        statistics: PartitionStatistics,
+        reads: bool,
+    ) -> Result<Staged> {
         let config = &self.snapshot.config;
         let (path, key) = (&self.partition.path, &self.partition.key);
-        let plan = GroupPlan::group(config, path, Some(key), rows, 0)?;
+        let plan = GroupPlan::joined_group(config, path, Some(key), rows, 0)?;
         let bytes = self.write(plan).await?;
-        let count = rows.size(&config.dimension).unwrap_or(0);
+        let count = rows.iter().filter_map(|rows| rows.size(&config.dimension)).sum();
         let change = Change::replace(path, self.stage, self.fresh, count, bytes);
-        Ok(Some((change.with_statistics(summarise(config, rows)?), reads)))
+        Ok(Some((change.with_statistics(statistics), reads)))
     }
 
     async fn write(&self, plan: GroupPlan) -> Result<u64> {
-        let work = &self.insert.options.work;
-        plan.write(self.snapshot.base(), &self.stage, work.progress.as_ref(), &work.cancel).await
+        plan.write(self.snapshot.base(), &self.stage, &self.insert.options.work).await
     }
 
     /// The partition is new: a merge still orders its rows.
@@ -273,7 +282,7 @@ impl Merging<'_> {
             None if *merge == Merge::Concat => rows,
             None => return Err(no_axis()),
         };
-        self.replace(&rows, true).await
+        self.replace_by(rows, true).await
     }
 
     async fn merge(self, merge: &Merge, rows: Dataset) -> Result<Staged> {
@@ -291,7 +300,7 @@ impl Merging<'_> {
         if !known.contains(&axis) {
             known.push(axis.clone());
         }
-        let known = self.read(Some(known), 0).await?;
+        let known = self.read(Some(known), None).await?;
         let old = &known;
         let old_rows = old.size(dimension).unwrap_or(0);
         let plan = merge.plan(old.require(&axis)?.data(), rows.require(&axis)?.data())?;
@@ -300,17 +309,20 @@ impl Merging<'_> {
         }
         let stored = self.stored().await?;
         let start = self.first_chunk(&stored, &rows, plan.first_change(), plan.len())?;
-        let old = self.read(None, start).await?;
-        let merged = plan.after(start).apply(&old, &rows, dimension)?;
-        if start == 0 {
-            return self.replace(&merged, true).await;
-        }
-        let path = &self.partition.path;
-        let written = GroupPlan::group(config, path, Some(&self.partition.key), &merged, start)?;
-        let replaced = written.replaced(path, &stored.iter().collect::<Vec<_>>());
-        let bytes = self.write(written).await?;
+        let height = stored.iter().map(StoredArray::chunk_rows).max().unwrap_or(1);
+        let (needed, rest) = plan.after(start).needed(height);
+        let needed = needed.into_iter().map(|run| run.start + start..run.end + start).collect();
+        let old = self.read(None, Some(needed)).await?;
+        let merged = rest.parts(&old, &rows, dimension)?;
         let new = rows.filtered(&|path, _| known.variable(path).is_some());
         let statistics = summarise(config, &plan.apply(&known, &new, dimension)?)?;
+        if start == 0 {
+            return self.replace(&merged, statistics, true).await;
+        }
+        let (path, key) = (&self.partition.path, &self.partition.key);
+        let written = GroupPlan::joined_group(config, path, Some(key), &merged, start)?;
+        let replaced = written.replaced(path, &stored.iter().collect::<Vec<_>>());
+        let bytes = self.write(written).await?;
         let mut change = Change::patch(path, self.stage, replaced, bytes);
         change.rows = Some(plan.len() as u64);
         Ok(Some((change.with_statistics(statistics), true)))
@@ -318,7 +330,7 @@ impl Merging<'_> {
 
     async fn call(self, function: MergeFunction, rows: Dataset) -> Result<Staged> {
         let config = &self.snapshot.config;
-        let old = self.read(None, 0).await?;
+        let old = self.read(None, None).await?;
         let called = tokio::task::spawn_blocking(move || function(old, rows)).await;
         let merged = called.map_err(|error| {
             Error::new(ErrorKind::Interrupted, "the merge did not end").caused_by(error)
@@ -329,11 +341,11 @@ impl Merging<'_> {
             return Err(Error::invalid("the merge gave rows that belong to another partition")
                 .with("found", &other.key));
         }
-        self.replace(&merged, true).await
+        self.replace_by(merged, true).await
     }
 
-    /// The rows that the partition has, from `start` on.
-    async fn read(&self, variables: Option<Vec<String>>, start: usize) -> Result<Dataset> {
+    /// Runs of the rows that the partition has; all if nothing is said.
+    async fn read(&self, variables: Option<Vec<String>>, rows: Option<Runs>) -> Result<Dataset> {
         let config = &self.snapshot.config;
         let all = || config.partitioned().names();
         let options = ReadOptions {
@@ -341,7 +353,7 @@ impl Merging<'_> {
             work: self.insert.options.work.quiet(),
             ..ReadOptions::default()
         };
-        let wanted = Wanted::range(self.partition, start..usize::MAX);
+        let wanted = Wanted { partition: self.partition, rows };
         read(&self.snapshot.store, config, &[wanted], &options).await
     }
 

@@ -11,9 +11,10 @@ use partita_core::{Error, ErrorKind, Result};
 use crate::collection::{Collection, Partition};
 use crate::commit::{Change, Draft, Snapshot};
 use crate::conform::build;
+use crate::cores::Cores;
 use crate::dataset::{Dataset, Variable, VariableSchema};
 use crate::layout::{GroupPlan, read_listing};
-use crate::options::{Depth, MapOptions, PartitionData, ReadOptions, UpdateFunction};
+use crate::options::{Depth, MapOptions, PartitionData, ReadOptions, UpdateFunction, concurrency};
 use crate::partitioning::Key;
 use crate::patch::Patch;
 use crate::read::{Wanted, read_parts};
@@ -42,13 +43,14 @@ impl Collection {
         let selected = snapshot.selected(options).await?;
         let progress = options.work.progress.as_ref();
         progress.start("map", Some(selected.len() as u64));
+        let (at_once, cores) = concurrency(options.at_once);
         let one = async |partition: Partition| {
-            let called = self.call_current(&all, &partition, &function, options).await;
+            let called = self.call_current(&all, &partition, &function, options, &cores).await;
             let called = called.map_err(|error| error.with("partition", &partition.path))?;
             progress.advance(1);
             Ok::<_, Error>((partition.key, called))
         };
-        let calls = stream::iter(selected).map(one).buffered(options.concurrency());
+        let calls = stream::iter(selected).map(one).buffered(at_once);
         let results = calls.try_collect().await;
         progress.finish();
         results
@@ -61,13 +63,14 @@ impl Collection {
         partition: &Partition,
         function: &MapFunction<T>,
         options: &MapOptions,
+        cores: &Cores,
     ) -> Result<T> {
         for _ in 0..ATTEMPTS {
             let snapshot = self.snapshot().await?;
             let (data, paths) = snapshot.looked_into(all, partition, options).await;
             let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
             if snapshot.is_state_of(options.rows.as_ref(), &paths, false).await? {
-                return call(function, data?).await;
+                return call(function, data?, cores).await;
             }
         }
         Err(unsteady())
@@ -112,12 +115,10 @@ fn unsteady() -> Error {
 pub(crate) async fn call<T: Send + 'static>(
     function: &MapFunction<T>,
     data: PartitionData,
+    cores: &Cores,
 ) -> Result<T> {
     let function = Arc::clone(function);
-    let called = tokio::task::spawn_blocking(move || function(data)).await;
-    called.map_err(|error| {
-        Error::new(ErrorKind::Interrupted, "the function did not end").caused_by(error)
-    })?
+    cores.run(move || function(data)).await?
 }
 
 impl Snapshot {
@@ -292,14 +293,16 @@ impl Update<'_> {
         let progress = self.options.work.progress.as_ref();
         progress.start("update", Some(selected.len() as u64));
         let (all, stages) = (&all, &*draft);
+        let (at_once, cores) = concurrency(self.options.at_once);
         let one = async |partition: Partition| {
             self.options.work.cancel.check()?;
-            let staged = self.stage_partition(snapshot, stages.stage(), all, &partition).await;
+            let staged =
+                self.stage_partition(snapshot, stages.stage(), all, &partition, &cores).await;
             let staged = staged.map_err(|error| error.with("partition", &partition.path))?;
             progress.advance(1);
             Ok::<_, Error>(staged.map(|change| (partition, change)))
         };
-        let calls = stream::iter(selected).map(one).buffer_unordered(self.options.concurrency());
+        let calls = stream::iter(selected).map(one).buffer_unordered(at_once);
         let staged: Vec<Option<(Partition, Change)>> = calls.try_collect().await?;
         progress.finish();
         let mut written = self.written.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -316,10 +319,11 @@ impl Update<'_> {
         stage: String,
         all: &[Partition],
         partition: &Partition,
+        cores: &Cores,
     ) -> Result<Option<Change>> {
         let data = snapshot.window_over_base(all, partition, self.options).await?;
         let (mut own, rows) = (data.own.clone(), data.data.size(&snapshot.config.dimension));
-        let found = call(&self.function, data).await?;
+        let found = call(&self.function, data, cores).await?;
         if found.is_empty() {
             return Ok(None);
         }
@@ -344,8 +348,7 @@ impl Update<'_> {
         let plan = GroupPlan::variables(config, path, &dataset, listing.as_deref(), &[])?;
         let replaced = plan.replaced(path, &[]);
         let work = self.options.work.quiet();
-        let (store, progress) = (snapshot.base(), work.progress.as_ref());
-        let bytes = plan.write(store, &stage, progress, &work.cancel).await?;
+        let bytes = plan.write(snapshot.base(), &stage, &work).await?;
         let change = Change::patch(path, stage, replaced, bytes);
         Ok(Some(change.with_statistics(summarise(config, &dataset)?)))
     }

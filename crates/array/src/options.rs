@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use partita_core::{Cancel, NoProgress, Predicate, Progress, Result};
 
+use crate::cores::Cores;
 use crate::dataset::{Dataset, Variable};
 use crate::layout::Layout;
 use crate::merge::Merge;
@@ -23,25 +24,28 @@ pub struct CreateOptions {
     pub statistics: Vec<String>,
 }
 
-/// Who is told about the work, and who can stop it.
+/// Who is told about the work, who can stop it, and how much of the machine it takes.
 #[derive(Clone)]
 pub struct Work {
     /// Told about bytes, before compression.
     pub progress: Arc<dyn Progress>,
     /// Stops the work.
     pub cancel: Cancel,
+    /// The cores that encode and decode.
+    pub cores: Cores,
 }
 
 impl Default for Work {
     fn default() -> Self {
-        Self { progress: Arc::new(NoProgress), cancel: Cancel::default() }
+        let progress = Arc::new(NoProgress);
+        Self { progress, cancel: Cancel::default(), cores: Cores::default() }
     }
 }
 
 impl Work {
     /// The same, telling nobody: for parts of work that is reported as a whole.
     pub(crate) fn quiet(&self) -> Self {
-        Self { progress: Arc::new(NoProgress), cancel: self.cancel.clone() }
+        Self { progress: Arc::new(NoProgress), ..self.clone() }
     }
 }
 
@@ -146,15 +150,16 @@ pub struct MapOptions {
     pub variables: Option<Vec<String>>,
     /// How far the function sees.
     pub depth: Depth,
-    /// How many partitions are worked on at once; as many as there are cores if nothing is said.
+    /// How many partitions are worked on at once, from reading to writing. If nothing is said, the
+    /// function is called for as many as there are cores, while as many others are read or written.
     pub at_once: Option<usize>,
     /// Told about partitions.
     pub work: Work,
 }
 
-impl MapOptions {
-    pub(crate) fn concurrency(&self) -> usize {
-        let cores = || std::thread::available_parallelism().map_or(2, usize::from);
-        self.at_once.unwrap_or_else(cores).max(1)
-    }
+/// How many partitions are worked on at once, and the cores on which functions are called for them.
+/// While functions take all, others are read or written.
+pub(crate) fn concurrency(at_once: Option<usize>) -> (usize, Cores) {
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    (at_once.unwrap_or(2 * cores).max(1), Cores::new(at_once.unwrap_or(cores)))
 }

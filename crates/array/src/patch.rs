@@ -62,8 +62,7 @@ impl Patch<'_> {
         }
         let replaced = plan.replaced(path, &[]);
         let work = work.quiet();
-        let (store, progress) = (self.snapshot.base(), work.progress.as_ref());
-        let bytes = plan.write(store, &stage, progress, &work.cancel).await?;
+        let bytes = plan.write(self.snapshot.base(), &stage, &work).await?;
         let change = Change::patch(path, stage, replaced, bytes);
         Ok(change.with_statistics(self.statistics(&work).await?))
     }

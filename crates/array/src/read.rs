@@ -491,8 +491,7 @@ pub(crate) async fn read_parts(
         cuts.push(pieces.is_cut.then_some(pieces.rows));
         variables.push((layer.store, (*variable).clone(), pieces.parts));
     }
-    let (progress, cancel) = (options.work.progress.as_ref(), &options.work.cancel);
-    let arrays = read_variables(variables, dimension, progress, cancel).await?;
+    let arrays = read_variables(variables, dimension, &options.work).await?;
     let mut found: HashMap<String, Array> = HashMap::with_capacity(paths.len());
     for (((path, variable), array), cut) in paths.into_iter().zip(arrays).zip(cuts) {
         let array = match (cut, variable.axis(dimension)) {

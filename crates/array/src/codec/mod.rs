@@ -17,6 +17,7 @@ mod numbers;
 mod packbits;
 mod pipeline;
 mod quantize;
+mod search;
 mod vlen;
 mod zstd;
 

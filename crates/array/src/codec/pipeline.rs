@@ -97,6 +97,11 @@ impl Pipeline {
         &self.shape
     }
 
+    /// The bytes of the items of a chunk; none for items of any length.
+    pub fn num_bytes(&self) -> Option<usize> {
+        self.items.checked_mul(self.dtype.item_size()?)
+    }
+
     /// The items of a chunk, the last dimension running fastest.
     ///
     /// # Errors
@@ -124,13 +129,13 @@ impl Pipeline {
     ///
     /// # Errors
     /// As [`Pipeline::decode`].
-    pub fn decode_into(&self, bytes: Bytes, out: &mut [u8]) -> Result<()> {
+    pub fn decode_into(&self, bytes: &Bytes, out: &mut [u8]) -> Result<()> {
         if let Steps::V2 { filters, order: ByteOrder::Little, fortran: false } = &self.steps
             && let ([only], Some(_)) = (filters.as_slice(), self.dtype.item_size())
         {
-            return only.decode_into(&bytes, self.items, out);
+            return only.decode_into(bytes, self.items, out);
         }
-        match self.decode(bytes)? {
+        match self.decode(bytes.clone())? {
             Buffer::Fixed(decoded) => copy_decoded(&decoded, out),
             Buffer::Variable { .. } => Err(damaged("vlen")),
         }

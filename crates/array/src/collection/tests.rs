@@ -9,7 +9,7 @@ use crate::dataset::{
 };
 use crate::json::{Attributes, Json};
 use crate::layout::{Part, open_group, read_variables};
-use crate::options::{InsertOptions, ReadOptions};
+use crate::options::{InsertOptions, ReadOptions, Work};
 
 fn options(layout: Layout) -> CreateOptions {
     CreateOptions { layout, ..CreateOptions::default() }
@@ -332,11 +332,9 @@ async fn some_rows(collection: &Collection, data: &Dataset, ends: (usize, usize)
         let part = Part::Stored { array: Arc::new(array.unwrap()), rows: Some(rows.clone()) };
         (collection.store(), schema.variables[&name].clone(), vec![part])
     });
-    let options = ReadOptions::default();
-    let (progress, cancel) = (options.work.progress.as_ref(), &options.work.cancel);
     let variables: Vec<_> = parts.collect();
     let names: Vec<String> = variables.iter().map(|(_, schema, _)| schema.name.clone()).collect();
-    let read = read_variables(variables, "time", progress, cancel).await;
+    let read = read_variables(variables, "time", &Work::default()).await;
     for (name, array) in names.iter().zip(read.unwrap()) {
         let variable = data.variable(name).unwrap();
         let axis = variable.schema().axis("time").unwrap();

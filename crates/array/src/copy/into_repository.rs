@@ -202,7 +202,7 @@ impl Copying<'_> {
 
     async fn write_to(&self, plan: GroupPlan, stage: &str) -> Result<u64> {
         let work = self.options.work.quiet();
-        plan.write(self.target, stage, work.progress.as_ref(), &work.cancel).await
+        plan.write(self.target, stage, &work).await
     }
 
     async fn source_of(&self, partition: &Partition) -> Result<Dataset> {

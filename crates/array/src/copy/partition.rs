@@ -150,7 +150,7 @@ impl Copying<'_> {
     /// Writes where the group is to be: there is no collection yet that shows it.
     async fn write(&self, plan: GroupPlan) -> Result<()> {
         let work = self.options.work.quiet();
-        plan.write(self.target, "", work.progress.as_ref(), &work.cancel).await.map(drop)
+        plan.write(self.target, "", &work).await.map(drop)
     }
 }
 

@@ -52,6 +52,14 @@ impl Buffer {
         Ok(memory)
     }
 
+    /// The bytes of items of one size.
+    pub(crate) fn as_fixed(&self) -> Option<&[u8]> {
+        match self {
+            Self::Fixed(bytes) => Some(bytes),
+            Self::Variable { .. } => None,
+        }
+    }
+
     /// Bytes in memory.
     #[must_use]
     pub fn num_bytes(&self) -> usize {

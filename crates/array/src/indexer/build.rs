@@ -16,7 +16,7 @@ use super::state::{Behind, State};
 use super::{Index, NO_VIEW};
 use crate::collection::{Collection, Partition};
 use crate::commit::{Action, Snapshot};
-use crate::options::Work;
+use crate::options::{Work, concurrency};
 
 /// How often something is looked at again because it was changed meanwhile.
 const ATTEMPTS: u32 = 30;
@@ -267,8 +267,7 @@ impl Working<'_> {
         partitions: Vec<Partition>,
         work: &Work,
     ) -> Result<Worked> {
-        let cores = || std::thread::available_parallelism().map_or(2, usize::from);
-        let at_once = self.at_once.unwrap_or_else(cores).max(1);
+        let (at_once, cores) = concurrency(self.at_once);
         let mut done: BTreeMap<Partition, _> = BTreeMap::new();
         let Some(source) = &self.source else { return Ok(Vec::new()) };
         let mut left = partitions;
@@ -276,7 +275,7 @@ impl Working<'_> {
         for _ in 0..ATTEMPTS {
             let one = async |partition: Partition| {
                 work.cancel.check()?;
-                let rows = source.rows(&snapshot, &partition, work).await;
+                let rows = source.rows(&snapshot, &partition, work, &cores).await;
                 let rows = rows.map_err(|error| error.with("partition", &partition.path));
                 work.progress.advance(1);
                 Ok::<_, Error>((partition, rows))

@@ -12,6 +12,7 @@ use super::entries::{Entries, START, STOP};
 use crate::collection::Partition;
 use crate::columns::column_of;
 use crate::commit::Snapshot;
+use crate::cores::Cores;
 use crate::dataset::{Array, DType, VariableSchema};
 use crate::layout::{Config, Layout};
 use crate::map::MapFunction;
@@ -91,6 +92,7 @@ impl IndexSource {
         snapshot: &Snapshot,
         partition: &Partition,
         work: &Work,
+        cores: &Cores,
     ) -> Result<Option<RecordBatch>> {
         let config = &snapshot.config;
         let options = ReadOptions {
@@ -111,7 +113,7 @@ impl IndexSource {
                     None => snapshot.length(partition).await?,
                 };
                 let data = PartitionData { key: partition.key.clone(), data, own: 0..rows };
-                let found = crate::map::call(function, data).await?;
+                let found = crate::map::call(function, data, cores).await?;
                 found.map(|table| checked(&table, rows, config)).transpose()
             }
         }

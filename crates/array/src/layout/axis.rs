@@ -100,14 +100,12 @@ impl AxisCopy {
 
     /// Its items.
     pub async fn read(&self, store: &Store, work: &Work) -> Result<Array> {
-        let quiet = work.quiet();
         let array = std::sync::Arc::new(self.array.clone());
         let parts = vec![Part::Stored { array, rows: None }];
         let schema = self.array.schema.clone();
         let dimension = schema.dimensions.first().cloned().unwrap_or_default();
         let wanted = vec![(store, schema, parts)];
-        let read = read_variables(wanted, &dimension, quiet.progress.as_ref(), &quiet.cancel);
-        let array = read.await?.pop();
+        let array = read_variables(wanted, &dimension, &work.quiet()).await?.pop();
         array.ok_or_else(|| partita_core::Error::corrupt("the copy of the axis was not read"))
     }
 }

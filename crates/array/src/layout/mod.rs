@@ -5,11 +5,12 @@
 //!   copy of the axis that tells whether both still go together.
 //! - `v2`, `v3`: the documents of each layout, to and from [`Config`] and `StoredArray`.
 //! - `stored`, `region`: where the chunks of an array are and which parts of it they hold.
-//! - `read`, `write`: the arrays of partitions, chunks side by side.
+//! - `read`, `write`: the arrays of partitions, chunks side by side. `chunk`: rows to the object of one.
 //! - `list`, `catalog`: which partitions there are. `known`: documents decoded before.
 
 mod axis;
 mod catalog;
+mod chunk;
 mod config;
 mod known;
 mod list;

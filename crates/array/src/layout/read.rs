@@ -9,15 +9,17 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, TryStreamExt, stream};
-use partita_core::{Cancel, Error, Progress, Result, Store};
-use tokio::task::spawn_blocking;
+use partita_core::{Error, Result, Store};
 
 use super::StoredArray;
 use super::region::Region;
 use crate::codec::Pipeline;
+use crate::cores::Cores;
 use crate::dataset::{
     Array, Buffer, DType, VariableSchema, count, fill_item, fill_with, too_large,
 };
+use crate::options::Work;
+use crate::spare::Spare;
 
 /// Objects of one band fetched at once.
 const OBJECTS_AT_ONCE: usize = 8;
@@ -39,9 +41,9 @@ pub(crate) enum Part {
 pub(crate) async fn read_variables(
     variables: Vec<(&Store, VariableSchema, Vec<Part>)>,
     dimension: &str,
-    progress: &dyn Progress,
-    cancel: &Cancel,
+    work: &Work,
 ) -> Result<Vec<Array>> {
+    let progress = work.progress.as_ref();
     let mut targets = Vec::new();
     let mut jobs = Vec::new();
     for (number, (_, schema, parts)) in variables.iter().enumerate() {
@@ -51,10 +53,13 @@ pub(crate) async fn read_variables(
     let total = jobs.iter().map(Job::num_bytes).sum::<usize>();
     progress.start("read", Some(total as u64));
     let run = async |job: Job| {
-        cancel.check()?;
+        work.cancel.check()?;
         let bytes = job.num_bytes();
         let (store, schema, _) = variables.get(job.variable).ok_or_else(nothing)?;
-        let done = job.run(store).await.map_err(|error| error.with("variable", &schema.name))?;
+        let done = job
+            .run(store, &work.cores)
+            .await
+            .map_err(|error| error.with("variable", &schema.name))?;
         progress.advance(bytes as u64);
         Ok::<_, Error>(done)
     };
@@ -323,16 +328,16 @@ impl Job {
         self.out.len()
     }
 
-    async fn run(self, store: &Store) -> Result<Done> {
+    async fn run(self, store: &Store, cores: &Cores) -> Result<Done> {
         let Self { variable, target, start, band, fill, mut out } = self;
         let out = match band {
-            Some(band) => band.read(store, out).await?,
+            Some(band) => band.read(store, out, cores).await?,
             None => {
                 let fill = move || {
                     fill_with(&mut out, &fill);
                     out
                 };
-                Filled::Fixed(spawn_blocking(fill).await.map_err(stopped)?)
+                Filled::Fixed(cores.run(fill).await?)
             }
         };
         Ok(Done { variable, target, start, out })
@@ -340,45 +345,46 @@ impl Job {
 }
 
 impl Band {
-    async fn read(self, store: &Store, mut out: BytesMut) -> Result<Filled> {
-        let pieces = self.fetch(store).await?;
+    async fn read(self, store: &Store, mut out: BytesMut, cores: &Cores) -> Result<Filled> {
+        let pieces = self.fetch(store, &cores.spare()).await?;
         let Self { array, rows } = self;
         if array.schema.dtype.item_size().is_none() {
             let gather = move || gather(&array, &rows, pieces);
-            return Ok(Filled::Variable(spawn_blocking(gather).await.map_err(stopped)??));
+            return Ok(Filled::Variable(cores.run(gather).await??));
         }
         if pieces.len() <= 1 {
-            let small = out.len() <= SMALL;
+            let (small, spare) = (out.len() <= SMALL, cores.spare());
             let fill = move || {
                 for piece in pieces {
-                    array.read_piece(piece, &rows, &mut out)?;
+                    array.read_piece(piece, &rows, &mut out, &spare)?;
                 }
                 Ok::<_, Error>(out)
             };
             if small {
                 return Ok(Filled::Fixed(fill()?));
             }
-            return Ok(Filled::Fixed(spawn_blocking(fill).await.map_err(stopped)??));
+            return Ok(Filled::Fixed(cores.run(fill).await??));
         }
         let decode = |piece: Piece| {
             let array = Arc::clone(&array);
             let decode = move || Ok::<_, Error>((piece.origin, array.decode(piece.bytes)?));
-            async { spawn_blocking(decode).await.map_err(stopped)? }
+            async { cores.run(decode).await? }
         };
         let decoded: Vec<_> =
             stream::iter(pieces).map(decode).buffered(jobs_at_once()).try_collect().await?;
         let fill = move || {
             for (origin, decoded) in decoded {
-                place(&array, &rows, &origin, decoded.as_ref(), &mut out);
+                let items = decoded.as_ref().and_then(Buffer::as_fixed);
+                place(&array, &rows, &origin, items, &mut out);
             }
             out
         };
-        Ok(Filled::Fixed(spawn_blocking(fill).await.map_err(stopped)?))
+        Ok(Filled::Fixed(cores.run(fill).await?))
     }
 
     /// The chunks that touch the rows.
-    async fn fetch(&self, store: &Store) -> Result<Vec<Piece>> {
-        let fetch = async |object: Vec<usize>| self.fetch_object(store, &object).await;
+    async fn fetch(&self, store: &Store, spare: &Spare) -> Result<Vec<Piece>> {
+        let fetch = async |object: Vec<usize>| self.fetch_object(store, &object, spare).await;
         let pieces: Vec<Vec<Piece>> = stream::iter(self.array.objects(&self.rows))
             .map(fetch)
             .buffered(OBJECTS_AT_ONCE)
@@ -387,12 +393,18 @@ impl Band {
         Ok(pieces.into_iter().flatten().collect())
     }
 
-    async fn fetch_object(&self, store: &Store, object: &[usize]) -> Result<Vec<Piece>> {
+    async fn fetch_object(
+        &self,
+        store: &Store,
+        object: &[usize],
+        spare: &Spare,
+    ) -> Result<Vec<Piece>> {
         let key = self.array.key(object);
         let grid = self.array.pipeline.shape();
         let origin: Vec<usize> = object.iter().zip(grid).map(|(i, size)| i * size).collect();
         let Some(shard) = &self.array.shard else {
-            return Ok(vec![Piece { origin, bytes: store.get_opt(&key).await? }]);
+            let bytes = store.get_into(&key, spare.take()).await?;
+            return Ok(vec![Piece { origin, bytes }]);
         };
         let wanted = origin.iter().zip(grid).zip(&self.array.shape).enumerate();
         let wanted: Vec<Range<usize>> = wanted
@@ -420,16 +432,32 @@ impl StoredArray {
     }
 
     /// Puts a chunk into its place among the rows.
-    fn read_piece(&self, piece: Piece, rows: &Range<usize>, out: &mut BytesMut) -> Result<()> {
+    fn read_piece(
+        &self,
+        piece: Piece,
+        rows: &Range<usize>,
+        out: &mut BytesMut,
+        spare: &Spare,
+    ) -> Result<()> {
         let Piece { origin, bytes } = piece;
-        if let (Some(bytes), Some(place)) = (&bytes, self.run(rows, &origin))
+        let Some(bytes) = bytes else {
+            place(self, rows, &origin, None, out);
+            return Ok(());
+        };
+        let named = |error: Error| error.with("key", &self.prefix);
+        if let Some(place) = self.run(rows, &origin)
             && let Some(place) = out.get_mut(place)
         {
-            let decoded = self.chunk().decode_into(bytes.clone(), place);
-            return decoded.map_err(|error| error.with("key", &self.prefix));
+            self.chunk().decode_into(&bytes, place).map_err(named)?;
+        } else if let Some(size) = self.chunk().num_bytes() {
+            let mut whole = spare.take();
+            whole.try_reserve_exact(size).map_err(|_| too_large(size))?;
+            whole.resize(size, 0);
+            self.chunk().decode_into(&bytes, &mut whole).map_err(named)?;
+            place(self, rows, &origin, Some(&whole), out);
+            spare.give(whole);
         }
-        let decoded = self.decode(bytes)?;
-        place(self, rows, &origin, decoded.as_ref(), out);
+        spare.give_object(bytes);
         Ok(())
     }
 
@@ -479,7 +507,7 @@ fn place(
     array: &StoredArray,
     rows: &Range<usize>,
     origin: &[usize],
-    decoded: Option<&Buffer>,
+    decoded: Option<&[u8]>,
     out: &mut BytesMut,
 ) {
     let (extent, from, to, band) = overlap(array, rows, origin);
@@ -488,7 +516,7 @@ fn place(
         Region { extent: &extent, from_shape: shape, from: &from, to_shape: &band, to: &to };
     let size = row_item(array.schema.dtype);
     match decoded {
-        Some(Buffer::Fixed(bytes)) => region.copy(bytes, out, size),
+        Some(items) => region.copy(items, out, size),
         _ if array.fill.iter().all(|byte| *byte == 0) => {}
         _ => region.runs(|_, target, items| {
             for place in out.chunks_exact_mut(size).skip(target).take(items) {
@@ -528,8 +556,4 @@ fn gather(array: &StoredArray, rows: &Range<usize>, pieces: Vec<Piece>) -> Resul
         let item = source.and_then(|(piece, item)| decoded.get(piece)?.as_ref()?.item(item, 0));
         item.unwrap_or(&array.fill)
     }))
-}
-
-fn stopped(error: tokio::task::JoinError) -> Error {
-    Error::new(partita_core::ErrorKind::Interrupted, "decoding was stopped").caused_by(error)
 }

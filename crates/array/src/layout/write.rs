@@ -3,17 +3,16 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
-use partita_core::{Cancel, Error, Progress, Result, Store};
-use tokio::task::spawn_blocking;
+use partita_core::{Error, Result, Store};
 
 use super::axis::{CHECKSUM, checksum_of, copy_schema};
-use super::region::Region;
+use super::chunk::{Piece, encode};
 use super::stored::grid;
 use super::{Config, Layout, StoredArray, v2, v3};
-use crate::dataset::{Array, Buffer, Dataset, Schema, VariableSchema};
+use crate::dataset::{Array, Dataset, Schema, VariableSchema};
+use crate::options::Work;
 use crate::partitioning::Key;
 
 /// Arrays and documents of a group, to be written.
@@ -24,11 +23,11 @@ pub(crate) struct GroupPlan {
     documents: Vec<(String, String)>,
 }
 
-/// An array, and the data of its rows from `start` on.
+/// An array, and the data of its rows from `start` on, in pieces that follow each other.
 #[derive(Debug)]
 struct Planned {
     array: Arc<StoredArray>,
-    data: Array,
+    data: Vec<Array>,
     start: usize,
     /// The data are those of the whole array.
     whole: bool,
@@ -37,9 +36,27 @@ struct Planned {
 impl Planned {
     /// The rows of the data.
     fn rows(&self) -> Range<usize> {
-        let rows = self.data.shape().first().copied().unwrap_or(1);
-        self.start..self.start + rows
+        self.start..self.start + self.data.iter().map(length).sum::<usize>()
     }
+
+    /// The pieces with some of these rows.
+    fn pieces(&self, rows: &Range<usize>) -> Vec<Piece> {
+        let mut next = self.start;
+        let pieces = self.data.iter().map(|data| {
+            let start = next;
+            next += length(data);
+            (start, data)
+        });
+        let touch = |(start, data): &(usize, &Array)| {
+            *start < rows.end && rows.start < start + length(data)
+        };
+        pieces.filter(touch).map(|(start, data)| (start, data.clone())).collect()
+    }
+}
+
+/// The rows of an array; one without dimensions is one row.
+fn length(array: &Array) -> usize {
+    array.shape().first().copied().unwrap_or(1)
 }
 
 impl GroupPlan {
@@ -54,8 +71,21 @@ impl GroupPlan {
         dataset: &Dataset,
         start: usize,
     ) -> Result<Self> {
+        Self::joined_group(config, prefix, key, std::slice::from_ref(dataset), start)
+    }
+
+    /// As [`GroupPlan::group`], of datasets that follow each other along the partitioned dimension:
+    /// each chunk is joined when it is encoded.
+    pub fn joined_group(
+        config: &Config,
+        prefix: &str,
+        key: Option<&Key>,
+        datasets: &[Dataset],
+        start: usize,
+    ) -> Result<Self> {
         let mut plan = Self::default();
-        plan.add_group(config, prefix, key, dataset, start, &mut vec![&config.schema])?;
+        let datasets: Vec<&Dataset> = datasets.iter().collect();
+        plan.add_group(config, prefix, key, &datasets, start, &mut vec![&config.schema])?;
         if config.layout == Layout::ZarrV2 {
             let arrays = plan.arrays.iter().map(|planned| planned.array.as_ref());
             plan.documents = match config.view {
@@ -76,7 +106,7 @@ impl GroupPlan {
         removed: &[String],
     ) -> Result<Self> {
         let mut plan = Self::default();
-        plan.add_group(config, prefix, None, dataset, 0, &mut vec![&config.schema])?;
+        plan.add_group(config, prefix, None, &[dataset], 0, &mut vec![&config.schema])?;
         match config.layout {
             Layout::ZarrV2 if config.view.is_some() => {
                 let arrays = plan.arrays.iter().map(|planned| planned.array.as_ref());
@@ -118,7 +148,7 @@ impl GroupPlan {
         }
         self.arrays.push(Planned {
             array: Arc::new(array),
-            data: items.clone(),
+            data: vec![items.clone()],
             start: 0,
             whole: true,
         });
@@ -130,16 +160,18 @@ impl GroupPlan {
         config: &Config,
         prefix: &str,
         key: Option<&Key>,
-        dataset: &Dataset,
+        datasets: &[&Dataset],
         start: usize,
         schemas: &mut Vec<&'a Schema>,
     ) -> Result<()> {
+        let Some(dataset) = datasets.first() else { return Ok(()) };
         for variable in dataset.variables() {
-            let mut shape = variable.data().shape().to_vec();
-            if let Some(first) = shape.first_mut() {
-                *first += start;
-            }
             let own = variable.schema();
+            let data = pieces(datasets, own, &config.dimension)?;
+            let mut shape = data.first().map(|piece| piece.shape().to_vec()).unwrap_or_default();
+            if let Some(first) = shape.first_mut() {
+                *first = start + data.iter().map(length).sum::<usize>();
+            }
             let array = match config.layout {
                 Layout::ZarrV2 => v2::array(prefix, own, shape, &config.schema),
                 Layout::ZarrV3 => v3::array(prefix, own, shape, schemas),
@@ -148,15 +180,17 @@ impl GroupPlan {
             if config.layout == Layout::ZarrV3 {
                 self.documents.push(v3::array_document(&array)?);
             }
-            let data = variable.data().clone();
             let array = Arc::new(array);
             self.arrays.push(Planned { array, data, start, whole: start == 0 });
         }
-        for (name, group) in dataset.groups() {
+        for (name, _) in dataset.groups() {
+            let groups = datasets.iter().flat_map(|dataset| dataset.groups());
+            let groups = groups.filter(|(other, _)| *other == name).map(|(_, group)| group);
+            let groups: Vec<&Dataset> = groups.collect();
             let schema: Option<&'a Schema> =
                 schemas.last().and_then(|schema| schema.groups.get(name));
             schemas.extend(schema);
-            self.add_group(config, &format!("{prefix}/{name}"), None, group, start, schemas)?;
+            self.add_group(config, &format!("{prefix}/{name}"), None, &groups, start, schemas)?;
             if schema.is_some() {
                 schemas.pop();
             }
@@ -170,7 +204,7 @@ impl GroupPlan {
     /// Adds rows of an array that is there and stays as it is otherwise: those of whole objects, from
     /// the row `start` on, with which an object begins.
     pub fn add_rows(&mut self, array: Arc<StoredArray>, start: usize, data: Array) {
-        self.arrays.push(Planned { array, data, start, whole: false });
+        self.arrays.push(Planned { array, data: vec![data], start, whole: false });
     }
 
     /// The arrays.
@@ -206,43 +240,39 @@ impl GroupPlan {
     }
 
     /// Writes everything, each key below the directory `stage` (or in its place, if that is empty):
-    /// chunks first, the document that
-    /// makes the group complete last. Tells `progress` about bytes before compression; returns the
-    /// bytes written.
+    /// chunks first, the document that makes the group complete last. Tells about bytes before
+    /// compression; returns the bytes written.
     pub fn write<'a>(
         self,
         store: &'a Store,
         stage: &'a str,
-        progress: &'a dyn Progress,
-        cancel: &'a Cancel,
+        work: &'a Work,
     ) -> BoxFuture<'a, Result<u64>> {
         async move {
             let mut chunks = Vec::new();
             for planned in self.arrays {
-                let rows = planned.rows();
-                let Planned { array, data, start, .. } = planned;
                 let mut extents: Vec<Range<usize>> =
-                    array.shape.iter().map(|extent| 0..*extent).collect();
+                    planned.array.shape.iter().map(|extent| 0..*extent).collect();
                 if let Some(first) = extents.first_mut() {
-                    *first = rows;
+                    *first = planned.rows();
                 }
-                for place in grid(&extents, array.pipeline.shape()) {
-                    chunks.push((Arc::clone(&array), data.clone(), start, place));
+                let shape = planned.array.pipeline.shape();
+                for place in grid(&extents, shape) {
+                    let height = shape.first().copied().unwrap_or(1);
+                    let first = place.first().copied().unwrap_or(0) * height;
+                    let pieces = planned.pieces(&(first..first + height));
+                    chunks.push((Arc::clone(&planned.array), pieces, place));
                 }
             }
-            let run = async |(array, data, start, place): (
-                Arc<StoredArray>,
-                Array,
-                usize,
-                Vec<usize>,
-            )| {
-                cancel.check()?;
+            let run = async |(array, pieces, place): (Arc<StoredArray>, Vec<Piece>, Vec<usize>)| {
+                work.cancel.check()?;
                 let key = staged(stage, &array.key(&place));
                 let name = array.schema.name.clone();
-                let encode = move || encode(&array, &data, start, &place);
-                let encoded = spawn_blocking(encode).await.map_err(stopped)?;
+                let spare = work.cores.spare();
+                let encoded =
+                    work.cores.run(move || encode(&array, &pieces, &place, &spare)).await?;
                 let (bytes, size) = encoded.map_err(|error| error.with("variable", name))?;
-                progress.advance(size as u64);
+                work.progress.advance(size as u64);
                 let Some(bytes) = bytes else { return Ok(0) };
                 let written = bytes.len() as u64;
                 store.put_deferred(&key, bytes).await?;
@@ -266,73 +296,19 @@ fn staged(stage: &str, key: &str) -> String {
     if stage.is_empty() { key.to_owned() } else { format!("{stage}/{key}") }
 }
 
-/// The object at a place of the grid, and the bytes of its items; none if it need not be stored
-/// because every item is the fill value. `data` are the rows from `start` on.
-fn encode(
-    array: &StoredArray,
-    data: &Array,
-    start: usize,
-    place: &[usize],
-) -> Result<(Option<Bytes>, usize)> {
-    let shape = array.pipeline.shape();
-    let (mut extent, mut from) = (Vec::new(), Vec::new());
-    for (axis, ((i, size), whole)) in place.iter().zip(shape).zip(&array.shape).enumerate() {
-        let skipped = if axis == 0 { start } else { 0 };
-        from.push((i * size).saturating_sub(skipped));
-        extent.push((*size).min(whole.saturating_sub(i * size)));
+/// The data of a variable of datasets that follow each other along a dimension: of each, if they
+/// lie one after the other.
+fn pieces(datasets: &[&Dataset], own: &VariableSchema, dimension: &str) -> Result<Vec<Array>> {
+    let found = datasets.iter().map(|dataset| Ok(dataset.require(&own.name)?.data()));
+    let found: Vec<&Array> = found.collect::<Result<_>>()?;
+    match own.axis(dimension) {
+        Some(0) => {
+            let filled = found.iter().filter(|piece| length(piece) > 0);
+            let filled: Vec<Array> = filled.map(|piece| (*piece).clone()).collect();
+            let none = || found.into_iter().take(1).cloned().collect();
+            Ok(if filled.is_empty() { none() } else { filled })
+        }
+        Some(axis) => Ok(vec![Array::concat(&found, axis)?]),
+        None => Ok(found.into_iter().take(1).cloned().collect()),
     }
-    let to = vec![0; shape.len()];
-    let from_shape = data.shape();
-    let region = Region { extent: &extent, from_shape, from: &from, to_shape: shape, to: &to };
-    let chunk = match data.buffer() {
-        // The chunk is the whole array.
-        buffer if from_shape == shape => buffer.clone(),
-        Buffer::Fixed(bytes) if is_run(shape, from_shape, &extent) => {
-            let row = bytes.len().checked_div(from_shape.first().copied().unwrap_or(1));
-            let (row, first) = (row.unwrap_or(0), from.first().copied().unwrap_or(0));
-            let end = (first + extent.first().copied().unwrap_or(0)) * row;
-            Buffer::Fixed(bytes.slice((first * row).min(bytes.len())..end.min(bytes.len())))
-        }
-        Buffer::Fixed(bytes) => {
-            let blank =
-                Array::full(array.schema.dtype, shape.to_vec(), array.schema.fill.as_ref())?;
-            let mut chunk = blank.bytes().map(|bytes| bytes.to_vec()).unwrap_or_default();
-            region.copy(bytes, &mut chunk, array.schema.dtype.item_size().unwrap_or(0));
-            Buffer::Fixed(chunk.into())
-        }
-        buffer @ Buffer::Variable { .. } => {
-            let mut items: Vec<&[u8]> = vec![&array.fill; crate::dataset::count(shape)?];
-            region.runs(|source, target, length| {
-                for (offset, item) in items.iter_mut().skip(target).take(length).enumerate() {
-                    *item = buffer.item(source + offset, 0).unwrap_or_default();
-                }
-            });
-            Buffer::of_items(items)?
-        }
-    };
-    let is_fill = match &chunk {
-        Buffer::Fixed(bytes) => {
-            let size = array.fill.len().max(1);
-            bytes.chunks(size).all(|item| item == array.fill)
-        }
-        Buffer::Variable { offsets, .. } => {
-            (0..offsets.len().saturating_sub(1)).all(|i| chunk.item(i, 0) == Some(&array.fill))
-        }
-    };
-    let size = chunk.num_bytes();
-    // Without a fill value Zarr v2 leaves open what an object that is missing means.
-    let may_be_missing = array.schema.fill.is_some() || array.is_v3();
-    if is_fill && may_be_missing {
-        return Ok((None, size));
-    }
-    Ok((Some(array.pipeline.encode(chunk)?), size))
-}
-
-/// True if the items of the chunk lie together in the data, and fill it.
-fn is_run(shape: &[usize], from_shape: &[usize], extent: &[usize]) -> bool {
-    shape == extent && !shape.is_empty() && shape.get(1..) == from_shape.get(1..)
-}
-
-fn stopped(error: tokio::task::JoinError) -> Error {
-    Error::new(partita_core::ErrorKind::Interrupted, "encoding was stopped").caused_by(error)
 }

@@ -89,6 +89,42 @@ impl Plan {
         Self::of(shifted)
     }
 
+    /// The old rows that are needed, in runs of which no two share `height` rows from a multiple of
+    /// it on, and the plan in which these are all old rows.
+    #[must_use]
+    pub(crate) fn needed(&self, height: usize) -> (Vec<Range<usize>>, Self) {
+        let old = self.pieces.iter().filter(|piece| piece.side == Side::Old);
+        let mut old: Vec<Range<usize>> = old.map(|piece| piece.rows.clone()).collect();
+        old.sort_by_key(|rows| rows.start);
+        let mut runs: Vec<Range<usize>> = Vec::new();
+        for rows in old {
+            match runs.last_mut() {
+                Some(last) if rows.start / height <= last.end.saturating_sub(1) / height => {
+                    last.end = last.end.max(rows.end);
+                }
+                _ => runs.push(rows),
+            }
+        }
+        // How many rows are left out before each run.
+        let gaps: Vec<usize> = runs
+            .iter()
+            .scan((0, 0), |(end, gap), run| {
+                *gap += run.start - *end;
+                *end = run.end;
+                Some(*gap)
+            })
+            .collect();
+        let gap = |row: usize| gaps.get(runs.partition_point(|run| run.end <= row)).copied();
+        let plan = Self::of(self.pieces.iter().map(|piece| match piece.side {
+            Side::Old => {
+                let gap = gap(piece.rows.start).unwrap_or(0);
+                (Side::Old, piece.rows.start - gap..piece.rows.end - gap)
+            }
+            Side::New => (Side::New, piece.rows.clone()),
+        }));
+        (runs, plan)
+    }
+
     /// Merges two datasets along a dimension. Variables that lack it are those of `old`.
     ///
     /// # Errors
@@ -96,6 +132,18 @@ impl Plan {
     /// variables; [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) if they have fewer
     /// rows than the plan says.
     pub fn apply(&self, old: &Dataset, new: &Dataset, dimension: &str) -> Result<Dataset> {
+        let parts = self.parts(old, new, dimension)?;
+        Dataset::concat(&parts.iter().collect::<Vec<_>>(), dimension)
+    }
+
+    /// As [`Plan::apply`], in parts that follow each other and share memory with the two datasets
+    /// where they are few. There is at least one.
+    pub(crate) fn parts(
+        &self,
+        old: &Dataset,
+        new: &Dataset,
+        dimension: &str,
+    ) -> Result<Vec<Dataset>> {
         if self.pieces.len() <= MANY_PIECES {
             let cut = |piece: &Piece| match piece.side {
                 Side::Old => old.slice(dimension, piece.rows.clone()),
@@ -103,7 +151,7 @@ impl Plan {
             };
             let mut parts = vec![old.slice(dimension, 0..0)?];
             parts.extend(self.pieces.iter().map(cut).collect::<Result<Vec<_>>>()?);
-            return Dataset::concat(&parts.iter().collect::<Vec<_>>(), dimension);
+            return Ok(parts);
         }
         let joined = Dataset::concat(&[old, new], dimension)?;
         let rows = old.size(dimension).unwrap_or(0);
@@ -111,6 +159,7 @@ impl Plan {
             Side::Old => piece.rows.clone(),
             Side::New => piece.rows.start + rows..piece.rows.end + rows,
         };
-        joined.take_ranges(dimension, &self.pieces.iter().map(shift).collect::<Vec<_>>())
+        let rows: Vec<_> = self.pieces.iter().map(shift).collect();
+        Ok(vec![joined.take_ranges(dimension, &rows)?])
     }
 }

@@ -233,7 +233,7 @@ impl Sync<'_> {
                 let mut plan = GroupPlan::default();
                 plan.add_axis(config, path, &variable, &axis)?;
                 let replaced = plan.replaced(path, &[]);
-                let written = plan.write(store, &stage, work.progress.as_ref(), &work.cancel);
+                let written = plan.write(store, &stage, &work);
                 return Ok(Change::patch(path, stage.clone(), replaced, written.await?));
             }
             Need::Create(axis) => {
@@ -247,7 +247,7 @@ impl Sync<'_> {
         };
         let mut plan = GroupPlan::group(config, path, None, &dataset, 0)?;
         plan.add_axis(config, path, &variable, &axis)?;
-        let written = plan.write(store, &stage, work.progress.as_ref(), &work.cancel).await?;
+        let written = plan.write(store, &stage, &work).await?;
         Ok(Change::replace(path, stage, fresh, axis.len(), written))
     }
 

@@ -19,7 +19,7 @@ use crate::units;
 
 /// Whom to tell about the work, and who stops it.
 pub(crate) fn work(json: bool, cancel: Cancel) -> Work {
-    Work { progress: progress(json), cancel }
+    Work { progress: progress(json), cancel, ..Work::default() }
 }
 
 fn partitioned_by(partitioning: &Partitioning) -> String {
