@@ -16,15 +16,25 @@ import math
 import shutil
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 from results import grid, machine, write_section
 
-CASES = {
+BULK = {
     "insert": "Insert {mb} MB, zstd 3, twelve months",
     "load": "Load everything",
     "merge": "Merge a delivery of {part} MB into a month",
     "update": "Update one variable from another",
+}
+KINDS = {
+    "rounded": "float32 rounded to 1 mm",
+    "packed": "int32 in units of 0.1 mm, a third of it land",
+    "full": "float32 as it was computed",
+}
+# What is there when the others are measured.
+KIND = list(KINDS)[-1]
+CASES = {
     "tiny": "Insert 300 days of ten rows",
     "one": "Load one variable of {many:,} partitions",
     "list": "List {many:,} partitions",
@@ -40,23 +50,30 @@ WRITTEN = ("insert", "tiny", "view", "cluster")
 TIMEOUT = 3000
 INTRODUCTION = (
     "Local files that the system has in its cache; along-track fields of four variables. "
-    "ZCollection runs on two threads of Dask. Partita waits until what it writes is on the disk, "
-    "ZCollection does not. Inserts, merges and updates of large chunks take the time that zstd "
-    "takes on both cores, and so does loading them. The function of the index is given the time "
-    "alone (`variables=`); that of ZCollection loads what it looks at."
+    "ZCollection runs on two threads of Dask. Partita waits until what it writes is on the disk; "
+    "ZCollection does not, and neither does Partita with the option `sync=false`. What is large "
+    "takes the time of the codec, and so depends on the values: three kinds of them. The function "
+    "of the index is given the time alone (`variables=`); that of ZCollection loads what it looks "
+    "at."
 )
 
 
-def run(python: str, peer: str, case: str, arguments: argparse.Namespace) -> dict[str, float]:
+def run(
+    python: str, peer: str, case: str, kind: str, arguments: argparse.Namespace
+) -> dict[str, float]:
     program = str(Path(__file__).with_name("arrays_peers.py"))
     numbers = [str(arguments.megabytes), str(arguments.partitions)]
-    command = [python, program, peer, case, str(arguments.dir), *numbers]
+    command = [python, program, peer, case, kind, str(arguments.dir), *numbers]
     done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
     if done.returncode:
         sys.stderr.write(done.stderr)
         raise SystemExit(f"{peer} failed at {case}")
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
+
+
+def size_of(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def main() -> None:
@@ -70,43 +87,67 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.smoke:
         arguments.megabytes, arguments.partitions, arguments.repeat = 30, 60, 1
-    peers = {"partita": sys.executable, "zcollection": arguments.peer_python}
+    ours = {"partita": sys.executable, "unsynced": sys.executable}
+    theirs = {"zcollection": arguments.peer_python}
     shutil.rmtree(arguments.dir, ignore_errors=True)
     arguments.dir.mkdir(parents=True)
-    run(sys.executable, "partita", "many", arguments)
-    best = {(peer, case): math.inf for peer in peers for case in CASES}
-    peaks: dict[str, float] = {}
+    run(sys.executable, "partita", "many", KIND, arguments)
+    measured = [(case, kind) for kind in KINDS for case in BULK] + [(case, KIND) for case in CASES]
+    best: dict[tuple[str, str, str], float] = defaultdict(lambda: math.inf)
+    stored: dict[tuple[str, str], float] = {}
+    peaks: dict[tuple[str, str], float] = {}
     repository = math.inf
     for _ in range(arguments.repeat):
-        for case in CASES:
-            for peer, python in peers.items():
+        for case, kind in measured:
+            for peer, python in {**ours, **theirs}.items():
+                if peer == "unsynced" and (case not in BULK or case == "load"):
+                    continue
                 if case in WRITTEN:
                     name = peer if case == "insert" else f"{peer}-{case}"
                     shutil.rmtree(arguments.dir / name, ignore_errors=True)
                 if case == "index":
                     (arguments.dir / f"{peer}.parquet").unlink(missing_ok=True)
-                found = run(python, peer, case, arguments)
-                best[peer, case] = min(best[peer, case], found["seconds"])
-                if case == "load":
-                    peaks[peer] = found["peak"] - found["before"]
-                print(f"{peer:<12} {case:<8} {found['seconds']:8.3f} s", flush=True)
+                found = run(python, peer, case, kind, arguments)
+                best[peer, case, kind] = min(best[peer, case, kind], found["seconds"])
+                if case == "insert":
+                    stored[peer, kind] = size_of(arguments.dir / peer)
+                elif case == "load":
+                    peaks[peer, kind] = found["peak"] - found["before"]
+                print(f"{peer:<12} {case:<8} {kind:<8} {found['seconds']:8.3f} s", flush=True)
         shutil.rmtree(arguments.dir / "partita-repository", ignore_errors=True)
-        found = run(sys.executable, "partita", "repository", arguments)
+        found = run(sys.executable, "partita", "repository", KIND, arguments)
         repository = min(repository, found["seconds"])
-    rows = []
-    for case, title in CASES.items():
-        ours, theirs = best["partita", case], best["zcollection", case]
-        part, many = arguments.megabytes // 30, arguments.partitions
-        text = title.format(mb=arguments.megabytes, part=part, many=many)
-        rows.append([text, f"{ours:.3f}", f"{theirs:.3f}", f"{theirs / ours:.1f}"])
+    part, many = arguments.megabytes // 30, arguments.partitions
+    fill = {"mb": arguments.megabytes, "part": part, "many": many}
+
+    def cells(case: str, kind: str, *peers: str) -> list[str]:
+        theirs = best["zcollection", case, kind]
+        times = [best[peer, case, kind] for peer in peers]
+        ours = [f"{time:.3f} ({theirs / time:.1f}×)" if time < math.inf else "" for time in times]
+        return [f"{theirs:.3f}", *ours]
+
+    tables = []
     size = arguments.megabytes * 1e6
-    memory = ", ".join(f"{peer} {peak / size:.2f}" for peer, peak in peaks.items())
-    table = grid(["", "Partita", "ZCollection", "ratio"], rows)
+    for kind, title in KINDS.items():
+        rows = [
+            [text.format(**fill), *cells(case, kind, "unsynced", "partita")]
+            for case, text in BULK.items()
+        ]
+        for text, found in (
+            ("Stored, over the size in memory", stored),
+            ("Peak memory of loading, over the size of the result", peaks),
+        ):
+            values = [found.get((peer, kind)) for peer in ("zcollection", "unsynced", "partita")]
+            rows.append([text, *(f"{value / size:.2f}" if value else "" for value in values)])
+        head = [title, "ZCollection", "Partita, `sync=false`", "Partita"]
+        tables.append(grid(head, rows))
+    rows = [[text.format(**fill), *cells(case, KIND, "partita")] for case, text in CASES.items()]
+    tables.append(grid([KINDS[KIND], "ZCollection", "Partita"], rows))
     text = (
-        f"{INTRODUCTION}\n\n{table}\n\n"
-        f"Peak memory of loading everything, over the size of the result: {memory}.\n\n"
-        f"The insert of {arguments.megabytes} MB into an Icechunk repository, with the codecs that "
-        f"Partita chooses there: {repository:.3f} s.\n\n"
+        f"{INTRODUCTION}\n\n"
+        + "\n\n".join(tables)
+        + f"\n\nThe insert of {arguments.megabytes} MB into an Icechunk repository, with the "
+        f"codecs that Partita chooses there: {repository:.3f} s.\n\n"
         f"{machine('partita', 'numpy', 'xarray')} ZCollection 2026.6.0.\n\n"
         "    python benches/arrays.py --peer-python PATH "
         f"--megabytes {arguments.megabytes} --repeat {arguments.repeat}\n"

@@ -1,6 +1,6 @@
 """One measurement of a collection by one library; prints JSON. Run by ``arrays.py``.
 
-python arrays_peers.py PEER CASE FOLDER MEGABYTES PARTITIONS
+python arrays_peers.py PEER CASE KIND FOLDER MEGABYTES PARTITIONS
 """
 
 from __future__ import annotations
@@ -21,10 +21,14 @@ import xarray as xr
 PIXELS = 240
 VARIABLES = ("ssh", "sla", "swh", "wind")
 BLOCK = 16_000
+TYPES = {"full": "f4", "packed": "i4", "rounded": "f4"}
+LAND = np.float64(np.iinfo("i4").max)
 
 
-def tracks(first: str, rows: int, step_ms: int) -> xr.Dataset:
-    """Smooth fields with noise, as instruments round them."""
+def tracks(kind: str, first: str, rows: int, step_ms: int) -> xr.Dataset:
+    """Smooth fields with the noise of an instrument: as they are computed (``full``), as products
+    have them, in numbers of 0.1 mm with a third of them land (``packed``), or rounded to 1 mm and
+    kept as floats (``rounded``)."""
     random = np.random.default_rng(7)
     start = np.datetime64(first, "ms")
     time_axis = (start + np.arange(rows) * np.timedelta64(step_ms, "ms")).astype("M8[us]")
@@ -34,8 +38,12 @@ def tracks(first: str, rows: int, step_ms: int) -> xr.Dataset:
     for number, name in enumerate(VARIABLES):
         noise = random.standard_normal((rows, PIXELS), dtype="f4") * np.float32(0.02)
         field = np.sin(along + across + number) + noise
-        values = np.round(field * 1000) / np.float32(1000)
-        variables[name] = (("time", "x"), values.astype("f4"))
+        if kind == "rounded":
+            field = np.round(field * 1000) / np.float32(1000)
+        elif kind == "packed":
+            land = np.sin(along * 33) + np.sin(across * 2) * np.float32(0.2) > 0.6
+            field = np.where(land, LAND, np.round(field * 10_000))
+        variables[name] = (("time", "x"), field.astype(TYPES[kind]))
     return xr.Dataset(variables, {"time": time_axis})
 
 
@@ -50,15 +58,15 @@ def rows_of(megabytes: int) -> int:
     return megabytes * 1_000_000 // (PIXELS * 4 * len(VARIABLES))
 
 
-def year(megabytes: int) -> xr.Dataset:
+def year(kind: str, megabytes: int) -> xr.Dataset:
     rows = rows_of(megabytes)
-    return tracks("2022-01-01", rows, int(365 * 86_400_000 / rows))
+    return tracks(kind, "2022-01-01", rows, int(365 * 86_400_000 / rows))
 
 
-def month(megabytes: int) -> xr.Dataset:
+def month(kind: str, megabytes: int) -> xr.Dataset:
     """A delivery that overlaps the middle of a month."""
     rows = rows_of(megabytes)
-    return tracks("2022-06-10T00:00:00.001", rows, int(10 * 86_400_000 / max(rows, 1)))
+    return tracks(kind, "2022-06-10T00:00:00.001", rows, int(10 * 86_400_000 / max(rows, 1)))
 
 
 def passes_of(times: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -68,13 +76,13 @@ def passes_of(times: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return starts, np.concatenate((starts[1:], [numbers.size])), numbers[starts]
 
 
-def from_files(folder: Path, megabytes: int) -> xr.Dataset:
+def from_files(kind: str, folder: Path, megabytes: int) -> xr.Dataset:
     """What `year` gives, in arrays of Dask that read files of numpy."""
     import dask
     import dask.array as da
 
     folder.mkdir(exist_ok=True)
-    whole = year(megabytes)
+    whole = year(kind, megabytes)
     rows = whole.sizes["time"]
     variables = {}
     for name in VARIABLES:
@@ -93,9 +101,12 @@ class Partita:
     """Both have the same methods, and do the same."""
 
     def __init__(self, folder: Path, client: Any = None) -> None:
+        # xarray imports it at its first arithmetic; ZCollection has it imported too.
+        import dask.array  # noqa: F401
+
         import partita
 
-        self.pt, self.folder = partita, folder
+        self.pt, self.folder, self.options = partita, folder, {}
 
     def create(self, name: str, ds: xr.Dataset, resolution: str) -> Any:
         from numcodecs import Zstd
@@ -115,10 +126,11 @@ class Partita:
             partition_by=self.pt.Date("time", resolution),
             chunks={"time": 4000},
             insert=False,
+            storage_options=self.options,
         )
 
     def open(self, name: str) -> Any:
-        return self.pt.open_collection(str(self.folder / name))
+        return self.pt.open_collection(str(self.folder / name), storage_options=self.options)
 
     def insert(self, collection: Any, ds: xr.Dataset, merge: bool) -> None:
         collection.insert(ds, merge="time_series" if merge else None)
@@ -128,7 +140,7 @@ class Partita:
         return int(sum(v.nbytes for v in data.variables.values()))
 
     def update(self, collection: Any) -> None:
-        collection.update(lambda ds: {"sla": ds["ssh"] + np.float32(1)}, variables=["ssh"])
+        collection.update(lambda ds: {"sla": ds["ssh"] + 1}, variables=["ssh"])
 
     def partitions(self, collection: Any) -> int:
         return len(collection.partitions)
@@ -161,6 +173,14 @@ class Partita:
 
     def above(self, collection: Any, value: float) -> int:
         return collection.read(where=self.pt.col("a") > value).sizes["time"]
+
+
+class Unsynced(Partita):
+    """Leaves it to the system when what it writes is on the disk, as ZCollection does."""
+
+    def __init__(self, folder: Path, client: Any = None) -> None:
+        super().__init__(folder, client)
+        self.options = {"sync": False}
 
 
 class ZCollection:
@@ -197,7 +217,7 @@ class ZCollection:
 
     def update(self, collection: Any) -> None:
         def add(ds: Any) -> dict[str, Any]:
-            return {"sla": ds["ssh"].array + np.float32(1)}
+            return {"sla": ds["ssh"].array + 1}
 
         collection.update(add, variables=("sla",), selected_variables=["ssh"], delayed=False)
 
@@ -253,22 +273,32 @@ class ZCollection:
         return int(data.isel({"time": slice(rows[0], rows[-1] + 1)}).dimensions["time"])
 
 
-PEERS: dict[str, Any] = {"partita": Partita, "zcollection": ZCollection}
+PEERS: dict[str, Any] = {
+    "partita": Partita,
+    "unsynced": Unsynced,
+    "zcollection": ZCollection,
+}
 
 
-def measure(peer: Any, name: str, case: str, megabytes: int, partitions: int) -> float:
+def begin() -> float:
+    """When a measurement begins: with nothing of an earlier one left to be written out."""
+    os.sync()
+    return time.perf_counter()
+
+
+def measure(peer: Any, name: str, case: str, kind: str, megabytes: int, partitions: int) -> float:
     """Runs one case; what it prepares is not measured."""
     if case == "tiny":
         data = tiny(300)
         collection = peer.create(f"{name}-tiny", data, "day")
-        began = time.perf_counter()
+        began = begin()
         peer.insert(collection, data, False)
     elif case in ("one", "list", "above"):
         # Written once, by whichever library: the layout is the same.
         if not (peer.folder / "many").exists():
             raise SystemExit("make the many partitions first")
         collection = peer.open("many")
-        began = time.perf_counter()
+        began = begin()
         if case == "one":
             peer.load(collection, ["a"])
         elif case == "above":
@@ -278,21 +308,21 @@ def measure(peer: Any, name: str, case: str, megabytes: int, partitions: int) ->
     elif case == "many":
         data = tiny(partitions)
         collection = peer.create("many", data, "day")
-        began = time.perf_counter()
+        began = begin()
         peer.insert(collection, data, False)
         collection.set_statistics(["a"])
     elif case == "insert":
-        data = year(megabytes)
+        data = year(kind, megabytes)
         collection = peer.create(name, data, "month")
-        began = time.perf_counter()
+        began = begin()
         peer.insert(collection, data, False)
     elif case == "repository":
-        data = year(megabytes)
+        data = year(kind, megabytes)
         collection = peer.create_repository(f"{name}-repository", data)
-        began = time.perf_counter()
+        began = begin()
         peer.insert(collection, data, False)
     elif case in ("view", "through", "index", "pass"):
-        began = time.perf_counter()
+        began = begin()
         if case == "view":
             peer.fill_view(name)
         elif case == "through":
@@ -302,48 +332,45 @@ def measure(peer: Any, name: str, case: str, megabytes: int, partitions: int) ->
         else:
             assert peer.load_pass(name, 5000) > 0
     elif case == "merge":
-        data = month(megabytes // 30)
+        data = month(kind, megabytes // 30)
         collection = peer.open(name)
-        began = time.perf_counter()
+        began = begin()
         peer.insert(collection, data, True)
     elif case == "update":
         collection = peer.open(name)
-        began = time.perf_counter()
+        began = begin()
         peer.update(collection)
     else:
         collection = peer.open(name)
-        began = time.perf_counter()
+        began = begin()
         peer.load(collection, None)
     return time.perf_counter() - began
 
 
-def on_a_cluster(name: str, folder: Path, megabytes: int) -> float:
+def on_a_cluster(name: str, kind: str, folder: Path, megabytes: int) -> float:
     """An insert of what two workers read."""
     from distributed import Client, LocalCluster
 
     options = {"threads_per_worker": 1, "dashboard_address": None, "memory_limit": 0}
     with LocalCluster(n_workers=2, **options) as cluster, Client(cluster) as client:
         peer = PEERS[name](folder, client)
-        data = from_files(folder / "blocks", megabytes)
+        data = from_files(kind, folder / "blocks", megabytes)
         collection = peer.create(f"{name}-cluster", data, "month")
         client.run(importlib.import_module, name)
-        os.sync()
-        began = time.perf_counter()
+        began = begin()
         peer.insert(collection, data, False)
         return time.perf_counter() - began
 
 
 def main() -> None:
-    name, case, folder, megabytes, partitions = sys.argv[1:]
+    name, case, kind, folder, megabytes, partitions = sys.argv[1:]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     if case == "cluster":
-        seconds = on_a_cluster(name, Path(folder), int(megabytes))
+        seconds = on_a_cluster(name, kind, Path(folder), int(megabytes))
     else:
         peer = PEERS[name](Path(folder))
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        # What an earlier measurement wrote is not to be flushed in this one.
-        os.sync()
-        seconds = measure(peer, name, case, int(megabytes), int(partitions))
+        seconds = measure(peer, name, case, kind, int(megabytes), int(partitions))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(json.dumps({"seconds": seconds, "peak": peak * 1024, "before": before * 1024}))
 
