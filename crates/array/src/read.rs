@@ -17,7 +17,7 @@ use crate::layout::{
 };
 use crate::options::{ReadOptions, Work};
 use crate::select::{Candidate, RowSelection, needs_rows, select};
-use crate::selection::{Selection, common};
+use crate::selection::{Selection, common, shares_chunk};
 use crate::view::{OTHER_ROWS, out_of_sync};
 
 /// How often a read is begun again because commits replaced what was read.
@@ -557,11 +557,6 @@ impl Pieces {
         self.length += rows;
         self.parts.push(part);
     }
-}
-
-/// True if a run begins in the chunk in which one before it ends.
-fn shares_chunk(before: &Range<usize>, run: &Range<usize>, height: usize) -> bool {
-    before.end.saturating_sub(1) / height == run.start / height
 }
 
 /// The schema with only the variables asked for.

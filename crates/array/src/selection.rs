@@ -155,6 +155,11 @@ pub(crate) fn fused(mut runs: Vec<Range<usize>>) -> Vec<Range<usize>> {
     fused
 }
 
+/// True if a run begins in the chunk in which one before it ends.
+pub(crate) fn shares_chunk(before: &Range<usize>, run: &Range<usize>, height: usize) -> bool {
+    before.end.saturating_sub(1) / height == run.start / height
+}
+
 /// The rows that are in both, of runs that are fused.
 pub(crate) fn common(a: &[Range<usize>], b: &[Range<usize>]) -> Vec<Range<usize>> {
     sweep(a, b, &|mine, theirs| mine && theirs)

@@ -3,6 +3,9 @@
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
+use partita_core::Result;
+
+use crate::dataset::too_large;
 
 /// Memory of chunks that are done with, for those that come next: memory that the system gives anew
 /// takes as long to be touched as a chunk does to be decoded.
@@ -13,6 +16,14 @@ impl Spare {
     /// Empty, with the room of a buffer that was given back, if there is one.
     pub fn take(&self) -> Vec<u8> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    /// So many zero bytes.
+    pub fn zeroed(&self, size: usize) -> Result<Vec<u8>> {
+        let mut buffer = self.take();
+        buffer.try_reserve_exact(size).map_err(|_| too_large(size))?;
+        buffer.resize(size, 0);
+        Ok(buffer)
     }
 
     /// Takes a buffer back.

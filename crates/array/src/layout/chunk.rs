@@ -68,9 +68,7 @@ fn gather(
         return Ok((Buffer::of_items(found)?, true));
     };
     let size = items.checked_mul(item_size).ok_or_else(|| too_large(items))?;
-    let mut chunk = spare.take();
-    chunk.try_reserve_exact(size).map_err(|_| too_large(size))?;
-    chunk.resize(size, 0);
+    let mut chunk = spare.zeroed(size)?;
     if array.fill.iter().any(|byte| *byte != 0) {
         chunk.chunks_exact_mut(item_size).for_each(|item| item.copy_from_slice(&array.fill));
     }

@@ -24,6 +24,9 @@ use crate::spare::Spare;
 /// Objects of one band fetched at once.
 const OBJECTS_AT_ONCE: usize = 8;
 
+/// Larger chunks are decoded into memory that grows with them, whatever their array says.
+const LARGEST_SPARE: usize = 64 << 20;
+
 /// Bytes that are decoded sooner than another thread is woken.
 const SMALL: usize = 32 << 10;
 
@@ -449,13 +452,14 @@ impl StoredArray {
             && let Some(place) = out.get_mut(place)
         {
             self.chunk().decode_into(&bytes, place).map_err(named)?;
-        } else if let Some(size) = self.chunk().num_bytes() {
-            let mut whole = spare.take();
-            whole.try_reserve_exact(size).map_err(|_| too_large(size))?;
-            whole.resize(size, 0);
+        } else if let Some(size) = self.chunk().num_bytes().filter(|size| *size <= LARGEST_SPARE) {
+            let mut whole = spare.zeroed(size)?;
             self.chunk().decode_into(&bytes, &mut whole).map_err(named)?;
             place(self, rows, &origin, Some(&whole), out);
             spare.give(whole);
+        } else {
+            let decoded = self.chunk().decode(bytes.clone()).map_err(named)?;
+            place(self, rows, &origin, decoded.as_fixed(), out);
         }
         spare.give_object(bytes);
         Ok(())
@@ -556,4 +560,22 @@ fn gather(array: &StoredArray, rows: &Range<usize>, pieces: Vec<Piece>) -> Resul
         let item = source.and_then(|(piece, item)| decoded.get(piece)?.as_ref()?.item(item, 0));
         item.unwrap_or(&array.fill)
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::Schema;
+    use crate::layout::v2;
+
+    #[test]
+    fn memory_is_not_allocated_because_metadata_say_so() {
+        let own = VariableSchema::new("v", DType::UInt8, &["time"]);
+        let array = v2::array("p", &own, vec![1 << 36], &Schema::default()).unwrap();
+        assert!(array.pipeline.num_bytes().unwrap() > LARGEST_SPARE);
+        let piece = Piece { origin: vec![0], bytes: Some(Bytes::from_static(b"x")) };
+        let mut out = BytesMut::zeroed(1);
+        let read = array.read_piece(piece, &(0..1), &mut out, &Spare::default());
+        assert_eq!(read.unwrap_err().kind(), partita_core::ErrorKind::Corrupt);
+    }
 }

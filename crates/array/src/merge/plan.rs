@@ -5,6 +5,7 @@ use std::ops::Range;
 use partita_core::Result;
 
 use crate::dataset::Dataset;
+use crate::selection::shares_chunk;
 
 /// One of the two datasets that are merged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -99,9 +100,7 @@ impl Plan {
         let mut runs: Vec<Range<usize>> = Vec::new();
         for rows in old {
             match runs.last_mut() {
-                Some(last) if rows.start / height <= last.end.saturating_sub(1) / height => {
-                    last.end = last.end.max(rows.end);
-                }
+                Some(last) if shares_chunk(last, &rows, height) => last.end = rows.end,
                 _ => runs.push(rows),
             }
         }
