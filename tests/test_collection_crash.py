@@ -6,6 +6,8 @@ from __future__ import annotations
 import datetime as dt
 import os
 import random
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -118,6 +120,34 @@ def test_chunks_of_a_killed_writer_are_collected_in_an_icechunk_repository(tmp_p
     assert set(listed(chunks)) == known
     assert collection.read().identical(before)
     assert collection.verify(data=True) == []
+
+
+FORKING = """
+import os, sys
+import partita as pt
+from collection_writers import insert_rows
+collection = pt.open_collection(sys.argv[1])
+insert_rows(collection, 1)
+child = os.fork()
+insert_rows(collection, 2 if child else 3)
+if child:
+    assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+def test_a_process_that_ends_leaves_nothing_that_it_replaced(tmp_path):
+    url = tmp_path / "c"
+    create(str(url), 2)
+    path = os.pathsep.join(sys.path)
+    done = subprocess.run(
+        [sys.executable, "-c", FORKING, str(url)],
+        env={**os.environ, "PYTHONPATH": path},
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert state_of(read(pt.open_collection(url))) == {0, 1, 2, 3}
+    assert listed(url / ".partita" / "scratch") == []
 
 
 def listed(directory: Path) -> list[str]:

@@ -136,3 +136,5 @@ def _client(filesystem: object, root: str, name: str, adapter: Any) -> _native.P
 
 # Before the interpreter ends, no thread of the engine may be inside it.
 atexit.register(_native.close_stores)
+# What is not removed when the process ends is garbage.
+atexit.register(_native.finish_removals)

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use futures::future::BoxFuture;
 use futures::{FutureExt, TryStreamExt};
 use jiff::{SignedDuration, Timestamp};
-use partita_core::store::ObjectInfo;
+use partita_core::store::{ObjectInfo, removed};
 use partita_core::{Cancel, Error, Result};
 
 use crate::collection::Collection;
@@ -68,6 +68,7 @@ impl Collection {
             }
             let store = self.store();
             publish(store).await?;
+            removed().await;
             let now = store_time(store).await?;
             let before = |age: SignedDuration| -> Result<Timestamp> {
                 now.checked_sub(age)

@@ -18,10 +18,16 @@ impl Spare {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
     }
 
-    /// So many zero bytes.
-    pub fn zeroed(&self, size: usize) -> Result<Vec<u8>> {
+    /// Empty, with room for so many bytes.
+    pub fn room(&self, size: usize) -> Result<Vec<u8>> {
         let mut buffer = self.take();
         buffer.try_reserve_exact(size).map_err(|_| too_large(size))?;
+        Ok(buffer)
+    }
+
+    /// So many zero bytes.
+    pub fn zeroed(&self, size: usize) -> Result<Vec<u8>> {
+        let mut buffer = self.room(size)?;
         buffer.resize(size, 0);
         Ok(buffer)
     }

@@ -63,6 +63,7 @@ mod _native {
     #[pymodule_export]
     use crate::table::PyTable;
 
+    use partita::store::{is_removing, removed};
     use partita::{Dataset, Error};
     use pyo3::IntoPyObjectExt;
     use pyo3::prelude::*;
@@ -120,6 +121,19 @@ mod _native {
     #[pyfunction]
     fn close_stores(py: Python<'_>) {
         close_clients(py);
+    }
+
+    /// Waits for replaced files to be removed, for which no operation waits.
+    #[pyfunction]
+    fn finish_removals(py: Python<'_>) -> PyResult<()> {
+        // Who has nothing to wait for needs no threads to do so.
+        if !is_removing() {
+            return Ok(());
+        }
+        wait(py, &Watch::default(), async {
+            removed().await;
+            Ok(())
+        })
     }
 
     /// Runs the `partita` command with the given arguments, the first being its name.

@@ -1,7 +1,9 @@
 //! The filters of numcodecs: each turns bytes into bytes.
 
 use std::fmt::Debug;
+use std::mem::MaybeUninit;
 
+use partita_core::store::Opened;
 use partita_core::{Error, ErrorKind, Result};
 
 use super::bitround::BitRound;
@@ -16,6 +18,7 @@ use super::quantize::Quantize;
 use super::zstd::Zstd;
 use crate::dataset::{ByteOrder, DType};
 use crate::json::Json;
+use crate::spare::Spare;
 
 /// A step between the items of a chunk and what is stored.
 pub(super) trait Filter: Debug + Send + Sync {
@@ -25,14 +28,24 @@ pub(super) trait Filter: Debug + Send + Sync {
     /// Towards the items. `items` is how many there are in the chunk.
     fn decode(&self, bytes: Vec<u8>, items: usize) -> Result<Vec<u8>>;
 
-    /// As [`Filter::encode`], of bytes that stay where they are.
-    fn encode_from(&self, bytes: &[u8]) -> Result<Vec<u8>> {
-        self.encode(bytes.to_vec())
+    /// As [`Filter::encode`], of bytes that stay where they are. `memory` is used or let go.
+    fn encode_from(&self, bytes: &[u8], mut memory: Vec<u8>) -> Result<Vec<u8>> {
+        memory.clear();
+        memory.extend_from_slice(bytes);
+        self.encode(memory)
     }
 
-    /// As [`Filter::decode`], into memory that has just the room.
-    fn decode_into(&self, bytes: &[u8], items: usize, out: &mut [u8]) -> Result<()> {
-        copy_decoded(&self.decode(bytes.to_vec(), items)?, out)
+    /// As [`Filter::decode`], of an object, into memory that has just the room, all of which is given
+    /// back.
+    fn decode_into<'a>(
+        &self,
+        object: Opened,
+        items: usize,
+        spare: &Spare,
+        out: &'a mut [MaybeUninit<u8>],
+    ) -> Result<&'a mut [u8]> {
+        let bytes = object.read_all(spare.take())?;
+        copy_decoded(&self.decode(bytes.into(), items)?, out)
     }
 
     /// The bytes of an item after encoding, given those before.
@@ -111,15 +124,17 @@ pub(super) fn unknown(id: &str) -> Error {
     .with("codec", id)
 }
 
-/// Copies a chunk into its place, if it has the size that it should have.
-pub(super) fn copy_decoded(decoded: &[u8], out: &mut [u8]) -> Result<()> {
+/// Copies a chunk into its place, if it has the size that it should have, and gives it back.
+pub(super) fn copy_decoded<'a>(
+    decoded: &[u8],
+    out: &'a mut [MaybeUninit<u8>],
+) -> Result<&'a mut [u8]> {
     if decoded.len() != out.len() {
         return Err(Error::corrupt("a chunk holds another number of items than its array says")
             .with("expected_bytes", out.len())
             .with("found_bytes", decoded.len()));
     }
-    out.copy_from_slice(decoded);
-    Ok(())
+    Ok(out.write_copy_of_slice(decoded))
 }
 
 pub(super) fn damaged(codec: &str) -> Error {

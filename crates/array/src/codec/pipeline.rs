@@ -1,9 +1,11 @@
 //! All steps between the items of a chunk and the object that stores them.
 
 use std::borrow::Cow;
+use std::mem::MaybeUninit;
 use std::num::NonZeroU64;
 
 use bytes::Bytes;
+use partita_core::store::Opened;
 use partita_core::{Error, Result};
 use zarrs::array::codec::api::ArrayToBytesCodecTraits;
 use zarrs::array::{ArrayBytes, ArrayBytesOffsets, CodecChain, DataType};
@@ -16,6 +18,7 @@ use super::vlen;
 use super::zstd::Zstd;
 use crate::dataset::{Buffer, ByteOrder, DType};
 use crate::json::Json;
+use crate::spare::Spare;
 
 /// How the chunks of one array are encoded.
 #[derive(Debug)]
@@ -125,27 +128,33 @@ impl Pipeline {
         Ok(buffer)
     }
 
-    /// The items of a chunk, put into memory that has just the room for them.
+    /// The items of the chunk in an object, put into memory that has just the room for them, and
+    /// which is given back.
     ///
     /// # Errors
-    /// As [`Pipeline::decode`].
-    pub fn decode_into(&self, bytes: &Bytes, out: &mut [u8]) -> Result<()> {
+    /// As [`Pipeline::decode`]; [`Store`](partita_core::ErrorKind::Store) if it cannot be read.
+    pub fn decode_into<'a>(
+        &self,
+        object: Opened,
+        spare: &Spare,
+        out: &'a mut [MaybeUninit<u8>],
+    ) -> Result<&'a mut [u8]> {
         if let Steps::V2 { filters, order: ByteOrder::Little, fortran: false } = &self.steps
             && let ([only], Some(_)) = (filters.as_slice(), self.dtype.item_size())
         {
-            return only.decode_into(bytes, self.items, out);
+            return only.decode_into(object, self.items, spare, out);
         }
-        match self.decode(bytes.clone())? {
+        match self.decode(object.read_all(spare.take())?)? {
             Buffer::Fixed(decoded) => copy_decoded(&decoded, out),
             Buffer::Variable { .. } => Err(damaged("vlen")),
         }
     }
 
-    /// The object that stores a chunk.
+    /// The object that stores a chunk, maybe in `memory`.
     ///
     /// # Errors
     /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) if the items cannot be encoded.
-    pub fn encode(&self, buffer: Buffer) -> Result<Bytes> {
+    pub fn encode(&self, buffer: Buffer, memory: Vec<u8>) -> Result<Bytes> {
         match &self.steps {
             Steps::V2 { filters, order, fortran } => {
                 if let (Buffer::Fixed(bytes), false, ByteOrder::Little) = (&buffer, fortran, order)
@@ -153,7 +162,7 @@ impl Pipeline {
                     let Some((first, others)) = filters.split_first() else {
                         return Ok(bytes.clone());
                     };
-                    let mut bytes = first.encode_from(bytes)?;
+                    let mut bytes = first.encode_from(bytes, memory)?;
                     for step in others {
                         bytes = step.encode(bytes)?;
                     }
@@ -401,7 +410,7 @@ mod tests {
                 let delta = r#"[{"id":"delta","dtype":"<u8"}]"#;
                 for filters in ["[]", delta, r#"[{"id":"shuffle","elementsize":8}]"#] {
                     let pipeline = v2(dtype, filters, compressor, fortran).unwrap();
-                    let stored = pipeline.encode(Buffer::Fixed(raw.clone().into())).unwrap();
+                    let stored = pipeline.encode(Buffer::Fixed(raw.clone().into()), Vec::new()).unwrap();
                     let decoded = pipeline.decode(stored).unwrap();
                     prop_assert_eq!(bytes(&decoded), &raw);
                 }
@@ -422,7 +431,8 @@ mod tests {
     #[test]
     fn order_f_runs_down_the_columns() {
         let pipeline = v2("|u1", "[]", "null", true).unwrap();
-        let stored = pipeline.encode(Buffer::Fixed(vec![1, 2, 3, 4, 5, 6].into())).unwrap();
+        let stored =
+            pipeline.encode(Buffer::Fixed(vec![1, 2, 3, 4, 5, 6].into()), Vec::new()).unwrap();
         assert_eq!(stored.as_ref(), [1, 4, 2, 5, 3, 6]);
     }
 
@@ -430,7 +440,7 @@ mod tests {
     fn texts_of_any_length() {
         let texts = ["", "a", "ü", "long text", "", "z"];
         let pipeline = v2("|O", r#"[{"id":"vlen-utf8"}]"#, COMPRESSORS[4], false).unwrap();
-        let stored = pipeline.encode(Buffer::of_items(texts).unwrap()).unwrap();
+        let stored = pipeline.encode(Buffer::of_items(texts).unwrap(), Vec::new()).unwrap();
         let buffer = pipeline.decode(stored).unwrap();
         let found: Vec<&[u8]> = (0..6).map(|index| buffer.item(index, 0).unwrap()).collect();
         assert_eq!(found, texts.map(str::as_bytes));

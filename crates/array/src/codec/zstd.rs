@@ -4,16 +4,26 @@
 //! repetitions is in `search`.
 
 use std::cell::RefCell;
+use std::mem::MaybeUninit;
 
+use partita_core::store::Opened;
 use partita_core::{Error, Result};
-use zstd::bulk::{Compressor, Decompressor};
-use zstd::zstd_safe::{CParameter, ResetDirective, get_error_name};
+use zstd::bulk::Compressor;
+use zstd::zstd_safe::{
+    CParameter, DCtx, DParameter, InBuffer, OutBuffer, ResetDirective, WriteBuf, compress_bound,
+    get_error_name,
+};
 
-use super::filter::{Filter, damaged};
+use super::filter::{Filter, copy_decoded, damaged};
 use super::search::{Search, search};
+use crate::dataset::too_large;
+use crate::spare::Spare;
 
 /// What numcodecs takes where the level is 0 or not named.
 const DEFAULT_LEVEL: i32 = 3;
+
+/// Bytes of a file that are read and decompressed at once: two blocks.
+const STEP: usize = 256 << 10;
 
 #[derive(Debug)]
 pub(super) struct Zstd {
@@ -23,7 +33,7 @@ pub(super) struct Zstd {
 
 thread_local! {
     static COMPRESSOR: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
-    static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+    static DECOMPRESSOR: RefCell<Option<DCtx<'static>>> = const { RefCell::new(None) };
 }
 
 impl Zstd {
@@ -33,7 +43,7 @@ impl Zstd {
         Self { level: if level == 0 { DEFAULT_LEVEL } else { level }, checksum }
     }
 
-    fn compress(&self, bytes: &[u8]) -> std::io::Result<Vec<u8>> {
+    fn compress(&self, bytes: &[u8], mut frame: Vec<u8>) -> std::io::Result<Vec<u8>> {
         COMPRESSOR.with_borrow_mut(|kept| {
             let compressor = match kept {
                 Some(compressor) => compressor,
@@ -44,7 +54,10 @@ impl Zstd {
                 compressor.compress(sample).map(|frame| frame.len())
             })?;
             self.prepare(compressor, way)?;
-            compressor.compress(bytes)
+            frame.clear();
+            frame.reserve_exact(compress_bound(bytes.len()));
+            compressor.compress_to_buffer(bytes, &mut frame)?;
+            Ok(frame)
         })
     }
 
@@ -58,24 +71,78 @@ impl Zstd {
     }
 }
 
-/// Decompresses into memory of just the right size.
-fn decompress_into(bytes: &[u8], out: &mut [u8]) -> std::io::Result<usize> {
+/// Decompresses an object into memory, and tells how much of it was filled. What is read from a file
+/// is decompressed while it is in the cache of this core.
+fn decompress_into(object: &mut Opened, out: &mut [MaybeUninit<u8>]) -> Result<usize> {
     DECOMPRESSOR.with_borrow_mut(|kept| {
-        let decompressor = match kept {
-            Some(decompressor) => decompressor,
-            None => kept.insert(Decompressor::new()?),
+        let failed = |code| damaged("zstd").with("error", get_error_name(code));
+        let context = match kept {
+            Some(context) => context,
+            None => {
+                let mut context = DCtx::try_create().ok_or_else(|| too_large(0))?;
+                // Without it, what is decompressed in steps is copied once more.
+                context.set_parameter(DParameter::StableOutBuffer(true)).map_err(failed)?;
+                kept.insert(context)
+            }
         };
-        decompressor.decompress_to_buffer(bytes, out)
+        let mut room = Room { memory: out, filled: 0 };
+        if let Some(bytes) = object.content() {
+            return context.decompress(&mut room, bytes).map_err(failed);
+        }
+        context.reset(ResetDirective::SessionOnly).map_err(failed)?;
+        let mut step = vec![0; STEP];
+        let mut filled = OutBuffer::around(&mut room);
+        // Of the frame; there may be another one behind it.
+        let mut missing = 0;
+        loop {
+            let mut input = InBuffer::around(object.read(&mut step)?);
+            match input.src.is_empty() {
+                true if missing == 0 => return Ok(filled.pos()),
+                true => return Err(damaged("zstd")),
+                false => {}
+            }
+            while input.pos() < input.src.len() {
+                missing = context.decompress_stream(&mut filled, &mut input).map_err(failed)?;
+            }
+        }
     })
+}
+
+/// Memory that the library fills from its beginning.
+struct Room<'a> {
+    memory: &'a mut [MaybeUninit<u8>],
+    filled: usize,
+}
+
+// SAFETY: all of `memory` may be written, and only what is filled is shown.
+#[expect(unsafe_code, reason = "memory need not be cleared to be filled")]
+unsafe impl WriteBuf for Room<'_> {
+    fn as_slice(&self) -> &[u8] {
+        let (filled, _) = self.memory.split_at(self.filled.min(self.memory.len()));
+        // SAFETY: so many bytes are filled, which is what `filled_until` was told.
+        unsafe { filled.assume_init_ref() }
+    }
+
+    fn capacity(&self) -> usize {
+        self.memory.len()
+    }
+
+    fn as_mut_ptr(&mut self) -> *mut u8 {
+        self.memory.as_mut_ptr().cast()
+    }
+
+    unsafe fn filled_until(&mut self, n: usize) {
+        self.filled = n;
+    }
 }
 
 impl Filter for Zstd {
     fn encode(&self, bytes: Vec<u8>) -> Result<Vec<u8>> {
-        self.encode_from(&bytes)
+        self.encode_from(&bytes, Vec::new())
     }
 
-    fn encode_from(&self, bytes: &[u8]) -> Result<Vec<u8>> {
-        self.compress(bytes).map_err(|error| {
+    fn encode_from(&self, bytes: &[u8], memory: Vec<u8>) -> Result<Vec<u8>> {
+        self.compress(bytes, memory).map_err(|error| {
             Error::invalid("a chunk cannot be encoded").with("codec", "zstd").caused_by(error)
         })
     }
@@ -85,17 +152,30 @@ impl Filter for Zstd {
         zstd::stream::decode_all(bytes.as_slice()).map_err(|error| damaged("zstd").caused_by(error))
     }
 
-    fn decode_into(&self, bytes: &[u8], items: usize, out: &mut [u8]) -> Result<()> {
-        match decompress_into(bytes, out) {
-            Ok(size) if size == out.len() => Ok(()),
+    #[expect(unsafe_code, reason = "memory need not be cleared to be filled")]
+    fn decode_into<'a>(
+        &self,
+        mut object: Opened,
+        items: usize,
+        spare: &Spare,
+        out: &'a mut [MaybeUninit<u8>],
+    ) -> Result<&'a mut [u8]> {
+        match decompress_into(&mut object, out) {
+            // SAFETY: all of it was filled.
+            Ok(size) if size == out.len() => Ok(unsafe { out.assume_init_mut() }),
             // It may be longer than it should be, or damaged, which is told there.
-            _ => super::filter::copy_decoded(&self.decode(bytes.to_vec(), items)?, out),
+            _ => {
+                let bytes = object.read_all(spare.take())?;
+                copy_decoded(&self.decode(bytes.into(), items)?, out)
+            }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use partita_core::ErrorKind;
+
     use super::*;
 
     /// Numbers of full precision: the exponents repeat, and nothing else does.
@@ -113,13 +193,57 @@ mod tests {
         let words = b"the sea is as high as the sea was ".repeat(40_000);
         let chunks = [noise(2 << 20), words, [vec![0; 1 << 20], noise(1 << 20)].concat()];
         for (chunk, level) in chunks.iter().zip([3, 4, 3]) {
-            let frame = Zstd::new(Some(level), false).encode_from(chunk).unwrap();
+            let frame = Zstd::new(Some(level), false).encode(chunk.clone()).unwrap();
             assert_eq!(zstd::stream::decode_all(frame.as_slice()).unwrap(), *chunk);
             let of_level = zstd::bulk::compress(chunk, level as i32).unwrap().len();
             assert!(frame.len() <= of_level + of_level / 50 + 64, "{} {of_level}", frame.len());
             // Another level was used meanwhile, with a checksum.
-            Zstd::new(Some(1), true).encode_from(&chunk[..100]).unwrap();
-            assert_eq!(Zstd::new(Some(level), false).encode_from(chunk).unwrap(), frame);
+            Zstd::new(Some(1), true).encode(chunk[..100].to_vec()).unwrap();
+            let again = Zstd::new(Some(level), false).encode_from(chunk, vec![1; 100]);
+            assert_eq!(again.unwrap(), frame);
+        }
+    }
+
+    /// One frame, several, one that does not say how long its content is, and one with a checksum.
+    fn objects(content: &[u8]) -> Vec<Vec<u8>> {
+        use std::io::Write;
+        let (start, end) = content.split_at(content.len() / 3);
+        let one =
+            |part: &[u8], checksum| Zstd::new(Some(1), checksum).encode(part.to_vec()).unwrap();
+        let mut silent = zstd::stream::Encoder::new(Vec::new(), 1).unwrap();
+        silent.write_all(content).unwrap();
+        let several = [one(start, false), one(&[], false), one(end, true)].concat();
+        vec![one(content, false), several, silent.finish().unwrap(), one(content, true)]
+    }
+
+    #[tokio::test]
+    async fn what_is_decoded_while_it_is_read_is_what_was_encoded() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().to_str().unwrap();
+        let store = partita_core::Store::open(root, &Default::default()).unwrap();
+        let codec = Zstd::new(None, false);
+        let spare = Spare::default();
+        for size in [0, 5, STEP - 1, 5 * STEP + 3] {
+            let content = noise(size + 4);
+            for object in objects(&content) {
+                let cut = object[..object.len() - 1].to_vec();
+                let fits = [true, false, false, false];
+                let rooms = [content.len(), content.len() + 1, content.len() - 1, content.len()];
+                let stored = [object.clone(), object.clone(), object, cut];
+                for ((bytes, room), fits) in stored.into_iter().zip(rooms).zip(fits) {
+                    store.put("object", bytes.clone().into()).await.unwrap();
+                    let file = store.begin_get("object").await.unwrap().unwrap();
+                    assert!(file.content().is_none());
+                    for object in [file, Opened::from(bytes::Bytes::from(bytes))] {
+                        let mut out = vec![MaybeUninit::uninit(); room];
+                        let found = codec.decode_into(object, 1, &spare, &mut out);
+                        match found.map_err(|error| error.kind()) {
+                            Ok(all) => assert!(fits && *all == *content),
+                            Err(kind) => assert!(!fits && kind == ErrorKind::Corrupt),
+                        }
+                    }
+                }
+            }
         }
     }
 }

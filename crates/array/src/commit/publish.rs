@@ -97,7 +97,7 @@ async fn clean(store: &Store, record: &Record) {
     // Of a writer, all that it staged: attempts that were given up too.
     let stages: BTreeSet<String> = record.changes.iter().filter_map(Change::writer_stage).collect();
     for stage in &stages {
-        if let Err(error) = store.delete_directory(stage, SCRATCH).await {
+        if let Err(error) = store.discard_directory(stage, SCRATCH).await {
             tracing::debug!(stage, %error, "staged objects could not be removed");
         }
     }

@@ -43,13 +43,11 @@ impl Buffer {
         Ok(Self::Variable { offsets: offsets.into(), bytes: bytes.into() })
     }
 
-    /// Memory for `size` zero bytes, not yet touched.
+    /// Memory for `size` zero bytes.
     pub(crate) fn zeroed(size: usize) -> Result<BytesMut> {
         // A plain allocation that fails ends the process.
         Vec::<u8>::new().try_reserve_exact(size).map_err(|_| too_large(size))?;
-        let mut memory = BytesMut::zeroed(size);
-        advise(&mut memory);
-        Ok(memory)
+        Ok(BytesMut::zeroed(size))
     }
 
     /// The bytes of items of one size.
@@ -150,27 +148,6 @@ impl Buffer {
         }
     }
 }
-
-/// Asks for large pages, since touching memory for the first time costs as much as decoding does.
-#[cfg(target_os = "linux")]
-#[expect(unsafe_code, reason = "the system is told about memory by its address")]
-fn advise(memory: &mut [u8]) {
-    const LARGE: usize = 2 << 20;
-    let start = memory.as_mut_ptr();
-    let skipped = start.align_offset(LARGE);
-    let length = memory.len().saturating_sub(skipped) / LARGE * LARGE;
-    if length > 0 {
-        // SAFETY: the range lies within `memory`, and the advice changes nothing that is in it.
-        let advised = unsafe {
-            let at = start.add(skipped).cast();
-            rustix::mm::madvise(at, length, rustix::mm::Advice::LinuxHugepage)
-        };
-        tracing::trace!(length, ?advised, "large pages");
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn advise(_memory: &mut [u8]) {}
 
 pub(crate) fn too_large(size: usize) -> Error {
     Error::invalid("the array needs more memory than there is; select less of it")

@@ -27,7 +27,7 @@ pub(super) fn encode(
     let may_be_missing = array.schema.fill.is_some() || array.is_v3();
     let object = match may_be_missing && is_fill(&chunk, &array.fill) {
         true => None,
-        false => Some(array.pipeline.encode(chunk.clone())?),
+        false => Some(array.pipeline.encode(chunk.clone(), spare.take())?),
     };
     if let (Buffer::Fixed(items), true) = (chunk, is_copy) {
         spare.give_object(items);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, TryStreamExt, stream};
+use partita_core::store::Opened;
 use partita_core::{Error, Result, Store};
 
 use super::StoredArray;
@@ -18,6 +19,7 @@ use crate::cores::Cores;
 use crate::dataset::{
     Array, Buffer, DType, VariableSchema, count, fill_item, fill_with, too_large,
 };
+use crate::memory::Room;
 use crate::options::Work;
 use crate::spare::Spare;
 
@@ -92,7 +94,7 @@ pub(crate) async fn read_variables(
 
 /// More than there are cores, since jobs also wait for the store.
 fn jobs_at_once() -> usize {
-    std::thread::available_parallelism().map_or(4, usize::from).saturating_mul(4).clamp(8, 64)
+    std::thread::available_parallelism().map_or(4, usize::from).saturating_mul(8).clamp(16, 64)
 }
 
 fn nothing() -> Error {
@@ -116,8 +118,8 @@ struct Job {
     band: Option<Band>,
     /// One item where nothing is stored.
     fill: Bytes,
-    /// Empty for items of any length.
-    out: BytesMut,
+    /// Nothing for items of any length.
+    out: Room,
 }
 
 /// Rows of the first dimension of a stored array, all in one row of its objects.
@@ -176,9 +178,9 @@ fn plan(
             *first = all.len();
         }
         let row = row_bytes(schema.dtype, &array.shape)?;
-        let mut memory = Buffer::zeroed(row.checked_mul(all.len()).ok_or_else(nothing)?)?;
+        let mut memory = Room::new(row.checked_mul(all.len()).ok_or_else(nothing)?)?;
         for rows in array.bands(&all) {
-            let out = memory.split_to((row * rows.len()).min(memory.len()));
+            let out = memory.split(row * rows.len());
             let start = rows.start - all.start;
             let (fill, band) = (array.fill.clone(), Band { array: Arc::clone(array), rows });
             jobs.push(Job { variable, target: number, start, band: Some(band), fill, out });
@@ -223,7 +225,7 @@ fn plan_rows(
         *first = total;
     }
     let row = row_bytes(schema.dtype, &shape)?;
-    let mut memory = Buffer::zeroed(row.checked_mul(total).ok_or_else(nothing)?)?;
+    let mut memory = Room::new(row.checked_mul(total).ok_or_else(nothing)?)?;
     let missing = fill_item(schema.dtype, schema.fill.as_ref())?;
     let mut start = 0;
     for part in parts {
@@ -233,7 +235,7 @@ fn plan_rows(
             }
             Part::Missing { shape } => {
                 let rows = shape.first().copied().unwrap_or(0);
-                let out = memory.split_to((row * rows).min(memory.len()));
+                let out = memory.split(row * rows);
                 let fill = missing.clone();
                 jobs.push(Job { variable, target: 0, start, band: None, fill, out });
                 start += rows;
@@ -241,7 +243,7 @@ fn plan_rows(
             }
         };
         for rows in array.bands(&all) {
-            let out = memory.split_to((row * rows.len()).min(memory.len()));
+            let out = memory.split(row * rows.len());
             let length = rows.len();
             let (fill, band) = (array.fill.clone(), Band { array: Arc::clone(array), rows });
             jobs.push(Job { variable, target: 0, start, band: Some(band), fill, out });
@@ -328,15 +330,16 @@ struct Piece {
 
 impl Job {
     fn num_bytes(&self) -> usize {
-        self.out.len()
+        self.out.size()
     }
 
     async fn run(self, store: &Store, cores: &Cores) -> Result<Done> {
-        let Self { variable, target, start, band, fill, mut out } = self;
+        let Self { variable, target, start, band, fill, out } = self;
         let out = match band {
             Some(band) => band.read(store, out, cores).await?,
             None => {
                 let fill = move || {
+                    let mut out = out.zeroed();
                     fill_with(&mut out, &fill);
                     out
                 };
@@ -348,21 +351,24 @@ impl Job {
 }
 
 impl Band {
-    async fn read(self, store: &Store, mut out: BytesMut, cores: &Cores) -> Result<Filled> {
-        let pieces = self.fetch(store, &cores.spare()).await?;
+    async fn read(self, store: &Store, out: Room, cores: &Cores) -> Result<Filled> {
+        if out.size() > SMALL
+            && self.array.shard.is_none()
+            && let [object] = self.array.objects(&self.rows).as_slice()
+        {
+            return self.read_object(store, object, out, cores).await;
+        }
+        let pieces = self.fetch(store).await?;
         let Self { array, rows } = self;
         if array.schema.dtype.item_size().is_none() {
             let gather = move || gather(&array, &rows, pieces);
             return Ok(Filled::Variable(cores.run(gather).await??));
         }
         if pieces.len() <= 1 {
-            let (small, spare) = (out.len() <= SMALL, cores.spare());
-            let fill = move || {
-                for piece in pieces {
-                    array.read_piece(piece, &rows, &mut out, &spare)?;
-                }
-                Ok::<_, Error>(out)
-            };
+            let (small, spare) = (out.size() <= SMALL, cores.spare());
+            let piece = pieces.into_iter().next();
+            let piece = piece.map(|piece| (piece.origin, piece.bytes.map(Opened::from)));
+            let fill = move || array.read_chunk(piece, &rows, out, &spare);
             if small {
                 return Ok(Filled::Fixed(fill()?));
             }
@@ -376,6 +382,7 @@ impl Band {
         let decoded: Vec<_> =
             stream::iter(pieces).map(decode).buffered(jobs_at_once()).try_collect().await?;
         let fill = move || {
+            let mut out = out.zeroed();
             for (origin, decoded) in decoded {
                 let items = decoded.as_ref().and_then(Buffer::as_fixed);
                 place(&array, &rows, &origin, items, &mut out);
@@ -385,9 +392,26 @@ impl Band {
         Ok(Filled::Fixed(cores.run(fill).await?))
     }
 
+    /// The rows, which lie in one chunk that is an object of its own. Whoever decodes a local file
+    /// reads it, so that it is still in the caches.
+    async fn read_object(
+        self,
+        store: &Store,
+        object: &[usize],
+        out: Room,
+        cores: &Cores,
+    ) -> Result<Filled> {
+        let Self { array, rows } = self;
+        let opened = store.begin_get(&array.key(object)).await?;
+        let spare = cores.spare();
+        let origin = array.origin(object);
+        let fill = move || array.read_chunk(Some((origin, opened)), &rows, out, &spare);
+        Ok(Filled::Fixed(cores.run(fill).await??))
+    }
+
     /// The chunks that touch the rows.
-    async fn fetch(&self, store: &Store, spare: &Spare) -> Result<Vec<Piece>> {
-        let fetch = async |object: Vec<usize>| self.fetch_object(store, &object, spare).await;
+    async fn fetch(&self, store: &Store) -> Result<Vec<Piece>> {
+        let fetch = async |object: Vec<usize>| self.fetch_object(store, &object).await;
         let pieces: Vec<Vec<Piece>> = stream::iter(self.array.objects(&self.rows))
             .map(fetch)
             .buffered(OBJECTS_AT_ONCE)
@@ -396,17 +420,12 @@ impl Band {
         Ok(pieces.into_iter().flatten().collect())
     }
 
-    async fn fetch_object(
-        &self,
-        store: &Store,
-        object: &[usize],
-        spare: &Spare,
-    ) -> Result<Vec<Piece>> {
+    async fn fetch_object(&self, store: &Store, object: &[usize]) -> Result<Vec<Piece>> {
         let key = self.array.key(object);
         let grid = self.array.pipeline.shape();
-        let origin: Vec<usize> = object.iter().zip(grid).map(|(i, size)| i * size).collect();
+        let origin = self.array.origin(object);
         let Some(shard) = &self.array.shard else {
-            let bytes = store.get_into(&key, spare.take()).await?;
+            let bytes = store.get_opt(&key).await?;
             return Ok(vec![Piece { origin, bytes }]);
         };
         let wanted = origin.iter().zip(grid).zip(&self.array.shape).enumerate();
@@ -434,48 +453,49 @@ impl StoredArray {
         self.shard.as_ref().map_or(&self.pipeline, |shard| &shard.chunk)
     }
 
-    /// Puts a chunk into its place among the rows.
-    fn read_piece(
+    /// The rows, which lie in the chunk that begins there and is stored in this object, if it is.
+    fn read_chunk(
         &self,
-        piece: Piece,
+        chunk: Option<(Vec<usize>, Option<Opened>)>,
         rows: &Range<usize>,
-        out: &mut BytesMut,
+        out: Room,
         spare: &Spare,
-    ) -> Result<()> {
-        let Piece { origin, bytes } = piece;
-        let Some(bytes) = bytes else {
-            place(self, rows, &origin, None, out);
-            return Ok(());
+    ) -> Result<BytesMut> {
+        let Some((origin, object)) = chunk else { return Ok(out.zeroed()) };
+        let placed = |out: Room, items: Option<&[u8]>| {
+            let mut out = out.zeroed();
+            place(self, rows, &origin, items, &mut out);
+            out
         };
+        let Some(object) = object else { return Ok(placed(out, None)) };
+        let chunk = self.chunk();
         let named = |error: Error| error.with("key", &self.prefix);
-        if let Some(place) = self.run(rows, &origin)
-            && let Some(place) = out.get_mut(place)
-        {
-            self.chunk().decode_into(&bytes, place).map_err(named)?;
-        } else if let Some(size) = self.chunk().num_bytes().filter(|size| *size <= LARGEST_SPARE) {
-            let mut whole = spare.zeroed(size)?;
-            self.chunk().decode_into(&bytes, &mut whole).map_err(named)?;
-            place(self, rows, &origin, Some(&whole), out);
-            spare.give(whole);
-        } else {
-            let decoded = self.chunk().decode(bytes.clone()).map_err(named)?;
-            place(self, rows, &origin, decoded.as_fixed(), out);
+        if self.is_chunk(rows, &origin) {
+            return out.filled(|memory| chunk.decode_into(object, spare, memory)).map_err(named);
         }
-        spare.give_object(bytes);
-        Ok(())
+        let Some(size) = chunk.num_bytes().filter(|size| *size <= LARGEST_SPARE) else {
+            let decoded = self.decode(Some(object.read_all(spare.take())?))?;
+            return Ok(placed(out, decoded.as_ref().and_then(Buffer::as_fixed)));
+        };
+        let mut memory = spare.room(size)?;
+        let empty = memory.spare_capacity_mut().get_mut(..size).unwrap_or_default();
+        let decoded = chunk.decode_into(object, spare, empty).map_err(named)?;
+        let filled = placed(out, Some(decoded));
+        spare.give(memory);
+        Ok(filled)
     }
 
-    /// Where a chunk lies among the rows, in bytes, if all of it does, in one run.
-    fn run(&self, rows: &Range<usize>, origin: &[usize]) -> Option<Range<usize>> {
+    /// Where an object begins in the array.
+    fn origin(&self, object: &[usize]) -> Vec<usize> {
+        object.iter().zip(self.pipeline.shape()).map(|(i, size)| i * size).collect()
+    }
+
+    /// Whether the rows are just those of the chunk that begins at `origin`.
+    fn is_chunk(&self, rows: &Range<usize>, origin: &[usize]) -> bool {
         let shape = self.chunk().shape();
-        let (length, first) = (*shape.first()?, *origin.first()?);
-        let whole = shape.get(1..) == self.shape.get(1..);
-        if !whole || first < rows.start || first.checked_add(length)? > rows.end {
-            return None;
-        }
-        let row = count(shape.get(1..)?).ok()?.checked_mul(self.schema.dtype.item_size()?)?;
-        let start = (first - rows.start).checked_mul(row)?;
-        Some(start..start.checked_add(row.checked_mul(length)?)?)
+        shape.get(1..) == self.shape.get(1..)
+            && origin.first() == Some(&rows.start)
+            && shape.first() == Some(&rows.len())
     }
 
     /// The items of a chunk; none if it is not stored.
@@ -573,9 +593,9 @@ mod tests {
         let own = VariableSchema::new("v", DType::UInt8, &["time"]);
         let array = v2::array("p", &own, vec![1 << 36], &Schema::default()).unwrap();
         assert!(array.pipeline.num_bytes().unwrap() > LARGEST_SPARE);
-        let piece = Piece { origin: vec![0], bytes: Some(Bytes::from_static(b"x")) };
-        let mut out = BytesMut::zeroed(1);
-        let read = array.read_piece(piece, &(0..1), &mut out, &Spare::default());
+        let chunk = (vec![0], Some(Bytes::from_static(b"x").into()));
+        let out = Room::new(1).unwrap();
+        let read = array.read_chunk(Some(chunk), &(0..1), out, &Spare::default());
         assert_eq!(read.unwrap_err().kind(), partita_core::ErrorKind::Corrupt);
     }
 }

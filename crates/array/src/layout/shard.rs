@@ -48,7 +48,7 @@ impl Shard {
         let blank = Buffer::Fixed(Buffer::zeroed(size.saturating_mul(8))?.freeze());
         Ok(Self {
             // The codecs of an index give as many bytes whatever it says.
-            index_size: index.encode(blank)?.len(),
+            index_size: index.encode(blank, Vec::new())?.len(),
             index,
             chunk: Pipeline::v3(dtype, chunks, document.list("codecs")?, fill)?,
             at_end: config.get("index_location").and_then(Json::as_text) != Some("start"),

@@ -269,13 +269,14 @@ impl GroupPlan {
                 let key = staged(stage, &array.key(&place));
                 let name = array.schema.name.clone();
                 let spare = work.cores.spare();
-                let encoded =
-                    work.cores.run(move || encode(&array, &pieces, &place, &spare)).await?;
+                let own = Arc::clone(&spare);
+                let encoded = work.cores.run(move || encode(&array, &pieces, &place, &own)).await?;
                 let (bytes, size) = encoded.map_err(|error| error.with("variable", name))?;
                 work.progress.advance(size as u64);
                 let Some(bytes) = bytes else { return Ok(0) };
                 let written = bytes.len() as u64;
-                store.put_deferred(&key, bytes).await?;
+                store.put_deferred(&key, bytes.clone()).await?;
+                spare.give_object(bytes);
                 Ok::<_, Error>(written)
             };
             let at_once =

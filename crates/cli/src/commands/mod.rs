@@ -23,6 +23,7 @@ pub(crate) mod sync;
 pub(crate) mod verify;
 
 use partita::Cancel;
+use partita::store::removed;
 
 use crate::arguments::{Arguments, Command};
 use crate::failure::Failure;
@@ -34,7 +35,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let stop = cancel.clone();
     let Arguments { common, command } = arguments;
     interruptible(&cancel, async move {
-        match command {
+        let outcome = match command {
             Command::Ls(arguments) => ls::run(arguments, &common).await,
             Command::Info(arguments) => info::run(arguments, &common).await,
             Command::Schema(arguments) => schema::run(arguments, &common).await,
@@ -55,7 +56,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             Command::Sync(arguments) => sync::run(arguments, &common, stop).await,
             Command::Verify(arguments) => verify::run(arguments, &common, stop).await,
             Command::Doctor(arguments) => doctor::run(arguments, &common).await,
-        }
+        };
+        removed().await;
+        outcome
     })
     .await
 }

@@ -45,7 +45,8 @@ impl Store {
     /// Idempotent. Local files are switched atomically, through temporaries under `scratch`, on
     /// Linux; other stores copy object by object. What is staged stays, save that local files may be
     /// moved if `moves` says so and there is nothing at `live`: then nothing staged means that it was
-    /// done before. Durable after [`Store::sync`].
+    /// done before. Durable after [`Store::sync`]. Local files that are replaced are removed
+    /// [later](super::removed).
     ///
     /// # Errors
     /// [`ReadOnly`](crate::ErrorKind::ReadOnly), or [`Store`](crate::ErrorKind::Store) if the store
@@ -86,10 +87,23 @@ impl Store {
     /// [`ReadOnly`](crate::ErrorKind::ReadOnly), or [`Store`](crate::ErrorKind::Store) if the store
     /// fails.
     pub async fn delete_directory(&self, directory: &str, scratch: &str) -> Result<()> {
+        self.take_away(directory, scratch, true).await
+    }
+
+    /// As [`Store::delete_directory`], but local files are only taken away, and removed
+    /// [later](super::removed).
+    ///
+    /// # Errors
+    /// As [`Store::delete_directory`].
+    pub async fn discard_directory(&self, directory: &str, scratch: &str) -> Result<()> {
+        self.take_away(directory, scratch, false).await
+    }
+
+    async fn take_away(&self, directory: &str, scratch: &str, waits: bool) -> Result<()> {
         self.check_writable()?;
         if let Some(files) = &self.local {
             let (path, scratch) = (self.path(directory)?, self.path(scratch)?);
-            let deleted = files.delete_directory(&path, &scratch).await;
+            let deleted = files.delete_directory(&path, &scratch, waits).await;
             return deleted.map_err(|error| self.request("deleted", directory).failed(error));
         }
         let names = self.names_under(directory).await?.into_iter();
@@ -122,6 +136,7 @@ mod tests {
     use crate::StoreOptions;
 
     async fn all(store: &Store) -> BTreeMap<String, String> {
+        crate::store::removed().await;
         let objects: Vec<_> = store.list("").try_collect().await.unwrap();
         let mut found = BTreeMap::new();
         for object in objects {
@@ -164,7 +179,7 @@ mod tests {
             store.switch_directory("s/p", "moved", None, true, "scratch").await.unwrap();
             assert_eq!(names(&all(&store).await, "new").len(), 9);
         }
-        store.delete_directory("moved", "scratch").await.unwrap();
+        store.discard_directory("moved", "scratch").await.unwrap();
         for _ in 0..2 {
             store.delete_directory("deep/er/p", "scratch").await.unwrap();
             assert_eq!(names(&all(&store).await, "new"), ["p/a/1", "p/c/0", "p/m"]);

@@ -14,9 +14,10 @@ use super::directory::is_under;
 use super::fingerprint::Identity;
 use super::list::Accept;
 use super::local::{LocalFiles, blocking, not_applied};
+use super::removal::remove_later;
 
 /// Directories looked into by one thread, and threads at once.
-const BATCH: usize = 128;
+const BATCH: usize = 64;
 const AT_ONCE: usize = 8;
 
 impl LocalFiles {
@@ -57,34 +58,54 @@ impl LocalFiles {
                 return Ok(());
             }
             let switched = switch(&staged, &live, replaced.as_deref(), &scratch);
-            // What is in the way of the next attempt is of no other use.
-            let _ = fs::remove_dir_all(&scratch);
+            remove_later(scratch);
             switched.map_err(|error| not_applied("switch", &live, &error))
         })
         .await
     }
 
-    pub async fn delete_directory(&self, location: &Path, scratch: &Path) -> Result<()> {
+    /// Takes a directory away, and waits for its files to be removed if `waits` says so.
+    pub async fn delete_directory(
+        &self,
+        location: &Path,
+        scratch: &Path,
+        waits: bool,
+    ) -> Result<()> {
         let root = self.target(&Path::default())?;
         let (target, scratch) = (self.target(location)?, self.temporary(scratch)?);
         blocking(move || {
-            delete(&target, &scratch, &root).map_err(|e| not_applied("delete", &target, &e))
+            let deleted = delete(&target, &scratch, &root);
+            let removed = deleted.and_then(|found| match found && waits {
+                true => fs::remove_dir_all(&scratch),
+                false => Ok(()),
+            });
+            removed.map_err(|error| not_applied("delete", &target, &error))?;
+            remove_later(scratch);
+            Ok(())
         })
         .await
     }
 
-    /// The content of a file, in place of what `memory` holds; none if there is no such file.
-    pub async fn read(&self, location: &Path, mut memory: Vec<u8>) -> Result<Option<Bytes>> {
+    /// The content of a file; none if there is no such file.
+    pub async fn read(&self, location: &Path) -> Result<Option<Bytes>> {
         let target = self.target(location)?;
-        memory.clear();
-        let mut read = move |target: &FilePath| {
-            fs::File::open(target)?.read_to_end(&mut memory)?;
-            Ok(std::mem::take(&mut memory))
-        };
-        blocking(move || match read(&target) {
-            Ok(bytes) => Ok(Some(bytes.into())),
-            Err(error) if is_no_file(&error) => Ok(None),
-            Err(error) => Err(not_applied("read", &target, &error)),
+        blocking(move || {
+            let Some(mut file) = open(&target)? else { return Ok(None) };
+            let mut bytes = Vec::new();
+            let read = file.read_to_end(&mut bytes);
+            read.map_err(|error| not_applied("read", &target, &error))?;
+            Ok(Some(bytes.into()))
+        })
+        .await
+    }
+
+    /// A file that the system begins to read; none if there is no such file.
+    pub async fn open(&self, location: &Path) -> Result<Option<fs::File>> {
+        let target = self.target(location)?;
+        blocking(move || {
+            let file = open(&target)?;
+            file.iter().for_each(read_ahead);
+            Ok(file)
         })
         .await
     }
@@ -92,13 +113,23 @@ impl LocalFiles {
     /// The directories so many levels below the root all of whose names are accepted.
     pub async fn directories_at(&self, depth: usize, accept: Arc<Accept>) -> Result<Vec<String>> {
         let root = self.target(&Path::default())?;
-        blocking(move || {
-            let mut found = Vec::new();
-            let walked = walk(&root, "", 0, depth, accept.as_ref(), &mut found);
-            walked.map_err(|error| not_applied("list", &root, &error))?;
-            Ok(found)
-        })
-        .await
+        let mut above = vec![String::new()];
+        for level in 0..depth {
+            let below = |names: &[String]| {
+                let (root, names, accept) = (root.clone(), names.to_vec(), Arc::clone(&accept));
+                blocking(move || {
+                    let mut found = Vec::new();
+                    let listed = names.iter().try_for_each(|name| {
+                        directories(&root, name, &|own| accept(own, level), &mut found)
+                    });
+                    listed.map_err(|error| not_applied("list", &root, &error))?;
+                    Ok(found)
+                })
+            };
+            let batches: Vec<_> = above.chunks(BATCH).map(below).collect();
+            above = stream::iter(batches).buffered(AT_ONCE).try_concat().await?;
+        }
+        Ok(above)
     }
 
     /// The files below each directory.
@@ -128,6 +159,26 @@ fn is_no_file(error: &io::Error) -> bool {
     use io::ErrorKind::{IsADirectory, NotADirectory, NotFound};
     matches!(error.kind(), NotFound | IsADirectory | NotADirectory)
 }
+
+fn open(target: &FilePath) -> Result<Option<fs::File>> {
+    let opened = fs::File::open(target).and_then(|file| Ok((file.metadata()?.is_dir(), file)));
+    match opened {
+        Ok((is_directory, file)) => Ok((!is_directory).then_some(file)),
+        Err(error) if is_no_file(&error) => Ok(None),
+        Err(error) => Err(not_applied("open", target, &error)),
+    }
+}
+
+/// Has the system read a file before somebody waits for it.
+#[cfg(target_os = "linux")]
+fn read_ahead(file: &fs::File) {
+    if let Err(error) = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::WillNeed) {
+        tracing::trace!(%error, "a file is not read ahead");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn read_ahead(_file: &fs::File) {}
 
 /// What is in a directory; nothing, where there is none: it may have been removed meanwhile.
 fn entries_of(directory: &FilePath) -> io::Result<impl Iterator<Item = io::Result<fs::DirEntry>>> {
@@ -172,28 +223,26 @@ fn version_of(metadata: &fs::Metadata) -> String {
     format!("{:?}", metadata.modified().ok())
 }
 
-fn walk(
-    directory: &FilePath,
+/// The directories in one of `root`, those of a name that is accepted, in order: what is sorted in
+/// parts, by several threads, is sorted soon.
+fn directories(
+    root: &FilePath,
     name: &str,
-    level: usize,
-    depth: usize,
-    accept: &Accept,
+    accept: &dyn Fn(&str) -> bool,
     found: &mut Vec<String>,
 ) -> io::Result<()> {
-    for entry in entries_of(directory)? {
+    let before = found.len();
+    for entry in entries_of(&root.join(name))? {
         let entry = entry?;
         let file_name = entry.file_name();
-        let Some(own) = file_name.to_str().filter(|own| accept(own, level)) else { continue };
+        let Some(own) = file_name.to_str().filter(|own| accept(own)) else { continue };
         let kind = entry.file_type()?;
-        let is_directory = kind.is_dir() || (kind.is_symlink() && entry.path().is_dir());
-        if !is_directory {
-            continue;
+        if kind.is_dir() || (kind.is_symlink() && entry.path().is_dir()) {
+            found.push(if name.is_empty() { own.to_owned() } else { format!("{name}/{own}") });
         }
-        let path = if name.is_empty() { own.to_owned() } else { format!("{name}/{own}") };
-        match level + 1 < depth {
-            true => walk(&entry.path(), &path, level + 1, depth, accept, found)?,
-            false => found.push(path),
-        }
+    }
+    if let Some(own) = found.get_mut(before..) {
+        own.sort_unstable();
     }
     Ok(())
 }
@@ -297,15 +346,15 @@ fn exchange_in_steps(new: &FilePath, live: &FilePath) -> io::Result<()> {
     fs::remove_dir_all(&old)
 }
 
-fn delete(target: &FilePath, scratch: &FilePath, root: &FilePath) -> io::Result<()> {
+/// Moves a directory away, if there is one.
+fn delete(target: &FilePath, scratch: &FilePath, root: &FilePath) -> io::Result<bool> {
     if let Some(parent) = scratch.parent() {
         fs::create_dir_all(parent)?;
     }
     match fs::rename(target, scratch) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         renamed => renamed?,
     }
-    fs::remove_dir_all(scratch)?;
     let above = target.ancestors().skip(1).take_while(|path| *path != root);
     for directory in above {
         // Not empty, or another process was faster.
@@ -313,5 +362,5 @@ fn delete(target: &FilePath, scratch: &FilePath, root: &FilePath) -> io::Result<
             break;
         }
     }
-    Ok(())
+    Ok(true)
 }

@@ -8,6 +8,7 @@
 //! - `local`, `lock`: conditional writes on a file system, which has none of its own.
 //!   `durability`: when it is on the disk.
 //! - `directory`, `local_directory`: many objects written beside their place and switched into it.
+//!   `removal`: of what was there before.
 //! - `fingerprint`: whether objects are still those that were there.
 //! - `meter`: what reads cost.
 //! - `lease`: what only one process may do at a time.
@@ -32,6 +33,7 @@ mod probe;
 mod profile;
 mod ranges;
 mod read;
+mod removal;
 mod swap;
 mod version;
 mod write;
@@ -46,5 +48,7 @@ pub use meter::Meter;
 pub use options::StoreOptions;
 pub use probe::{Capability, Condition};
 pub use ranges::coalesced;
+pub use read::Opened;
+pub use removal::{is_removing, removed};
 pub use swap::Swap;
 pub use version::Version;

@@ -1,14 +1,87 @@
 //! Reading objects.
 
+use std::fs::File;
+use std::io::{self, Read, Seek};
 use std::ops::Range;
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use object_store::{ObjectMeta, ObjectStoreExt};
 
-use super::failure::is_missing_file;
+use super::failure::{NotApplied, is_missing_file};
 use super::{ObjectInfo, Store, Version};
 use crate::{Error, ErrorKind, Result};
+
+/// An object that is there: its content, or a local file, which the system begins to read, and which
+/// is read by the thread that asks for it.
+#[derive(Debug)]
+pub struct Opened(Source);
+
+#[derive(Debug)]
+enum Source {
+    Content(Bytes),
+    File { file: File, store: Store, key: String },
+}
+
+impl Opened {
+    /// The content, if it is there already.
+    #[must_use]
+    pub fn content(&self) -> Option<&Bytes> {
+        match &self.0 {
+            Source::Content(bytes) => Some(bytes),
+            Source::File { .. } => None,
+        }
+    }
+
+    /// The next bytes of a local file, as many as `into` has room for; nothing at its end.
+    ///
+    /// # Errors
+    /// [`Store`](ErrorKind::Store) if the file cannot be read.
+    pub fn read<'a>(&mut self, into: &'a mut [u8]) -> Result<&'a [u8]> {
+        let Source::File { file, store, key } = &mut self.0 else { return Ok(&[]) };
+        let mut filled = 0;
+        loop {
+            let (_, rest) = into.split_at_mut(filled);
+            match file.read(rest) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(unreadable(store, key, &error)),
+            }
+        }
+        store.count_bytes(filled);
+        let (filled, _) = into.split_at(filled);
+        Ok(filled)
+    }
+
+    /// All of the content, also what was read before. What is read of a local file is put into
+    /// `memory`, in place of what is in it.
+    ///
+    /// # Errors
+    /// As [`Opened::read`].
+    pub fn read_all(self, mut memory: Vec<u8>) -> Result<Bytes> {
+        match self.0 {
+            Source::Content(bytes) => Ok(bytes),
+            Source::File { mut file, store, key } => {
+                memory.clear();
+                let read = file.rewind().and_then(|()| file.read_to_end(&mut memory));
+                store.count_bytes(read.map_err(|error| unreadable(&store, &key, &error))?);
+                Ok(memory.into())
+            }
+        }
+    }
+}
+
+impl From<Bytes> for Opened {
+    fn from(content: Bytes) -> Self {
+        Self(Source::Content(content))
+    }
+}
+
+fn unreadable(store: &Store, key: &str, error: &io::Error) -> Error {
+    let error = NotApplied::error(format!("cannot read the file: {error}"));
+    store.request("read", key).failed(error)
+}
 
 impl Store {
     /// The content of an object. One request.
@@ -24,23 +97,29 @@ impl Store {
     /// # Errors
     /// [`Store`](ErrorKind::Store) if the store fails.
     pub async fn get_opt(&self, key: &str) -> Result<Option<Bytes>> {
-        self.get_into(key, Vec::new()).await
-    }
-
-    /// As [`Store::get_opt`]; what is read from local files is put into `memory`, in place of what
-    /// is in it.
-    ///
-    /// # Errors
-    /// As [`Store::get_opt`].
-    pub async fn get_into(&self, key: &str, memory: Vec<u8>) -> Result<Option<Bytes>> {
         if let Some(files) = &self.local {
             self.count_request();
-            let read = files.read(&self.path(key)?, memory).await;
+            let read = files.read(&self.path(key)?).await;
             let read = read.map_err(|error| self.request("read", key).failed(error))?;
             self.count_bytes(read.as_ref().map_or(0, Bytes::len));
             return Ok(read);
         }
         Ok(self.fetch(key).await?.map(|(bytes, _)| bytes))
+    }
+
+    /// Begins to get an object, or nothing if it does not exist. One request.
+    ///
+    /// # Errors
+    /// [`Store`](ErrorKind::Store) if the store fails.
+    pub async fn begin_get(&self, key: &str) -> Result<Option<Opened>> {
+        let Some(files) = &self.local else {
+            return Ok(self.fetch(key).await?.map(|(bytes, _)| bytes.into()));
+        };
+        self.count_request();
+        let file = files.open(&self.path(key)?).await;
+        let file = file.map_err(|error| self.request("read", key).failed(error))?;
+        let source = |file| Source::File { file, store: self.clone(), key: key.to_owned() };
+        Ok(file.map(source).map(Opened))
     }
 
     /// The content of an object with the version to name in [`Store::compare_and_swap`], or
