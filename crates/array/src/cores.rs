@@ -122,8 +122,13 @@ impl Drop for Worker {
 /// All that the process may use.
 impl Default for Cores {
     fn default() -> Self {
-        Self::new(std::thread::available_parallelism().map_or(2, usize::from))
+        Self::new(available())
     }
+}
+
+/// How many cores the process may use.
+pub(crate) fn available() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from)
 }
 
 impl fmt::Debug for Cores {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use partita_core::{Error, ErrorKind, Result};
 
 use super::buffer::too_large;
@@ -298,7 +298,7 @@ pub(crate) fn fill_item(dtype: DType, fill: Option<&FillValue>) -> Result<Bytes>
 }
 
 /// Writes `item` over and over; leaves zeroed memory untouched if it is all zeros.
-pub(crate) fn fill_with(bytes: &mut BytesMut, item: &[u8]) {
+pub(crate) fn fill_with(bytes: &mut [u8], item: &[u8]) {
     if item.iter().any(|byte| *byte != 0) {
         for place in bytes.chunks_exact_mut(item.len()) {
             place.copy_from_slice(item);

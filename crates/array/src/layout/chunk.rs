@@ -7,7 +7,7 @@ use partita_core::Result;
 
 use super::StoredArray;
 use super::region::Region;
-use crate::dataset::{Array, Buffer, count, too_large};
+use crate::dataset::{Array, Buffer, count, fill_with, too_large};
 use crate::spare::Spare;
 
 /// Some rows of an array, and the row with which they begin.
@@ -69,9 +69,7 @@ fn gather(
     };
     let size = items.checked_mul(item_size).ok_or_else(|| too_large(items))?;
     let mut chunk = spare.zeroed(size)?;
-    if array.fill.iter().any(|byte| *byte != 0) {
-        chunk.chunks_exact_mut(item_size).for_each(|item| item.copy_from_slice(&array.fill));
-    }
+    fill_with(&mut chunk, &array.fill);
     for overlap in &overlaps {
         let items = overlap.data.buffer().as_fixed().unwrap_or_default();
         overlap.region(shape).copy(items, &mut chunk, item_size);

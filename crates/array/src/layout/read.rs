@@ -15,7 +15,7 @@ use partita_core::{Error, Result, Store};
 use super::StoredArray;
 use super::region::Region;
 use crate::codec::Pipeline;
-use crate::cores::Cores;
+use crate::cores::{Cores, available};
 use crate::dataset::{
     Array, Buffer, DType, VariableSchema, count, fill_item, fill_with, too_large,
 };
@@ -94,7 +94,7 @@ pub(crate) async fn read_variables(
 
 /// More than there are cores, since jobs also wait for the store.
 fn jobs_at_once() -> usize {
-    std::thread::available_parallelism().map_or(4, usize::from).saturating_mul(8).clamp(16, 64)
+    available().saturating_mul(8).clamp(16, 64)
 }
 
 fn nothing() -> Error {

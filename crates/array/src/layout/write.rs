@@ -11,6 +11,7 @@ use super::axis::{CHECKSUM, checksum_of, copy_schema};
 use super::chunk::{Piece, encode};
 use super::stored::grid;
 use super::{Config, Layout, StoredArray, v2, v3};
+use crate::cores::available;
 use crate::dataset::{Array, Dataset, Schema, VariableSchema};
 use crate::options::Work;
 use crate::partitioning::Key;
@@ -279,9 +280,7 @@ impl GroupPlan {
                 spare.give_object(bytes);
                 Ok::<_, Error>(written)
             };
-            let at_once =
-                std::thread::available_parallelism().map_or(4, usize::from).saturating_mul(2);
-            let written = stream::iter(chunks).map(run).buffer_unordered(at_once);
+            let written = stream::iter(chunks).map(run).buffer_unordered(2 * available());
             let mut bytes = written.try_fold(0, async |sum, size| Ok(sum + size)).await?;
             for (key, text) in self.documents {
                 bytes += text.len() as u64;
