@@ -5,7 +5,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use partita_core::{Error, ErrorKind, Result};
+use partita_core::{Error, ErrorKind, Result, cores};
 use tokio::sync::oneshot;
 
 use crate::spare::Spare;
@@ -122,13 +122,8 @@ impl Drop for Worker {
 /// All that the process may use.
 impl Default for Cores {
     fn default() -> Self {
-        Self::new(available())
+        Self::new(cores())
     }
-}
-
-/// How many cores the process may use.
-pub(crate) fn available() -> usize {
-    std::thread::available_parallelism().map_or(2, usize::from)
 }
 
 impl fmt::Debug for Cores {

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use partita_core::{Cancel, NoProgress, Predicate, Progress, Result};
+use partita_core::{Cancel, NoProgress, Predicate, Progress, Result, cores};
 
-use crate::cores::{Cores, available};
+use crate::cores::Cores;
 use crate::dataset::{Dataset, Variable};
 use crate::layout::Layout;
 use crate::merge::Merge;
@@ -160,6 +160,6 @@ pub struct MapOptions {
 /// How many partitions are worked on at once, and the cores on which functions are called for them.
 /// While functions take all, others are read or written.
 pub(crate) fn concurrency(at_once: Option<usize>) -> (usize, Cores) {
-    let cores = available();
+    let cores = cores();
     (at_once.unwrap_or(2 * cores).max(1), Cores::new(at_once.unwrap_or(cores)))
 }

@@ -4,6 +4,7 @@
 //!
 //! This crate knows neither Parquet nor Zarr.
 
+mod cores;
 mod error;
 pub mod partition;
 pub mod predicate;
@@ -12,6 +13,7 @@ pub mod store;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
+pub use cores::cores;
 pub use error::{Error, ErrorKind, Result};
 pub use predicate::{Predicate, col};
 pub use progress::{Cancel, NoProgress, Progress};

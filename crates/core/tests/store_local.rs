@@ -6,6 +6,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Lines};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -90,6 +91,55 @@ async fn what_a_file_system_cannot_hold() {
     assert!(store.get_opt("file/below").await.unwrap().is_none(), "a file has nothing below it");
     let error = store.put("file/below", Bytes::new()).await.unwrap_err();
     assert_ne!(error.kind(), ErrorKind::CommitUnknown, "{error}");
+}
+
+/// What the directories two levels down mean, by both names.
+async fn two_levels(store: &Store) -> Vec<(String, Vec<u32>)> {
+    let meaning = |above: &Vec<u32>, name: &str| {
+        let value = name.strip_prefix("n=")?.parse().ok()?;
+        Some(above.iter().copied().chain([value]).collect())
+    };
+    store.list_directories_at(2, Vec::new(), Arc::new(meaning)).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn directories_of_some_level() {
+    let dir = tempfile::tempdir().unwrap();
+    let (local, memory) = (open(dir.path()), Store::open("memory://levels", &StoreOptions::new()));
+    let memory = memory.unwrap();
+    assert!(two_levels(&local).await.is_empty() && two_levels(&memory).await.is_empty());
+    // More in one of them than the system tells at once, and more of them than threads.
+    let wide = (0..600).map(|i| format!("n=7/n={i}/{}", "f".repeat(20)));
+    let many = (10..40).map(|i| format!("n={i}/n={}/f", i * 2));
+    let others = ["n=7/other/f", "other/n=1/f", "n=8/f", ".n=9/n=1/f", "f"].map(str::to_owned);
+    let keys: Vec<String> = wide.chain(many).chain(others).collect();
+    for key in &keys {
+        local.put(key, Bytes::from_static(b"1")).await.unwrap();
+        memory.put(key, Bytes::from_static(b"1")).await.unwrap();
+    }
+    let found = two_levels(&local).await;
+    assert_eq!(found.len(), 630);
+    assert!(found.contains(&("n=7/n=599".to_owned(), vec![7, 599])));
+    assert!(found.contains(&("n=39/n=78".to_owned(), vec![39, 78])));
+    assert_eq!(found, two_levels(&memory).await);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn links_lead_to_directories_and_other_names_are_passed_over() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::symlink;
+
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    store.put("elsewhere/n=5/f", Bytes::from_static(b"1")).await.unwrap();
+    store.put("n=1/n=1", Bytes::from_static(b"a file")).await.unwrap();
+    std::fs::create_dir(dir.path().join(OsStr::from_bytes(b"n=\xff"))).unwrap();
+    symlink("elsewhere", dir.path().join("n=2")).unwrap();
+    symlink("nowhere", dir.path().join("n=3")).unwrap();
+    symlink("n=1/n=1", dir.path().join("n=4")).unwrap();
+    assert_eq!(two_levels(&store).await, [("n=2/n=5".to_owned(), vec![2, 5])]);
 }
 
 #[cfg(unix)]

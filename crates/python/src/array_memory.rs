@@ -1,7 +1,8 @@
 //! Items of arrays across the Python boundary by numpy's array interface, without a copy.
 //!
 //! Inwards the numpy array is kept alive and its memory is read in place; outwards numpy keeps the
-//! [`PyItems`] alive. One of two files of the extension with `unsafe`, beside `arrow_ffi`.
+//! [`PyItems`] alive. One of three files of the extension with `unsafe`, beside `arrow_ffi` and
+//! `untracked`.
 
 #![expect(unsafe_code, reason = "numpy says where its items are as an address and a length")]
 

@@ -1,7 +1,8 @@
 //! Arrow data across the Python boundary by the PyCapsule interface, without a copy.
 //!
-//! One of two files of the extension with `unsafe`, beside `array_memory`: taking a stream or a
-//! schema out of a capsule means reading a C structure through a pointer that another library made.
+//! One of three files of the extension with `unsafe`, beside `array_memory` and `untracked`: taking
+//! a stream or a schema out of a capsule means reading a C structure through a pointer that another
+//! library made.
 
 #![expect(unsafe_code, reason = "the capsules hold pointers to C structures of other libraries")]
 

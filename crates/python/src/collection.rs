@@ -24,7 +24,7 @@ use crate::dataset::PyDataset;
 use crate::errors::to_python;
 use crate::index::PySelection;
 use crate::opening::Opening;
-use crate::partition::{PartitionRuns, PyPartition, partitions, runs_of};
+use crate::partition::{PartitionRuns, PyPartition, PyPartitions, runs_of};
 use crate::predicate::PyPredicate;
 use crate::runtime::{Watch, wait};
 use crate::schema::PySchema;
@@ -182,7 +182,7 @@ impl PyCollection {
         &self,
         py: Python<'_>,
         filter: Option<PyRef<'_, PyPredicate>>,
-    ) -> PyResult<Vec<PyPartition>> {
+    ) -> PyResult<PyPartitions> {
         let (collection, filter) = (self.collection(py)?, predicate(filter));
         let found =
             wait(
@@ -190,7 +190,7 @@ impl PyCollection {
                 &Watch::default(),
                 async move { collection.partitions(filter.as_ref()).await },
             )?;
-        Ok(partitions(found))
+        Ok(PyPartitions(found))
     }
 
     /// Partitions with their rows, objects and bytes.

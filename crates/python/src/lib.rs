@@ -30,6 +30,7 @@ mod schema;
 mod staged;
 mod store;
 mod table;
+mod untracked;
 
 use pyo3::prelude::*;
 

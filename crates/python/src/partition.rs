@@ -4,7 +4,9 @@ use partita::array::partitioning::Key;
 use partita::array::{Partition, PartitionRows, PartitionSize};
 use partita_cli::units;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString};
+use pyo3::types::{PyDict, PyList, PyString};
+
+use crate::untracked::untracked;
 
 /// One partition of a collection.
 // A class of its own: lists hold thousands, of whose keys most are never looked at.
@@ -12,31 +14,29 @@ use pyo3::types::{PyDict, PyString};
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct PyPartition {
     pub(crate) partition: Partition,
-    /// The number of rows, if it was asked for.
-    #[pyo3(get)]
+    /// Most are listed without it.
+    size: Option<Box<Size>>,
+}
+
+/// How large a partition is, as far as it was asked for.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+struct Size {
     rows: Option<u64>,
-    /// The number of objects that it is stored in, if it was asked for.
-    #[pyo3(get)]
     objects: Option<u64>,
-    /// The size of these objects, if it was asked for.
-    #[pyo3(get)]
     bytes: Option<u64>,
 }
 
 impl From<Partition> for PyPartition {
     fn from(partition: Partition) -> Self {
-        Self { partition, rows: None, objects: None, bytes: None }
+        Self { partition, size: None }
     }
 }
 
 impl From<PartitionSize> for PyPartition {
     fn from(size: PartitionSize) -> Self {
-        Self {
-            partition: size.partition,
-            rows: Some(size.rows as u64),
-            objects: Some(size.objects as u64),
-            bytes: Some(size.bytes),
-        }
+        let (rows, objects) = (Some(size.rows as u64), Some(size.objects as u64));
+        let own = Size { rows, objects, bytes: Some(size.bytes) };
+        Self { partition: size.partition, size: Some(Box::new(own)) }
     }
 }
 
@@ -60,7 +60,8 @@ impl PyPartition {
             values.push(value.extract::<i128>()?);
         }
         let partition = Partition { key: Key::new(fields.into(), values), path };
-        Ok(Self { partition, rows, objects, bytes })
+        let size = Size { rows, objects, bytes };
+        Ok(Self { partition, size: (size != Size::default()).then(|| Box::new(size)) })
     }
 
     /// The fields of the key with their values.
@@ -79,15 +80,35 @@ impl PyPartition {
         &self.partition.path
     }
 
+    /// The number of rows, if it was asked for.
+    #[getter]
+    fn rows(&self) -> Option<u64> {
+        self.size.as_ref()?.rows
+    }
+
+    /// The number of objects that it is stored in, if it was asked for.
+    #[getter]
+    fn objects(&self) -> Option<u64> {
+        self.size.as_ref()?.objects
+    }
+
+    /// The size of these objects, if it was asked for.
+    #[getter]
+    fn bytes(&self) -> Option<u64> {
+        self.size.as_ref()?.bytes
+    }
+
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Arguments<'py>)> {
         let (class, it) = (slf.get_type().into_any(), slf.get());
-        let arguments = (it.key(slf.py())?, it.path().to_owned(), it.rows, it.objects, it.bytes);
+        let arguments =
+            (it.key(slf.py())?, it.path().to_owned(), it.rows(), it.objects(), it.bytes());
         Ok((class, arguments))
     }
 
     fn __repr__(&self) -> String {
         let path = self.path();
-        let (Some(rows), Some(objects), Some(bytes)) = (self.rows, self.objects, self.bytes) else {
+        let (Some(rows), Some(objects), Some(bytes)) = (self.rows(), self.objects(), self.bytes())
+        else {
             return format!("CollectionPartition({path})");
         };
         let (rows, objects) = (units::plural(rows, "row"), units::plural(objects, "object"));
@@ -95,9 +116,19 @@ impl PyPartition {
     }
 }
 
-/// The partitions as objects of Python.
-pub(crate) fn partitions(found: Vec<Partition>) -> Vec<PyPartition> {
-    found.into_iter().map(PyPartition::from).collect()
+/// Partitions, which become a list of Python.
+pub(crate) struct PyPartitions(pub(crate) Vec<Partition>);
+
+impl<'py> IntoPyObject<'py> for PyPartitions {
+    type Target = PyList;
+    type Output = Bound<'py, PyList>;
+    type Error = PyErr;
+
+    fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
+        let object = |found| Ok(untracked(Bound::new(py, PyPartition::from(found))?));
+        let objects: Vec<_> = self.0.into_iter().map(object).collect::<PyResult<_>>()?;
+        PyList::new(py, objects)
+    }
 }
 
 /// A partition with runs of its rows.

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
-use partita::Cancel;
+use partita::{Cancel, cores};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use tokio::runtime::{Builder, Handle, Runtime, RuntimeFlavor};
@@ -133,7 +133,7 @@ pub(crate) fn runtime(_attached: Python<'_>) -> PyResult<&'static Runtime> {
     {
         return Ok(runtime);
     }
-    let threads = std::thread::available_parallelism().map_or(2, usize::from).max(2);
+    let threads = cores().max(2);
     let runtime = Builder::new_multi_thread()
         .worker_threads(threads)
         .thread_name("partita")

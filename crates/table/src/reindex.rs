@@ -8,7 +8,7 @@ use arrow::compute::concat;
 use arrow::datatypes::{DataType, Field, Schema};
 use futures::{StreamExt, TryStreamExt, stream};
 use hashbrown::HashSet;
-use partita_core::{Error, ErrorKind, NoProgress, Progress, Result, Store};
+use partita_core::{Error, ErrorKind, NoProgress, Progress, Result, Store, cores};
 
 use serde_json::Value;
 
@@ -139,7 +139,7 @@ pub(crate) async fn read_values(
     let labels: Vec<String> = texts(&plan.manifest, "label").map(str::to_owned).collect();
     options.progress.start("files indexed", Some(labels.len() as u64));
     let files: Vec<(String, Plan)> = labels.into_iter().zip(plan.each_file()?).collect();
-    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    let cores = cores();
     let values = stream::iter(files)
         .map(|(label, file)| {
             let read = Read {

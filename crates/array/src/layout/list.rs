@@ -6,7 +6,7 @@ use partita_core::{Result, Store};
 
 use super::{Config, Layout, v3};
 use crate::collection::Partition;
-use crate::partitioning::{is_component, parse_as};
+use crate::partitioning::{Key, parse_as, parse_component};
 
 /// Every partition, ordered by key. One request where the collection keeps a catalog, else one per
 /// directory above the partitions.
@@ -14,23 +14,32 @@ use crate::partitioning::{is_component, parse_as};
 /// What is not named like a partition is passed over: names with a dot first, which are the
 /// layouts' own, and whatever else lies in the directory.
 pub(crate) async fn list_partitions(store: &Store, config: &Config) -> Result<Vec<Partition>> {
-    let paths = match catalog(store, config).await? {
-        Some(paths) => paths,
-        None => directories(store, config).await?,
-    };
     let fields = config.partitioning.key_fields();
     let found = |path: String| Some(Partition { key: parse_as(&fields, &path)?, path });
-    let mut partitions: Vec<Partition> = paths.into_iter().filter_map(found).collect();
+    let mut partitions: Vec<Partition> = match catalog(store, config).await? {
+        Some(mut paths) => {
+            paths.sort();
+            paths.dedup();
+            paths.into_iter().filter_map(found).collect()
+        }
+        None => directories(store, &fields).await?,
+    };
     partitions.sort();
-    partitions.dedup();
     Ok(partitions)
 }
 
-async fn directories(store: &Store, config: &Config) -> Result<Vec<String>> {
-    let fields = config.partitioning.key_fields();
-    let depth = fields.len();
-    let accept = move |name: &str, level: usize| is_component(&fields, name, level);
-    store.list_directories_at(depth, Arc::new(accept)).await
+async fn directories(store: &Store, fields: &Arc<[String]>) -> Result<Vec<Partition>> {
+    let own = Arc::clone(fields);
+    let values = move |above: &Vec<i128>, name: &str| {
+        let value = parse_component(name, own.get(above.len())?)?;
+        let mut values = Vec::with_capacity(own.len());
+        values.extend_from_slice(above);
+        values.push(value);
+        Some(values)
+    };
+    let found = store.list_directories_at(fields.len(), Vec::new(), Arc::new(values)).await?;
+    let partition = |(path, values)| Partition { key: Key::new(Arc::clone(fields), values), path };
+    Ok(found.into_iter().map(partition).collect())
 }
 
 /// The paths in the catalog; none if the collection has no catalog, or one that cannot be read,

@@ -10,12 +10,12 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, TryStreamExt, stream};
 use partita_core::store::Opened;
-use partita_core::{Error, Result, Store};
+use partita_core::{Error, Result, Store, cores};
 
 use super::StoredArray;
 use super::region::Region;
 use crate::codec::Pipeline;
-use crate::cores::{Cores, available};
+use crate::cores::Cores;
 use crate::dataset::{
     Array, Buffer, DType, VariableSchema, count, fill_item, fill_with, too_large,
 };
@@ -94,7 +94,7 @@ pub(crate) async fn read_variables(
 
 /// More than there are cores, since jobs also wait for the store.
 fn jobs_at_once() -> usize {
-    available().saturating_mul(8).clamp(16, 64)
+    cores().saturating_mul(8).clamp(16, 64)
 }
 
 fn nothing() -> Error {

@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
-use partita_core::{Error, Result, Store};
+use partita_core::{Error, Result, Store, cores};
 
 use super::axis::{CHECKSUM, checksum_of, copy_schema};
 use super::chunk::{Piece, encode};
 use super::stored::grid;
 use super::{Config, Layout, StoredArray, v2, v3};
-use crate::cores::available;
 use crate::dataset::{Array, Dataset, Schema, VariableSchema};
 use crate::options::Work;
 use crate::partitioning::Key;
@@ -280,7 +279,7 @@ impl GroupPlan {
                 spare.give_object(bytes);
                 Ok::<_, Error>(written)
             };
-            let written = stream::iter(chunks).map(run).buffer_unordered(2 * available());
+            let written = stream::iter(chunks).map(run).buffer_unordered(2 * cores());
             let mut bytes = written.try_fold(0, async |sum, size| Ok(sum + size)).await?;
             for (key, text) in self.documents {
                 bytes += text.len() as u64;

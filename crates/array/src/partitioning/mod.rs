@@ -15,7 +15,7 @@ use partita_core::{Error, Result};
 pub use group::Group;
 pub use key::Key;
 pub use path::Digits;
-pub(crate) use path::{is_component, parse_as};
+pub(crate) use path::{parse_as, parse_component};
 
 use crate::dataset::{DType, Schema};
 

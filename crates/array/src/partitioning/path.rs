@@ -52,12 +52,8 @@ pub(crate) fn parse_as(fields: &Arc<[String]>, path: &str) -> Option<Key> {
     components.next().is_none().then(|| Key::new(Arc::clone(fields), values))
 }
 
-/// True if a directory below `depth` others may hold partitions, or be one, by its name.
-pub(crate) fn is_component(fields: &[String], name: &str, depth: usize) -> bool {
-    fields.get(depth).and_then(|field| parse_component(name, field)).is_some()
-}
-
-fn parse_component(component: &str, field: &str) -> Option<i128> {
+/// The value of a component of a path, if it is one of the field.
+pub(crate) fn parse_component(component: &str, field: &str) -> Option<i128> {
     parse_value(component.strip_prefix(field)?.strip_prefix('=')?)
 }
 
@@ -108,9 +104,9 @@ mod tests {
             assert_eq!(date.parse(path), None, "{path}");
         }
         let fields = date.key_fields();
-        let is_component = |name, depth| is_component(&fields, name, depth);
-        assert!(is_component("year=2022", 0) && !is_component("year=2022", 1));
-        assert!(!is_component("_catalog", 0) && !is_component("month=1", 2));
+        let value = |name, depth: usize| parse_component(name, &fields[depth]);
+        assert_eq!((value("year=2022", 0), value("year=2022", 1)), (Some(2022), None));
+        assert_eq!((value("_catalog", 0), value("month=-1", 1)), (None, Some(-1)));
     }
 
     proptest! {

@@ -12,8 +12,9 @@ use super::Store;
 use super::probe::is_probe_key;
 use crate::{Error, Result};
 
-/// Whether a directory is looked into, by its name and level.
-pub type Accept = dyn Fn(&str, usize) -> bool + Send + Sync;
+/// What a directory means, by what the one above it means and by its name; nothing, if it is not
+/// looked into.
+pub type Meaning<T> = dyn Fn(&T, &str) -> Option<T> + Send + Sync;
 
 /// Directories listed at once.
 const AT_ONCE: usize = 32;
@@ -105,37 +106,45 @@ impl Store {
         Ok(names)
     }
 
-    /// The directories so many levels below the root all of whose names are accepted; `accept` is
-    /// given a name and its level, from 0. One request for each directory that is looked into.
+    /// The directories so many levels below the root, with what they mean; those without a meaning
+    /// are passed over. One request for each directory that is looked into.
     ///
     /// # Errors
     /// [`Store`](crate::ErrorKind::Store) if the store fails.
-    pub async fn list_directories_at(
+    pub async fn list_directories_at<T: Clone + Send + Sync + 'static>(
         &self,
         depth: usize,
-        accept: Arc<Accept>,
-    ) -> Result<Vec<String>> {
-        if let Some(files) = &self.local {
-            let found = files.directories_at(depth, accept).await;
-            return found.map_err(|error| self.request("listed", "").failed(error));
-        }
-        let mut parents = vec![String::new()];
-        for level in 0..depth {
-            let accept = accept.as_ref();
-            let below = async |parent: String| {
-                let names = self.list_directories(&parent).await?.into_iter();
-                let join = |name: String| match parent.as_str() {
-                    "" => name,
-                    parent => format!("{parent}/{name}"),
-                };
-                let names = names.filter(|name| accept(name, level));
-                Ok::<_, crate::Error>(names.map(join).collect::<Vec<_>>())
+        root: T,
+        meaning: Arc<Meaning<T>>,
+    ) -> Result<Vec<(String, T)>> {
+        let mut found = vec![(String::new(), root)];
+        for _ in 0..depth {
+            found = match &self.local {
+                Some(files) => {
+                    let below = files.directories_below(found, &meaning).await;
+                    below.map_err(|error| self.request("listed", "").failed(error))?
+                }
+                None => self.directories_below(found, meaning.as_ref()).await?,
             };
-            let found: Vec<Vec<String>> =
-                stream::iter(parents).map(below).buffered(AT_ONCE).try_collect().await?;
-            parents = found.into_iter().flatten().collect();
         }
-        Ok(parents)
+        Ok(found)
+    }
+
+    async fn directories_below<T>(
+        &self,
+        above: Vec<(String, T)>,
+        meaning: &Meaning<T>,
+    ) -> Result<Vec<(String, T)>> {
+        let below = async |(parent, meant): (String, T)| {
+            let names = self.list_directories(&parent).await?.into_iter();
+            let below = names.filter_map(|name| {
+                let own = meaning(&meant, &name)?;
+                Some((join(&parent, &name), own))
+            });
+            Ok::<_, Error>(below.collect::<Vec<_>>())
+        };
+        let found = stream::iter(above).map(below).buffered(AT_ONCE);
+        found.try_collect::<Vec<_>>().await.map(|found| found.into_iter().flatten().collect())
     }
 
     fn finish_list(
@@ -152,6 +161,14 @@ impl Store {
             future::ready(result)
         };
         objects.filter_map(finish).boxed()
+    }
+}
+
+/// The path of a directory in another, or in the root.
+pub(super) fn join(parent: &str, name: &str) -> String {
+    match parent {
+        "" => name.to_owned(),
+        parent => [parent, "/", name].concat(),
     }
 }
 

@@ -12,7 +12,6 @@ use object_store::path::Path;
 
 use super::directory::is_under;
 use super::fingerprint::Identity;
-use super::list::Accept;
 use super::local::{LocalFiles, blocking, not_applied};
 use super::removal::remove_later;
 
@@ -110,28 +109,6 @@ impl LocalFiles {
         .await
     }
 
-    /// The directories so many levels below the root all of whose names are accepted.
-    pub async fn directories_at(&self, depth: usize, accept: Arc<Accept>) -> Result<Vec<String>> {
-        let root = self.target(&Path::default())?;
-        let mut above = vec![String::new()];
-        for level in 0..depth {
-            let below = |names: &[String]| {
-                let (root, names, accept) = (root.clone(), names.to_vec(), Arc::clone(&accept));
-                blocking(move || {
-                    let mut found = Vec::new();
-                    let listed = names.iter().try_for_each(|name| {
-                        directories(&root, name, &|own| accept(own, level), &mut found)
-                    });
-                    listed.map_err(|error| not_applied("list", &root, &error))?;
-                    Ok(found)
-                })
-            };
-            let batches: Vec<_> = above.chunks(BATCH).map(below).collect();
-            above = stream::iter(batches).buffered(AT_ONCE).try_concat().await?;
-        }
-        Ok(above)
-    }
-
     /// The files below each directory.
     pub async fn identities(&self, directories: Vec<Path>) -> Result<Vec<Vec<Identity>>> {
         let targets: Vec<PathBuf> =
@@ -155,7 +132,7 @@ impl LocalFiles {
 }
 
 /// A directory is no object, and neither is what would be in a file.
-fn is_no_file(error: &io::Error) -> bool {
+pub(super) fn is_no_file(error: &io::Error) -> bool {
     use io::ErrorKind::{IsADirectory, NotADirectory, NotFound};
     matches!(error.kind(), NotFound | IsADirectory | NotADirectory)
 }
@@ -181,7 +158,9 @@ fn read_ahead(file: &fs::File) {
 fn read_ahead(_file: &fs::File) {}
 
 /// What is in a directory; nothing, where there is none: it may have been removed meanwhile.
-fn entries_of(directory: &FilePath) -> io::Result<impl Iterator<Item = io::Result<fs::DirEntry>>> {
+pub(super) fn entries_of(
+    directory: &FilePath,
+) -> io::Result<impl Iterator<Item = io::Result<fs::DirEntry>>> {
     let entries = match fs::read_dir(directory) {
         Err(error) if is_no_file(&error) => None,
         entries => Some(entries?),
@@ -221,30 +200,6 @@ fn version_of(metadata: &fs::Metadata) -> String {
 #[cfg(not(unix))]
 fn version_of(metadata: &fs::Metadata) -> String {
     format!("{:?}", metadata.modified().ok())
-}
-
-/// The directories in one of `root`, those of a name that is accepted, in order: what is sorted in
-/// parts, by several threads, is sorted soon.
-fn directories(
-    root: &FilePath,
-    name: &str,
-    accept: &dyn Fn(&str) -> bool,
-    found: &mut Vec<String>,
-) -> io::Result<()> {
-    let before = found.len();
-    for entry in entries_of(&root.join(name))? {
-        let entry = entry?;
-        let file_name = entry.file_name();
-        let Some(own) = file_name.to_str().filter(|own| accept(own)) else { continue };
-        let kind = entry.file_type()?;
-        if kind.is_dir() || (kind.is_symlink() && entry.path().is_dir()) {
-            found.push(if name.is_empty() { own.to_owned() } else { format!("{name}/{own}") });
-        }
-    }
-    if let Some(own) = found.get_mut(before..) {
-        own.sort_unstable();
-    }
-    Ok(())
 }
 
 fn create(target: &FilePath) -> io::Result<fs::File> {

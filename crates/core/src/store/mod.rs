@@ -7,6 +7,7 @@
 //! - `swap`: the commit point; `probe`: whether a store can be trusted with it.
 //! - `local`, `lock`: conditional writes on a file system, which has none of its own.
 //!   `durability`: when it is on the disk.
+//!   `local_list`: its directories, read by several threads.
 //! - `directory`, `local_directory`: many objects written beside their place and switched into it.
 //!   `removal`: of what was there before.
 //! - `fingerprint`: whether objects are still those that were there.
@@ -25,6 +26,7 @@ mod lease;
 mod list;
 mod local;
 mod local_directory;
+mod local_list;
 mod location;
 mod lock;
 mod meter;
@@ -42,7 +44,7 @@ pub use backoff::backoff;
 pub use directory::is_under;
 pub use handle::Store;
 pub use lease::Lease;
-pub use list::{Accept, ObjectInfo};
+pub use list::{Meaning, ObjectInfo};
 pub use location::{repository_url, split_url, url_of_repository};
 pub use meter::Meter;
 pub use options::StoreOptions;

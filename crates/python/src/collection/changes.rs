@@ -12,7 +12,7 @@ use crate::collection_arguments::{MapArguments, MergeArguments, predicate, work}
 use crate::dataset::PyDataset;
 use crate::errors::to_python;
 use crate::function::{Function, pairs};
-use crate::partition::{PyPartition, partitions};
+use crate::partition::PyPartitions;
 use crate::predicate::PyPredicate;
 use crate::runtime::{Watch, wait};
 use crate::schema::VariableArguments;
@@ -113,7 +113,7 @@ impl PyCollection {
         merge: MergeArguments,
         key: Option<String>,
         progress: Option<Py<PyAny>>,
-    ) -> PyResult<Vec<PyPartition>> {
+    ) -> PyResult<PyPartitions> {
         let watch = Watch::new(progress);
         let (merge, function) = merge.merge()?;
         let options = InsertOptions { merge, key, work: work(&watch) };
@@ -123,7 +123,7 @@ impl PyCollection {
             Some(function) => function.finish(py, done),
             None => done,
         };
-        Ok(partitions(done?))
+        Ok(PyPartitions(done?))
     }
 
     #[pyo3(signature = (function, map, progress=None))]
@@ -149,12 +149,12 @@ impl PyCollection {
         function: Py<PyAny>,
         map: MapArguments<'_>,
         progress: Option<Py<PyAny>>,
-    ) -> PyResult<Vec<PyPartition>> {
+    ) -> PyResult<PyPartitions> {
         let (watch, function) = (Watch::new(progress), Function::new(function));
         let (options, called) = (map.options(&watch), function.update());
         let collection = self.collection(py)?;
         let done = wait(py, &watch, async move { collection.update(called, &options).await });
-        Ok(partitions(function.finish(py, done)?))
+        Ok(PyPartitions(function.finish(py, done)?))
     }
 
     #[pyo3(signature = (filter, older_than))]
@@ -163,13 +163,13 @@ impl PyCollection {
         py: Python<'_>,
         filter: Option<PyRef<'_, PyPredicate>>,
         older_than: Option<i64>,
-    ) -> PyResult<Vec<PyPartition>> {
+    ) -> PyResult<PyPartitions> {
         let watch = Watch::default();
         let older_than = older_than.map(SignedDuration::from_micros);
         let options = DropOptions { predicate: predicate(filter), older_than, work: work(&watch) };
         let collection = self.collection(py)?;
         let gone = wait(py, &watch, async move { collection.drop_partitions(&options).await })?;
-        Ok(partitions(gone))
+        Ok(PyPartitions(gone))
     }
 
     #[pyo3(signature = (group, variable, progress=None))]

@@ -9,7 +9,7 @@ use crate::arguments::{StoreArguments, store_options};
 use crate::collection_arguments::{predicate, work};
 use crate::errors::to_python;
 use crate::opening::Opening;
-use crate::partition::{PyPartition, partitions};
+use crate::partition::PyPartitions;
 use crate::predicate::PyPredicate;
 use crate::runtime::{Watch, wait};
 use crate::schema::PySchema;
@@ -115,11 +115,11 @@ impl PyCollection {
         py: Python<'_>,
         filter: Option<PyRef<'_, PyPredicate>>,
         progress: Option<Py<PyAny>>,
-    ) -> PyResult<Vec<PyPartition>> {
+    ) -> PyResult<PyPartitions> {
         let watch = Watch::new(progress);
         let options = ViewOptions { predicate: predicate(filter), work: work(&watch) };
         let view = View::of(self.collection(py)?).map_err(to_python)?;
         let written = wait(py, &watch, async move { view.sync(&options).await })?;
-        Ok(partitions(written))
+        Ok(PyPartitions(written))
     }
 }

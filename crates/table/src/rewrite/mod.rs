@@ -21,7 +21,7 @@ use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use hashbrown::HashSet;
 use indexmap::IndexMap;
-use partita_core::{Cancel, Error, NoProgress, Predicate, Result, Store};
+use partita_core::{Cancel, Error, NoProgress, Predicate, Result, Store, cores};
 
 use crate::change::Change;
 use crate::commit::Propose;
@@ -114,7 +114,7 @@ impl Rewrite {
                 .filter(|(keys, _)| !self.outcomes.contains_key::<Vec<String>>(keys))
                 .collect();
             self.options.progress.start("files examined", Some(new.len() as u64));
-            let cores = std::thread::available_parallelism().map_or(2, usize::from);
+            let cores = cores();
             // All are waited for, also after a failure: what they wrote must be known to be deleted.
             let looked_at: Vec<(Vec<String>, Result<Outcome>)> = stream::iter(new)
                 .map(|(keys, unit)| async {

@@ -7,7 +7,7 @@ use arrow::datatypes::SchemaRef;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt, TryStreamExt};
-use partita_core::{Cancel, Progress, Result, Store};
+use partita_core::{Cancel, Progress, Result, Store, cores};
 
 use super::decode::{Decoder, FileTask, Unit};
 use super::rows::RowTest;
@@ -45,7 +45,7 @@ impl Read {
         let tasks = tasks(plan);
         progress.start("files read", Some(tasks.len() as u64));
         let finished = Finish(Arc::clone(&progress));
-        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        let cores = cores();
         stream::iter(tasks)
             .map(move |task| {
                 let decoder = Arc::clone(&decoder);

@@ -9,7 +9,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use indexmap::IndexMap;
 use partita_core::partition::{Group, PartitionKey, split};
-use partita_core::{Error, ErrorKind, Result};
+use partita_core::{Error, ErrorKind, Result, cores};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 
@@ -153,7 +153,7 @@ struct Pass {
 
 impl Pass {
     fn new(gather: Arc<Gather>) -> Self {
-        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        let cores = cores();
         Self {
             gather,
             pending: IndexMap::new(),
