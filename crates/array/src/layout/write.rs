@@ -15,11 +15,14 @@ use crate::dataset::{Array, Dataset, Schema, VariableSchema};
 use crate::options::Work;
 use crate::partitioning::Key;
 
+/// Documents written at once.
+const AT_ONCE: usize = 8;
+
 /// Arrays and documents of a group, to be written.
 #[derive(Debug, Default)]
 pub(crate) struct GroupPlan {
     arrays: Vec<Planned>,
-    /// Keys and texts, in the order in which they are to be written.
+    /// Keys and texts. The last is written when all else is there.
     documents: Vec<(String, String)>,
 }
 
@@ -281,9 +284,16 @@ impl GroupPlan {
             };
             let written = stream::iter(chunks).map(run).buffer_unordered(2 * cores());
             let mut bytes = written.try_fold(0, async |sum, size| Ok(sum + size)).await?;
-            for (key, text) in self.documents {
-                bytes += text.len() as u64;
+            let mut documents = self.documents;
+            let last = documents.pop();
+            let document = async |(key, text): (String, String)| {
+                let size = text.len() as u64;
                 store.put_deferred(&staged(stage, &key), text.into()).await?;
+                Ok::<_, Error>(size)
+            };
+            for documents in [documents, last.into_iter().collect()] {
+                let written = stream::iter(documents).map(document).buffer_unordered(AT_ONCE);
+                bytes = written.try_fold(bytes, async |sum, size| Ok(sum + size)).await?;
             }
             Ok(bytes)
         }

@@ -72,11 +72,14 @@ impl Merge {
     }
 }
 
-/// The values of an axis; none where it is "not a time".
+/// The values of an axis.
 struct Axis {
     dtype: DType,
-    values: Vec<Option<i128>>,
+    values: Vec<i128>,
 }
+
+/// Stands for "not a time", which comes after all times.
+const NAT: i128 = i128::MAX;
 
 impl Axis {
     fn read(axis: &Array) -> Result<Self> {
@@ -90,7 +93,8 @@ impl Axis {
             Some(values) if is_time || dtype.is_integer() => values,
             _ => return refuse("rows are merged in order along an axis of integers or times only"),
         };
-        let known = |value: i128| (!is_time || value != i128::from(i64::MIN)).then_some(value);
+        let is_nat = |value: i128| is_time && value == i128::from(i64::MIN);
+        let known = |value: i128| if is_nat(value) { NAT } else { value };
         Ok(Self { dtype, values: values.into_iter().map(known).collect() })
     }
 
@@ -107,8 +111,9 @@ impl Axis {
         Ok((old, new))
     }
 
+    /// All times in order.
     fn sorted(&self) -> Vec<i128> {
-        let mut sorted: Vec<i128> = self.values.iter().flatten().copied().collect();
+        let mut sorted: Vec<i128> = self.values.iter().copied().filter(|it| *it != NAT).collect();
         sorted.sort_unstable();
         sorted
     }
@@ -140,19 +145,37 @@ fn is_near(sorted: &[i128], value: i128, reach: i128) -> bool {
 /// The old rows that `keep` says yes to and all new ones, ordered along the axis; where values are
 /// equal, old before new, each in their order.
 fn ordered(old: &Axis, new: &Axis, keep: impl Fn(i128) -> bool) -> Plan {
-    let kept = |(row, value): (usize, &Option<i128>)| {
-        value.is_none_or(&keep).then_some((Side::Old, row, *value))
-    };
-    let added = |(row, value): (usize, &Option<i128>)| (Side::New, row, *value);
-    let mut rows: Vec<(Side, usize, Option<i128>)> =
-        old.values.iter().enumerate().filter_map(kept).collect();
-    rows.extend(new.values.iter().enumerate().map(added));
-    // A stable sort, and a fast one where the rows are in order already, as they mostly are.
-    rows.sort_by_key(|(_, _, value)| (value.is_none(), *value));
-    let single = |(side, row, _): (Side, usize, Option<i128>)| -> (Side, Range<usize>) {
-        (side, row..row.saturating_add(1))
-    };
-    Plan::of(rows.into_iter().map(single))
+    let kept = |(_, value): &(usize, i128)| *value == NAT || keep(*value);
+    let old_rows = old.values.iter().copied().enumerate().filter(kept);
+    let new_rows = new.values.iter().copied().enumerate();
+    // As they mostly are.
+    if old.values.is_sorted() && new.values.is_sorted() {
+        return Plan::of(in_turn(old_rows, new_rows));
+    }
+    let old_rows = old_rows.map(|(row, value)| (value, single(Side::Old, row)));
+    let new_rows = new_rows.map(|(row, value)| (value, single(Side::New, row)));
+    let mut rows: Vec<_> = old_rows.chain(new_rows).collect();
+    rows.sort_by_key(|(value, _)| *value);
+    Plan::of(rows.into_iter().map(|(_, row)| row))
+}
+
+/// Rows that are ordered on both sides, in the order of both.
+fn in_turn(
+    old: impl Iterator<Item = (usize, i128)>,
+    new: impl Iterator<Item = (usize, i128)>,
+) -> impl Iterator<Item = (Side, Range<usize>)> {
+    let (mut old, mut new) = (old.peekable(), new.peekable());
+    std::iter::from_fn(move || {
+        let after = |(_, value): &(usize, i128)| new.peek().is_none_or(|(_, next)| value <= next);
+        match old.next_if(after) {
+            Some((row, _)) => Some(single(Side::Old, row)),
+            None => new.next().map(|(row, _)| single(Side::New, row)),
+        }
+    })
+}
+
+fn single(side: Side, row: usize) -> (Side, Range<usize>) {
+    (side, row..row.saturating_add(1))
 }
 
 #[cfg(test)]

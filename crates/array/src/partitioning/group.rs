@@ -1,9 +1,9 @@
 //! Splitting rows by their key.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
-use partita_core::partition::Calendar;
+use partita_core::partition::{Calendar, CalendarUnit, Resolution};
 use partita_core::{Error, Result};
 
 use super::{Key, Partitioning};
@@ -44,9 +44,15 @@ impl Partitioning {
         let mut columns = Vec::new();
         for name in self.variables() {
             let variable = dataset.require(name)?;
-            self.check_type(variable.schema().dtype)
-                .and_then(|()| self.columns(variable.data(), &mut columns))
-                .map_err(|error| error.with("variable", name))?;
+            let (data, dtype) = (variable.data(), variable.schema().dtype);
+            let named = |error: Error| error.with("variable", name);
+            self.check_type(dtype).map_err(named)?;
+            if let (Self::Date { resolution, .. }, DType::DateTime(unit, multiple)) = (self, dtype)
+            {
+                let runs = periods(data, unit, multiple, *resolution).map_err(named)?;
+                return Ok(self.groups(runs));
+            }
+            columns.push(data.integers().unwrap_or_default());
         }
         if let (Self::GroupedSequence { size, start, .. }, Some(last)) = (self, columns.last_mut())
         {
@@ -55,59 +61,13 @@ impl Partitioning {
                 *value = (*value - start).div_euclid(size) * size + start;
             }
         }
-        Ok(self.group(&columns))
+        Ok(self.groups(runs(&columns)))
     }
 
-    /// Adds the key fields that a variable gives.
-    fn columns(&self, data: &Array, columns: &mut Vec<Vec<i128>>) -> Result<()> {
-        let values = data.integers().unwrap_or_default();
-        let (Self::Date { resolution, .. }, DType::DateTime(unit, multiple)) = (self, data.dtype())
-        else {
-            columns.push(values);
-            return Ok(());
-        };
-        let fields = resolution.fields().len();
-        let mut parts = vec![Vec::with_capacity(values.len()); fields];
-        let mut last: Option<(i128, Vec<i128>)> = None;
-        for (row, value) in values.into_iter().enumerate() {
-            let steps = i64::try_from(value).unwrap_or(i64::MIN);
-            if steps == i64::MIN {
-                return Err(Error::invalid(
-                    "a row whose time is NaT belongs to no partition; leave it out",
-                )
-                .with("row", row));
-            }
-            let fields = match &last {
-                Some((same, fields)) if *same == value => fields,
-                _ => {
-                    let fields = Calendar::of(steps, multiple, unit).fields(*resolution);
-                    &last.insert((value, fields)).1
-                }
-            };
-            for (part, field) in parts.iter_mut().zip(fields) {
-                part.push(*field);
-            }
-        }
-        columns.extend(parts);
-        Ok(())
-    }
-
-    fn group(&self, columns: &[Vec<i128>]) -> Vec<Group> {
-        let rows = columns.first().map_or(0, Vec::len);
-        let at = |row: usize| -> Option<Vec<i128>> {
-            columns.iter().map(|column| column.get(row).copied()).collect()
-        };
-        let same = |a: usize, b: usize| columns.iter().all(|column| column.get(a) == column.get(b));
+    fn groups(&self, runs: impl IntoIterator<Item = Run>) -> Vec<Group> {
         let mut groups: BTreeMap<Vec<i128>, Vec<Range<usize>>> = BTreeMap::new();
-        let mut start = 0;
-        for row in 1..=rows {
-            if row < rows && same(start, row) {
-                continue;
-            }
-            if let Some(values) = at(start) {
-                groups.entry(values).or_default().push(start..row);
-            }
-            start = row;
+        for (values, rows) in runs {
+            groups.entry(values).or_default().push(rows);
         }
         let fields = self.key_fields();
         let named = |(values, rows)| Group { key: Key::new(fields.clone(), values), rows };
@@ -115,11 +75,61 @@ impl Partitioning {
     }
 }
 
+/// Neighbouring rows of one partition, and the values of its key.
+type Run = (Vec<i128>, Range<usize>);
+
+/// Runs of times in the same period. The calendar is asked once for each.
+fn periods(
+    times: &Array,
+    unit: CalendarUnit,
+    multiple: u32,
+    resolution: Resolution,
+) -> Result<Vec<Run>> {
+    let mut runs: Vec<Run> = Vec::new();
+    let mut period = RangeInclusive::new(1, 0);
+    let items = times.bytes().map_or_else(Default::default, |bytes| bytes.as_chunks::<8>().0);
+    for (row, item) in items.iter().enumerate() {
+        let steps = i64::from_le_bytes(*item);
+        if steps == i64::MIN {
+            let refused = "a row whose time is NaT belongs to no partition; leave it out";
+            return Err(Error::invalid(refused).with("row", row));
+        }
+        if !period.contains(&steps) {
+            let fields = Calendar::of(steps, multiple, unit).fields(resolution);
+            period = Calendar::steps(&fields, multiple, unit).unwrap_or(steps..=steps);
+            if runs.last().is_none_or(|(last, _)| *last != fields) {
+                runs.push((fields, row..row));
+            }
+        }
+        if let Some((_, run)) = runs.last_mut() {
+            run.end = row + 1;
+        }
+    }
+    Ok(runs)
+}
+
+/// Runs of rows that have the same values in all columns.
+fn runs(columns: &[Vec<i128>]) -> Vec<Run> {
+    let rows = columns.first().map_or(0, Vec::len);
+    let at = |row: usize| -> Option<Vec<i128>> {
+        columns.iter().map(|column| column.get(row).copied()).collect()
+    };
+    let same = |a: usize, b: usize| columns.iter().all(|column| column.get(a) == column.get(b));
+    let (mut runs, mut start) = (Vec::new(), 0);
+    for row in 1..=rows {
+        if row < rows && same(start, row) {
+            continue;
+        }
+        runs.extend(at(start).map(|values| (values, start..row)));
+        start = row;
+    }
+    runs
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
-    use partita_core::partition::Resolution;
     use proptest::prelude::*;
 
     use super::*;
@@ -202,6 +212,22 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn every_time_is_in_its_period(
+            times in prop::collection::vec(-40i64..40, 0..30),
+            (unit, finest) in (0usize..7, 0usize..6),
+        ) {
+            let (unit, resolution) = (CalendarUnit::ALL[unit], Resolution::ALL[finest]);
+            let data = dataset(&format!("<M8[3{}]", unit.code()), &[("time", &times)]);
+            let mut model: BTreeMap<Vec<i128>, Vec<usize>> = BTreeMap::new();
+            for (row, time) in times.iter().enumerate() {
+                let fields = Calendar::of(*time, 3, unit).fields(resolution);
+                model.entry(fields).or_default().push(row);
+            }
+            let model: Vec<_> = model.into_iter().collect();
+            prop_assert_eq!(split(&Partitioning::date("time", resolution), &data), model);
+        }
+
         #[test]
         fn every_row_is_in_its_group(rows in prop::collection::vec((-2i64..2, -2i64..2), 0..30)) {
             let (a, b): (Vec<i64>, Vec<i64>) = rows.iter().copied().unzip();

@@ -4,6 +4,7 @@
 //! is the proleptic Gregorian one, with a year 0 and years below it.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 /// The unit of the steps in which an instant or a duration is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -241,6 +242,30 @@ impl Calendar {
         Some((start, end))
     }
 
+    /// The steps, as [`Calendar::of`] takes them, of all instants in the period that these values of
+    /// [`Resolution::fields`] name. None where there is no such period, where the unit is no fixed
+    /// time, or where the period is too far away to tell.
+    #[must_use]
+    pub fn steps(
+        fields: &[i128],
+        multiple: u32,
+        unit: CalendarUnit,
+    ) -> Option<RangeInclusive<i64>> {
+        let second = CalendarUnit::Second.attoseconds()?;
+        let step = unit.attoseconds()? * i128::from(multiple);
+        let (start, end) = Self::period(fields)?;
+        // The first step that is not before this time.
+        let first = |seconds: i128| {
+            let last_before =
+                seconds.checked_mul(second)?.checked_sub(1)?.checked_div_euclid(step)?;
+            last_before.checked_add(1)
+        };
+        let bounds = i128::from(i64::MIN)..=i128::from(i64::MAX);
+        let (first, last) = (first(start)?.max(*bounds.start()), first(end)? - 1);
+        let within = |step: i128| i64::try_from(step).ok();
+        Some(within(first)?..=within(last.min(*bounds.end()))?)
+    }
+
     fn of_months(months: i128) -> Self {
         let month = u8::try_from(months.rem_euclid(12) + 1).unwrap_or(1);
         let year = 1970 + months.div_euclid(12);
@@ -310,6 +335,16 @@ mod tests {
     }
 
     #[test]
+    fn some_periods_have_no_steps_to_tell() {
+        let day = CalendarUnit::Day;
+        assert_eq!(Calendar::steps(&[1970, 2], 1, day), Some(31..=58));
+        assert_eq!(Calendar::steps(&[1970, 13], 1, day), None);
+        assert_eq!(Calendar::steps(&[1970], 1, CalendarUnit::Month), None);
+        assert_eq!(Calendar::steps(&[1970], 0, day), None);
+        assert_eq!(Calendar::steps(&[1 << 63], 1, day), None);
+    }
+
+    #[test]
     fn every_integer_has_fields() {
         for unit in CalendarUnit::ALL {
             for steps in [i64::MIN, i64::MIN + 1, -1, 0, i64::MAX] {
@@ -334,6 +369,28 @@ mod tests {
             let next = Calendar::of_seconds(end).fields(resolution);
             prop_assert_ne!(next, calendar.fields(resolution));
             prop_assert_eq!(Calendar::of_seconds(end - 1).fields(resolution), calendar.fields(resolution));
+        }
+
+        #[test]
+        fn steps_are_those_with_the_fields_of_the_period(
+            steps in prop_oneof![any::<i64>(), -100_000i64..100_000],
+            multiple in prop_oneof![Just(1u32), 1u32..5000],
+            (unit, finest) in (0usize..13, 0usize..6),
+        ) {
+            let (unit, resolution) = (CalendarUnit::ALL[unit], Resolution::ALL[finest]);
+            let fields_of = |steps| Calendar::of(steps, multiple, unit).fields(resolution);
+            let fields = fields_of(steps);
+            let Some(period) = Calendar::steps(&fields, multiple, unit) else {
+                let near = steps.abs() <= 100_000 && unit.attoseconds().is_some();
+                prop_assert!(!near, "the period is not told");
+                return Ok(());
+            };
+            let (first, last) = period.clone().into_inner();
+            prop_assert!(period.contains(&steps));
+            prop_assert_eq!(fields_of(first), fields.clone());
+            prop_assert_eq!(fields_of(last), fields.clone());
+            let outside = [first.checked_sub(1), last.checked_add(1)];
+            prop_assert!(outside.into_iter().flatten().all(|steps| fields_of(steps) != fields));
         }
 
         #[test]

@@ -25,7 +25,7 @@ use object_store::{
     UpdateVersion,
 };
 
-use super::durability::Durability;
+use super::durability::{Durability, STEP};
 use super::failure::NotApplied;
 use super::lock::{KeyLock, is_lock_name};
 use super::version::content_tag;
@@ -232,6 +232,15 @@ pub(super) async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await?
 }
 
+/// The same bytes, in parts that are written one by one.
+fn in_steps(payload: &PutPayload) -> PutPayload {
+    let parts = |bytes: &Bytes| -> Vec<Bytes> {
+        let starts = (0..bytes.len()).step_by(STEP);
+        starts.map(|start| bytes.slice(start..bytes.len().min(start + STEP))).collect()
+    };
+    payload.iter().flat_map(parts).collect()
+}
+
 /// True for what a listing must not show: locks and temporary files.
 fn is_hidden(location: &Path) -> bool {
     let name = location.filename().unwrap_or_default();
@@ -256,7 +265,7 @@ impl ObjectStore for LocalFiles {
         options: PutOptions,
     ) -> Result<PutResult> {
         match options.mode {
-            PutMode::Overwrite => self.inner.put_opts(location, payload, options).await,
+            PutMode::Overwrite => self.inner.put_opts(location, in_steps(&payload), options).await,
             PutMode::Create => self.create(location, payload).await,
             PutMode::Update(expected) => self.update(location, payload, expected).await,
         }

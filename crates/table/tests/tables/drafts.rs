@@ -1,12 +1,8 @@
 //! Writes by many: drafts of tables, staged files put together, reads of some files.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
-
-mod trips;
-
+use crate::trips::{Trip, rows, source, trip};
 use partita_core::{ErrorKind, Store, StoreOptions, col};
 use partita_table::{CreateOptions, Draft, Staged, Table, WriteOptions};
-use trips::{Trip, rows, source, trip};
 
 fn write() -> WriteOptions {
     WriteOptions::default()

@@ -1,8 +1,5 @@
 //! Indexes against a model: what they find, what they cost, and that they stay true.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![allow(clippy::indexing_slicing, reason = "a test fails by panicking")]
-
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;

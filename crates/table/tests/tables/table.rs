@@ -1,16 +1,12 @@
 //! What users of a table see: on local files and in memory.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod trips;
-
 use std::sync::Arc;
 
+use crate::trips::{self, Trip, rows, source, trip};
 use arrow::array::{ArrayRef, Int64Array, NullArray, RecordBatch, StringArray};
 use arrow::record_batch::RecordBatchIterator;
 use partita_core::{ErrorKind, Predicate, Store, StoreOptions, col};
 use partita_table::{Annotate, BatchSource, CreateOptions, Operation, Staged, Table, WriteOptions};
-use trips::{Trip, rows, source, trip};
 
 fn options() -> CreateOptions {
     CreateOptions {

@@ -1,13 +1,9 @@
 //! Copies that are broken off, and staging by many with one commit.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![allow(clippy::indexing_slicing, reason = "a test fails by panicking")]
-
-mod rows;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::rows::{Kind, create, dataset, days, memory, merging, open, read, rows_of};
 use futures::TryStreamExt;
 use partita_array::dataset::Chunks;
 use partita_array::layout::Layout;
@@ -16,7 +12,6 @@ use partita_array::{
 };
 use partita_core::testing::FaultStore;
 use partita_core::{ErrorKind, Predicate, Progress, Store};
-use rows::{Kind, create, dataset, days, memory, merging, open, read, rows_of};
 
 #[tokio::test]
 async fn copies_in_both_layouts_hold_the_same() {

@@ -1,15 +1,11 @@
 //! Random sequences of operations against a model in memory.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
-
-mod trips;
-
 use std::collections::HashSet;
 
+use crate::trips::{self, Trip, rows, source, trip};
 use partita_core::{ErrorKind, Predicate, StoreOptions, col};
 use partita_table::{CreateOptions, OptimizeOptions, Table, WriteOptions};
 use proptest::prelude::*;
-use trips::{Trip, rows, source, trip};
 
 #[derive(Debug, Clone)]
 enum Step {

@@ -1,13 +1,9 @@
 //! Tables partitioned by the hash of a column.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
-
-mod trips;
-
+use crate::trips::{Trip, rows, source, trip};
 use partita_core::{ErrorKind, Predicate, StoreOptions, col};
 use partita_table::{BucketPartition, CopyOptions, CreateOptions, Table, WriteOptions};
 use proptest::prelude::*;
-use trips::{Trip, rows, source, trip};
 
 fn bucketed(column: &str, buckets: u32) -> CreateOptions {
     let bucket = BucketPartition { column: column.into(), buckets };

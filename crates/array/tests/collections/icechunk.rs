@@ -1,14 +1,10 @@
 //! Collections in Icechunk repositories: what ZCollection wrote, history, branches, tags, garbage.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![allow(clippy::indexing_slicing, reason = "a test fails by panicking")]
-
-mod rows;
-
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::rows::{self, Kind, create, dataset, days, memory, merging, read};
 use futures::TryStreamExt;
 use jiff::SignedDuration;
 use partita_array::dataset::Chunks;
@@ -21,7 +17,6 @@ use partita_array::{
 };
 use partita_core::partition::Resolution;
 use partita_core::{Cancel, ErrorKind, Predicate, Progress, Store, StoreOptions};
-use rows::{Kind, create, dataset, days, memory, merging, read};
 
 fn golden() -> PathBuf {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));

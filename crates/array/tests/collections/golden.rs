@@ -1,8 +1,5 @@
 //! Collections that other programs wrote, read exactly.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![allow(clippy::indexing_slicing, reason = "a test fails by panicking")]
-
 use std::path::PathBuf;
 
 use partita_array::json::Json;

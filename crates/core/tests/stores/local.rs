@@ -1,7 +1,5 @@
 //! What is particular to local files: names on disk, the lock, and processes that die.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
-
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Lines};
 use std::path::Path;
@@ -93,6 +91,21 @@ async fn what_a_file_system_cannot_hold() {
     assert_ne!(error.kind(), ErrorKind::CommitUnknown, "{error}");
 }
 
+#[tokio::test]
+async fn large_objects_are_written_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let bytes: Vec<u8> = (0..3_000_017u32).map(|at| (at / 1000) as u8).collect();
+    let bytes = Bytes::from(bytes);
+    store.put("put", bytes.clone()).await.unwrap();
+    store.put_deferred("deferred", bytes.clone()).await.unwrap();
+    store.put("empty", Bytes::new()).await.unwrap();
+    for key in ["put", "deferred"] {
+        assert_eq!(store.get(key).await.unwrap(), bytes);
+    }
+    assert_eq!(store.get("empty").await.unwrap(), Bytes::new());
+}
+
 /// What the directories two levels down mean, by both names.
 async fn two_levels(store: &Store) -> Vec<(String, Vec<u32>)> {
     let meaning = |above: &Vec<u32>, name: &str| {
@@ -155,7 +168,7 @@ async fn a_commit_that_cannot_be_written_is_a_plain_failure() {
 /// Runs one of the `child_…` tests below in a process of its own.
 fn child(test: &str, variables: &[(&str, &str)]) -> Child {
     Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--ignored", "--nocapture"])
+        .args(["--exact", &format!("local::{test}"), "--ignored", "--nocapture"])
         .env("PARTITA_TEST_CHILD", "1")
         .envs(variables.iter().copied())
         .stdout(Stdio::piped())

@@ -1,7 +1,5 @@
 //! What is left out of large files is never wanted, and the account of it is true.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
-
 use std::sync::Arc;
 use std::sync::OnceLock;
 

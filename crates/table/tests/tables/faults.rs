@@ -1,15 +1,11 @@
 //! Crashes, lost answers and the cost of operations in requests.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
-
-mod trips;
-
 use std::sync::Arc;
 
+use crate::trips::{Trip, dying, rows, source, trip};
 use partita_core::testing::{CountingStore, Fault, FaultStore};
 use partita_core::{ErrorKind, Store, StoreOptions, col};
 use partita_table::{CreateOptions, Table, WriteOptions};
-use trips::{Trip, dying, rows, source, trip};
 
 fn options() -> CreateOptions {
     CreateOptions {

@@ -1,15 +1,11 @@
 //! Views: variables laid over a collection that is changed by others.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![allow(clippy::indexing_slicing, reason = "a test fails by panicking")]
-
-mod rows;
-
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::rows::{DAY, Kind, Row, create, dataset, days, memory, rows_of};
 use partita_array::json::Json;
 use partita_array::layout::Layout;
 use partita_array::{
@@ -20,7 +16,6 @@ use partita_array::{
 use partita_core::store::url_of_repository;
 use partita_core::{ErrorKind, Predicate, Store, StoreOptions};
 use proptest::prelude::*;
-use rows::{DAY, Kind, Row, create, dataset, days, memory, rows_of};
 
 const FILL: i32 = -9;
 

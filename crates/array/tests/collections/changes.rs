@@ -1,13 +1,9 @@
 //! Changes of collections against a model, in the face of stores that fail and of other writers.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![allow(clippy::indexing_slicing, reason = "a test fails by panicking")]
-
-mod rows;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::rows::{DAY, Kind, Row, create, dataset, days, memory, merging, open, read, rows_of};
 use partita_array::json::Attributes;
 use partita_array::layout::Layout;
 use partita_array::merge::Tolerance;
@@ -19,7 +15,6 @@ use partita_core::partition::CalendarUnit;
 use partita_core::testing::FaultStore;
 use partita_core::{ErrorKind, Predicate, Store, StoreOptions};
 use proptest::prelude::*;
-use rows::{DAY, Kind, Row, create, dataset, days, memory, merging, open, read, rows_of};
 
 #[derive(Debug, Clone)]
 enum Step {

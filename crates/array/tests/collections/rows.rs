@@ -1,7 +1,5 @@
 //! Collections of rows: a time and a value, seven a day, partitioned by day.
 
-#![allow(dead_code, reason = "each test uses some of it")]
-
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use partita_array::json::Attributes;

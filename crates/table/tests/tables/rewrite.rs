@@ -1,23 +1,14 @@
 //! Row deletes, upserts, compaction, new indices and columns: alone, and against other writers.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
-
-mod trips;
-
 use std::sync::Arc;
 
+use crate::trips::{self, Trip, dying, rows, source, trip};
 use arrow::array::{Array, AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use arrow::record_batch::RecordBatchIterator;
 use futures::TryStreamExt;
 use partita_core::{ErrorKind, Store, StoreOptions, col};
 use partita_table::{CreateOptions, Operation, OptimizeOptions, Table, WriteOptions};
-use trips::{Trip, dying, rows, source, trip};
 
 fn write() -> WriteOptions {
     WriteOptions::default()

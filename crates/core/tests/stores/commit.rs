@@ -1,7 +1,5 @@
 //! Commits on stores that fail, lie, or refuse.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
-
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,7 +1,5 @@
 //! One suite of checks on every kind of store that can be had here.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
-
 use std::sync::Arc;
 use std::time::Duration;
 

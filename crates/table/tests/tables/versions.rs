@@ -1,21 +1,12 @@
 //! Older versions, going back, letting go, and collecting garbage.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
-
-mod trips;
-
+use crate::trips::{Trip, dying, rows, source, trip};
 use futures::TryStreamExt;
 use jiff::{SignedDuration, Timestamp};
 use partita_core::{ErrorKind, Store, StoreOptions, col};
 use partita_table::{
     At, CreateOptions, GarbageOptions, Keep, Operation, OptimizeOptions, Table, WriteOptions,
 };
-use trips::{Trip, dying, rows, source, trip};
 
 fn write() -> WriteOptions {
     WriteOptions::default()

@@ -4,8 +4,6 @@
 //! it), or started. Where it cannot be had the tests say so and pass, except under `CI=true`, where
 //! it is installed and required.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
-
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};

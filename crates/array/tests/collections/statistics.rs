@@ -1,15 +1,11 @@
 //! What is known of the values in partitions: it saves requests, and changes no answer, whoever
 //! writes.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![allow(clippy::indexing_slicing, reason = "a test fails by panicking")]
-
-mod rows;
-
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::rows::{self, Kind};
 use futures::TryStreamExt;
 use partita_array::dataset::Chunks;
 use partita_array::json::Attributes;
@@ -22,7 +18,6 @@ use partita_array::{
 use partita_core::testing::CountingStore;
 use partita_core::{Predicate, Store, StoreOptions};
 use proptest::prelude::*;
-use rows::Kind;
 use tempfile::TempDir;
 
 /// A row: the cycle that it belongs to, its time, and a latitude.

@@ -1,0 +1,18 @@
+//! Tables as their users see them, in one program: each that links the engine takes long to build.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod buckets;
+mod drafts;
+mod faults;
+mod model;
+mod pruning;
+mod rewrite;
+mod table;
+mod trips;
+mod versions;
