@@ -111,7 +111,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Store`](crate::ErrorKind::Store) if the store fails.
-    pub async fn list_directories_at<T: Clone + Send + Sync + 'static>(
+    pub async fn list_directories_at<T: Send + Sync + 'static>(
         &self,
         depth: usize,
         root: T,
