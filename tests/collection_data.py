@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from zcollection_peer import Arrays, Variable
 
 __all__ = [
     "create",
+    "documents",
     "every_compressor",
     "every_filter",
     "every_type",
@@ -50,6 +53,19 @@ def create(
     if arrays.attributes:
         collection.set_attributes(arrays.attributes)
     return collection
+
+
+def documents(root: Path, is_json: Callable[[Path], bool]) -> dict[str, Any]:
+    """Every file of a collection: JSON documents as such, others as None; without what Partita
+    keeps for itself."""
+    found: dict[str, Any] = {}
+    for folder, folders, files in os.walk(root):
+        # What was replaced is removed there meanwhile.
+        folders[:] = [name for name in folders if name != ".partita"]
+        for path in (Path(folder, name) for name in files):
+            content = json.loads(path.read_text()) if is_json(path) else None
+            found[path.relative_to(root).as_posix()] = content
+    return found
 
 
 def read(collection: pt.Collection, where: str | None = None) -> Arrays | None:

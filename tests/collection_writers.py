@@ -71,8 +71,14 @@ def insert_rows(collection: pt.Collection, number: int) -> None:
     collection.insert(rows_of(number), merge="upsert")
 
 
-def state(keys: Iterable[int], moments: Iterable[int], numbers: Iterable[int]) -> set[int]:
-    """Which inserts the rows are of, after checking that each was done as a whole."""
+def state(
+    keys: Iterable[int],
+    moments: Iterable[int],
+    numbers: Iterable[int],
+    at_once: frozenset[int] = frozenset(),
+) -> set[int]:
+    """Which inserts the rows are of, after checking that each was done as a whole, and that the
+    last one is that of the highest number, or, where some were done at once, any of these."""
     partitions: dict[int, dict[int, int]] = {}
     count = 0
     for key, moment, number in zip(keys, moments, numbers, strict=True):
@@ -84,7 +90,8 @@ def state(keys: Iterable[int], moments: Iterable[int], numbers: Iterable[int]) -
     assert all(rows == first for rows in partitions.values()), "partitions differ"
     done = {number for moment, number in first.items() if moment >= FIRST}
     last = {number for moment, number in first.items() if moment < FIRST}
-    assert last == {max(done)}
+    assert len(last) == 1
+    assert last <= (at_once or {max(done)})
     assert set(first) == {*range(REPLACED), *(FIRST + number for number in done)}
     return done
 

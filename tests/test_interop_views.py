@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import xarray as xr
 import zarr
 
 import partita as pt
-from collection_data import create
+from collection_data import create, documents
 from zcollection_peer import Arrays, Variable
 
 GOLDEN = Path(__file__).parent / "golden" / "zcollection"
@@ -34,14 +35,9 @@ def base(tmp_path) -> pt.Collection:
     return create(tmp_path / "ssh", months(3), "time", pt.Date("time", "month"))
 
 
-def described(view: Path) -> dict[str, str]:
-    """What is in a view: every file but chunks and what is Partita's own."""
-    found = {}
-    for path in sorted(view.rglob("*")):
-        name = path.relative_to(view).as_posix()
-        if path.is_file() and not name.startswith(".partita/"):
-            is_text = path.name in (".view", ".zattrs", ".zarray")
-            found[name] = json.loads(path.read_text()) if is_text else None
+def described(view: Path) -> dict[str, Any]:
+    """The files of a view, without what Partita adds and what may differ."""
+    found = documents(view, is_json=lambda path: path.name in (".view", ".zattrs", ".zarray"))
     found[".view"].pop("partita", None)
     found[".view"].pop("base_dir")
     # How newer releases of fsspec name a class.

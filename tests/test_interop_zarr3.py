@@ -13,20 +13,15 @@ import xarray as xr
 import zarr
 
 import partita as pt
-from collection_data import every_type, read, same_values, texts
+from collection_data import documents, every_type, read, same_values, texts
 from zcollection_peer import Arrays, Variable
 
 GOLDEN = Path(__file__).parent / "golden" / "zcollection"
 
 
-def documents(root: Path) -> dict[str, Any]:
-    """Every file of a collection: JSON documents as such, others as None; without what Partita
-    adds."""
-    found: dict[str, Any] = {}
-    for path in root.rglob("*"):
-        name = path.relative_to(root).as_posix()
-        if path.is_file() and not name.startswith(".partita/"):
-            found[name] = json.loads(path.read_text()) if path.suffix == ".json" else None
+def described(root: Path) -> dict[str, Any]:
+    """The files of a collection, without what Partita adds."""
+    found = documents(root, is_json=lambda path: path.suffix == ".json")
     description = found["_zcollection.json"]
     extras = description.pop("extras", {})
     assert set(extras) <= {"partita"}
@@ -63,7 +58,7 @@ def remade(name: str, url: Path) -> tuple[pt.Collection, pt.Collection]:
 class TestGolden:
     def test_the_same_files_and_documents(self, tmp_path, name):
         golden, made = remade(name, tmp_path / name)
-        ours, theirs = documents(tmp_path / name), documents(GOLDEN / name)
+        ours, theirs = described(tmp_path / name), described(GOLDEN / name)
         assert set(ours) == set(theirs)
         for path, document in theirs.items():
             assert ours[path] == document, path
@@ -83,7 +78,7 @@ class TestGolden:
         for partition in reversed(golden.partitions):
             where = " and ".join(f"{field} == {value}" for field, value in partition.key.items())
             made.insert(golden.read(where), merge="concat")
-        ours, theirs = documents(tmp_path / "parts"), documents(tmp_path / "whole")
+        ours, theirs = described(tmp_path / "parts"), described(tmp_path / "whole")
         for found in (ours, theirs):
             del found["_zcollection.json"]
             found.pop("_catalog/state.json", None)

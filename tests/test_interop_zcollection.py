@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from collection_data import (
     FILTERS,
     LOSSY,
     create,
+    documents,
     every_compressor,
     every_filter,
     every_type,
@@ -45,22 +45,16 @@ def all_read_alike(zcollection, collections: dict[str, pt.Collection]) -> Arrays
         assert zcollection.unreadable(collection.url) == []
         assert collection.verify(data=True) == []
     # Also compared where NaN, which does not equal itself, is among the attributes.
-    ours, theirs = (documents(Path(collection.url)) for collection in collections.values())
+    ours, theirs = (described(Path(collection.url)) for collection in collections.values())
     assert {name: repr(document) for name, document in ours.items()} == {
         name: repr(document) for name, document in theirs.items()
     }
     return first
 
 
-def documents(root: Path) -> dict[str, Any]:
-    """Every file of a collection: JSON documents as such, others as None; without what Partita
-    adds."""
-    found: dict[str, Any] = {}
-    for path in root.rglob("*"):
-        name = path.relative_to(root).as_posix()
-        if path.is_file() and not name.startswith(".partita/"):
-            is_text = path.name.startswith(".z")
-            found[name] = json.loads(path.read_text()) if is_text else None
+def described(root: Path) -> dict[str, Any]:
+    """The files of a collection, without what Partita adds."""
+    found = documents(root, is_json=lambda path: path.name.startswith(".z"))
     found[".zcollection"].pop("partita", None)
     return found
 

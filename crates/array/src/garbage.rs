@@ -6,10 +6,10 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, TryStreamExt};
 use jiff::{SignedDuration, Timestamp};
 use partita_core::store::{ObjectInfo, removed};
-use partita_core::{Cancel, Error, Result};
+use partita_core::{Cancel, Error, Result, Store};
 
 use crate::collection::Collection;
-use crate::commit::{Action, Home, SCRATCH, STAGE, numbers, publish, store_time};
+use crate::commit::{Change, Home, SCRATCH, STAGE, numbers, publish, store_time};
 use crate::copy::JOURNAL;
 
 /// Records are kept at least so long: a writer may have slept meanwhile, and readers ask what
@@ -21,8 +21,8 @@ const AT_ONCE: usize = 1000;
 /// What garbage collection removes.
 #[derive(Debug, Clone)]
 pub struct GarbageOptions {
-    /// Objects younger than this are left alone, by the clock of the store: a writer may be about
-    /// to commit them.
+    /// What a writer changed more recently than this is left alone, by the clock of the store: it
+    /// may be about to commit it.
     pub grace: SignedDuration,
     /// Tell what would be removed, and remove nothing.
     pub dry_run: bool,
@@ -76,50 +76,69 @@ impl Collection {
             };
             let (old, very_old) =
                 (before(options.grace)?, before(options.grace.max(RECORDS_KEPT))?);
-            // Objects first, state second: what is committed in between is seen by the state.
+            let (directories, records) = self.leftovers(old, very_old).await?;
             let mut objects: Vec<ObjectInfo> = Vec::new();
-            for directory in [STAGE, SCRATCH, JOURNAL] {
+            for directory in &directories {
                 objects.extend(store.list(&format!("{directory}/")).try_collect::<Vec<_>>().await?);
             }
-            for directory in
-                store.list_directories("").await?.iter().filter(|name| is_temporary(name))
-            {
-                objects.extend(store.list(&format!("{directory}/")).try_collect::<Vec<_>>().await?);
-            }
-            objects.retain(|object| object.last_modified < old);
-            let snapshot = self.snapshot().await?;
-            let staged: HashSet<&str> = snapshot
-                .pending
-                .iter()
-                .flat_map(|record| &record.changes)
-                .filter_map(|change| match &change.action {
-                    Action::Replace { stage, .. } | Action::Patch { stage, .. } => {
-                        Some(stage.as_str())
-                    }
-                    Action::Drop => None,
-                })
-                .collect();
-            objects.retain(|object| !staged.iter().any(|stage| object.key.starts_with(stage)));
-            let published = snapshot.latest - snapshot.pending.len() as u64;
-            let records = numbers(store).await?.into_iter();
-            let dead = records.filter(|(number, _)| *number <= published).map(|(_, info)| info);
-            objects.extend(dead.filter(|info| info.last_modified < very_old));
-            let mut garbage = Garbage { bytes: 0, keys: Vec::with_capacity(objects.len()) };
-            for object in objects {
-                garbage.bytes += object.size;
-                garbage.keys.push(object.key);
-            }
-            garbage.keys.sort();
+            objects.extend(records.iter().cloned());
+            let bytes = objects.iter().map(|object| object.size).sum();
+            let mut keys: Vec<String> = objects.into_iter().map(|object| object.key).collect();
+            keys.sort();
             if !options.dry_run {
-                for keys in garbage.keys.chunks(AT_ONCE) {
+                for directory in directories {
                     options.cancel.check()?;
-                    store.delete_many(keys.to_vec()).await?;
+                    store.delete_directory(&directory, SCRATCH).await?;
+                }
+                for records in records.chunks(AT_ONCE) {
+                    options.cancel.check()?;
+                    let keys = records.iter().map(|record| record.key.clone()).collect();
+                    store.delete_many(keys).await?;
                 }
             }
-            Ok(garbage)
+            Ok(Garbage { keys, bytes })
         }
         .boxed()
     }
+
+    /// Directories in which nothing has changed since `old` and that no record names which is not
+    /// published; and the objects of published records that are as old as `very_old`.
+    async fn leftovers(
+        &self,
+        old: Timestamp,
+        very_old: Timestamp,
+    ) -> Result<(Vec<String>, Vec<ObjectInfo>)> {
+        let store = self.store();
+        // Directories first, state second: what is committed in between is seen by the state.
+        let mut directories = stale(store, old).await?;
+        let snapshot = self.snapshot().await?;
+        let changes = snapshot.pending.iter().flat_map(|record| &record.changes);
+        let staged: HashSet<String> = changes.filter_map(Change::writer_stage).collect();
+        directories.retain(|directory| !staged.contains(directory));
+        let published = snapshot.latest - snapshot.pending.len() as u64;
+        let records = numbers(store).await?.into_iter();
+        let dead =
+            records.filter(|(number, info)| *number <= published && info.last_modified < very_old);
+        Ok((directories, dead.map(|(_, info)| info).collect()))
+    }
+}
+
+/// Directories that belong to writers, in which nothing has changed since `old`. One that is put
+/// together from links has files as old as what they are linked to, so its own age counts.
+async fn stale(store: &Store, old: Timestamp) -> Result<Vec<String>> {
+    let mut found = vec![JOURNAL.to_owned()];
+    for parent in [STAGE, SCRATCH] {
+        let names = store.list_directories(parent).await?;
+        found.extend(names.into_iter().map(|name| format!("{parent}/{name}")));
+    }
+    found.extend(store.list_directories("").await?.into_iter().filter(|name| is_temporary(name)));
+    let mut stale = Vec::new();
+    for directory in found {
+        if store.changed_at(&directory).await?.is_some_and(|changed| changed < old) {
+            stale.push(directory);
+        }
+    }
+    Ok(stale)
 }
 
 /// The name that ZCollection gives a group while it writes it: a SHA-256 in hexadecimal digits.

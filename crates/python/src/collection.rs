@@ -13,7 +13,9 @@ use std::sync::{Mutex, PoisonError};
 
 use partita::StoreOptions;
 use partita::array::layout::Layout;
-use partita::array::{Collection, CreateOptions, Known, Partitioning, PlannedRows, ReadOptions};
+use partita::array::{
+    Collection, CreateOptions, Known, PartitionSize, Partitioning, PlannedRows, ReadOptions,
+};
 use partita::store::repository_url;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -24,7 +26,7 @@ use crate::dataset::PyDataset;
 use crate::errors::to_python;
 use crate::index::PySelection;
 use crate::opening::Opening;
-use crate::partition::{PartitionRuns, PyPartition, PyPartitions, runs_of};
+use crate::partition::{PartitionRuns, PyPartitions, runs_of};
 use crate::predicate::PyPredicate;
 use crate::runtime::{Watch, wait};
 use crate::schema::PySchema;
@@ -198,11 +200,11 @@ impl PyCollection {
         &self,
         py: Python<'_>,
         filter: Option<PyRef<'_, PyPredicate>>,
-    ) -> PyResult<Vec<PyPartition>> {
+    ) -> PyResult<PyPartitions<PartitionSize>> {
         let (collection, filter) = (self.collection(py)?, predicate(filter));
         let found =
             wait(py, &Watch::default(), async move { collection.sizes(filter.as_ref()).await })?;
-        Ok(found.into_iter().map(PyPartition::from).collect())
+        Ok(PyPartitions(found))
     }
 
     #[pyo3(signature = (filter, variables, progress=None, rows=None))]

@@ -117,15 +117,15 @@ impl PyPartition {
 }
 
 /// Partitions, which become a list of Python.
-pub(crate) struct PyPartitions(pub(crate) Vec<Partition>);
+pub(crate) struct PyPartitions<T = Partition>(pub(crate) Vec<T>);
 
-impl<'py> IntoPyObject<'py> for PyPartitions {
+impl<'py, T: Into<PyPartition>> IntoPyObject<'py> for PyPartitions<T> {
     type Target = PyList;
     type Output = Bound<'py, PyList>;
     type Error = PyErr;
 
     fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
-        let object = |found| Ok(untracked(Bound::new(py, PyPartition::from(found))?));
+        let object = |found: T| Ok(untracked(Bound::new(py, found.into())?));
         let objects: Vec<_> = self.0.into_iter().map(object).collect::<PyResult<_>>()?;
         PyList::new(py, objects)
     }

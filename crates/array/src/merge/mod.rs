@@ -145,26 +145,26 @@ fn is_near(sorted: &[i128], value: i128, reach: i128) -> bool {
 /// The old rows that `keep` says yes to and all new ones, ordered along the axis; where values are
 /// equal, old before new, each in their order.
 fn ordered(old: &Axis, new: &Axis, keep: impl Fn(i128) -> bool) -> Plan {
-    let kept = |(_, value): &(usize, i128)| *value == NAT || keep(*value);
-    let old_rows = old.values.iter().copied().enumerate().filter(kept);
-    let new_rows = new.values.iter().copied().enumerate();
-    // As they mostly are.
-    if old.values.is_sorted() && new.values.is_sorted() {
-        return Plan::of(in_turn(old_rows, new_rows));
-    }
-    let old_rows = old_rows.map(|(row, value)| (value, single(Side::Old, row)));
-    let new_rows = new_rows.map(|(row, value)| (value, single(Side::New, row)));
-    let mut rows: Vec<_> = old_rows.chain(new_rows).collect();
-    rows.sort_by_key(|(value, _)| *value);
-    Plan::of(rows.into_iter().map(|(_, row)| row))
+    let kept = |value| value == NAT || keep(value);
+    Plan::of(in_turn(sorted_rows(old, kept), sorted_rows(new, |_| true)))
+}
+
+/// The rows of an axis that `keep` says yes to, with their values, ordered by these; where values are
+/// equal, in their order.
+fn sorted_rows(axis: &Axis, keep: impl Fn(i128) -> bool) -> Vec<(usize, i128)> {
+    let rows = axis.values.iter().copied().enumerate();
+    let mut rows: Vec<(usize, i128)> = rows.filter(|(_, value)| keep(*value)).collect();
+    // A stable sort, and a fast one where the rows are in order already, as they mostly are.
+    rows.sort_by_key(|(_, value)| *value);
+    rows
 }
 
 /// Rows that are ordered on both sides, in the order of both.
 fn in_turn(
-    old: impl Iterator<Item = (usize, i128)>,
-    new: impl Iterator<Item = (usize, i128)>,
+    old: Vec<(usize, i128)>,
+    new: Vec<(usize, i128)>,
 ) -> impl Iterator<Item = (Side, Range<usize>)> {
-    let (mut old, mut new) = (old.peekable(), new.peekable());
+    let (mut old, mut new) = (old.into_iter().peekable(), new.into_iter().peekable());
     std::iter::from_fn(move || {
         let after = |(_, value): &(usize, i128)| new.peek().is_none_or(|(_, next)| value <= next);
         match old.next_if(after) {

@@ -1,6 +1,7 @@
 //! Changes of collections against a model, in the face of stores that fail and of other writers.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::sync::Arc;
 
 use crate::rows::{DAY, Kind, Row, create, dataset, days, memory, merging, open, read, rows_of};
@@ -286,6 +287,37 @@ async fn eight_writers_of_the_same_partitions_lose_nothing() {
         let path = directory.path().to_str().unwrap();
         eight_writers(Store::open(path, &StoreOptions::default()).unwrap(), kind).await;
     }
+}
+
+/// A writer puts a partition together from links to files that may be old.
+#[tokio::test]
+async fn garbage_is_as_old_as_its_directory() {
+    let place = tempfile::tempdir().unwrap();
+    let store = Store::open(place.path().to_str().unwrap(), &StoreOptions::default()).unwrap();
+    let collection = create(store, Kind::Plain(Layout::ZarrV2)).await;
+    let old = place.path().join("old");
+    let mut file = std::fs::File::create(&old).unwrap();
+    file.write_all(b"content").unwrap();
+    let long_ago = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+    file.set_modified(long_ago).unwrap();
+    let own = place.path().join(".partita/scratch/writer");
+    std::fs::create_dir_all(own.join("empty")).unwrap();
+    std::fs::hard_link(&old, own.join("0.0")).unwrap();
+
+    let found = collection.collect_garbage(&GarbageOptions::default()).await.unwrap();
+    assert_eq!(found.keys, [""; 0]);
+    assert!(own.join("0.0").exists());
+
+    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    let now = GarbageOptions { grace: jiff::SignedDuration::ZERO, ..GarbageOptions::default() };
+    let told = GarbageOptions { dry_run: true, ..now.clone() };
+    let told = collection.collect_garbage(&told).await.unwrap();
+    assert_eq!(told.keys, [".partita/scratch/writer/0.0"]);
+    assert_eq!(told.bytes, 7);
+    assert!(own.join("0.0").exists());
+    assert_eq!(collection.collect_garbage(&now).await.unwrap(), told);
+    assert!(!own.exists());
+    assert!(old.exists());
 }
 
 /// Every operation can be spawned.

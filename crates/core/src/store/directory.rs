@@ -6,10 +6,11 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt, future, stream};
+use jiff::Timestamp;
 use object_store::ObjectStoreExt;
 
-use super::Store;
+use super::{ObjectInfo, Store};
 use crate::Result;
 
 /// Objects copied at once.
@@ -110,12 +111,30 @@ impl Store {
         self.delete_many(names.map(|name| format!("{directory}/{name}")).collect()).await
     }
 
+    /// When something under a directory last changed, by the clock of the store; none if nothing is
+    /// there. Local files change too when they are linked or moved there, however old their content
+    /// is. One request per 1,000 objects.
+    ///
+    /// # Errors
+    /// [`Store`](crate::ErrorKind::Store) if the store fails.
+    pub async fn changed_at(&self, directory: &str) -> Result<Option<Timestamp>> {
+        if let Some(files) = &self.local {
+            let changed = files.changed_at(&self.path(directory)?).await;
+            return changed.map_err(|error| self.request("listed", directory).failed(error));
+        }
+        let objects = self.list(&format!("{directory}/"));
+        let latest = |latest: Option<Timestamp>, info: ObjectInfo| {
+            future::ready(Ok(latest.max(Some(info.last_modified))))
+        };
+        objects.try_fold(None, latest).await
+    }
+
     /// The keys under a directory, relative to it.
     async fn names_under(&self, directory: &str) -> Result<HashSet<String>> {
         let prefix = format!("{directory}/");
         let objects = self.list(&prefix);
-        let name = |info: super::ObjectInfo| info.key.strip_prefix(&prefix).map(str::to_owned);
-        objects.try_filter_map(|info| futures::future::ready(Ok(name(info)))).try_collect().await
+        let name = |info: ObjectInfo| info.key.strip_prefix(&prefix).map(str::to_owned);
+        objects.try_filter_map(|info| future::ready(Ok(name(info)))).try_collect().await
     }
 }
 

@@ -10,10 +10,12 @@ use std::io::{self, Read, Seek, Write};
 use std::ops::Range;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::future::try_join_all;
 use futures::stream::BoxStream;
 use futures::{StreamExt, future};
 use object_store::local::LocalFileSystem;
@@ -29,7 +31,10 @@ use super::durability::{Durability, STEP};
 use super::failure::NotApplied;
 use super::lock::{KeyLock, is_lock_name};
 use super::version::content_tag;
-use crate::Error;
+use crate::{Error, cores};
+
+/// Threads that look into directories at once, at most.
+const THREADS: usize = 8;
 
 /// A directory, which need not exist before the first write.
 #[derive(Debug, Clone)]
@@ -232,6 +237,33 @@ pub(super) async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await?
 }
 
+/// What comes of each item, in their order, worked out by as many threads as there are cores. They
+/// take one item after the other, and stop when nobody waits any more.
+pub(super) async fn blocking_each<A: Send + Sync + 'static, B: Send + 'static>(
+    items: Vec<A>,
+    work: impl Fn(&A) -> Result<B> + Send + Sync + 'static,
+) -> Result<Vec<B>> {
+    let workers = cores().min(items.len()).min(THREADS);
+    let shared = Arc::new((items, work, AtomicUsize::new(0)));
+    let worker = |_| {
+        let shared = Arc::downgrade(&shared);
+        blocking(move || {
+            let mut done = Vec::new();
+            while let Some(shared) = shared.upgrade() {
+                let (items, work, next) = shared.as_ref();
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                let Some(item) = items.get(number) else { break };
+                done.push((number, work(item)?));
+            }
+            Ok(done)
+        })
+    };
+    let done = try_join_all((0..workers).map(worker)).await?;
+    let mut done: Vec<(usize, B)> = done.into_iter().flatten().collect();
+    done.sort_unstable_by_key(|(number, _)| *number);
+    Ok(done.into_iter().map(|(_, result)| result).collect())
+}
+
 /// The same bytes, in parts that are written one by one.
 fn in_steps(payload: &PutPayload) -> PutPayload {
     let parts = |bytes: &Bytes| -> Vec<Bytes> {
@@ -264,8 +296,9 @@ impl ObjectStore for LocalFiles {
         payload: PutPayload,
         options: PutOptions,
     ) -> Result<PutResult> {
+        let payload = in_steps(&payload);
         match options.mode {
-            PutMode::Overwrite => self.inner.put_opts(location, in_steps(&payload), options).await,
+            PutMode::Overwrite => self.inner.put_opts(location, payload, options).await,
             PutMode::Create => self.create(location, payload).await,
             PutMode::Update(expected) => self.update(location, payload, expected).await,
         }

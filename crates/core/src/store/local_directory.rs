@@ -6,18 +6,15 @@ use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
 use object_store::Result;
 use object_store::path::Path;
 
 use super::directory::is_under;
 use super::fingerprint::Identity;
-use super::local::{LocalFiles, blocking, not_applied};
+use super::list::join;
+use super::local::{LocalFiles, blocking, blocking_each, not_applied};
 use super::removal::remove_later;
-
-/// Directories looked into by one thread, and threads at once.
-const BATCH: usize = 64;
-const AT_ONCE: usize = 8;
 
 impl LocalFiles {
     /// Writes a file that nobody looks for yet.
@@ -118,12 +115,13 @@ impl LocalFiles {
             let read = identities(target, "", &mut found);
             read.map(|()| found).map_err(|error| not_applied("list", target, &error))
         };
-        let batches = targets.chunks(BATCH).map(<[PathBuf]>::to_vec);
-        let batches = batches
-            .map(|batch| blocking(move || batch.iter().map(one).collect::<Result<Vec<_>>>()));
-        let batches: Vec<_> = batches.collect();
-        let found: Vec<Vec<_>> = stream::iter(batches).buffered(AT_ONCE).try_collect().await?;
-        Ok(found.into_iter().flatten().collect())
+        blocking_each(targets, one).await
+    }
+
+    /// When something in a directory last changed in any way; none if there is no such directory.
+    pub async fn changed_at(&self, location: &Path) -> Result<Option<Timestamp>> {
+        let target = self.target(location)?;
+        blocking(move || changed_at(&target).map_err(|e| not_applied("list", &target, &e))).await
     }
 
     fn temporary(&self, scratch: &Path) -> Result<PathBuf> {
@@ -172,8 +170,7 @@ fn identities(directory: &FilePath, name: &str, found: &mut Vec<Identity>) -> io
     for entry in entries_of(directory)? {
         let entry = entry?;
         let own = entry.file_name();
-        let own = own.to_string_lossy();
-        let key = if name.is_empty() { own.into_owned() } else { format!("{name}/{own}") };
+        let key = join(name, &own.to_string_lossy());
         let metadata = match entry.metadata() {
             Err(error) if is_no_file(&error) => continue,
             metadata => metadata?,
@@ -187,6 +184,34 @@ fn identities(directory: &FilePath, name: &str, found: &mut Vec<Identity>) -> io
         }
     }
     Ok(())
+}
+
+fn changed_at(path: &FilePath) -> io::Result<Option<Timestamp>> {
+    let metadata = match path.symlink_metadata() {
+        Err(error) if is_no_file(&error) => return Ok(None),
+        metadata => metadata?,
+    };
+    let mut latest = Some(change_of(&metadata)?);
+    if metadata.is_dir() {
+        for entry in entries_of(path)? {
+            latest = latest.max(changed_at(&entry?.path())?);
+        }
+    }
+    Ok(latest)
+}
+
+/// The time of a link or a move too.
+#[cfg(unix)]
+fn change_of(metadata: &fs::Metadata) -> io::Result<Timestamp> {
+    use std::os::unix::fs::MetadataExt;
+    // Nanoseconds of a second, which is below 2^30.
+    let nanoseconds = i32::try_from(metadata.ctime_nsec()).unwrap_or_default();
+    Timestamp::new(metadata.ctime(), nanoseconds).map_err(io::Error::other)
+}
+
+#[cfg(not(unix))]
+fn change_of(metadata: &fs::Metadata) -> io::Result<Timestamp> {
+    Timestamp::try_from(metadata.modified()?).map_err(io::Error::other)
 }
 
 /// The number of the file, and when it was last changed in any way: unlike the time of its last

@@ -3,18 +3,12 @@
 use std::io;
 use std::path::Path as FilePath;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use futures::future::try_join_all;
 use object_store::Result;
 use object_store::path::Path;
 
 use super::list::{Meaning, join};
-use super::local::{LocalFiles, blocking, not_applied};
-use crate::cores;
-
-/// Threads that list at once, at most.
-const AT_ONCE: usize = 8;
+use super::local::{LocalFiles, blocking_each, not_applied};
 
 impl LocalFiles {
     /// The directories in each of some, with what they mean, in the order of those and of their
@@ -24,31 +18,12 @@ impl LocalFiles {
         above: Vec<(String, T)>,
         meaning: &Arc<Meaning<T>>,
     ) -> Result<Vec<(String, T)>> {
-        let root = self.target(&Path::default())?;
-        let workers = cores().min(above.len()).min(AT_ONCE);
-        let shared = Arc::new((above, AtomicUsize::new(0)));
-        let worker = |_| {
-            let (root, meaning) = (root.clone(), Arc::clone(meaning));
-            let shared = Arc::downgrade(&shared);
-            blocking(move || {
-                let mut found = Vec::new();
-                // Nobody waits any more, if it is gone.
-                while let Some(shared) = shared.upgrade() {
-                    let (above, next) = shared.as_ref();
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    let Some((parent, meant)) = above.get(number) else { break };
-                    let below = directories(&root, parent, &|name| meaning(meant, name));
-                    found.push((number, below.map_err(|e| not_applied("list", &root, &e))?));
-                }
-                Ok(found)
-            })
+        let (root, meaning) = (self.target(&Path::default())?, Arc::clone(meaning));
+        let below = move |(parent, meant): &(String, T)| {
+            let below = directories(&root, parent, &|name| meaning(meant, name));
+            below.map_err(|error| not_applied("list", &root, &error))
         };
-        let found = try_join_all((0..workers).map(worker)).await?;
-        let mut found: Vec<_> = found.into_iter().flatten().collect();
-        found.sort_unstable_by_key(|(number, _)| *number);
-        let mut all = Vec::with_capacity(found.iter().map(|(_, below)| below.len()).sum());
-        found.into_iter().for_each(|(_, below)| all.extend(below));
-        Ok(all)
+        Ok(blocking_each(above, below).await?.into_iter().flatten().collect())
     }
 }
 
