@@ -354,17 +354,9 @@ pub(crate) fn add(config: &mut Config, group: &str, variable: &VariableSchema) -
                 .with("dimension", &config.dimension),
         ));
     }
-    let known = |name: &String| {
-        let mut schemas = vec![&config.schema];
-        while let Some(schema) = schemas.pop() {
-            if schema.dimension(name).is_some() {
-                return true;
-            }
-            schemas.extend(schema.groups.values());
-        }
-        false
-    };
-    if let Some(unknown) = variable.dimensions.iter().find(|name| !known(name)) {
+    let known = config.schema.all_dimensions();
+    let is_known = |name: &String| known.iter().any(|dimension| dimension.name == *name);
+    if let Some(unknown) = variable.dimensions.iter().find(|name| !is_known(name)) {
         let error = Error::new(ErrorKind::NotFound, "the collection has no such dimension");
         return Err(named(error.with("dimension", unknown)));
     }

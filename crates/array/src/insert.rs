@@ -1,6 +1,7 @@
 //! Inserting rows.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
@@ -10,7 +11,7 @@ use crate::collection::{Collection, Partition};
 use crate::commit::{Change, Draft, Snapshot};
 use crate::conform::{conform, given_sizes, merged};
 use crate::dataset::{Dataset, VariableSchema};
-use crate::layout::{GroupPlan, StoredArray, immutable_group, open_group};
+use crate::layout::{GroupPlan, Kept, StoredArray, immutable_group, open_group};
 use crate::merge::Merge;
 use crate::options::{InsertOptions, MergeFunction, MergeWith, ReadOptions};
 use crate::partitioning::{Group, Key};
@@ -29,7 +30,7 @@ impl Collection {
     ///
     /// Variables that are missing are filled with their fill values; attributes, fill values and
     /// codecs are those of the collection. Without a merge, what a partition held is replaced. With
-    /// one, the chunks before the first row that changes are not written again.
+    /// one, chunks without a row that changes or moves are not written again.
     ///
     /// Variables that are not partitioned are stored by the first insert that has them, and must be
     /// the same in later ones.
@@ -197,7 +198,7 @@ impl Insert<'_> {
         let missing = group.schema().paths().into_iter().any(|(path, _)| !is_stored(&path));
         if missing {
             let stage = draft.stage();
-            let plan = GroupPlan::group(config, path, None, &group, 0)?;
+            let plan = GroupPlan::group(config, path, None, &group)?;
             let work = self.options.work.quiet();
             let bytes = plan.write(snapshot.base(), &stage, &work).await?;
             draft.add(Change::replace(path, stage, opened.is_none(), 0, bytes), true);
@@ -212,13 +213,7 @@ pub(crate) async fn stored_sizes(
     partitions: &[Partition],
 ) -> Result<HashMap<String, usize>> {
     let config = &snapshot.config;
-    let mut sizes = HashMap::new();
-    let mut schemas = vec![&config.schema];
-    while let Some(schema) = schemas.pop() {
-        let known = schema.dimensions.iter().filter_map(|own| Some((own.name.clone(), own.size?)));
-        sizes.extend(known);
-        schemas.extend(schema.groups.values());
-    }
+    let mut sizes = config.schema.sizes();
     let first = partitions.first().map(|partition| partition.path.as_str());
     let groups =
         [(first, config.partitioned()), (Some(immutable_group(config.layout)), config.immutable())];
@@ -259,7 +254,7 @@ impl Merging<'_> {
     ) -> Result<Staged> {
         let config = &self.snapshot.config;
         let (path, key) = (&self.partition.path, &self.partition.key);
-        let plan = GroupPlan::joined_group(config, path, Some(key), rows, 0)?;
+        let plan = GroupPlan::joined_group(config, path, Some(key), rows, Kept::default())?;
         let bytes = self.write(plan).await?;
         let count = rows.iter().filter_map(|rows| rows.size(&config.dimension)).sum();
         let change = Change::replace(path, self.stage, self.fresh, count, bytes);
@@ -304,23 +299,24 @@ impl Merging<'_> {
         let old = &known;
         let old_rows = old.size(dimension).unwrap_or(0);
         let plan = merge.plan(old.require(&axis)?.data(), rows.require(&axis)?.data())?;
-        if plan.first_change() == old_rows && plan.len() == old_rows {
+        let changes = plan.changes(old_rows);
+        if changes.is_empty() && plan.len() == old_rows {
             return Ok(None);
         }
         let stored = self.stored().await?;
-        let start = self.first_chunk(&stored, &rows, plan.first_change(), plan.len())?;
+        let written = self.chunks(&stored, &rows, changes, plan.len())?;
         let height = stored.iter().map(StoredArray::chunk_rows).max().unwrap_or(1);
-        let (needed, rest) = plan.after(start).needed(height);
-        let needed = needed.into_iter().map(|run| run.start + start..run.end + start).collect();
+        let (needed, rest) = plan.within(&written).needed(height);
         let old = self.read(None, Some(needed)).await?;
         let merged = rest.parts(&old, &rows, dimension)?;
         let new = rows.filtered(&|path, _| known.variable(path).is_some());
         let statistics = summarise(config, &plan.apply(&known, &new, dimension)?)?;
-        if start == 0 {
+        if written == (0..plan.len()) {
             return self.replace(&merged, statistics, true).await;
         }
+        let kept = Kept { before: written.start, after: plan.len() - written.end };
         let (path, key) = (&self.partition.path, &self.partition.key);
-        let written = GroupPlan::joined_group(config, path, Some(key), &merged, start)?;
+        let written = GroupPlan::joined_group(config, path, Some(key), &merged, kept)?;
         let replaced = written.replaced(path, &stored.iter().collect::<Vec<_>>());
         let bytes = self.write(written).await?;
         let mut change = Change::patch(path, self.stage, replaced, bytes);
@@ -364,25 +360,26 @@ impl Merging<'_> {
         Ok(opened.into_iter().flatten().filter_map(|(_, array)| array).collect())
     }
 
-    /// The row from which on chunks have to be written, where the first row that changes is
-    /// `change`: a row with which chunks of all variables begin. 0 if some variable is chunked
-    /// otherwise than it will be, or lies across.
-    fn first_chunk(
+    /// The rows of the chunks that have to be written, where the rows `changes` change and `total`
+    /// is how many there will be: they begin and end with chunks of all variables. All rows, if some
+    /// variable is chunked otherwise than it will be, or lies across.
+    fn chunks(
         &self,
         stored: &[StoredArray],
         rows: &Dataset,
-        change: usize,
+        changes: Range<usize>,
         total: usize,
-    ) -> Result<usize> {
+    ) -> Result<Range<usize>> {
         let config = &self.snapshot.config;
         // What the arrays will be does not depend on the data.
         let none = rows.slice(&config.dimension, 0..0)?;
         let path = &self.partition.path;
         let across = |(_, own): &(String, &VariableSchema)| own.axis(&config.dimension) != Some(0);
         if none.schema().paths().iter().any(across) {
-            return Ok(0);
+            return Ok(0..total);
         }
-        let plan = GroupPlan::group(config, path, Some(&self.partition.key), &none, total)?;
+        let (key, kept) = (Some(&self.partition.key), Kept { before: total, after: 0 });
+        let plan = GroupPlan::joined_group(config, path, key, &[none], kept)?;
         let mut heights = Vec::new();
         for array in plan.arrays() {
             let old = stored.iter().find(|old| old.prefix == array.prefix);
@@ -390,14 +387,18 @@ impl Merging<'_> {
                 Some(old) => {
                     heights.push(old.pipeline.shape().first().copied().unwrap_or(1).max(1))
                 }
-                None => return Ok(0),
+                None => return Ok(0..total),
             }
         }
-        let mut start = change;
-        while let Some(height) = heights.iter().find(|height| !start.is_multiple_of(**height)) {
+        let Range { mut start, mut end } = changes;
+        let cut = |row: usize| heights.iter().find(|height| !row.is_multiple_of(**height));
+        while let Some(height) = cut(start) {
             start = start / height * height;
         }
-        Ok(start)
+        while let Some(height) = cut(end).filter(|_| end < total) {
+            end = end.next_multiple_of(*height);
+        }
+        Ok(start..end.min(total))
     }
 }
 

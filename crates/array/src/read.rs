@@ -1,24 +1,26 @@
 //! Reading partitions into one dataset.
 
-use std::collections::HashMap;
+mod parts;
+mod source;
+
 use std::ops::Range;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
-use partita_core::{Error, ErrorKind, Predicate, Result, Store};
+use partita_core::{Predicate, Result};
+
+use parts::selected;
+pub(crate) use parts::{read, read_parts};
+use source::{Layer, Source};
 
 use crate::collection::{Collection, Partition};
 use crate::commit::Snapshot;
-use crate::dataset::{Array, Dataset, Schema, Variable, VariableSchema};
-use crate::layout::{
-    Config, KnownArrays, OpenGroup, Part, StoredArray, immutable_group, open_group,
-    open_known_group, read_variables,
-};
+use crate::dataset::Dataset;
+use crate::layout::{KnownArrays, StoredArray, immutable_group};
 use crate::options::{ReadOptions, Work};
 use crate::select::{Candidate, RowSelection, needs_rows, select};
-use crate::selection::{Selection, common, shares_chunk};
-use crate::view::{OTHER_ROWS, out_of_sync};
+use crate::selection::{Selection, common};
 
 /// How often a read is begun again because commits replaced what was read.
 const ATTEMPTS: u32 = 20;
@@ -26,9 +28,6 @@ const ATTEMPTS: u32 = 20;
 const AT_ONCE: usize = 32;
 /// So many times as many partitions in which rows are looked for.
 const BATCHES_AT_ONCE: usize = 2;
-
-/// The arrays of a group that hold the variables asked for, by their paths.
-type Arrays = HashMap<String, Arc<StoredArray>>;
 
 impl Collection {
     /// Reads the selected partitions and variables into one dataset, joined along the partitioned
@@ -317,291 +316,4 @@ impl<'a> Wanted<'a> {
     pub fn range(partition: &'a Partition, rows: Range<usize>) -> Self {
         Self { partition, rows: Some(vec![rows]) }
     }
-}
-
-/// Where variables are read from: a collection, or a view and the collection under it.
-pub(crate) struct Source<'a> {
-    /// What can be read.
-    config: &'a Config,
-    /// A variable is in the first that has it.
-    layers: Vec<Layer<'a>>,
-}
-
-struct Layer<'a> {
-    store: &'a Store,
-    config: &'a Config,
-}
-
-impl<'a> Source<'a> {
-    fn layer(&self, path: &str) -> Option<&Layer<'a>> {
-        self.layers.iter().find(|layer| layer.config.schema.variable(path).is_some())
-    }
-
-    /// The arrays of a partition that hold the variables of `schema`, and how many rows it has.
-    async fn open(
-        &self,
-        schema: &Schema,
-        partition: &Partition,
-        known: &KnownArrays,
-    ) -> Result<(Arrays, usize)> {
-        let named = |error: Error| error.with("partition", &partition.path);
-        let (mut arrays, mut rows) = (Arrays::new(), None);
-        for layer in &self.layers {
-            let is_own = |path: &str| self.layer(path).is_some_and(|own| std::ptr::eq(own, layer));
-            let schema = schema.filtered(&|path, _| is_own(path));
-            if schema.paths().is_empty() {
-                continue;
-            }
-            let opened = layer.open(&schema, partition, known).await.map_err(named)?;
-            let (found, length) = opened;
-            if rows.is_some() && length.is_some() && rows != length {
-                return Err(out_of_sync(OTHER_ROWS, partition));
-            }
-            rows = rows.or(length);
-            arrays.extend(found);
-        }
-        // None of the variables asked for is there; those that partition always are.
-        let rows = match (rows, self.layers.last()) {
-            (None, Some(layer)) => layer.length(partition).await.map_err(named)?,
-            (rows, _) => rows.unwrap_or(0),
-        };
-        Ok((arrays, rows))
-    }
-}
-
-impl Layer<'_> {
-    /// The arrays of a partition, and how many rows they have; none if there is no array.
-    async fn open(
-        &self,
-        schema: &Schema,
-        partition: &Partition,
-        known: &KnownArrays,
-    ) -> Result<(Arrays, Option<usize>)> {
-        let config = self.config;
-        let opened = open_known_group(self.store, config, &partition.path, schema, known).await?;
-        let arrays = by_path(opened.unwrap_or_default());
-        let mut rows = None;
-        for (path, array) in &arrays {
-            let size = array.size(&config.dimension);
-            if rows.is_some() && size.is_some() && rows != size {
-                return Err(Error::corrupt(
-                    "the variables of the partition have different lengths",
-                )
-                .with("variable", path));
-            }
-            rows = rows.or(size);
-        }
-        Ok((arrays, rows))
-    }
-
-    /// How many rows a partition has, by the variables that partition.
-    async fn length(&self, partition: &Partition) -> Result<usize> {
-        let config = self.config;
-        let keys = config.partitioning.variables();
-        let keys = config.schema.filtered(&|path, _| keys.contains(&path));
-        let opened = open_group(self.store, config, &partition.path, &keys).await?;
-        let arrays = by_path(opened.unwrap_or_default());
-        arrays.values().find_map(|array| array.size(&config.dimension)).ok_or_else(|| {
-            Error::corrupt(
-                "the partition is not complete: its writer died, or it was removed while it was read",
-            )
-        })
-    }
-}
-
-/// Reads partitions of a collection into one dataset, in the order in which they are given; of a
-/// view, the variables that it stores itself.
-pub(crate) async fn read(
-    store: &Store,
-    config: &Config,
-    partitions: &[Wanted<'_>],
-    options: &ReadOptions,
-) -> Result<Dataset> {
-    let source = Source { config, layers: vec![Layer { store, config }] };
-    Ok(read_parts(&source, partitions, options).await?.0)
-}
-
-/// Reads partitions into one dataset, and says how many rows are of which; nothing, if none of the
-/// variables is partitioned.
-pub(crate) async fn read_parts(
-    source: &Source<'_>,
-    partitions: &[Wanted<'_>],
-    options: &ReadOptions,
-) -> Result<(Dataset, Vec<usize>)> {
-    let config = source.config;
-    let schema = selected(&config.schema, options.variables.as_deref())?;
-    let dimension = config.dimension.as_str();
-    let partitioned = schema.filtered(&|_, variable| variable.axis(dimension).is_some());
-    let immutable = schema.filtered(&|_, variable| variable.axis(dimension).is_none());
-    let known = KnownArrays::default();
-    let open = async |wanted: &Wanted<'_>| {
-        options.work.cancel.check()?;
-        let (arrays, rows) = source.open(&partitioned, wanted.partition, &known).await?;
-        let whole = 0..rows;
-        let runs = wanted.rows.as_deref().unwrap_or(std::slice::from_ref(&whole));
-        let runs = runs.iter().map(|run| run.start.min(rows)..run.end.min(rows)).collect();
-        Ok::<_, Error>((arrays, runs))
-    };
-    let opened: Vec<(Arrays, Runs)> = match partitioned.paths().is_empty() {
-        true => Vec::new(),
-        false => stream::iter(partitions).map(open).buffered(AT_ONCE).try_collect().await?,
-    };
-    // Views have no variables of this kind.
-    let shared = match (immutable.paths().is_empty(), source.layers.last()) {
-        (false, Some(layer)) => {
-            let path = immutable_group(config.layout);
-            open_group(layer.store, layer.config, path, &immutable).await?
-        }
-        _ => None,
-    };
-    let shared = by_path(shared.unwrap_or_default());
-    let sizes = sizes(config, opened.iter().map(|(arrays, _)| arrays).chain([&shared]));
-    let parts_of = |path: &str, variable: &VariableSchema| -> Pieces {
-        let missing = |rows: usize| {
-            let size = |name: &String| match name.as_str() == dimension {
-                true => rows,
-                false => sizes.get(name).copied().unwrap_or(0),
-            };
-            Part::Missing { shape: variable.dimensions.iter().map(size).collect() }
-        };
-        let mut pieces = Pieces::default();
-        if variable.axis(dimension).is_none() {
-            let stored = |array| Part::Stored { array: Arc::clone(array), rows: None };
-            pieces.parts.push(shared.get(path).map_or_else(|| missing(0), stored));
-            return pieces;
-        }
-        for (arrays, runs) in &opened {
-            match arrays.get(path) {
-                Some(array) => pieces.add(array, variable.axis(dimension), runs),
-                None => pieces.add_whole(missing(runs.iter().map(Range::len).sum()), runs),
-            }
-        }
-        if pieces.parts.is_empty() {
-            pieces.parts.push(missing(0));
-        }
-        pieces
-    };
-    let paths = schema.paths();
-    let mut cuts = Vec::with_capacity(paths.len());
-    let mut variables = Vec::with_capacity(paths.len());
-    for (path, variable) in &paths {
-        let layer =
-            source.layer(path).ok_or_else(|| Error::invalid("there is no such variable"))?;
-        let pieces = parts_of(path, variable);
-        cuts.push(pieces.is_cut.then_some(pieces.rows));
-        variables.push((layer.store, (*variable).clone(), pieces.parts));
-    }
-    let arrays = read_variables(variables, dimension, &options.work).await?;
-    let mut found: HashMap<String, Array> = HashMap::with_capacity(paths.len());
-    for (((path, variable), array), cut) in paths.into_iter().zip(arrays).zip(cuts) {
-        let array = match (cut, variable.axis(dimension)) {
-            (Some(rows), Some(axis)) => array.take_ranges(axis, &rows)?,
-            _ => array,
-        };
-        found.insert(path, array);
-    }
-    let lengths = opened.iter().map(|(_, runs)| runs.iter().map(Range::len).sum()).collect();
-    Ok((assemble(&schema, "", &mut found)?, lengths))
-}
-
-/// What is read of one variable, and which of these rows are wanted.
-#[derive(Default)]
-struct Pieces {
-    parts: Vec<Part>,
-    /// The rows that are wanted, counted over all parts.
-    rows: Runs,
-    /// Rows between them are read too, since they lie in the same chunks.
-    is_cut: bool,
-    length: usize,
-}
-
-impl Pieces {
-    /// Adds runs of an array. Those that share a chunk are read as one, since it is decoded once.
-    fn add(&mut self, array: &Arc<StoredArray>, axis: Option<usize>, runs: &[Range<usize>]) {
-        let height = array.chunk_rows();
-        let mut segment: Option<Range<usize>> = None;
-        for run in runs {
-            let joins = |before: &Range<usize>| {
-                // Only rows of the first dimension lie together.
-                let same = axis != Some(0) || shares_chunk(before, run, height);
-                same && run.start >= before.end
-            };
-            segment = Some(match segment.take() {
-                Some(before) if joins(&before) => {
-                    self.is_cut = true;
-                    before.start..run.end
-                }
-                before => {
-                    self.end(array, before);
-                    run.clone()
-                }
-            });
-            let first = segment.as_ref().map_or(run.start, |segment| segment.start);
-            let start = self.length + run.start - first;
-            self.rows.push(start..start + run.len());
-        }
-        self.end(array, segment.or(runs.is_empty().then_some(0..0)));
-    }
-
-    /// Adds the rows of an array that are read as one.
-    fn end(&mut self, array: &Arc<StoredArray>, segment: Option<Range<usize>>) {
-        let Some(rows) = segment else { return };
-        self.length += rows.len();
-        self.parts.push(Part::Stored { array: Arc::clone(array), rows: Some(rows) });
-    }
-
-    /// Adds a part of which every row is wanted.
-    fn add_whole(&mut self, part: Part, runs: &[Range<usize>]) {
-        let rows: usize = runs.iter().map(Range::len).sum();
-        self.rows.push(self.length..self.length + rows);
-        self.length += rows;
-        self.parts.push(part);
-    }
-}
-
-/// The schema with only the variables asked for.
-fn selected(schema: &Schema, variables: Option<&[String]>) -> Result<Schema> {
-    let Some(wanted) = variables else { return Ok(schema.clone()) };
-    if let Some(unknown) = wanted.iter().find(|path| schema.variable(path).is_none()) {
-        let known = schema.names();
-        return Err(Error::new(ErrorKind::NotFound, "the collection has no such variable")
-            .with("variable", unknown)
-            .with("variables", known.join(", ")));
-    }
-    Ok(schema.filtered(&|path, _| wanted.iter().any(|wanted| wanted == path)))
-}
-
-fn by_path(group: OpenGroup) -> Arrays {
-    let stored = |(path, array): (String, Option<StoredArray>)| Some((path, Arc::new(array?)));
-    group.into_iter().filter_map(stored).collect()
-}
-
-/// The sizes of all dimensions, as far as they are known.
-fn sizes<'a>(config: &Config, groups: impl Iterator<Item = &'a Arrays>) -> HashMap<String, usize> {
-    let mut sizes = HashMap::new();
-    let mut schemas = vec![&config.schema];
-    while let Some(schema) = schemas.pop() {
-        let known =
-            |dimension: &crate::dataset::Dimension| Some((dimension.name.clone(), dimension.size?));
-        sizes.extend(schema.dimensions.iter().filter_map(known));
-        schemas.extend(schema.groups.values());
-    }
-    for array in groups.flat_map(HashMap::values) {
-        sizes.extend(array.schema.dimensions.iter().cloned().zip(array.shape.iter().copied()));
-    }
-    sizes
-}
-
-/// The dataset of a schema, with the arrays of its variables.
-fn assemble(schema: &Schema, prefix: &str, arrays: &mut HashMap<String, Array>) -> Result<Dataset> {
-    let mut dataset = Dataset::new(Vec::new(), schema.attributes.clone())?;
-    for (name, variable) in &schema.variables {
-        let array = arrays.remove(&format!("{prefix}{name}"));
-        let array = array.ok_or_else(|| Error::invalid("a variable was not read"))?;
-        dataset.add(Variable::new(variable.clone(), array)?)?;
-    }
-    for (name, group) in &schema.groups {
-        dataset.add_group(name, assemble(group, &format!("{prefix}{name}/"), arrays)?)?;
-    }
-    Ok(dataset.with_schema_of(schema))
 }

@@ -195,7 +195,7 @@ impl Copying<'_> {
         let Some(data) = self.immutable_source().await? else { return Ok(None) };
         let path = immutable_group(self.config.layout);
         let given = merged(&self.config.immutable(), &[&data], &|_| false, &|_| None)?;
-        let plan = GroupPlan::group(self.config, path, None, &given, 0)?;
+        let plan = GroupPlan::group(self.config, path, None, &given)?;
         let bytes = self.write_to(plan, stage).await?;
         Ok(Some(Change::replace(path, stage.to_owned(), true, 0, bytes)))
     }

@@ -74,11 +74,11 @@ impl Copying<'_> {
         let (snapshot, config) = (self.snapshot, self.config);
         if config.view.is_none() {
             let (rows, _) = conform(data, config, &HashMap::new())?;
-            let plan = GroupPlan::group(config, path, Some(&partition.key), &rows, 0)?;
+            let plan = GroupPlan::group(config, path, Some(&partition.key), &rows)?;
             return Ok((plan, rows));
         }
         let rows = merged(&config.schema, &[data], &|_| false, &|_| None)?;
-        let mut plan = GroupPlan::group(config, path, None, &rows, 0)?;
+        let mut plan = GroupPlan::group(config, path, None, &rows)?;
         let axis = match snapshot.copy_of_axis(partition).await? {
             Some(copy) => Some(copy.read(&snapshot.store, &self.options.work).await?),
             None => snapshot.axis_below(partition, &self.options.work).await?,
@@ -109,7 +109,7 @@ impl Copying<'_> {
         let Some(data) = self.immutable_source().await? else { return Ok(()) };
         let path = immutable_group(self.config.layout);
         let given = merged(&self.config.immutable(), &[&data], &|_| false, &|_| None)?;
-        self.write(GroupPlan::group(self.config, path, None, &given, 0)?).await?;
+        self.write(GroupPlan::group(self.config, path, None, &given)?).await?;
         if self.options.verify {
             let names = data.schema().names();
             same(&data, &read(self.target, self.config, &[], &self.quietly(names)).await?)?;

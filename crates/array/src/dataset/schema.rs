@@ -1,6 +1,6 @@
 //! What a collection holds, without the data.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use indexmap::IndexMap;
 use partita_core::{Error, ErrorKind, Result};
@@ -250,6 +250,18 @@ impl Schema {
     #[must_use]
     pub fn dimension(&self, name: &str) -> Option<&Dimension> {
         self.dimensions.iter().find(|dimension| dimension.name == name)
+    }
+
+    /// The dimensions of this group and of those below it.
+    pub(crate) fn all_dimensions(&self) -> Vec<&Dimension> {
+        let below = self.groups.values().flat_map(Self::all_dimensions);
+        self.dimensions.iter().chain(below).collect()
+    }
+
+    /// The sizes of the dimensions that have one, of this group and of those below it.
+    pub(crate) fn sizes(&self) -> HashMap<String, usize> {
+        let known = |dimension: &Dimension| Some((dimension.name.clone(), dimension.size?));
+        self.all_dimensions().into_iter().filter_map(known).collect()
     }
 
     /// The variable at a path: its name, after those of the groups around it: `data_01/ku/power`.

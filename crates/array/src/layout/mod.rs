@@ -31,7 +31,7 @@ pub(crate) use list::list_partitions;
 pub(crate) use read::{Part, read_variables};
 pub(crate) use stored::StoredArray;
 pub use view::{Reference, ViewConfig};
-pub(crate) use write::GroupPlan;
+pub(crate) use write::{GroupPlan, Kept};
 
 use partita_core::{Error, ErrorKind, Result, Store};
 

@@ -26,6 +26,15 @@ pub(crate) struct GroupPlan {
     documents: Vec<(String, String)>,
 }
 
+/// Rows that are stored already, and stay.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Kept {
+    /// So many before those that are written.
+    pub before: usize,
+    /// So many after them.
+    pub after: usize,
+}
+
 /// An array, and the data of its rows from `start` on, in pieces that follow each other.
 #[derive(Debug)]
 struct Planned {
@@ -64,31 +73,29 @@ fn length(array: &Array) -> usize {
 
 impl GroupPlan {
     /// A whole group at `prefix`; `key` is that of the partition that it is. Chunks and dimensions
-    /// are those of the collection's schema. With `start`, the first `start` rows of every array
-    /// are there already, and `dataset` holds the others; every variable must have the partitioned
-    /// dimension first then.
+    /// are those of the collection's schema.
     pub fn group(
         config: &Config,
         prefix: &str,
         key: Option<&Key>,
         dataset: &Dataset,
-        start: usize,
     ) -> Result<Self> {
-        Self::joined_group(config, prefix, key, std::slice::from_ref(dataset), start)
+        Self::joined_group(config, prefix, key, std::slice::from_ref(dataset), Kept::default())
     }
 
     /// As [`GroupPlan::group`], of datasets that follow each other along the partitioned dimension:
-    /// each chunk is joined when it is encoded.
+    /// each chunk is joined when it is encoded. Where rows are kept, every variable must have that
+    /// dimension first, and chunks of all of them begin where the written rows begin and end.
     pub fn joined_group(
         config: &Config,
         prefix: &str,
         key: Option<&Key>,
         datasets: &[Dataset],
-        start: usize,
+        kept: Kept,
     ) -> Result<Self> {
         let mut plan = Self::default();
         let datasets: Vec<&Dataset> = datasets.iter().collect();
-        plan.add_group(config, prefix, key, &datasets, start, &mut vec![&config.schema])?;
+        plan.add_group(config, prefix, key, &datasets, kept, &mut vec![&config.schema])?;
         if config.layout == Layout::ZarrV2 {
             let arrays = plan.arrays.iter().map(|planned| planned.array.as_ref());
             plan.documents = match config.view {
@@ -109,7 +116,14 @@ impl GroupPlan {
         removed: &[String],
     ) -> Result<Self> {
         let mut plan = Self::default();
-        plan.add_group(config, prefix, None, &[dataset], 0, &mut vec![&config.schema])?;
+        plan.add_group(
+            config,
+            prefix,
+            None,
+            &[dataset],
+            Kept::default(),
+            &mut vec![&config.schema],
+        )?;
         match config.layout {
             Layout::ZarrV2 if config.view.is_some() => {
                 let arrays = plan.arrays.iter().map(|planned| planned.array.as_ref());
@@ -164,7 +178,7 @@ impl GroupPlan {
         prefix: &str,
         key: Option<&Key>,
         datasets: &[&Dataset],
-        start: usize,
+        kept: Kept,
         schemas: &mut Vec<&'a Schema>,
     ) -> Result<()> {
         let Some(dataset) = datasets.first() else { return Ok(()) };
@@ -173,7 +187,7 @@ impl GroupPlan {
             let data = pieces(datasets, own, &config.dimension)?;
             let mut shape = data.first().map(|piece| piece.shape().to_vec()).unwrap_or_default();
             if let Some(first) = shape.first_mut() {
-                *first = start + data.iter().map(length).sum::<usize>();
+                *first = kept.before + data.iter().map(length).sum::<usize>() + kept.after;
             }
             let array = match config.layout {
                 Layout::ZarrV2 => v2::array(prefix, own, shape, &config.schema),
@@ -184,7 +198,8 @@ impl GroupPlan {
                 self.documents.push(v3::array_document(&array)?);
             }
             let array = Arc::new(array);
-            self.arrays.push(Planned { array, data, start, whole: start == 0 });
+            let whole = kept.before == 0 && kept.after == 0;
+            self.arrays.push(Planned { array, data, start: kept.before, whole });
         }
         for (name, _) in dataset.groups() {
             let groups = datasets.iter().flat_map(|dataset| dataset.groups());
@@ -193,7 +208,7 @@ impl GroupPlan {
             let schema: Option<&'a Schema> =
                 schemas.last().and_then(|schema| schema.groups.get(name));
             schemas.extend(schema);
-            self.add_group(config, &format!("{prefix}/{name}"), None, &groups, start, schemas)?;
+            self.add_group(config, &format!("{prefix}/{name}"), None, &groups, kept, schemas)?;
             if schema.is_some() {
                 schemas.pop();
             }
@@ -226,9 +241,12 @@ impl GroupPlan {
                 continue;
             }
             let before = old.iter().find(|old| old.prefix == planned.array.prefix);
-            let before = before.map(|old| (*old, planned.start..old.rows()));
-            for (array, rows) in
-                before.into_iter().chain([(planned.array.as_ref(), planned.rows())])
+            let rows = planned.rows();
+            // The last rows are written, or as many as before stay.
+            let stay = rows.end < planned.array.rows();
+            let end = |old: &StoredArray| if stay { rows.end } else { old.rows() };
+            let before = before.map(|old| (*old, rows.start..end(old)));
+            for (array, rows) in before.into_iter().chain([(planned.array.as_ref(), rows.clone())])
             {
                 let places = array.objects(&rows);
                 keys.extend(places.iter().map(|place| array.key(place)));

@@ -67,27 +67,34 @@ impl Plan {
         self.pieces.is_empty()
     }
 
-    /// The first row of the merged dataset that is not the old row of that number: chunks before it
-    /// need not be written again. All rows, if the old ones stay and nothing follows.
+    /// The rows of the merged dataset around which all are the old rows of the same numbers, of
+    /// which there are `count`: chunks without one of them need not be written again.
     #[must_use]
-    pub fn first_change(&self) -> usize {
-        match self.pieces.first() {
+    pub fn changes(&self, count: usize) -> Range<usize> {
+        let start = match self.pieces.first() {
             Some(Piece { side: Side::Old, rows }) if rows.start == 0 => rows.end,
             _ => 0,
-        }
+        };
+        let length = self.len();
+        let end = match self.pieces.last() {
+            Some(Piece { side: Side::Old, rows }) if rows.end == count && length == count => {
+                rows.start
+            }
+            _ => length,
+        };
+        start..end.max(start)
     }
 
-    /// What follows after the first `rows` rows, which are the first old ones. `old` is what follows
-    /// of the old rows then.
+    /// Some rows of the merged dataset.
     #[must_use]
-    pub(crate) fn after(&self, rows: usize) -> Self {
-        let shifted = self.pieces.iter().map(|piece| match piece.side {
-            Side::Old => {
-                (Side::Old, piece.rows.start.max(rows) - rows..piece.rows.end.saturating_sub(rows))
-            }
-            Side::New => (Side::New, piece.rows.clone()),
+    pub(crate) fn within(&self, wanted: &Range<usize>) -> Self {
+        let pieces = self.pieces.iter().scan(0, |next, piece| {
+            let first = *next;
+            *next += piece.rows.len();
+            let clip = |row: usize| row.clamp(first, *next) - first + piece.rows.start;
+            Some((piece.side, clip(wanted.start)..clip(wanted.end)))
         });
-        Self::of(shifted)
+        Self::of(pieces)
     }
 
     /// The old rows that are needed, in runs of which no two share `height` rows from a multiple of

@@ -134,8 +134,14 @@ proptest! {
             let source = if row < 1000 { old[row] } else { new[row - 1000] };
             prop_assert_eq!(i128::from(source), value);
         }
-        let unchanged: Vec<i128> = (0..plan.first_change() as i128).collect();
-        prop_assert_eq!(&rows[..plan.first_change()], &unchanged[..]);
+        let changes = plan.changes(old.len());
+        let (start, end) = (changes.start, changes.end);
+        prop_assert_eq!(&rows[..start], &(0..start as i128).collect::<Vec<_>>()[..]);
+        prop_assert_eq!(&rows[end..], &(end as i128..rows.len() as i128).collect::<Vec<_>>()[..]);
+        prop_assert!(end == rows.len() || rows.len() == old.len());
+        let changed = plan.within(&changes).apply(&stored, &added, "time").unwrap();
+        let changed = changed.variable("row").unwrap().data().integers().unwrap();
+        prop_assert_eq!(&changed[..], &rows[changes]);
     }
 
     #[test]

@@ -245,7 +245,7 @@ impl Sync<'_> {
                 (axis, dataset, false)
             }
         };
-        let mut plan = GroupPlan::group(config, path, None, &dataset, 0)?;
+        let mut plan = GroupPlan::group(config, path, None, &dataset)?;
         plan.add_axis(config, path, &variable, &axis)?;
         let written = plan.write(store, &stage, &work).await?;
         Ok(Change::replace(path, stage, fresh, axis.len(), written))

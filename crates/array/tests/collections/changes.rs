@@ -20,6 +20,8 @@ use proptest::prelude::*;
 #[derive(Debug, Clone)]
 enum Step {
     Insert(Vec<Row>, Merge),
+    /// So many rows that are there are delivered again, from one on, with another value.
+    Revise(usize, usize, i32),
     Drop(i64),
     Double(i64),
     Reopen,
@@ -42,6 +44,7 @@ impl Model {
                     self.0.insert(day, merged(*merge, old, new));
                 }
             }
+            Step::Revise(..) => unreachable!("it is done as an insert"),
             Step::Drop(before) => self.0.retain(|day, _| *day >= *before),
             Step::Double(from) => {
                 for (_, rows) in self.0.iter_mut().filter(|(day, _)| *day >= from) {
@@ -50,6 +53,14 @@ impl Model {
             }
             Step::Reopen => {}
         }
+    }
+
+    /// The insert that a revision is.
+    fn insert_of(&self, step: &Step) -> Step {
+        let Step::Revise(from, count, value) = step else { return step.clone() };
+        let rows = self.rows().into_iter().skip(*from).take(*count);
+        let rows = rows.map(|(time, _)| (time, *value)).collect();
+        Step::Insert(rows, Merge::Upsert { tolerance: None })
     }
 
     fn rows(&self) -> Vec<Row> {
@@ -96,6 +107,7 @@ async fn perform(collection: &mut Collection, step: &Step) {
         Step::Insert(rows, merge) => {
             collection.insert(&dataset(rows), &merging(*merge)).await.unwrap();
         }
+        Step::Revise(..) => unreachable!("it is done as an insert"),
         Step::Drop(before) => {
             let all = collection.partitions(None).await.unwrap();
             let gone = all.len()
@@ -153,6 +165,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     ];
     let step = prop_oneof![
         6 => (rows, merge).prop_map(|(rows, merge)| Step::Insert(rows, merge)),
+        3 => (0..20usize, 1..8usize, -99..99i32).prop_map(|(from, count, value)| {
+            Step::Revise(from, count, value)
+        }),
         1 => (0..6i64).prop_map(Step::Drop),
         2 => (0..6i64).prop_map(Step::Double),
         1 => Just(Step::Reopen),
@@ -175,8 +190,9 @@ proptest! {
             let mut collection = create(store, Kind::ALL[kind]).await;
             let mut model = Model::default();
             for step in &steps {
-                perform(&mut collection, step).await;
-                model.apply(step);
+                let step = model.insert_of(step);
+                perform(&mut collection, &step).await;
+                model.apply(&step);
                 assert_eq!(read(&collection).await, model.rows(), "{step:?}");
             }
             let days: Vec<i64> = collection.partitions(None).await.unwrap().iter()
@@ -287,6 +303,39 @@ async fn eight_writers_of_the_same_partitions_lose_nothing() {
         let path = directory.path().to_str().unwrap();
         eight_writers(Store::open(path, &StoreOptions::default()).unwrap(), kind).await;
     }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_delivery_again_writes_its_chunks_alone() {
+    use std::os::unix::fs::MetadataExt;
+    let place = tempfile::tempdir().unwrap();
+    let store = Store::open(place.path().to_str().unwrap(), &StoreOptions::default()).unwrap();
+    let collection = create(store, Layout::ZarrV2).await;
+    let rows: Vec<Row> = (0..20).map(|number| (number * 600, 1)).collect();
+    collection.insert(&dataset(&rows), &InsertOptions::default()).await.unwrap();
+    let files = || -> BTreeMap<String, u64> {
+        let chunks = (0..7).flat_map(|chunk| [format!("time/{chunk}"), format!("v/{chunk}.0")]);
+        let day = place.path().join("year=1970/month=01/day=01");
+        chunks.map(|name| (name.clone(), day.join(name).metadata().unwrap().ino())).collect()
+    };
+    let changed = |before: &BTreeMap<String, u64>| -> Vec<String> {
+        let now = files().into_iter();
+        now.filter(|(name, file)| before[name] != *file).map(|(name, _)| name).collect()
+    };
+    // Chunks have three rows each, the last one two.
+    for (rows, chunks) in [(7..9, 2..3), (11..13, 3..5), (0..1, 0..1), (17..20, 5..7)] {
+        let (before, value) = (files(), i32::try_from(rows.start).unwrap());
+        let again: Vec<Row> = rows.map(|number| (number * 600, value)).collect();
+        let merge = Merge::TimeSeries { tolerance: None };
+        collection.insert(&dataset(&again), &merging(merge)).await.unwrap();
+        let time = chunks.clone().map(|chunk| format!("time/{chunk}"));
+        let expected = time.chain(chunks.map(|chunk| format!("v/{chunk}.0")));
+        assert_eq!(changed(&before), expected.collect::<Vec<_>>());
+        let found = read(&collection).await;
+        assert!(again.iter().all(|row| found.contains(row)));
+    }
+    assert_eq!(read(&collection).await.len(), 20);
 }
 
 /// A writer puts a partition together from links to files that may be old.
