@@ -25,6 +25,7 @@ BULK = {
     "insert": "Insert {mb} MB, zstd 3, twelve months",
     "load": "Load everything",
     "merge": "Merge a delivery of {part} MB into a month",
+    "again": "Merge it again",
     "update": "Update one variable from another",
 }
 KINDS = {

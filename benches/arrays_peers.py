@@ -331,7 +331,7 @@ def measure(peer: Any, name: str, case: str, kind: str, megabytes: int, partitio
             peer.index(name)
         else:
             assert peer.load_pass(name, 5000) > 0
-    elif case == "merge":
+    elif case in ("merge", "again"):
         data = month(kind, megabytes // 30)
         collection = peer.open(name)
         began = begin()

@@ -295,7 +295,7 @@ impl Merging<'_> {
         if !known.contains(&axis) {
             known.push(axis.clone());
         }
-        let known = self.read(Some(known), None).await?;
+        let (known, stored) = futures::try_join!(self.read(Some(known), None), self.stored())?;
         let old = &known;
         let old_rows = old.size(dimension).unwrap_or(0);
         let plan = merge.plan(old.require(&axis)?.data(), rows.require(&axis)?.data())?;
@@ -303,7 +303,6 @@ impl Merging<'_> {
         if changes.is_empty() && plan.len() == old_rows {
             return Ok(None);
         }
-        let stored = self.stored().await?;
         let written = self.chunks(&stored, &rows, changes, plan.len())?;
         let height = stored.iter().map(StoredArray::chunk_rows).max().unwrap_or(1);
         let (needed, rest) = plan.within(&written).needed(height);

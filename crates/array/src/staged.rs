@@ -76,8 +76,7 @@ impl Collection {
         async move {
             self.check_writable()?;
             let home = self.home();
-            home.publish().await?;
-            let snapshot = self.snapshot().await?;
+            let snapshot = self.settled().await?;
             if let Some(key) = key
                 && let Some(sequence) = snapshot.find_key(key).await?
             {

@@ -74,6 +74,17 @@ impl Collection {
         .boxed()
     }
 
+    /// The newest state, once what others have committed lies where it belongs: only then it is built
+    /// upon.
+    pub(crate) async fn settled(&self) -> Result<Snapshot> {
+        let snapshot = self.snapshot().await?;
+        if snapshot.pending.is_empty() {
+            return Ok(snapshot);
+        }
+        self.home().publish().await?;
+        self.snapshot().await
+    }
+
     /// Has `stage` make changes until nobody touches meanwhile what they are made from, and commits
     /// them, if that is wanted.
     async fn attempt(&self, draft: &mut Draft, stage: &dyn Stage, commit: bool) -> Result<u64> {
@@ -81,9 +92,7 @@ impl Collection {
         let mut only: Option<Vec<String>> = None;
         let mut last = None;
         for _ in 0..ATTEMPTS {
-            // What others have committed lies where it belongs before it is built upon.
-            home.publish().await?;
-            let snapshot = self.snapshot().await?;
+            let snapshot = self.settled().await?;
             if let Some(key) = &draft.key
                 && let Some(sequence) = snapshot.find_key(key).await?
             {

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::home::{Home, writer_directory};
 use super::log::{self, Created, STAGE};
-use super::publish::publish;
+use super::publish::publish_with;
 use super::record::{Action, Change, Record};
 use super::snapshot::{Since, Snapshot};
 use crate::layout::{Config, encode_config};
@@ -198,8 +198,15 @@ impl Draft {
     ) -> Result<Outcome> {
         // What is staged must be on disk before the record that names it.
         store.sync().await?;
+        // Where that is all that is to be known, the number of the record tells whether others
+        // have committed.
+        let mut is_newest =
+            snapshot.pending.is_empty() && self.oldest(snapshot.latest) == snapshot.latest;
         for _ in 0..ATTEMPTS {
-            let since = self.since(snapshot).await?;
+            let since = match std::mem::take(&mut is_newest) {
+                true => Since::default(),
+                false => self.since(snapshot).await?,
+            };
             if let Some(stale) = self.stale(&since) {
                 return Ok(stale);
             }
@@ -214,10 +221,11 @@ impl Draft {
             }
             match log::create(store, &record).await? {
                 Created::Done => {
-                    if let Err(error) = publish(store).await {
+                    let sequence = record.sequence;
+                    if let Err(error) = publish_with(store, record).await {
                         tracing::warn!(store = store.url(), %error, "a commit is not published");
                     }
-                    return Ok(Outcome::Done(record.sequence));
+                    return Ok(Outcome::Done(sequence));
                 }
                 Created::Taken => {}
             }

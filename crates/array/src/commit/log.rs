@@ -96,7 +96,11 @@ pub(super) async fn create(store: &Store, record: &Record) -> Result<Created> {
     }
     match head.id_of(record.sequence) {
         Some(id) if id == record.id => Ok(Created::Done),
-        Some(_) => Ok(Created::Taken),
+        Some(_) => {
+            // Nobody takes it for a commit, but the history would show it.
+            store.delete(&key).await?;
+            Ok(Created::Taken)
+        }
         None => Err(Error::new(
             ErrorKind::CommitUnknown,
             "so much was committed meanwhile that it cannot be learned whether this commit counts; \

@@ -9,7 +9,7 @@ use partita_core::{Result, Store};
 use super::head::Head;
 use super::log::{self, SCRATCH};
 use super::record::{Action, Change, Record};
-use crate::layout::{document_key, edit_catalog, parent_groups, read_either};
+use crate::layout::{Config, document_key, edit_catalog, parent_groups, read_either};
 use crate::statistics::note;
 
 /// What only one process publishes under at a time.
@@ -21,12 +21,18 @@ const AT_ONCE: usize = 16;
 /// again. Returns the mark.
 pub(crate) async fn publish(store: &Store) -> Result<u64> {
     let head = Head::read(store).await?;
-    if log::read(store, head.published.saturating_add(1)).await?.is_none() {
-        return Ok(head.published);
+    match log::read(store, head.published.saturating_add(1)).await? {
+        Some(record) => publish_with(store, record).await,
+        None => Ok(head.published),
     }
+}
+
+/// As [`publish`], where a record is known that is committed and may not be published.
+pub(crate) async fn publish_with(store: &Store, known: Record) -> Result<u64> {
     let mut lease = publish_lease(store).await?;
-    let published = publish_all(store, &mut lease).await;
-    lease.release(store).await;
+    let mut stages = BTreeSet::new();
+    let published = publish_all(store, &mut lease, known, &mut stages).await;
+    futures::join!(lease.release(store), clean(store, &stages));
     published
 }
 
@@ -35,34 +41,59 @@ pub(crate) async fn publish_lease(store: &Store) -> Result<Lease> {
     store.lease(LEASE).await
 }
 
-async fn publish_all(store: &Store, lease: &mut Lease) -> Result<u64> {
-    let (mut head, mut version) = Head::read_versioned(store).await?;
-    while let Some(record) = log::read(store, head.published.saturating_add(1)).await? {
-        apply(store, lease, &record).await?;
-        // Without them reads take longer, and that is all.
-        if let Err(error) = note(store, record.sequence, &record.changes).await {
-            tracing::warn!(store = store.url(), %error, "statistics are not written");
+/// Publishes in order. `stages` gets what the writers of published records staged.
+async fn publish_all(
+    store: &Store,
+    lease: &mut Lease,
+    known: Record,
+    stages: &mut BTreeSet<String>,
+) -> Result<u64> {
+    let ((mut head, mut version), mut config) =
+        futures::try_join!(Head::read_versioned(store), read_either(store))?;
+    let first = head.published.saturating_add(1);
+    let mut next = match known.sequence == first {
+        true => Some(known),
+        false => log::read(store, first).await?,
+    };
+    while let Some(record) = next {
+        apply(store, lease, &config, &record).await?;
+        if record.config.is_some() {
+            config = read_either(store).await?;
         }
-        // The mark must not be on disk before what it stands for.
-        store.sync().await?;
-        let (next, at) = head.advance(store, version.as_ref(), record.sequence, &record.id).await?;
-        (head, version) = (next, Some(at));
-        clean(store, &record).await;
+        // Without them reads take longer, and that is all.
+        let noted = async {
+            if let Err(error) = note(store, record.sequence, &record.changes).await {
+                tracing::warn!(store = store.url(), %error, "statistics are not written");
+            }
+        };
+        let advanced = async {
+            // The mark must not be on disk before what it stands for.
+            store.sync().await?;
+            head.advance(store, version.as_ref(), record.sequence, &record.id).await
+        };
+        // Whoever commits after it was looked for publishes that.
+        let after = log::read(store, record.sequence.saturating_add(1));
+        let ((), advanced, after) = futures::join!(noted, advanced, after);
+        let at;
+        (head, at) = advanced?;
+        (version, next) = (Some(at), after?);
+        // Of a writer, all that it staged: attempts that were given up too.
+        stages.extend(record.changes.iter().filter_map(Change::writer_stage));
     }
     Ok(head.published)
 }
 
-async fn apply(store: &Store, lease: &mut Lease, record: &Record) -> Result<()> {
-    let config = read_either(store).await?;
+async fn apply(store: &Store, lease: &mut Lease, config: &Config, record: &Record) -> Result<()> {
     let mut parents = BTreeSet::new();
     for change in record.changes.iter().filter(|change| change.action != Action::Drop) {
         parents.extend(parent_groups(config.layout, &change.path));
     }
-    for (key, text) in parents {
-        if store.head(&key).await?.is_none() {
-            store.put_deferred(&key, text.into()).await?;
-        }
-    }
+    let parent = async |(key, text): (String, String)| match store.head(&key).await? {
+        Some(_) => Ok(()),
+        None => store.put_deferred(&key, text.into()).await,
+    };
+    let parents = stream::iter(parents).map(parent).buffer_unordered(AT_ONCE);
+    parents.try_for_each(|()| async { Ok(()) }).await?;
     for changes in record.changes.chunks(AT_ONCE) {
         lease.renew(store).await?;
         let switches: Vec<_> = changes.iter().map(|change| switch(store, change)).collect();
@@ -71,9 +102,9 @@ async fn apply(store: &Store, lease: &mut Lease, record: &Record) -> Result<()> 
     }
     lease.renew(store).await?;
     if let Some(text) = &record.config {
-        store.put(document_key(&config), text.clone().into()).await?;
+        store.put(document_key(config), text.clone().into()).await?;
     }
-    edit_catalog(store, &config, &record.changes).await
+    edit_catalog(store, config, &record.changes).await
 }
 
 async fn switch(store: &Store, change: &Change) -> Result<()> {
@@ -92,11 +123,9 @@ async fn switch(store: &Store, change: &Change) -> Result<()> {
     switched.map_err(|error| error.with("partition", path))
 }
 
-/// Removes what a published record staged. If that fails it is garbage, and collected as such.
-async fn clean(store: &Store, record: &Record) {
-    // Of a writer, all that it staged: attempts that were given up too.
-    let stages: BTreeSet<String> = record.changes.iter().filter_map(Change::writer_stage).collect();
-    for stage in &stages {
+/// Removes what published records staged. If that fails it is garbage, and collected as such.
+async fn clean(store: &Store, stages: &BTreeSet<String>) {
+    for stage in stages {
         if let Err(error) = store.discard_directory(stage, SCRATCH).await {
             tracing::debug!(stage, %error, "staged objects could not be removed");
         }

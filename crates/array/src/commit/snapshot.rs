@@ -42,8 +42,8 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
-    /// The newest state; of a view, over that of its base. Three requests where all commits are
-    /// published, four in Zarr v3.
+    /// The newest state; of a view, over that of its base. Four requests where all commits are
+    /// published, one after the first.
     ///
     /// The mark is read first: what is published after that is found as a record too, and reading
     /// an object from its new place and from where it was staged is the same.
@@ -186,21 +186,21 @@ impl Snapshot {
         if let Some(state) = &self.state {
             return state.since(base).await;
         }
-        let head = Head::read(&self.base).await?;
-        let newer = read_after(&self.base, base.max(head.published)).await?;
-        let mut missed = Vec::new();
-        // Between the two there are records that were published before they were looked at.
-        for sequence in base.saturating_add(1)..=head.published {
-            match super::log::read(&self.base, sequence).await? {
-                Some(record) => missed.push(record),
-                None => return Ok(Since { records: Vec::new(), unknown: true, moved: Vec::new() }),
+        let (head, early) =
+            futures::try_join!(Head::read(&self.base), read_after(&self.base, base))?;
+        let known = early.last().map_or(base, |record| record.sequence);
+        let mut records = early;
+        if known < head.published {
+            // One may have been committed after it was looked for, or is not kept any more.
+            records.extend(read_after(&self.base, known).await?);
+            if records.last().is_none_or(|last| last.sequence < head.published) {
+                return Ok(Since { records: Vec::new(), unknown: true, moved: Vec::new() });
             }
         }
-        missed.extend(newer);
         let published = |record: &&Record| record.sequence <= head.published;
         let moved = self.pending.iter().filter(published);
         let moved = moved.flat_map(|record| &record.changes).map(|change| change.path.clone());
-        Ok(Since { records: missed, unknown: false, moved: moved.collect() })
+        Ok(Since { records, unknown: false, moved: moved.collect() })
     }
 
     /// True if there were commits since, or some were published; of a view, also in its base.
@@ -261,7 +261,7 @@ fn laid_over(config: Config, under: Option<&Snapshot>) -> Result<(Arc<Config>, A
 }
 
 /// What happened since a snapshot.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Since {
     /// The commits, in order.
     pub records: Vec<Record>,

@@ -17,7 +17,8 @@ pub(crate) async fn edit_catalog(store: &Store, config: &Config, changes: &[Chan
     let known = match catalog(store, config).await? {
         Some(paths) => paths,
         None => {
-            let found = list_partitions(store, config).await?;
+            let without = Config { catalog: false, ..config.clone() };
+            let found = list_partitions(store, &without).await?;
             found.into_iter().map(|found| found.path).collect()
         }
     };

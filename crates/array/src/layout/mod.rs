@@ -40,10 +40,11 @@ use crate::json::Attributes;
 
 /// Reads the document that says what the collection at the root of `store` is.
 pub(crate) async fn read_config(store: &Store) -> Result<Config> {
-    if let Some(bytes) = store.get_opt(v2::CONFIG).await? {
+    let (v2, v3) = futures::try_join!(store.get_opt(v2::CONFIG), store.get_opt(v3::CONFIG))?;
+    if let Some(bytes) = v2 {
         return v2::decode_config(&bytes).map_err(|error| error.with("key", v2::CONFIG));
     }
-    if let Some(bytes) = store.get_opt(v3::CONFIG).await? {
+    if let Some(bytes) = v3 {
         return v3::decode_config(&bytes).map_err(|error| error.with("key", v3::CONFIG));
     }
     Err(Error::new(ErrorKind::NotFound, "there is no collection here").with("store", store.url()))

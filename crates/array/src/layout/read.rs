@@ -20,6 +20,10 @@ use crate::dataset::{Array, Buffer, DType, VariableSchema, count, fill_item, fil
 use crate::memory::Room;
 use crate::options::Work;
 
+/// Objects on their way from a store that is far away, and the bytes that they are decoded to.
+const MOST_AT_ONCE: usize = 128;
+const BYTES_AT_ONCE: usize = 64 << 20;
+
 /// Some rows of one variable in one partition.
 #[derive(Debug, Clone)]
 pub(crate) enum Part {
@@ -56,8 +60,14 @@ pub(crate) async fn read_variables(
         progress.advance(bytes as u64);
         Ok::<_, Error>(done)
     };
+    let average = total.checked_div(jobs.len()).unwrap_or(0);
+    let is_local = variables.iter().all(|(store, _, _)| store.is_local());
+    let at_once = match is_local {
+        true => jobs_at_once(),
+        false => (BYTES_AT_ONCE / average.max(1)).clamp(jobs_at_once(), MOST_AT_ONCE),
+    };
     let done: Result<Vec<Done>> =
-        stream::iter(jobs).map(run).buffer_unordered(jobs_at_once()).try_collect().await;
+        stream::iter(jobs).map(run).buffer_unordered(at_once).try_collect().await;
     progress.finish();
     let mut done = done?;
     done.sort_by_key(|done| (done.variable, done.target, done.start));

@@ -17,6 +17,10 @@ use crate::partitioning::Key;
 
 /// Documents written at once.
 const AT_ONCE: usize = 8;
+/// Chunks on their way to a store that is far away, and their bytes before compression, which is
+/// more than is sent.
+const MOST_AT_ONCE: usize = 64;
+const BYTES_AT_ONCE: usize = 128 << 20;
 
 /// Arrays and documents of a group, to be written.
 #[derive(Debug, Default)]
@@ -260,8 +264,8 @@ impl GroupPlan {
         keys
     }
 
-    /// Writes everything, each key below the directory `stage` (or in its place, if that is empty):
-    /// chunks first, the document that makes the group complete last. Tells about bytes before
+    /// Writes everything, each key below the directory `stage` (or in its place, if that is empty),
+    /// the document that makes the group complete last. Tells about bytes before
     /// compression; returns the bytes written.
     pub fn write<'a>(
         self,
@@ -270,8 +274,9 @@ impl GroupPlan {
         work: &'a Work,
     ) -> BoxFuture<'a, Result<u64>> {
         async move {
-            let mut chunks = Vec::new();
+            let (mut chunks, mut largest) = (Vec::new(), 0);
             for planned in self.arrays {
+                largest = largest.max(planned.array.pipeline.num_bytes().unwrap_or(0));
                 let mut extents: Vec<Range<usize>> =
                     planned.array.shape.iter().map(|extent| 0..*extent).collect();
                 if let Some(first) = extents.first_mut() {
@@ -300,8 +305,12 @@ impl GroupPlan {
                 spare.give_object(bytes);
                 Ok::<_, Error>(written)
             };
-            let written = stream::iter(chunks).map(run).buffer_unordered(2 * cores());
-            let mut bytes = written.try_fold(0, async |sum, size| Ok(sum + size)).await?;
+            let at_once = match store.is_local() {
+                true => 2 * cores(),
+                false => (BYTES_AT_ONCE / largest.max(1)).clamp(2 * cores(), MOST_AT_ONCE),
+            };
+            let chunks = stream::iter(chunks).map(run).buffer_unordered(at_once);
+            let chunks = chunks.try_fold(0, async |sum, size| Ok(sum + size));
             let mut documents = self.documents;
             let last = documents.pop();
             let document = async |(key, text): (String, String)| {
@@ -309,11 +318,14 @@ impl GroupPlan {
                 store.put_deferred(&staged(stage, &key), text.into()).await?;
                 Ok::<_, Error>(size)
             };
-            for documents in [documents, last.into_iter().collect()] {
-                let written = stream::iter(documents).map(document).buffer_unordered(AT_ONCE);
-                bytes = written.try_fold(bytes, async |sum, size| Ok(sum + size)).await?;
-            }
-            Ok(bytes)
+            let documents = stream::iter(documents).map(document).buffer_unordered(AT_ONCE);
+            let documents = documents.try_fold(0, async |sum, size| Ok(sum + size));
+            let (chunks, documents) = futures::try_join!(chunks, documents)?;
+            let last = match last {
+                Some(last) => document(last).await?,
+                None => 0,
+            };
+            Ok(chunks + documents + last)
         }
         .boxed()
     }

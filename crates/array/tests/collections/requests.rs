@@ -2,9 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use partita_array::{Collection, ReadOptions};
-use partita_core::testing::CountingStore;
+use crate::rows::{Row, create, dataset, days, memory, merging};
+use partita_array::layout::Layout;
+use partita_array::{Collection, DropOptions, InsertOptions, Merge, ReadOptions};
+use partita_core::testing::{CountingStore, LatencyStore};
 use partita_core::{Predicate, Store, StoreOptions};
 use proptest::prelude::*;
 
@@ -55,13 +58,14 @@ fn options(predicate: &str, variable: &str) -> ReadOptions {
 async fn a_variable_of_a_partition_costs_its_metadata_and_its_chunks() {
     let (store, counter) = counted("v1-date");
     let collection = Collection::open_in(store).await.unwrap();
-    // What the collection is, and whether commits wait to be published: a mark, and a record.
-    assert_eq!(counter.reset().requests(), 3);
+    // What the collection is, in either layout, and whether commits wait to be published: a mark,
+    // and a record.
+    assert_eq!(counter.reset().requests(), 4);
     collection.read(&options("month == 2", "ssh")).await.unwrap();
     let counts = counter.reset();
     // Directories of years and of months; metadata and one chunk; and before and after them what
     // tells whether a commit came in between.
-    assert_eq!((counts.lists, counts.gets), (2, 2 + 3 + 2));
+    assert_eq!((counts.lists, counts.gets), (2, 2 + 4 + 2));
 
     let (store, counter) = counted("v3-date");
     let collection = Collection::open_in(store).await.unwrap();
@@ -78,7 +82,45 @@ async fn immutable_variables_need_no_partition() {
     let collection = Collection::open_in(store).await.unwrap();
     counter.reset();
     collection.read(&options("month == 2", "lut")).await.unwrap();
-    assert_eq!(counter.reset().gets, 2 + 3 + 2);
+    assert_eq!(counter.reset().gets, 2 + 4 + 2);
+}
+
+/// How many requests an operation waits for one after the other, since the last time it was asked.
+struct Rounds(tokio::time::Instant);
+
+impl Rounds {
+    const DELAY: Duration = Duration::from_millis(100);
+
+    fn next(&mut self) -> u128 {
+        let began = std::mem::replace(&mut self.0, tokio::time::Instant::now());
+        began.elapsed().as_millis() / Self::DELAY.as_millis()
+    }
+}
+
+/// However many partitions and chunks there are. Time is that of a clock that jumps.
+#[tokio::test(start_paused = true)]
+async fn few_requests_are_waited_for() {
+    for (layout, inserts, merges, reads, drops) in
+        [(Layout::ZarrV2, 20, 24, 9, 15), (Layout::ZarrV3, 25, 30, 8, 15)]
+    {
+        let late = |inner| Arc::new(LatencyStore::new(inner, Rounds::DELAY)) as _;
+        let collection = create(memory().wrap(late), layout).await;
+        let mut rounds = Rounds(tokio::time::Instant::now());
+        let all: Vec<Row> = (0..120).map(|number| (number * 600, 1)).collect();
+        collection.insert(&dataset(&all), &InsertOptions::default()).await.unwrap();
+        assert!(rounds.next() <= inserts, "80 chunks of one partition");
+        collection.insert(&dataset(&days(1..12, 1)), &InsertOptions::default()).await.unwrap();
+        assert!(rounds.next() <= inserts, "11 partitions");
+        let again = merging(Merge::Upsert { tolerance: None });
+        collection.insert(&dataset(&all[60..70]), &again).await.unwrap();
+        assert!(rounds.next() <= merges);
+        collection.read(&options("day == 1", "v")).await.unwrap();
+        assert!(rounds.next() <= reads, "40 chunks");
+        let predicate = Some(Predicate::parse("day == 2").unwrap());
+        let options = DropOptions { predicate, ..DropOptions::default() };
+        collection.drop_partitions(&options).await.unwrap();
+        assert!(rounds.next() <= drops);
+    }
 }
 
 /// Opens and reads a collection of which one file was changed.

@@ -154,6 +154,13 @@ impl Store {
         &self.url
     }
 
+    /// True if objects are files of this machine: then little is gained by more requests at once
+    /// than there are cores, while those to other stores mostly wait.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        self.local.is_some()
+    }
+
     /// True if every write is refused.
     #[must_use]
     pub fn is_read_only(&self) -> bool {

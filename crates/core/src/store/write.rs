@@ -92,6 +92,9 @@ impl Store {
     /// The first failure, after every object was tried.
     pub async fn delete_many(&self, keys: Vec<String>) -> Result<()> {
         self.check_writable()?;
+        if keys.is_empty() {
+            return Ok(());
+        }
         let paths = keys.iter().map(|key| self.path(key)).collect::<Result<Vec<_>>>()?;
         let paths = stream::iter(paths.into_iter().map(Ok)).boxed();
         let mut answers = self.inner.delete_stream(paths);
