@@ -33,7 +33,26 @@ pub(super) struct Zstd {
 
 thread_local! {
     static COMPRESSOR: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
-    static DECOMPRESSOR: RefCell<Option<DCtx<'static>>> = const { RefCell::new(None) };
+    static DECOMPRESSOR: RefCell<Option<Decompressor>> = const { RefCell::new(None) };
+}
+
+struct Decompressor {
+    context: DCtx<'static>,
+    /// What was read last of a file.
+    step: Vec<u8>,
+}
+
+impl Decompressor {
+    fn new() -> Result<Self> {
+        let mut context = DCtx::try_create().ok_or_else(|| too_large(0))?;
+        // Without it, what is decompressed in steps is copied once more.
+        context.set_parameter(DParameter::StableOutBuffer(true)).map_err(failed)?;
+        Ok(Self { context, step: vec![0; STEP] })
+    }
+}
+
+fn failed(code: usize) -> Error {
+    damaged("zstd").with("error", get_error_name(code))
 }
 
 impl Zstd {
@@ -75,27 +94,20 @@ impl Zstd {
 /// is decompressed while it is in the cache of this core.
 fn decompress_into(object: &mut Opened, out: &mut [MaybeUninit<u8>]) -> Result<usize> {
     DECOMPRESSOR.with_borrow_mut(|kept| {
-        let failed = |code| damaged("zstd").with("error", get_error_name(code));
-        let context = match kept {
-            Some(context) => context,
-            None => {
-                let mut context = DCtx::try_create().ok_or_else(|| too_large(0))?;
-                // Without it, what is decompressed in steps is copied once more.
-                context.set_parameter(DParameter::StableOutBuffer(true)).map_err(failed)?;
-                kept.insert(context)
-            }
+        let Decompressor { context, step } = match kept {
+            Some(kept) => kept,
+            None => kept.insert(Decompressor::new()?),
         };
         let mut room = Room { memory: out, filled: 0 };
         if let Some(bytes) = object.content() {
             return context.decompress(&mut room, bytes).map_err(failed);
         }
         context.reset(ResetDirective::SessionOnly).map_err(failed)?;
-        let mut step = vec![0; STEP];
         let mut filled = OutBuffer::around(&mut room);
         // Of the frame; there may be another one behind it.
         let mut missing = 0;
         loop {
-            let mut input = InBuffer::around(object.read(&mut step)?);
+            let mut input = InBuffer::around(object.read(step)?);
             match input.src.is_empty() {
                 true if missing == 0 => return Ok(filled.pos()),
                 true => return Err(damaged("zstd")),

@@ -49,10 +49,8 @@ fn gather(
         .collect();
     let overlaps = pieces.iter().map(|(start, data)| Overlap::new(&bounds, *start, data));
     let overlaps: Vec<Overlap<'_>> = overlaps.collect();
-    if let [only] = overlaps.as_slice()
-        && let Some(run) = only.run(shape)
-    {
-        return Ok((run, false));
+    if let Some(rows) = rows(&overlaps, shape, spare)? {
+        return Ok(rows);
     }
     let items = count(shape)?;
     let Some(item_size) = array.schema.dtype.item_size() else {
@@ -75,6 +73,31 @@ fn gather(
         overlap.region(shape).copy(items, &mut chunk, item_size);
     }
     Ok((Buffer::Fixed(chunk.into()), true))
+}
+
+/// The items of a chunk of which all rows lie together in the pieces, and whether they were copied.
+fn rows(
+    overlaps: &[Overlap<'_>],
+    shape: &[usize],
+    spare: &Spare,
+) -> Result<Option<(Buffer, bool)>> {
+    let height: usize = overlaps.iter().filter_map(|overlap| overlap.extent.first()).sum();
+    if height != shape.first().copied().unwrap_or(0) {
+        return Ok(None);
+    }
+    let runs: Option<Vec<Buffer>> = overlaps.iter().map(|overlap| overlap.rows(shape)).collect();
+    match runs.as_deref() {
+        None | Some([]) => return Ok(None),
+        Some([only]) => return Ok(Some((only.clone(), false))),
+        Some(_) => {}
+    }
+    let runs: Vec<&[u8]> = runs.iter().flatten().filter_map(Buffer::as_fixed).collect();
+    if runs.len() < overlaps.len() {
+        return Ok(None);
+    }
+    let mut chunk = spare.room(runs.iter().map(|run| run.len()).sum())?;
+    runs.into_iter().for_each(|run| chunk.extend_from_slice(run));
+    Ok(Some((Buffer::Fixed(chunk.into()), true)))
 }
 
 fn is_fill(chunk: &Buffer, fill: &[u8]) -> bool {
@@ -115,13 +138,13 @@ impl<'a> Overlap<'a> {
         Region { extent, from_shape: data.shape(), from, to_shape: shape, to }
     }
 
-    /// The items, if they fill the chunk and lie together in the piece.
-    fn run(&self, shape: &[usize]) -> Option<Buffer> {
+    /// The items, if they are whole rows of the chunk and lie together in the piece.
+    fn rows(&self, shape: &[usize]) -> Option<Buffer> {
         let whole = self.data.shape();
-        if self.extent != shape || shape.get(1..) != whole.get(1..) {
+        if self.extent.get(1..) != shape.get(1..) || shape.get(1..) != whole.get(1..) {
             return None;
         }
-        if shape == whole {
+        if self.extent == whole {
             return Some(self.data.buffer().clone());
         }
         let Buffer::Fixed(bytes) = self.data.buffer() else { return None };
