@@ -130,10 +130,10 @@ impl Collection {
         async move {
             for _ in 0..ATTEMPTS {
                 refuse_existing(target).await?;
-                if self.home().check_writable().is_ok() {
-                    self.home().publish().await?;
-                }
-                let snapshot = self.snapshot().await?;
+                let snapshot = match self.home().check_writable() {
+                    Ok(()) => self.settled().await?,
+                    Err(_) => self.snapshot().await?,
+                };
                 let config = self.target_config(&snapshot.config, target, options)?;
                 let (mut journal, other) = Journal::open(target, self.url(), &config).await?;
                 if other {

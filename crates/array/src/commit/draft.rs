@@ -200,13 +200,13 @@ impl Draft {
         store.sync().await?;
         // Where that is all that is to be known, the number of the record tells whether others
         // have committed.
-        let mut is_newest =
+        let is_newest =
             snapshot.pending.is_empty() && self.oldest(snapshot.latest) == snapshot.latest;
+        let mut since = match is_newest {
+            true => Since::default(),
+            false => self.since(snapshot).await?,
+        };
         for _ in 0..ATTEMPTS {
-            let since = match std::mem::take(&mut is_newest) {
-                true => Since::default(),
-                false => self.since(snapshot).await?,
-            };
             if let Some(stale) = self.stale(&since) {
                 return Ok(stale);
             }
@@ -227,7 +227,7 @@ impl Draft {
                     }
                     return Ok(Outcome::Done(sequence));
                 }
-                Created::Taken => {}
+                Created::Taken => since = self.since(snapshot).await?,
             }
         }
         Err(Error::new(ErrorKind::CommitConflict, "other writers were always faster; try again")

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use partita_core::{Result, Store};
 
-use super::list::{catalog, list_partitions};
+use super::list::{catalog, directories};
 use super::{Config, Layout, v3};
 use crate::commit::{Action, Change};
 
@@ -17,8 +17,7 @@ pub(crate) async fn edit_catalog(store: &Store, config: &Config, changes: &[Chan
     let known = match catalog(store, config).await? {
         Some(paths) => paths,
         None => {
-            let without = Config { catalog: false, ..config.clone() };
-            let found = list_partitions(store, &without).await?;
+            let found = directories(store, &config.partitioning.key_fields()).await?;
             found.into_iter().map(|found| found.path).collect()
         }
     };
@@ -43,8 +42,7 @@ pub(crate) async fn rebuild_catalog(
         return Ok(None);
     }
     let known = catalog(store, config).await?;
-    let without = Config { catalog: false, ..config.clone() };
-    let found = list_partitions(store, &without).await?;
+    let found = directories(store, &config.partitioning.key_fields()).await?;
     let found: BTreeSet<String> = found.into_iter().map(|found| found.path).collect();
     let message = match known {
         Some(known) => {

@@ -28,7 +28,8 @@ pub(crate) async fn list_partitions(store: &Store, config: &Config) -> Result<Ve
     Ok(partitions)
 }
 
-async fn directories(store: &Store, fields: &Arc<[String]>) -> Result<Vec<Partition>> {
+/// Every partition of which there is a directory, in no order.
+pub(super) async fn directories(store: &Store, fields: &Arc<[String]>) -> Result<Vec<Partition>> {
     let own = Arc::clone(fields);
     let values = move |above: &Vec<i128>, name: &str| {
         let value = parse_component(name, own.get(above.len())?)?;

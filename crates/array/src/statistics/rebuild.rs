@@ -25,8 +25,7 @@ pub(crate) fn rebuild<'a>(
 ) -> BoxFuture<'a, Result<()>> {
     async move {
         let home = collection.home();
-        home.publish().await?;
-        let snapshot = collection.snapshot().await?;
+        let snapshot = collection.settled().await?;
         let partitions = snapshot.partitions(None).await?;
         let made = make_missing(&snapshot, &partitions, wrong, work).await?;
         let store = match (home, snapshot.state()) {
