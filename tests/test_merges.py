@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+import shutil
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -180,3 +183,110 @@ def test_dates(zarr_format, old, new, name, steps):
     assert ds.v.values.tolist() == [row[2] for row in wanted]
     assert ds.t.values.astype("M8[h]").astype(int).tolist() == [row[1] for row in wanted]
     assert collection.verify(data=True) == []
+
+
+LITTLE = {"name": "bytes", "configuration": {"endian": "little"}}
+ENCODINGS: dict[int, list[dict[str, Any]]] = {
+    2: [{}, {"order": "F"}, {"filters": [{"id": "delta", "dtype": "<f4"}]}, {"compressor": None}],
+    3: [{}, {"serializer": LITTLE, "shard_bytes": 100}, {"compressors": None}],
+}
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_every_form_of_a_variable(zarr_format, data):
+    """Texts, chunks beside each other, shards, codecs, and rows that lie across."""
+    encoding = data.draw(st.sampled_from(ENCODINGS[zarr_format]))
+    width = data.draw(st.integers(1, 3))
+    across = data.draw(st.booleans())
+
+    def forms(rows: list[Row]) -> dict[str, Any]:
+        arrays = dataset(rows, "<i8")
+        numbers = arrays["v"][1]
+        wide = np.stack([numbers, numbers + 1, numbers + 2], axis=1).astype("f4")
+        arrays["s"] = ("t", np.array([f"row {number}" for number in numbers], object))
+        arrays["f"] = (("t", "y"), wide, {}, encoding)
+        if across:
+            arrays["a"] = (("y", "t"), wide.T)
+        return arrays
+
+    collection = pt.create_collection(
+        f"memory://merges-{next(NUMBERS)}",
+        forms([(0, 0, 0)]),
+        axis="t",
+        partition_by=pt.Sequence(["p"]),
+        zarr_format=zarr_format,
+        chunks={"t": 5, "y": width},
+        insert=False,
+    )
+    model: dict[int, list[Row]] = {}
+    for rows, strategy, tolerance in data.draw(inserts("<i8")):
+        if not rows:
+            continue
+        collection.insert(forms(rows), merge=strategy)
+        for key in {row[0] for row in rows}:
+            new = [row for row in rows if row[0] == key]
+            model[key] = expected(strategy, tolerance, model.get(key, []), new)
+        assert stored(collection) == [row for key in sorted(model) for row in model[key]]
+        ds = collection.read()
+        wide = np.add.outer(ds.v.values, np.arange(3))
+        np.testing.assert_array_equal(ds.f.values, wide)
+        assert ds.s.values.tolist() == [f"row {number}" for number in ds.v.values]
+        if across:
+            np.testing.assert_array_equal(ds.a.values, wide.T)
+    assert collection.verify(data=True) == []
+
+
+def test_old_rows_of_a_variable_that_is_new_are_filled(tmp_path):
+    """Zarr v3 lets a partition lack an array."""
+    old, new = [(0, at, at) for at in range(0, 24, 2)], [(0, at, at) for at in range(5, 17, 2)]
+    collection = pt.create_collection(
+        str(tmp_path / "c"),
+        dataset(old, "<i8"),
+        axis="t",
+        partition_by=pt.Sequence(["p"]),
+        zarr_format=3,
+        chunks={"t": 5},
+    )
+    (document,) = tmp_path.glob("c/p=*/v/zarr.json")
+    shutil.rmtree(document.parent)
+    collection.insert(dataset(new, "<i8"), merge="upsert")
+    ds = collection.read()
+    assert ds.t.values.tolist() == sorted(at for _, at, _ in old + new)
+    assert ds.v.values.tolist() == [at if at % 2 else 0 for at in ds.t.values]
+
+
+MERGE = """
+import resource, sys
+import numpy as np
+import partita as pt
+
+collection = pt.open_collection(sys.argv[1])
+first = {"t": ("t", np.array([-1])), "p": ("t", np.array([0], "i4")),
+         "v": (("t", "x"), np.zeros((1, 250), "f4"))}
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+collection.insert(first, merge="time_series")
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_a_merge_takes_the_memory_of_some_chunks(tmp_path):
+    rows = 160_000
+    values = np.random.default_rng(1).random((rows, 250), "f4")
+    data = {
+        "t": ("t", np.arange(rows)),
+        "p": ("t", np.zeros(rows, "i4")),
+        "v": (("t", "x"), values),
+    }
+    url = str(tmp_path / "c")
+    collection = pt.create_collection(
+        url, data, axis="t", partition_by=pt.Sequence(["p"]), chunks={"t": 1000}
+    )
+    # Every row moves by one.
+    grown = subprocess.run(
+        [sys.executable, "-c", MERGE, url], check=True, capture_output=True, text=True
+    ).stdout
+    assert int(grown) << 10 < 60_000_000 < values.nbytes
+    found = collection.refresh().read(variables=["v"])
+    np.testing.assert_array_equal(found.v.values[1:], values)

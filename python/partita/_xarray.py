@@ -37,6 +37,7 @@ __all__ = [
     "by_path",
     "describe_variable",
     "from_xarray",
+    "held_by",
     "to_xarray",
     "variables_of",
     "without_times",
@@ -111,6 +112,12 @@ def from_xarray(
     group = _group(data, encode)
     types = {} if schema is None else _types(schema.to_dict())
     return _build(group, "", types)
+
+
+def held_by(variable: Any) -> Any:
+    """The array in a variable of xarray, without the time that its properties take to look for
+    arrays of other libraries; the variable, if that is not to be had."""
+    return getattr(variable, "_data", variable) if _is(variable, "Variable") else variable
 
 
 def variables_of(schema: Mapping[str, Any], path: str = "") -> list[dict[str, Any]]:
@@ -300,7 +307,8 @@ def _build(group: _Group, path: str, types: Mapping[str, str]) -> _native.Datase
         [_native_variable(path, name, v, types) for name, v in group.variables.items()],
         attributes_of(path.rstrip("/") or "the dataset", group.attributes),
         groups,
-        chunks_of(group.variables.values()),
+        # What is to fit a schema is cut as that says.
+        [] if types else chunks_of(group.variables.values()),
     )
 
 
@@ -308,8 +316,10 @@ def _native_variable(
     path: str, name: str, variable: _Variable, types: Mapping[str, str]
 ) -> tuple[dict[str, Any], Any, tuple[int, ...]]:
     np = numpy_module()
-    data = variable.data
-    # Asking xarray computes what is lazy, and fetches what lies on another device.
+    data = held_by(variable.data)
+    if not isinstance(data, np.ndarray):
+        # Asking xarray computes what is lazy, and fetches what lies on another device.
+        data = variable.data
     array = data.to_numpy() if hasattr(data, "to_numpy") else np.asarray(data)
     wanted = types.get(path + name) or stored_dtype(variable.encoding)
     if wanted is not None:

@@ -16,11 +16,7 @@ from partita._display import collection_html, collection_text
 from partita._encoding import attributes_of, restored
 from partita._functions import Calling, Inserting, Updating
 from partita._progress import Progress, reporting
-from partita._xarray import (
-    describe_variable,
-    to_xarray,
-    variables_of,
-)
+from partita._xarray import describe_variable, held_by, to_xarray, variables_of
 from partita.errors import InvalidArgument, PartitaError
 from partita.expression import Where, predicate
 from partita.index import Index, Selection, place_of, tabulating
@@ -962,4 +958,4 @@ def _is_lazy(data: Any) -> bool:
     variables = getattr(data, "variables", None)
     if dask is None or not isinstance(variables, Mapping) or not hasattr(data, "isel"):
         return False
-    return any(dask.is_dask_collection(variable) for variable in variables.values())
+    return any(dask.is_dask_collection(held_by(variable)) for variable in variables.values())

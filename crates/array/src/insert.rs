@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
+use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
@@ -10,13 +11,13 @@ use partita_core::{Error, ErrorKind, Result};
 use crate::collection::{Collection, Partition};
 use crate::commit::{Change, Draft, Snapshot};
 use crate::conform::{conform, given_sizes, merged};
-use crate::dataset::{Dataset, VariableSchema};
-use crate::layout::{GroupPlan, Kept, StoredArray, immutable_group, open_group};
+use crate::dataset::{Dataset, Variable, VariableSchema};
+use crate::layout::{GroupPlan, Joined, StoredArray, immutable_group, open_group};
 use crate::merge::Merge;
 use crate::options::{InsertOptions, MergeFunction, MergeWith, ReadOptions};
 use crate::partitioning::{Group, Key};
-use crate::read::{Runs, Wanted, read};
-use crate::statistics::{PartitionStatistics, summarise};
+use crate::read::{OpenPartition, read};
+use crate::statistics::summarise;
 use crate::transact::Stage;
 
 /// Bytes of partitions that are worked on at once, and how many partitions at most.
@@ -241,24 +242,19 @@ struct Merging<'a> {
 impl Merging<'_> {
     /// The partition becomes these rows.
     async fn replace_by(self, rows: Dataset, reads: bool) -> Result<Staged> {
-        let statistics = summarise(&self.snapshot.config, &rows)?;
-        self.replace(&[rows], statistics, reads).await
+        let config = &self.snapshot.config;
+        let statistics = summarise(config, &rows)?;
+        let (path, key) = (&self.partition.path, &self.partition.key);
+        let plan = GroupPlan::group(config, path, Some(key), &rows)?;
+        let count = rows.size(&config.dimension).unwrap_or(0);
+        let change = self.replace(plan, count).await?;
+        Ok(Some((change.with_statistics(statistics), reads)))
     }
 
-    /// The partition becomes the rows of these datasets, one after the other.
-    async fn replace(
-        self,
-        rows: &[Dataset],
-        statistics: PartitionStatistics,
-        reads: bool,
-    ) -> Result<Staged> {
-        let config = &self.snapshot.config;
-        let (path, key) = (&self.partition.path, &self.partition.key);
-        let plan = GroupPlan::joined_group(config, path, Some(key), rows, Kept::default())?;
+    /// The partition becomes a group of `count` rows.
+    async fn replace(self, plan: GroupPlan, count: usize) -> Result<Change> {
         let bytes = self.write(plan).await?;
-        let count = rows.iter().filter_map(|rows| rows.size(&config.dimension)).sum();
-        let change = Change::replace(path, self.stage, self.fresh, count, bytes);
-        Ok(Some((change.with_statistics(statistics), reads)))
+        Ok(Change::replace(&self.partition.path, self.stage, self.fresh, count, bytes))
     }
 
     async fn write(&self, plan: GroupPlan) -> Result<u64> {
@@ -291,41 +287,47 @@ impl Merging<'_> {
             }
             (None, _) => return Err(no_axis()),
         };
-        let mut known = config.summarised();
-        if !known.contains(&axis) {
-            known.push(axis.clone());
-        }
-        let (known, stored) = futures::try_join!(self.read(Some(known), None), self.stored())?;
-        let old = &known;
-        let old_rows = old.size(dimension).unwrap_or(0);
-        let plan = merge.plan(old.require(&axis)?.data(), rows.require(&axis)?.data())?;
-        let changes = plan.changes(old_rows);
-        if changes.is_empty() && plan.len() == old_rows {
+        let store = &self.snapshot.store;
+        let opened = OpenPartition::new(store, config, self.partition).await?;
+        let summarised = config.summarised();
+        let is_known = |path: &str, own: &VariableSchema| {
+            let is_across = own.axis(dimension).is_some_and(|axis| axis > 0);
+            is_across || path == axis || summarised.iter().any(|name| name == path)
+        };
+        let known = config.partitioned().filtered(&is_known).names();
+        let known = opened.read(&known, &self.insert.options.work.quiet()).await?;
+        let plan = merge.plan(known.require(&axis)?.data(), rows.require(&axis)?.data())?;
+        let (total, changes) = (plan.len(), plan.changes(opened.rows));
+        if changes.is_empty() && total == opened.rows {
             return Ok(None);
         }
-        let written = self.chunks(&stored, &rows, changes, plan.len())?;
-        let height = stored.iter().map(StoredArray::chunk_rows).max().unwrap_or(1);
-        let (needed, rest) = plan.within(&written).needed(height);
-        let old = self.read(None, Some(needed)).await?;
-        let merged = rest.parts(&old, &rows, dimension)?;
-        let new = rows.filtered(&|path, _| known.variable(path).is_some());
-        let statistics = summarise(config, &plan.apply(&known, &new, dimension)?)?;
-        if written == (0..plan.len()) {
-            return self.replace(&merged, statistics, true).await;
-        }
-        let kept = Kept { before: written.start, after: plan.len() - written.end };
+        let is_summarised = |path: &str, _: &Variable| summarised.iter().any(|name| name == path);
+        let [old, new] = [&known, &rows].map(|of| of.filtered(&is_summarised));
+        let statistics = summarise(config, &plan.apply(&old, &new, dimension)?)?;
+        let stored: Vec<Arc<StoredArray>> = opened.arrays.values().cloned().collect();
         let (path, key) = (&self.partition.path, &self.partition.key);
-        let written = GroupPlan::joined_group(config, path, Some(key), &merged, kept)?;
-        let replaced = written.replaced(path, &stored.iter().collect::<Vec<_>>());
-        let bytes = self.write(written).await?;
-        let mut change = Change::patch(path, self.stage, replaced, bytes);
-        change.rows = Some(plan.len() as u64);
+        let joined = Joined { plan: Arc::new(plan), store, path, stored: &stored, known: &known };
+        let mut group = GroupPlan::joined_group(config, path, Some(key), &rows, Some(&joined))?;
+        let written = chunks(&group, &stored, dimension, changes, total);
+        let change = match written == (0..total) {
+            true => self.replace(group, total).await?,
+            false => {
+                group.keep_all_but(&written);
+                let replaced = group.replaced(path, &stored);
+                let bytes = self.write(group).await?;
+                let mut change = Change::patch(path, self.stage, replaced, bytes);
+                change.rows = Some(total as u64);
+                change
+            }
+        };
         Ok(Some((change.with_statistics(statistics), true)))
     }
 
     async fn call(self, function: MergeFunction, rows: Dataset) -> Result<Staged> {
         let config = &self.snapshot.config;
-        let old = self.read(None, None).await?;
+        let opened = OpenPartition::new(&self.snapshot.store, config, self.partition).await?;
+        let all = config.partitioned().names();
+        let old = opened.read(&all, &self.insert.options.work.quiet()).await?;
         let called = tokio::task::spawn_blocking(move || function(old, rows)).await;
         let merged = called.map_err(|error| {
             Error::new(ErrorKind::Interrupted, "the merge did not end").caused_by(error)
@@ -338,67 +340,35 @@ impl Merging<'_> {
         }
         self.replace_by(merged, true).await
     }
+}
 
-    /// Runs of the rows that the partition has; all if nothing is said.
-    async fn read(&self, variables: Option<Vec<String>>, rows: Option<Runs>) -> Result<Dataset> {
-        let config = &self.snapshot.config;
-        let all = || config.partitioned().names();
-        let options = ReadOptions {
-            variables: Some(variables.unwrap_or_else(all)),
-            work: self.insert.options.work.quiet(),
-            ..ReadOptions::default()
-        };
-        let wanted = Wanted { partition: self.partition, rows };
-        read(&self.snapshot.store, config, &[wanted], &options).await
+/// The rows of the chunks that have to be written, where the rows `changes` change and `total` is how
+/// many there will be: they begin and end with chunks of all variables. All rows, if some variable is
+/// chunked otherwise than it was, or lies across.
+fn chunks(
+    group: &GroupPlan,
+    stored: &[Arc<StoredArray>],
+    dimension: &str,
+    changes: Range<usize>,
+    total: usize,
+) -> Range<usize> {
+    let height = |array: &StoredArray| {
+        let old = stored.iter().find(|old| old.prefix == array.prefix)?;
+        let is_same = old.form == array.form && array.schema.axis(dimension) == Some(0);
+        is_same.then(|| array.pipeline.shape().first().copied().unwrap_or(1).max(1))
+    };
+    let Some(heights) = group.arrays().map(height).collect::<Option<Vec<usize>>>() else {
+        return 0..total;
+    };
+    let Range { mut start, mut end } = changes;
+    let cut = |row: usize| heights.iter().find(|height| !row.is_multiple_of(**height));
+    while let Some(height) = cut(start) {
+        start = start / height * height;
     }
-
-    async fn stored(&self) -> Result<Vec<StoredArray>> {
-        let config = &self.snapshot.config;
-        let path = &self.partition.path;
-        let opened = open_group(&self.snapshot.store, config, path, &config.partitioned()).await?;
-        Ok(opened.into_iter().flatten().filter_map(|(_, array)| array).collect())
+    while let Some(height) = cut(end).filter(|_| end < total) {
+        end = end.next_multiple_of(*height);
     }
-
-    /// The rows of the chunks that have to be written, where the rows `changes` change and `total`
-    /// is how many there will be: they begin and end with chunks of all variables. All rows, if some
-    /// variable is chunked otherwise than it will be, or lies across.
-    fn chunks(
-        &self,
-        stored: &[StoredArray],
-        rows: &Dataset,
-        changes: Range<usize>,
-        total: usize,
-    ) -> Result<Range<usize>> {
-        let config = &self.snapshot.config;
-        // What the arrays will be does not depend on the data.
-        let none = rows.slice(&config.dimension, 0..0)?;
-        let path = &self.partition.path;
-        let across = |(_, own): &(String, &VariableSchema)| own.axis(&config.dimension) != Some(0);
-        if none.schema().paths().iter().any(across) {
-            return Ok(0..total);
-        }
-        let (key, kept) = (Some(&self.partition.key), Kept { before: total, after: 0 });
-        let plan = GroupPlan::joined_group(config, path, key, &[none], kept)?;
-        let mut heights = Vec::new();
-        for array in plan.arrays() {
-            let old = stored.iter().find(|old| old.prefix == array.prefix);
-            match old.filter(|old| old.form == array.form) {
-                Some(old) => {
-                    heights.push(old.pipeline.shape().first().copied().unwrap_or(1).max(1))
-                }
-                None => return Ok(0..total),
-            }
-        }
-        let Range { mut start, mut end } = changes;
-        let cut = |row: usize| heights.iter().find(|height| !row.is_multiple_of(**height));
-        while let Some(height) = cut(start) {
-            start = start / height * height;
-        }
-        while let Some(height) = cut(end).filter(|_| end < total) {
-            end = end.next_multiple_of(*height);
-        }
-        Ok(start..end.min(total))
-    }
+    start..end.min(total)
 }
 
 fn no_axis() -> Error {

@@ -2,11 +2,12 @@
 
 use std::mem::MaybeUninit;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use partita_core::{Error, Result};
 
 use crate::dataset::too_large;
 use crate::pages;
+use crate::spare::Spare;
 
 /// A part of the memory of an array, with just the room for what is to be put there. Nothing is in
 /// it yet, and the system may not even have given it.
@@ -14,7 +15,7 @@ use crate::pages;
 pub(crate) struct Room {
     bytes: BytesMut,
     size: usize,
-    /// The address at which the memory of the array ends.
+    /// The address at which the memory of the array ends; 0 if it was touched before.
     end: usize,
 }
 
@@ -26,6 +27,17 @@ impl Room {
         let bytes = BytesMut::with_capacity(size);
         let end = bytes.as_ptr().addr().saturating_add(size);
         Ok(Self { bytes, size, end })
+    }
+
+    /// Room for so many bytes, in memory that was used before if there is some.
+    pub fn reused(size: usize, spare: &Spare) -> Result<Self> {
+        if size == 0 {
+            return Self::new(0);
+        }
+        let memory = Bytes::from(spare.room(size)?);
+        // Nobody else has it, and nothing is in it that would be copied otherwise.
+        let bytes = memory.try_into_mut().unwrap_or_else(|_| BytesMut::with_capacity(size));
+        Ok(Self { bytes, size, end: 0 })
     }
 
     /// Cuts the first `size` bytes off, or what there is.

@@ -12,6 +12,10 @@ const LARGE: usize = 0;
 const SMALL: usize = 1;
 /// The size of a large page.
 const SIZE: usize = 2 << 20;
+/// The size of a small one, at least.
+const SMALL_SIZE: usize = 4 << 10;
+/// What allocators keep beside a piece of memory of this size.
+const BESIDE: usize = 32;
 /// Once in so many times the other way is tried.
 const RETRY: u64 = 64;
 /// Nothing is touched anew at this speed: somebody else was there before.
@@ -27,6 +31,25 @@ pub(crate) fn touch(start: usize, size: usize, end: usize) {
     if let Some((start, size)) = large_pages(start, size, end) {
         populate(start, size);
     }
+}
+
+/// As [`touch`], of all of a piece of memory, and of what the allocator keeps in its first small page.
+pub(crate) fn touch_all(start: usize, size: usize) {
+    let (first, size, end) = small_pages(start, size);
+    touch(first, size, end);
+}
+
+/// Where the small pages begin that a piece of memory has a part of, their size, and where they end.
+fn small_pages(start: usize, size: usize) -> (usize, usize, usize) {
+    let first = start / SMALL_SIZE * SMALL_SIZE;
+    let end = start.saturating_add(size).checked_next_multiple_of(SMALL_SIZE).unwrap_or(usize::MAX);
+    (first, end - first, end)
+}
+
+/// At least so many bytes, which fill large pages with what the allocator keeps beside them. The
+/// system puts memory of such a size where large pages begin.
+pub(crate) fn whole(size: usize) -> usize {
+    size.saturating_add(BESIDE).checked_next_multiple_of(SIZE).map_or(size, |all| all - BESIDE)
 }
 
 /// Where the large pages begin that begin in a part of some memory, and the size of those that lie
@@ -63,8 +86,8 @@ fn populate(start: usize, size: usize) {
     let way = choose(costs, TURN.fetch_add(1, Ordering::Relaxed));
     let memory = std::ptr::without_provenance_mut(start);
     let advise = |advice| {
-        // SAFETY: whoever calls has a part of this memory and so keeps all of it allocated, and
-        // neither advice changes what is in it.
+        // SAFETY: whoever calls has a part of each of these small pages and so keeps all of them
+        // mapped, and neither advice changes what is in them.
         unsafe { madvise(memory, size, advice) }
     };
     if way == LARGE && advise(Advice::LinuxHugepage).is_err() {
@@ -108,6 +131,18 @@ mod tests {
             }
             prop_assert!(next > end || end - next < SIZE);
         }
+    }
+
+    #[test]
+    fn memory_of_whole_pages_is_touched_whole() {
+        assert_eq!(whole(1), SIZE - BESIDE);
+        assert_eq!(whole(SIZE - BESIDE), SIZE - BESIDE);
+        assert_eq!(whole(SIZE - BESIDE + 1), 2 * SIZE - BESIDE);
+        assert_eq!(whole(usize::MAX), usize::MAX);
+        let (first, size, end) = small_pages(7 * SIZE + 16, whole(SIZE));
+        assert_eq!(large_pages(first, size, end), Some((7 * SIZE, 2 * SIZE)));
+        let (first, size, end) = small_pages(7 * SIZE + SMALL_SIZE + 16, whole(SIZE));
+        assert_eq!(large_pages(first, size, end), Some((8 * SIZE, SIZE)));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use partita_core::{Predicate, Result};
 
 use parts::selected;
-pub(crate) use parts::{read, read_parts};
+pub(crate) use parts::{OpenPartition, read, read_parts};
 use source::{Layer, Source};
 
 use crate::collection::{Collection, Partition};

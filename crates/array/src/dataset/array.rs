@@ -98,6 +98,11 @@ impl Array {
         &self.buffer
     }
 
+    /// The items, which may be nobody else's then.
+    pub(crate) fn into_buffer(self) -> Buffer {
+        self.buffer
+    }
+
     /// The bytes of fixed-size items; none for items of any length.
     #[must_use]
     pub fn bytes(&self) -> Option<&Bytes> {

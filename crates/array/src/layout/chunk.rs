@@ -10,14 +10,22 @@ use super::region::Region;
 use crate::dataset::{Array, Buffer, count, fill_with, too_large};
 use crate::spare::Spare;
 
-/// Some rows of an array, and the row with which they begin.
-pub(super) type Piece = (usize, Array);
+/// Rows of an array, as a part of what has them in memory.
+#[derive(Debug, Clone)]
+pub(super) struct Piece<'a> {
+    /// The row of the array with which they begin.
+    pub start: usize,
+    pub data: &'a Array,
+    /// Which rows of `data` they are.
+    pub rows: Range<usize>,
+}
 
 /// The object at a place of the grid, and the bytes of its items; none if it need not be stored
-/// because every item is the fill value. `pieces` are all rows of the chunk, and maybe others.
+/// because every item is the fill value. `pieces` are rows of the chunk, in order; others are the
+/// fill value.
 pub(super) fn encode(
     array: &StoredArray,
-    pieces: &[Piece],
+    pieces: &[Piece<'_>],
     place: &[usize],
     spare: &Spare,
 ) -> Result<(Option<Bytes>, usize)> {
@@ -27,7 +35,7 @@ pub(super) fn encode(
     let may_be_missing = array.schema.fill.is_some() || array.is_v3();
     let object = match may_be_missing && is_fill(&chunk, &array.fill) {
         true => None,
-        false => Some(array.pipeline.encode(chunk.clone(), spare.take())?),
+        false => Some(array.pipeline.encode(chunk.clone(), spare.room(size + size / 128 + 64)?)?),
     };
     if let (Buffer::Fixed(items), true) = (chunk, is_copy) {
         spare.give_object(items);
@@ -38,24 +46,29 @@ pub(super) fn encode(
 /// The items of a chunk, and whether they were copied to be so.
 fn gather(
     array: &StoredArray,
-    pieces: &[Piece],
+    pieces: &[Piece<'_>],
     place: &[usize],
     spare: &Spare,
 ) -> Result<(Buffer, bool)> {
     let shape = array.pipeline.shape();
+    let items = count(shape)?;
+    let item_size = array.schema.dtype.item_size();
+    let size = item_size.map(|size| items.checked_mul(size).ok_or_else(|| too_large(items)));
+    let size = size.transpose()?;
+    if let (Some(size), Some(height)) = (size, shape.first())
+        && shape.get(1..) == array.shape.get(1..)
+    {
+        let first = place.first().copied().unwrap_or(0) * height;
+        return rows(array, pieces, first, size, spare);
+    }
     let bounds = place.iter().zip(shape).zip(&array.shape);
     let bounds: Vec<Range<usize>> = bounds
         .map(|((i, size), whole)| (i * size).min(*whole)..((i + 1) * size).min(*whole))
         .collect();
-    let overlaps = pieces.iter().map(|(start, data)| Overlap::new(&bounds, *start, data));
-    let overlaps: Vec<Overlap<'_>> = overlaps.collect();
-    if let Some(rows) = rows(&overlaps, shape, spare)? {
-        return Ok(rows);
-    }
-    let items = count(shape)?;
-    let Some(item_size) = array.schema.dtype.item_size() else {
+    let overlaps = pieces.iter().map(|piece| Overlap::new(&bounds, piece));
+    let (Some(item_size), Some(size)) = (item_size, size) else {
         let mut found: Vec<&[u8]> = vec![&array.fill; items];
-        for overlap in &overlaps {
+        for overlap in overlaps {
             let buffer = overlap.data.buffer();
             overlap.region(shape).runs(|source, target, length| {
                 for (offset, item) in found.iter_mut().skip(target).take(length).enumerate() {
@@ -65,39 +78,53 @@ fn gather(
         }
         return Ok((Buffer::of_items(found)?, true));
     };
-    let size = items.checked_mul(item_size).ok_or_else(|| too_large(items))?;
     let mut chunk = spare.zeroed(size)?;
     fill_with(&mut chunk, &array.fill);
-    for overlap in &overlaps {
+    for overlap in overlaps {
         let items = overlap.data.buffer().as_fixed().unwrap_or_default();
         overlap.region(shape).copy(items, &mut chunk, item_size);
     }
     Ok((Buffer::Fixed(chunk.into()), true))
 }
 
-/// The items of a chunk of which all rows lie together in the pieces, and whether they were copied.
+/// The `size` bytes of a chunk that begins with the row `first` and is as wide as its array, and
+/// whether they were copied.
 fn rows(
-    overlaps: &[Overlap<'_>],
-    shape: &[usize],
+    array: &StoredArray,
+    pieces: &[Piece<'_>],
+    first: usize,
+    size: usize,
     spare: &Spare,
-) -> Result<Option<(Buffer, bool)>> {
-    let height: usize = overlaps.iter().filter_map(|overlap| overlap.extent.first()).sum();
-    if height != shape.first().copied().unwrap_or(0) {
-        return Ok(None);
+) -> Result<(Buffer, bool)> {
+    let height = array.pipeline.shape().first().copied().unwrap_or(1).max(1);
+    let row = size / height;
+    let bytes = |piece: &Piece<'_>| {
+        let Buffer::Fixed(items) = piece.data.buffer() else { return None };
+        let bytes = piece.rows.start * row..piece.rows.end * row;
+        items.get(bytes.clone())?;
+        Some(items.slice(bytes))
+    };
+    if let [only] = pieces
+        && only.rows.len() == height
+        && let Some(bytes) = bytes(only)
+    {
+        return Ok((Buffer::Fixed(bytes), false));
     }
-    let runs: Option<Vec<Buffer>> = overlaps.iter().map(|overlap| overlap.rows(shape)).collect();
-    match runs.as_deref() {
-        None | Some([]) => return Ok(None),
-        Some([only]) => return Ok(Some((only.clone(), false))),
-        Some(_) => {}
+    let mut chunk = spare.room(size)?;
+    let pad = |chunk: &mut Vec<u8>, end: usize| {
+        let begin = chunk.len();
+        chunk.resize(end, 0);
+        fill_with(chunk.get_mut(begin..).unwrap_or_default(), &array.fill);
+    };
+    for piece in pieces {
+        let start = piece.start.saturating_sub(first) * row;
+        if chunk.len() < start {
+            pad(&mut chunk, start);
+        }
+        chunk.extend_from_slice(&bytes(piece).unwrap_or_default());
     }
-    let runs: Vec<&[u8]> = runs.iter().flatten().filter_map(Buffer::as_fixed).collect();
-    if runs.len() < overlaps.len() {
-        return Ok(None);
-    }
-    let mut chunk = spare.room(runs.iter().map(|run| run.len()).sum())?;
-    runs.into_iter().for_each(|run| chunk.extend_from_slice(run));
-    Ok(Some((Buffer::Fixed(chunk.into()), true)))
+    pad(&mut chunk, size);
+    Ok((Buffer::Fixed(chunk.into()), true))
 }
 
 fn is_fill(chunk: &Buffer, fill: &[u8]) -> bool {
@@ -120,38 +147,25 @@ struct Overlap<'a> {
 }
 
 impl<'a> Overlap<'a> {
-    /// Of a chunk that is bounded so, and a piece that begins with the row `start`.
-    fn new(bounds: &[Range<usize>], start: usize, data: &'a Array) -> Self {
+    /// Of a chunk that is bounded so.
+    fn new(bounds: &[Range<usize>], piece: &Piece<'a>) -> Self {
         let (mut extent, mut from, mut to) = (vec![], vec![], vec![]);
-        for (axis, (bound, size)) in bounds.iter().zip(data.shape()).enumerate() {
-            let begin = if axis == 0 { start } else { 0 };
+        for (axis, (bound, size)) in bounds.iter().zip(piece.data.shape()).enumerate() {
+            let (begin, own) = match axis {
+                0 => (piece.start, piece.rows.clone()),
+                _ => (0, 0..*size),
+            };
             let first = bound.start.max(begin);
-            extent.push(bound.end.min(begin + size).saturating_sub(first));
-            from.push(first - begin);
+            extent.push(bound.end.min(begin + own.len()).saturating_sub(first));
+            from.push(first - begin + own.start);
             to.push(first - bound.start);
         }
-        Self { data, extent, from, to }
+        Self { data: piece.data, extent, from, to }
     }
 
     fn region<'b>(&'b self, shape: &'b [usize]) -> Region<'b> {
         let Self { data, extent, from, to } = self;
         Region { extent, from_shape: data.shape(), from, to_shape: shape, to }
-    }
-
-    /// The items, if they are whole rows of the chunk and lie together in the piece.
-    fn rows(&self, shape: &[usize]) -> Option<Buffer> {
-        let whole = self.data.shape();
-        if self.extent.get(1..) != shape.get(1..) || shape.get(1..) != whole.get(1..) {
-            return None;
-        }
-        if self.extent == whole {
-            return Some(self.data.buffer().clone());
-        }
-        let Buffer::Fixed(bytes) = self.data.buffer() else { return None };
-        let (rows, first) = (*whole.first()?, *self.from.first()?);
-        let row = bytes.len().checked_div(rows)?;
-        let (start, end) = (first * row, (first + self.extent.first()?) * row);
-        (end <= bytes.len()).then(|| Buffer::Fixed(bytes.slice(start..end)))
     }
 }
 
@@ -183,34 +197,43 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the rows are cut into, and whatever memory is used for it.
+        /// Whatever the rows are cut into, whichever are missing, and whatever memory is used for it.
         #[test]
         fn every_item_of_a_chunk_is_in_its_place(
-            lengths in prop::collection::vec(1..5usize, 1..5),
+            lengths in prop::collection::vec((0..3usize, 1..5usize), 1..5),
             (columns, height, width) in (1..5usize, 1..6usize, 1..4usize),
         ) {
-            let rows = lengths.iter().sum();
-            let array = stored(rows, columns, height, width);
+            let mut there: Vec<bool> = Vec::new();
+            let mut data = Vec::new();
+            for (missing, length) in lengths {
+                there.resize(there.len() + missing, false);
+                // In the same memory are a row before them and one behind them.
+                data.push((there.len(), length, numbers(there.len(), length + 2, columns)));
+                there.resize(there.len() + length, true);
+            }
+            let array = stored(there.len(), columns, height, width);
             let spare = Spare::default();
             spare.give(vec![7; 64]);
-            let pieces: Vec<Piece> = lengths
-                .iter()
-                .scan(0, |next, length| {
-                    let start = *next;
-                    *next += length;
-                    Some((start, numbers(start, *length, columns)))
-                })
-                .collect();
             let (height, width) = (array.pipeline.shape()[0], array.pipeline.shape()[1]);
-            for row in 0..rows.div_ceil(height) {
+            for row in 0..there.len().div_ceil(height) {
+                let of_chunk = |(start, length, data)| {
+                    let first = (row * height).max(start);
+                    let end = ((row + 1) * height).min(start + length);
+                    let rows = first + 1 - start.min(first)..(end + 1).saturating_sub(start);
+                    (first < end).then_some(Piece { start: first, data, rows })
+                };
+                let pieces = data.iter().map(|(start, length, data)| (*start, *length, data));
+                let pieces: Vec<Piece<'_>> = pieces.filter_map(of_chunk).collect();
                 for column in 0..columns.div_ceil(width) {
                     let (object, size) = encode(&array, &pieces, &[row, column], &spare).unwrap();
                     prop_assert_eq!(size, height * width * 2);
-                    let found = array.pipeline.decode(object.unwrap()).unwrap();
+                    prop_assert_eq!(object.is_none(), pieces.is_empty());
+                    let Some(object) = object else { continue };
+                    let found = array.pipeline.decode(object).unwrap();
                     for item in 0..height * width {
                         let (i, j) = (row * height + item / width, column * width + item % width);
-                        let expected = match i < rows && j < columns {
-                            true => (i * columns + j) as u16,
+                        let expected = match there.get(i) == Some(&true) && j < columns {
+                            true => ((i + 1) * columns + j) as u16,
                             false => u16::MAX,
                         };
                         prop_assert_eq!(found.item(item, 2).unwrap(), &expected.to_le_bytes());

@@ -5,13 +5,15 @@
 //!   copy of the axis that tells whether both still go together.
 //! - `v2`, `v3`: the documents of each layout, to and from [`Config`] and `StoredArray`.
 //! - `stored`, `region`: where the chunks of an array are and which parts of it they hold.
-//! - `read`, `write`: the arrays of partitions, chunks side by side. `chunk`: rows to the object of one.
+//! - `read`, `write`: the arrays of partitions, chunks side by side. `joined`: rows that are written, old and new.
+//!   `chunk`: rows to the object of one.
 //! - `list`, `catalog`: which partitions there are. `known`: documents decoded before.
 
 mod axis;
 mod catalog;
 mod chunk;
 mod config;
+mod joined;
 mod known;
 mod list;
 mod read;
@@ -26,12 +28,13 @@ mod write;
 pub(crate) use axis::{AxisCopy, axis_copy, checksum_of};
 pub(crate) use catalog::{edit_catalog, rebuild_catalog};
 pub use config::{Config, Layout};
+pub(crate) use joined::Joined;
 pub(crate) use known::KnownArrays;
 pub(crate) use list::list_partitions;
 pub(crate) use read::{Part, read_variables};
 pub(crate) use stored::StoredArray;
 pub use view::{Reference, ViewConfig};
-pub(crate) use write::{GroupPlan, Kept};
+pub(crate) use write::GroupPlan;
 
 use partita_core::{Error, ErrorKind, Result, Store};
 

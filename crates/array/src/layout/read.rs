@@ -90,6 +90,28 @@ pub(crate) async fn read_variables(
     Ok(arrays)
 }
 
+/// Reads rows of a stored array that lie in one row of its objects, maybe into memory that was used
+/// before.
+pub(super) async fn read_band(
+    store: &Store,
+    array: &Arc<StoredArray>,
+    rows: Range<usize>,
+    cores: &Cores,
+) -> Result<Array> {
+    let mut shape = array.shape.clone();
+    if let Some(first) = shape.first_mut() {
+        *first = rows.len();
+    }
+    let dtype = array.schema.dtype;
+    let size = row_bytes(dtype, &shape)?.checked_mul(rows.len()).ok_or_else(nothing)?;
+    let out = Room::reused(size, &cores.spare())?;
+    let buffer = match (Band { array: Arc::clone(array), rows }).read(store, out, cores).await? {
+        Filled::Fixed(bytes) => Buffer::Fixed(bytes.freeze()),
+        Filled::Variable(items) => items,
+    };
+    Array::new(dtype, shape, buffer)
+}
+
 /// More than there are cores, since jobs also wait for the store.
 fn jobs_at_once() -> usize {
     cores().saturating_mul(8).clamp(16, 64)
@@ -247,7 +269,7 @@ fn row_bytes(dtype: DType, shape: &[usize]) -> Result<usize> {
 }
 
 /// An array that the collection's schema does not describe cannot be read as if it did.
-fn check_same(schema: &VariableSchema, array: &StoredArray) -> Result<()> {
+pub(super) fn check_same(schema: &VariableSchema, array: &StoredArray) -> Result<()> {
     let stored = &array.schema;
     if stored.dtype == schema.dtype && stored.dimensions == schema.dimensions {
         return Ok(());

@@ -3,12 +3,14 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use partita_core::{Error, Result, Store, cores};
 
 use super::axis::{CHECKSUM, checksum_of, copy_schema};
-use super::chunk::{Piece, encode};
+use super::chunk::encode;
+use super::joined::{ChunkRows, Joined, Rows};
 use super::stored::grid;
 use super::{Config, Layout, StoredArray, v2, v3};
 use crate::dataset::{Array, Dataset, Schema, VariableSchema};
@@ -18,9 +20,9 @@ use crate::partitioning::Key;
 /// Documents written at once.
 const AT_ONCE: usize = 8;
 /// Chunks on their way to a store that is far away, and their bytes before compression, which is
-/// more than is sent.
+/// more than is sent. As many more may be encoded meanwhile, from rows that lie there too.
 const MOST_AT_ONCE: usize = 64;
-const BYTES_AT_ONCE: usize = 128 << 20;
+const BYTES_AT_ONCE: usize = 64 << 20;
 
 /// Arrays and documents of a group, to be written.
 #[derive(Debug, Default)]
@@ -30,49 +32,66 @@ pub(crate) struct GroupPlan {
     documents: Vec<(String, String)>,
 }
 
-/// Rows that are stored already, and stay.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Kept {
-    /// So many before those that are written.
-    pub before: usize,
-    /// So many after them.
-    pub after: usize,
-}
-
-/// An array, and the data of its rows from `start` on, in pieces that follow each other.
+/// An array, and its rows from `start` on.
 #[derive(Debug)]
 struct Planned {
     array: Arc<StoredArray>,
-    data: Vec<Array>,
+    data: Rows,
     start: usize,
-    /// The data are those of the whole array.
+    /// The rows are those of the whole array.
     whole: bool,
 }
 
-impl Planned {
-    /// The rows of the data.
-    fn rows(&self) -> Range<usize> {
-        self.start..self.start + self.data.iter().map(length).sum::<usize>()
-    }
+/// One object to be written.
+struct Chunk {
+    array: Arc<StoredArray>,
+    rows: ChunkRows,
+    place: Vec<usize>,
+}
 
-    /// The pieces with some of these rows.
-    fn pieces(&self, rows: &Range<usize>) -> Vec<Piece> {
-        let mut next = self.start;
-        let pieces = self.data.iter().map(|data| {
-            let start = next;
-            next += length(data);
-            (start, data)
-        });
-        let touch = |(start, data): &(usize, &Array)| {
-            *start < rows.end && rows.start < start + length(data)
+impl Chunk {
+    /// The key and the bytes of the object; none if it need not be stored.
+    async fn encode(self, stage: &str, work: &Work) -> Result<Option<(String, Bytes)>> {
+        let Self { array, rows, place } = self;
+        work.cancel.check()?;
+        let key = staged(stage, &array.key(&place));
+        let name = array.schema.name.clone();
+        let named = |error: Error| error.with("variable", &name);
+        rows.load(&work.cores).await.map_err(named)?;
+        let spare = work.cores.spare();
+        let encode = move || {
+            let encoded = encode(&array, &rows.pieces(), &place, &spare);
+            rows.give_back(&spare);
+            encoded
         };
-        pieces.filter(touch).map(|(start, data)| (start, data.clone())).collect()
+        let (bytes, size) = work.cores.run(encode).await?.map_err(named)?;
+        work.progress.advance(size as u64);
+        Ok(bytes.map(|bytes| (key, bytes)))
     }
 }
 
-/// The rows of an array; one without dimensions is one row.
-fn length(array: &Array) -> usize {
-    array.shape().first().copied().unwrap_or(1)
+impl Planned {
+    /// The rows that are written.
+    fn rows(&self) -> Range<usize> {
+        self.start..self.start + self.data.len()
+    }
+
+    /// The objects that hold the rows.
+    fn chunks(self) -> Vec<Chunk> {
+        let (rows, shape) = (self.rows(), self.array.pipeline.shape());
+        let mut extents: Vec<Range<usize>> =
+            self.array.shape.iter().map(|extent| 0..*extent).collect();
+        if let Some(first) = extents.first_mut() {
+            *first = rows.clone();
+        }
+        let height = shape.first().copied().unwrap_or(1);
+        let places = grid(&extents, shape);
+        let first = |place: &Vec<usize>| place.first().copied().unwrap_or(0) * height;
+        let starts: Vec<usize> = places.iter().map(first).collect();
+        let cut = self.data.cut(rows.start, height, &starts);
+        let chunk = |(place, rows)| Chunk { array: Arc::clone(&self.array), rows, place };
+        places.into_iter().zip(cut).map(chunk).collect()
+    }
 }
 
 impl GroupPlan {
@@ -84,22 +103,20 @@ impl GroupPlan {
         key: Option<&Key>,
         dataset: &Dataset,
     ) -> Result<Self> {
-        Self::joined_group(config, prefix, key, std::slice::from_ref(dataset), Kept::default())
+        Self::joined_group(config, prefix, key, dataset, None)
     }
 
-    /// As [`GroupPlan::group`], of datasets that follow each other along the partitioned dimension:
-    /// each chunk is joined when it is encoded. Where rows are kept, every variable must have that
-    /// dimension first, and chunks of all of them begin where the written rows begin and end.
+    /// As [`GroupPlan::group`], where the rows of the dataset may be joined with those that the
+    /// group has: each chunk when it is encoded.
     pub fn joined_group(
         config: &Config,
         prefix: &str,
         key: Option<&Key>,
-        datasets: &[Dataset],
-        kept: Kept,
+        dataset: &Dataset,
+        joined: Option<&Joined<'_>>,
     ) -> Result<Self> {
         let mut plan = Self::default();
-        let datasets: Vec<&Dataset> = datasets.iter().collect();
-        plan.add_group(config, prefix, key, &datasets, kept, &mut vec![&config.schema])?;
+        plan.add_group(config, prefix, key, dataset, joined, &mut vec![&config.schema])?;
         if config.layout == Layout::ZarrV2 {
             let arrays = plan.arrays.iter().map(|planned| planned.array.as_ref());
             plan.documents = match config.view {
@@ -120,14 +137,7 @@ impl GroupPlan {
         removed: &[String],
     ) -> Result<Self> {
         let mut plan = Self::default();
-        plan.add_group(
-            config,
-            prefix,
-            None,
-            &[dataset],
-            Kept::default(),
-            &mut vec![&config.schema],
-        )?;
+        plan.add_group(config, prefix, None, dataset, None, &mut vec![&config.schema])?;
         match config.layout {
             Layout::ZarrV2 if config.view.is_some() => {
                 let arrays = plan.arrays.iter().map(|planned| planned.array.as_ref());
@@ -169,7 +179,7 @@ impl GroupPlan {
         }
         self.arrays.push(Planned {
             array: Arc::new(array),
-            data: vec![items.clone()],
+            data: Rows::of(items.clone()),
             start: 0,
             whole: true,
         });
@@ -181,17 +191,19 @@ impl GroupPlan {
         config: &Config,
         prefix: &str,
         key: Option<&Key>,
-        datasets: &[&Dataset],
-        kept: Kept,
+        dataset: &Dataset,
+        joined: Option<&Joined<'_>>,
         schemas: &mut Vec<&'a Schema>,
     ) -> Result<()> {
-        let Some(dataset) = datasets.first() else { return Ok(()) };
         for variable in dataset.variables() {
             let own = variable.schema();
-            let data = pieces(datasets, own, &config.dimension)?;
-            let mut shape = data.first().map(|piece| piece.shape().to_vec()).unwrap_or_default();
+            let data = match joined {
+                Some(joined) => joined.rows(prefix, variable, &config.dimension)?,
+                None => Rows::of(variable.data().clone()),
+            };
+            let mut shape = data.shape().to_vec();
             if let Some(first) = shape.first_mut() {
-                *first = kept.before + data.iter().map(length).sum::<usize>() + kept.after;
+                *first = data.len();
             }
             let array = match config.layout {
                 Layout::ZarrV2 => v2::array(prefix, own, shape, &config.schema),
@@ -202,17 +214,13 @@ impl GroupPlan {
                 self.documents.push(v3::array_document(&array)?);
             }
             let array = Arc::new(array);
-            let whole = kept.before == 0 && kept.after == 0;
-            self.arrays.push(Planned { array, data, start: kept.before, whole });
+            self.arrays.push(Planned { array, data, start: 0, whole: true });
         }
-        for (name, _) in dataset.groups() {
-            let groups = datasets.iter().flat_map(|dataset| dataset.groups());
-            let groups = groups.filter(|(other, _)| *other == name).map(|(_, group)| group);
-            let groups: Vec<&Dataset> = groups.collect();
+        for (name, group) in dataset.groups() {
             let schema: Option<&'a Schema> =
                 schemas.last().and_then(|schema| schema.groups.get(name));
             schemas.extend(schema);
-            self.add_group(config, &format!("{prefix}/{name}"), None, &groups, kept, schemas)?;
+            self.add_group(config, &format!("{prefix}/{name}"), None, group, joined, schemas)?;
             if schema.is_some() {
                 schemas.pop();
             }
@@ -226,7 +234,16 @@ impl GroupPlan {
     /// Adds rows of an array that is there and stays as it is otherwise: those of whole objects, from
     /// the row `start` on, with which an object begins.
     pub fn add_rows(&mut self, array: Arc<StoredArray>, start: usize, data: Array) {
-        self.arrays.push(Planned { array, data: vec![data], start, whole: false });
+        self.arrays.push(Planned { array, data: Rows::of(data), start, whole: false });
+    }
+
+    /// Leaves all rows but these as they are stored. Every array has the partitioned dimension first,
+    /// and objects of all begin where the rows begin and end.
+    pub fn keep_all_but(&mut self, rows: &Range<usize>) {
+        for planned in &mut self.arrays {
+            planned.data.narrow(rows);
+            (planned.start, planned.whole) = (rows.start, false);
+        }
     }
 
     /// The arrays.
@@ -237,7 +254,7 @@ impl GroupPlan {
     /// The keys, relative to the group, of everything that this takes the place of: documents,
     /// arrays that are written as a whole, and the chunks of others. `old` are the arrays as they
     /// were.
-    pub fn replaced(&self, prefix: &str, old: &[&StoredArray]) -> Vec<String> {
+    pub fn replaced(&self, prefix: &str, old: &[Arc<StoredArray>]) -> Vec<String> {
         let mut keys: Vec<String> = self.documents.iter().map(|(key, _)| key.clone()).collect();
         for planned in &self.arrays {
             if planned.whole {
@@ -249,7 +266,7 @@ impl GroupPlan {
             // The last rows are written, or as many as before stay.
             let stay = rows.end < planned.array.rows();
             let end = |old: &StoredArray| if stay { rows.end } else { old.rows() };
-            let before = before.map(|old| (*old, rows.start..end(old)));
+            let before = before.map(|old| (old.as_ref(), rows.start..end(old)));
             for (array, rows) in before.into_iter().chain([(planned.array.as_ref(), rows.clone())])
             {
                 let places = array.objects(&rows);
@@ -274,42 +291,28 @@ impl GroupPlan {
         work: &'a Work,
     ) -> BoxFuture<'a, Result<u64>> {
         async move {
-            let (mut chunks, mut largest) = (Vec::new(), 0);
-            for planned in self.arrays {
-                largest = largest.max(planned.array.pipeline.num_bytes().unwrap_or(0));
-                let mut extents: Vec<Range<usize>> =
-                    planned.array.shape.iter().map(|extent| 0..*extent).collect();
-                if let Some(first) = extents.first_mut() {
-                    *first = planned.rows();
-                }
-                let shape = planned.array.pipeline.shape();
-                for place in grid(&extents, shape) {
-                    let height = shape.first().copied().unwrap_or(1);
-                    let first = place.first().copied().unwrap_or(0) * height;
-                    let pieces = planned.pieces(&(first..first + height));
-                    chunks.push((Arc::clone(&planned.array), pieces, place));
-                }
-            }
-            let run = async |(array, pieces, place): (Arc<StoredArray>, Vec<Piece>, Vec<usize>)| {
-                work.cancel.check()?;
-                let key = staged(stage, &array.key(&place));
-                let name = array.schema.name.clone();
-                let spare = work.cores.spare();
-                let own = Arc::clone(&spare);
-                let encoded = work.cores.run(move || encode(&array, &pieces, &place, &own)).await?;
-                let (bytes, size) = encoded.map_err(|error| error.with("variable", name))?;
-                work.progress.advance(size as u64);
-                let Some(bytes) = bytes else { return Ok(0) };
+            let sizes = self.arrays().filter_map(|array| array.pipeline.num_bytes());
+            let largest = sizes.max().unwrap_or(0);
+            let chunks: Vec<Chunk> = self.arrays.into_iter().flat_map(Planned::chunks).collect();
+            let spare = work.cores.spare();
+            let put = async |encoded: Result<Option<(String, Bytes)>>| {
+                let Some((key, bytes)) = encoded? else { return Ok(0) };
                 let written = bytes.len() as u64;
                 store.put_deferred(&key, bytes.clone()).await?;
                 spare.give_object(bytes);
                 Ok::<_, Error>(written)
             };
-            let at_once = match store.is_local() {
-                true => 2 * cores(),
-                false => (BYTES_AT_ONCE / largest.max(1)).clamp(2 * cores(), MOST_AT_ONCE),
+            let (encodes, puts) = match store.is_local() {
+                true => (3 * cores(), 2 * cores()),
+                false => {
+                    let far = (BYTES_AT_ONCE / largest.max(1)).clamp(3 * cores(), MOST_AT_ONCE);
+                    (far, far)
+                }
             };
-            let chunks = stream::iter(chunks).map(run).buffer_unordered(at_once);
+            // What is being written keeps no core from the next chunk.
+            let encode = |chunk: Chunk| chunk.encode(stage, work);
+            let encoded = stream::iter(chunks).map(encode).buffer_unordered(encodes);
+            let chunks = encoded.map(put).buffer_unordered(puts);
             let chunks = chunks.try_fold(0, async |sum, size| Ok(sum + size));
             let mut documents = self.documents;
             let last = documents.pop();
@@ -333,21 +336,4 @@ impl GroupPlan {
 
 fn staged(stage: &str, key: &str) -> String {
     if stage.is_empty() { key.to_owned() } else { format!("{stage}/{key}") }
-}
-
-/// The data of a variable of datasets that follow each other along a dimension: of each, if they
-/// lie one after the other.
-fn pieces(datasets: &[&Dataset], own: &VariableSchema, dimension: &str) -> Result<Vec<Array>> {
-    let found = datasets.iter().map(|dataset| Ok(dataset.require(&own.name)?.data()));
-    let found: Vec<&Array> = found.collect::<Result<_>>()?;
-    match own.axis(dimension) {
-        Some(0) => {
-            let filled = found.iter().filter(|piece| length(piece) > 0);
-            let filled: Vec<Array> = filled.map(|piece| (*piece).clone()).collect();
-            let none = || found.into_iter().take(1).cloned().collect();
-            Ok(if filled.is_empty() { none() } else { filled })
-        }
-        Some(axis) => Ok(vec![Array::concat(&found, axis)?]),
-        None => Ok(found.into_iter().take(1).cloned().collect()),
-    }
 }

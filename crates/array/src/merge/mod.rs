@@ -54,7 +54,7 @@ impl Merge {
     pub fn plan(&self, old: &Array, new: &Array) -> Result<Plan> {
         let (rows, added) = (old.len(), new.len());
         match self {
-            Self::Replace => Ok(Plan::of([(Side::New, 0..added)])),
+            Self::Replace => Ok(Plan::new_rows(added)),
             Self::Concat => Ok(Plan::of([(Side::Old, 0..rows), (Side::New, 0..added)])),
             Self::TimeSeries { tolerance } => {
                 let (old, new) = Axis::read_both(old, new)?;

@@ -4,8 +4,7 @@ use std::ops::Range;
 
 use partita_core::Result;
 
-use crate::dataset::Dataset;
-use crate::selection::shares_chunk;
+use crate::dataset::{Array, Dataset};
 
 /// One of the two datasets that are merged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -29,6 +28,8 @@ pub struct Piece {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
     pieces: Vec<Piece>,
+    /// The row of the merged dataset with which each piece begins.
+    starts: Vec<usize>,
 }
 
 /// With more pieces than this, gathering rows from one joined dataset beats joining the pieces.
@@ -38,15 +39,21 @@ impl Plan {
     /// The plan of the given rows; neighbours become one piece, empty ranges none.
     pub(super) fn of(rows: impl IntoIterator<Item = (Side, Range<usize>)>) -> Self {
         let mut pieces: Vec<Piece> = Vec::new();
+        let (mut starts, mut next) = (Vec::new(), 0);
         for (side, rows) in rows.into_iter().filter(|(_, rows)| !rows.is_empty()) {
+            let count = rows.len();
             match pieces.last_mut() {
                 Some(last) if last.side == side && last.rows.end == rows.start => {
                     last.rows.end = rows.end;
                 }
-                _ => pieces.push(Piece { side, rows }),
+                _ => {
+                    pieces.push(Piece { side, rows });
+                    starts.push(next);
+                }
             }
+            next += count;
         }
-        Self { pieces }
+        Self { pieces, starts }
     }
 
     /// The pieces, in order.
@@ -58,7 +65,8 @@ impl Plan {
     /// The number of rows of the merged dataset.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.pieces.iter().map(|piece| piece.rows.len()).sum()
+        let last = self.pieces.last().zip(self.starts.last());
+        last.map_or(0, |(piece, start)| start + piece.rows.len())
     }
 
     /// True if nothing is left.
@@ -85,50 +93,22 @@ impl Plan {
         start..end.max(start)
     }
 
+    /// The plan in which all rows are the first `count` new ones.
+    pub(crate) fn new_rows(count: usize) -> Self {
+        Self::of([(Side::New, 0..count)])
+    }
+
     /// Some rows of the merged dataset.
     #[must_use]
     pub(crate) fn within(&self, wanted: &Range<usize>) -> Self {
-        let pieces = self.pieces.iter().scan(0, |next, piece| {
-            let first = *next;
-            *next += piece.rows.len();
-            let clip = |row: usize| row.clamp(first, *next) - first + piece.rows.start;
-            Some((piece.side, clip(wanted.start)..clip(wanted.end)))
-        });
-        Self::of(pieces)
-    }
-
-    /// The old rows that are needed, in runs of which no two share `height` rows from a multiple of
-    /// it on, and the plan in which these are all old rows.
-    #[must_use]
-    pub(crate) fn needed(&self, height: usize) -> (Vec<Range<usize>>, Self) {
-        let old = self.pieces.iter().filter(|piece| piece.side == Side::Old);
-        let mut old: Vec<Range<usize>> = old.map(|piece| piece.rows.clone()).collect();
-        old.sort_by_key(|rows| rows.start);
-        let mut runs: Vec<Range<usize>> = Vec::new();
-        for rows in old {
-            match runs.last_mut() {
-                Some(last) if shares_chunk(last, &rows, height) => last.end = rows.end,
-                _ => runs.push(rows),
-            }
-        }
-        // How many rows are left out before each run.
-        let gaps: Vec<usize> = runs
-            .iter()
-            .scan((0, 0), |(end, gap), run| {
-                *gap += run.start - *end;
-                *end = run.end;
-                Some(*gap)
-            })
-            .collect();
-        let gap = |row: usize| gaps.get(runs.partition_point(|run| run.end <= row)).copied();
-        let plan = Self::of(self.pieces.iter().map(|piece| match piece.side {
-            Side::Old => {
-                let gap = gap(piece.rows.start).unwrap_or(0);
-                (Side::Old, piece.rows.start - gap..piece.rows.end - gap)
-            }
-            Side::New => (Side::New, piece.rows.clone()),
-        }));
-        (runs, plan)
+        let first = self.starts.partition_point(|start| *start <= wanted.start).saturating_sub(1);
+        let pieces = self.pieces.iter().zip(&self.starts).skip(first);
+        let pieces = pieces.take_while(|(_, start)| **start < wanted.end);
+        Self::of(pieces.map(|(piece, start)| {
+            let clip = |row: usize| row.clamp(*start, start + piece.rows.len()) - start;
+            let first = piece.rows.start;
+            (piece.side, first + clip(wanted.start)..first + clip(wanted.end))
+        }))
     }
 
     /// Merges two datasets along a dimension. Variables that lack it are those of `old`.
@@ -138,18 +118,6 @@ impl Plan {
     /// variables; [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) if they have fewer
     /// rows than the plan says.
     pub fn apply(&self, old: &Dataset, new: &Dataset, dimension: &str) -> Result<Dataset> {
-        let parts = self.parts(old, new, dimension)?;
-        Dataset::concat(&parts.iter().collect::<Vec<_>>(), dimension)
-    }
-
-    /// As [`Plan::apply`], in parts that follow each other and share memory with the two datasets
-    /// where they are few. There is at least one.
-    pub(crate) fn parts(
-        &self,
-        old: &Dataset,
-        new: &Dataset,
-        dimension: &str,
-    ) -> Result<Vec<Dataset>> {
         if self.pieces.len() <= MANY_PIECES {
             let cut = |piece: &Piece| match piece.side {
                 Side::Old => old.slice(dimension, piece.rows.clone()),
@@ -157,15 +125,24 @@ impl Plan {
             };
             let mut parts = vec![old.slice(dimension, 0..0)?];
             parts.extend(self.pieces.iter().map(cut).collect::<Result<Vec<_>>>()?);
-            return Ok(parts);
+            return Dataset::concat(&parts.iter().collect::<Vec<_>>(), dimension);
         }
         let joined = Dataset::concat(&[old, new], dimension)?;
-        let rows = old.size(dimension).unwrap_or(0);
+        joined.take_ranges(dimension, &self.joined_rows(old.size(dimension).unwrap_or(0)))
+    }
+
+    /// As [`Plan::apply`], of two arrays.
+    pub(crate) fn join(&self, old: &Array, new: &Array, axis: usize) -> Result<Array> {
+        let rows = old.shape().get(axis).copied().unwrap_or(0);
+        Array::concat(&[old, new], axis)?.take_ranges(axis, &self.joined_rows(rows))
+    }
+
+    /// The rows where the new ones follow `old` old ones.
+    fn joined_rows(&self, old: usize) -> Vec<Range<usize>> {
         let shift = |piece: &Piece| match piece.side {
             Side::Old => piece.rows.clone(),
-            Side::New => piece.rows.start + rows..piece.rows.end + rows,
+            Side::New => piece.rows.start + old..piece.rows.end + old,
         };
-        let rows: Vec<_> = self.pieces.iter().map(shift).collect();
-        Ok(vec![joined.take_ranges(dimension, &rows)?])
+        self.pieces.iter().map(shift).collect()
     }
 }

@@ -143,26 +143,6 @@ proptest! {
         let changed = changed.variable("row").unwrap().data().integers().unwrap();
         prop_assert_eq!(&changed[..], &rows[changes]);
     }
-
-    #[test]
-    fn rows_that_are_not_needed_may_be_left_out(
-        old in values(), new in values(), upsert in any::<bool>(), height in 1..5usize,
-    ) {
-        let merge = if upsert { UPSERT } else { SERIES };
-        let (stored, added) = (dataset(&old, 0), dataset(&new, 1000));
-        let plan = merge.plan(&axis(&old), &axis(&new)).unwrap();
-        let (runs, rest) = plan.needed(height);
-        for (one, next) in runs.iter().zip(runs.iter().skip(1)) {
-            prop_assert!((one.end - 1) / height < next.start / height);
-        }
-        let needed = stored.take_ranges("time", &runs).unwrap();
-        let expected = plan.apply(&stored, &added, "time").unwrap();
-        let found = rest.apply(&needed, &added, "time").unwrap();
-        for name in ["time", "row"] {
-            let data = |of: &Dataset| of.variable(name).unwrap().data().clone();
-            prop_assert_eq!(data(&found), data(&expected));
-        }
-    }
 }
 
 #[test]

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt, stream};
 use partita_core::{Error, ErrorKind, Result, Store};
 
-use super::source::{Arrays, Layer, Source};
+use super::source::{Arrays, Source};
 use super::{AT_ONCE, Runs, Wanted};
+use crate::collection::Partition;
 use crate::dataset::{Array, Dataset, Schema, Variable, VariableSchema};
 use crate::layout::{Config, KnownArrays, Part, StoredArray, read_variables};
 use crate::options::{ReadOptions, Work};
@@ -22,8 +23,7 @@ pub(crate) async fn read(
     partitions: &[Wanted<'_>],
     options: &ReadOptions,
 ) -> Result<Dataset> {
-    let source = Source { config, layers: vec![Layer { store, config }] };
-    Ok(read_parts(&source, partitions, options).await?.0)
+    Ok(read_parts(&Source::own(store, config), partitions, options).await?.0)
 }
 
 /// Reads partitions into one dataset, and says how many rows are of which; nothing, if none of the
@@ -34,29 +34,37 @@ pub(crate) async fn read_parts(
     options: &ReadOptions,
 ) -> Result<(Dataset, Vec<usize>)> {
     let schema = selected(&source.config.schema, options.variables.as_deref())?;
-    let dimension = source.config.dimension.as_str();
     let opened = Opened::new(source, &schema, partitions, &options.work).await?;
-    let paths = schema.paths();
-    let mut cuts = Vec::with_capacity(paths.len());
-    let mut variables = Vec::with_capacity(paths.len());
-    for (path, variable) in &paths {
-        let layer =
-            source.layer(path).ok_or_else(|| Error::invalid("there is no such variable"))?;
-        let pieces = opened.pieces(path, variable, dimension);
-        cuts.push(pieces.is_cut.then_some(pieces.rows));
-        variables.push((layer.store, (*variable).clone(), pieces.parts));
+    let data = opened.read(source, &schema, &options.work).await?;
+    Ok((data, opened.partitions.iter().map(|(_, runs)| count(runs)).collect()))
+}
+
+/// The arrays of a partition that are partitioned.
+pub(crate) struct OpenPartition<'a> {
+    source: Source<'a>,
+    pub arrays: Arrays,
+    /// How many rows it has.
+    pub rows: usize,
+}
+
+impl<'a> OpenPartition<'a> {
+    /// Opens all of them.
+    pub async fn new(store: &'a Store, config: &'a Config, partition: &Partition) -> Result<Self> {
+        let source = Source::own(store, config);
+        let known = KnownArrays::default();
+        let (arrays, rows) = source.open(&config.partitioned(), partition, &known).await?;
+        Ok(Self { source, arrays, rows })
     }
-    let arrays = read_variables(variables, dimension, &options.work).await?;
-    let mut found: HashMap<String, Array> = HashMap::with_capacity(paths.len());
-    for (((path, variable), array), cut) in paths.into_iter().zip(arrays).zip(cuts) {
-        let array = match (cut, variable.axis(dimension)) {
-            (Some(rows), Some(axis)) => array.take_ranges(axis, &rows)?,
-            _ => array,
-        };
-        found.insert(path, array);
+
+    /// Reads some variables.
+    pub async fn read(&self, variables: &[String], work: &Work) -> Result<Dataset> {
+        let config = self.source.config;
+        let schema = selected(&config.schema, Some(variables))?;
+        let all = std::iter::once(0..self.rows).collect();
+        let partitions = vec![(self.arrays.clone(), all)];
+        let opened = Opened::of(&config.schema, partitions, Arrays::new());
+        opened.read(&self.source, &schema, work).await
     }
-    let lengths = opened.partitions.iter().map(|(_, runs)| count(runs)).collect();
-    Ok((assemble(&schema, "", &mut found)?, lengths))
 }
 
 /// The arrays of what is read.
@@ -94,12 +102,41 @@ impl Opened {
             false => stream::iter(partitions).map(open).buffered(AT_ONCE).try_collect().await?,
         };
         let shared = source.open_shared(&immutable).await?;
-        let mut sizes = config.schema.sizes();
+        Ok(Self::of(&config.schema, partitions, shared))
+    }
+
+    fn of(schema: &Schema, partitions: Vec<(Arrays, Runs)>, shared: Arrays) -> Self {
+        let mut sizes = schema.sizes();
         let arrays = partitions.iter().map(|(arrays, _)| arrays).chain([&shared]);
         for array in arrays.flat_map(HashMap::values) {
             sizes.extend(array.schema.dimensions.iter().cloned().zip(array.shape.iter().copied()));
         }
-        Ok(Self { partitions, shared, sizes })
+        Self { partitions, shared, sizes }
+    }
+
+    /// Reads what is wanted of the variables of a schema.
+    async fn read(&self, source: &Source<'_>, schema: &Schema, work: &Work) -> Result<Dataset> {
+        let dimension = source.config.dimension.as_str();
+        let paths = schema.paths();
+        let mut cuts = Vec::with_capacity(paths.len());
+        let mut variables = Vec::with_capacity(paths.len());
+        for (path, variable) in &paths {
+            let layer =
+                source.layer(path).ok_or_else(|| Error::invalid("there is no such variable"))?;
+            let pieces = self.pieces(path, variable, dimension);
+            cuts.push(pieces.is_cut.then_some(pieces.rows));
+            variables.push((layer.store, (*variable).clone(), pieces.parts));
+        }
+        let arrays = read_variables(variables, dimension, work).await?;
+        let mut found: HashMap<String, Array> = HashMap::with_capacity(paths.len());
+        for (((path, variable), array), cut) in paths.into_iter().zip(arrays).zip(cuts) {
+            let array = match (cut, variable.axis(dimension)) {
+                (Some(rows), Some(axis)) => array.take_ranges(axis, &rows)?,
+                _ => array,
+            };
+            found.insert(path, array);
+        }
+        assemble(schema, "", &mut found)
     }
 
     /// What is read of a variable.

@@ -13,7 +13,7 @@ use crate::layout::{
 use crate::view::{OTHER_ROWS, out_of_sync};
 
 /// The arrays of a group that hold the variables asked for, by their paths.
-pub(super) type Arrays = HashMap<String, Arc<StoredArray>>;
+pub(crate) type Arrays = HashMap<String, Arc<StoredArray>>;
 
 /// Where variables are read from: a collection, or a view and the collection under it.
 pub(crate) struct Source<'a> {
@@ -29,6 +29,11 @@ pub(super) struct Layer<'a> {
 }
 
 impl<'a> Source<'a> {
+    /// A collection; of a view, the variables that it stores itself.
+    pub fn own(store: &'a Store, config: &'a Config) -> Self {
+        Self { config, layers: vec![Layer { store, config }] }
+    }
+
     pub(super) fn layer(&self, path: &str) -> Option<&Layer<'a>> {
         self.layers.iter().find(|layer| layer.config.schema.variable(path).is_some())
     }

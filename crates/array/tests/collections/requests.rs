@@ -85,6 +85,33 @@ async fn immutable_variables_need_no_partition() {
     assert_eq!(counter.reset().gets, 2 + 4 + 2);
 }
 
+#[tokio::test]
+async fn a_merge_reads_each_chunk_once() {
+    let mut counter = None;
+    let store = memory().wrap(|inner| {
+        let counting = Arc::new(CountingStore::new(inner));
+        counter = Some(Arc::clone(&counting));
+        counting
+    });
+    let collection = create(store, Layout::ZarrV2).await;
+    let counter = counter.unwrap();
+    // In forty chunks, and each of them moves by one.
+    let rows: Vec<Row> = (1..=120).map(|number| (number * 600, 1)).collect();
+    collection.insert(&dataset(&rows), &InsertOptions::default()).await.unwrap();
+    counter.reset();
+    let merge = merging(Merge::Upsert { tolerance: None });
+    collection.insert(&dataset(&[(0, 2)]), &merge).await.unwrap();
+    let chunks = |name: &str| {
+        let mut read = counter.keys_read();
+        read.retain(|key| key.contains(&format!("/day=01/{name}/")));
+        read.sort();
+        let requests = read.len();
+        read.dedup();
+        (requests, read.len())
+    };
+    assert_eq!((chunks("time"), chunks("v")), ((40, 40), (40, 40)));
+}
+
 /// How many requests an operation waits for one after the other, since the last time it was asked.
 struct Rounds(tokio::time::Instant);
 

@@ -1,0 +1,235 @@
+//! The rows that are written to an array: new ones, and those that it has and that move.
+//!
+//! Old rows are read when the first chunk needs them, one row of objects at a time, and let go with
+//! the last one that does, so a merge takes no more memory than the chunks that it works on.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use futures::future::try_join_all;
+use partita_core::{Error, ErrorKind, Result, Store};
+use tokio::sync::OnceCell;
+
+use super::StoredArray;
+use super::chunk::Piece;
+use super::read::{check_same, read_band};
+use crate::cores::Cores;
+use crate::dataset::{Array, Buffer, Dataset, Variable};
+use crate::merge::{Plan, Side};
+use crate::spare::Spare;
+
+/// How the rows that are written to a partition come from those that it has and from new ones.
+pub(crate) struct Joined<'a> {
+    /// The rows.
+    pub plan: Arc<Plan>,
+    /// Where the partition is.
+    pub store: &'a Store,
+    pub path: &'a str,
+    pub stored: &'a [Arc<StoredArray>],
+    /// Variables that were read already. All that have the partitioned dimension, but not first, are
+    /// among them.
+    pub known: &'a Dataset,
+}
+
+impl Joined<'_> {
+    /// The rows of a variable in the group at `prefix`, of which these are the new ones.
+    pub(super) fn rows(&self, prefix: &str, new: &Variable, dimension: &str) -> Result<Rows> {
+        let own = new.schema();
+        let array = format!("{prefix}/{}", own.name);
+        let known = array.get(self.path.len() + 1..).and_then(|path| self.known.variable(path));
+        let old = match (known, own.axis(dimension)) {
+            (Some(known), Some(axis)) if axis > 0 => {
+                return Ok(Rows::of(self.plan.join(known.data(), new.data(), axis)?));
+            }
+            (Some(known), _) => Old::Known(known.data().clone()),
+            (None, _) => match self.stored.iter().find(|stored| stored.prefix == array) {
+                Some(array) => {
+                    check_same(own, array)?;
+                    Old::Stored(self.store.clone(), Arc::clone(array))
+                }
+                None => Old::Missing,
+            },
+        };
+        let found = new.data().shape();
+        if let Some(expected) = old.shape()
+            && expected.get(1..) != found.get(1..)
+        {
+            let why = "a dimension has another size in the partition";
+            return Err(Error::new(ErrorKind::SchemaMismatch, why)
+                .with("variable", &own.name)
+                .with("expected", format!("{expected:?}"))
+                .with("found", format!("{found:?}")));
+        }
+        Ok(Rows { plan: Arc::clone(&self.plan), old, new: new.data().clone() })
+    }
+}
+
+/// The rows of one array that are written.
+#[derive(Debug)]
+pub(super) struct Rows {
+    plan: Arc<Plan>,
+    old: Old,
+    new: Array,
+}
+
+/// Where old rows are.
+#[derive(Debug)]
+enum Old {
+    Stored(Store, Arc<StoredArray>),
+    Known(Array),
+    /// The partition lacks the variable.
+    Missing,
+}
+
+impl Old {
+    fn shape(&self) -> Option<&[usize]> {
+        match self {
+            Self::Stored(_, array) => Some(&array.shape),
+            Self::Known(known) => Some(known.shape()),
+            Self::Missing => None,
+        }
+    }
+}
+
+/// Old rows that lie in one row of objects.
+#[derive(Debug)]
+struct Band {
+    rows: Range<usize>,
+    items: OnceCell<Array>,
+}
+
+/// The rows of one chunk.
+#[derive(Debug)]
+pub(super) struct ChunkRows {
+    of: Arc<Rows>,
+    /// The row of the array with which they begin.
+    start: usize,
+    /// Which of all rows that are written they are.
+    rows: Range<usize>,
+    /// What is needed of the stored array, in order.
+    bands: Vec<Arc<Band>>,
+}
+
+impl Rows {
+    /// All rows of some data; one, if it has no dimension.
+    pub fn of(data: Array) -> Self {
+        let count = data.shape().first().copied().unwrap_or(1);
+        Self { plan: Arc::new(Plan::new_rows(count)), old: Old::Missing, new: data }
+    }
+
+    pub fn len(&self) -> usize {
+        self.plan.len()
+    }
+
+    /// The shape of the new rows.
+    pub fn shape(&self) -> &[usize] {
+        self.new.shape()
+    }
+
+    /// Leaves these alone.
+    pub fn narrow(&mut self, rows: &Range<usize>) {
+        self.plan = Arc::new(self.plan.within(rows));
+    }
+
+    /// The rows, of which the first is the row `first` of the array, cut into chunks of `height` rows
+    /// that begin with the rows `starts`.
+    pub fn cut(self, first: usize, height: usize, starts: &[usize]) -> Vec<ChunkRows> {
+        let mut bands: BTreeMap<usize, Range<usize>> = BTreeMap::new();
+        let mut chunk = |start: &usize| {
+            let begin = (*start).max(first);
+            let rows = begin - first..(start + height).max(first) - first;
+            let mut own = Vec::new();
+            for (number, rows) in self.bands(&self.plan.within(&rows)) {
+                let known = bands.entry(number).or_insert_with(|| rows.clone());
+                *known = known.start.min(rows.start)..known.end.max(rows.end);
+                own.push(number);
+            }
+            own.sort_unstable();
+            own.dedup();
+            (begin, rows, own)
+        };
+        let chunks: Vec<(usize, Range<usize>, Vec<usize>)> =
+            starts.iter().map(&mut chunk).collect();
+        let band = |(number, rows)| (number, Arc::new(Band { rows, items: OnceCell::new() }));
+        let bands: BTreeMap<usize, Arc<Band>> = bands.into_iter().map(band).collect();
+        let of = Arc::new(self);
+        let chunk = |(start, rows, own): (usize, Range<usize>, Vec<usize>)| {
+            let own = own.iter().filter_map(|number| bands.get(number)).map(Arc::clone).collect();
+            ChunkRows { of: Arc::clone(&of), start, rows, bands: own }
+        };
+        chunks.into_iter().map(chunk).collect()
+    }
+
+    /// The old rows of a plan that have to be read, each run with the row of objects in which it
+    /// lies.
+    fn bands<'a>(&'a self, plan: &'a Plan) -> impl Iterator<Item = (usize, Range<usize>)> + 'a {
+        let array = match &self.old {
+            Old::Stored(_, array) => Some(array),
+            _ => None,
+        };
+        array.into_iter().flat_map(|array| {
+            let height = array.pipeline.shape().first().copied().unwrap_or(1).max(1);
+            let old = plan.pieces().iter().filter(|piece| piece.side == Side::Old);
+            let bands = old.flat_map(|piece| array.bands(&piece.rows));
+            bands.map(move |rows| (rows.start / height, rows))
+        })
+    }
+}
+
+impl ChunkRows {
+    /// Reads what no other chunk has read yet.
+    pub async fn load(&self, cores: &Cores) -> Result<()> {
+        let Old::Stored(store, array) = &self.of.old else { return Ok(()) };
+        let load = async |band: &Arc<Band>| {
+            let read = || read_band(store, array, band.rows.clone(), cores);
+            band.items.get_or_try_init(read).await.map(drop)
+        };
+        try_join_all(self.bands.iter().map(load)).await.map(drop)
+    }
+
+    /// The rows, as far as they are there.
+    pub fn pieces(&self) -> Vec<Piece<'_>> {
+        let mut pieces = Vec::new();
+        let mut next = self.start;
+        for piece in self.of.plan.within(&self.rows).pieces() {
+            let start = next;
+            next += piece.rows.len();
+            let data = match (piece.side, &self.of.old) {
+                (Side::New, _) => &self.of.new,
+                (Side::Old, Old::Known(known)) => known,
+                (Side::Old, Old::Missing) => continue,
+                (Side::Old, Old::Stored(..)) => {
+                    pieces.extend(self.stored(start, &piece.rows));
+                    continue;
+                }
+            };
+            pieces.push(Piece { start, data, rows: piece.rows.clone() });
+        }
+        pieces
+    }
+
+    /// Old rows, which begin with the row `start`, in what was read.
+    fn stored(&self, start: usize, rows: &Range<usize>) -> impl Iterator<Item = Piece<'_>> {
+        let first = self.bands.partition_point(|band| band.rows.end <= rows.start);
+        let bands = self.bands.get(first..).unwrap_or_default().iter();
+        let end = rows.end;
+        let from = rows.start;
+        bands.take_while(move |band| band.rows.start < end).filter_map(move |band| {
+            let rows = from.max(band.rows.start)..end.min(band.rows.end);
+            let own = rows.start - band.rows.start..rows.end - band.rows.start;
+            Some(Piece { start: start + rows.start - from, data: band.items.get()?, rows: own })
+        })
+    }
+
+    /// Gives the memory back of what no other chunk needs.
+    pub fn give_back(self, spare: &Spare) {
+        let items =
+            self.bands.into_iter().filter_map(|band| Arc::into_inner(band)?.items.into_inner());
+        for items in items {
+            if let Buffer::Fixed(bytes) = items.into_buffer() {
+                spare.give_object(bytes);
+            }
+        }
+    }
+}
