@@ -23,6 +23,9 @@ const AT_ONCE: usize = 8;
 /// more than is sent. As many more may be encoded meanwhile, from rows that lie there too.
 const MOST_AT_ONCE: usize = 64;
 const BYTES_AT_ONCE: usize = 64 << 20;
+/// Chunks for each core, whose bytes before compression are no more than this, or one.
+const MOST_PER_CORE: usize = 3;
+const BYTES_PER_CORE: usize = 32 << 20;
 
 /// Arrays and documents of a group, to be written.
 #[derive(Debug, Default)]
@@ -302,13 +305,7 @@ impl GroupPlan {
                 spare.give_object(bytes);
                 Ok::<_, Error>(written)
             };
-            let (encodes, puts) = match store.is_local() {
-                true => (3 * cores(), 2 * cores()),
-                false => {
-                    let far = (BYTES_AT_ONCE / largest.max(1)).clamp(3 * cores(), MOST_AT_ONCE);
-                    (far, far)
-                }
-            };
+            let (encodes, puts) = at_once(store.is_local(), largest, cores());
             // What is being written keeps no core from the next chunk.
             let encode = |chunk: Chunk| chunk.encode(stage, work);
             let encoded = stream::iter(chunks).map(encode).buffer_unordered(encodes);
@@ -334,6 +331,37 @@ impl GroupPlan {
     }
 }
 
+/// How many chunks are encoded and how many are written at once, of which the largest has so many
+/// bytes.
+fn at_once(is_local: bool, largest: usize, cores: usize) -> (usize, usize) {
+    let largest = largest.max(1);
+    let near = cores * (BYTES_PER_CORE / largest).clamp(1, MOST_PER_CORE);
+    if is_local {
+        return (near, near.min(2 * cores));
+    }
+    let far = (BYTES_AT_ONCE / largest).clamp(near, MOST_AT_ONCE.max(near));
+    (far, far)
+}
+
 fn staged(stage: &str, key: &str) -> String {
     if stage.is_empty() { key.to_owned() } else { format!("{stage}/{key}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn cores_have_work_and_memory_is_bounded(
+            is_local: bool, largest in 0..2usize << 30, cores in 1..300usize,
+        ) {
+            let (encodes, puts) = at_once(is_local, largest, cores);
+            prop_assert!(encodes >= cores && puts >= cores);
+            let bytes = BYTES_AT_ONCE.max(cores * BYTES_PER_CORE.max(largest));
+            prop_assert!(encodes * largest <= bytes && puts * largest <= bytes);
+        }
+    }
 }
