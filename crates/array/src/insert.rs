@@ -11,7 +11,7 @@ use partita_core::{Error, ErrorKind, Result};
 use crate::collection::{Collection, Partition};
 use crate::commit::{Change, Draft, Snapshot};
 use crate::conform::{conform, given_sizes, merged};
-use crate::dataset::{Dataset, Variable, VariableSchema};
+use crate::dataset::{Dataset, VariableSchema};
 use crate::layout::{GroupPlan, Joined, StoredArray, immutable_group, open_group};
 use crate::merge::Merge;
 use crate::options::{InsertOptions, MergeFunction, MergeWith, ReadOptions};
@@ -290,9 +290,10 @@ impl Merging<'_> {
         let store = &self.snapshot.store;
         let opened = OpenPartition::new(store, config, self.partition).await?;
         let summarised = config.summarised();
+        let is_summarised = |path: &str| summarised.iter().any(|name| name == path);
         let is_known = |path: &str, own: &VariableSchema| {
             let is_across = own.axis(dimension).is_some_and(|axis| axis > 0);
-            is_across || path == axis || summarised.iter().any(|name| name == path)
+            is_across || path == axis || is_summarised(path)
         };
         let known = config.partitioned().filtered(&is_known).names();
         let known = opened.read(&known, &self.insert.options.work.quiet()).await?;
@@ -301,8 +302,7 @@ impl Merging<'_> {
         if changes.is_empty() && total == opened.rows {
             return Ok(None);
         }
-        let is_summarised = |path: &str, _: &Variable| summarised.iter().any(|name| name == path);
-        let [old, new] = [&known, &rows].map(|of| of.filtered(&is_summarised));
+        let [old, new] = [&known, &rows].map(|of| of.filtered(&|path, _| is_summarised(path)));
         let statistics = summarise(config, &plan.apply(&old, &new, dimension)?)?;
         let stored: Vec<Arc<StoredArray>> = opened.arrays.values().cloned().collect();
         let (path, key) = (&self.partition.path, &self.partition.key);
@@ -355,7 +355,7 @@ fn chunks(
     let height = |array: &StoredArray| {
         let old = stored.iter().find(|old| old.prefix == array.prefix)?;
         let is_same = old.form == array.form && array.schema.axis(dimension) == Some(0);
-        is_same.then(|| array.pipeline.shape().first().copied().unwrap_or(1).max(1))
+        is_same.then(|| array.object_rows())
     };
     let Some(heights) = group.arrays().map(height).collect::<Option<Vec<usize>>>() else {
         return 0..total;

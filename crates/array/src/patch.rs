@@ -114,7 +114,7 @@ impl Patch<'_> {
 
     /// The rows of each object with chosen ones, and those of objects that also have others.
     fn bands(&self, array: &StoredArray) -> (Vec<Band>, Vec<Range<usize>>) {
-        let height = array.pipeline.shape().first().copied().unwrap_or(1).max(1);
+        let height = array.object_rows();
         let mut bands: Vec<Band> = Vec::new();
         for run in self.runs {
             let next = run.start / height;

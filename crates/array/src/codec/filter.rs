@@ -28,9 +28,9 @@ pub(super) trait Filter: Debug + Send + Sync {
     /// Towards the items. `items` is how many there are in the chunk.
     fn decode(&self, bytes: Vec<u8>, items: usize) -> Result<Vec<u8>>;
 
-    /// As [`Filter::encode`], of bytes that stay where they are. `memory` is used or let go.
-    fn encode_from(&self, bytes: &[u8], mut memory: Vec<u8>) -> Result<Vec<u8>> {
-        memory.clear();
+    /// As [`Filter::encode`], of bytes that stay where they are.
+    fn encode_from(&self, bytes: &[u8], spare: &Spare) -> Result<Vec<u8>> {
+        let mut memory = spare.room(bytes.len())?;
         memory.extend_from_slice(bytes);
         self.encode(memory)
     }

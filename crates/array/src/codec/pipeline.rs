@@ -150,11 +150,11 @@ impl Pipeline {
         }
     }
 
-    /// The object that stores a chunk, maybe in `memory`.
+    /// The object that stores a chunk.
     ///
     /// # Errors
     /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) if the items cannot be encoded.
-    pub fn encode(&self, buffer: Buffer, memory: Vec<u8>) -> Result<Bytes> {
+    pub fn encode(&self, buffer: Buffer, spare: &Spare) -> Result<Bytes> {
         match &self.steps {
             Steps::V2 { filters, order, fortran } => {
                 if let (Buffer::Fixed(bytes), false, ByteOrder::Little) = (&buffer, fortran, order)
@@ -162,7 +162,7 @@ impl Pipeline {
                     let Some((first, others)) = filters.split_first() else {
                         return Ok(bytes.clone());
                     };
-                    let mut bytes = first.encode_from(bytes, memory)?;
+                    let mut bytes = first.encode_from(bytes, spare)?;
                     for step in others {
                         bytes = step.encode(bytes)?;
                     }
@@ -410,7 +410,7 @@ mod tests {
                 let delta = r#"[{"id":"delta","dtype":"<u8"}]"#;
                 for filters in ["[]", delta, r#"[{"id":"shuffle","elementsize":8}]"#] {
                     let pipeline = v2(dtype, filters, compressor, fortran).unwrap();
-                    let stored = pipeline.encode(Buffer::Fixed(raw.clone().into()), Vec::new()).unwrap();
+                    let stored = pipeline.encode(Buffer::Fixed(raw.clone().into()), &Spare::default()).unwrap();
                     let decoded = pipeline.decode(stored).unwrap();
                     prop_assert_eq!(bytes(&decoded), &raw);
                 }
@@ -431,8 +431,9 @@ mod tests {
     #[test]
     fn order_f_runs_down_the_columns() {
         let pipeline = v2("|u1", "[]", "null", true).unwrap();
-        let stored =
-            pipeline.encode(Buffer::Fixed(vec![1, 2, 3, 4, 5, 6].into()), Vec::new()).unwrap();
+        let stored = pipeline
+            .encode(Buffer::Fixed(vec![1, 2, 3, 4, 5, 6].into()), &Spare::default())
+            .unwrap();
         assert_eq!(stored.as_ref(), [1, 4, 2, 5, 3, 6]);
     }
 
@@ -440,7 +441,7 @@ mod tests {
     fn texts_of_any_length() {
         let texts = ["", "a", "ü", "long text", "", "z"];
         let pipeline = v2("|O", r#"[{"id":"vlen-utf8"}]"#, COMPRESSORS[4], false).unwrap();
-        let stored = pipeline.encode(Buffer::of_items(texts).unwrap(), Vec::new()).unwrap();
+        let stored = pipeline.encode(Buffer::of_items(texts).unwrap(), &Spare::default()).unwrap();
         let buffer = pipeline.decode(stored).unwrap();
         let found: Vec<&[u8]> = (0..6).map(|index| buffer.item(index, 0).unwrap()).collect();
         assert_eq!(found, texts.map(str::as_bytes));

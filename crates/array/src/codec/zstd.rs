@@ -62,6 +62,7 @@ impl Zstd {
         Self { level: if level == 0 { DEFAULT_LEVEL } else { level }, checksum }
     }
 
+    /// Into memory that is empty and has the room for it.
     fn compress(&self, bytes: &[u8], mut frame: Vec<u8>) -> std::io::Result<Vec<u8>> {
         COMPRESSOR.with_borrow_mut(|kept| {
             let compressor = match kept {
@@ -73,8 +74,6 @@ impl Zstd {
                 compressor.compress(sample).map(|frame| frame.len())
             })?;
             self.prepare(compressor, way)?;
-            frame.clear();
-            frame.reserve_exact(compress_bound(bytes.len()));
             compressor.compress_to_buffer(bytes, &mut frame)?;
             Ok(frame)
         })
@@ -150,10 +149,11 @@ unsafe impl WriteBuf for Room<'_> {
 
 impl Filter for Zstd {
     fn encode(&self, bytes: Vec<u8>) -> Result<Vec<u8>> {
-        self.encode_from(&bytes, Vec::new())
+        self.encode_from(&bytes, &Spare::default())
     }
 
-    fn encode_from(&self, bytes: &[u8], memory: Vec<u8>) -> Result<Vec<u8>> {
+    fn encode_from(&self, bytes: &[u8], spare: &Spare) -> Result<Vec<u8>> {
+        let memory = spare.room(compress_bound(bytes.len()))?;
         self.compress(bytes, memory).map_err(|error| {
             Error::invalid("a chunk cannot be encoded").with("codec", "zstd").caused_by(error)
         })
@@ -211,7 +211,9 @@ mod tests {
             assert!(frame.len() <= of_level + of_level / 50 + 64, "{} {of_level}", frame.len());
             // Another level was used meanwhile, with a checksum.
             Zstd::new(Some(1), true).encode(chunk[..100].to_vec()).unwrap();
-            let again = Zstd::new(Some(level), false).encode_from(chunk, vec![1; 100]);
+            let spare = Spare::default();
+            spare.give(vec![1; 8 << 20]);
+            let again = Zstd::new(Some(level), false).encode_from(chunk, &spare);
             assert_eq!(again.unwrap(), frame);
         }
     }

@@ -35,7 +35,7 @@ pub(super) fn encode(
     let may_be_missing = array.schema.fill.is_some() || array.is_v3();
     let object = match may_be_missing && is_fill(&chunk, &array.fill) {
         true => None,
-        false => Some(array.pipeline.encode(chunk.clone(), spare.room(size + size / 128 + 64)?)?),
+        false => Some(array.pipeline.encode(chunk.clone(), spare)?),
     };
     if let (Buffer::Fixed(items), true) = (chunk, is_copy) {
         spare.give_object(items);
@@ -96,7 +96,7 @@ fn rows(
     size: usize,
     spare: &Spare,
 ) -> Result<(Buffer, bool)> {
-    let height = array.pipeline.shape().first().copied().unwrap_or(1).max(1);
+    let height = array.object_rows();
     let row = size / height;
     let bytes = |piece: &Piece<'_>| {
         let Buffer::Fixed(items) = piece.data.buffer() else { return None };

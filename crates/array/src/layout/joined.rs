@@ -3,7 +3,7 @@
 //! Old rows are read when the first chunk needs them, one row of objects at a time, and let go with
 //! the last one that does, so a merge takes no more memory than the chunks that it works on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -105,7 +105,7 @@ pub(super) struct ChunkRows {
     of: Arc<Rows>,
     /// The row of the array with which they begin.
     start: usize,
-    /// Which of all rows that are written they are.
+    /// Which of all rows they are.
     rows: Range<usize>,
     /// What is needed of the stored array, in order.
     bands: Vec<Arc<Band>>,
@@ -127,53 +127,42 @@ impl Rows {
         self.new.shape()
     }
 
-    /// Leaves these alone.
-    pub fn narrow(&mut self, rows: &Range<usize>) {
-        self.plan = Arc::new(self.plan.within(rows));
-    }
-
-    /// The rows, of which the first is the row `first` of the array, cut into chunks of `height` rows
-    /// that begin with the rows `starts`.
-    pub fn cut(self, first: usize, height: usize, starts: &[usize]) -> Vec<ChunkRows> {
-        let mut bands: BTreeMap<usize, Range<usize>> = BTreeMap::new();
-        let mut chunk = |start: &usize| {
-            let begin = (*start).max(first);
-            let rows = begin - first..(start + height).max(first) - first;
-            let mut own = Vec::new();
-            for (number, rows) in self.bands(&self.plan.within(&rows)) {
-                let known = bands.entry(number).or_insert_with(|| rows.clone());
-                *known = known.start.min(rows.start)..known.end.max(rows.end);
-                own.push(number);
-            }
-            own.sort_unstable();
-            own.dedup();
-            (begin, rows, own)
-        };
-        let chunks: Vec<(usize, Range<usize>, Vec<usize>)> =
-            starts.iter().map(&mut chunk).collect();
+    /// The rows `written` of an array in which these begin with the row `first`, cut into chunks of
+    /// `height` rows that begin with the rows `starts`.
+    pub fn cut(
+        self,
+        first: usize,
+        written: &Range<usize>,
+        height: usize,
+        starts: &[usize],
+    ) -> Vec<ChunkRows> {
+        let mut needed: BTreeMap<usize, Range<usize>> = BTreeMap::new();
+        for (number, rows) in self.bands(&(written.start - first..written.end - first)) {
+            let known = needed.entry(number).or_insert_with(|| rows.clone());
+            *known = known.start.min(rows.start)..known.end.max(rows.end);
+        }
         let band = |(number, rows)| (number, Arc::new(Band { rows, items: OnceCell::new() }));
-        let bands: BTreeMap<usize, Arc<Band>> = bands.into_iter().map(band).collect();
+        let bands: BTreeMap<usize, Arc<Band>> = needed.into_iter().map(band).collect();
         let of = Arc::new(self);
-        let chunk = |(start, rows, own): (usize, Range<usize>, Vec<usize>)| {
+        let chunk = |start: &usize| {
+            let begin = (*start).max(written.start);
+            let rows = begin - first..(start + height).min(written.end) - first;
+            let own: BTreeSet<usize> =
+                of.bands(&rows).into_iter().map(|(number, _)| number).collect();
             let own = own.iter().filter_map(|number| bands.get(number)).map(Arc::clone).collect();
-            ChunkRows { of: Arc::clone(&of), start, rows, bands: own }
+            ChunkRows { of: Arc::clone(&of), start: begin, rows, bands: own }
         };
-        chunks.into_iter().map(chunk).collect()
+        starts.iter().map(chunk).collect()
     }
 
-    /// The old rows of a plan that have to be read, each run with the row of objects in which it
-    /// lies.
-    fn bands<'a>(&'a self, plan: &'a Plan) -> impl Iterator<Item = (usize, Range<usize>)> + 'a {
-        let array = match &self.old {
-            Old::Stored(_, array) => Some(array),
-            _ => None,
-        };
-        array.into_iter().flat_map(|array| {
-            let height = array.pipeline.shape().first().copied().unwrap_or(1).max(1);
-            let old = plan.pieces().iter().filter(|piece| piece.side == Side::Old);
-            let bands = old.flat_map(|piece| array.bands(&piece.rows));
-            bands.map(move |rows| (rows.start / height, rows))
-        })
+    /// The old rows among these that have to be read, each run with the number of the row of objects
+    /// in which it lies.
+    fn bands(&self, rows: &Range<usize>) -> Vec<(usize, Range<usize>)> {
+        let Old::Stored(_, array) = &self.old else { return Vec::new() };
+        let plan = self.plan.within(rows);
+        let old = plan.pieces().iter().filter(|piece| piece.side == Side::Old);
+        let bands = old.flat_map(|piece| array.bands(&piece.rows));
+        bands.map(|rows| (rows.start / array.object_rows(), rows)).collect()
     }
 }
 

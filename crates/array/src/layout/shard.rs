@@ -9,6 +9,7 @@ use super::stored::{MOST_CHUNKS, grid};
 use crate::codec::Pipeline;
 use crate::dataset::{Buffer, DType, count};
 use crate::json::Json;
+use crate::spare::Spare;
 
 /// How the chunks lie in one object of an array.
 #[derive(Debug)]
@@ -48,7 +49,7 @@ impl Shard {
         let blank = Buffer::Fixed(Buffer::zeroed(size.saturating_mul(8))?.freeze());
         Ok(Self {
             // The codecs of an index give as many bytes whatever it says.
-            index_size: index.encode(blank, Vec::new())?.len(),
+            index_size: index.encode(blank, &Spare::default())?.len(),
             index,
             chunk: Pipeline::v3(dtype, chunks, document.list("codecs")?, fill)?,
             at_end: config.get("index_location").and_then(Json::as_text) != Some("start"),

@@ -135,6 +135,11 @@ impl StoredArray {
         chunk.shape().first().copied().unwrap_or(1).max(1)
     }
 
+    /// How many rows of the first dimension lie in an object.
+    pub fn object_rows(&self) -> usize {
+        self.pipeline.shape().first().copied().unwrap_or(1).max(1)
+    }
+
     /// The rows of the first dimension, cut where objects end.
     pub fn bands(&self, rows: &Range<usize>) -> Vec<Range<usize>> {
         let Some(height) = self.pipeline.shape().first() else {

@@ -35,13 +35,14 @@ pub(crate) struct GroupPlan {
     documents: Vec<(String, String)>,
 }
 
-/// An array, and its rows from `start` on.
+/// An array, its rows from `start` on, and those of them that are written.
 #[derive(Debug)]
 struct Planned {
     array: Arc<StoredArray>,
     data: Rows,
     start: usize,
-    /// The rows are those of the whole array.
+    written: Range<usize>,
+    /// The array is written as a whole.
     whole: bool,
 }
 
@@ -74,24 +75,24 @@ impl Chunk {
 }
 
 impl Planned {
-    /// The rows that are written.
-    fn rows(&self) -> Range<usize> {
-        self.start..self.start + self.data.len()
+    fn new(array: Arc<StoredArray>, data: Rows, start: usize, whole: bool) -> Self {
+        let written = start..start + data.len();
+        Self { array, data, start, written, whole }
     }
 
     /// The objects that hold the rows.
     fn chunks(self) -> Vec<Chunk> {
-        let (rows, shape) = (self.rows(), self.array.pipeline.shape());
+        let (rows, shape) = (&self.written, self.array.pipeline.shape());
         let mut extents: Vec<Range<usize>> =
             self.array.shape.iter().map(|extent| 0..*extent).collect();
         if let Some(first) = extents.first_mut() {
             *first = rows.clone();
         }
-        let height = shape.first().copied().unwrap_or(1);
+        let height = self.array.object_rows();
         let places = grid(&extents, shape);
         let first = |place: &Vec<usize>| place.first().copied().unwrap_or(0) * height;
         let starts: Vec<usize> = places.iter().map(first).collect();
-        let cut = self.data.cut(rows.start, height, &starts);
+        let cut = self.data.cut(self.start, rows, height, &starts);
         let chunk = |(place, rows)| Chunk { array: Arc::clone(&self.array), rows, place };
         places.into_iter().zip(cut).map(chunk).collect()
     }
@@ -180,12 +181,7 @@ impl GroupPlan {
             }
             Layout::ZarrV3 => self.documents.push(v3::array_document(&array)?),
         }
-        self.arrays.push(Planned {
-            array: Arc::new(array),
-            data: Rows::of(items.clone()),
-            start: 0,
-            whole: true,
-        });
+        self.arrays.push(Planned::new(Arc::new(array), Rows::of(items.clone()), 0, true));
         Ok(())
     }
 
@@ -217,7 +213,7 @@ impl GroupPlan {
                 self.documents.push(v3::array_document(&array)?);
             }
             let array = Arc::new(array);
-            self.arrays.push(Planned { array, data, start: 0, whole: true });
+            self.arrays.push(Planned::new(array, data, 0, true));
         }
         for (name, group) in dataset.groups() {
             let schema: Option<&'a Schema> =
@@ -237,15 +233,14 @@ impl GroupPlan {
     /// Adds rows of an array that is there and stays as it is otherwise: those of whole objects, from
     /// the row `start` on, with which an object begins.
     pub fn add_rows(&mut self, array: Arc<StoredArray>, start: usize, data: Array) {
-        self.arrays.push(Planned { array, data: Rows::of(data), start, whole: false });
+        self.arrays.push(Planned::new(array, Rows::of(data), start, false));
     }
 
     /// Leaves all rows but these as they are stored. Every array has the partitioned dimension first,
     /// and objects of all begin where the rows begin and end.
     pub fn keep_all_but(&mut self, rows: &Range<usize>) {
         for planned in &mut self.arrays {
-            planned.data.narrow(rows);
-            (planned.start, planned.whole) = (rows.start, false);
+            (planned.written, planned.whole) = (rows.clone(), false);
         }
     }
 
@@ -265,7 +260,7 @@ impl GroupPlan {
                 continue;
             }
             let before = old.iter().find(|old| old.prefix == planned.array.prefix);
-            let rows = planned.rows();
+            let rows = planned.written.clone();
             // The last rows are written, or as many as before stay.
             let stay = rows.end < planned.array.rows();
             let end = |old: &StoredArray| if stay { rows.end } else { old.rows() };

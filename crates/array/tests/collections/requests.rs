@@ -36,7 +36,10 @@ fn files(name: &str) -> Vec<(String, Vec<u8>)> {
 }
 
 fn counted(name: &str) -> (Store, Arc<CountingStore>) {
-    let store = Store::open(golden(name).to_str().unwrap(), &StoreOptions::default()).unwrap();
+    counting(Store::open(golden(name).to_str().unwrap(), &StoreOptions::default()).unwrap())
+}
+
+fn counting(store: Store) -> (Store, Arc<CountingStore>) {
     let mut counter = None;
     let store = store.wrap(|inner| {
         let counting = Arc::new(CountingStore::new(inner));
@@ -87,14 +90,8 @@ async fn immutable_variables_need_no_partition() {
 
 #[tokio::test]
 async fn a_merge_reads_each_chunk_once() {
-    let mut counter = None;
-    let store = memory().wrap(|inner| {
-        let counting = Arc::new(CountingStore::new(inner));
-        counter = Some(Arc::clone(&counting));
-        counting
-    });
+    let (store, counter) = counting(memory());
     let collection = create(store, Layout::ZarrV2).await;
-    let counter = counter.unwrap();
     // In forty chunks, and each of them moves by one.
     let rows: Vec<Row> = (1..=120).map(|number| (number * 600, 1)).collect();
     collection.insert(&dataset(&rows), &InsertOptions::default()).await.unwrap();
