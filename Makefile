@@ -15,6 +15,10 @@ ZCOLLECTIONS := $(VENV)-zcollection-2024/requirements $(VENV)-zcollection-2026/r
 CARGO_TEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run || echo test)
 ROWS ?= 10000000
 REPEAT ?= 3
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
+DEMO := $(VENV)-demo
+# Measured: some 20 minutes of a core, where nothing is built yet.
+BUILD_MINUTES := $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((20 / cores > 3 ? 20 / cores : 3)))
 
 # What a change of makes a new wheel necessary.
 SOURCES := $(shell find crates python -type f -not -name '*.pyc' -not -name '*.so') \
@@ -27,9 +31,15 @@ say = @printf '\n\033[1m== %s\033[0m\n' $(1)
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-demo: $(VENV)/wheel ## Build, and show the main job on a million made-up taxi trips
-	$(call say,'Running the demo')
-	@$(BIN)/python examples/demo
+demo: ## Show the main job on a million made-up taxi trips, with a wheel that is there or a new one
+	@if [ -n "$(PARTITA_WHEEL)" ] && $(MAKE) --no-print-directory $(DEMO)/$(notdir $(PARTITA_WHEEL)); then \
+		python=$(DEMO)/bin/python; \
+	else \
+		printf '\n%s\n' 'No wheel to use: it is built now, which takes some $(BUILD_MINUTES) minutes the first time.'; \
+		$(MAKE) --no-print-directory $(VENV)/wheel; python=$(BIN)/python; \
+	fi; \
+	printf '\n\033[1m== %s\033[0m\n' 'Running the demo, which takes about a minute'; \
+	$$python examples/demo
 
 test: lint rust-test python-test ## Everything that must pass
 	$(call say,'All passed')
@@ -64,6 +74,7 @@ bench: $(VENV)/requirements $(ZCOLLECTIONS) ## Compare with plateau, pyarrow, Po
 	$(BIN)/python benches/scale.py
 	$(BIN)/python benches/dask_tables.py --rows $(ROWS) --repeat $(REPEAT)
 	$(BIN)/python benches/arrays.py --peer-python $(VENV)-zcollection-2026/bin/python --repeat $(REPEAT)
+	$(BIN)/python benches/plot.py
 
 fmt: $(VENV)/requirements ## Format Rust and Python
 	cargo fmt --all
@@ -71,7 +82,7 @@ fmt: $(VENV)/requirements ## Format Rust and Python
 	$(BIN)/ruff check --quiet --fix python tests examples benches
 
 clean: ## Remove everything that was built
-	rm -rf target $(VENV) $(dir $(ZCOLLECTIONS)) demo-data bench-data
+	rm -rf target $(VENV) $(DEMO) $(dir $(ZCOLLECTIONS)) demo-data bench-data
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 , := ,
@@ -88,6 +99,17 @@ $(VENV)/python:
 $(VENV)/requirements: tests/requirements.txt $(VENV)/python
 	$(call say,'Installing what builds and tests the Python package')
 	$(BIN)/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	@touch $@
+
+# The demo runs without a compiler where a wheel is given, or lies in target/wheels before anything
+# was built here. If pip refuses it, since it is for another Python or system, one is built.
+PARTITA_WHEEL ?= $(if $(wildcard $(VENV)/wheel),,$(firstword $(wildcard $(WHEELS)/partita-$(VERSION)-*.whl)))
+
+$(DEMO)/$(notdir $(PARTITA_WHEEL)): $(PARTITA_WHEEL)
+	$(call say,'Installing $(PARTITA_WHEEL) and what the demo needs$(,) which takes about a minute')
+	$(PYTHON) -m venv --clear $(DEMO)
+	$(DEMO)/bin/pip install --quiet --disable-pip-version-check \
+		'$(PARTITA_WHEEL)[pandas,xarray]' matplotlib plateau==4.6.2
 	@touch $@
 
 # ZCollection in virtual environments of its own, since its releases need older libraries.

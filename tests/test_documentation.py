@@ -1,20 +1,48 @@
-"""The Python examples of the README and the guides run as they stand, each file from its top."""
+"""The Python examples of the README and the guides run as they stand, each file from its top.
+
+A block of ``text`` right behind a block of ``python`` is what the latter prints. Cells of notebooks
+(``{code-cell}``) run too, but for those that are tagged ``skip-execution``.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import doctest
+import io
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+_FENCE = re.compile(r"^```([\w{}-]*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
-def examples(page: Path) -> str:
-    return "\n".join(
-        re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
-    )
+@dataclass
+class Example:
+    """A block of code, where it begins, and what it must print, if the page says so."""
+
+    code: str
+    line: int
+    output: str | None = None
+
+
+def examples(page: Path) -> list[Example]:
+    text = page.read_text()
+    found: list[Example] = []
+    end = 0
+    for fence in _FENCE.finditer(text):
+        language, body = fence[1], fence[2]
+        if language in ("python", "{code-cell}") and ":tags: [skip-execution]" not in body:
+            found.append(Example(body, text.count("\n", 0, fence.start(2))))
+        elif language == "text" and found and not text[end : fence.start()].strip():
+            found[-1].output = body
+        end = fence.end()
+    return found
 
 
 @pytest.mark.parametrize(
@@ -22,4 +50,40 @@ def examples(page: Path) -> str:
 )
 def test_examples_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    exec(compile(examples(page), str(page), "exec"), {"__name__": "example"})
+    names = {"__name__": "example"}
+    for example in examples(page):
+        printed = io.StringIO()
+        # The line numbers of a traceback are those of the page.
+        code = compile("\n" * example.line + example.code, str(page), "exec")
+        with contextlib.redirect_stdout(printed):
+            exec(code, names)
+        if example.output is not None:
+            same = doctest.OutputChecker().check_output(
+                example.output, printed.getvalue(), _OPTIONS
+            )
+            assert same, f"line {example.line} prints\n{printed.getvalue()}"
+
+
+def test_an_output_belongs_to_the_block_before_it(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("```python\nprint(1)\n```\n\n```text\n1\n```\n\nwords\n\n```text\n2\n```\n")
+    assert examples(page) == [Example("print(1)\n", 1, "1\n")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page):
+    text = _FENCE.sub("", page.read_text())
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path) if path else page
+        assert file.exists(), f"{page.name} links to {target}"
+        if anchor:
+            assert anchor in headings(file), f"{page.name} links to {target}"
+
+
+def headings(page: Path) -> set[str]:
+    """The anchors of the headings of a page, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.*)$", _FENCE.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
