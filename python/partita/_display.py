@@ -1,43 +1,86 @@
-"""How datasets show themselves, as text and in notebooks.
+"""How datasets show themselves as text, and the facts that notebooks show of them too.
 
 Nothing here makes a request: what is shown is what an open dataset knows.
 """
 
 from __future__ import annotations
 
-from html import escape
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
+
+from partita.records import human_bytes, human_count
 
 if TYPE_CHECKING:
     from partita.collection import Collection
     from partita.table import Table
 
-__all__ = ["collection_html", "collection_text", "table_html", "table_text"]
+__all__ = [
+    "collection_facts",
+    "collection_kind",
+    "collection_text",
+    "collection_variables",
+    "table_columns",
+    "table_facts",
+    "table_text",
+]
 
 _MOST_COLUMNS = 20
 
 
-def _facts(table: Table) -> list[tuple[str, str]]:
+def table_facts(table: Table) -> list[tuple[str, str]]:
+    """What a table is, in the order in which one asks."""
+    partitions = table.partitions
+    rows = _sum(partition.rows for partition in partitions)
+    size = _sum(partition.bytes for partition in partitions)
     version = "not written by partita" if table.version is None else str(table.version)
-    facts = [("version", version), ("files", f"{table._native.num_files:,}")]
+    facts = [
+        ("rows", human_count(rows)),
+        ("size", f"{human_bytes(size)} in {human_count(table.num_files)} files"),
+        ("version", version),
+    ]
     if table.partition_by:
-        facts.append(("partitioned by", ", ".join(table.partition_by)))
+        keys = ", ".join(table.partition_by)
+        facts.append(("partitioned by", f"{keys} ({len(partitions):,} partitions)"))
     if table.index:
         facts.append(("index on", ", ".join(table.index)))
     return facts
 
 
-def _columns(table: Table) -> tuple[list[tuple[str, Any]], int]:
+def _sum(numbers: Iterable[int | None]) -> int | None:
+    total = 0
+    for number in numbers:
+        if number is None:
+            return None
+        total += number
+    return total
+
+
+def table_columns(table: Table) -> tuple[list[tuple[str, Any]], int]:
+    """The first columns with their types, and how many there are besides."""
     schema = table.schema
     shown = [(field.name, field.type) for field in schema][:_MOST_COLUMNS]
     return shown, len(schema) - len(shown)
 
 
-def _kind(collection: Collection) -> str:
+def table_text(table: Table) -> str:
+    """The ``repr`` of a table."""
+    columns, more = table_columns(table)
+    lines = [f"<partita.Table {table.name}>", f"  {'url':<15} {table.url}"]
+    lines += [f"  {name:<15} {value}" for name, value in table_facts(table)]
+    lines.append("  columns")
+    width = max((len(name) for name, _ in columns), default=0)
+    lines += [f"    {name:<{width}}  {kind}" for name, kind in columns]
+    if more:
+        lines.append(f"    … and {more} more")
+    return "\n".join(lines)
+
+
+def collection_kind(collection: Collection) -> str:
     return "Collection" if collection._native.base is None else "View"
 
 
-def _collection_facts(collection: Collection) -> list[tuple[str, str]]:
+def collection_facts(collection: Collection) -> list[tuple[str, str]]:
+    """What a collection or a view is."""
     base = collection._native.base
     facts = [("url", collection.url)]
     if base is not None:
@@ -52,7 +95,8 @@ def _collection_facts(collection: Collection) -> list[tuple[str, str]]:
     ]
 
 
-def _collection_variables(collection: Collection) -> tuple[list[tuple[str, str, str]], int]:
+def collection_variables(collection: Collection) -> tuple[list[tuple[str, str, str]], int]:
+    """The first variables with types and dimensions, and how many there are besides."""
     found: list[tuple[str, str, str]] = []
 
     def walk(schema: dict[str, Any], path: str) -> None:
@@ -68,66 +112,12 @@ def _collection_variables(collection: Collection) -> tuple[list[tuple[str, str, 
 
 def collection_text(collection: Collection) -> str:
     """The ``repr`` of a collection."""
-    variables, more = _collection_variables(collection)
-    lines = [f"<partita.{_kind(collection)} {collection.name}>"]
-    lines += [f"  {name:<15} {value}" for name, value in _collection_facts(collection)]
+    variables, more = collection_variables(collection)
+    lines = [f"<partita.{collection_kind(collection)} {collection.name}>"]
+    lines += [f"  {name:<15} {value}" for name, value in collection_facts(collection)]
     lines.append("  variables")
     width = max((len(name) for name, _, _ in variables), default=0)
     lines += [f"    {name:<{width}}  {kind} {dims}" for name, kind, dims in variables]
     if more:
         lines.append(f"    … and {more} more")
     return "\n".join(lines)
-
-
-def collection_html(collection: Collection) -> str:
-    """The notebook form of a collection."""
-    variables, more = _collection_variables(collection)
-    rows = [(name, f"{kind} {dims}") for name, kind, dims in variables]
-    title = f"{_kind(collection)} {collection.name}"
-    return _html(title, _collection_facts(collection), "variables", rows, more)
-
-
-def _html(
-    title: str,
-    facts: list[tuple[str, str]],
-    what: str,
-    rows: list[tuple[str, str]],
-    more: int,
-) -> str:
-    shown = "".join(
-        f"<tr><th style='text-align:left'>{escape(name)}</th>"
-        f"<td style='text-align:left'>{escape(value)}</td></tr>"
-        for name, value in facts
-    )
-    listed = "".join(
-        f"<tr><td style='text-align:left'>{escape(name)}</td>"
-        f"<td style='text-align:left'><code>{escape(kind)}</code></td></tr>"
-        for name, kind in rows
-    )
-    rest = f"<p>… and {more} more</p>" if more else ""
-    return (
-        f"<div><b>{escape(title)}</b><table>{shown}</table>"
-        f"<details open><summary>{what}</summary><table>{listed}</table>{rest}</details></div>"
-    )
-
-
-def table_text(table: Table) -> str:
-    """The ``repr`` of a table."""
-    columns, more = _columns(table)
-    lines = [f"<partita.Table {table.name}>", f"  {'url':<15} {table.url}"]
-    lines += [f"  {name:<15} {value}" for name, value in _facts(table)]
-    lines.append("  columns")
-    width = max((len(name) for name, _ in columns), default=0)
-    lines += [f"    {name:<{width}}  {kind}" for name, kind in columns]
-    if more:
-        lines.append(f"    … and {more} more")
-    return "\n".join(lines)
-
-
-def table_html(table: Table) -> str:
-    """The notebook form of a table."""
-    columns, more = _columns(table)
-    keys = set(table.partition_by)
-    rows = [(f"{name}{' (partition)' * (name in keys)}", str(kind)) for name, kind in columns]
-    facts = [("url", table.url), *_facts(table)]
-    return _html(f"Table {table.name}", facts, "columns", rows, more)

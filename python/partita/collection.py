@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from partita import _native
 from partita._arguments import micros, moment
 from partita._arrow import optional
-from partita._display import collection_html, collection_text
+from partita._display import collection_text
 from partita._encoding import attributes_of, restored
 from partita._functions import Calling, Inserting, Updating
 from partita._progress import Progress, reporting
@@ -22,7 +22,13 @@ from partita.expression import Where, predicate
 from partita.index import Index, Selection, place_of, tabulating
 from partita.merge import Merge
 from partita.partitioning import Partitioning, partitioning_of
-from partita.records import CollectionCommit, CollectionPartition, Garbage, Problem
+from partita.records import (
+    CollectionCommit,
+    CollectionPartition,
+    Garbage,
+    History,
+    Problem,
+)
 from partita.stores import FileSystem, connection
 
 if TYPE_CHECKING:
@@ -747,18 +753,18 @@ class Collection:
         """
         return Garbage(*self._native.collect_garbage(micros("grace", grace), dry_run))
 
-    def history(self) -> list[CollectionCommit]:
-        """The commits of the last days at least, the newest first.
+    def history(self) -> History[CollectionCommit]:
+        """The commits of the last days at least, newest first; a list that shows itself as a table.
 
         In an Icechunk repository those that led to what is read, as far as they did not expire.
         """
         epoch = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
-        return [
+        return History(
             CollectionCommit(
                 number, epoch + dt.timedelta(microseconds=time), operation, partitions, size, id
             )
             for number, id, time, operation, partitions, size in self._native.history()
-        ]
+        )
 
     # Branches, tags and older states: of collections in Icechunk repositories
 
@@ -880,6 +886,8 @@ class Collection:
         return collection_text(self)
 
     def _repr_html_(self) -> str:
+        from partita._notebook import collection_html
+
         return collection_html(self)
 
     def __reduce__(self) -> tuple[Any, ...]:

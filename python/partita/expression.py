@@ -86,6 +86,11 @@ class Expr:
     def __repr__(self) -> str:
         return f'Expr("{self}")'
 
+    def _repr_html_(self) -> str:
+        from partita._notebook import expression_html
+
+        return expression_html(self)
+
     def __reduce__(self) -> tuple[Any, ...]:
         # The text form reads back as what was written.
         return Expr.parse, (str(self),)

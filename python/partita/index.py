@@ -285,6 +285,11 @@ class Index:
         known = "unknown commit" if self.commit is None else f"commit {self.commit}"
         return f"Index({self.url}: {what}, {known})"
 
+    def _repr_html_(self) -> str:
+        from partita._notebook import index_html
+
+        return index_html(self)
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopen, (self._collection, self._place, self._function)
 

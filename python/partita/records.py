@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from partita._native import CollectionPartition
 
@@ -15,6 +15,7 @@ __all__ = [
     "Commit",
     "Explain",
     "Garbage",
+    "History",
     "Partition",
     "Problem",
     "Snapshot",
@@ -144,12 +145,34 @@ class CollectionCommit:
     time: dt.datetime
     """When it was committed, in UTC, by the clock of the writer."""
     operation: str
-    partitions: list[str] = field(repr=False)
+    partitions: list[str]
     """The directories that it changed."""
     bytes: int
     """Bytes written."""
-    id: str = field(default="", repr=False)
+    id: str = ""
     """What no other commit has; in an Icechunk repository the id of its snapshot."""
+
+    def __repr__(self) -> str:
+        return (
+            f"CollectionCommit(number={self.number}, {self.time:%Y-%m-%d %H:%M:%S}Z, "
+            f"{self.operation}: {_things(len(self.partitions), 'partition')}, "
+            f"{human_bytes(self.bytes)} written)"
+        )
+
+
+Entry = TypeVar("Entry", Snapshot, CollectionCommit)
+
+
+class History(list[Entry]):
+    """The versions of a dataset: a list that shows itself as lines, in notebooks as a table."""
+
+    def __repr__(self) -> str:
+        return "[" + ",\n ".join(map(repr, self)) + "]"
+
+    def _repr_html_(self) -> str:
+        from partita._notebook import history_html
+
+        return history_html(self)
 
 
 @dataclass(frozen=True)
@@ -166,6 +189,11 @@ class Explain:
 
     def __repr__(self) -> str:
         return self.text
+
+    def _repr_html_(self) -> str:
+        from partita._notebook import explain_html
+
+        return explain_html(self)
 
 
 @dataclass(frozen=True)

@@ -229,6 +229,11 @@ class Scan:
     def __repr__(self) -> str:
         return f"Scan({self._described})"
 
+    def _repr_html_(self) -> str:
+        from partita._notebook import scan_html
+
+        return scan_html(self._described, self)
+
     def _collect(self, progress: Progress) -> _native.Batches:
         with reporting(progress) as report:
             return self._native.collect(report)

@@ -25,11 +25,11 @@ from partita._arguments import (
 )
 from partita._arrow import pyarrow, pyarrow_schema
 from partita._data import stream
-from partita._display import table_html, table_text
+from partita._display import table_text
 from partita._progress import Progress, reporting
 from partita.errors import InvalidArgument
 from partita.expression import Expr, Where, predicate
-from partita.records import Commit, Garbage, Partition, Problem, Snapshot
+from partita.records import Commit, Garbage, History, Partition, Problem, Snapshot
 from partita.scan import Scan
 from partita.staging import Staged, Transaction
 from partita.stores import FileSystem, connection
@@ -931,8 +931,8 @@ class Table:
         """
         return Garbage(*self._native.collect_garbage(micros("grace", grace), dry_run))
 
-    def history(self) -> list[Snapshot]:
-        """The recorded versions, newest first.
+    def history(self) -> History[Snapshot]:
+        """The recorded versions, newest first, as a list that shows itself as a table.
 
         Examples
         --------
@@ -942,7 +942,7 @@ class Table:
         >>> [snapshot.rows for snapshot in table.history()]
         [3, 1]
         """
-        return [Snapshot._from_native(fields) for fields in self._native.history()]
+        return History(Snapshot._from_native(fields) for fields in self._native.history())
 
     def drop(self) -> int:
         """Delete the table with all of its objects; return how many there were."""
@@ -954,6 +954,8 @@ class Table:
         return table_text(self)
 
     def _repr_html_(self) -> str:
+        from partita._notebook import table_html
+
         return table_html(self)
 
     def __reduce__(self) -> tuple[Any, ...]:

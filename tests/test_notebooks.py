@@ -1,0 +1,198 @@
+"""What notebooks show: well-formed, escaped, readable in light and dark, and only of its own."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import partita as pt
+from partita._notebook import page, pictures
+
+_EVIL = "<script>alert('x')</script>&\"'"
+_VOID = {"rect", "br", "img"}
+
+
+class Reader(HTMLParser):
+    """The elements of a page, with their text; fails where one is not closed."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in _VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open[-1:] != ["style"]:
+            self.text += data
+
+
+def table(where: str) -> pt.Table:
+    made = pt.create_table(
+        f"{where}/t",
+        {
+            _EVIL: [1, 2, 3],
+            "at": [dt.datetime(2024, 1, 1), dt.datetime(2024, 3, 1), dt.datetime(2024, 3, 2)],
+        },
+        partition_by=pt.Date("at", "month"),
+        index=[_EVIL],
+        metadata={"note": _EVIL},
+    )
+    made.append({_EVIL: [4], "at": [dt.datetime(2024, 4, 1)]})
+    return made
+
+
+def collection(where: str) -> pt.Collection:
+    time = np.array(["2024-01-01", "2024-03-01"], "M8[us]")
+    made = pt.create_collection(
+        f"{where}/c",
+        {"time": ("time", time), "n": ("time", [1, 2])},
+        axis="time",
+        partition_by=pt.Date("time", "month"),
+    )
+    made.set_attributes({"title": _EVIL})
+    return made
+
+
+def view(where: str) -> pt.View:
+    variables = [pt.Variable("own", ("time",), "f4")]
+    return pt.create_view(f"{where}/v", collection(where), variables)
+
+
+THINGS = {
+    "table": table,
+    "table_without_partitions": lambda where: pt.create_table(f"{where}/p", {"a": [1]}),
+    "empty_table": lambda where: pt.create_table(f"{where}/e", {"a": []}),
+    "collection": collection,
+    "view": view,
+    "scan": lambda where: table(where).scan(where=pt.col(_EVIL) > 1),
+    "explain": lambda where: table(where).scan(where=pt.col(_EVIL) > 1).explain(),
+    "explain_of_everything": lambda where: table(where).scan().explain(),
+    "history": lambda where: table(where).history(),
+    "history_of_a_collection": lambda where: collection(where).history(),
+    "index": lambda where: collection(where).build_index("n", "n.parquet"),
+    "expression": lambda where: pt.col("a") == _EVIL,
+}
+
+
+@pytest.fixture(params=list(THINGS))
+def thing(request, memory) -> Any:
+    return THINGS[request.param](memory)
+
+
+def test_every_page_is_whole_escaped_and_of_its_own(thing):
+    html = thing._repr_html_()
+    read = Reader(html)
+    tags = {tag for tag, _ in read.elements}
+    assert tags <= {
+        "style", "div", "b", "table", "thead", "tbody", "tr", "th", "td", "details", "summary",
+        "code", "pre", "svg", "rect", "g", "title", "text",
+    }  # fmt: skip
+    for tag, attributes in read.elements:
+        assert not {name for name in attributes if name.startswith("on")}
+        assert not {"src", "href", "srcset", "style"} & set(attributes)
+        if tag == "svg":
+            assert attributes["role"] == "img" and attributes["aria-label"]
+    assert "url(" not in html and "@import" not in html
+
+
+def test_pages_say_what_one_asks_first(memory):
+    read = Reader(table(memory)._repr_html_()).text
+    for word in ("Table t", "rows4", "2024-01 to 2024-04, missing: 2024-02", _EVIL, "year"):
+        assert word in read
+    shown = Reader(collection(memory)._repr_html_()).text
+    for word in ("Collection c", "time", "2024-01 to 2024-03, missing: 2024-02", _EVIL):
+        assert word in shown
+
+
+def test_a_plan_shows_what_is_left_after_each_step(memory):
+    trips = pt.create_table(
+        f"{memory}/t", {"y": [1, 2, 3], "v": [1, 2, 3]}, partition_by="y", index="v"
+    )
+    shown = Reader(trips.scan(where="y > 1 and v == 3").explain()._repr_html_()).text
+    assert "of the table3after partition2after index1after statistics1" in shown
+
+
+def test_a_table_shows_its_largest_partitions(memory):
+    rows = {"k": list(range(40)), "v": list(range(40))}
+    many = pt.create_table(f"{memory}/t", rows, partition_by="k")
+    assert "… and 28 smaller ones" in Reader(many._repr_html_()).text
+
+
+def test_nothing_raises_where_the_store_is_gone(tmp_path):
+    gone = collection(str(tmp_path))
+    for file in sorted(tmp_path.rglob("*"), reverse=True):
+        file.rmdir() if file.is_dir() else file.unlink()
+    Reader(gone._repr_html_())
+
+
+def test_a_history_is_a_list_that_shows_lines(memory):
+    history = table(memory).history()
+    assert isinstance(history, list) and history == list(history)
+    assert len(repr(history).splitlines()) == len(history) == 2
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ([], None),
+        ([{"city": "Oslo"}], None),
+        ([{"year": "0", "month": "13"}], None),
+        ([{"year": "x", "month": "1"}], None),
+        ([{"year": 2024, "month": 1}], "2024-01 to 2024-01, no month is missing"),
+        ([{"year": 1900, "month": 1}, {"year": 2024, "month": 1}], "and 1481 more"),
+        ([{"year": 2024, "month": 2, "day": day} for day in range(1, 15)], "2024-02: 48%"),
+    ],
+)
+def test_a_calendar_tells_what_is_missing(keys, told):
+    drawn = pictures.coverage(keys)
+    if told is None:
+        assert drawn is None
+    else:
+        Reader(drawn)
+        assert told in drawn
+
+
+def luminance(colour: str) -> float:
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return sum(w * p for w, p in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def contrast(one: str, other: str) -> float:
+    low, high = sorted([luminance(one), luminance(other)])
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("colours", [page.LIGHT, page.DARK], ids=["light", "dark"])
+def test_contrast_is_enough(colours):
+    """WCAG 2.1, level AA: 4.5 for text, 3 for what marks something."""
+    for text, back in [("text", "back"), ("muted", "back"), ("text", "code")]:
+        assert contrast(colours[text], colours[back]) >= 4.5, (text, back)
+    for back in ("back", "empty"):
+        assert contrast(colours["mark"], colours[back]) >= 3, back
+
+
+def test_all_colours_are_of_the_palette():
+    sources = Path(page.__file__).parent.glob("*.py")
+    used = {c for source in sources for c in re.findall(r"#[0-9a-f]{6}\b", source.read_text())}
+    assert used == set(page.LIGHT.values()) | set(page.DARK.values())
