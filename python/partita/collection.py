@@ -7,7 +7,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from partita import _native
 from partita._arguments import micros, moment
@@ -152,12 +152,41 @@ class Collection:
             Such as ``"year == 2022 and month in (1, 2)"``.
         sizes : bool, default False
             Also tell rows, objects and bytes, which takes requests for each partition.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> c = pt.create_collection(
+        ...     "memory://examples/list_partitions",
+        ...     {"time": ("time", [0, 1, 5]), "v": ("time", [1.0, 2.0, 3.0])},
+        ...     axis="time",
+        ...     partition_by=pt.GroupedSequence(["time"], size=5),
+        ...     zarr_format=3,
+        ... )
+        >>> [partition.path for partition in c.list_partitions("time >= 5")]
+        ['time=5']
         """
         found = predicate_of(where)
         return self._native.sizes(found) if sizes else self._native.partitions(found)
 
     def refresh(self) -> Collection:
-        """Look at what the collection is by now; reads and changes do so by themselves."""
+        """Look at what the collection is by now; reads and changes do so by themselves.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> c = pt.create_collection(
+        ...     "memory://examples/refresh",
+        ...     {"time": ("time", [0, 1, 5]), "v": ("time", [1.0, 2.0, 3.0])},
+        ...     axis="time",
+        ...     partition_by=pt.GroupedSequence(["time"], size=5),
+        ...     zarr_format=3,
+        ... )
+        >>> other = pt.open_collection(c.url)
+        >>> other.add_variable("w", ("time",), "f4")
+        >>> c.refresh().variables
+        ['time', 'v', 'w']
+        """
         self._native.refresh()
         return self
 
@@ -201,6 +230,19 @@ class Collection:
         xarray.Dataset
             Or an ``xarray.DataTree``, if the collection has groups. Where no row is wanted, the
             partitioned dimension has no items.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> c = pt.create_collection(
+        ...     "memory://examples/read",
+        ...     {"time": ("time", [0, 1, 5]), "v": ("time", [1.0, 2.0, 3.0])},
+        ...     axis="time",
+        ...     partition_by=pt.GroupedSequence(["time"], size=5),
+        ...     zarr_format=3,
+        ... )
+        >>> c.read("v > 1", variables=["time"]).time.values
+        array([1, 5])
         """
         if isinstance(variables, str):
             raise InvalidArgument(f"variables= takes a list of names: [{variables!r}]")
@@ -282,6 +324,20 @@ class Collection:
             kept with that.
         progress : bool or callable, default False
             True shows a bar on standard error; a callable is called with (done, total) partitions.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> c = pt.create_collection(
+        ...     "memory://examples/build_index",
+        ...     {"time": ("time", [0, 1, 5]), "v": ("time", [1.0, 2.0, 3.0])},
+        ...     axis="time",
+        ...     partition_by=pt.GroupedSequence(["time"], size=5),
+        ...     zarr_format=3,
+        ... )
+        >>> index = c.build_index("v", "v.parquet")
+        >>> index.query("v > 1").rows
+        2
         """
         place = place_of(url, storage_options, filesystem, False, single_writer)
         function = tabulating(what) if callable(what) else None
@@ -309,6 +365,22 @@ class Collection:
         """Have changes made through this object refresh an index, after their commits.
 
         If that fails the change is made nevertheless, and a warning says that the index is behind.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> c = pt.create_collection(
+        ...     "memory://examples/attach",
+        ...     {"time": ("time", [0, 1, 5]), "v": ("time", [1.0, 2.0, 3.0])},
+        ...     axis="time",
+        ...     partition_by=pt.GroupedSequence(["time"], size=5),
+        ...     zarr_format=3,
+        ... )
+        >>> index = c.build_index("v", "v.parquet")
+        >>> c.attach(index)
+        >>> _ = c.insert({"time": ("time", [6]), "v": ("time", [4.0])}, merge="upsert")
+        >>> index.query("v > 2").rows
+        2
         """
         if index.collection.url != self.url:
             raise InvalidArgument(f"that is an index of {index.collection.url}, not of {self.url}")
@@ -365,6 +437,21 @@ class Collection:
         -------
         list of CollectionPartition
             The partitions that the rows belong to.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> c = pt.create_collection(
+        ...     "memory://examples/insert",
+        ...     {"time": ("time", [0, 1, 5]), "v": ("time", [1.0, 2.0, 3.0])},
+        ...     axis="time",
+        ...     partition_by=pt.GroupedSequence(["time"], size=5),
+        ...     zarr_format=3,
+        ... )
+        >>> later = {"time": ("time", [1, 6]), "v": ("time", [20.0, 4.0])}
+        >>> _ = c.insert(later, merge="upsert")
+        >>> c.read().v.values
+        array([ 1., 20.,  3.,  4.])
         """
         inserting = Inserting(merge, encode)
         with reporting(progress) as report:
@@ -428,6 +515,20 @@ class Collection:
             (True) of the scheduler that Dask is set to. The commit is made here.
         progress : bool or callable, default False
             True shows a bar on standard error; a callable is called with (done, total) partitions.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> c = pt.create_collection(
+        ...     "memory://examples/update",
+        ...     {"time": ("time", [0, 1, 5]), "v": ("time", [1.0, 2.0, 3.0])},
+        ...     axis="time",
+        ...     partition_by=pt.GroupedSequence(["time"], size=5),
+        ...     zarr_format=3,
+        ... )
+        >>> _ = c.update(lambda part: {"v": part.v * 10}, "time < 5")
+        >>> c.read().v.values
+        array([10., 20.,  3.])
         """
         self._native.refresh()
         schema = self._native.schema().to_dict()
@@ -496,7 +597,21 @@ class Collection:
         depth_rows: int = 0,
         **options: Any,
     ) -> dict[tuple[int, ...], Any]:
-        """Call a function with each partition between its neighbours: `map`, with a depth of 1."""
+        """Call a function with each partition between its neighbours: `map`, with a depth of 1.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> c = pt.create_collection(
+        ...     "memory://examples/map_overlap",
+        ...     {"time": ("time", [0, 1, 5]), "v": ("time", [1.0, 2.0, 3.0])},
+        ...     axis="time",
+        ...     partition_by=pt.GroupedSequence(["time"], size=5),
+        ...     zarr_format=3,
+        ... )
+        >>> c.map_overlap(lambda part: part.sizes["time"], depth=1)
+        {(0,): 3, (5,): 3}
+        """
         if depth_rows:
             depth = 0
         return self.map(function, where, depth=depth, depth_rows=depth_rows, **options)
@@ -512,6 +627,19 @@ class Collection:
             Which: a condition on the fields of the keys.
         older_than : datetime.timedelta, optional
             Only those that were written longer ago than this, by the clock of the store.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> c = pt.create_collection(
+        ...     "memory://examples/drop_partitions",
+        ...     {"time": ("time", [0, 1, 5]), "v": ("time", [1.0, 2.0, 3.0])},
+        ...     axis="time",
+        ...     partition_by=pt.GroupedSequence(["time"], size=5),
+        ...     zarr_format=3,
+        ... )
+        >>> [partition.path for partition in c.drop_partitions("time < 5")]
+        ['time=0']
         """
         if where is None and older_than is None:
             raise InvalidArgument(
@@ -548,6 +676,20 @@ class Collection:
             What items are where nothing is stored.
         attributes, encoding : mapping, optional
             Its attributes, and ``compressor`` and ``filters`` as xarray's encoding has them.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> c = pt.create_collection(
+        ...     "memory://examples/add_variable",
+        ...     {"time": ("time", [0, 1, 5]), "v": ("time", [1.0, 2.0, 3.0])},
+        ...     axis="time",
+        ...     partition_by=pt.GroupedSequence(["time"], size=5),
+        ...     zarr_format=3,
+        ... )
+        >>> c.add_variable("flag", ("time",), "i1", fill_value=0)
+        >>> c.read(variables=["flag"]).flag.values
+        array([0, 0, 0], dtype=int8)
         """
         group, _, own = name.rpartition("/")
         described = describe_variable(
@@ -557,12 +699,43 @@ class Collection:
             self._native.add_variable(group, described, report)
 
     def drop_variable(self, name: str, *, progress: Progress = False) -> None:
-        """Remove a variable from every partition, in one commit."""
+        """Remove a variable from every partition, in one commit.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> c = pt.create_collection(
+        ...     "memory://examples/drop_variable",
+        ...     {"time": ("time", [0, 1, 5]), "v": ("time", [1.0, 2.0, 3.0])},
+        ...     axis="time",
+        ...     partition_by=pt.GroupedSequence(["time"], size=5),
+        ...     zarr_format=3,
+        ... )
+        >>> c.drop_variable("v")
+        >>> c.variables
+        ['time']
+        """
         with reporting(progress) as report:
             self._native.drop_variable(name, report)
 
     def set_attributes(self, attributes: Mapping[str, Any], variable: str | None = None) -> None:
-        """Replace the attributes of the collection, or of the variable or group of that path."""
+        """Replace the attributes of the collection, or of the variable or group of that path.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> c = pt.create_collection(
+        ...     "memory://examples/set_attributes",
+        ...     {"time": ("time", [0, 1, 5]), "v": ("time", [1.0, 2.0, 3.0])},
+        ...     axis="time",
+        ...     partition_by=pt.GroupedSequence(["time"], size=5),
+        ...     zarr_format=3,
+        ... )
+        >>> c.set_attributes({"title": "made up"})
+        >>> c.set_attributes({"units": "m"}, "v")
+        >>> c.read().v.units
+        'm'
+        """
         values = attributes_of(variable or "the collection", attributes)
         self._native.set_attributes(variable, values)
 
@@ -586,6 +759,20 @@ class Collection:
         variables : sequence of str
             Variables that have the partitioned dimension alone; those that are not named have
             statistics no more.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> c = pt.create_collection(
+        ...     "memory://examples/set_statistics",
+        ...     {"time": ("time", [0, 1, 5]), "v": ("time", [1.0, 2.0, 3.0])},
+        ...     axis="time",
+        ...     partition_by=pt.GroupedSequence(["time"], size=5),
+        ...     zarr_format=3,
+        ... )
+        >>> c.set_statistics(["v"])
+        >>> c.statistics
+        ['v']
         """
         with reporting(progress) as report:
             self._native.set_statistics(list(variables), report)
@@ -597,7 +784,7 @@ class Collection:
         url: str | os.PathLike[str],
         *,
         where: Where | None = None,
-        zarr_format: int | None = None,
+        zarr_format: Literal[2, 3] | None = None,
         chunks: Mapping[str, int | str] | None = None,
         encoding: Mapping[str, Mapping[str, Any]] | None = None,
         base: Collection | None = None,
@@ -635,6 +822,19 @@ class Collection:
             Of the store of the copy, as for `create_collection`.
         progress : bool or callable, default False
             True shows a bar on standard error; a callable is called with (done, total) partitions.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> c = pt.create_collection(
+        ...     "memory://examples/copy",
+        ...     {"time": ("time", [0, 1, 5]), "v": ("time", [1.0, 2.0, 3.0])},
+        ...     axis="time",
+        ...     partition_by=pt.GroupedSequence(["time"], size=5),
+        ...     zarr_format=3,
+        ... )
+        >>> c.copy("memory://examples/copied", where="time < 5").read().v.values
+        array([1., 2.])
         """
         place = connection(url, storage_options, filesystem)
         arguments = copy_arguments(
@@ -739,6 +939,19 @@ class Collection:
         repair : bool, default False
             Write the list of partitions anew where it is wrong, and statistics where they are wrong
             or missing.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> c = pt.create_collection(
+        ...     "memory://examples/verify",
+        ...     {"time": ("time", [0, 1, 5]), "v": ("time", [1.0, 2.0, 3.0])},
+        ...     axis="time",
+        ...     partition_by=pt.GroupedSequence(["time"], size=5),
+        ...     zarr_format=3,
+        ... )
+        >>> c.verify(data=True)
+        []
         """
         with reporting(progress) as report:
             found = self._native.verify(predicate_of(where), data, repair, report)
@@ -750,6 +963,19 @@ class Collection:
         """Remove what writers that died have left, once it is older than the grace period.
 
         In an Icechunk repository also what no branch or tag names any more; see `expire`.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> c = pt.create_collection(
+        ...     "memory://examples/collect_garbage",
+        ...     {"time": ("time", [0, 1, 5]), "v": ("time", [1.0, 2.0, 3.0])},
+        ...     axis="time",
+        ...     partition_by=pt.GroupedSequence(["time"], size=5),
+        ...     zarr_format=3,
+        ... )
+        >>> c.collect_garbage(dry_run=True)
+        Garbage(0 objects, 0 B)
         """
         return Garbage(*self._native.collect_garbage(micros("grace", grace), dry_run))
 
@@ -757,6 +983,19 @@ class Collection:
         """The commits of the last days at least, newest first; a list that shows itself as a table.
 
         In an Icechunk repository those that led to what is read, as far as they did not expire.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> c = pt.create_collection(
+        ...     "memory://examples/history",
+        ...     {"time": ("time", [0, 1, 5]), "v": ("time", [1.0, 2.0, 3.0])},
+        ...     axis="time",
+        ...     partition_by=pt.GroupedSequence(["time"], size=5),
+        ...     zarr_format=3,
+        ... )
+        >>> [commit.operation for commit in c.history()]
+        ['insert']
         """
         epoch = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
         return History(
@@ -832,7 +1071,22 @@ class Collection:
         )
 
     def branches(self) -> list[str]:
-        """The names of the branches, in order."""
+        """The names of the branches, in order.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> c = pt.create_collection(
+        ...     "icechunk+memory://examples/branches",
+        ...     {"time": ("time", [0, 1, 5]), "v": ("time", [1.0, 2.0, 3.0])},
+        ...     axis="time",
+        ...     partition_by=pt.GroupedSequence(["time"], size=5),
+        ...     zarr_format=3,
+        ... )
+        >>> c.create_branch("trial")
+        >>> c.branches()
+        ['main', 'trial']
+        """
         return self._native.branches()
 
     def create_branch(self, name: str, at: State | None = None) -> None:
@@ -842,15 +1096,61 @@ class Collection:
         ------
         AlreadyExists
             If there is a branch of this name.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> c = pt.create_collection(
+        ...     "icechunk+memory://examples/create_branch",
+        ...     {"time": ("time", [0, 1, 5]), "v": ("time", [1.0, 2.0, 3.0])},
+        ...     axis="time",
+        ...     partition_by=pt.GroupedSequence(["time"], size=5),
+        ...     zarr_format=3,
+        ... )
+        >>> c.create_branch("trial")
+        >>> _ = c.on_branch("trial").drop_partitions("time < 5")
+        >>> len(c.partitions), len(c.on_branch("trial").partitions)
+        (2, 1)
         """
         self._native.create_branch(name, None if at is None else state_of(at))
 
     def delete_branch(self, name: str) -> None:
-        """Remove a branch, and with it the states that nothing else names."""
+        """Remove a branch, and with it the states that nothing else names.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> c = pt.create_collection(
+        ...     "icechunk+memory://examples/delete_branch",
+        ...     {"time": ("time", [0, 1, 5]), "v": ("time", [1.0, 2.0, 3.0])},
+        ...     axis="time",
+        ...     partition_by=pt.GroupedSequence(["time"], size=5),
+        ...     zarr_format=3,
+        ... )
+        >>> c.create_branch("trial")
+        >>> c.delete_branch("trial")
+        >>> c.branches()
+        ['main']
+        """
         self._native.delete_branch(name)
 
     def tags(self) -> list[str]:
-        """The names of the tags, in order."""
+        """The names of the tags, in order.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> c = pt.create_collection(
+        ...     "icechunk+memory://examples/tags",
+        ...     {"time": ("time", [0, 1, 5]), "v": ("time", [1.0, 2.0, 3.0])},
+        ...     axis="time",
+        ...     partition_by=pt.GroupedSequence(["time"], size=5),
+        ...     zarr_format=3,
+        ... )
+        >>> c.create_tag("delivered")
+        >>> c.tags()
+        ['delivered']
+        """
         return self._native.tags()
 
     def create_tag(self, name: str, at: State | None = None) -> None:
@@ -860,11 +1160,42 @@ class Collection:
         ------
         AlreadyExists
             If there is a tag of this name.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> c = pt.create_collection(
+        ...     "icechunk+memory://examples/create_tag",
+        ...     {"time": ("time", [0, 1, 5]), "v": ("time", [1.0, 2.0, 3.0])},
+        ...     axis="time",
+        ...     partition_by=pt.GroupedSequence(["time"], size=5),
+        ...     zarr_format=3,
+        ... )
+        >>> c.create_tag("delivered")
+        >>> _ = c.drop_partitions("time < 5")
+        >>> len(c.partitions), len(c.at("delivered").partitions)
+        (1, 2)
         """
         self._native.create_tag(name, None if at is None else state_of(at))
 
     def delete_tag(self, name: str) -> None:
-        """Remove a tag; its name cannot be used again."""
+        """Remove a tag; its name cannot be used again.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> c = pt.create_collection(
+        ...     "icechunk+memory://examples/delete_tag",
+        ...     {"time": ("time", [0, 1, 5]), "v": ("time", [1.0, 2.0, 3.0])},
+        ...     axis="time",
+        ...     partition_by=pt.GroupedSequence(["time"], size=5),
+        ...     zarr_format=3,
+        ... )
+        >>> c.create_tag("delivered")
+        >>> c.delete_tag("delivered")
+        >>> c.tags()
+        []
+        """
         self._native.delete_tag(name)
 
     def expire(self, *, keep_within: dt.timedelta) -> int:
@@ -877,6 +1208,20 @@ class Collection:
         ----------
         keep_within : timedelta
             Keep the commits within this time, by the store's clock.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> c = pt.create_collection(
+        ...     "icechunk+memory://examples/expire",
+        ...     {"time": ("time", [0, 1, 5]), "v": ("time", [1.0, 2.0, 3.0])},
+        ...     axis="time",
+        ...     partition_by=pt.GroupedSequence(["time"], size=5),
+        ...     zarr_format=3,
+        ... )
+        >>> import datetime as dt
+        >>> c.expire(keep_within=dt.timedelta(days=30))
+        0
         """
         return self._native.expire(micros("keep_within", keep_within))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar, Union
+from typing import Any, Literal, TypeVar, Union
 
 from partita import _native
 from partita._arguments import (
@@ -66,7 +66,7 @@ def create_table(
     index: str | Sequence[str] | None = None,
     overwrite: bool = False,
     metadata: Mapping[str, Any] | None = None,
-    header: str = "json",
+    header: Literal["json", "msgpack"] = "json",
     compression: Compression | None = None,
     sort_by: str | Sequence[str] | None = None,
     bloom_filters: str | Sequence[str] | None = None,
@@ -226,7 +226,7 @@ def create_collection(
     axis: str,
     partition_by: Any,
     insert: bool = True,
-    zarr_format: int | None = None,
+    zarr_format: Literal[2, 3] | None = None,
     chunks: Mapping[str, int | str] | None = None,
     catalog: bool = False,
     statistics: Sequence[str] = (),
@@ -310,7 +310,7 @@ def migrate(
     target: Url,
     *,
     where: Where | None = None,
-    zarr_format: int | None = None,
+    zarr_format: Literal[2, 3] | None = None,
     chunks: Mapping[str, int | str] | None = None,
     encoding: Mapping[str, Mapping[str, Any]] | None = None,
     verify: bool = True,

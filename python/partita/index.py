@@ -185,6 +185,19 @@ class Index:
             What to do if the collection was changed since. By default the partitions concerned are
             looked at again, for this object alone; an index of a function that is not at hand
             raises `StaleIndex`. ``"allow"`` takes the index as it is.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> c = pt.create_collection(
+        ...     "memory://examples/query",
+        ...     {"time": ("time", [0, 1, 5]), "v": ("time", [1.0, 2.0, 3.0])},
+        ...     axis="time",
+        ...     partition_by=pt.GroupedSequence(["time"], size=5),
+        ...     zarr_format=3,
+        ... )
+        >>> c.build_index("v", "v.parquet").query("v > 1 and time >= 5")
+        Selection(1 row of 1 partition, commit 1)
         """
         condition = None if where is None else predicate(where)
         return Selection(self._native.query(condition, _allows(stale)))
@@ -192,7 +205,22 @@ class Index:
     def partitions(
         self, where: Where | None = None, *, stale: Literal["refresh", "allow"] = "refresh"
     ) -> list[CollectionPartition]:
-        """The partitions with rows for which a condition is true, as for `query`."""
+        """The partitions with rows for which a condition is true, as for `query`.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> c = pt.create_collection(
+        ...     "memory://examples/partitions",
+        ...     {"time": ("time", [0, 1, 5]), "v": ("time", [1.0, 2.0, 3.0])},
+        ...     axis="time",
+        ...     partition_by=pt.GroupedSequence(["time"], size=5),
+        ...     zarr_format=3,
+        ... )
+        >>> index = c.build_index("v", "v.parquet")
+        >>> [partition.path for partition in index.partitions("v > 2")]
+        ['time=5']
+        """
         return self.query(where, stale=stale).partitions
 
     def read(
@@ -208,6 +236,19 @@ class Index:
 
         If they are changed while they are read, they are found and read again. The parameters are
         those of `query` and of `Collection.read`.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> c = pt.create_collection(
+        ...     "memory://examples/index_read",
+        ...     {"time": ("time", [0, 1, 5]), "v": ("time", [1.0, 2.0, 3.0])},
+        ...     axis="time",
+        ...     partition_by=pt.GroupedSequence(["time"], size=5),
+        ...     zarr_format=3,
+        ... )
+        >>> c.build_index("v", "v.parquet").read("v > 1").time.values
+        array([1, 5])
         """
         for attempt in range(_ATTEMPTS):
             rows = self.query(where)
@@ -241,6 +282,21 @@ class Index:
         -------
         int
             How many partitions were looked at.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> c = pt.create_collection(
+        ...     "memory://examples/index_refresh",
+        ...     {"time": ("time", [0, 1, 5]), "v": ("time", [1.0, 2.0, 3.0])},
+        ...     axis="time",
+        ...     partition_by=pt.GroupedSequence(["time"], size=5),
+        ...     zarr_format=3,
+        ... )
+        >>> index = c.build_index("v", "v.parquet")
+        >>> _ = c.insert({"time": ("time", [6]), "v": ("time", [4.0])}, merge="upsert")
+        >>> index.refresh()
+        1
         """
         with reporting(progress) as report:
             return self._native.refresh(all, workers, report)
@@ -267,17 +323,60 @@ class Index:
             Whether an index that is behind is copied as it is. It counts as behind then.
         storage_options, filesystem, single_writer
             As of `Collection.build_index`.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> c = pt.create_collection(
+        ...     "memory://examples/index_copy",
+        ...     {"time": ("time", [0, 1, 5]), "v": ("time", [1.0, 2.0, 3.0])},
+        ...     axis="time",
+        ...     partition_by=pt.GroupedSequence(["time"], size=5),
+        ...     zarr_format=3,
+        ... )
+        >>> index = c.build_index("v", "v.parquet")
+        >>> copy = c.copy("memory://examples/index_copied")
+        >>> index.copy("copied.parquet", copy).query("v > 1").rows
+        2
         """
         place = place_of(url, storage_options, filesystem, False, single_writer)
         self._native.copy(place, collection._native, _allows(stale))
         return _reopen(collection, place, self._function)
 
     def to_arrow(self) -> pa.Table:
-        """Its table, as it is stored; queries may have brought it up to date for this object."""
+        """Its table, as it is stored; queries may have brought it up to date for this object.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> c = pt.create_collection(
+        ...     "memory://examples/index_arrow",
+        ...     {"time": ("time", [0, 1, 5]), "v": ("time", [1.0, 2.0, 3.0])},
+        ...     axis="time",
+        ...     partition_by=pt.GroupedSequence(["time"], size=5),
+        ...     zarr_format=3,
+        ... )
+        >>> c.build_index("v", "v.parquet").to_arrow()["v"].to_pylist()
+        [1.0, 2.0, 3.0]
+        """
         return pyarrow("to_arrow()").table(self._native.table())
 
     def to_pandas(self) -> pd.DataFrame:
-        """Its table, as `to_arrow` has it."""
+        """Its table, as `to_arrow` has it.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> c = pt.create_collection(
+        ...     "memory://examples/index_pandas",
+        ...     {"time": ("time", [0, 1, 5]), "v": ("time", [1.0, 2.0, 3.0])},
+        ...     axis="time",
+        ...     partition_by=pt.GroupedSequence(["time"], size=5),
+        ...     zarr_format=3,
+        ... )
+        >>> len(c.build_index("v", "v.parquet").to_pandas())
+        3
+        """
         return self.to_arrow().to_pandas()
 
     def __repr__(self) -> str:

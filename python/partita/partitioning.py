@@ -4,14 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence as Names
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, cast
 
 from partita.errors import InvalidArgument
 
 __all__ = ["Bucket", "Date", "GroupedSequence", "Partitioning", "Sequence"]
 
+Resolution = Literal[
+    "year", "month", "day", "hour", "minute", "second", "Y", "M", "D", "h", "m", "s"
+]
+"""How finely a date partitions, by name or as numpy has it."""
+
 _PARTS = ["year", "month", "day", "hour", "minute", "second"]
 _CODES = dict(zip("YMDhms", _PARTS, strict=True))
+
+
+def date_parts(resolution: str) -> list[str]:
+    """The names of the parts of a date down to a resolution, outermost first."""
+    name = _CODES.get(resolution, resolution)
+    if name not in _PARTS:
+        raise InvalidArgument(f"a resolution is one of {', '.join(_PARTS)}")
+    return _PARTS[: _PARTS.index(name) + 1]
 
 
 @dataclass(frozen=True)
@@ -38,16 +51,13 @@ class Date:
     """
 
     column: str
-    resolution: str
+    resolution: Resolution
     """``year``, ``month``, ``day``, ``hour``, ``minute`` or ``second``."""
 
     @property
     def fields(self) -> list[str]:
         """The names of the parts, outermost first."""
-        resolution = _CODES.get(self.resolution, self.resolution)
-        if resolution not in _PARTS:
-            raise InvalidArgument(f"a resolution is one of {', '.join(_PARTS)}")
-        return _PARTS[: _PARTS.index(resolution) + 1]
+        return date_parts(self.resolution)
 
     @property
     def code(self) -> str:
@@ -149,7 +159,7 @@ def partitioning_arguments(partition_by: Any) -> dict[str, Any]:
 def partitioning_of(config: dict[str, Any]) -> Partitioning:
     """The partitioning that the engine describes."""
     if config["kind"] == "date":
-        return Date(config["variables"][0], config["resolution"])
+        return Date(config["variables"][0], cast(Resolution, config["resolution"]))
     if config["kind"] == "grouped":
         return GroupedSequence(list(config["variables"]), config["size"], config["start"])
     return Sequence(list(config["variables"]))

@@ -62,7 +62,18 @@ class Scan:
         return pyarrow_schema(self._native)
 
     def to_arrow(self, *, progress: Progress = False) -> pa.Table:
-        """Read into a pyarrow Table."""
+        """Read into a pyarrow Table.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> table = pt.create_table(
+        ...     "memory://examples/to_arrow",
+        ...     {"id": [1, 2, 3], "fare": [12.5, 30.0, 9.0]},
+        ... )
+        >>> table.scan(where="fare > 10").to_arrow()["id"].to_pylist()
+        [1, 2]
+        """
         pa = pyarrow("reading into pyarrow")
         return pa.table(self._collect(progress))
 
@@ -86,6 +97,18 @@ class Scan:
             True shows a bar on standard error; a callable is called with (done, total).
         **options
             Passed on to ``pyarrow.Table.to_pandas``, such as ``types_mapper``.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> table = pt.create_table(
+        ...     "memory://examples/to_pandas",
+        ...     {"id": [1, 2, 3], "fare": [12.5, 30.0, 9.0]},
+        ... )
+        >>> table.scan(where="fare > 10").to_pandas()
+           id  fare
+        0   1  12.5
+        1   2  30.0
         """
         table = self.to_arrow(progress=progress)
         return to_pandas(table, categoricals, dates_as_object, **options)
@@ -105,7 +128,19 @@ class Scan:
         return self._pieces(by_file=False)
 
     def by_file(self) -> Iterator[tuple[dict[str, str], Scan]]:
-        """The same read in pieces: a partition key and a scan for each file."""
+        """The same read in pieces: a partition key and a scan for each file.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> table = pt.create_table(
+        ...     "memory://examples/by_file",
+        ...     {"id": [1, 2, 3], "fare": [12.5, 30.0, 9.0]},
+        ... )
+        >>> _ = table.append({"id": [4], "fare": [1.0]})
+        >>> [scan.count() for _, scan in table.scan().by_file()]
+        [3, 1]
+        """
         return self._pieces(by_file=True)
 
     def by_value(self, columns: str | Sequence[str]) -> Iterator[tuple[dict[str, Any], Scan]]:
@@ -140,7 +175,18 @@ class Scan:
             yield key, Scan(native, f"{self._described}, {shown}")
 
     def to_polars(self, *, progress: Progress = False) -> pl.DataFrame:
-        """Read into a Polars DataFrame."""
+        """Read into a Polars DataFrame.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> table = pt.create_table(
+        ...     "memory://examples/to_polars",
+        ...     {"id": [1, 2, 3], "fare": [12.5, 30.0, 9.0]},
+        ... )
+        >>> table.scan(where="fare > 10").to_polars()["id"].to_list()
+        [1, 2]
+        """
         polars = optional("polars", "reading into Polars")
         return polars.DataFrame(self._collect(progress))
 
@@ -193,7 +239,18 @@ class Scan:
         return _closing(batches, pa)
 
     def count(self) -> int:
-        """The number of rows, without reading more than it takes to know."""
+        """The number of rows, without reading more than it takes to know.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> table = pt.create_table(
+        ...     "memory://examples/scan_count",
+        ...     {"id": [1, 2, 3], "fare": [12.5, 30.0, 9.0]},
+        ... )
+        >>> table.scan(where="fare > 10").count()
+        2
+        """
         return self._native.count()
 
     def explain(self) -> Explain:

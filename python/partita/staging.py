@@ -60,7 +60,20 @@ class Staged:
         return Staged(self._native.without(list(keys)))
 
     def to_bytes(self) -> bytes:
-        """A form to send elsewhere."""
+        """A form to send elsewhere.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> table = pt.create_table(
+        ...     "memory://examples/to_bytes",
+        ...     {"id": [1, 2, 3], "fare": [12.5, 30.0, 9.0]},
+        ... )
+        >>> sent = table.stage({"id": [4], "fare": [1.0]}).to_bytes()
+        >>> _ = table.commit(pt.Staged.from_bytes(sent))
+        >>> table.count()
+        4
+        """
         return self._native.to_bytes()
 
     @property
@@ -104,18 +117,57 @@ class Transaction:
         self._open = False
 
     def append(self, data: Any, **options: Any) -> None:
-        """Add rows; the options are those of `Table.stage`."""
+        """Add rows; the options are those of `Table.stage`.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> table = pt.create_table(
+        ...     "memory://examples/tx_append",
+        ...     {"id": [1, 2, 3], "fare": [12.5, 30.0, 9.0]},
+        ... )
+        >>> with table.transaction() as tx:
+        ...     tx.append({"id": [4], "fare": [1.0]})
+        >>> table.count()
+        4
+        """
         self._check()
         self._staged.append(self._table.stage(data, **options))
 
     def delete(self, where: Where) -> None:
-        """Remove the rows that match."""
+        """Remove the rows that match.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> table = pt.create_table(
+        ...     "memory://examples/tx_delete",
+        ...     {"id": [1, 2, 3], "fare": [12.5, 30.0, 9.0]},
+        ... )
+        >>> with table.transaction() as tx:
+        ...     tx.delete(where="fare > 10")
+        >>> table.count()
+        1
+        """
         self._check()
         scope = Expr(predicate(required("delete", where)))
         self._scope = scope if self._scope is None else self._scope | scope
 
     def replace(self, data: Any, where: Where, **options: Any) -> None:
-        """Swap the rows that match for new ones."""
+        """Swap the rows that match for new ones.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> table = pt.create_table(
+        ...     "memory://examples/tx_replace",
+        ...     {"id": [1, 2, 3], "fare": [12.5, 30.0, 9.0]},
+        ... )
+        >>> with table.transaction() as tx:
+        ...     tx.replace({"id": [7], "fare": [1.0]}, where="fare > 10")
+        >>> sorted(table.read()["id"])
+        [3, 7]
+        """
         required("replace", where)
         self.append(data, **options)
         self.delete(where)

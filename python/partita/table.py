@@ -259,7 +259,18 @@ class Table:
         return self.scan(columns, where).to_dask(**options)
 
     def count(self, where: Where | None = None) -> int:
-        """The number of rows, without reading more than it takes to know."""
+        """The number of rows, without reading more than it takes to know.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> table = pt.create_table(
+        ...     "memory://examples/count",
+        ...     {"id": [1, 2, 3], "fare": [12.5, 30.0, 9.0]},
+        ... )
+        >>> table.count(where="fare > 10")
+        2
+        """
         return self.scan(where=where).count()
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
@@ -509,6 +520,19 @@ class Table:
             64 commits had the same key, nothing is done.
         progress : bool or callable, default False
             True shows a bar on standard error; a callable is called with (done, total).
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> table = pt.create_table(
+        ...     "memory://examples/commit",
+        ...     {"id": [1, 2, 3], "fare": [12.5, 30.0, 9.0]},
+        ... )
+        >>> staged = [table.stage({"id": [n], "fare": [1.0]}) for n in (4, 5)]
+        >>> table.commit(staged, key="job 17").rows_added
+        2
+        >>> table.count()
+        5
         """
         several = [staged] if isinstance(staged, Staged) else list(staged)
         for one in several:
@@ -527,7 +551,20 @@ class Table:
         return Commit(**made)
 
     def discard(self, staged: Staged | Sequence[Staged]) -> None:
-        """Delete staged files that are not to be committed."""
+        """Delete staged files that are not to be committed.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> table = pt.create_table(
+        ...     "memory://examples/discard",
+        ...     {"id": [1, 2, 3], "fare": [12.5, 30.0, 9.0]},
+        ... )
+        >>> staged = table.stage({"id": [4], "fare": [1.0]})
+        >>> table.discard(staged)
+        >>> table.count()
+        3
+        """
         several = [staged] if isinstance(staged, Staged) else list(staged)
         self._native.discard([one._native for one in several])
 
@@ -634,13 +671,38 @@ class Table:
             )
 
     def drop_index(self, columns: str | Sequence[str]) -> Commit:
-        """Drop secondary indices."""
+        """Drop secondary indices.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> table = pt.create_table(
+        ...     "memory://examples/drop_index",
+        ...     {"id": [1, 2, 3], "fare": [12.5, 30.0, 9.0]},
+        ...     index="id",
+        ... )
+        >>> table.drop_index("id").version
+        2
+        >>> table.index
+        []
+        """
         return Commit(**self._native.drop_index(names("columns", columns), write_options()))
 
     def index_values(self, column: str) -> pa.ChunkedArray:
         """The distinct values of an indexed column, in order, read from the index alone.
 
         Nulls are not indexed.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> table = pt.create_table(
+        ...     "memory://examples/index_values",
+        ...     {"id": [1, 2, 3], "fare": [12.5, 30.0, 9.0]},
+        ...     index="id",
+        ... )
+        >>> table.index_values("id").to_pylist()
+        [1, 2, 3]
         """
         return pyarrow().table(_Exported(self._native.index_values(column))).column(0)
 
@@ -945,7 +1007,20 @@ class Table:
         return History(Snapshot._from_native(fields) for fields in self._native.history())
 
     def drop(self) -> int:
-        """Delete the table with all of its objects; return how many there were."""
+        """Delete the table with all of its objects; return how many there were.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> table = pt.create_table(
+        ...     "memory://examples/drop",
+        ...     {"id": [1, 2, 3], "fare": [12.5, 30.0, 9.0]},
+        ... )
+        >>> table.drop() > 0
+        True
+        >>> pt.ls("memory://examples/drop")
+        []
+        """
         return self._native.drop()
 
     # How it shows

@@ -100,7 +100,23 @@ class View(Collection):
     # Following the base
 
     def is_synced(self) -> bool:
-        """Whether it has the partitions of the base that it covers, with the same rows."""
+        """Whether it has the partitions of the base that it covers, with the same rows.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> c = pt.create_collection(
+        ...     "memory://examples/is_synced",
+        ...     {"time": ("time", [0, 1, 5]), "v": ("time", [1.0, 2.0, 3.0])},
+        ...     axis="time",
+        ...     partition_by=pt.GroupedSequence(["time"], size=5),
+        ...     zarr_format=3,
+        ... )
+        >>> v = pt.create_view("memory://examples/over1", c, [pt.Variable("w", ("time",), "f4")])
+        >>> _ = c.insert({"time": ("time", [6]), "v": ("time", [4.0])}, merge="upsert")
+        >>> v.is_synced()
+        False
+        """
         return self._native.is_synced()
 
     def sync(
@@ -124,6 +140,21 @@ class View(Collection):
         -------
         list of CollectionPartition
             The partitions that were written.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> c = pt.create_collection(
+        ...     "memory://examples/sync",
+        ...     {"time": ("time", [0, 1, 5]), "v": ("time", [1.0, 2.0, 3.0])},
+        ...     axis="time",
+        ...     partition_by=pt.GroupedSequence(["time"], size=5),
+        ...     zarr_format=3,
+        ... )
+        >>> v = pt.create_view("memory://examples/over2", c, [pt.Variable("w", ("time",), "f4")])
+        >>> _ = c.insert({"time": ("time", [6]), "v": ("time", [4.0])}, merge="upsert")
+        >>> [partition.path for partition in v.sync()]
+        ['time=5']
         """
         with reporting(progress) as report:
             return self._native.sync(predicate_of(where), report)

@@ -45,9 +45,10 @@ border:1px solid var(--partita-line);border-radius:6px;padding:.6em .9em;max-wid
 font-family:system-ui,sans-serif;font-size:13px;line-height:1.5;overflow-x:auto}}
 {",".join(f"{place} .partita" for place in _DARK_PLACES)}{{{_variables(DARK)}}}
 .partita .partita-title{{font-size:15px;margin-bottom:.3em}}
-.partita table{{border-collapse:collapse;margin:.2em 0;background:none;color:inherit}}
+.partita table{{border-collapse:collapse;margin:.2em 0;background:none;color:inherit;
+font-size:inherit}}
 .partita th,.partita td{{padding:.1em 1.2em .1em 0;text-align:left;vertical-align:top;
-font-weight:normal;border:none;background:none;color:inherit}}
+font-weight:normal;white-space:nowrap;border:none;background:none;color:inherit}}
 .partita th{{color:var(--partita-muted)}}
 .partita .partita-number{{text-align:right;font-variant-numeric:tabular-nums}}
 .partita summary{{cursor:pointer;font-weight:600;margin-top:.3em}}

@@ -20,7 +20,8 @@ Month = tuple[int, int]
 
 def bar(value: float, most: float, label: str) -> str:
     """A horizontal bar that shows `value` of `most`."""
-    width = 0.0 if most <= 0 else max(1.0, _BAR * value / most)
+    # What is little still shows; what is nothing does not.
+    width = max(1.0, _BAR * value / most) if value > 0 else 0.0
     return (
         f'<svg role="img" aria-label="{escape(label)}" width="{_BAR}" height="14">'
         f'<rect class="partita-empty" y="3" width="{_BAR}" height="8" rx="2"/>'

@@ -81,9 +81,9 @@ def _keys(writer: Writer) -> list[str]:
     if writer.date is None:
         return writer.partition_by
     column, resolution = writer.date
-    from partita.partitioning import Date
+    from partita.partitioning import date_parts
 
-    derived = Date(column, resolution).fields
+    derived = date_parts(resolution)
     return [*[name for name in writer.partition_by if name not in derived], column]
 
 
@@ -91,14 +91,14 @@ def _key_values(frame: pd.DataFrame, keys: list[str], date: tuple[str, str] | No
     """The values that keys are made of: of a date, the parts that count."""
     import pandas as pd
 
-    from partita.partitioning import Date
+    from partita.partitioning import date_parts
 
     values = frame[keys]
     if date is None:
         return values
     column, resolution = date
     moments = pd.to_datetime(values[column], utc=True)
-    parts = {name: getattr(moments.dt, name) for name in Date(column, resolution).fields}
+    parts = {name: getattr(moments.dt, name) for name in date_parts(resolution)}
     return values.drop(columns=[column]).assign(**parts)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 import dask.array as da
 from dask.base import compute
@@ -16,7 +16,7 @@ from partita._xarray import describe_variable, from_xarray
 from partita.compat.zcollection import meta, partitioning
 from partita.compat.zcollection.dataset import Dataset
 from partita.compat.zcollection.variable import Array, DelayedArray, new_variable
-from partita.partitioning import Partitioning, partitioning_arguments
+from partita.partitioning import Partitioning, Resolution, partitioning_arguments
 
 __all__ = ["arguments_of", "from_native", "handler_of", "metadata_of", "schema_of", "to_native"]
 
@@ -28,7 +28,8 @@ def arguments_of(handler: partitioning.Partitioning) -> dict[str, Any]:
     """The engine's form of a partitioning."""
     native: Partitioning
     if type(handler) is partitioning.Date:
-        native = partita.Date(handler.variables[0], _UNITS[handler.resolution])
+        resolution = cast(Resolution, _UNITS[handler.resolution])
+        native = partita.Date(handler.variables[0], resolution)
     elif type(handler) is partitioning.Sequence:
         native = partita.Sequence(list(handler.variables))
     else:
