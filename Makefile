@@ -17,8 +17,11 @@ ROWS ?= 10000000
 REPEAT ?= 3
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 DEMO := $(VENV)-demo
+DOCS := $(VENV)-docs
 # Measured: some 20 minutes of a core, where nothing is built yet.
 BUILD_MINUTES := $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((20 / cores > 3 ? 20 / cores : 3)))
+
+PYTHONS := python tests examples benches docs/conf.py docs/_ext
 
 # What a change of makes a new wheel necessary.
 SOURCES := $(shell find crates python -type f -not -name '*.pyc' -not -name '*.so') \
@@ -26,10 +29,15 @@ SOURCES := $(shell find crates python -type f -not -name '*.pyc' -not -name '*.s
 
 say = @printf '\n\033[1m== %s\033[0m\n' $(1)
 
-.PHONY: help demo test rust-test python-test lint bench fmt clean
+.PHONY: help demo docs test rust-test python-test lint bench fmt clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+docs: $(DOCS)/wheel ## Build the documentation site into target/docs
+	$(call say,'Building the documentation')
+	$(DOCS)/bin/sphinx-build -b html -W --keep-going -q -d target/doctrees docs target/docs
+	@echo 'target/docs/index.html'
 
 demo: ## Show the main job on a million made-up taxi trips, with a wheel that is there or a new one
 	@if [ -n "$(PARTITA_WHEEL)" ] && $(MAKE) --no-print-directory $(DEMO)/$(notdir $(PARTITA_WHEEL)); then \
@@ -47,12 +55,13 @@ test: lint rust-test python-test ## Everything that must pass
 lint: $(VENV)/requirements
 	$(call say,'Checking the format')
 	cargo fmt --all --check
-	$(BIN)/ruff format --check --quiet python tests examples benches
+	$(BIN)/ruff format --check --quiet $(PYTHONS)
 	$(call say,'Linting Rust$(,) which checks all crates once')
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
 	$(call say,'Linting Python')
-	$(BIN)/ruff check --quiet python tests examples benches
-	$(BIN)/mypy python/partita
+	$(BIN)/ruff check --quiet $(PYTHONS)
+	$(BIN)/mypy python/partita tests/typed
+	$(BIN)/basedpyright --project tests/typed --pythonpath $(BIN)/python
 
 rust-test:
 	$(call say,'Building and running the Rust tests')
@@ -78,11 +87,11 @@ bench: $(VENV)/requirements $(ZCOLLECTIONS) ## Compare with plateau, pyarrow, Po
 
 fmt: $(VENV)/requirements ## Format Rust and Python
 	cargo fmt --all
-	$(BIN)/ruff format --quiet python tests examples benches
-	$(BIN)/ruff check --quiet --fix python tests examples benches
+	$(BIN)/ruff format --quiet $(PYTHONS)
+	$(BIN)/ruff check --quiet --fix $(PYTHONS)
 
 clean: ## Remove everything that was built
-	rm -rf target $(VENV) $(DEMO) $(dir $(ZCOLLECTIONS)) demo-data bench-data
+	rm -rf target $(VENV) $(DEMO) $(DOCS) $(dir $(ZCOLLECTIONS)) demo-data bench-data
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 , := ,
@@ -110,6 +119,16 @@ $(DEMO)/$(notdir $(PARTITA_WHEEL)): $(PARTITA_WHEEL)
 	$(PYTHON) -m venv --clear $(DEMO)
 	$(DEMO)/bin/pip install --quiet --disable-pip-version-check \
 		'$(PARTITA_WHEEL)[pandas,xarray]' matplotlib plateau==4.6.2
+	@touch $@
+
+$(DOCS)/requirements: docs/requirements.txt
+	$(call say,'Installing what builds the documentation')
+	$(PYTHON) -m venv --clear $(DOCS)
+	$(DOCS)/bin/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+$(DOCS)/wheel: $(DOCS)/requirements $(VENV)/wheel
+	$(DOCS)/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps $(WHEELS)/*.whl
 	@touch $@
 
 # ZCollection in virtual environments of its own, since its releases need older libraries.
