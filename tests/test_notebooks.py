@@ -145,6 +145,16 @@ def test_nothing_raises_where_the_store_is_gone(tmp_path):
     Reader(gone._repr_html_())
 
 
+def test_nothing_raises_where_keys_cannot_be_read(memory, monkeypatch):
+    def damaged(self):
+        raise pt.Corrupt("a file's key cannot be read")
+
+    made = table(memory)
+    monkeypatch.setattr(pt.Table, "partitions", property(damaged))
+    assert "rows?" in Reader(made._repr_html_()).text
+    assert "(? partitions)" in repr(made)
+
+
 def test_a_history_is_a_list_that_shows_lines(memory):
     history = table(memory).history()
     assert isinstance(history, list) and history == list(history)

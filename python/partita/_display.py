@@ -5,10 +5,12 @@ Nothing here makes a request: what is shown is what an open dataset knows.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from partita.records import human_bytes, human_count
+from partita.errors import PartitaError
+from partita.records import Partition, human_bytes, human_count
 
 if TYPE_CHECKING:
     from partita.collection import Collection
@@ -19,19 +21,40 @@ __all__ = [
     "collection_kind",
     "collection_text",
     "collection_variables",
+    "known_partitions",
     "table_columns",
     "table_facts",
     "table_text",
+    "type_name",
 ]
 
 _MOST_COLUMNS = 20
+_NAMES = {
+    "b": "bool",
+    "i": "int",
+    "u": "uint",
+    "f": "float",
+    "c": "complex",
+    "m": "timedelta",
+    "M": "datetime",
+}
+
+
+def known_partitions(table: Table) -> list[Partition] | None:
+    """The partitions of a table; None where they cannot be read, since showing must not fail."""
+    try:
+        return table.partitions
+    except PartitaError:
+        return None
 
 
 def table_facts(table: Table) -> list[tuple[str, str]]:
     """What a table is, in the order in which one asks."""
-    partitions = table.partitions
-    rows = _sum(partition.rows for partition in partitions)
-    size = _sum(partition.bytes for partition in partitions)
+    partitions = known_partitions(table)
+    rows = size = None
+    if partitions is not None:
+        rows = _sum(partition.rows for partition in partitions)
+        size = _sum(partition.bytes for partition in partitions)
     version = "not written by partita" if table.version is None else str(table.version)
     facts = [
         ("rows", human_count(rows)),
@@ -40,7 +63,8 @@ def table_facts(table: Table) -> list[tuple[str, str]]:
     ]
     if table.partition_by:
         keys = ", ".join(table.partition_by)
-        facts.append(("partitioned by", f"{keys} ({len(partitions):,} partitions)"))
+        number = "?" if partitions is None else human_count(len(partitions))
+        facts.append(("partitioned by", f"{keys} ({number} partitions)"))
     if table.index:
         facts.append(("index on", ", ".join(table.index)))
     return facts
@@ -102,12 +126,29 @@ def collection_variables(collection: Collection) -> tuple[list[tuple[str, str, s
     def walk(schema: dict[str, Any], path: str) -> None:
         for variable in schema["variables"]:
             dimensions = ", ".join(variable["dimensions"])
-            found.append((path + variable["name"], variable["dtype"], f"({dimensions})"))
+            kind = type_name(variable["dtype"])
+            found.append((path + variable["name"], kind, f"({dimensions})"))
         for name, group in schema["groups"].items():
             walk(group, f"{path}{name}/")
 
     walk(collection._native.schema().to_dict(), "")
     return found[:_MOST_COLUMNS], max(0, len(found) - _MOST_COLUMNS)
+
+
+def type_name(dtype: str) -> str:
+    """What numpy calls a type: ``float64`` for ``<f8``.
+
+    Examples
+    --------
+    >>> type_name("<f8"), type_name("<M8[us]"), type_name("<U5"), type_name(">i2")
+    ('float64', 'datetime64[us]', '<U5', 'int16, big-endian')
+    """
+    parts = re.fullmatch(r"[<>|=]?([biufcmM])(\d+)(\[.*\])?", dtype)
+    if parts is None:
+        return dtype
+    kind, size, unit = parts[1], int(parts[2]), parts[3] or ""
+    swapped = ", big-endian" if dtype.startswith(">") else ""
+    return f"{_NAMES[kind]}{'' if kind == 'b' else 8 * size}{unit}{swapped}"
 
 
 def collection_text(collection: Collection) -> str:

@@ -11,6 +11,7 @@ from partita._display import (
     collection_facts,
     collection_kind,
     collection_variables,
+    known_partitions,
     table_columns,
     table_facts,
 )
@@ -42,7 +43,7 @@ _MOST_PARTITIONS = 12
 
 def table_html(table: Table) -> str:
     """A table: facts, columns, and its partitions with their sizes."""
-    partitions = table.partitions
+    partitions = known_partitions(table)
     columns, more = table_columns(table)
     roles = {name: "partition" for name in table.partition_by}
     for name in table.index:
@@ -50,7 +51,7 @@ def table_html(table: Table) -> str:
     rows = [(escape(name), code(str(kind)), escape(roles.get(name, ""))) for name, kind in columns]
     listed = grid(["column", "type", "role"], rows) + _rest(more)
     parts = [facts([("url", table.url), *table_facts(table)]), section("columns", listed)]
-    if table.partition_by:
+    if table.partition_by and partitions is not None:
         parts.append(section(f"partitions ({len(partitions):,})", _sizes(partitions)))
         drawn = coverage(partition.key for partition in partitions)
         if drawn is not None:
