@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 import partita as pt
 from partita._notebook import page, pictures
@@ -180,6 +181,32 @@ def test_a_calendar_tells_what_is_missing(keys, told):
     else:
         Reader(drawn)
         assert told in drawn
+
+
+def test_coverage_has_every_month_between_the_first_and_the_last(memory):
+    assert collection(memory).coverage() == {"2024-01": 1.0, "2024-02": 0.0, "2024-03": 1.0}
+    by_cycle = pt.create_collection(
+        f"{memory}/cycles",
+        {"time": ("n", [1, 2]), "cycle": ("n", [1, 2])},
+        axis="time",
+        partition_by=pt.Sequence(["cycle"]),
+    )
+    with pytest.raises(pt.InvalidArgument, match="months"):
+        by_cycle.coverage()
+
+
+def test_plots_go_where_they_are_told(memory):
+    figure = Figure()
+    for place, plot in enumerate(
+        [
+            collection(memory).plot_coverage,
+            table(memory).plot_partitions,
+            table(f"{memory}/2").scan(where="at > '2024-03-01'").explain().plot,
+        ],
+        start=1,
+    ):
+        axes = figure.add_subplot(3, 1, place)
+        assert plot(ax=axes) is axes and axes.has_data()
 
 
 def luminance(colour: str) -> float:

@@ -33,6 +33,7 @@ from partita.stores import FileSystem, connection
 
 if TYPE_CHECKING:
     import xarray as xr
+    from matplotlib.axes import Axes
     from typing_extensions import Self
 
     from partita.table import Table
@@ -168,6 +169,58 @@ class Collection:
         """
         found = predicate_of(where)
         return self._native.sizes(found) if sizes else self._native.partitions(found)
+
+    def coverage(self) -> dict[str, float]:
+        """The share of each month that partitions cover, from the first to the last; 0 is a gap.
+
+        It goes by the keys: a month of a collection by months is covered if its partition is there,
+        one of a collection by days as far as its days are. One listing of the partitions.
+
+        Raises
+        ------
+        InvalidArgument
+            If the collection is not partitioned by months or less.
+
+        Examples
+        --------
+        >>> import numpy as np, partita as pt
+        >>> days = np.array(["2022-01-05", "2022-03-01"], "M8[us]")
+        >>> c = pt.create_collection(
+        ...     "memory://examples/coverage",
+        ...     {"time": ("time", days)},
+        ...     axis="time",
+        ...     partition_by=pt.Date("time", "month"),
+        ... )
+        >>> c.coverage()
+        {'2022-01': 1.0, '2022-02': 0.0, '2022-03': 1.0}
+        """
+        from partita._notebook.pictures import covered
+
+        if "month" not in self.fields:
+            raise InvalidArgument(
+                "only a collection that is partitioned by months or less has a coverage"
+            )
+        return covered([partition.key for partition in self.partitions])
+
+    def plot_coverage(self, ax: Axes | None = None) -> Axes:
+        """Plot `coverage` with matplotlib: a row for each year, a column for each month.
+
+        Examples
+        --------
+        >>> import numpy as np, partita as pt
+        >>> days = np.array(["2022-01-05", "2022-03-01"], "M8[us]")
+        >>> c = pt.create_collection(
+        ...     "memory://examples/plot_coverage",
+        ...     {"time": ("time", days)},
+        ...     axis="time",
+        ...     partition_by=pt.Date("time", "month"),
+        ... )
+        >>> c.plot_coverage().get_title()
+        'share of each month that is there'
+        """
+        from partita._plots import plot_coverage
+
+        return plot_coverage(self.coverage(), ax)
 
     def refresh(self) -> Collection:
         """Look at what the collection is by now; reads and changes do so by themselves.

@@ -5,9 +5,12 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from partita._native import CollectionPartition
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = [
     "CollectionCommit",
@@ -189,6 +192,25 @@ class Explain:
 
     def __repr__(self) -> str:
         return self.text
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Plot with matplotlib how many files each step leaves.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> table = pt.create_table(
+        ...     "memory://examples/steps", {"y": [1, 2], "v": [1, 2]}, partition_by="y"
+        ... )
+        >>> bars = table.scan(where="y == 2").explain().plot().patches
+        >>> [int(bar.get_width()) for bar in bars]
+        [2, 1, 1, 1]
+        """
+        from partita._notebook.faces import steps_of
+        from partita._plots import plot_bars
+
+        steps = steps_of(self.details)
+        return plot_bars([name for name, _ in steps], [left for _, left in steps], "files left", ax)
 
     def _repr_html_(self) -> str:
         from partita._notebook import explain_html

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     import dask.dataframe as dd
     import pandas as pd
     import pyarrow as pa
+    from matplotlib.axes import Axes
 
     from partita.collection import Collection
 
@@ -155,6 +156,22 @@ class Table:
         ]
 
     # Reading
+
+    def plot_partitions(self, ax: Axes | None = None) -> Axes:
+        """Plot the sizes of the partitions with matplotlib; of very many the largest ones.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> table = pt.create_table(
+        ...     "memory://examples/plot", {"y": [1, 2, 2], "v": [1, 2, 3]}, partition_by="y"
+        ... )
+        >>> [label.get_text() for label in table.plot_partitions().get_yticklabels()]
+        ['y=1', 'y=2']
+        """
+        from partita._plots import plot_partitions
+
+        return plot_partitions(self.partitions, ax)
 
     def read(
         self,

@@ -128,7 +128,7 @@ def explain_html(explain: Explain) -> str:
     parts = []
     if details.get("where") is not None:
         parts.append(facts([("where", str(details["where"]))]))
-    steps = _steps(details)
+    steps = steps_of(details)
     if steps:
         most = steps[0][1]
         rows = [
@@ -140,7 +140,7 @@ def explain_html(explain: Explain) -> str:
     return page("Explain", "", *parts)
 
 
-def _steps(details: Mapping[str, Any]) -> list[tuple[str, int]]:
+def steps_of(details: Mapping[str, Any]) -> list[tuple[str, int]]:
     """How many files are left after each step."""
     left = details.get("files")
     if not isinstance(left, int):

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
-__all__ = ["bar", "coverage"]
+__all__ = ["bar", "coverage", "covered", "months_of"]
 
 _BAR = 160
 _CELL = 14
@@ -34,7 +34,7 @@ def coverage(keys: Iterable[Mapping[str, str | int]]) -> str | None:
 
     Where partitions are days or less, a month is filled by the share of its days.
     """
-    months = _months(list(keys))
+    months = months_of(list(keys))
     if not months:
         return None
     first, last = min(months), max(months)
@@ -67,7 +67,20 @@ def coverage(keys: Iterable[Mapping[str, str | int]]) -> str | None:
     return f'<div class="partita-muted">{escape(told + earlier)}</div>{picture}'
 
 
-def _months(keys: Sequence[Mapping[str, str | int]]) -> dict[Month, float]:
+def covered(keys: Sequence[Mapping[str, str | int]]) -> dict[str, float]:
+    """The share of every month from the first to the last, by its name; 0 where there is none."""
+    months = months_of(keys)
+    if not months:
+        return {}
+    (year, month), last = min(months), max(months)
+    found = {}
+    while (year, month) <= last:
+        found[f"{year:04}-{month:02}"] = months.get((year, month), 0.0)
+        year, month = (year, month + 1) if month < _MONTHS else (year + 1, 1)
+    return found
+
+
+def months_of(keys: Sequence[Mapping[str, str | int]]) -> dict[Month, float]:
     """The share of each month that is covered; nothing if the keys are no dates."""
     try:
         dates = {
