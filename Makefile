@@ -43,7 +43,8 @@ demo: ## Show the main job on a million made-up taxi trips, with a wheel that is
 	@if [ -n "$(PARTITA_WHEEL)" ] && $(MAKE) --no-print-directory $(DEMO)/$(notdir $(PARTITA_WHEEL)); then \
 		python=$(DEMO)/bin/python; \
 	else \
-		printf '\n%s\n' 'No wheel to use: it is built now, which takes some $(BUILD_MINUTES) minutes the first time.'; \
+		$(MAKE) --no-print-directory --question $(VENV)/wheel || printf '\n%s\n' \
+			'The package is built now, which takes some $(BUILD_MINUTES) minutes the first time.'; \
 		$(MAKE) --no-print-directory $(VENV)/wheel; python=$(BIN)/python; \
 	fi; \
 	printf '\n\033[1m== %s\033[0m\n' 'Running the demo, which takes about a minute'; \
@@ -127,8 +128,9 @@ $(DOCS)/requirements: docs/requirements.txt
 	$(DOCS)/bin/pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
-$(DOCS)/wheel: $(DOCS)/requirements $(VENV)/wheel
-	$(DOCS)/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps $(WHEELS)/*.whl
+$(DOCS)/wheel: $(DOCS)/requirements $(or $(PARTITA_WHEEL),$(VENV)/wheel)
+	$(DOCS)/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps \
+		$(or $(PARTITA_WHEEL),$(WHEELS)/*.whl)
 	@touch $@
 
 # ZCollection in virtual environments of its own, since its releases need older libraries.
