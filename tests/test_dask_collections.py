@@ -384,3 +384,173 @@ def test_secrets_do_not_travel(tmp_path, monkeypatch):
             xr.testing.assert_identical(pickle.loads(graph).compute(), made.read())
             made.insert(tracks(100, 900, shift=1).chunk({"time": 100}), merge="upsert")
         assert made.read().ssh.values[100, 0] == 101
+
+
+# Beside other writers, and broken off
+
+
+def cycles(keys: list[int], value: float, rows: int = 4, at: int = 0) -> dict:
+    times = np.tile(np.arange(at, at + rows).astype("M8[s]"), len(keys))
+    size = rows * len(keys)
+    return {
+        "time": ("n", times),
+        "cycle": ("n", np.repeat(keys, rows).astype("i4")),
+        "v": ("n", np.full(size, value)),
+        "w": ("n", np.full(size, -1.0)),
+    }
+
+
+def many(url, partitions: int, **options) -> pt.Collection:
+    by = pt.Sequence(["cycle"])
+    data = cycles(list(range(partitions)), 7.0)
+    return pt.create_collection(url, data, axis="time", partition_by=by, zarr_format=3, **options)
+
+
+def raised(part: xr.Dataset) -> dict:
+    return {"w": part.v + 100}
+
+
+MEDDLING = {
+    "rows of the first": lambda c: c.insert(cycles([0], 8.0, at=100), merge="upsert"),
+    "rows of several": lambda c: c.insert(cycles([1, 6, 11], 8.0, at=100), merge="upsert"),
+    "rows of a new one": lambda c: c.insert(cycles([50], 8.0)),
+    "rows that take the place of others": lambda c: c.insert(cycles([3], 9.0, rows=2)),
+    "a partition goes": lambda c: c.drop_partitions("cycle == 4"),
+    "another update": lambda c: c.update(lambda part: {"v": part.v + 1}, "cycle in (0, 5)"),
+    "attributes change": lambda c: c.set_attributes({"title": "new"}),
+}
+
+
+@pytest.mark.parametrize("place", ["", "icechunk+"])
+@pytest.mark.parametrize("meddling", MEDDLING)
+def test_an_update_of_many_beside_another_writer(tmp_path, monkeypatch, place, meddling):
+    """Some partitions are worked out again; what the same tasks staged for others stays."""
+    from partita.dask import _collections
+
+    monkeypatch.setattr(_collections, "_BATCHES", 1)
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    url = f"{place}{tmp_path / 'c'}"
+    collection, seen, done = many(url, 12), set(), []
+
+    def function(part: xr.Dataset, partition: pt.collection.PartitionInfo) -> dict:
+        seen.add(partition.key["cycle"])
+        if len(seen) == 12 and not done:
+            done.append(True)
+            MEDDLING[meddling](pt.open(url))
+        return raised(part)
+
+    with dask.config.set(scheduler="synchronous"):
+        collection.update(function, client=True)
+    assert done
+    found = pt.open(url).read()
+    old = found.cycle.values != 50
+    np.testing.assert_array_equal(found.w.values, np.where(old, found.v.values + 100, -1))
+    assert found.sizes["n"] == {
+        "rows of the first": 52,
+        "rows of several": 60,
+        "rows of a new one": 52,
+        "rows that take the place of others": 46,
+        "a partition goes": 44,
+    }.get(meddling, 48)
+    assert collection.verify(data=True) == []
+
+
+def test_what_is_not_partitioned_is_staged_again(tmp_path):
+    """Another writer is the first to bring it, between the staging and the commit."""
+    made, done = empty(tmp_path / "first"), []
+
+    def meddling(block: np.ndarray) -> np.ndarray:
+        if block.size and not done:
+            done.append(True)
+            pt.open(made.url).insert(tracks(0, 3))
+        return block
+
+    rows = tracks().chunk({"time": 700})
+    rows["ssh"] = rows.ssh.copy(
+        data=rows.ssh.data.map_blocks(meddling, meta=np.empty((0, 0), "f4"))
+    )
+    with dask.config.set(scheduler="synchronous"):
+        made.insert(rows)
+    xr.testing.assert_identical(made.read()[list(tracks().variables)], tracks())
+    assert made.verify(data=True) == []
+
+
+class Breaking:
+    """The engine's collection, whose commit of what was staged breaks off."""
+
+    def __init__(self, native, error: BaseException, *, after: bool) -> None:
+        self._native, self._error, self._after = native, error, after
+
+    def __getattr__(self, name: str):
+        return getattr(self._native, name)
+
+    def commit_staged(self, operation, staged, key):
+        if staged and self._after:
+            self._native.commit_staged(operation, staged, key)
+        if staged:
+            raise self._error
+        return self._native.commit_staged(operation, staged, key)
+
+
+BREAKS = [
+    KeyboardInterrupt(),
+    SystemExit(1),
+    MemoryError(),
+    RuntimeError("any other"),
+    pt.CommitUnknown("no answer"),
+    pt.StoreError("no answer"),
+    pt.Corrupt("misread"),
+    pt.Interrupted("stopped"),
+]
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("error", BREAKS, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("operation", ["insert", "update"])
+def test_what_may_be_committed_is_not_removed(tmp_path, operation, error, after):
+    from partita._functions import Calling, Inserting, Updating
+    from partita.collection import map_arguments
+    from partita.dask import _collections
+
+    collection = many(tmp_path / "c", 4)
+    reference = collection._reference()
+    reference = type("Reference", (), {"native": Breaking(reference.native, error, after=after)})()
+    with dask.config.set(scheduler="synchronous"), pytest.raises(type(error)):
+        if operation == "insert":
+            rows = xr.Dataset(cycles([0, 1, 2, 3], 107.0)).chunk({"n": 3})
+            stage = Inserting(None, False).stage
+            options = {"encode": False, "key": None, "client": True, "report": None}
+            _collections.insert(reference, rows, stage, **options)
+        else:
+            known = {"w": {"dimensions": ["n"], "dtype": "f8", "fill": None}}
+            arguments = map_arguments(None, None, 0, 0, None)
+            options = {"key": None, "client": True, "report": None}
+            updating = Updating(Calling(raised), known)
+            _collections.update(reference, updating, arguments, **options)
+    new = {"insert": ("v", 107.0, 7.0), "update": ("w", 107.0, -1.0)}[operation]
+    for _ in range(2):
+        found = pt.open(collection.url).read("cycle < 4")
+        assert set(found[new[0]].values) == {new[1] if after else new[2]}
+        assert collection.verify(data=True) == []
+        # The next writer publishes what was committed.
+        pt.open(collection.url).insert(cycles([9], 1.0), merge="upsert")
+
+
+def test_what_a_task_staged_twice_counts_once(tmp_path):
+    collection = many(tmp_path / "c", 3)
+    tasks = []
+
+    def twice(part: xr.Dataset, partition: pt.collection.PartitionInfo) -> dict:
+        tasks.append(partition.key["cycle"])
+        if tasks.count(1) == 1 and partition.key["cycle"] == 1:
+            raise ConnectionError("the worker went away")
+        return {"v": part.v + len(tasks)}
+
+    retry = {"scheduler": "synchronous"}
+    with dask.config.set(retry), pytest.raises(ConnectionError):
+        collection.update(twice, client=True)
+    assert len(collection.history()) == 1
+    with dask.config.set(retry):
+        collection.update(raised, client=True)
+    assert set(collection.read().w.values) == {107.0}
+    assert len(collection.history()) == 2

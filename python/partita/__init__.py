@@ -60,6 +60,7 @@ from partita.errors import (
     PartitaError,
     ReadOnly,
     SchemaMismatch,
+    StagedExpired,
     StaleIndex,
     StoreError,
 )
@@ -118,6 +119,7 @@ __all__ = [
     "Sequence",
     "Snapshot",
     "Staged",
+    "StagedExpired",
     "StaleIndex",
     "StoreError",
     "Table",

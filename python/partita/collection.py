@@ -450,6 +450,9 @@ class Collection:
                 index.refresh()
             except PartitaError as error:
                 warnings.warn(f"the commit is made, but {index!r} is behind: {error}", stacklevel=3)
+            except KeyboardInterrupt as error:
+                error.args = (f"the commit is made, but {index!r} may be behind",)
+                raise
 
     # Changing
 
@@ -480,7 +483,7 @@ class Collection:
         encode : bool, default False
             Pack numbers as their encodings say, as xarray does when it writes a file.
         key : str, optional
-            Your name for this insert: one that was committed lately is not committed again.
+            Your name for this commit: one of the same name that was made before is not made again.
         client : distributed.Client, optional
             Whose workers compute arrays of Dask; the scheduler that Dask is set to without it.
         progress : bool or callable, default False
@@ -536,6 +539,7 @@ class Collection:
         depth: int = 0,
         depth_rows: int = 0,
         workers: int | None = None,
+        key: str | None = None,
         client: Any = None,
         progress: Progress = False,
     ) -> list[CollectionPartition]:
@@ -563,6 +567,9 @@ class Collection:
             neighbours in the whole collection, whatever `where` selects.
         workers : int, optional
             How many partitions are worked on at once, each in a thread.
+        key : str, optional
+            Your name for this commit: one of the same name that was made before is not made again,
+            and nothing is returned then.
         client : distributed.Client or True, optional
             Call the function on workers of Dask, which stage what it returns: those of a client, or
             (True) of the scheduler that Dask is set to. The commit is made here.
@@ -593,10 +600,10 @@ class Collection:
 
                 reference = self._reference()
                 written = _collections.update(
-                    reference, updating, arguments, client=client, report=report
+                    reference, updating, arguments, key=key, client=client, report=report
                 )
             else:
-                written = self._native.update(updating, arguments, report)
+                written = self._native.update(updating, arguments, report, key)
         self._follow()
         return written
 
@@ -670,7 +677,11 @@ class Collection:
         return self.map(function, where, depth=depth, depth_rows=depth_rows, **options)
 
     def drop_partitions(
-        self, where: Where | None = None, *, older_than: dt.timedelta | None = None
+        self,
+        where: Where | None = None,
+        *,
+        older_than: dt.timedelta | None = None,
+        key: str | None = None,
     ) -> list[CollectionPartition]:
         """Remove partitions, in one commit; returns those that are gone.
 
@@ -680,6 +691,9 @@ class Collection:
             Which: a condition on the fields of the keys.
         older_than : datetime.timedelta, optional
             Only those that were written longer ago than this, by the clock of the store.
+        key : str, optional
+            Your name for this commit: one of the same name that was made before is not made again,
+            and nothing is returned then.
 
         Examples
         --------
@@ -700,7 +714,7 @@ class Collection:
                 " by accident; where='true' means all"
             )
         age = None if older_than is None else micros("older_than", older_than)
-        gone = self._native.drop_partitions(predicate_of(where), age)
+        gone = self._native.drop_partitions(predicate_of(where), age, key)
         self._follow()
         return gone
 
@@ -713,6 +727,7 @@ class Collection:
         fill_value: Any = None,
         attributes: Mapping[str, Any] | None = None,
         encoding: Mapping[str, Any] | None = None,
+        key: str | None = None,
         progress: Progress = False,
     ) -> None:
         """Add a variable, filled with its fill value in every partition, in one commit.
@@ -729,6 +744,8 @@ class Collection:
             What items are where nothing is stored.
         attributes, encoding : mapping, optional
             Its attributes, and ``compressor`` and ``filters`` as xarray's encoding has them.
+        key : str, optional
+            Your name for this commit: one of the same name that was made before is not made again.
 
         Examples
         --------
@@ -749,10 +766,12 @@ class Collection:
             own, tuple(dimensions), dtype, fill_value, attributes or {}, encoding or {}
         )
         with reporting(progress) as report:
-            self._native.add_variable(group, described, report)
+            self._native.add_variable(group, described, report, key)
 
-    def drop_variable(self, name: str, *, progress: Progress = False) -> None:
-        """Remove a variable from every partition, in one commit.
+    def drop_variable(
+        self, name: str, *, key: str | None = None, progress: Progress = False
+    ) -> None:
+        """Remove a variable from every partition, in one commit; `key` is that of `insert`.
 
         Examples
         --------
@@ -769,10 +788,18 @@ class Collection:
         ['time']
         """
         with reporting(progress) as report:
-            self._native.drop_variable(name, report)
+            self._native.drop_variable(name, report, key)
 
-    def set_attributes(self, attributes: Mapping[str, Any], variable: str | None = None) -> None:
+    def set_attributes(
+        self,
+        attributes: Mapping[str, Any],
+        variable: str | None = None,
+        *,
+        key: str | None = None,
+    ) -> None:
         """Replace the attributes of the collection, or of the variable or group of that path.
+
+        `key` is that of `insert`.
 
         Examples
         --------
@@ -790,7 +817,7 @@ class Collection:
         'm'
         """
         values = attributes_of(variable or "the collection", attributes)
-        self._native.set_attributes(variable, values)
+        self._native.set_attributes(variable, values, key)
 
     @property
     def statistics(self) -> list[str]:
@@ -798,7 +825,9 @@ class Collection:
         names: list[str] = self._native.config()["statistics"]
         return names
 
-    def set_statistics(self, variables: Sequence[str], *, progress: Progress = False) -> None:
+    def set_statistics(
+        self, variables: Sequence[str], *, key: str | None = None, progress: Progress = False
+    ) -> None:
         """Say of which variables statistics are kept, and make them.
 
         They are the smallest and largest values in each partition. By them a condition on such a
@@ -812,6 +841,8 @@ class Collection:
         variables : sequence of str
             Variables that have the partitioned dimension alone; those that are not named have
             statistics no more.
+        key : str, optional
+            Your name for this commit: one of the same name that was made before is not made again.
 
         Examples
         --------
@@ -828,7 +859,7 @@ class Collection:
         ['v']
         """
         with reporting(progress) as report:
-            self._native.set_statistics(list(variables), report)
+            self._native.set_statistics(list(variables), report, key)
 
     # Keeping
 
@@ -1050,13 +1081,31 @@ class Collection:
         >>> [commit.operation for commit in c.history()]
         ['insert']
         """
-        epoch = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
-        return History(
-            CollectionCommit(
-                number, epoch + dt.timedelta(microseconds=time), operation, partitions, size, id
-            )
-            for number, id, time, operation, partitions, size in self._native.history()
-        )
+        return History(_commit_of(*entry) for entry in self._native.history())
+
+    def committed(self, name: str) -> CollectionCommit | None:
+        """The commit of an id or a key, if it was made and is still in the history.
+
+        This tells what became of a commit after `CommitUnknown`, whose context has the id as
+        ``commit``, and after any other break-off of a call with ``key=``.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> c = pt.create_collection(
+        ...     "memory://collections/committed",
+        ...     {"cycle": ("n", [1, 2])},
+        ...     axis="cycle",
+        ...     partition_by=pt.Sequence(["cycle"]),
+        ... )
+        >>> _ = c.insert({"cycle": ("n", [3])}, key="delivery 3")
+        >>> c.committed("delivery 3").partitions
+        ['cycle=3']
+        >>> c.committed("delivery 4") is None
+        True
+        """
+        entry = self._native.committed(name)
+        return None if entry is None else _commit_of(*entry)
 
     # Branches, tags and older states: of collections in Icechunk repositories
 
@@ -1295,6 +1344,15 @@ class Collection:
 def _reopen(url: str, options: dict[str, Any], read_only: bool, single_writer: bool) -> Collection:
     native = _native.Collection.open(url, options, read_only, single_writer)
     return Collection(native, options, read_only=read_only, single_writer=single_writer)
+
+
+def _commit_of(
+    number: int, id: str, time: int, operation: str, partitions: list[str], size: int
+) -> CollectionCommit:
+    """A commit as the engine tells of it; the time in microseconds since 1970."""
+    epoch = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
+    at = epoch + dt.timedelta(microseconds=time)
+    return CollectionCommit(number, at, operation, partitions, size, id)
 
 
 def chosen(rows: Selection | None) -> _native.Selection | None:

@@ -19,6 +19,7 @@ __all__ = [
     "PartitaError",
     "ReadOnly",
     "SchemaMismatch",
+    "StagedExpired",
     "StaleIndex",
     "StoreError",
 ]
@@ -119,6 +120,12 @@ class CommitUnknown(PartitaError):
     """It could not be learned whether the commit happened."""
 
     _default_kind = "CommitUnknown"
+
+
+class StagedExpired(PartitaError):
+    """What was staged is too old to be committed, or has been removed; nothing was changed."""
+
+    _default_kind = "StagedExpired"
 
 
 class StaleIndex(PartitaError):

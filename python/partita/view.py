@@ -120,7 +120,7 @@ class View(Collection):
         return self._native.is_synced()
 
     def sync(
-        self, where: Where | None = None, *, progress: Progress = False
+        self, where: Where | None = None, *, key: str | None = None, progress: Progress = False
     ) -> list[CollectionPartition]:
         """Bring the view in line with its base, in one commit.
 
@@ -133,6 +133,9 @@ class View(Collection):
         where : expression, str, list or dict, optional
             Which partitions it covers from now on, a condition on the fields of keys;
             ``where="true"`` means all. Partitions that it has already stay.
+        key : str, optional
+            Your name for this commit: one of the same name that was made before is not made again,
+            and nothing is returned then.
         progress : bool or callable, default False
             True shows a bar on standard error; a callable is called with (done, total) partitions.
 
@@ -157,7 +160,7 @@ class View(Collection):
         ['time=5']
         """
         with reporting(progress) as report:
-            return self._native.sync(predicate_of(where), report)
+            return self._native.sync(predicate_of(where), report, key)
 
     def _copied(
         self,

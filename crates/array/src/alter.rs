@@ -28,12 +28,24 @@ pub struct DropOptions {
     pub predicate: Option<Predicate>,
     /// Of these only those that were written longer ago than this, by the clock of the store.
     pub older_than: Option<SignedDuration>,
+    /// The caller's name for this commit: one that was made before is not made again.
+    pub key: Option<String>,
     /// Stops the work.
     pub work: Work,
 }
 
+/// How it is changed what a collection is.
+#[derive(Debug, Clone, Default)]
+pub struct AlterOptions {
+    /// The caller's name for this commit: one that was made before is not made again.
+    pub key: Option<String>,
+    /// Told about partitions.
+    pub work: Work,
+}
+
 impl Collection {
-    /// Removes partitions, in one commit. Returns those that are gone, ordered by key.
+    /// Removes partitions, in one commit. Returns those that are gone, ordered by key; none where a
+    /// commit with the same `key` was made before.
     ///
     /// # Errors
     /// [`InvalidPredicate`](ErrorKind::InvalidPredicate) as [`Collection::partitions`];
@@ -50,7 +62,7 @@ impl Collection {
         };
         let dropped = std::sync::Mutex::default();
         let drops = Drops { options, before, dropped: &dropped };
-        self.transact("drop_partitions", None, &drops).await?;
+        self.transact("drop_partitions", options.key.as_deref(), &drops).await?;
         Ok(dropped.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
@@ -67,10 +79,10 @@ impl Collection {
         &self,
         group: &str,
         variable: &VariableSchema,
-        work: &Work,
+        options: &AlterOptions,
     ) -> Result<()> {
-        let alter = Alter { edit: Edit::Add { group, variable }, work };
-        self.transact("add_variable", None, &alter).await.map(drop)
+        let alter = Alter { edit: Edit::Add { group, variable }, work: &options.work };
+        self.transact("add_variable", options.key.as_deref(), &alter).await.map(drop)
     }
 
     /// Removes a variable from the collection and from every partition, in one commit.
@@ -79,9 +91,9 @@ impl Collection {
     /// [`NotFound`](ErrorKind::NotFound); [`InvalidArgument`](ErrorKind::InvalidArgument) if it is
     /// the axis, or rows are partitioned by it; [`ReadOnly`](ErrorKind::ReadOnly);
     /// [`CommitConflict`](ErrorKind::CommitConflict).
-    pub async fn drop_variable(&self, path: &str, work: &Work) -> Result<()> {
-        let alter = Alter { edit: Edit::Drop { path }, work };
-        self.transact("drop_variable", None, &alter).await.map(drop)
+    pub async fn drop_variable(&self, path: &str, options: &AlterOptions) -> Result<()> {
+        let alter = Alter { edit: Edit::Drop { path }, work: &options.work };
+        self.transact("drop_variable", options.key.as_deref(), &alter).await.map(drop)
     }
 
     /// Replaces the attributes of the collection, or of one variable or group.
@@ -96,10 +108,11 @@ impl Collection {
         &self,
         variable: Option<&str>,
         attributes: Attributes,
+        options: &AlterOptions,
     ) -> Result<()> {
-        let work = &Work::default();
-        let alter = Alter { edit: Edit::Attributes { variable, attributes }, work };
-        self.transact("set_attributes", None, &alter).await.map(drop)
+        let edit = Edit::Attributes { variable, attributes };
+        let alter = Alter { edit, work: &options.work };
+        self.transact("set_attributes", options.key.as_deref(), &alter).await.map(drop)
     }
 }
 
@@ -113,10 +126,10 @@ impl Collection {
     /// partitioned dimension alone, or whose values cannot be compared;
     /// [`ReadOnly`](ErrorKind::ReadOnly); [`CommitConflict`](ErrorKind::CommitConflict); what
     /// reading the variables fails with.
-    pub async fn set_statistics(&self, variables: &[String], work: &Work) -> Result<()> {
-        let alter = Alter { edit: Edit::Statistics { variables }, work };
-        self.transact("set_statistics", None, &alter).await?;
-        rebuild(self, &HashSet::new(), work).await
+    pub async fn set_statistics(&self, variables: &[String], options: &AlterOptions) -> Result<()> {
+        let alter = Alter { edit: Edit::Statistics { variables }, work: &options.work };
+        self.transact("set_statistics", options.key.as_deref(), &alter).await?;
+        rebuild(self, &HashSet::new(), &options.work).await
     }
 }
 

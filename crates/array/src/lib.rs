@@ -33,6 +33,7 @@ mod codec;
 mod collection;
 mod columns;
 mod commit;
+mod committed;
 mod conform;
 mod copy;
 mod cores;
@@ -63,7 +64,7 @@ mod transact;
 mod verify;
 mod view;
 
-pub use alter::DropOptions;
+pub use alter::{AlterOptions, DropOptions};
 pub use collection::{Collection, Partition};
 pub use commit::{Action, Change, Record, Staged};
 pub use copy::CopyOptions;

@@ -80,7 +80,8 @@ impl Collection {
     /// all of them become visible, or, if the function fails for one partition, nothing. Other
     /// variables are not written again; where rows were chosen beforehand, neither are chunks without
     /// such rows. If another writer changes a partition meanwhile, the function is called again with
-    /// what it holds then. Returns the partitions that were written, ordered by key.
+    /// what it holds then. Returns the partitions that were written, ordered by key; none where a
+    /// commit with the same `key` was made before.
     ///
     /// # Errors
     /// As [`Collection::map`]; [`SchemaMismatch`](ErrorKind::SchemaMismatch) with the variable, if
@@ -95,7 +96,7 @@ impl Collection {
     ) -> Result<Vec<Partition>> {
         let written = std::sync::Mutex::default();
         let update = Update { function, options, written: &written };
-        let done = self.transact("update", None, &update).await;
+        let done = self.transact("update", options.key.as_deref(), &update).await;
         options.work.progress.finish();
         done?;
         let written = written.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);

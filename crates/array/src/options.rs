@@ -103,7 +103,7 @@ impl fmt::Debug for MergeWith {
 pub struct InsertOptions {
     /// How its rows are merged with those that are there.
     pub merge: MergeWith,
-    /// The caller's name for this insert: one that was committed lately is not committed again.
+    /// The caller's name for this commit: one that was made before is not made again.
     pub key: Option<String>,
     /// Told about bytes written, before compression.
     pub work: Work,
@@ -153,6 +153,8 @@ pub struct MapOptions {
     /// How many partitions are worked on at once, from reading to writing. If nothing is said, the
     /// function is called for as many as there are cores, while as many others are read or written.
     pub at_once: Option<usize>,
+    /// Of an update, the caller's name for its commit: one that was made before is not made again.
+    pub key: Option<String>,
     /// Told about partitions.
     pub work: Work,
 }

@@ -50,7 +50,7 @@ impl Failure {
             Self::Usage(_) => 2,
             Self::Engine(error) => match error.kind() {
                 ErrorKind::NotFound => 3,
-                ErrorKind::CommitConflict => 4,
+                ErrorKind::CommitConflict | ErrorKind::StagedExpired => 4,
                 ErrorKind::Interrupted => 130,
                 _ => 1,
             },
@@ -77,6 +77,7 @@ impl Failure {
                 "`partita doctor URL` shows what the store can do; pass --single-writer if nobody \
                  else writes",
             ),
+            ErrorKind::StagedExpired => Some("nothing was changed; stage it again"),
             ErrorKind::StaleIndex => Some("build the index anew where its function is"),
             ErrorKind::CommitUnknown => Some("`partita history URL` shows whether it happened"),
             ErrorKind::Store => {

@@ -3,36 +3,54 @@
 use std::future::Future;
 use std::time::Duration;
 
-use partita::{Cancel, Error, ErrorKind};
+use partita::{Cancel, CommitWatch, Error, ErrorKind};
 
 use crate::failure::Failure;
 
 /// How long an operation may take to stop in good order.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Runs `work`. Ctrl-C asks it to stop through `cancel`; a second one, or too long a wait, leaves it
-/// behind. A commit that is left half-way is a commit that did not happen.
+/// Runs `work`. Ctrl-C asks it to stop through `cancel`, and no commit is begun any more; a second
+/// one, or too long a wait, leaves the work behind. The error says which commits were made, and of
+/// which one that could not be learned.
 ///
 /// The work is a task of its own, so that Ctrl-C is heard while it waits for a file.
 pub(crate) async fn interruptible<T: Send + 'static>(
     cancel: &Cancel,
     work: impl Future<Output = Result<T, Failure>> + Send + 'static,
 ) -> Result<T, Failure> {
+    let commits = CommitWatch::default();
     tokio::select! {
-        outcome = tokio::spawn(work) => outcome.unwrap_or_else(|error| {
+        outcome = tokio::spawn(commits.follow(work)) => outcome.unwrap_or_else(|error| {
             Err(Failure::Defect(format!("the command failed unexpectedly: {error}")))
         }),
-        () = given_up(cancel) => {
-            Err(Error::new(ErrorKind::Interrupted, "interrupted").into())
-        }
+        () = given_up(cancel, &commits) => Err(interrupted(&commits).into()),
     }
 }
 
-async fn given_up(cancel: &Cancel) {
+fn interrupted(commits: &CommitWatch) -> Error {
+    if let Some(id) = commits.in_doubt() {
+        return Error::new(
+            ErrorKind::CommitUnknown,
+            "interrupted while the commit was being made, and whether it was made could not be \
+             learned within a second",
+        )
+        .with("commit", id);
+    }
+    let made = commits.made();
+    match made.is_empty() {
+        true => Error::new(ErrorKind::Interrupted, "interrupted"),
+        false => Error::new(ErrorKind::Interrupted, "interrupted after the commit was made")
+            .with("commit", made.join(", ")),
+    }
+}
+
+async fn given_up(cancel: &Cancel, commits: &CommitWatch) {
     if tokio::signal::ctrl_c().await.is_err() {
         // Without signals there is nothing to wait for, ever.
         return std::future::pending().await;
     }
     cancel.cancel();
+    commits.close();
     let _ = tokio::time::timeout(PATIENCE, tokio::signal::ctrl_c()).await;
 }

@@ -27,6 +27,9 @@ pub enum ErrorKind {
     CommitUnsupported,
     /// It could not be learned whether the commit happened.
     CommitUnknown,
+    /// What was staged is so old that garbage collection may remove it, or has been removed; it has
+    /// to be staged again. Nothing was changed.
+    StagedExpired,
     /// An index does not reflect what it is an index of, and cannot be made to here.
     StaleIndex,
     /// The store or the dataset was opened for reading only.
@@ -41,7 +44,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// Every kind, in declaration order.
-    pub const ALL: [ErrorKind; 14] = [
+    pub const ALL: [ErrorKind; 15] = [
         Self::NotFound,
         Self::AlreadyExists,
         Self::InvalidArgument,
@@ -51,6 +54,7 @@ impl ErrorKind {
         Self::CommitConflict,
         Self::CommitUnsupported,
         Self::CommitUnknown,
+        Self::StagedExpired,
         Self::StaleIndex,
         Self::ReadOnly,
         Self::Corrupt,
@@ -71,6 +75,7 @@ impl ErrorKind {
             Self::CommitConflict => "CommitConflict",
             Self::CommitUnsupported => "CommitUnsupported",
             Self::CommitUnknown => "CommitUnknown",
+            Self::StagedExpired => "StagedExpired",
             Self::StaleIndex => "StaleIndex",
             Self::ReadOnly => "ReadOnly",
             Self::Corrupt => "Corrupt",

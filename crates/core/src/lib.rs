@@ -4,6 +4,7 @@
 //!
 //! This crate knows neither Parquet nor Zarr.
 
+mod commit_watch;
 mod cores;
 mod error;
 pub mod partition;
@@ -13,6 +14,7 @@ pub mod store;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
+pub use commit_watch::{CommitWatch, commit_point, commit_settled};
 pub use cores::cores;
 pub use error::{Error, ErrorKind, Result};
 pub use predicate::{Predicate, col};

@@ -42,8 +42,8 @@ pub use partita_core::partition;
 pub use partita_core::predicate;
 pub use partita_core::store;
 pub use partita_core::{
-    Cancel, Error, ErrorKind, NoProgress, Predicate, Progress, Result, Store, StoreOptions, col,
-    cores,
+    Cancel, CommitWatch, Error, ErrorKind, NoProgress, Predicate, Progress, Result, Store,
+    StoreOptions, col, cores,
 };
 pub use partita_table as table;
 pub use partita_table::{

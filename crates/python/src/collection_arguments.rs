@@ -155,6 +155,7 @@ impl MapArguments<'_> {
             variables: self.variables,
             depth,
             at_once: self.at_once,
+            key: None,
             work: work(watch),
         }
     }

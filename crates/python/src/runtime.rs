@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
-use partita::{Cancel, cores};
+use partita::{Cancel, CommitWatch, Error, ErrorKind, cores};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use tokio::runtime::{Builder, Handle, Runtime, RuntimeFlavor};
@@ -19,8 +19,8 @@ use crate::progress::Meter;
 /// How long Ctrl-C may go unnoticed.
 const POLL: Duration = Duration::from_millis(50);
 
-/// How many polls an operation that was asked to stop is given to do so.
-const POLLS_TO_SETTLE: usize = 200;
+/// How many polls an operation that was asked to stop is given to do so: a second.
+const POLLS_TO_SETTLE: usize = 20;
 
 /// The runtime and the process that made it.
 ///
@@ -53,35 +53,41 @@ type Outcome<T> = Result<partita::Result<T>, Box<dyn Any + Send>>;
 /// Runs `future` on the runtime and waits for it with the interpreter detached.
 ///
 /// Signals are looked at and progress is told about twenty times a second. If either raises, the
-/// operation is asked to stop, given time to do so in good order, and then dropped: a commit that
-/// is dropped half-way is a commit that did not happen.
+/// operation is asked to stop, makes no further commit, is given a second to end in good order, and
+/// is dropped then. What was raised says which commits were made; if that cannot be told of one,
+/// `CommitUnknown` is raised from it.
 pub(crate) fn wait<T, F>(py: Python<'_>, watch: &Watch, future: F) -> PyResult<T>
 where
     T: Send + 'static,
     F: Future<Output = partita::Result<T>> + Send + 'static,
 {
     let (sender, mut receiver) = sync_channel::<Outcome<T>>(1);
-    let task = runtime(py)?.spawn(async move {
+    let commits = CommitWatch::default();
+    let task = runtime(py)?.spawn(commits.follow(async move {
         let outcome = AssertUnwindSafe(future).catch_unwind().await;
         // Nobody listens any more only if the call was interrupted and gave up waiting.
         let _ = sender.send(outcome);
-    });
+    }));
     loop {
         let (back, outcome) = receive(py, receiver);
         receiver = back;
         match outcome {
             Ok(Ok(result)) => {
                 let told = watch.report(py);
-                return result.map_err(to_python).and_then(|value| told.map(|()| value));
+                let value = result.map_err(to_python)?;
+                // A signal that came at the end would be raised without saying what was done.
+                let told = told.and_then(|()| py.check_signals());
+                return told.map(|()| value).map_err(|raised| interrupted(py, raised, &commits));
             }
             Ok(Err(panic)) => return Err(internal(panic_words(panic.as_ref()))),
             Err(RecvTimeoutError::Disconnected) => return Err(internal("the task was lost")),
             Err(RecvTimeoutError::Timeout) => {
                 if let Err(raised) = py.check_signals().and_then(|()| watch.report(py)) {
                     watch.cancel.cancel();
+                    commits.close();
                     settle(py, receiver);
                     task.abort();
-                    return Err(raised);
+                    return Err(interrupted(py, raised, &commits));
                 }
             }
         }
@@ -98,6 +104,30 @@ fn settle<T: Send>(py: Python<'_>, mut receiver: Receiver<Outcome<T>>) {
             return;
         }
     }
+}
+
+/// What is raised by a call that was interrupted by `raised`.
+fn interrupted(py: Python<'_>, raised: PyErr, commits: &CommitWatch) -> PyErr {
+    if let Some(id) = commits.in_doubt() {
+        let unknown = Error::new(
+            ErrorKind::CommitUnknown,
+            "the call was interrupted while its commit was being made, and whether it was made could \
+             not be learned within a second: `committed` with the id of the commit tells",
+        );
+        let unknown = to_python(unknown.with("commit", id));
+        unknown.set_cause(py, Some(raised));
+        return unknown;
+    }
+    let made = commits.made();
+    if !made.is_empty() {
+        let note =
+            format!("the commit {} was made before the call was interrupted", made.join(", "));
+        let value = raised.value(py);
+        // Older versions of Python have no notes, and not every exception takes attributes.
+        let _ = value.call_method1("add_note", (note,));
+        let _ = value.setattr("committed", made);
+    }
+    raised
 }
 
 type Received<T> = (Receiver<Outcome<T>>, Result<Outcome<T>, RecvTimeoutError>);

@@ -6,6 +6,7 @@ import math
 import os
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import dask
@@ -15,7 +16,7 @@ from partita import _native
 from partita._lazy import Reference
 from partita._progress import Report
 from partita._xarray import from_xarray
-from partita.errors import CommitConflict, InvalidArgument
+from partita.errors import CommitConflict, InvalidArgument, PartitaError, StagedExpired
 from partita.records import CollectionPartition
 
 if TYPE_CHECKING:
@@ -61,22 +62,24 @@ def insert(
         return [partition for partition, _ in found]
     rows = {partition.path: runs for partition, runs in found}
     shared = [n for n, v in data.variables.items() if dimension not in v.dims]
-    partitioned = data.drop_vars(shared)
+    partitioned, whole = data.drop_vars(shared), _without_rows(data, dimension)
+    staged = _Staged(native, "insert", key)
 
     def tasks(paths: Iterable[str]) -> list[Any]:
         delayed = dask.delayed(_staged, pure=False)
-        return [
-            delayed(stage, reference, partitioned.isel({dimension: _index(rows[path])}))
-            for path in paths
-        ]
+        found = []
+        for path in paths:
+            if path in rows:
+                own = partitioned.isel({dimension: _index(rows[path])})
+                found.append(delayed(stage, reference, own))
+            else:
+                # The group of the variables that are not partitioned.
+                staged.add(stage(native, whole, True))
+        return found
 
-    staged = _Staged(native, "insert", key)
-    try:
-        staged.add(stage(native, _without_rows(data, dimension), True))
+    with staged:
+        staged.add(stage(native, whole, True))
         staged.commit(list(rows), tasks, client, report)
-    except BaseException:
-        staged.discard()
-        raise
     return [partition for partition, _ in found]
 
 
@@ -112,13 +115,16 @@ def update(
     updating: Callable[..., Any],
     arguments: Arguments,
     *,
+    key: str | None,
     client: Any,
     report: Report | None,
 ) -> list[CollectionPartition]:
     """Works out variables on workers, batch of partitions by batch, and commits them at once."""
     native = reference.native
+    if key is not None and native.commit_staged("update", [], key)[0]:
+        return []
     partitions = _selected(native, arguments)
-    staged = _Staged(native, "update", None)
+    staged = _Staged(native, "update", key)
 
     def tasks(paths: Iterable[str]) -> list[Any]:
         delayed = dask.delayed(_updated, pure=False)
@@ -127,11 +133,8 @@ def update(
             for batch in _batches(list(paths), client)
         ]
 
-    try:
+    with staged:
         written = staged.commit([one.path for one in partitions], tasks, client, report)
-    except BaseException:
-        staged.discard()
-        raise
     return [one for one in partitions if one.path in written]
 
 
@@ -183,7 +186,11 @@ def _batches(paths: list[str], client: Any) -> list[list[str]]:
 
 
 class _Staged:
-    """What tasks have staged for one commit."""
+    """What tasks have staged for one commit.
+
+    As a context it removes, if its block ends by an exception, what is known not to be committed.
+    What is not known is left to garbage collection.
+    """
 
     def __init__(self, native: _native.Collection, operation: str, key: str | None) -> None:
         self._native = native
@@ -191,7 +198,8 @@ class _Staged:
         # A commit that is sent twice is one commit.
         self._key = key or f"dask-{uuid.uuid4().hex}"
         self._staged: dict[str, Staged] = {}
-        self._committed = False
+        # Something that is staged may be named by a commit.
+        self._sent = False
 
     def add(self, staged: Iterable[Staged]) -> None:
         """Of a task that ran twice one result comes here; a partition is staged once."""
@@ -209,21 +217,37 @@ class _Staged:
             for staged in run(tasks(paths), client, self._operation, report):
                 self.add(staged)
             forms = [form for *_, form in self._staged.values()]
-            _, paths = self._native.commit_staged(self._operation, forms, self._key)
+            self._sent = True
+            try:
+                _, paths = self._native.commit_staged(self._operation, forms, self._key)
+            except (CommitConflict, StagedExpired):
+                self._sent = False
+                raise
             if not paths:
-                self._committed = True
                 return set(self._staged)
+            # Nothing was committed. What these partitions hold by now is worked out again; the
+            # others are good as they are. What was staged for these is garbage.
+            self._sent = False
             for path in paths:
-                self._discard([self._staged.pop(path)] if path in self._staged else [])
+                self._staged.pop(path, None)
         raise CommitConflict("other writers kept changing the same partitions; try again later")
 
-    def discard(self) -> None:
-        """Removes what will not be committed."""
-        if not self._committed:
-            self._discard(list(self._staged.values()))
+    def __enter__(self) -> _Staged:
+        return self
 
-    def _discard(self, staged: list[Staged]) -> None:
-        self._native.discard_staged([form for *_, form in staged])
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is None or self._sent:
+            return
+        try:
+            self._native.discard_staged([form for *_, form in self._staged.values()])
+        except PartitaError:
+            # It is garbage then, and collected as such.
+            pass
 
 
 def run(tasks: list[Any], client: Any, what: str, report: Report | None) -> list[Any]:

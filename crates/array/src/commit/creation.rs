@@ -3,7 +3,7 @@
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use partita_core::store::Swap;
-use partita_core::{Error, ErrorKind, Result, Store};
+use partita_core::{Error, ErrorKind, Result, Store, commit_point};
 
 use super::{Home, Record};
 use crate::layout::{Config, Layout, encode_config, parent_groups, read_either};
@@ -54,7 +54,8 @@ async fn create_document(store: &Store, config: &Config, commit: &str) -> Result
     // The other documents are not what the swap below would notice.
     refuse_existing(store).await?;
     let (key, bytes) = encode_config(config)?;
-    match store.compare_and_swap(key, None, bytes, commit).await? {
+    let create = store.compare_and_swap(key, None, bytes, commit);
+    match commit_point(commit, create, Swap::is_done).await? {
         Swap::Done(_) => Ok(()),
         Swap::Lost { .. } => Err(exists(store)),
     }

@@ -2,7 +2,7 @@
 
 use futures::{StreamExt, TryStreamExt, stream};
 use partita_core::store::Swap;
-use partita_core::{Error, ErrorKind, Result, Store};
+use partita_core::{Error, ErrorKind, Result, Store, commit_point, commit_settled};
 
 use super::head::Head;
 use super::record::Record;
@@ -86,7 +86,8 @@ pub(crate) async fn commit_id(store: &Store, sequence: u64) -> Result<Option<Str
 /// the number is free again and dead, which the mark tells.
 pub(super) async fn create(store: &Store, record: &Record) -> Result<Created> {
     let key = key_of(record.sequence);
-    match store.compare_and_swap(&key, None, record.encode()?, &record.id).await? {
+    let create = store.compare_and_swap(&key, None, record.encode()?, &record.id);
+    match commit_point(&record.id, create, Swap::is_done).await? {
         Swap::Lost { .. } => return Ok(Created::Taken),
         Swap::Done(_) => {}
     }
@@ -98,6 +99,7 @@ pub(super) async fn create(store: &Store, record: &Record) -> Result<Created> {
         Some(id) if id == record.id => Ok(Created::Done),
         Some(_) => {
             // Nobody takes it for a commit, but the history would show it.
+            commit_settled(&record.id, false);
             store.delete(&key).await?;
             Ok(Created::Taken)
         }

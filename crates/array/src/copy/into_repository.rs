@@ -161,7 +161,7 @@ impl Staging<'_> {
             let staged = done.staged.as_ref();
             staged.is_some_and(|staged| {
                 let mut objects = staged.objects.iter();
-                objects.all(|(_, object)| object.chunk().is_none_or(|id| there.contains(&id)))
+                objects.all(|(_, object)| object.chunk().is_none_or(|id| there.contains_key(&id)))
             })
         });
         Ok(())
@@ -175,6 +175,8 @@ impl Copying<'_> {
         repository: &Repository,
         state: &State,
     ) -> Result<Outcome> {
+        let changes: Vec<Change> = draft.changes().cloned().collect();
+        repository.check_copied(&changes).await?;
         let check = Check { copying: self };
         let check: Option<&dyn WriteDocuments> =
             if self.options.verify { Some(&check) } else { None };

@@ -75,6 +75,16 @@ impl History {
         self.entries.iter().rev().find(|entry| entry.own.as_deref() == Some(id))
     }
 
+    /// The commit with this id, in its record or of Icechunk, or with this key; the newest of several.
+    pub fn named(self, name: &str) -> Option<Record> {
+        let named = |entry: &Entry| {
+            entry.own.as_deref() == Some(name)
+                || entry.record.id == name
+                || entry.record.key.as_deref() == Some(name)
+        };
+        self.entries.into_iter().rev().find(named).map(|entry| entry.record)
+    }
+
     /// The number of the commit that its writer named `key`, if it is among the last `most`.
     pub fn find_key(&self, key: &str, most: usize) -> Option<u64> {
         let mut last = self.entries.iter().rev().take(most);

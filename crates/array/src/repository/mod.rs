@@ -6,7 +6,8 @@
 //!
 //! - `storage`: what Icechunk keeps, in a store of ours. `failure`: its errors, as ours.
 //! - `keys`: from the keys of a collection to nodes and chunks. `view`: a state as a store.
-//! - `staging`: objects of changes that are not committed. `commit`: from these to a commit.
+//! - `staging`: objects of changes that are not committed. `making`: a state that is made of them;
+//!   `commit`: from that to a commit.
 //! - `history`: commits as those of a collection. `references`: branches, tags, older states.
 //! - `garbage`: expiry and removal of what nothing names; `sweep`: the account of that.
 
@@ -15,6 +16,7 @@ mod failure;
 mod garbage;
 mod history;
 mod keys;
+mod making;
 mod references;
 mod staging;
 mod storage;
@@ -246,6 +248,11 @@ impl Repository {
     /// The commits that led to what is looked at, the oldest first.
     pub async fn records(&self) -> Result<Vec<Record>> {
         Ok(self.history(&self.version()).await?.into_records())
+    }
+
+    /// The commit with this id, ours or Icechunk's, or with this key.
+    pub async fn committed(&self, name: &str) -> Result<Option<Record>> {
+        Ok(self.history(&self.version()).await?.named(name))
     }
 }
 

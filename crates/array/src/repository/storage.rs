@@ -5,6 +5,8 @@ use std::fmt;
 use std::io::Cursor;
 use std::ops::Range;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -17,7 +19,7 @@ use icechunk::storage::{
 };
 use jiff::Timestamp;
 use partita_core::store::{Swap, Version};
-use partita_core::{Error, ErrorKind, Result, Store};
+use partita_core::{Error, ErrorKind, Result, Store, commit_point};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::sweep::Sweep;
@@ -25,6 +27,26 @@ use super::sweep::Sweep;
 /// Directories of objects that are written once. Everything else has versions.
 const WRITTEN_ONCE: [&str; 6] =
     ["chunks/", "manifests/", "snapshots/", "transactions/", "attributes/", "overwritten/"];
+
+tokio::task_local! {
+    /// The commit that Icechunk is asked to make.
+    static COMMIT: Committing;
+}
+
+#[derive(Clone)]
+struct Committing {
+    id: String,
+    sent: Arc<AtomicBool>,
+}
+
+/// Has Icechunk make the commit of this id: a swap of the object that names the states of branches is
+/// the request that makes it. Also says whether that was sent.
+pub(super) async fn committing<F: Future>(id: &str, commit: F) -> (F::Output, bool) {
+    let sent = Arc::new(AtomicBool::new(false));
+    let committing = Committing { id: id.to_owned(), sent: Arc::clone(&sent) };
+    let done = COMMIT.scope(committing, commit).await;
+    (done, sent.load(Ordering::Relaxed))
+}
 
 /// The objects of a repository.
 #[derive(Debug)]
@@ -175,7 +197,20 @@ impl Storage for Objects {
         };
         // What the new state names must be on disk before it.
         self.store.sync().await.map_err(failed)?;
-        match self.store.swap_unnamed(path, expected.as_ref(), bytes).await.map_err(failed)? {
+        let swap = self.store.swap_unnamed(path, expected.as_ref(), bytes);
+        let swapped = match COMMIT.try_with(Committing::clone) {
+            // One that was lost may have been made, and built upon.
+            Ok(Committing { id, sent }) => {
+                let is_made = |swap: &Swap| matches!(swap, Swap::Done(_)).then_some(true);
+                let swap = async {
+                    sent.store(true, Ordering::Relaxed);
+                    swap.await
+                };
+                commit_point(&id, swap, is_made).await
+            }
+            Err(_) => swap.await,
+        };
+        match swapped.map_err(failed)? {
             Swap::Done(version) => Ok(updated(version_info(&version))),
             Swap::Lost { .. } => Ok(VersionedUpdateResult::NotOnLatestVersion),
         }

@@ -167,7 +167,7 @@ impl View {
             Some(_) => Object::Document(text(bytes)?),
             None => return Err(missing(key)),
         };
-        self.staging.put(key.to_owned(), object);
+        self.staging.put_new(key.to_owned(), object);
         Ok(())
     }
 

@@ -41,6 +41,8 @@ pub struct View {
 pub struct ViewOptions {
     /// Those for which this is true. The columns are the fields of the keys.
     pub predicate: Option<Predicate>,
+    /// Of a sync, the caller's name for its commit: one that was made before is not made again.
+    pub key: Option<String>,
     /// Told about partitions.
     pub work: Work,
 }

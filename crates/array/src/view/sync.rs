@@ -54,7 +54,7 @@ impl View {
     /// made, filled, if the view covers them; those that are gone are dropped. Where rows changed,
     /// values are kept of those that are still there, by the values of the axis (of rows with equal
     /// values, in their order), and new rows are filled. Returns the partitions that were written,
-    /// ordered by key.
+    /// ordered by key; none where a commit with the same `key` was made before.
     ///
     /// A predicate says which partitions the view covers from now on. Those that it has already
     /// stay.
@@ -66,24 +66,26 @@ impl View {
     /// [`ReadOnly`](partita_core::ErrorKind::ReadOnly);
     /// [`CommitConflict`](partita_core::ErrorKind::CommitConflict).
     pub async fn sync(&self, options: &ViewOptions) -> Result<Vec<Partition>> {
-        self.bring_in_line("sync", options.predicate.as_ref(), &options.work).await
+        let key = options.key.as_deref();
+        self.bring_in_line("sync", key, options.predicate.as_ref(), &options.work).await
     }
 
     /// Makes the partitions of a new view.
     pub(super) async fn fill(&self, work: &Work) -> Result<Vec<Partition>> {
-        self.bring_in_line("create", None, work).await
+        self.bring_in_line("create", None, None, work).await
     }
 
     fn bring_in_line<'a>(
         &'a self,
         operation: &'static str,
+        key: Option<&'a str>,
         covered: Option<&'a Predicate>,
         work: &'a Work,
     ) -> BoxFuture<'a, Result<Vec<Partition>>> {
         async move {
             let written = Mutex::default();
             let sync = Sync { covered, work, written: &written };
-            let done = self.transact(operation, None, &sync).await;
+            let done = self.transact(operation, key, &sync).await;
             work.progress.finish();
             done?;
             let written: BTreeSet<Partition> =

@@ -9,8 +9,8 @@ use partita_array::json::Attributes;
 use partita_array::layout::Layout;
 use partita_array::merge::Tolerance;
 use partita_array::{
-    Array, Collection, DType, Dataset, Depth, DropOptions, GarbageOptions, InsertOptions,
-    MapOptions, Merge, ReadOptions, Variable, VariableSchema, VerifyOptions, Work,
+    AlterOptions, Array, Collection, DType, Dataset, Depth, DropOptions, GarbageOptions,
+    InsertOptions, MapOptions, Merge, ReadOptions, Variable, VariableSchema, VerifyOptions,
 };
 use partita_core::partition::CalendarUnit;
 use partita_core::testing::FaultStore;
@@ -374,7 +374,7 @@ async fn garbage_is_as_old_as_its_directory() {
 async fn operations_run_on_other_threads() {
     fn spawned<T: Send>(_: impl Future<Output = T> + Send) {}
     let collection = create(memory(), Layout::ZarrV2).await;
-    let (data, work) = (dataset(&[]), Work::default());
+    let (data, alter) = (dataset(&[]), AlterOptions::default());
     spawned(Collection::open_in(memory()));
     spawned(collection.read(&ReadOptions::default()));
     spawned(collection.insert(&data, &InsertOptions::default()));
@@ -382,7 +382,7 @@ async fn operations_run_on_other_threads() {
     let function: partita_array::MapFunction<()> = Arc::new(|_| Ok(()));
     spawned(collection.map(function, &MapOptions::default()));
     spawned(collection.drop_partitions(&DropOptions::default()));
-    spawned(collection.drop_variable("v", &work));
+    spawned(collection.drop_variable("v", &alter));
     spawned(collection.verify(&VerifyOptions::default()));
     spawned(collection.collect_garbage(&GarbageOptions::default()));
     spawned(collection.copy(memory(), &partita_array::CopyOptions::default()));
@@ -391,12 +391,13 @@ async fn operations_run_on_other_threads() {
 
 #[tokio::test]
 async fn variables_and_attributes_are_changed() {
+    let alter = AlterOptions::default();
     for layout in [Layout::ZarrV2, Layout::ZarrV3] {
         let collection = create(memory(), layout).await;
         collection.insert(&dataset(&days(0..3, 1)), &InsertOptions::default()).await.unwrap();
         let added = VariableSchema::new("w", DType::Int16, &["time", "x"]).with_fill(7).unwrap();
-        collection.add_variable("", &added, &Work::default()).await.unwrap();
-        let error = collection.add_variable("", &added, &Work::default()).await.unwrap_err();
+        collection.add_variable("", &added, &alter).await.unwrap();
+        let error = collection.add_variable("", &added, &alter).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::AlreadyExists);
         let other = Collection::open_in(collection.store().clone()).await.unwrap();
         let found = other.read(&ReadOptions::default()).await.unwrap();
@@ -406,15 +407,15 @@ async fn variables_and_attributes_are_changed() {
         let found = other.read(&ReadOptions::default()).await.unwrap();
         assert_eq!(found.variable("w").unwrap().data().len(), 56);
         for refused in ["time", "nothing"] {
-            assert!(collection.drop_variable(refused, &Work::default()).await.is_err());
+            assert!(collection.drop_variable(refused, &alter).await.is_err());
         }
-        collection.drop_variable("w", &Work::default()).await.unwrap();
+        collection.drop_variable("w", &alter).await.unwrap();
         let found = other.read(&ReadOptions::default()).await.unwrap();
         assert!(found.variable("w").is_none());
         assert_eq!(rows_of(&found).len(), 28);
         let attributes = Attributes::from([("units".to_owned(), "m".into())]);
-        collection.set_attributes(Some("v"), attributes.clone()).await.unwrap();
-        collection.set_attributes(None, attributes.clone()).await.unwrap();
+        collection.set_attributes(Some("v"), attributes.clone(), &alter).await.unwrap();
+        collection.set_attributes(None, attributes.clone(), &alter).await.unwrap();
         let found = other.read(&ReadOptions::default()).await.unwrap();
         assert_eq!(found.variable("v").unwrap().schema().attributes, attributes);
         assert_eq!(found.attributes(), &attributes);

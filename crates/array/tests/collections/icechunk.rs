@@ -11,9 +11,9 @@ use partita_array::dataset::Chunks;
 use partita_array::json::Json;
 use partita_array::layout::Layout;
 use partita_array::{
-    Array, At, Collection, CopyOptions, CreateOptions, DType, Dataset, DropOptions, GarbageOptions,
-    InsertOptions, MapOptions, Merge, Partitioning, ReadOptions, Schema, UpdateFunction, Variable,
-    VariableSchema, VerifyOptions, View, ViewOptions, Work,
+    AlterOptions, Array, At, Collection, CopyOptions, CreateOptions, DType, Dataset, DropOptions,
+    GarbageOptions, InsertOptions, MapOptions, Merge, Partitioning, ReadOptions, Schema,
+    UpdateFunction, Variable, VariableSchema, VerifyOptions, View, ViewOptions,
 };
 use partita_core::partition::Resolution;
 use partita_core::{Cancel, ErrorKind, Predicate, Progress, Store, StoreOptions};
@@ -91,7 +91,7 @@ async fn every_commit_can_be_opened_again() {
     let drops =
         DropOptions { predicate: Some(Predicate::parse("day < 3").unwrap()), ..Default::default() };
     collection.drop_partitions(&drops).await.unwrap();
-    collection.drop_variable("v", &Work::default()).await.unwrap();
+    collection.drop_variable("v", &AlterOptions::default()).await.unwrap();
     let history = collection.history().await.unwrap();
     let known: Vec<(u64, &str)> =
         history.iter().map(|record| (record.sequence, record.operation.as_str())).collect();
@@ -448,7 +448,7 @@ async fn variables_may_have_the_names_of_chunks() {
     put(&collection, 0..2, 1).await;
     for name in ["c", "0"] {
         let variable = VariableSchema::new(name, DType::Int32, &["time", "x"]);
-        collection.add_variable("", &variable, &Work::default()).await.unwrap();
+        collection.add_variable("", &variable, &AlterOptions::default()).await.unwrap();
     }
     let value = |value: i32| -> UpdateFunction {
         Arc::new(move |partition| {
@@ -471,7 +471,7 @@ async fn variables_may_have_the_names_of_chunks() {
             assert!(found.iter().all(|item| *item == i128::from(number)), "{name}: {found:?}");
         }
     }
-    collection.drop_variable("c", &Work::default()).await.unwrap();
+    collection.drop_variable("c", &AlterOptions::default()).await.unwrap();
     sound(&collection).await;
     let data = collection.read(&ReadOptions::default()).await.unwrap();
     assert_eq!(rows::rows_of(&data), days(0..2, 1));

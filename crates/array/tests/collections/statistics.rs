@@ -11,9 +11,9 @@ use partita_array::dataset::Chunks;
 use partita_array::json::Attributes;
 use partita_array::layout::Layout;
 use partita_array::{
-    Array, Collection, CreateOptions, DType, Dataset, InsertOptions, MapOptions, Merge, MergeWith,
-    PartitionData, PartitionRows, Partitioning, ReadOptions, Schema, Selection, Variable,
-    VariableSchema, VerifyOptions, Work,
+    AlterOptions, Array, Collection, CreateOptions, DType, Dataset, InsertOptions, MapOptions,
+    Merge, MergeWith, PartitionData, PartitionRows, Partitioning, ReadOptions, Schema, Selection,
+    Variable, VariableSchema, VerifyOptions,
 };
 use partita_core::testing::CountingStore;
 use partita_core::{Predicate, Store, StoreOptions};
@@ -280,7 +280,7 @@ async fn partitions_without_such_rows_are_not_opened() {
     assert!(gets < 30, "{gets}");
     let (rows, without) = counted(&store, "lat > 28").await;
     assert_eq!(rows, 10);
-    collection.set_statistics(&["lat".to_owned()], &Work::default()).await.unwrap();
+    collection.set_statistics(&["lat".to_owned()], &AlterOptions::default()).await.unwrap();
     let (rows, with) = counted(&store, "lat > 28").await;
     assert_eq!(rows, 10);
     assert!(with < 30 && without > 4 * 30, "{with} {without}");
@@ -311,7 +311,7 @@ async fn commits_of_repositories_say_what_they_leave() {
     };
     assert!(chunks("time >= 7600").await <= 3);
     assert!(chunks("lat >= 19").await >= 20);
-    collection.set_statistics(&["lat".to_owned()], &Work::default()).await.unwrap();
+    collection.set_statistics(&["lat".to_owned()], &AlterOptions::default()).await.unwrap();
     assert!(chunks("lat >= 19").await <= 3);
     // What an update does not touch is known as before.
     let same = Arc::new(|data: PartitionData| Ok(vec![data.data.variable("lat").unwrap().clone()]));
@@ -370,7 +370,7 @@ async fn documents_that_cannot_be_read_are_passed_over() {
 #[tokio::test]
 async fn only_coordinates_have_statistics() {
     let collection = cycles(memory(), 1, &[]).await;
-    let asked = collection.set_statistics(&["depth".to_owned()], &Work::default()).await;
+    let asked = collection.set_statistics(&["depth".to_owned()], &AlterOptions::default()).await;
     assert!(asked.unwrap_err().to_string().contains("depth"));
     assert!(collection.config().statistics.is_empty());
 }

@@ -144,7 +144,7 @@ async fn a_view_has_the_variables_of_both() {
 async fn variables_come_and_go() {
     for kind in Kind::ALL {
         let (base, view, _) = example(kind, &ViewOptions::default()).await;
-        let work = partita_array::Work::default();
+        let work = partita_array::AlterOptions::default();
         view.add_variable("", &extra("u"), &work).await.unwrap();
         view.update(hours("u", 1), &MapOptions::default()).await.unwrap();
         assert_eq!(values(&view, "w").await, filled(28));
@@ -285,7 +285,7 @@ async fn a_view_says_where_it_is_not_in_line() {
 async fn updates_of_two_variables_at_once_both_stay() {
     for kind in Kind::ALL {
         let (base, view, url) = example(kind, &ViewOptions::default()).await;
-        let work = partita_array::Work::default();
+        let work = partita_array::AlterOptions::default();
         view.add_variable("", &extra("u"), &work).await.unwrap();
         let other = over(&url, &base).await;
         let update = |view: View, name: &'static str, more: i32| async move {

@@ -302,11 +302,12 @@ pub(crate) async fn copied(copy: &Collection, json: bool) -> Result<(), Failure>
 pub(crate) async fn delete(
     collection: &Collection,
     filter: Predicate,
+    key: Option<String>,
     json: bool,
     cancel: Cancel,
 ) -> Result<(), Failure> {
-    let options =
-        DropOptions { predicate: Some(filter), older_than: None, work: work(json, cancel) };
+    let (predicate, work) = (Some(filter), work(json, cancel));
+    let options = DropOptions { predicate, older_than: None, key, work };
     let gone = collection.drop_partitions(&options).await?;
     if json {
         let paths: Vec<&String> = gone.iter().map(|partition| &partition.path).collect();

@@ -24,6 +24,9 @@ pub(crate) struct DeleteArguments {
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
+    /// Your name for this commit: one of the same name that was made before is not made again
+    #[arg(long, value_name = "NAME")]
+    key: Option<String>,
     /// Promise that nobody else writes, for stores that cannot commit atomically
     #[arg(long)]
     single_writer: bool,
@@ -52,7 +55,8 @@ pub(crate) async fn run(
                     return Ok(());
                 }
             }
-            return collection::delete(&collection, scope, common.json, cancel).await;
+            let key = arguments.key;
+            return collection::delete(&collection, scope, key, common.json, cancel).await;
         }
     };
     if !arguments.yes {
@@ -63,7 +67,12 @@ pub(crate) async fn run(
             return Ok(());
         }
     }
-    let options = WriteOptions { cancel, progress: progress(common.json), ..Default::default() };
+    let options = WriteOptions {
+        cancel,
+        progress: progress(common.json),
+        idempotency_key: arguments.key,
+        ..Default::default()
+    };
     let commit = table.delete(&scope, &options).await?;
     if common.json {
         let done = json!({

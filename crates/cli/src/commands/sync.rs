@@ -23,6 +23,9 @@ pub(crate) struct SyncArguments {
     /// The collection under it, if it is not where the view says
     #[arg(long, value_name = "URL")]
     base: Option<String>,
+    /// Your name for this commit: one of the same name that was made before is not made again
+    #[arg(long, value_name = "NAME")]
+    key: Option<String>,
     /// Promise that nobody else writes, for stores that cannot commit atomically
     #[arg(long)]
     single_writer: bool,
@@ -44,6 +47,7 @@ pub(crate) async fn run(
     };
     let options = ViewOptions {
         predicate: arguments.filter.as_deref().map(Predicate::parse).transpose()?,
+        key: arguments.key,
         work: collection::work(common.json, cancel),
     };
     let written = view.sync(&options).await?;

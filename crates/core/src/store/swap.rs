@@ -30,6 +30,14 @@ pub enum Swap {
     },
 }
 
+impl Swap {
+    /// Whether it was done: what [`commit_point`](crate::commit_point) asks of an answer.
+    #[must_use]
+    pub fn is_done(&self) -> Option<bool> {
+        Some(matches!(self, Self::Done(_)))
+    }
+}
+
 /// What reading back found after a write whose answer is in doubt.
 enum Found {
     /// The swap has ended.

@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 use partita::Error;
-use partita::array::{Committed, DropOptions, InsertOptions, Staged};
+use partita::array::{AlterOptions, Committed, DropOptions, InsertOptions, MapOptions, Staged};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
@@ -142,82 +142,93 @@ impl PyCollection {
         Ok(found.map(|(key, value)| (pairs(&key), value)).collect())
     }
 
-    #[pyo3(signature = (function, map, progress=None))]
+    #[pyo3(signature = (function, map, progress=None, key=None))]
     fn update(
         &self,
         py: Python<'_>,
         function: Py<PyAny>,
         map: MapArguments<'_>,
         progress: Option<Py<PyAny>>,
+        key: Option<String>,
     ) -> PyResult<PyPartitions> {
         let (watch, function) = (Watch::new(progress), Function::new(function));
-        let (options, called) = (map.options(&watch), function.update());
+        let (options, called) = (MapOptions { key, ..map.options(&watch) }, function.update());
         let collection = self.collection(py)?;
         let done = wait(py, &watch, async move { collection.update(called, &options).await });
         Ok(PyPartitions(function.finish(py, done)?))
     }
 
-    #[pyo3(signature = (filter, older_than))]
+    #[pyo3(signature = (filter, older_than, key=None))]
     fn drop_partitions(
         &self,
         py: Python<'_>,
         filter: Option<PyRef<'_, PyPredicate>>,
         older_than: Option<i64>,
+        key: Option<String>,
     ) -> PyResult<PyPartitions> {
         let watch = Watch::default();
+        let (predicate, work) = (predicate(filter), work(&watch));
         let older_than = older_than.map(SignedDuration::from_micros);
-        let options = DropOptions { predicate: predicate(filter), older_than, work: work(&watch) };
+        let options = DropOptions { predicate, older_than, key, work };
         let collection = self.collection(py)?;
         let gone = wait(py, &watch, async move { collection.drop_partitions(&options).await })?;
         Ok(PyPartitions(gone))
     }
 
-    #[pyo3(signature = (group, variable, progress=None))]
+    #[pyo3(signature = (group, variable, progress=None, key=None))]
     fn add_variable(
         &self,
         py: Python<'_>,
         group: String,
         variable: VariableArguments<'_>,
         progress: Option<Py<PyAny>>,
+        key: Option<String>,
     ) -> PyResult<()> {
         let watch = Watch::new(progress);
-        let (collection, schema, work) = (self.collection(py)?, variable.schema()?, work(&watch));
-        wait(py, &watch, async move { collection.add_variable(&group, &schema, &work).await })
+        let (collection, schema) = (self.collection(py)?, variable.schema()?);
+        let options = AlterOptions { key, work: work(&watch) };
+        wait(py, &watch, async move { collection.add_variable(&group, &schema, &options).await })
     }
 
-    #[pyo3(signature = (path, progress=None))]
+    #[pyo3(signature = (path, progress=None, key=None))]
     fn drop_variable(
         &self,
         py: Python<'_>,
         path: String,
         progress: Option<Py<PyAny>>,
+        key: Option<String>,
     ) -> PyResult<()> {
-        let watch = Watch::new(progress);
-        let (collection, work) = (self.collection(py)?, work(&watch));
-        wait(py, &watch, async move { collection.drop_variable(&path, &work).await })
+        let (watch, collection) = (Watch::new(progress), self.collection(py)?);
+        let options = AlterOptions { key, work: work(&watch) };
+        wait(py, &watch, async move { collection.drop_variable(&path, &options).await })
     }
 
-    #[pyo3(signature = (variables, progress=None))]
+    #[pyo3(signature = (variables, progress=None, key=None))]
     fn set_statistics(
         &self,
         py: Python<'_>,
         variables: Vec<String>,
         progress: Option<Py<PyAny>>,
+        key: Option<String>,
     ) -> PyResult<()> {
-        let watch = Watch::new(progress);
-        let (collection, work) = (self.collection(py)?, work(&watch));
-        wait(py, &watch, async move { collection.set_statistics(&variables, &work).await })
+        let (watch, collection) = (Watch::new(progress), self.collection(py)?);
+        let options = AlterOptions { key, work: work(&watch) };
+        wait(py, &watch, async move { collection.set_statistics(&variables, &options).await })
     }
 
+    #[pyo3(signature = (variable, values, key=None))]
     fn set_attributes(
         &self,
         py: Python<'_>,
         variable: Option<String>,
         values: &Bound<'_, PyDict>,
+        key: Option<String>,
     ) -> PyResult<()> {
         let (collection, values) = (self.collection(py)?, attributes(values)?);
-        wait(py, &Watch::default(), async move {
-            collection.set_attributes(variable.as_deref(), values).await
+        let watch = Watch::default();
+        let options = AlterOptions { key, work: work(&watch) };
+        wait(py, &watch, async move {
+            collection.set_attributes(variable.as_deref(), values, &options).await
         })
     }
 }

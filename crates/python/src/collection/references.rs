@@ -1,6 +1,7 @@
 //! Commits of collections; branches, tags and older states of those in repositories.
 
 use jiff::SignedDuration;
+use partita::array::Record;
 use pyo3::prelude::*;
 
 use super::PyCollection;
@@ -9,6 +10,12 @@ use crate::runtime::{Watch, wait};
 
 /// A commit: number, id, time in microseconds, operation, paths, bytes.
 type Entry = (u64, String, i64, String, Vec<String>, u64);
+
+fn entry_of(record: Record) -> Entry {
+    let bytes = record.changes.iter().map(|change| change.bytes).sum();
+    let paths = record.changes.into_iter().map(|change| change.path).collect();
+    (record.sequence, record.id, record.time.as_microsecond(), record.operation, paths, bytes)
+}
 
 #[pymethods]
 impl PyCollection {
@@ -85,18 +92,13 @@ impl PyCollection {
     fn history(&self, py: Python<'_>) -> PyResult<Vec<Entry>> {
         let collection = self.collection(py)?;
         let records = wait(py, &Watch::default(), async move { collection.history().await })?;
-        let commit = |record: partita::array::Record| {
-            let bytes = record.changes.iter().map(|change| change.bytes).sum();
-            let paths = record.changes.into_iter().map(|change| change.path).collect();
-            (
-                record.sequence,
-                record.id,
-                record.time.as_microsecond(),
-                record.operation,
-                paths,
-                bytes,
-            )
-        };
-        Ok(records.into_iter().rev().map(commit).collect())
+        Ok(records.into_iter().rev().map(entry_of).collect())
+    }
+
+    /// The commit of an id or a key.
+    fn committed(&self, py: Python<'_>, name: String) -> PyResult<Option<Entry>> {
+        let collection = self.collection(py)?;
+        let found = wait(py, &Watch::default(), async move { collection.committed(&name).await })?;
+        Ok(found.map(entry_of))
     }
 }

@@ -31,7 +31,8 @@ impl PyCollection {
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
         let watch = Watch::new(progress);
-        let options = ViewOptions { predicate: predicate(filter), work: work(&watch) };
+        let (predicate, work) = (predicate(filter), work(&watch));
+        let options = ViewOptions { predicate, key: None, work };
         let store = store_options(storage_options, false, single_writer);
         let opening = Opening::Over(base.url(), base.options.clone());
         let (base, schema) = (base.collection(py)?, schema.0.clone());
@@ -109,15 +110,16 @@ impl PyCollection {
     }
 
     /// Brings a view in line with its base.
-    #[pyo3(signature = (filter, progress=None))]
+    #[pyo3(signature = (filter, progress=None, key=None))]
     fn sync(
         &self,
         py: Python<'_>,
         filter: Option<PyRef<'_, PyPredicate>>,
         progress: Option<Py<PyAny>>,
+        key: Option<String>,
     ) -> PyResult<PyPartitions> {
         let watch = Watch::new(progress);
-        let options = ViewOptions { predicate: predicate(filter), work: work(&watch) };
+        let options = ViewOptions { predicate: predicate(filter), key, work: work(&watch) };
         let view = View::of(self.collection(py)?).map_err(to_python)?;
         let written = wait(py, &watch, async move { view.sync(&options).await })?;
         Ok(PyPartitions(written))
