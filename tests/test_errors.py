@@ -28,6 +28,7 @@ def test_every_kind_has_its_class_and_each_is_a_partita_error():
         "CommitConflict",
         "CommitUnsupported",
         "CommitUnknown",
+        "StagedExpired",
         "StaleIndex",
         "ReadOnly",
         "Corrupt",

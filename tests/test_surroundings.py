@@ -93,7 +93,7 @@ def test_two_users_of_a_group(tmp_path):
     lake.chmod(0o2775)
 
     def as_user(user: int, program: str) -> str:
-        """Runs a program in a process that was forked here: others may not enter where Python is."""
+        """Runs a program in a fork of this process: others may not enter where Python is."""
         read, write = os.pipe()
         child = os.fork()
         if child == 0:
@@ -103,10 +103,8 @@ def test_two_users_of_a_group(tmp_path):
                 os.setuid(user)
                 os.umask(0o002)
                 told: list[object] = []
-                exec(
-                    textwrap.dedent(program),
-                    {"pt": pt, "dt": dt, "rows": rows, "create": create, "lake": lake, "told": told},
-                )
+                names = {"pt": pt, "dt": dt, "rows": rows, "create": create}
+                exec(textwrap.dedent(program), {**names, "lake": lake, "told": told})
                 os.write(write, " ".join(map(str, told)).encode())
             except BaseException as error:
                 os.write(write, repr(error).encode())
