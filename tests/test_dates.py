@@ -67,6 +67,20 @@ def test_zones_count_in_utc(lake):
     assert days.partitions[0].path == "year=2026/month=2/day=3"
 
 
+@pytest.mark.parametrize(
+    "change", [pt.Table.append, lambda table, data: table.upsert(data, on="id"), pt.Table.stage]
+)
+@pytest.mark.parametrize(
+    ("partition_by", "missing"), [(pt.Date("at", "month"), "at"), (pt.Bucket("id", 4), "id")]
+)
+def test_data_without_the_column_that_partitions_are_made_of(lake, change, partition_by, missing):
+    table = lake.create("t", frame(), partition_by=partition_by)
+    with pytest.raises(pt.SchemaMismatch, match="missing from the data") as caught:
+        change(table, frame().drop(columns=missing))
+    assert caught.value.context["column"] == missing
+    assert table.version == 1
+
+
 def test_what_has_no_date_is_refused(lake):
     cases = [
         ({"at": [1], "v": [1]}, "month", pt.InvalidArgument, "at"),

@@ -17,6 +17,7 @@ use crate::change::Change;
 use crate::commit::{Commit, Existing, Propose, commit, operation_of};
 use crate::draft::Draft;
 use crate::format::keys;
+use crate::format::schema::missing;
 use crate::format::snapshot::Operation;
 use crate::options::{Annotate, BatchSource, CreateOptions, WriteOptions};
 use crate::rewrite::Rewrite;
@@ -365,6 +366,13 @@ impl Table {
     /// As [`Table::append`].
     pub async fn stage(&self, data: BatchSource, options: &WriteOptions) -> Result<Staged> {
         self.check_writable()?;
+        // Before columns are derived, so that the error is that of any other column.
+        let sources = [self.date_partition().map(|date| date.column)]
+            .into_iter()
+            .chain([self.bucket_partition().map(|bucket| bucket.column)]);
+        for column in sources.flatten() {
+            data.schema().index_of(&column).map_err(|_| missing(&column))?;
+        }
         let target = Target::of(&self.store, &self.name, &self.state());
         stage(&target, data, options).await
     }

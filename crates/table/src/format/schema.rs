@@ -160,7 +160,8 @@ pub fn check_complete(current: &Schema, given: &Schema) -> Result<()> {
     }
 }
 
-fn missing(column: &str) -> Error {
+/// The error of a column of the table that the data lack.
+pub(crate) fn missing(column: &str) -> Error {
     Error::new(ErrorKind::SchemaMismatch, "a column of the table is missing from the data")
         .with("column", column)
 }
