@@ -21,7 +21,7 @@ DOCS := $(VENV)-docs
 # Measured: some 20 minutes of a core, where nothing is built yet.
 BUILD_MINUTES := $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((20 / cores > 3 ? 20 / cores : 3)))
 
-PYTHONS := python tests examples benches docs/conf.py docs/_ext
+PYTHONS := python tests examples benches docs/conf.py docs/screenshots.py docs/_ext
 
 # What a change of makes a new wheel necessary.
 SOURCES := $(shell find crates python -type f -not -name '*.pyc' -not -name '*.so') \
@@ -29,7 +29,7 @@ SOURCES := $(shell find crates python -type f -not -name '*.pyc' -not -name '*.s
 
 say = @printf '\n\033[1m== %s\033[0m\n' $(1)
 
-.PHONY: help demo docs test rust-test python-test lint bench fmt clean
+.PHONY: help demo docs screenshots test rust-test python-test lint bench fmt clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -38,6 +38,9 @@ docs: $(DOCS)/wheel ## Build the documentation site into target/docs
 	$(call say,'Building the documentation')
 	$(DOCS)/bin/sphinx-build -b html -W --keep-going -q -d target/doctrees docs target/docs
 	@echo 'target/docs/index.html'
+
+screenshots: $(VENV)/wheel ## Take the pictures of docs/images again; needs Chromium
+	$(BIN)/python docs/screenshots.py
 
 demo: ## Show the main job on a million made-up taxi trips, with a wheel that is there or a new one
 	@if [ -n "$(PARTITA_WHEEL)" ] && $(MAKE) --no-print-directory $(DEMO)/$(notdir $(PARTITA_WHEEL)); then \

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
+import os
+import pty
+import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
@@ -35,6 +43,20 @@ def answer(*arguments):
 @pytest.fixture
 def url(local_trips) -> str:
     return local_trips.url
+
+
+@pytest.fixture
+def ssh(tmp_path) -> str:
+    """A collection of two months, in plain Zarr."""
+    time = np.arange("2022-01", "2022-03", dtype="M8[D]").astype("M8[us]")
+    made = pt.create_collection(
+        tmp_path / "arrays" / "ssh",
+        {"time": ("time", time), "v": (("time", "x"), np.zeros((time.size, 2)))},
+        axis="time",
+        partition_by=pt.Date("time", "month"),
+        chunks={"time": 10},
+    )
+    return made.url
 
 
 def test_the_script_is_installed():
@@ -176,6 +198,101 @@ class TestAppend:
         assert pt.open_table(url).count() == 6
 
 
+class TestCreate:
+    def test_an_empty_table_has_columns_and_partitions(self, tmp_path):
+        url = tmp_path / "lake" / "t"
+        columns = "id:int64,city:string,at:timestamp[us],price:decimal(10, 2)"
+        keys = "city,month(at),bucket(4, id)"
+        run("create", url, "--columns", columns, "--partition-by", keys, "--index", "id")
+        table = pt.open_table(url)
+        assert table.partition_by == ["city", "year", "month", "id_bucket"]
+        assert table.index == ["id"]
+        csv = "id,city,at,price\n7,Oslo,2026-01-31T12:00:00,1.25\n"
+        run("append", url, "-", "--format", "csv", input=csv)
+        assert pt.open_table(url).partitions[0].path.startswith("city=Oslo/year=2026/month=1/")
+        shown = {column["name"]: column["type"] for column in answer("schema", url)}
+        assert shown["price"] == "decimal(10, 2)" and shown["city"] == "string"
+
+    def test_columns_of_a_file(self, tmp_path):
+        (tmp_path / "a.csv").write_text("a,b\n1,x\n")
+        done = answer("create", tmp_path / "t", "--like", tmp_path / "a.csv")
+        assert done["columns"] == 2
+        assert pt.open_table(tmp_path / "t").count() == 0
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            (),
+            ("--columns", "id:number"),
+            ("--columns", "id"),
+            ("--columns", "id:int64", "--like", "a.csv"),
+            ("--columns", "id:int64", "--partition-by", "week(id)"),
+        ],
+    )
+    def test_what_cannot_be_understood_is_a_usage_error(self, tmp_path, arguments):
+        run("create", tmp_path / "t", *arguments, code=2)
+        assert list(tmp_path.iterdir()) == []
+
+
+class TestUpsert:
+    def test_rows_take_the_place_of_those_with_their_key(self, tmp_path):
+        pt.create_table(tmp_path / "t", {"id": [1, 2], "v": [1.0, 2.0]})
+        (tmp_path / "new.csv").write_text("id,v\n2,20\n3,30\n")
+        run("upsert", tmp_path / "t", tmp_path / "new.csv", "--on", "id")
+        rows = pt.open_table(tmp_path / "t").read().sort_values("id")
+        assert rows["v"].tolist() == [1.0, 20.0, 30.0]
+
+    def test_a_key_makes_a_write_count_once(self, tmp_path):
+        pt.create_table(tmp_path / "t", {"id": [1]})
+        (tmp_path / "new.csv").write_text("id\n2\n")
+        for _ in range(2):
+            run("append", tmp_path / "t", tmp_path / "new.csv", "--key", "monday")
+        assert sorted(pt.open_table(tmp_path / "t").read()["id"]) == [1, 2]
+
+
+class TestDryRun:
+    """What deletes says what it would delete, and leaves it."""
+
+    @pytest.mark.parametrize(
+        ("command", "told"),
+        [
+            (("delete", "--where", "city == 'Oslo'"), "would delete 2 rows"),
+            (("delete", "--where", "fare > 10"), "would delete 3 rows"),
+            (("drop",), "would remove"),
+            (("expire", "--keep-last", "1"), "would forget 1 version"),
+            (("expire", "--keep-within", "0s"), "would forget 1 version"),
+            (("gc", "--grace", "0s"), "would remove"),
+        ],
+    )
+    def test_of_tables(self, url, command, told, tmp_path):
+        table = pt.open_table(url)
+        table.append(table.read(where="fare == 9"))
+        before = {f: f.stat().st_mtime_ns for f in tmp_path.rglob("*") if f.is_file()}
+        name, *rest = command
+        assert told in run(name, url, *rest, "--dry-run").stdout
+        assert json.loads(run(name, url, *rest, "--dry-run", "--json").stdout)["dry_run"]
+        assert before == {f: f.stat().st_mtime_ns for f in tmp_path.rglob("*") if f.is_file()}
+
+    def test_of_collections(self, ssh):
+        told = run("delete", ssh, "--where", "month == 1", "--dry-run").stdout
+        assert told == "year=2022/month=01\nwould remove 1 partition\n"
+        found = answer("delete", ssh, "--where", "month == 1", "--dry-run")
+        assert found["partitions_removed"] == ["year=2022/month=01"]
+        assert len(pt.open_collection(ssh).partitions) == 2
+
+
+def test_drop(url, tmp_path):
+    run("drop", url, code=2, stdin=subprocess.DEVNULL)
+    run("drop", url, "--yes")
+    assert not [file for file in tmp_path.rglob("*") if file.is_file()]
+    run("drop", url, "--yes", code=3)
+
+
+def test_drop_is_for_tables(ssh):
+    assert "delete" in run("drop", ssh, "--yes", code=1).stderr
+    assert len(pt.open_collection(ssh).partitions) == 2
+
+
 class TestDelete:
     def test_deletes_partitions(self, url):
         assert "2 rows" in run("delete", url, "--where", "city == 'Oslo'", "--yes").stdout
@@ -194,6 +311,30 @@ class TestFailures:
         run("read", url, "--nonsense", code=2)
         run("nonsense", code=2)
         run("--help")
+
+    @pytest.mark.parametrize(
+        "arguments", [("read",), ("read", "x", "--nonsense"), ("nonsense",), ("index",)]
+    )
+    def test_usage_errors_are_json_on_request(self, arguments):
+        done = run(*arguments, "--json", code=2)
+        error = json.loads(done.stderr)["error"]
+        assert error["kind"] == "Usage" and error["message"]
+        assert done.stdout == ""
+
+    def test_hints_name_the_command_that_helps(self, url, tmp_path):
+        for arguments, command in [
+            (("read", url, "--at", "7"), "partita history"),
+            (("restore", url, "7"), "partita history"),
+            (("read", url, "--at", "2001-01-01T00:00:00Z"), "partita history"),
+            (("read", url, "--columns", "nonsense"), "partita schema"),
+            (("info", tmp_path / "absent"), "partita ls"),
+        ]:
+            hint = run(*arguments, code=3).stderr.partition("hint: ")[2]
+            assert command in hint, arguments
+
+    def test_ls_of_nothing_is_an_error(self, tmp_path):
+        assert "nothing" in run("ls", tmp_path / "not" / "here", code=3).stderr
+        assert "no datasets" in run("ls", tmp_path).stderr
 
     def test_json_errors(self, tmp_path):
         done = run("info", tmp_path / "absent", "--json", code=3)
@@ -264,3 +405,101 @@ def test_folders_are_imported_and_exported(tmp_path):
     text = run("export", url, "-", "--at", "1", "--columns", "id").stdout
     assert text.splitlines()[0] == "id"
     assert len(text.splitlines()) == 7
+
+
+class TestHelp:
+    def test_alone_the_command_shows_what_can_be_done(self):
+        alone = run().stdout
+        assert alone.count("  partita ") == 3
+        for command in ("read", "import", "history", "delete", "doctor"):
+            assert f"  {command} " in alone
+        assert len(alone.splitlines()) <= 48
+
+    def test_completions(self):
+        for shell in ("bash", "zsh", "fish"):
+            script = run("completions", shell).stdout
+            assert "upsert" in script and "--partition-by" in script.replace("-l ", "--")
+        script = run("completions", "bash").stdout
+        subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+
+    def test_manual_pages(self, tmp_path):
+        run("man", tmp_path / "man1")
+        names = {page.name for page in (tmp_path / "man1").iterdir()}
+        assert {"partita.1", "partita-read.1", "partita-index-build.1"} <= names
+        assert "Examples" in (tmp_path / "man1" / "partita-read.1").read_text()
+
+
+class TestTerminal:
+    """What people see: colours and a fitted width; files and pipes get plain text, in full."""
+
+    def shown(self, *arguments, columns=40, **environment) -> str:
+        """What the command prints on a terminal so wide."""
+        main, terminal = pty.openpty()
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        child = subprocess.Popen(
+            [sys.executable, "-m", "partita", *map(str, arguments)],
+            stdin=subprocess.DEVNULL,
+            stdout=terminal,
+            stderr=terminal,
+            env={**os.environ, "TERM": "xterm", **environment},
+        )
+        os.close(terminal)
+        parts = []
+        # Where the other end is closed, reading fails.
+        with contextlib.suppress(OSError):
+            while part := os.read(main, 1 << 16):
+                parts.append(part)
+        os.close(main)
+        child.wait(timeout=60)
+        return b"".join(parts).decode()
+
+    @pytest.fixture
+    def wide(self, tmp_path) -> str:
+        columns = {f"column_{n}": [f"a value of the column {n}"] for n in range(12)}
+        return pt.create_table(tmp_path / "wide", columns).url
+
+    def test_a_table_fits_the_terminal(self, wide):
+        plain = re.sub(r"\x1b\[[0-9;]*m", "", self.shown("read", wide))
+        lines = plain.splitlines()
+        assert len(lines) == 2 and "more" in lines[0]
+        assert all(len(line) <= 40 for line in lines)
+
+    def test_a_pipe_gets_all_of_it_without_colours(self, wide):
+        out = run("read", wide).stdout
+        assert "a value of the column 11" in out and "\x1b" not in out
+
+    @pytest.mark.parametrize("command", ["info", "read", "schema"])
+    def test_colours_on_request_of_a_terminal_alone(self, wide, command):
+        assert "\x1b[" in self.shown(command, wide)
+        assert "\x1b[" not in self.shown(command, wide, NO_COLOR="1")
+        assert "\x1b[" not in run(command, wide).stdout
+
+    def test_errors_have_colours_too(self, tmp_path):
+        assert "\x1b[" in self.shown("info", tmp_path / "absent")
+        assert "\x1b" not in run("info", tmp_path / "absent", code=3).stderr
+
+
+def test_the_schema_of_a_collection_says_its_chunks(ssh):
+    lines = [line.split() for line in run("schema", ssh).stdout.splitlines()]
+    assert lines[0] == ["variable", "type", "dimensions", "chunks", "role"]
+    assert ["time", "datetime64[us]", "time", "10", "axis"] in lines
+    assert "Size" not in str(lines) and "Whole" not in str(lines)
+
+
+@pytest.mark.parametrize(("at", "partitions"), [("1", 0), ("2", 1), ("v1", 1), ("main", 2)])
+@pytest.mark.parametrize("command", ["info", "schema", "partitions"])
+def test_an_older_state_of_a_repository(tmp_path, command, at, partitions):
+    url = f"icechunk+file://{tmp_path}/c"
+    time = np.arange("2022-01-01", "2022-01-05", dtype="M8[D]").astype("M8[us]")
+    rows = {"time": ("time", time), "v": ("time", np.arange(4.0))}
+    kept = pt.create_collection(url, rows, axis="time", partition_by=pt.Date("time", "month"))
+    kept.create_tag("v1")
+    kept.insert({**rows, "time": ("time", time + np.timedelta64(40, "D"))})
+    assert len(answer("partitions", url)) == 2
+    run(command, url, "--at", at)
+    assert len(answer("partitions", url, "--at", at)) == partitions
+    assert "history" in run(command, url, "--at", "nonsense", code=3).stderr
+
+
+def test_plain_zarr_has_no_older_states(ssh):
+    assert "Icechunk" in run("info", ssh, "--at", "1", code=1).stderr

@@ -5,20 +5,24 @@ use partita::array::Collection;
 use partita::{At, Dataset, Error, ErrorKind, StoreOptions, Table};
 
 use crate::commands::{
-    append::AppendArguments, copy::CopyArguments, delete::DeleteArguments, doctor::DoctorArguments,
+    append::AppendArguments, completions::CompletionsArguments, copy::CopyArguments,
+    create::CreateArguments, delete::DeleteArguments, doctor::DoctorArguments, drop::DropArguments,
     expire::ExpireArguments, export::ExportArguments, gc::GcArguments, history::HistoryArguments,
     import::ImportArguments, index::IndexArguments, info::InfoArguments, ls::LsArguments,
-    migrate::MigrateArguments, optimize::OptimizeArguments, partitions::PartitionsArguments,
-    read::ReadArguments, restore::RestoreArguments, schema::SchemaArguments, sync::SyncArguments,
-    verify::VerifyArguments,
+    man::ManArguments, migrate::MigrateArguments, optimize::OptimizeArguments,
+    partitions::PartitionsArguments, read::ReadArguments, restore::RestoreArguments,
+    schema::SchemaArguments, sync::SyncArguments, upsert::UpsertArguments, verify::VerifyArguments,
 };
+use crate::failure::Failure;
+use crate::style::HELP;
 
 /// Partitioned tables and arrays in object stores.
 ///
-/// A URL is a path, file://, s3://, gs://, az:// or, for reading, http(s)://. Credentials and
-/// endpoints come from the environment (AWS_REGION, AWS_ENDPOINT_URL, …) or from --option.
+/// A URL is a path, file://, s3://, gs://, az:// or, for reading, http(s)://; icechunk+ before one
+/// names an Icechunk repository. Credentials and endpoints come from the environment (AWS_REGION,
+/// AWS_ENDPOINT_URL, …) or from --option.
 #[derive(Debug, Parser)]
-#[command(name = "partita", version, max_term_width = 100, subcommand_required = true)]
+#[command(name = "partita", version, max_term_width = 100, subcommand_required = true, styles = HELP)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) common: Common,
@@ -54,45 +58,54 @@ impl Common {
     }
 }
 
-/// Which version to read.
+/// Which state to read.
 #[derive(Debug, Args)]
 pub(crate) struct AtVersion {
-    /// Read an older version: its number, or a time such as 2026-01-31T12:00:00Z
-    #[arg(long, value_name = "VERSION", value_parser = version)]
-    at: Option<At>,
+    /// Read an older state: the number of a version, or a time such as 2026-01-31T12:00:00Z; of a
+    /// collection in an Icechunk repository also a tag, a branch, or the id of a commit
+    #[arg(long, value_name = "VERSION")]
+    at: Option<String>,
 }
 
 impl AtVersion {
     /// Opens the table for reading, at that version.
-    pub(crate) async fn open(&self, url: &str, common: &Common) -> Result<Table, Error> {
+    pub(crate) async fn open(&self, url: &str, common: &Common) -> Result<Table, Failure> {
         let table = match Table::open(url, &common.reading()).await {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let opened = partita::open(url, &common.reading()).await;
                 let Ok(Dataset::Collection(_) | Dataset::View(_)) = opened else {
-                    return Err(error);
+                    return Err(error.into());
                 };
                 return Err(Error::invalid(
                     "that is a collection of arrays, and this command is for tables; `partita \
                      read` writes collections to files: --output rows.nc or rows.zarr",
                 )
-                .with("url", url));
+                .with("url", url)
+                .into());
             }
             opened => opened?,
         };
-        match self.at {
-            Some(at) => table.at(at).await,
-            None => Ok(table),
-        }
+        self.of(table).await
     }
 
     /// Opens the dataset for reading, at that version.
-    pub(crate) async fn open_either(&self, url: &str, common: &Common) -> Result<Either, Error> {
-        match (Either::open(url, &common.reading()).await?, self.at) {
-            (Either::Table(table), Some(at)) => table.at(at).await.map(Either::Table),
-            (Either::Collection(_), Some(_)) => {
-                Err(Error::invalid("a collection in plain Zarr has no older versions to open"))
+    pub(crate) async fn open_either(&self, url: &str, common: &Common) -> Result<Either, Failure> {
+        match (Either::open(url, &common.reading()).await?, &self.at) {
+            (Either::Table(table), _) => self.of(table).await.map(Either::Table),
+            (Either::Collection(collection), Some(at)) => {
+                Ok(Either::Collection(collection.at(at.as_str()).await?))
             }
             (dataset, None) => Ok(dataset),
+        }
+    }
+
+    async fn of(&self, table: Table) -> Result<Table, Failure> {
+        match &self.at {
+            None => Ok(table),
+            Some(text) => {
+                let at = version(text).map_err(|why| Failure::Usage(format!("--at: {why}")))?;
+                Ok(table.at(at).await?)
+            }
         }
     }
 }
@@ -125,49 +138,35 @@ pub(crate) fn version(text: &str) -> Result<At, String> {
     })
 }
 
-/// One command each.
+/// One command each, described where its arguments are.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// List the datasets directly under a store
     Ls(LsArguments),
-    /// Show what a dataset is: version, size, partitioning, last commit
     Info(InfoArguments),
-    /// Show the columns of a dataset
     Schema(SchemaArguments),
-    /// List the partitions of a dataset with their sizes
     Partitions(PartitionsArguments),
-    /// Read rows as a table, CSV, JSON lines or Parquet
     Read(ReadArguments),
-    /// Add the rows of CSV, JSON lines or Parquet files in one commit
+    Create(CreateArguments),
     Append(AppendArguments),
     /// Make a table out of files and folders of CSV, JSON lines or Parquet, or add them to it
     Import(ImportArguments),
-    /// Write rows to a CSV, JSON lines or Parquet file
     Export(ExportArguments),
-    /// Remove rows in one commit
+    Upsert(UpsertArguments),
     Delete(DeleteArguments),
-    /// Put small files together in one commit
+    Drop(DropArguments),
     Optimize(OptimizeArguments),
-    /// Build or drop secondary indices
     Index(IndexArguments),
-    /// List the recorded versions of a dataset, newest first
     History(HistoryArguments),
-    /// Make an older version the newest
     Restore(RestoreArguments),
-    /// Let go of old versions
     Expire(ExpireArguments),
-    /// Remove files that no version names
     Gc(GcArguments),
-    /// Copy a dataset to another place
     Copy(CopyArguments),
-    /// Copy a collection into another format of Zarr, with other chunks or another compressor
     Migrate(MigrateArguments),
-    /// Bring a view in line with the collection under it
     Sync(SyncArguments),
-    /// Check a dataset against what the store holds
     Verify(VerifyArguments),
-    /// Find out whether a store can commit atomically
     Doctor(DoctorArguments),
+    Completions(CompletionsArguments),
+    Man(ManArguments),
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {

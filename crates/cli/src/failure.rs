@@ -5,6 +5,8 @@ use std::io::{self, Write};
 use partita::{Error, ErrorKind};
 use serde_json::{Map, Value, json};
 
+use crate::style::{ERROR, HINT, painted};
+
 /// Why a command did not do what was asked.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -59,9 +61,13 @@ impl Failure {
 
     fn hint(&self) -> Option<&'static str> {
         let Self::Engine(error) = self else { return None };
+        let names = |what: &str| error.context().iter().any(|(name, _)| *name == what);
         match error.kind() {
-            ErrorKind::NotFound if error.context().iter().any(|(name, _)| *name == "column") => {
+            ErrorKind::NotFound if names("column") => {
                 Some("`partita schema URL` shows the columns")
+            }
+            ErrorKind::NotFound if names("version") || names("time") || names("at") => {
+                Some("`partita history URL` lists the versions that there are")
             }
             ErrorKind::NotFound => Some("`partita ls STORE` lists the datasets of a store"),
             ErrorKind::AlreadyExists => {
@@ -70,7 +76,9 @@ impl Failure {
             ErrorKind::InvalidPredicate => Some(
                 "write --where \"city == 'Oslo' and fare > 10\"; `partita schema URL` shows the columns",
             ),
-            ErrorKind::OutOfSync => Some("`sync` of the view in Python brings it in line"),
+            ErrorKind::OutOfSync => {
+                Some("`partita sync URL` brings the view in line with its base")
+            }
             ErrorKind::SchemaMismatch => Some("`partita schema URL` shows what is expected"),
             ErrorKind::CommitConflict => Some("nothing was changed; try again"),
             ErrorKind::CommitUnsupported => Some(
@@ -78,8 +86,12 @@ impl Failure {
                  else writes",
             ),
             ErrorKind::StagedExpired => Some("nothing was changed; stage it again"),
-            ErrorKind::StaleIndex => Some("build the index anew where its function is"),
+            ErrorKind::StaleIndex => Some(
+                "`partita index build URL VARIABLE` builds an index of variables anew; one of a \
+                 function is built anew in Python, with that function",
+            ),
             ErrorKind::CommitUnknown => Some("`partita history URL` shows whether it happened"),
+            ErrorKind::Corrupt => Some("`partita verify URL --data` says what is damaged"),
             ErrorKind::Store => {
                 Some("check the URL, the network and the credentials (--option, AWS_*)")
             }
@@ -114,9 +126,10 @@ impl Failure {
             Self::Usage(message) | Self::Defect(message) | Self::Found(message) => message.clone(),
             Self::Closed => return String::new(),
         };
+        let told = format!("{} {message}\n", painted(ERROR, "error:"));
         match self.hint() {
-            Some(hint) => format!("error: {message}\n  hint: {hint}\n"),
-            None => format!("error: {message}\n"),
+            Some(hint) => format!("{told}  {} {hint}\n", painted(HINT, "hint:")),
+            None => told,
         }
     }
 }
@@ -132,7 +145,7 @@ pub(crate) fn report(failure: &Failure, json: bool) -> i32 {
     if !matches!(failure, Failure::Closed) {
         let text = if json { format!("{}\n", failure.json()) } else { failure.text() };
         // If standard error is closed there is nobody left to tell.
-        let _ = io::stderr().write_all(text.as_bytes());
+        let _ = anstream::stderr().write_all(text.as_bytes());
     }
     failure.exit_code()
 }

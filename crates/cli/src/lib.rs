@@ -20,12 +20,17 @@ mod grid;
 mod input;
 mod interrupt;
 mod output;
+mod overview;
+mod partitioning;
 mod sink;
+mod style;
+mod types;
 pub mod units;
 
 use std::ffi::OsString;
 
-use clap::Parser;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, FromArgMatches};
 
 use crate::arguments::Arguments;
 use crate::failure::{Failure, report};
@@ -36,19 +41,48 @@ where
     I: IntoIterator<Item = T>,
     T: Into<OsString> + Clone,
 {
-    let arguments = match Arguments::try_parse_from(args) {
-        Ok(arguments) => arguments,
-        Err(error) => {
-            // Help and version arrive as errors too; a closed pipe is no reason to complain.
-            let _ = error.print();
-            return error.exit_code();
+    let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+    let command = Arguments::command();
+    if args.len() <= 1 {
+        return outcome(sink::print(&overview::brief(&command)), false);
+    }
+    let wants_json = args.iter().any(|word| word == "--json");
+    let parsed = overview::described(command)
+        .try_get_matches_from(args)
+        .and_then(|matches| Arguments::from_arg_matches(&matches));
+    match parsed {
+        Ok(arguments) => {
+            let json = arguments.common.json;
+            outcome(run(arguments), json)
         }
-    };
-    let json = arguments.common.json;
-    match run(arguments) {
+        // Help and version arrive as errors too.
+        Err(error) if wants_json && error.exit_code() != 0 => {
+            report(&Failure::Usage(usage(&error)), true)
+        }
+        Err(error) => {
+            // A closed pipe is no reason to complain.
+            let _ = error.print();
+            error.exit_code()
+        }
+    }
+}
+
+fn outcome(outcome: Result<(), Failure>, json: bool) -> i32 {
+    match outcome {
         Ok(()) => 0,
         Err(failure) => report(&failure, json),
     }
+}
+
+/// What is wrong with the arguments, in one line.
+fn usage(error: &clap::Error) -> String {
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return "a command is missing".to_owned();
+    }
+    let text = error.render().to_string();
+    let message = text.split("\n\n").next().unwrap_or(&text);
+    let lines: Vec<&str> = message.lines().map(str::trim).collect();
+    lines.join(" ").trim_start_matches("error: ").to_owned()
 }
 
 fn run(arguments: Arguments) -> Result<(), Failure> {

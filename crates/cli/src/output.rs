@@ -18,7 +18,7 @@ use partita::Error;
 
 use crate::failure::Failure;
 use crate::grid::{Align, Grid};
-use crate::sink::Sink;
+use crate::sink::{Sink, print};
 
 /// A form of rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -106,8 +106,9 @@ impl Encoder {
     pub(crate) fn finish(self) -> Result<(), Failure> {
         let closed = self.closed;
         let sink = match self.form {
+            Form::Table(grid, sink) if sink.is_stdout() => return print(&grid.render()),
             Form::Table(grid, mut sink) => {
-                std::io::Write::write_all(&mut sink, grid.render().as_bytes())
+                std::io::Write::write_all(&mut sink, grid.plain().as_bytes())
                     .map_err(|error| Failure::io("cannot write the rows", error))?;
                 sink
             }

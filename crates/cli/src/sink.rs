@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::failure::Failure;
 
-/// Prints text that is the whole result of a command.
+/// Prints text that is the whole result of a command, with its colours if it goes to a terminal.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
+    let mut out = anstream::stdout().lock();
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
         .map_err(|error| Failure::io("cannot write to standard output", error))
@@ -42,6 +42,11 @@ impl Sink {
             closed: Arc::default(),
             file: Some((partial, path.to_owned())),
         })
+    }
+
+    /// True if it is standard output.
+    pub(crate) fn is_stdout(&self) -> bool {
+        self.file.is_none()
     }
 
     /// True where the reader went away, whenever that is found.

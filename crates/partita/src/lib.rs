@@ -37,6 +37,9 @@ mod listing;
 pub use dataset::{Dataset, open};
 pub use listing::{DatasetInfo, DatasetKind, ls};
 
+// What tables and stores speak, in the versions that fit.
+pub use arrow;
+pub use object_store;
 pub use partita_array as array;
 pub use partita_core::partition;
 pub use partita_core::predicate;

@@ -98,14 +98,32 @@ impl Table {
         }
     }
 
+    /// The versions that [`Table::expire`] would take out of the history, newest first.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) to keep none;
+    /// [`Store`](ErrorKind::Store).
+    pub async fn expirable(&self, keep: Keep) -> Result<Vec<SnapshotInfo>> {
+        Ok(self.beyond(keep).await?.into_iter().map(Recorded::info).collect())
+    }
+
     /// Takes the versions that are not to be kept out of the history; returns how many. Their
     /// files go with the next [`Table::collect_garbage`].
     ///
     /// # Errors
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) to keep none;
-    /// [`ReadOnly`](ErrorKind::ReadOnly); [`Store`](ErrorKind::Store).
+    /// As [`Table::expirable`]; [`ReadOnly`](ErrorKind::ReadOnly).
     pub async fn expire(&self, keep: Keep) -> Result<u64> {
         self.check_writable()?;
+        let expired = self.beyond(keep).await?;
+        // The oldest first: what is left is a history without gaps, also after a crash.
+        for recorded in expired.iter().rev() {
+            self.store().delete(&recorded.key).await?;
+        }
+        Ok(expired.len() as u64)
+    }
+
+    /// The recorded versions that are not to be kept, newest first.
+    async fn beyond(&self, keep: Keep) -> Result<Vec<Recorded>> {
         if keep == Keep::Last(0) {
             return Err(Error::invalid("the newest version is always kept; keep at least one"));
         }
@@ -131,10 +149,6 @@ impl Table {
                 }
             }
         }
-        // The oldest first: what is left is a history without gaps, also after a crash.
-        for recorded in expired.iter().rev() {
-            self.store().delete(&recorded.key).await?;
-        }
-        Ok(expired.len() as u64)
+        Ok(expired)
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use partita::{Cancel, Compression, CreateOptions, Table, WriteOptions};
+use partita::{BatchSource, Cancel, Compression, CreateOptions, Table, WriteOptions};
 use serde_json::json;
 
 use crate::arguments::Common;
@@ -11,20 +11,33 @@ use crate::bar::progress;
 use crate::failure::Failure;
 use crate::input;
 use crate::output::Format;
+use crate::partitioning::PartitionBy;
 use crate::sink::print;
 use crate::units;
 
-/// Add rows.
+const EXAMPLES: &str = "\
+Examples:
+  # a new table, in folders by city and month, with an index
+  partita append lake/trips trips.csv --create --partition-by 'city,month(at)' --index rider
+  partita append lake/trips more.parquet days/2026-02-*.csv
+  # what runs again after a failure adds its rows once
+  partita append lake/trips feb.parquet --key 2026-02
+  # from another program
+  partita append lake/trips - --format jsonl < trips.jsonl";
+
+/// Add the rows of CSV, JSON lines or Parquet files, in one commit.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct AppendArguments {
     #[command(flatten)]
     pub(super) rows: Rows,
     /// Create the table; an error if it exists
     #[arg(long)]
     pub(super) create: bool,
-    /// The columns whose values name the partitions of the new table
-    #[arg(long, value_name = "A,B", value_delimiter = ',', requires = "create")]
-    pub(super) partition_by: Vec<String>,
+    /// What names the partitions of the new table: columns, parts of a time as in month(at), hash
+    /// buckets as in bucket(16, rider)
+    #[arg(long, value_name = "KEYS", requires = "create")]
+    pub(super) partition_by: Option<PartitionBy>,
     /// The columns of the new table with a secondary index
     #[arg(long, value_name = "A,B", value_delimiter = ',', requires = "create")]
     pub(super) index: Vec<String>,
@@ -51,9 +64,38 @@ pub(crate) struct Rows {
     /// The columns of which the stored files get bloom filters; a new table keeps to it
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     bloom_filters: Option<Vec<String>>,
+    /// Your name for this commit: one of the same name that was made before is not made again
+    #[arg(long, value_name = "NAME")]
+    key: Option<String>,
     /// Promise that nobody else writes, for stores that cannot commit atomically
     #[arg(long)]
     pub(super) single_writer: bool,
+}
+
+impl Rows {
+    /// How the rows are written.
+    pub(super) fn write_options(
+        &self,
+        common: &Common,
+        cancel: Cancel,
+    ) -> Result<WriteOptions, Failure> {
+        let compression = self.compression.as_deref().map(str::parse::<Compression>).transpose()?;
+        let defaults = WriteOptions::default();
+        Ok(WriteOptions {
+            compression: compression.unwrap_or(defaults.compression),
+            sort_by: self.sort_by.clone(),
+            bloom_filters: self.bloom_filters.clone(),
+            idempotency_key: self.key.clone(),
+            progress: progress(common.json),
+            cancel,
+            ..defaults
+        })
+    }
+
+    /// The rows, with the types of `table`.
+    pub(super) fn of(&self, table: &Table) -> Result<BatchSource, Failure> {
+        input::open(&self.files, self.format, Some(table.schema()))
+    }
 }
 
 /// What was done.
@@ -71,16 +113,7 @@ pub(crate) async fn run(
     common: &Common,
     cancel: Cancel,
 ) -> Result<(), Failure> {
-    let mut write = WriteOptions {
-        progress: progress(common.json),
-        cancel,
-        sort_by: arguments.rows.sort_by.clone(),
-        bloom_filters: arguments.rows.bloom_filters.clone(),
-        ..Default::default()
-    };
-    if let Some(name) = &arguments.rows.compression {
-        write.compression = name.parse::<Compression>()?;
-    }
+    let write = arguments.rows.write_options(common, cancel)?;
     let done = if arguments.create {
         create(&arguments, common, write).await?
     } else {
@@ -113,8 +146,7 @@ async fn append(
 ) -> Result<Done, Failure> {
     let store = common.writing(arguments.rows.single_writer);
     let table = Table::open(&arguments.rows.url, &store).await?;
-    let data = input::open(&arguments.rows.files, arguments.rows.format, Some(table.schema()))?;
-    let commit = table.append(data, &write).await?;
+    let commit = table.append(arguments.rows.of(&table)?, &write).await?;
     Ok(Done {
         url: table.url(),
         version: Some(commit.version),
@@ -131,12 +163,8 @@ async fn create(
 ) -> Result<Done, Failure> {
     let store = common.writing(arguments.rows.single_writer);
     let data = input::open(&arguments.rows.files, arguments.rows.format, None)?;
-    let options = CreateOptions {
-        partition_by: arguments.partition_by.clone(),
-        index: arguments.index.clone(),
-        write,
-        ..Default::default()
-    };
+    let keys = arguments.partition_by.clone().unwrap_or_default();
+    let options = CreateOptions { index: arguments.index.clone(), write, ..keys.options() };
     let table = Table::create_from(&arguments.rows.url, data, &options, &store).await?;
     let partitions = table.partitions().await?;
     Ok(Done {

@@ -1,7 +1,7 @@
 //! What the commands do with collections.
 
 use jiff::SignedDuration;
-use partita::array::dataset::{Schema, VariableSchema};
+use partita::array::dataset::{Chunks, Schema, VariableSchema};
 use partita::array::json::Style;
 use partita::array::layout::Layout;
 use partita::array::{
@@ -15,6 +15,8 @@ use crate::bar::progress;
 use crate::failure::Failure;
 use crate::grid::{Align, Grid};
 use crate::sink::print;
+use crate::style;
+use crate::types;
 use crate::units;
 
 /// Whom to tell about the work, and who stops it.
@@ -100,7 +102,7 @@ pub(crate) async fn info(collection: &Collection, json: bool) -> Result<(), Fail
     if let Some(last) = last {
         facts.push(("last commit", format!("{} at {:.0}", last.operation, last.time)));
     }
-    print(&facts.iter().map(|(name, value)| format!("{name:<16}{value}\n")).collect::<String>())
+    print(&style::facts(facts))
 }
 
 /// `partita schema`.
@@ -110,7 +112,11 @@ pub(crate) fn schema(collection: &Collection, json: bool) -> Result<(), Failure>
         let mut schemas: Vec<&Schema> = vec![&config.schema];
         while let Some(schema) = schemas.pop() {
             if let Some(dimension) = schema.dimension(name) {
-                return dimension.chunks.map(|chunks| format!("{chunks:?}"));
+                return dimension.chunks.map(|chunks| match chunks {
+                    Chunks::Size(items) => items.to_string(),
+                    Chunks::Whole => "whole".to_owned(),
+                    Chunks::Auto => "auto".to_owned(),
+                });
             }
             schemas.extend(schema.groups.values());
         }
@@ -125,7 +131,7 @@ pub(crate) fn schema(collection: &Collection, json: bool) -> Result<(), Failure>
             .map(|(path, own)| {
                 json!({
                     "name": path,
-                    "type": own.dtype.to_string(),
+                    "type": types::of_numpy(&own.dtype.to_string()),
                     "dimensions": own.dimensions,
                     "partitioned": along(own),
                 })
@@ -144,7 +150,7 @@ pub(crate) fn schema(collection: &Collection, json: bool) -> Result<(), Failure>
         };
         grid.row([
             path,
-            own.dtype.to_string(),
+            types::of_numpy(&own.dtype.to_string()),
             own.dimensions.join(", "),
             chunks.collect::<Vec<_>>().join(", "),
             role.to_owned(),

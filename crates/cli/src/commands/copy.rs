@@ -11,8 +11,17 @@ use crate::failure::Failure;
 use crate::sink::print;
 use crate::units;
 
-/// Copy a dataset to another place. Options of the store serve both.
+const EXAMPLES: &str = "\
+Examples:
+  partita copy lake/trips s3://bucket/lake/trips
+  partita copy lake/trips lake/oslo --where \"city == 'Oslo'\"
+  partita copy lake/ssh lake/ssh3 --zarr 3";
+
+/// Copy a dataset to another place.
+///
+/// Options of the store serve both.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct CopyArguments {
     /// The dataset
     url: String,

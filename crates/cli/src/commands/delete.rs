@@ -1,29 +1,39 @@
 //! `partita delete`.
 
-use std::io::{IsTerminal, Write};
-
 use clap::Args;
-use partita::{Cancel, Predicate, WriteOptions};
+use partita::array::Collection;
+use partita::{Cancel, Predicate, Table, WriteOptions};
 use serde_json::json;
 
 use super::collection;
+use super::confirm::Confirm;
 use crate::arguments::{Common, Either};
 use crate::bar::progress;
 use crate::failure::Failure;
 use crate::sink::print;
 use crate::units;
 
-/// Remove rows of a table, or partitions of a collection.
+const EXAMPLES: &str = "\
+Examples:
+  # how many rows that would be
+  partita delete lake/trips --where \"city == 'Oslo' and fare < 10\" --dry-run
+  partita delete lake/trips --where \"city == 'Oslo' and fare < 10\"
+  # months of a collection, without being asked
+  partita delete lake/ssh --where 'year < 2020' --yes";
+
+/// Remove rows of a table, or partitions of a collection, in one commit.
+///
+/// A table keeps the rows in its older versions until these expire: `partita restore` undoes it.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct DeleteArguments {
     /// The dataset
     url: String,
     /// Which rows, such as "city == 'Oslo'". On partition columns alone it takes out whole files
     #[arg(long = "where", short = 'w', value_name = "EXPR")]
     filter: String,
-    /// Do not ask
-    #[arg(long, short)]
-    yes: bool,
+    #[command(flatten)]
+    confirm: Confirm,
     /// Your name for this commit: one of the same name that was made before is not made again
     #[arg(long, value_name = "NAME")]
     key: Option<String>,
@@ -39,41 +49,49 @@ pub(crate) async fn run(
     cancel: Cancel,
 ) -> Result<(), Failure> {
     let scope = Predicate::parse(&arguments.filter)?;
-    if !arguments.yes && !std::io::stdin().is_terminal() {
-        return Err(Failure::Usage("nobody is there to be asked; pass --yes to delete".into()));
-    }
-    let store = common.writing(arguments.single_writer);
-    let table = match Either::open(&arguments.url, &store).await? {
-        Either::Table(table) => table,
-        Either::Collection(collection) => {
-            if !arguments.yes {
-                let doomed = collection.partitions(Some(&scope)).await?.len() as u64;
-                let doomed = units::plural(doomed, "partition");
-                if !agreed(format!("remove {doomed} of {} where {scope}", collection.url())).await?
-                {
-                    eprintln!("nothing was deleted");
-                    return Ok(());
-                }
-            }
-            let key = arguments.key;
-            return collection::delete(&collection, scope, key, common.json, cancel).await;
-        }
+    let (confirm, key) = (arguments.confirm, arguments.key);
+    confirm.check()?;
+    let store = match confirm.dry_run {
+        true => common.reading(),
+        false => common.writing(arguments.single_writer),
     };
-    if !arguments.yes {
-        let doomed = table.scan().filter(scope.clone()).cancel(cancel.clone());
-        let rows = units::plural(doomed.count().await?, "row");
-        if !agreed(format!("delete {rows} of {} where {scope}", table.name())).await? {
-            eprintln!("nothing was deleted");
+    match Either::open(&arguments.url, &store).await? {
+        Either::Table(table) => of_table(&table, &scope, key, &confirm, common, cancel).await,
+        Either::Collection(found) => {
+            of_collection(&found, scope, key, &confirm, common, cancel).await
+        }
+    }
+}
+
+async fn of_table(
+    table: &Table,
+    scope: &Predicate,
+    key: Option<String>,
+    confirm: &Confirm,
+    common: &Common,
+    cancel: Cancel,
+) -> Result<(), Failure> {
+    if confirm.looks_first() {
+        let doomed = table.scan().filter(scope.clone()).cancel(cancel.clone()).count().await?;
+        let rows = units::plural(doomed, "row");
+        if confirm.dry_run {
+            let found = json!({"url": table.url(), "dry_run": true, "rows_removed": doomed});
+            return print(&match common.json {
+                true => format!("{found}\n"),
+                false => format!("would delete {rows}\n"),
+            });
+        }
+        if !confirm.agreed(format!("delete {rows} of {} where {scope}", table.name())).await? {
             return Ok(());
         }
     }
     let options = WriteOptions {
         cancel,
         progress: progress(common.json),
-        idempotency_key: arguments.key,
+        idempotency_key: key,
         ..Default::default()
     };
-    let commit = table.delete(&scope, &options).await?;
+    let commit = table.delete(scope, &options).await?;
     if common.json {
         let done = json!({
             "url": table.url(),
@@ -91,19 +109,32 @@ pub(crate) async fn run(
     ))
 }
 
-/// Asks on the terminal, on a thread that may wait: Ctrl-C must be heard meanwhile.
-async fn agreed(question: String) -> Result<bool, Failure> {
-    let answer = tokio::task::spawn_blocking(move || {
-        let mut err = std::io::stderr();
-        err.write_all(format!("{question}? [y/N] ").as_bytes())?;
-        err.flush()?;
-        let mut line = String::new();
-        std::io::stdin().read_line(&mut line)?;
-        Ok(line)
-    });
-    let line = answer
-        .await
-        .unwrap_or_else(|error| Err(std::io::Error::other(error)))
-        .map_err(|error| Failure::io("cannot read the answer", error))?;
-    Ok(matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+async fn of_collection(
+    collection: &Collection,
+    scope: Predicate,
+    key: Option<String>,
+    confirm: &Confirm,
+    common: &Common,
+    cancel: Cancel,
+) -> Result<(), Failure> {
+    if confirm.looks_first() {
+        let doomed = collection.partitions(Some(&scope)).await?;
+        if confirm.dry_run {
+            let paths: Vec<&str> = doomed.iter().map(|partition| partition.path.as_str()).collect();
+            if common.json {
+                let url = collection.url();
+                let found = json!({"url": url, "dry_run": true, "partitions_removed": paths});
+                return print(&format!("{found}\n"));
+            }
+            let listed: String = paths.iter().map(|path| format!("{path}\n")).collect();
+            let number = units::plural(paths.len() as u64, "partition");
+            return print(&format!("{listed}would remove {number}\n"));
+        }
+        let number = units::plural(doomed.len() as u64, "partition");
+        let question = format!("remove {number} of {} where {scope}", collection.url());
+        if !confirm.agreed(question).await? {
+            return Ok(());
+        }
+    }
+    collection::delete(collection, scope, key, common.json, cancel).await
 }

@@ -8,9 +8,18 @@ use serde_json::json;
 use crate::arguments::Common;
 use crate::failure::Failure;
 use crate::sink::print;
+use crate::style;
 
-/// Find out whether a store can commit atomically: it is written to and cleaned up again.
+const EXAMPLES: &str = "\
+Examples:
+  partita doctor s3://bucket/lake
+  partita doctor lake --json";
+
+/// Find out whether a store can commit atomically.
+///
+/// It is written to and cleaned up again.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct DoctorArguments {
     /// The store
     url: String,
@@ -27,5 +36,5 @@ pub(crate) async fn run(arguments: DoctorArguments, common: &Common) -> Result<(
             json!({"url": store.url(), "commit": capability.to_string()})
         ));
     }
-    print(&format!("{:<8}{}\n{:<8}{capability}\n", "url", store.url(), "commit"))
+    print(&style::facts([("url", store.url().to_owned()), ("commit", capability.to_string())]))
 }

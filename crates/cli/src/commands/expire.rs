@@ -10,9 +10,21 @@ use crate::failure::Failure;
 use crate::sink::print;
 use crate::units;
 
-/// Let go of old versions, of a table or of a collection in an Icechunk repository. Their files go
-/// with the next `partita gc`.
+const EXAMPLES: &str = "\
+Examples:
+  # keep the last ten versions of a table
+  partita expire lake/trips --keep-last 10 --dry-run
+  partita expire lake/trips --keep-last 10
+  # keep what was the newest within a month, then remove the files of the others
+  partita expire lake/trips --keep-within 30d
+  partita gc lake/trips";
+
+/// Forget old versions of a dataset.
+///
+/// It is for tables, and for collections in Icechunk repositories. The next `partita gc` removes
+/// the files of what was forgotten.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 #[command(group(ArgGroup::new("keep").required(true)))]
 pub(crate) struct ExpireArguments {
     /// The dataset
@@ -23,10 +35,15 @@ pub(crate) struct ExpireArguments {
     /// Keep what was the newest version within this time, such as 30d or 12h
     #[arg(long, group = "keep", value_name = "AGE", value_parser = units::age)]
     keep_within: Option<SignedDuration>,
+    /// Only say which versions of a table would be forgotten
+    #[arg(long, short = 'n')]
+    dry_run: bool,
 }
 
 /// Runs the command.
 pub(crate) async fn run(arguments: ExpireArguments, common: &Common) -> Result<(), Failure> {
+    let dry_run = arguments.dry_run;
+    // Not for reading only, even if nothing is removed: the store is asked for its time by a write.
     let (url, expired) = match Either::open(&arguments.url, &common.writing(false)).await? {
         Either::Table(table) => {
             let keep = match (arguments.keep_last, arguments.keep_within) {
@@ -34,7 +51,16 @@ pub(crate) async fn run(arguments: ExpireArguments, common: &Common) -> Result<(
                 (None, Some(age)) => Keep::Within(age),
                 (None, None) => return Err(Failure::Usage("say what to keep".into())),
             };
-            (table.url(), table.expire(keep).await?)
+            let expired = match dry_run {
+                true => table.expirable(keep).await?.len() as u64,
+                false => table.expire(keep).await?,
+            };
+            (table.url(), expired)
+        }
+        Either::Collection(_) if dry_run => {
+            let why =
+                "--dry-run is for tables; `partita history` shows the commits of a collection";
+            return Err(Failure::Usage(why.into()));
         }
         Either::Collection(collection) => {
             let Some(age) = arguments.keep_within else {
@@ -45,7 +71,13 @@ pub(crate) async fn run(arguments: ExpireArguments, common: &Common) -> Result<(
         }
     };
     if common.json {
-        return print(&format!("{}\n", json!({"url": url, "expired": expired})));
+        let done = json!({"url": url, "dry_run": dry_run, "expired": expired});
+        return print(&format!("{done}\n"));
     }
-    print(&format!("{} expired\n", units::plural(expired, "version")))
+    let versions = units::plural(expired, "version");
+    print(&if dry_run {
+        format!("would forget {versions}\n")
+    } else {
+        format!("{versions} expired\n")
+    })
 }

@@ -10,8 +10,17 @@ use crate::arguments::{AtVersion, Common};
 use crate::failure::Failure;
 use crate::output::Format;
 
-/// Write rows to a file, which appears when it is whole.
+const EXAMPLES: &str = "\
+Examples:
+  partita export lake/trips trips.csv
+  partita export lake/trips oslo.parquet --where \"city == 'Oslo'\" --columns id,fare
+  partita export lake/trips - --format jsonl";
+
+/// Write rows to a CSV, JSON lines or Parquet file.
+///
+/// The file appears when it is whole.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct ExportArguments {
     /// The dataset
     url: String,

@@ -11,8 +11,19 @@ use crate::failure::Failure;
 use crate::sink::print;
 use crate::units;
 
-/// Remove files that no version names.
+const EXAMPLES: &str = "\
+Examples:
+  # what would be removed
+  partita gc lake/trips --dry-run
+  partita gc lake/trips
+  # also what writers at work may still need: only when nobody writes
+  partita gc lake/trips --grace 0s";
+
+/// Remove files that no version uses.
+///
+/// Those are the files of expired versions, and what writers left that failed.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct GcArguments {
     /// The dataset
     url: String,

@@ -10,8 +10,15 @@ use crate::grid::{Align, Grid};
 use crate::sink::print;
 use crate::units;
 
+const EXAMPLES: &str = "\
+Examples:
+  partita history lake/trips
+  partita history icechunk+lake/kept
+  partita history lake/trips --json";
+
 /// List the recorded versions of a dataset, newest first.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct HistoryArguments {
     /// The dataset
     url: String,

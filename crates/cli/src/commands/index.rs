@@ -12,8 +12,30 @@ use crate::failure::Failure;
 use crate::sink::print;
 use crate::units::plural;
 
-/// Build, drop or list indices: of columns of a table, or of variables of a collection.
+const BUILD: &str = "\
+Examples:
+  # of a table: one index for each column
+  partita index build lake/trips rider driver
+  # of a collection: one index of the variables together
+  partita index build lake/ssh cycle pass --name passes.parquet";
+const DROP: &str = "\
+Examples:
+  partita index drop lake/trips rider
+  partita index drop lake/ssh passes.parquet";
+const LIST: &str = "\
+Examples:
+  partita index list lake/trips";
+const EXAMPLES: &str = "\
+Examples:
+  partita index build lake/trips rider
+  partita index list lake/trips
+  partita index drop lake/trips rider";
+
+/// Build, drop or list indices.
+///
+/// Those of a table are of columns, those of a collection of variables.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct IndexArguments {
     #[command(subcommand)]
     action: Action,
@@ -23,10 +45,13 @@ pub(crate) struct IndexArguments {
 enum Action {
     /// Build indices out of the stored rows, or build them anew: one for each column of a table; of
     /// a collection one for all variables together, kept with it
+    #[command(after_help = BUILD)]
     Build(Build),
     /// Drop indices: those of columns of a table, or files kept with a collection
+    #[command(after_help = DROP)]
     Drop(Columns),
     /// List the indices
+    #[command(after_help = LIST)]
     List {
         /// The dataset
         url: String,

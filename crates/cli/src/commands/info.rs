@@ -8,10 +8,18 @@ use super::collection;
 use crate::arguments::{AtVersion, Common, Either};
 use crate::failure::Failure;
 use crate::sink::print;
+use crate::style;
 use crate::units;
 
-/// Show what a dataset is.
+const EXAMPLES: &str = "\
+Examples:
+  partita info lake/trips
+  partita info lake/trips --at 3
+  partita info lake/trips --at 2026-01-31T12:00:00Z --json";
+
+/// Show what a dataset is: its size, partitioning, indices and last commit.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct InfoArguments {
     /// The dataset
     url: String,
@@ -99,6 +107,6 @@ impl Facts {
         if let Some(last) = &self.last {
             facts.push(("last commit", format!("{} at {:.0}", last.operation.name(), last.time)));
         }
-        facts.iter().map(|(name, value)| format!("{name:<16}{value}\n")).collect()
+        style::facts(facts)
     }
 }

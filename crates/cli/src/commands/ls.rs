@@ -1,6 +1,10 @@
 //! `partita ls`.
 
+use std::path::Path;
+
 use clap::Args;
+use futures::TryStreamExt;
+use partita::{Error, ErrorKind, Store};
 use serde_json::{Value, json};
 
 use crate::arguments::Common;
@@ -8,8 +12,15 @@ use crate::failure::Failure;
 use crate::grid::{Align, Grid};
 use crate::sink::print;
 
+const EXAMPLES: &str = "\
+Examples:
+  partita ls lake
+  partita ls s3://bucket/lake --option region=eu-north-1
+  partita ls lake --json";
+
 /// List the datasets directly under a store.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct LsArguments {
     /// The store
     url: String,
@@ -18,6 +29,11 @@ pub(crate) struct LsArguments {
 /// Runs the command.
 pub(crate) async fn run(arguments: LsArguments, common: &Common) -> Result<(), Failure> {
     let found = partita::ls(&arguments.url, &common.reading()).await?;
+    if found.is_empty() && !exists(&arguments.url, common).await? {
+        return Err(Error::new(ErrorKind::NotFound, "there is nothing at this place")
+            .with("url", &arguments.url)
+            .into());
+    }
     if common.json {
         let rows: Vec<Value> = found
             .iter()
@@ -34,4 +50,13 @@ pub(crate) async fn run(arguments: LsArguments, common: &Common) -> Result<(), F
         grid.row([info.name, info.kind.to_string(), info.url]);
     }
     print(&grid.render())
+}
+
+/// True if the store is there: a local directory, or any object elsewhere.
+async fn exists(url: &str, common: &Common) -> Result<bool, Error> {
+    let store = Store::open(url, &common.reading())?;
+    if store.is_local() {
+        return Ok(Path::new(store.url()).is_dir());
+    }
+    Ok(store.list("").try_next().await?.is_some())
 }

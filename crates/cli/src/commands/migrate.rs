@@ -15,10 +15,17 @@ use super::collection;
 use crate::arguments::{AtVersion, Common, Either};
 use crate::failure::Failure;
 
-/// Copy a collection into another format of Zarr, with other chunks or another compressor, and views
-/// and indexes with it. What is written is read again and compared. Run once more, it goes on where it
-/// was broken off.
+const EXAMPLES: &str = "\
+Examples:
+  partita migrate lake/ssh lake/ssh3 --zarr 3 --chunk time=1000 --compressor zstd:6
+  partita migrate lake/ssh lake/new --view lake/anomaly lake/new-anomaly";
+
+/// Copy a collection into another format of Zarr, other chunks or codecs.
+///
+/// Views and indexes may go with it. What is written is read again and compared. Run once more, it
+/// goes on where it was broken off.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct MigrateArguments {
     /// The collection
     url: String,

@@ -1,10 +1,15 @@
-//! The commands, one file each; what several of them do with collections is in [`collection`].
+//! The commands, one file each; what several of them do with collections is in [`collection`], and
+//! the question before something is deleted in [`confirm`].
 
 pub(crate) mod append;
 pub(crate) mod collection;
+pub(crate) mod completions;
+pub(crate) mod confirm;
 pub(crate) mod copy;
+pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod doctor;
+pub(crate) mod drop;
 pub(crate) mod expire;
 pub(crate) mod export;
 pub(crate) mod gc;
@@ -13,6 +18,7 @@ pub(crate) mod import;
 pub(crate) mod index;
 pub(crate) mod info;
 pub(crate) mod ls;
+pub(crate) mod man;
 pub(crate) mod migrate;
 pub(crate) mod optimize;
 pub(crate) mod partitions;
@@ -20,6 +26,7 @@ pub(crate) mod read;
 pub(crate) mod restore;
 pub(crate) mod schema;
 pub(crate) mod sync;
+pub(crate) mod upsert;
 pub(crate) mod verify;
 
 use partita::Cancel;
@@ -41,10 +48,13 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             Command::Schema(arguments) => schema::run(arguments, &common).await,
             Command::Partitions(arguments) => partitions::run(arguments, &common).await,
             Command::Read(arguments) => read::run(arguments, &common, stop).await,
+            Command::Create(arguments) => create::run(arguments, &common).await,
             Command::Append(arguments) => append::run(arguments, &common, stop).await,
             Command::Import(arguments) => import::run(arguments, &common, stop).await,
             Command::Export(arguments) => export::run(arguments, &common, stop).await,
+            Command::Upsert(arguments) => upsert::run(arguments, &common, stop).await,
             Command::Delete(arguments) => delete::run(arguments, &common, stop).await,
+            Command::Drop(arguments) => drop::run(arguments, &common).await,
             Command::Optimize(arguments) => optimize::run(arguments, &common, stop).await,
             Command::Index(arguments) => index::run(arguments, &common, stop).await,
             Command::History(arguments) => history::run(arguments, &common).await,
@@ -56,6 +66,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             Command::Sync(arguments) => sync::run(arguments, &common, stop).await,
             Command::Verify(arguments) => verify::run(arguments, &common, stop).await,
             Command::Doctor(arguments) => doctor::run(arguments, &common).await,
+            Command::Completions(arguments) => completions::run(&arguments),
+            Command::Man(arguments) => man::run(&arguments),
         };
         removed().await;
         outcome

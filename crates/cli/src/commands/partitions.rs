@@ -10,8 +10,15 @@ use crate::grid::{Align, Grid};
 use crate::sink::print;
 use crate::units;
 
+const EXAMPLES: &str = "\
+Examples:
+  partita partitions lake/trips
+  partita partitions icechunk+lake/kept --at delivered
+  partita partitions lake/ssh --json";
+
 /// List the partitions of a dataset with their sizes.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct PartitionsArguments {
     /// The dataset
     url: String,

@@ -16,8 +16,23 @@ use crate::sink::{Sink, print};
 /// Rows shown to people who did not say how many.
 const ROWS_SHOWN: usize = 50;
 
-/// Read rows.
+const EXAMPLES: &str = "\
+Examples:
+  partita read lake/trips --where \"city == 'Oslo' and fare > 10\" --columns id,fare
+  # into a file, as it was at an older version
+  partita read lake/trips --at 3 --output trips.parquet
+  # what would be read, and what it costs
+  partita read lake/trips --where 'rider == 7' --explain
+  # for other programs
+  partita read lake/trips --format csv --limit 1000 | head
+  # a collection, into NetCDF (with the Python package)
+  partita read lake/ssh --where \"time >= '2022-02-10'\" --output february.nc";
+
+/// Read rows as a table, CSV, JSON lines or Parquet.
+///
+/// With --output, a collection is read too, into NetCDF or Zarr.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct ReadArguments {
     /// The dataset
     pub(super) url: String,

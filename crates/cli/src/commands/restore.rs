@@ -8,8 +8,16 @@ use crate::arguments::{Common, version};
 use crate::failure::Failure;
 use crate::sink::print;
 
-/// Make an older version the newest.
+const EXAMPLES: &str = "\
+Examples:
+  partita restore lake/trips 3
+  partita restore lake/trips 2026-01-31T12:00:00Z";
+
+/// Make an older version of a table the newest, in one commit.
+///
+/// The versions in between stay in the history.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct RestoreArguments {
     /// The table
     url: String,

@@ -8,9 +8,17 @@ use crate::arguments::{AtVersion, Common, Either};
 use crate::failure::Failure;
 use crate::grid::{Align, Grid};
 use crate::sink::print;
+use crate::types;
 
-/// Show the columns of a dataset.
+const EXAMPLES: &str = "\
+Examples:
+  partita schema lake/trips
+  partita schema lake/ssh
+  partita schema lake/trips --at 1 --json";
+
+/// Show the columns of a table, or the variables of a collection, with their types.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct SchemaArguments {
     /// The dataset
     url: String,
@@ -33,7 +41,7 @@ pub(crate) async fn run(arguments: SchemaArguments, common: &Common) -> Result<(
             .map(|field| {
                 json!({
                     "name": field.name(),
-                    "type": field.data_type().to_string(),
+                    "type": types::name(field.data_type()),
                     "partition": keys.contains(field.name()),
                     "index": indexed.contains(field.name()),
                 })
@@ -49,7 +57,7 @@ pub(crate) async fn run(arguments: SchemaArguments, common: &Common) -> Result<(
             .filter(|(names, _)| names.contains(field.name()))
             .map(|(_, role)| *role)
             .collect();
-        grid.row([field.name().clone(), field.data_type().to_string(), roles.join(", ")]);
+        grid.row([field.name().clone(), types::name(field.data_type()), roles.join(", ")]);
     }
     print(&grid.render())
 }

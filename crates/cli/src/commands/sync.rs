@@ -11,9 +11,18 @@ use crate::failure::Failure;
 use crate::sink::print;
 use crate::units;
 
-/// Bring a view in line with the collection under it, in one commit: new partitions are made, those
-/// that are gone are dropped, and rows that are still there keep their values.
+const EXAMPLES: &str = "\
+Examples:
+  partita sync lake/anomaly
+  partita sync lake/anomaly --where 'year >= 2020'
+  partita sync lake/anomaly --base s3://bucket/ssh";
+
+/// Bring a view in line with the collection under it, in one commit.
+///
+/// New partitions are made, those that are gone are dropped, and rows that are still there keep
+/// their values.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct SyncArguments {
     /// The view
     url: String,

@@ -11,8 +11,17 @@ use crate::failure::Failure;
 use crate::sink::print;
 use crate::units;
 
-/// Check a dataset against what the store holds. Exit code 1 if something is wrong and stays so.
+const EXAMPLES: &str = "\
+Examples:
+  partita verify lake/trips
+  partita verify lake/trips --data
+  partita verify lake/trips --repair";
+
+/// Check a dataset against what the store holds, and repair it.
+///
+/// The exit code is 1 if something is wrong and stays so.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct VerifyArguments {
     /// The dataset
     url: String,
