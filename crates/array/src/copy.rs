@@ -78,8 +78,8 @@ impl Collection {
         // Who asks in vain leaves nothing.
         refuse_existing(&target).await?;
         self.target_config(&self.config(), &target, options)?;
-        let mut lease = target.lease(LEASE).await?;
-        let copied = self.copy_under(&mut lease, &target, options).await;
+        let lease = target.lease(LEASE).await?;
+        let copied = lease.hold(self.copy_under(&lease, &target, options)).await;
         options.work.progress.finish();
         lease.release(&target).await;
         copied?;
@@ -123,7 +123,7 @@ impl Collection {
 
     fn copy_under<'a>(
         &'a self,
-        lease: &'a mut Lease,
+        lease: &'a Lease,
         target: &'a Store,
         options: &'a CopyOptions,
     ) -> BoxFuture<'a, Result<()>> {
@@ -263,7 +263,7 @@ async fn remove_partitions(
 
 impl Copying<'_> {
     /// Copies what the journal does not know as done, and takes out what is not wanted.
-    async fn all(&self, lease: &mut Lease, journal: &mut Journal) -> Result<()> {
+    async fn all(&self, lease: &Lease, journal: &mut Journal) -> Result<()> {
         let partitions = self.snapshot.partitions(self.options.predicate.as_ref()).await?;
         forget_changed(journal, self.snapshot).await?;
         let work = &self.options.work;
@@ -286,7 +286,7 @@ impl Copying<'_> {
             partitions.into_iter().partition(is_done);
         work.progress.advance(done.len() as u64);
         for batch in left.chunks(BATCH) {
-            lease.renew(self.target).await?;
+            lease.check()?;
             let one = async |partition: Partition| {
                 work.cancel.check()?;
                 let exists = there.contains(&self.path(&partition));

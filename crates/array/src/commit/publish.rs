@@ -29,9 +29,9 @@ pub(crate) async fn publish(store: &Store) -> Result<u64> {
 
 /// As [`publish`], where a record is known that is committed and may not be published.
 pub(crate) async fn publish_with(store: &Store, known: Record) -> Result<u64> {
-    let mut lease = publish_lease(store).await?;
+    let lease = publish_lease(store).await?;
     let mut stages = BTreeSet::new();
-    let published = publish_all(store, &mut lease, known, &mut stages).await;
+    let published = lease.hold(publish_all(store, &lease, known, &mut stages)).await;
     futures::join!(lease.release(store), clean(store, &stages));
     published
 }
@@ -44,7 +44,7 @@ pub(crate) async fn publish_lease(store: &Store) -> Result<Lease> {
 /// Publishes in order. `stages` gets what the writers of published records staged.
 async fn publish_all(
     store: &Store,
-    lease: &mut Lease,
+    lease: &Lease,
     known: Record,
     stages: &mut BTreeSet<String>,
 ) -> Result<u64> {
@@ -83,7 +83,7 @@ async fn publish_all(
     Ok(head.published)
 }
 
-async fn apply(store: &Store, lease: &mut Lease, config: &Config, record: &Record) -> Result<()> {
+async fn apply(store: &Store, lease: &Lease, config: &Config, record: &Record) -> Result<()> {
     let mut parents = BTreeSet::new();
     for change in record.changes.iter().filter(|change| change.action != Action::Drop) {
         parents.extend(parent_groups(config.layout, &change.path));
@@ -95,12 +95,12 @@ async fn apply(store: &Store, lease: &mut Lease, config: &Config, record: &Recor
     let parents = stream::iter(parents).map(parent).buffer_unordered(AT_ONCE);
     parents.try_for_each(|()| async { Ok(()) }).await?;
     for changes in record.changes.chunks(AT_ONCE) {
-        lease.renew(store).await?;
+        lease.check()?;
         let switches: Vec<_> = changes.iter().map(|change| switch(store, change)).collect();
         let done = stream::iter(switches);
         done.buffer_unordered(AT_ONCE).try_for_each(|()| async { Ok(()) }).await?;
     }
-    lease.renew(store).await?;
+    lease.check()?;
     if let Some(text) = &record.config {
         store.put(document_key(config), text.clone().into()).await?;
     }

@@ -30,8 +30,8 @@ impl Collection {
     ) -> Result<Self> {
         let store = repository.store();
         refuse_existing(repository.state().await?.view()).await?;
-        let mut lease = store.lease(LEASE).await?;
-        let copied = self.copy_into_under(&mut lease, &repository, options).await;
+        let lease = store.lease(LEASE).await?;
+        let copied = lease.hold(self.copy_into_under(&lease, &repository, options)).await;
         lease.release(store).await;
         copied?;
         Self::open_home(Home::Repository(repository), self.base_of_copy(options)).await
@@ -39,7 +39,7 @@ impl Collection {
 
     fn copy_into_under<'a>(
         &'a self,
-        lease: &'a mut Lease,
+        lease: &'a Lease,
         repository: &'a Repository,
         options: &'a CopyOptions,
     ) -> BoxFuture<'a, Result<()>> {
@@ -96,7 +96,7 @@ struct Staging<'a> {
 }
 
 impl Staging<'_> {
-    async fn all(&mut self, draft: &mut Draft, lease: &mut Lease) -> Result<()> {
+    async fn all(&mut self, draft: &mut Draft, lease: &Lease) -> Result<()> {
         let Copying { snapshot, options, .. } = self.copying;
         let partitions = snapshot.partitions(options.predicate.as_ref()).await?;
         forget_changed(&mut self.journal, snapshot).await?;
@@ -116,7 +116,7 @@ impl Staging<'_> {
         }
         let stage = draft.stage();
         for batch in left.chunks(BATCH) {
-            lease.renew(self.repository.store()).await?;
+            lease.check()?;
             self.batch(batch, draft, &stage).await?;
         }
         if let Some(change) = self.copying.stage_immutable(&stage).await? {

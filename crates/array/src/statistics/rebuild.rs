@@ -42,7 +42,7 @@ pub(crate) fn rebuild<'a>(
                 known.entry(path).or_default().extend(own);
             }
         });
-        let joined = joined.await;
+        let joined = lease.hold(joined).await;
         lease.release(store).await;
         joined
     }

@@ -41,8 +41,9 @@ pub(super) fn connect(location: &Location, options: &StoreOptions) -> Result<Cli
             let mut options = Options::new(options);
             let timeout = options.take_duration("lock_timeout")?.unwrap_or(LOCK_TIMEOUT);
             let sync = options.take_switch("sync")?.unwrap_or(true);
-            options.none_left("files", "lock_timeout, sync")?;
-            let files = Arc::new(LocalFiles::new(root, timeout, sync)?);
+            let shared = options.take_switch("shared_files")?;
+            options.none_left("files", "lock_timeout, sync, shared_files")?;
+            let files = Arc::new(LocalFiles::new(root, timeout, sync, shared)?);
             return Ok((Arc::clone(&files) as _, Some(files)));
         }
         Location::Memory { name, prefix } => {

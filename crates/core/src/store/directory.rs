@@ -10,8 +10,9 @@ use futures::{StreamExt, TryStreamExt, future, stream};
 use jiff::Timestamp;
 use object_store::ObjectStoreExt;
 
+use super::local::LocalFiles;
 use super::{ObjectInfo, Store};
-use crate::Result;
+use crate::{Error, Result};
 
 /// Objects copied at once.
 const COPIES_AT_ONCE: usize = 32;
@@ -70,15 +71,87 @@ impl Store {
         let (new, old) = (self.names_under(staged), self.names_under(live));
         let (new, old) = futures::try_join!(new, old)?;
         let copy = async |name: String| {
-            let (from, to) = (format!("{staged}/{name}"), format!("{live}/{name}"));
-            let copied = self.inner.copy(&self.path(&from)?, &self.path(&to)?).await;
-            copied.map_err(|error| self.request("copied", &to).failed(error))
+            self.copy(&format!("{staged}/{name}"), &format!("{live}/{name}")).await
         };
         let copies = stream::iter(new.clone()).map(copy).buffer_unordered(COPIES_AT_ONCE);
         copies.try_for_each(|()| async { Ok(()) }).await?;
         let stays = |name: &String| replaced.is_some_and(|replaced| !is_under(name, replaced));
         let gone = old.into_iter().filter(|name| !new.contains(name) && !stays(name));
         self.delete_many(gone.map(|name| format!("{live}/{name}")).collect()).await
+    }
+
+    /// Makes objects of this store those of the directory `live`: the object `key` becomes the object
+    /// `live/name` for each pair `(name, key)`, and stays what it is. Without `removed` nothing else
+    /// remains under `live`; with it, only the objects go that are [under](is_under) one of these
+    /// names.
+    ///
+    /// For local files alone. The directory is exchanged for one that is built of links under
+    /// `scratch`, atomically, where the file system can do that, is not
+    /// [shared](Store::is_shared_files), and no symbolic link leads to a directory. Otherwise the
+    /// new objects are put into place one at a time, each atomically, and then the others are
+    /// removed: if that is broken off, the same call completes it. Where there are no links, files
+    /// are copied. Durable after [`Store::sync`]. What is replaced is removed
+    /// [later](super::removed).
+    ///
+    /// A lease of this store that is held when the call begins is kept until all of its work has
+    /// ended, also if the caller gives up. Work that nobody waits for ends after the file at hand.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound) if one of the keys does not exist;
+    /// [`ReadOnly`](crate::ErrorKind::ReadOnly), or [`Store`](crate::ErrorKind::Store) if the file
+    /// system fails; [`InvalidArgument`](crate::ErrorKind::InvalidArgument) in other stores.
+    pub async fn place_directory(
+        &self,
+        live: &str,
+        new: &[(String, String)],
+        removed: Option<&[String]>,
+        scratch: &str,
+    ) -> Result<()> {
+        self.check_writable()?;
+        let files = self.files("place_directory")?;
+        // Names may come from metadata that somebody else wrote: none may lead out of the directory.
+        let check = |name: &String| self.path(&format!("{live}/{name}")).map(drop);
+        let source = |(name, key): &(String, String)| {
+            check(name)?;
+            Ok((name.clone(), self.path(key)?))
+        };
+        let new = new.iter().map(source).collect::<Result<Vec<_>>>()?;
+        removed.into_iter().flatten().try_for_each(check)?;
+        let removed = removed.map(|names| names.iter().cloned().collect());
+        let (path, scratch) = (self.path(live)?, self.path(scratch)?);
+        let placed = files.place_directory(&path, new, removed, &scratch).await;
+        placed.map_err(|error| self.request("written", live).failed(error))
+    }
+
+    /// Makes `to` another name of the object `from` if there is no object `to`: a link, or a copy
+    /// where the file system has no links. Says whether there is an object `from`. For local files
+    /// alone; durable after [`Store::sync`].
+    ///
+    /// # Errors
+    /// As [`Store::place_directory`].
+    pub async fn link(&self, from: &str, to: &str) -> Result<bool> {
+        self.check_writable()?;
+        let linked = self.files("link")?.link(&self.path(from)?, &self.path(to)?).await;
+        linked.map_err(|error| self.request("written", to).failed(error))
+    }
+
+    /// Copies an object, replacing what was there. Atomic and idempotent. One request; local files
+    /// are durable after [`Store::sync`].
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound) if `from` does not exist;
+    /// [`ReadOnly`](crate::ErrorKind::ReadOnly), or [`Store`](crate::ErrorKind::Store) if the store
+    /// fails.
+    pub async fn copy(&self, from: &str, to: &str) -> Result<()> {
+        self.check_writable()?;
+        let copied = self.inner.copy(&self.path(from)?, &self.path(to)?).await;
+        copied.map_err(|error| self.request("copied", from).failed(error))
+    }
+
+    fn files(&self, what: &str) -> Result<&LocalFiles> {
+        self.local.as_deref().ok_or_else(|| {
+            Error::invalid(format!("`{what}` is for local files alone")).with("store", self.url())
+        })
     }
 
     /// Deletes all objects under a directory; local files atomically, through a temporary under

@@ -55,6 +55,17 @@ impl Durability {
         if self.waits { begin(file) } else { Ok(()) }
     }
 
+    /// Has a file that was filled without [`Durability::fill`] on the disk after
+    /// [`Durability::everything`].
+    pub fn copied(&self, path: &Path) -> io::Result<()> {
+        if self.syncs_everything() { Ok(()) } else { self.file(&File::open(path)?) }
+    }
+
+    /// Waits for what was written to another file system than that of the root.
+    pub fn elsewhere(&self, directory: &Path) -> io::Result<()> {
+        if self.syncs_everything() { sync(&File::open(directory)?) } else { Ok(()) }
+    }
+
     /// Whether files are synced together. Elsewhere there is no call that does so.
     fn syncs_everything(&self) -> bool {
         self.waits && cfg!(target_os = "linux")

@@ -161,6 +161,25 @@ impl Store {
         self.local.is_some()
     }
 
+    /// True if objects are files that other machines may write to: those of network and cluster file
+    /// systems and of FUSE. There a lock may exclude only the processes of one machine. The option
+    /// `shared_files` and the environment variable `PARTITA_SHARED_FILES` say it instead (`true`,
+    /// `false`).
+    ///
+    /// Looked up once for all clones of the store, in the directory or the nearest one above it that
+    /// exists.
+    #[must_use]
+    pub fn is_shared_files(&self) -> bool {
+        self.local.as_ref().is_some_and(|files| files.is_shared())
+    }
+
+    /// The name of the file system that objects are on: `ext4`, `nfs`, …; `unknown` for a rare one;
+    /// nothing in other stores, and where the operating system does not tell.
+    #[must_use]
+    pub fn file_system_name(&self) -> Option<&'static str> {
+        self.local.as_ref()?.file_system().name()
+    }
+
     /// True if every write is refused.
     #[must_use]
     pub fn is_read_only(&self) -> bool {

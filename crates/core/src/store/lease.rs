@@ -1,21 +1,31 @@
 //! What only one process may do at a time.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
 use jiff::SignedDuration;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::backoff::Backoff;
 use super::lock::KeyLock;
-use super::{Store, Swap, Version};
+use super::{Store, Version};
 use crate::{Error, ErrorKind, Result};
+
+use renewal::Renewed;
+
+mod renewal;
 
 /// How long a lease holds that is not renewed. Longer than any single request may take.
 const TERM: Duration = Duration::from_secs(60);
-/// After this part of its term a holder renews.
-const RENEW_AFTER: Duration = Duration::from_secs(15);
+/// A lease with less than this left of its term does not allow another request: as long as the client
+/// waits for an answer.
+const MARGIN: Duration = Duration::from_secs(30);
+/// How often [`Lease::hold`] looks at the lease while its work waits for something else.
+const WATCH: Duration = Duration::from_secs(1);
 /// A lease that is so old by the clock of the store need not be watched: its holder is long dead. Far
 /// more than the clocks of the machines of one store differ by.
 const LONG_DEAD: SignedDuration = SignedDuration::from_secs(180);
@@ -25,10 +35,13 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// The right to do what only one process may do at a time.
 ///
 /// On local files it is a lock, which the operating system releases when the process dies. In other
-/// stores it is an object that its holder renews. Whoever waits takes it over if it was not renewed
-/// for a whole term by the waiter's own stopwatch, or for far longer by the clock of the store, so
-/// that no two clocks are ever compared. A holder that may have overslept its term finds out by
-/// [`Lease::renew`].
+/// stores, and once the lease was taken where the file system is [shared](Store::is_shared_files), it is
+/// an object that a task renews every ten seconds until the lease is released or dropped. Whoever waits takes it over if it was not
+/// renewed for a term of a minute by the waiter's own stopwatch, or for far longer by the clock of
+/// the store, so that no two clocks are ever compared.
+///
+/// A holder may be suspended, or its renewals may not get through, and it does not notice that its
+/// term ends. So each step has to be taken under [`Lease::hold`], or after [`Lease::check`].
 #[derive(Debug)]
 pub struct Lease {
     key: String,
@@ -37,23 +50,30 @@ pub struct Lease {
 
 #[derive(Debug)]
 enum Held {
-    Lock(#[expect(dead_code, reason = "held until dropped")] KeyLock),
-    Object { id: String, version: Version, renewed: Instant },
+    Lock(Arc<KeyLock>),
+    Object(Renewed),
 }
 
 impl Store {
-    /// Waits for the lease at `key`, as long as it takes.
+    /// Waits for the lease at `key`. For an object as long as it takes; for a lock as long as its
+    /// holder makes [progress](Lease::progress).
     ///
     /// # Errors
-    /// [`Store`](ErrorKind::Store) if the store fails, or the lock of a local store is held for
-    /// longer than its timeout; [`ReadOnly`](ErrorKind::ReadOnly);
+    /// [`Store`](ErrorKind::Store) if the store fails, or the holder of the lock has not made progress
+    /// for the time that the option `lock_timeout` allows; [`ReadOnly`](ErrorKind::ReadOnly);
     /// [`CommitUnsupported`](ErrorKind::CommitUnsupported) as [`Store::compare_and_swap`].
     pub async fn lease(&self, key: &str) -> Result<Lease> {
         self.check_writable()?;
-        if let Some(files) = &self.local {
+        if let Some(files) = &self.local
+            && !files.is_shared()
+        {
             let lock = files.lock(&self.path(key)?).await;
             let lock = lock.map_err(|error| self.request("locked", key).failed(error))?;
-            return Ok(Lease { key: key.to_owned(), held: Held::Lock(lock) });
+            // A machine that has the files over a network knows nothing of the lock, and has made an
+            // object of the lease. This may be the machine that serves them.
+            if self.head(key).await?.is_none() {
+                return Ok(Lease { key: key.to_owned(), held: Held::Lock(lock) });
+            }
         }
         let mut backoff = Backoff::new(Duration::from_millis(5), Duration::from_millis(200));
         let mut seen: Option<(Version, Instant)> = None;
@@ -76,14 +96,9 @@ impl Store {
                 }
             };
             if stale {
-                let id = Uuid::new_v4().simple().to_string();
-                let asked = Instant::now();
-                let body = Bytes::from(format!("held {id}"));
                 let expected = current.as_ref().map(|(_, version)| version);
-                if let Swap::Done(version) = self.compare_and_swap(key, expected, body, &id).await?
-                {
-                    let held = Held::Object { id, version, renewed: asked };
-                    return Ok(Lease { key: key.to_owned(), held });
+                if let Some(held) = Renewed::take(self, key, expected).await? {
+                    return Ok(Lease { key: key.to_owned(), held: Held::Object(held) });
                 }
             }
             backoff.wait().await;
@@ -100,180 +115,70 @@ impl Store {
 }
 
 impl Lease {
-    /// Says that the holder is alive; to be called before each step. Costs a request now and then.
+    /// Says whether the lease is still held, and for long enough to send one more request. Costs
+    /// nothing.
     ///
     /// # Errors
-    /// [`CommitConflict`](ErrorKind::CommitConflict) if the lease was lost: its holder did nothing
-    /// for a whole term.
-    pub async fn renew(&mut self, store: &Store) -> Result<()> {
-        let Held::Object { id, version, renewed } = &mut self.held else { return Ok(()) };
-        if renewed.elapsed() < RENEW_AFTER {
+    /// [`CommitConflict`](ErrorKind::CommitConflict) if somebody else has taken it over, or could
+    /// before the request has ended.
+    pub fn check(&self) -> Result<()> {
+        let Held::Object(lease) = &self.held else { return Ok(()) };
+        let why = if lease.is_taken() {
+            "another process has taken over the work of this one"
+        } else if lease.age() >= TERM.saturating_sub(MARGIN) {
+            "this process was suspended or could not reach the store for so long that another one \
+             may take over its work"
+        } else {
             return Ok(());
-        }
-        let next = Uuid::new_v4().simple().to_string();
-        let asked = Instant::now();
-        let body = Bytes::from(format!("held {next}"));
-        match store.compare_and_swap(&self.key, Some(version), body, &next).await? {
-            Swap::Done(new) => {
-                (*id, *version, *renewed) = (next, new, asked);
-                Ok(())
+        };
+        Err(Error::new(ErrorKind::CommitConflict, why).with("key", &self.key))
+    }
+
+    /// Does work as long as the lease is held. The work is dropped as soon as [`Lease::check`] fails,
+    /// so that it sends no further request, not even by the repetitions of the client.
+    ///
+    /// What the work has spawned as tasks of their own is not stopped by that.
+    ///
+    /// # Errors
+    /// As [`Lease::check`], and those of the work.
+    pub async fn hold<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let (mut work, mut watch) = (pin!(work), pin!(watch()));
+        poll_fn(|context| {
+            self.progress();
+            // Before each step: a process that was suspended goes on here.
+            if let Err(error) = self.check() {
+                return Poll::Ready(Err(error));
             }
-            Swap::Lost { .. } => Err(Error::new(
-                ErrorKind::CommitConflict,
-                "this process was paused for so long that another took over its work",
-            )
-            .with("key", &self.key)),
+            let _ = watch.as_mut().poll(context);
+            work.as_mut().poll(context)
+        })
+        .await
+    }
+
+    /// Shows those who wait for the lock of local files that its holder goes on. Cheap; elsewhere it does
+    /// nothing. The operations of the store on directories do it themselves, and so does
+    /// [`Lease::hold`] with each step of its work.
+    pub fn progress(&self) {
+        if let Held::Lock(lock) = &self.held {
+            lock.progress();
         }
     }
 
     /// Gives the lease back. If that fails it ends with its term.
     pub async fn release(self, store: &Store) {
-        let Held::Object { id, version, .. } = self.held else { return };
-        let body = Bytes::from(format!("free {id}"));
-        let freed = store.compare_and_swap(&self.key, Some(&version), body, &id).await;
-        if let Err(error) = freed {
+        let Held::Object(lease) = self.held else { return };
+        if let Err(error) = lease.give_back(store).await {
             tracing::debug!(key = self.key, %error, "a lease could not be given back");
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::fmt;
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicU32, Ordering};
-
-    use async_trait::async_trait;
-    use futures::TryStreamExt;
-    use futures::stream::BoxStream;
-    use object_store::memory::InMemory;
-    use object_store::path::Path;
-    use object_store::{
-        CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-        PutMultipartOptions, PutOptions, PutPayload, PutResult,
-    };
-
-    use super::*;
-    use crate::StoreOptions;
-
-    async fn takes_turns(store: Store) {
-        let inside = Arc::new(AtomicU32::new(0));
-        let tasks = (0..6).map(|_| {
-            let (store, inside) = (store.clone(), Arc::clone(&inside));
-            tokio::spawn(async move {
-                for _ in 0..3 {
-                    let mut lease = store.lease(".partita/publish").await.unwrap();
-                    lease.renew(&store).await.unwrap();
-                    assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
-                    tokio::task::yield_now().await;
-                    inside.fetch_sub(1, Ordering::SeqCst);
-                    lease.release(&store).await;
-                }
-            })
-        });
-        for task in tasks.collect::<Vec<_>>() {
-            task.await.unwrap();
-        }
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-    async fn one_holder_at_a_time() {
-        takes_turns(Store::open("memory://leases", &StoreOptions::default()).unwrap()).await;
-        let directory = tempfile::tempdir().unwrap();
-        let root = directory.path().to_str().unwrap();
-        takes_turns(Store::open(root, &StoreOptions::default()).unwrap()).await;
-    }
-
-    /// A store in which the object `lease` was written so many seconds earlier than the others.
-    #[derive(Debug)]
-    struct Aged(InMemory, u64);
-
-    impl fmt::Display for Aged {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("aged")
-        }
-    }
-
-    #[async_trait]
-    impl ObjectStore for Aged {
-        async fn put_opts(
-            &self,
-            at: &Path,
-            payload: PutPayload,
-            options: PutOptions,
-        ) -> object_store::Result<PutResult> {
-            self.0.put_opts(at, payload, options).await
-        }
-
-        async fn put_multipart_opts(
-            &self,
-            at: &Path,
-            options: PutMultipartOptions,
-        ) -> object_store::Result<Box<dyn MultipartUpload>> {
-            self.0.put_multipart_opts(at, options).await
-        }
-
-        async fn get_opts(
-            &self,
-            at: &Path,
-            options: GetOptions,
-        ) -> object_store::Result<GetResult> {
-            let mut found = self.0.get_opts(at, options).await?;
-            if at.as_ref() == "lease" {
-                found.meta.last_modified -= Duration::from_secs(self.1);
-            }
-            Ok(found)
-        }
-
-        fn delete_stream(
-            &self,
-            paths: BoxStream<'static, object_store::Result<Path>>,
-        ) -> BoxStream<'static, object_store::Result<Path>> {
-            self.0.delete_stream(paths)
-        }
-
-        fn list(&self, at: Option<&Path>) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
-            self.0.list(at)
-        }
-
-        async fn list_with_delimiter(&self, at: Option<&Path>) -> object_store::Result<ListResult> {
-            self.0.list_with_delimiter(at).await
-        }
-
-        async fn copy_opts(
-            &self,
-            from: &Path,
-            to: &Path,
-            options: CopyOptions,
-        ) -> object_store::Result<()> {
-            self.0.copy_opts(from, to, options).await
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_holder_that_died_long_ago_is_not_waited_for() {
-        for (age, waits) in [(0, true), (120, true), (600, false)] {
-            let aged = Arc::new(Aged(InMemory::new(), age));
-            let store = Store::from_object_store(aged, "aged://lease", &StoreOptions::default());
-            drop(store.lease("lease").await.unwrap());
-            let began = Instant::now();
-            let mut lease = store.lease("lease").await.unwrap();
-            assert_eq!(began.elapsed() > TERM, waits, "{age}");
-            lease.renew(&store).await.unwrap();
-            let left: Vec<_> = store.list("").try_collect().await.unwrap();
-            assert_eq!(left.len(), 1, "what told the time is gone");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_lease_that_was_lost_is_noticed() {
-        let store = Store::open("memory://lost-lease", &StoreOptions::default()).unwrap();
-        let mut lease = store.lease("lease").await.unwrap();
-        let Held::Object { renewed, version, .. } = &mut lease.held else { panic!() };
-        *renewed = Instant::now().checked_sub(TERM).unwrap();
-        let (version, body) = (version.clone(), Bytes::from("held by another"));
-        let swap = store.compare_and_swap("lease", Some(&version), body, "another").await.unwrap();
-        assert!(matches!(swap, Swap::Done(_)));
-        assert_eq!(lease.renew(&store).await.unwrap_err().kind(), ErrorKind::CommitConflict);
+/// Has whoever polls this polled again, time after time.
+async fn watch() {
+    loop {
+        tokio::time::sleep(WATCH).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,15 +22,18 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
-    UpdateVersion,
+    CopyMode, CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions,
+    Result, UpdateVersion,
 };
 
 use super::durability::{Durability, STEP};
 use super::failure::NotApplied;
+use super::file_system::FileSystem;
+use super::links::Calls;
 use super::lock::{KeyLock, is_lock_name};
 use super::version::content_tag;
+use super::work::HeldLocks;
 use crate::{Error, cores};
 
 /// Threads that look into directories at once, at most.
@@ -44,12 +47,21 @@ pub(super) struct LocalFiles {
     inner: PrefixStore<LocalFileSystem>,
     lock_timeout: Duration,
     pub(super) durability: Arc<Durability>,
+    pub(super) calls: Calls,
+    pub(super) held: Arc<HeldLocks>,
+    file_system: Arc<FileSystem>,
 }
 
 impl LocalFiles {
     /// The store of the files below `root`, an absolute path. `sync` says that success means that
-    /// what was written is on the disk.
-    pub fn new(root: &FilePath, lock_timeout: Duration, sync: bool) -> crate::Result<Self> {
+    /// what was written is on the disk, `shared` whether other machines write to the file system,
+    /// which is looked up if it is not said.
+    pub fn new(
+        root: &FilePath,
+        lock_timeout: Duration,
+        sync: bool,
+        shared: Option<bool>,
+    ) -> crate::Result<Self> {
         let prefix = Path::from_absolute_path(root).map_err(|error| {
             Error::invalid("the path cannot be the root of a store")
                 .with("path", root.display())
@@ -58,7 +70,19 @@ impl LocalFiles {
         let files = LocalFileSystem::new().with_fsync(sync);
         let inner = PrefixStore::new(files.clone(), prefix.clone());
         let durability = Arc::new(Durability::new(sync));
-        Ok(Self { files, prefix, inner, lock_timeout, durability })
+        let file_system = Arc::new(FileSystem::new(root, shared));
+        let (calls, held) = (Calls::default(), Arc::default());
+        Ok(Self { files, prefix, inner, lock_timeout, durability, calls, held, file_system })
+    }
+
+    /// What the operating system tells of the file system.
+    pub fn file_system(&self) -> &FileSystem {
+        &self.file_system
+    }
+
+    /// True if other machines may write to the files.
+    pub fn is_shared(&self) -> bool {
+        self.file_system.is_shared()
     }
 
     /// Deletes an object under its lock, so that no update under way can bring it back.
@@ -81,9 +105,12 @@ impl LocalFiles {
         .await
     }
 
-    /// Waits for the lock of a key.
-    pub async fn lock(&self, location: &Path) -> Result<KeyLock> {
-        KeyLock::acquire(&self.target(location)?, self.lock_timeout).await
+    /// Waits for the lock of a key. What is done meanwhile keeps it until it has ended.
+    pub async fn lock(&self, location: &Path) -> Result<Arc<KeyLock>> {
+        let lock = KeyLock::acquire(&self.target(location)?, self.lock_timeout).await?;
+        let lock = Arc::new(lock);
+        self.held.add(&lock);
+        Ok(lock)
     }
 
     /// The bytes of a range, or as many of them as the file has.
@@ -122,17 +149,32 @@ impl LocalFiles {
     }
 
     async fn create(&self, location: &Path, payload: PutPayload) -> Result<PutResult> {
-        let (target, durability) = (self.target(location)?, Arc::clone(&self.durability));
-        blocking(move || {
-            let staged = Staged::write(&target, &payload, &durability)?;
-            match std::fs::hard_link(&staged.path, &target) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    let path = target.to_string_lossy().into_owned();
-                    return Err(object_store::Error::AlreadyExists { path, source: error.into() });
+        let (target, files) = (self.target(location)?, self.clone());
+        let created = blocking(move || {
+            let staged = Staged::write(&target, &payload, &files.durability)?;
+            match files.calls.put_new(&staged.path, &target) {
+                Ok(()) => finish(&target, &payload, &files.durability).map(Created::Done),
+                Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                    Ok(Created::Not(staged, target, payload))
                 }
-                Err(error) => return Err(not_applied("create", &target, &error)),
+                Err(error) => Err(not_created(&target, error)),
             }
+        });
+        let (staged, target, payload) = match created.await? {
+            Created::Done(result) => return Ok(result),
+            Created::Not(staged, target, payload) => (staged, target, payload),
+        };
+        let lock = KeyLock::acquire(&target, self.lock_timeout).await?;
+        let durability = Arc::clone(&self.durability);
+        blocking(move || {
+            let _lock = lock;
+            let taken = match target.symlink_metadata() {
+                Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                Err(error) => Err(error),
+            };
+            let renamed = taken.and_then(|()| std::fs::rename(&staged.path, &target));
+            renamed.map_err(|error| not_created(&target, error))?;
             finish(&target, &payload, &durability)
         })
         .await
@@ -163,29 +205,50 @@ impl LocalFiles {
             if expected.e_tag.as_deref() != Some(current.as_str()) {
                 return Err(refused(&target, "the object has another content"));
             }
-            let mut staged = Staged::write(&target, &payload, &durability)?;
+            let staged = Staged::write(&target, &payload, &durability)?;
             if let Err(error) = std::fs::rename(&staged.path, &target) {
                 return Err(not_applied("replace", &target, &error));
             }
-            staged.moved = true;
             finish(&target, &payload, &durability)
         })
         .await
     }
 }
 
-/// A temporary file beside its target, with its content on disk; removed unless it was moved.
+/// How far an object was created.
+enum Created {
+    Done(PutResult),
+    /// The file system cannot create a file with its content by one call.
+    Not(Staged, PathBuf, PutPayload),
+}
+
+fn not_created(target: &FilePath, error: io::Error) -> object_store::Error {
+    match error.kind() {
+        io::ErrorKind::AlreadyExists => object_store::Error::AlreadyExists {
+            path: target.to_string_lossy().into_owned(),
+            source: error.into(),
+        },
+        _ => not_applied("create", target, &error),
+    }
+}
+
+/// The name of a temporary file beside another one. Names that end in `#` and digits are temporary to
+/// `object_store` too, which hides them.
+pub(super) fn temporary_beside(target: &FilePath) -> PathBuf {
+    let mut name = target.as_os_str().to_owned();
+    name.push(format!("#{}", rand::random::<u64>()));
+    name.into()
+}
+
+/// A temporary file beside its target, with its content on disk. It is removed in the end, unless it
+/// was renamed.
 struct Staged {
     path: PathBuf,
-    moved: bool,
 }
 
 impl Staged {
     fn write(target: &FilePath, payload: &PutPayload, durability: &Durability) -> Result<Self> {
-        // `#` and digits: such names are temporary to object_store too, which hides them.
-        let mut name = target.as_os_str().to_owned();
-        name.push(format!("#{}", rand::random::<u64>()));
-        let staged = Self { path: PathBuf::from(name), moved: false };
+        let staged = Self { path: temporary_beside(target) };
         staged.fill(payload, durability).map_err(|error| not_applied("write", target, &error))?;
         Ok(staged)
     }
@@ -206,9 +269,7 @@ impl Staged {
 
 impl Drop for Staged {
     fn drop(&mut self) {
-        if !self.moved {
-            let _ = std::fs::remove_file(&self.path);
-        }
+        let _ = std::fs::remove_file(&self.path);
     }
 }
 
@@ -273,13 +334,16 @@ fn in_steps(payload: &PutPayload) -> PutPayload {
     payload.iter().flat_map(parts).collect()
 }
 
-/// True for what a listing must not show: locks and temporary files.
-fn is_hidden(location: &Path) -> bool {
-    let name = location.filename().unwrap_or_default();
+/// True for the names of what a listing must not show: locks and temporary files.
+pub(super) fn is_hidden(name: &str) -> bool {
     let temporary = name.rsplit_once('#').is_some_and(|(_, suffix)| {
         !suffix.is_empty() && suffix.bytes().all(|byte| byte.is_ascii_digit())
     });
     temporary || is_lock_name(name)
+}
+
+fn has_hidden_name(location: &Path) -> bool {
+    location.filename().is_some_and(is_hidden)
 }
 
 impl std::fmt::Display for LocalFiles {
@@ -341,12 +405,17 @@ impl ObjectStore for LocalFiles {
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
         let mut result = self.inner.list_with_delimiter(prefix).await?;
-        result.objects.retain(|object| !is_hidden(&object.location));
+        result.objects.retain(|object| !has_hidden_name(&object.location));
         Ok(result)
     }
 
+    /// Copies the content, unlike the client, which makes a link: a program that writes into a file
+    /// changes all of its names.
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.inner.copy_opts(from, to, options).await
+        match options.mode {
+            CopyMode::Overwrite => self.copy(from, to).await,
+            CopyMode::Create => self.inner.copy_opts(from, to, options).await,
+        }
     }
 
     async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
@@ -358,7 +427,7 @@ fn visible(
     objects: BoxStream<'static, Result<ObjectMeta>>,
 ) -> BoxStream<'static, Result<ObjectMeta>> {
     let shown = |object: &Result<ObjectMeta>| {
-        future::ready(!object.as_ref().is_ok_and(|object| is_hidden(&object.location)))
+        future::ready(!object.as_ref().is_ok_and(|object| has_hidden_name(&object.location)))
     };
     objects.filter(shown).boxed()
 }

@@ -1,20 +1,24 @@
 //! Directories of local files, switched by one system call.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use object_store::Result;
 use object_store::path::Path;
 
-use super::directory::is_under;
-use super::fingerprint::Identity;
+use super::fingerprint::ObjectVersion;
+use super::links::is_refused;
 use super::list::join;
-use super::local::{LocalFiles, blocking, blocking_each, not_applied};
+use super::local::{LocalFiles, blocking, blocking_each, is_hidden, not_applied};
+use super::local_place::{Placing, copy_into_place, in_directory};
 use super::removal::remove_later;
+use super::work::Work;
 
 impl LocalFiles {
     /// Writes a file that nobody looks for yet.
@@ -40,22 +44,76 @@ impl LocalFiles {
         &self,
         staged: &Path,
         live: &Path,
-        replaced: Option<Vec<String>>,
+        removed: Option<Vec<String>>,
         moves: bool,
         scratch: &Path,
     ) -> Result<()> {
         let (staged, live) = (self.target(staged)?, self.target(live)?);
         let scratch = self.temporary(scratch)?;
-        blocking(move || {
+        self.work(move |files, work| {
             if moves && !live.exists() {
                 return move_directory(&staged, &live).map_err(|e| not_applied("move", &live, &e));
             }
             if moves && !staged.exists() {
                 return Ok(());
             }
-            let switched = switch(&staged, &live, replaced.as_deref(), &scratch);
-            remove_later(scratch);
-            switched.map_err(|error| not_applied("switch", &live, &error))
+            let mut new = Vec::new();
+            let found = files_under(&staged, "", &mut new);
+            found.map_err(|error| not_applied("list", &staged, &error))?;
+            place(
+                Placing { live, new, removed: removed.map(HashSet::from_iter), built: scratch },
+                files,
+                work,
+            )
+        })
+        .await
+    }
+
+    /// Makes files those of a directory, as [`Placing`] says.
+    pub async fn place_directory(
+        &self,
+        live: &Path,
+        new: Vec<(String, Path)>,
+        removed: Option<HashSet<String>>,
+        scratch: &Path,
+    ) -> Result<()> {
+        let (live, built) = (self.target(live)?, self.temporary(scratch)?);
+        self.work(move |files, work| {
+            let source = |(name, key): (String, Path)| Ok((name, files.target(&key)?));
+            let new = new.into_iter().map(source).collect::<Result<_>>()?;
+            place(Placing { live, new, removed, built }, files, work)
+        })
+        .await
+    }
+
+    /// Makes `to` another name of a file, or a copy, if it is not there. False if there is no file.
+    pub async fn link(&self, from: &Path, to: &Path) -> Result<bool> {
+        let (from, to) = (self.target(from)?, self.target(to)?);
+        self.work(move |files, _| {
+            let linked = match to.exists() {
+                true => Ok(()),
+                // A copy takes its place by a rename, since links take theirs whole too.
+                false => in_directory(&to, || match files.calls.hard_link(&from, &to) {
+                    Err(error) if is_refused(&error) => copy_into_place(&from, &to, files),
+                    linked => linked,
+                }),
+            };
+            match linked {
+                Ok(()) => Ok(from.exists()),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(true),
+                Err(_) if !from.exists() => Ok(false),
+                Err(error) => Err(not_applied("link", &to, &error)),
+            }
+        })
+        .await
+    }
+
+    /// Makes `to` a copy of `from`, atomically.
+    pub async fn copy(&self, from: &Path, to: &Path) -> Result<()> {
+        let (from, to) = (self.target(from)?, self.target(to)?);
+        self.work(move |files, _| {
+            let copied = copy_into_place(&from, &to, files);
+            copied.map_err(|error| failed("copy", &from, error))
         })
         .await
     }
@@ -69,7 +127,7 @@ impl LocalFiles {
     ) -> Result<()> {
         let root = self.target(&Path::default())?;
         let (target, scratch) = (self.target(location)?, self.temporary(scratch)?);
-        blocking(move || {
+        self.work(move |_, _| {
             let deleted = delete(&target, &scratch, &root);
             let removed = deleted.and_then(|found| match found && waits {
                 true => fs::remove_dir_all(&scratch),
@@ -106,13 +164,13 @@ impl LocalFiles {
         .await
     }
 
-    /// The files below each directory.
-    pub async fn identities(&self, directories: Vec<Path>) -> Result<Vec<Vec<Identity>>> {
+    /// The files below each directory, in no particular order.
+    pub async fn versions(&self, directories: Vec<Path>) -> Result<Vec<Vec<ObjectVersion>>> {
         let targets: Vec<PathBuf> =
             directories.iter().map(|path| self.target(path)).collect::<Result<_>>()?;
         let one = |target: &PathBuf| {
             let mut found = Vec::new();
-            let read = identities(target, "", &mut found);
+            let read = versions(target, "", &mut found);
             read.map(|()| found).map_err(|error| not_applied("list", target, &error))
         };
         blocking_each(targets, one).await
@@ -166,24 +224,42 @@ pub(super) fn entries_of(
     Ok(entries.into_iter().flatten())
 }
 
-fn identities(directory: &FilePath, name: &str, found: &mut Vec<Identity>) -> io::Result<()> {
+fn versions(directory: &FilePath, prefix: &str, found: &mut Vec<ObjectVersion>) -> io::Result<()> {
     for entry in entries_of(directory)? {
         let entry = entry?;
         let own = entry.file_name();
-        let key = join(name, &own.to_string_lossy());
+        // What is no text is no key.
+        let Some(own) = own.to_str() else { continue };
+        let name = join(prefix, own);
         let metadata = match entry.metadata() {
+            // A read goes through symbolic links.
+            Ok(metadata) if metadata.is_symlink() => fs::metadata(entry.path()),
+            metadata => metadata,
+        };
+        let metadata = match metadata {
             Err(error) if is_no_file(&error) => continue,
             metadata => metadata?,
         };
-        match metadata.is_dir() {
-            true => identities(&entry.path(), &key, found)?,
-            false => {
-                let (size, version) = (metadata.len(), version_of(&metadata));
-                found.push(Identity { key, size, version });
-            }
+        if metadata.is_dir() {
+            versions(&entry.path(), &name, found)?;
+        } else if !is_hidden(own) {
+            let written = metadata.modified()?;
+            let last_modified = Timestamp::try_from(written).map_err(io::Error::other)?;
+            let (size, version) = (metadata.len(), e_tag(&metadata, written));
+            found.push(ObjectVersion { name, size, version, last_modified });
         }
     }
     Ok(())
+}
+
+/// The entity tag that `object_store` gives a local file.
+fn e_tag(metadata: &fs::Metadata, written: SystemTime) -> String {
+    #[cfg(unix)]
+    let inode = std::os::unix::fs::MetadataExt::ino(metadata);
+    #[cfg(not(unix))]
+    let inode = 0;
+    let since = written.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    format!("\"{inode:x}-{:x}-{:x}\"", since.as_micros(), metadata.len())
 }
 
 fn changed_at(path: &FilePath) -> io::Result<Option<Timestamp>> {
@@ -214,19 +290,6 @@ fn change_of(metadata: &fs::Metadata) -> io::Result<Timestamp> {
     Timestamp::try_from(metadata.modified()?).map_err(io::Error::other)
 }
 
-/// The number of the file, and when it was last changed in any way: unlike the time of its last
-/// write, nobody can set that.
-#[cfg(unix)]
-fn version_of(metadata: &fs::Metadata) -> String {
-    use std::os::unix::fs::MetadataExt;
-    format!("{:x}-{:x}.{:x}", metadata.ino(), metadata.ctime(), metadata.ctime_nsec())
-}
-
-#[cfg(not(unix))]
-fn version_of(metadata: &fs::Metadata) -> String {
-    format!("{:?}", metadata.modified().ok())
-}
-
 fn create(target: &FilePath) -> io::Result<fs::File> {
     match (fs::File::create(target), target.parent()) {
         (Err(error), Some(parent)) if error.kind() == io::ErrorKind::NotFound => {
@@ -248,82 +311,37 @@ fn move_directory(staged: &FilePath, live: &FilePath) -> io::Result<()> {
     }
 }
 
-/// Builds the new directory from links, and puts it in the place of the old one.
-fn switch(
-    staged: &FilePath,
-    live: &FilePath,
-    replaced: Option<&[String]>,
-    new: &FilePath,
-) -> io::Result<()> {
-    fs::create_dir_all(new)?;
-    if let Some(replaced) = replaced {
-        link_tree(live, new, "", &|name| !is_under(name, replaced))?;
-    }
-    link_tree(staged, new, "", &|_| true)?;
-    if let Some(parent) = live.parent() {
-        fs::create_dir_all(parent)?;
-    }
-    match live.symlink_metadata() {
-        Ok(_) => exchange(new, live),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => fs::rename(new, live),
-        Err(error) => Err(error),
-    }
+fn place(placing: Placing, files: &LocalFiles, work: &Work) -> Result<()> {
+    let placed = placing.run(files, work);
+    remove_later(placing.built);
+    placed.map_err(|error| failed("place", &placing.live, error))
 }
 
-/// Links the files under `from` into `to`; a directory that does not exist has none.
-fn link_tree(
-    from: &FilePath,
-    to: &FilePath,
+/// The files below a directory; none, where there is no such directory.
+fn files_under(
+    directory: &FilePath,
     prefix: &str,
-    keep: &dyn Fn(&str) -> bool,
+    found: &mut Vec<(String, PathBuf)>,
 ) -> io::Result<()> {
-    let entries = match fs::read_dir(from) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        entries => entries?,
-    };
-    for entry in entries {
+    for entry in entries_of(directory)? {
         let entry = entry?;
-        let file_name = entry.file_name();
-        let name = format!("{prefix}{}", file_name.to_string_lossy());
-        if !keep(&name) {
-            continue;
-        }
-        let (source, target) = (entry.path(), to.join(&file_name));
-        if entry.file_type()?.is_dir() {
-            match fs::create_dir(&target) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-                _ => link_tree(&source, &target, &format!("{name}/"), keep)?,
-            }
-        } else if fs::hard_link(&source, &target).is_err() {
-            // Some file systems have no links, or not so many of one file.
-            fs::copy(&source, &target)?;
+        let name = join(prefix, &entry.file_name().to_string_lossy());
+        match entry.file_type()?.is_dir() {
+            true => files_under(&entry.path(), &name, found)?,
+            false => found.push((name, entry.path())),
         }
     }
     Ok(())
 }
 
-#[cfg(target_os = "linux")]
-fn exchange(new: &FilePath, live: &FilePath) -> io::Result<()> {
-    use rustix::fs::{CWD, RenameFlags, renameat_with};
-    use rustix::io::Errno;
-    match renameat_with(CWD, new, CWD, live, RenameFlags::EXCHANGE) {
-        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => exchange_in_steps(new, live),
-        exchanged => Ok(exchanged?),
+fn failed(what: &str, target: &FilePath, error: io::Error) -> object_store::Error {
+    match error.kind() {
+        io::ErrorKind::NotFound => object_store::Error::NotFound {
+            path: target.to_string_lossy().into_owned(),
+            source: error.into(),
+        },
+        _ => not_applied(what, target, &error),
     }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn exchange(new: &FilePath, live: &FilePath) -> io::Result<()> {
-    exchange_in_steps(new, live)
-}
-
-/// Where the file system cannot exchange: there is no directory for a moment.
-fn exchange_in_steps(new: &FilePath, live: &FilePath) -> io::Result<()> {
-    let mut old = new.as_os_str().to_owned();
-    old.push(".old");
-    fs::rename(live, &old)?;
-    fs::rename(new, live)?;
-    fs::remove_dir_all(&old)
 }
 
 /// Moves a directory away, if there is one.

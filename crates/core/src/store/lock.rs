@@ -1,14 +1,18 @@
 //! An exclusive lock on one key of a local store: a lock file beside it.
 
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io;
+use std::fs::{File, Metadata, OpenOptions, TryLockError};
+use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::backoff::Backoff;
 use super::durability::Durability;
 use super::failure::NotApplied;
+
+/// How often a holder shows that it makes progress, in milliseconds.
+const SHOW_EVERY: u64 = 200;
 
 /// True for the name of a file that [`KeyLock`] makes.
 pub(super) fn is_lock_name(name: &str) -> bool {
@@ -23,36 +27,61 @@ pub(super) fn is_lock_name(name: &str) -> bool {
 pub(super) struct KeyLock {
     path: PathBuf,
     file: File,
+    since: Instant,
+    /// When progress was last shown, in milliseconds since then.
+    shown: AtomicU64,
+}
+
+/// How an attempt to lock ended.
+enum Attempt {
+    Locked(KeyLock),
+    /// Somebody else holds it, whose last sign of progress this is.
+    Held(Sign),
+    /// The lock file was removed meanwhile.
+    Gone,
+}
+
+/// What changes when the holder of a lock makes progress, or when another one follows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Sign {
+    file: Option<u64>,
+    written: Option<SystemTime>,
 }
 
 impl KeyLock {
-    /// Waits for the lock of the object stored at `target`, making its directory if need be.
+    /// Waits for the lock of the object stored at `target`, making its directory if need be, until
+    /// nobody who holds it has shown progress for the time `timeout`.
     ///
     /// Waiting is cancelled by dropping the future; nothing is held then.
     pub async fn acquire(target: &Path, timeout: Duration) -> object_store::Result<Self> {
         let path = lock_path(target);
-        let began = Instant::now();
+        let (mut since, mut seen) = (Instant::now(), None);
         let mut backoff = Backoff::for_locks();
         loop {
             let attempt = path.clone();
             match tokio::task::spawn_blocking(move || Self::attempt(attempt)).await? {
-                Ok(Some(lock)) => return Ok(lock),
-                Ok(None) if began.elapsed() > timeout => {
+                Ok(Attempt::Locked(lock)) => return Ok(lock),
+                Ok(Attempt::Held(sign)) if seen != Some(sign) => {
+                    (since, seen) = (Instant::now(), Some(sign));
+                }
+                Ok(_) if since.elapsed() > timeout => {
                     return Err(NotApplied::error(format!(
-                        "another process has held the lock {} for {timeout:?}; if it hangs, end it",
+                        "another process has held the lock {} for {timeout:?} without progress; \
+                         if it hangs, end it",
                         path.display()
                     )));
                 }
-                Ok(None) => backoff.wait().await,
+                Ok(_) => {}
                 Err(error) => {
                     let path = path.display();
                     return Err(NotApplied::error(format!("cannot lock {path}: {error}")));
                 }
             }
+            backoff.wait().await;
         }
     }
 
-    fn attempt(path: PathBuf) -> io::Result<Option<Self>> {
+    fn attempt(path: PathBuf) -> io::Result<Attempt> {
         let open = || OpenOptions::new().write(true).create(true).truncate(false).open(&path);
         let file = match (open(), path.parent()) {
             (Err(error), Some(parent)) if error.kind() == io::ErrorKind::NotFound => {
@@ -63,13 +92,46 @@ impl KeyLock {
         };
         match file.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::WouldBlock) => return Ok(Attempt::Held(Sign::of(&file.metadata()?))),
             Err(TryLockError::Error(error)) => return Err(error),
         }
         // The former holder removes the file while it holds the lock. Whoever had opened it before
         // that now holds the lock of a file that is gone, which excludes nobody: try again.
-        // (Not `then_some`: dropping a `KeyLock` removes whatever lock file is at its path.)
-        Ok(is_at(&file, &path).then(|| Self { path, file }))
+        // (A `KeyLock` must not be made and dropped here: that removes whatever file is at its path.)
+        if !is_at(&file, &path) {
+            return Ok(Attempt::Gone);
+        }
+        Ok(Attempt::Locked(Self { path, file, since: Instant::now(), shown: AtomicU64::new(0) }))
+    }
+
+    /// Shows whoever waits for the lock that its holder goes on, every now and then.
+    pub fn progress(&self) {
+        let now = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let shown = self.shown.load(Ordering::Relaxed);
+        if now.saturating_sub(shown) < SHOW_EVERY
+            || self
+                .shown
+                .compare_exchange(shown, now, Ordering::Relaxed, Ordering::Relaxed)
+                .is_err()
+        {
+            return;
+        }
+        // What is written says nothing; that it is written sets the time of the file.
+        let mut file = &self.file;
+        let written = file.rewind().and_then(|()| file.write_all(&now.to_le_bytes()));
+        if let Err(error) = written {
+            tracing::debug!(lock = %self.path.display(), %error, "progress is not shown");
+        }
+    }
+}
+
+impl Sign {
+    fn of(metadata: &Metadata) -> Self {
+        #[cfg(unix)]
+        let file = Some(std::os::unix::fs::MetadataExt::ino(metadata));
+        #[cfg(not(unix))]
+        let file = None;
+        Self { file, written: metadata.modified().ok() }
     }
 }
 
@@ -127,6 +189,30 @@ mod tests {
         drop(held);
         drop(KeyLock::acquire(&target, short).await.unwrap());
         assert_eq!(std::fs::read_dir(dir.path().join("new")).unwrap().count(), 0);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_holder_that_makes_progress_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("t");
+        let held = KeyLock::acquire(&target, Duration::ZERO).await.unwrap();
+        let timeout = Duration::from_millis(SHOW_EVERY * 10);
+        let waiting = tokio::spawn({
+            let target = target.clone();
+            async move { KeyLock::acquire(&target, timeout).await }
+        });
+        let began = Instant::now();
+        while began.elapsed() < timeout * 2 {
+            held.progress();
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert!(!waiting.is_finished(), "the other one neither has the lock nor gives up");
+        drop(held);
+        drop(waiting.await.unwrap().unwrap());
+        // One that is suspended shows nothing.
+        let _held = KeyLock::acquire(&target, timeout).await.unwrap();
+        let error = KeyLock::acquire(&target, Duration::from_millis(30)).await.unwrap_err();
+        assert!(error.to_string().contains("without progress"), "{error}");
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

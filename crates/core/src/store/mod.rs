@@ -8,9 +8,11 @@
 //! - `local`, `lock`: conditional writes on a file system, which has none of its own.
 //!   `durability`: when it is on the disk.
 //!   `local_list`: its directories, read by several threads.
-//! - `directory`, `local_directory`: many objects written beside their place and switched into it.
-//!   `removal`: of what was there before.
-//! - `fingerprint`: whether objects are still those that were there.
+//! - `directory`, `local_directory`: many objects written beside their place and put into it.
+//!   `local_place`: how that is done to files; `links`: the calls for it that not every file system
+//!   has; `work`: who waits for it. `removal`: of what was there before.
+//! - `file_system`: which one it is, and whether several machines share it.
+//! - `fingerprint`: which objects are in a directory, in which versions.
 //! - `meter`: what reads cost.
 //! - `lease`: what only one process may do at a time.
 
@@ -19,14 +21,17 @@ mod backoff;
 mod directory;
 mod durability;
 mod failure;
+mod file_system;
 mod fingerprint;
 mod handle;
 mod key;
 mod lease;
+mod links;
 mod list;
 mod local;
 mod local_directory;
 mod local_list;
+mod local_place;
 mod location;
 mod lock;
 mod meter;
@@ -38,10 +43,12 @@ mod read;
 mod removal;
 mod swap;
 mod version;
+mod work;
 mod write;
 
 pub use backoff::backoff;
 pub use directory::is_under;
+pub use fingerprint::ObjectVersion;
 pub use handle::Store;
 pub use lease::Lease;
 pub use list::{Meaning, ObjectInfo};

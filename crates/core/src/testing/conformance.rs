@@ -2,9 +2,11 @@
 
 use bytes::Bytes;
 use futures::TryStreamExt;
+use object_store::path::Path;
+use object_store::{GetOptions, ObjectStore};
 
 use super::race_increments;
-use crate::store::{ObjectInfo, Store, Swap, Version};
+use crate::store::{ObjectInfo, ObjectVersion, Store, Swap, Version};
 use crate::{Error, ErrorKind, Result};
 
 /// Runs every check on `store`, which must be writable, and empty or used by nobody else. Objects
@@ -21,6 +23,7 @@ pub async fn conformance(store: &Store) -> Result<()> {
     hostile_keys(store).await?;
     listing(store).await?;
     deleting(store).await?;
+    versions(store).await?;
     large_object(store).await?;
     swapping(store).await?;
     swap_that_was_overtaken(store).await?;
@@ -190,6 +193,53 @@ async fn deleting(store: &Store) -> Result<()> {
     store.delete_many(rest.iter().cloned().chain(missing).collect()).await?;
     ensure(keys(store, "conformance/delete/").await?.is_empty(), "many are deleted at once")?;
     store.delete_many(Vec::new()).await
+}
+
+/// What a read gets that has a version as its condition; nothing, if that is not fulfilled.
+async fn read_version(store: &Store, key: &str, version: &str) -> Result<Option<Bytes>> {
+    let options = GetOptions { if_match: Some(version.to_owned()), ..GetOptions::default() };
+    match store.object_store().get_opts(&Path::from(key), options).await {
+        Ok(found) => match found.bytes().await {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) => Err(Error::corrupt("a read is broken off").caused_by(error)),
+        },
+        Err(object_store::Error::Precondition { .. }) => Ok(None),
+        Err(error) => Err(Error::corrupt("a read with a condition fails").caused_by(error)),
+    }
+}
+
+async fn versions(store: &Store) -> Result<()> {
+    let directory = "conformance/versions";
+    ensure(store.versions(directory).await?.is_empty(), "nothing has no versions")?;
+    for name in ["z", "a/b", "a/c/d"] {
+        store.put(&format!("{directory}/{name}"), Bytes::from(name)).await?;
+    }
+    store.put("conformance/versions-of-others", Bytes::from_static(b"x")).await?;
+    let found = store.versions(directory).await?;
+    let names: Vec<&str> = found.iter().map(|object| object.name.as_str()).collect();
+    ensure(names == ["a/b", "a/c/d", "z"], "versions are those of a directory, in order")?;
+    for ObjectVersion { name, size, version, last_modified } in &found {
+        let key = format!("{directory}/{name}");
+        let info = store.head(&key).await?;
+        // One answer of a store may tell parts of a second, and another one not.
+        let second = last_modified.as_second();
+        let same = info.map(|info| (info.size, info.last_modified.as_second()));
+        ensure(same == Some((*size, second)), "a listing of versions tells size and age")?;
+        let read = read_version(store, &key, version).await?;
+        ensure(read.is_some_and(|bytes| bytes == *name), "a version can be read as such")?;
+    }
+    ensure(store.versions(directory).await? == found, "versions stay what they are")?;
+    store.put(&format!("{directory}/z"), Bytes::from_static(b"Z")).await?;
+    store.copy(&format!("{directory}/a/b"), &format!("{directory}/a/c/d")).await?;
+    for ObjectVersion { name, version, .. } in &found {
+        let read = read_version(store, &format!("{directory}/{name}"), version).await?;
+        ensure(read.is_some() == (name == "a/b"), "a version is gone when it is replaced")?;
+    }
+    for ObjectVersion { name, version, .. } in &store.versions(directory).await? {
+        let read = read_version(store, &format!("{directory}/{name}"), version).await?;
+        ensure(read.is_some(), "the new version can be read as such")?;
+    }
+    clean(store).await
 }
 
 async fn large_object(store: &Store) -> Result<()> {
