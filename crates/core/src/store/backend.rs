@@ -41,6 +41,7 @@ pub(super) fn connect(location: &Location, options: &StoreOptions) -> Result<Cli
             let mut options = Options::new(options);
             let timeout = options.take_duration("lock_timeout")?.unwrap_or(LOCK_TIMEOUT);
             let sync = options.take_switch("sync")?.unwrap_or(true);
+            options.add_from_environment("shared_files", "PARTITA_SHARED_FILES");
             let shared = options.take_switch("shared_files")?;
             options.none_left("files", "lock_timeout, sync, shared_files")?;
             let files = Arc::new(LocalFiles::new(root, timeout, sync, shared)?);
@@ -213,6 +214,15 @@ impl Options {
 
     fn says(&self, name: &str) -> bool {
         self.left.iter().any(|(given, _)| given.strip_prefix("aws_").unwrap_or(given) == name)
+    }
+
+    /// Takes an option from an environment variable, unless it is given.
+    fn add_from_environment(&mut self, name: &str, variable: &str) {
+        if !self.says(name)
+            && let Ok(value) = std::env::var(variable)
+        {
+            self.left.push((name.to_owned(), value));
+        }
     }
 
     /// Accepts another library's name for an option, unless the option is given by its own.

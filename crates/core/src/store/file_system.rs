@@ -3,9 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-/// The environment variable that says what is otherwise looked up.
-const VARIABLE: &str = "PARTITA_SHARED_FILES";
-
 /// What the operating system tells of the file system of a directory; looked up once.
 #[derive(Debug)]
 pub(super) struct FileSystem {
@@ -25,11 +22,6 @@ impl FileSystem {
     /// That of `directory`, or of the nearest one above it that exists when it is looked up. `shared`
     /// says that several machines write to it, or that none but this one does.
     pub fn new(directory: &Path, shared: Option<bool>) -> Self {
-        let shared = shared.or_else(|| match std::env::var(VARIABLE).ok()?.as_str() {
-            "true" | "1" | "yes" | "on" => Some(true),
-            "false" | "0" | "no" | "off" => Some(false),
-            _ => None,
-        });
         Self { directory: directory.to_owned(), shared, found: OnceLock::new() }
     }
 

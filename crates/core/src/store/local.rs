@@ -27,10 +27,10 @@ use object_store::{
     Result, UpdateVersion,
 };
 
+use super::calls::Calls;
 use super::durability::{Durability, STEP};
 use super::failure::NotApplied;
 use super::file_system::FileSystem;
-use super::links::Calls;
 use super::lock::{KeyLock, is_lock_name};
 use super::version::content_tag;
 use super::work::HeldLocks;
@@ -334,16 +334,16 @@ fn in_steps(payload: &PutPayload) -> PutPayload {
     payload.iter().flat_map(parts).collect()
 }
 
-/// True for the names of what a listing must not show: locks and temporary files.
-pub(super) fn is_hidden(name: &str) -> bool {
+/// True for what a listing must not show: locks and temporary files.
+fn is_hidden(location: &Path) -> bool {
+    is_hidden_name(location.filename().unwrap_or_default())
+}
+
+pub(super) fn is_hidden_name(name: &str) -> bool {
     let temporary = name.rsplit_once('#').is_some_and(|(_, suffix)| {
         !suffix.is_empty() && suffix.bytes().all(|byte| byte.is_ascii_digit())
     });
     temporary || is_lock_name(name)
-}
-
-fn has_hidden_name(location: &Path) -> bool {
-    location.filename().is_some_and(is_hidden)
 }
 
 impl std::fmt::Display for LocalFiles {
@@ -405,7 +405,7 @@ impl ObjectStore for LocalFiles {
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
         let mut result = self.inner.list_with_delimiter(prefix).await?;
-        result.objects.retain(|object| !has_hidden_name(&object.location));
+        result.objects.retain(|object| !is_hidden(&object.location));
         Ok(result)
     }
 
@@ -427,7 +427,7 @@ fn visible(
     objects: BoxStream<'static, Result<ObjectMeta>>,
 ) -> BoxStream<'static, Result<ObjectMeta>> {
     let shown = |object: &Result<ObjectMeta>| {
-        future::ready(!object.as_ref().is_ok_and(|object| has_hidden_name(&object.location)))
+        future::ready(!object.as_ref().is_ok_and(|object| is_hidden(&object.location)))
     };
     objects.filter(shown).boxed()
 }

@@ -12,10 +12,10 @@ use jiff::Timestamp;
 use object_store::Result;
 use object_store::path::Path;
 
+use super::calls::is_refused;
 use super::fingerprint::ObjectVersion;
-use super::links::is_refused;
 use super::list::join;
-use super::local::{LocalFiles, blocking, blocking_each, is_hidden, not_applied};
+use super::local::{LocalFiles, blocking, blocking_each, is_hidden_name, not_applied};
 use super::local_place::{Placing, copy_into_place, in_directory};
 use super::removal::remove_later;
 use super::work::Work;
@@ -242,7 +242,7 @@ fn versions(directory: &FilePath, prefix: &str, found: &mut Vec<ObjectVersion>) 
         };
         if metadata.is_dir() {
             versions(&entry.path(), &name, found)?;
-        } else if !is_hidden(own) {
+        } else if !is_hidden_name(own) {
             let written = metadata.modified()?;
             let last_modified = Timestamp::try_from(written).map_err(io::Error::other)?;
             let (size, version) = (metadata.len(), e_tag(&metadata, written));

@@ -156,7 +156,7 @@ pub(super) fn copy_into_place(
 ) -> io::Result<()> {
     let temporary = super::local::temporary_beside(to);
     let copied =
-        in_directory(&temporary, || super::links::copy(from, &temporary, &files.durability));
+        in_directory(&temporary, || super::calls::copy(from, &temporary, &files.durability));
     let put = copied.and_then(|()| fs::rename(&temporary, to));
     if put.is_err() {
         let _ = fs::remove_file(&temporary);

@@ -9,7 +9,7 @@
 //!   `durability`: when it is on the disk.
 //!   `local_list`: its directories, read by several threads.
 //! - `directory`, `local_directory`: many objects written beside their place and put into it.
-//!   `local_place`: how that is done to files; `links`: the calls for it that not every file system
+//!   `local_place`: how that is done to files; `calls`: the calls for it that not every file system
 //!   has; `work`: who waits for it. `removal`: of what was there before.
 //! - `file_system`: which one it is, and whether several machines share it.
 //! - `fingerprint`: which objects are in a directory, in which versions.
@@ -18,6 +18,7 @@
 
 mod backend;
 mod backoff;
+mod calls;
 mod directory;
 mod durability;
 mod failure;
@@ -26,7 +27,6 @@ mod fingerprint;
 mod handle;
 mod key;
 mod lease;
-mod links;
 mod list;
 mod local;
 mod local_directory;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 
 use super::*;
-use crate::store::links::Calls;
+use crate::store::calls::Calls;
 use crate::store::{ObjectInfo, is_under};
 use crate::testing::{conformance, race_increments};
 use crate::{ErrorKind, Store, StoreOptions};

@@ -41,7 +41,11 @@ impl Calls {
     /// `AlreadyExists` if the name is taken, `Unsupported` if the file system has no call for it.
     pub fn put_new(self, from: &Path, to: &Path) -> io::Result<()> {
         match self.hard_link(from, to) {
-            Err(error) if is_refused(&error) => self.rename_new(from, to),
+            Err(error) if is_refused(&error) => match self.rename_new(from, to) {
+                // A system that does not know the call may say that it is not permitted.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => unsupported(),
+                renamed => renamed,
+            },
             linked => linked,
         }
     }
