@@ -501,5 +501,6 @@ def test_an_older_state_of_a_repository(tmp_path, command, at, partitions):
     assert "history" in run(command, url, "--at", "nonsense", code=3).stderr
 
 
-def test_plain_zarr_has_no_older_states(ssh):
-    assert "Icechunk" in run("info", ssh, "--at", "1", code=1).stderr
+def test_plain_zarr_has_older_states(ssh):
+    assert "partitions" in run("info", ssh, "--at", "1").stdout
+    assert "commit" in run("info", ssh, "--at", "99", code=3).stderr

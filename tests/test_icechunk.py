@@ -224,7 +224,7 @@ def test_what_cannot_be(memory, tmp_path):
     with pytest.raises(pt.AlreadyExists):
         months(url)
     plain = months(f"{memory}/plain")
-    for refused in (plain.branches, plain.tags, lambda: plain.at(1), lambda: plain.create_tag("v")):
+    for refused in (plain.branches, plain.tags, lambda: plain.create_tag("v")):
         with pytest.raises(pt.InvalidArgument, match="icechunk"):
             refused()
     assert plain.branch is None

@@ -1110,21 +1110,22 @@ class Collection:
     # Branches, tags and older states: of collections in Icechunk repositories
 
     def at(self, state: State) -> Self:
-        """The collection as it was, for reading; in an Icechunk repository.
+        """The collection as a commit left it, for reading.
 
-        It stays there, and refuses every change with `ReadOnly`.
+        It stays there, and refuses every change with `ReadOnly`. In plain Zarr a state can be read
+        while the objects that later commits have replaced are retained; see `set_retention`.
 
         Parameters
         ----------
         state : int, str or datetime
-            The number of a commit; the name of a tag or a branch, or the id of a commit; or a time:
-            what the last commit by then left, going by the clocks of the writers. A text that names
-            nothing is a time in ISO 8601; without a zone it is UTC.
+            The number of a commit; in an Icechunk repository also the name of a tag or a branch, or
+            the id of a commit; or a time: what the last commit by then left, going by the clocks of
+            the writers. A text that names nothing is a time in ISO 8601; without a zone it is UTC.
 
         Raises
         ------
         NotFound
-            If there is no such state; it may have expired.
+            If there is no such state, or it is not retained any more.
 
         Examples
         --------
@@ -1300,16 +1301,102 @@ class Collection:
         """
         self._native.delete_tag(name)
 
-    def expire(self, *, keep_within: dt.timedelta) -> int:
-        """Forget commits that are older than this; return how many.
+    def restore(self, state: State, *, key: str | None = None) -> int:
+        """Make an earlier state the newest one, by a commit of its own; return its number.
 
-        Those that branches and tags name stay. Objects of the others go with the next
-        `collect_garbage`.
+        Nothing is decoded: objects are copied within the store. Returns 0 if nothing is different.
 
         Parameters
         ----------
-        keep_within : timedelta
-            Keep the commits within this time, by the store's clock.
+        state : int, str or datetime
+            As for `at`.
+        key : str, optional
+            An idempotency key: a commit that was made with it is not made again.
+
+        Raises
+        ------
+        NotFound
+            If there is no such state, or it is not retained any more.
+        InvalidArgument
+            In an Icechunk repository, where a branch goes on from an earlier state.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> c = pt.create_collection(
+        ...     "memory://examples/restore",
+        ...     {"time": ("time", [0, 1, 5]), "v": ("time", [1.0, 2.0, 3.0])},
+        ...     axis="time",
+        ...     partition_by=pt.GroupedSequence(["time"], size=5),
+        ...     zarr_format=3,
+        ... )
+        >>> _ = c.update(lambda part: {"v": part.v * 0})
+        >>> c.restore(1)
+        3
+        >>> c.read()["v"].values.tolist()
+        [1.0, 2.0, 3.0]
+        """
+        return self._native.restore(state_of(state), key)
+
+    def set_retention(
+        self,
+        *,
+        keep_within: dt.timedelta | None = None,
+        keep_last: int | None = None,
+        grace: dt.timedelta | None = None,
+    ) -> None:
+        """Set how much history a collection in plain Zarr keeps, for all of its writers.
+
+        What a commit replaces stays for the grace period, since readers and writers may still use
+        it, and as long as one of the other two says. Unless something was set, seven days of
+        history are kept on object stores and none on local files. Publishers remove the rest.
+
+        Parameters
+        ----------
+        keep_within : timedelta, optional
+            Keep states that were replaced within this time.
+        keep_last : int, optional
+            Keep the last so many states.
+        grace : timedelta, optional
+            The grace period; it stays what it is if nothing is given (24 hours at first). What is
+            staged has to be committed within half of it.
+
+        Examples
+        --------
+        >>> import datetime as dt
+        >>> import partita as pt
+        >>> c = pt.create_collection(
+        ...     "memory://examples/set_retention",
+        ...     {"time": ("time", [0, 1, 5]), "v": ("time", [1.0, 2.0, 3.0])},
+        ...     axis="time",
+        ...     partition_by=pt.GroupedSequence(["time"], size=5),
+        ...     zarr_format=3,
+        ... )
+        >>> c.set_retention(keep_within=dt.timedelta(days=30))
+        """
+
+        def seconds(name: str, value: dt.timedelta | None) -> int | None:
+            return None if value is None else micros(name, value) // 1_000_000
+
+        self._native.set_retention(
+            seconds("keep_within", keep_within), keep_last, seconds("grace", grace)
+        )
+
+    def expire(
+        self, *, keep_within: dt.timedelta | None = None, keep_last: int | None = None
+    ) -> int:
+        """End the history before older commits; return how many are forgotten.
+
+        Their objects go after the grace period, with later commits or `collect_garbage`. In an
+        Icechunk repository commits that branches and tags name stay.
+
+        Parameters
+        ----------
+        keep_within : timedelta, optional
+            Keep the commits within this time, by the clocks of the writers; in an Icechunk
+            repository by that of the store.
+        keep_last : int, optional
+            Keep the last so many states; in plain Zarr only.
 
         Examples
         --------
@@ -1325,7 +1412,8 @@ class Collection:
         >>> c.expire(keep_within=dt.timedelta(days=30))
         0
         """
-        return self._native.expire(micros("keep_within", keep_within))
+        age = None if keep_within is None else micros("keep_within", keep_within)
+        return self._native.expire(age, keep_last)
 
     # How it shows and travels
 

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use partita_core::{Error, ErrorKind, Predicate, Result};
 
 use crate::collection::{Collection, Partition};
-use crate::commit::{Change, Draft, Snapshot, store_time};
+use crate::commit::{Change, Draft, PartitionFacts, Snapshot, store_time};
 use crate::conform::{build, fill};
 use crate::dataset::{Dataset, Schema, VariableSchema};
 use crate::insert::stored_sizes;
@@ -331,9 +331,8 @@ impl Alter<'_> {
         let plan = GroupPlan::variables(config, directory, &dataset, listing.as_deref(), &removed)?;
         let mut replaced = plan.replaced(directory, &[]);
         replaced.extend(removed);
-        let (store, work) = (snapshot.base(), self.work.quiet());
-        let bytes = plan.write(store, &stage, &work).await?;
-        Ok(Some(Change::patch(directory, stage, replaced, bytes)))
+        let (facts, work) = (PartitionFacts::default(), self.work.quiet());
+        snapshot.stage_patch(stage, directory, plan, replaced, facts, &work).await.map(Some)
     }
 }
 

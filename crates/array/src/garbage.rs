@@ -1,7 +1,5 @@
 //! Removing what no commit names any more.
 
-use std::collections::HashSet;
-
 use futures::future::BoxFuture;
 use futures::{FutureExt, TryStreamExt};
 use jiff::{SignedDuration, Timestamp};
@@ -9,7 +7,9 @@ use partita_core::store::{ObjectInfo, removed};
 use partita_core::{Cancel, Error, Result, Store};
 
 use crate::collection::Collection;
-use crate::commit::{Change, Home, SCRATCH, STAGE, numbers, publish, store_time};
+use crate::commit::{
+    Home, Limits, SCRATCH, Snapshot, clean_replaced, numbers, publish, store_time, uncommitted,
+};
 use crate::copy::JOURNAL;
 
 /// Records are kept at least so long: a writer may have slept meanwhile, and readers ask what
@@ -69,6 +69,9 @@ impl Collection {
             let store = self.store();
             publish(store).await?;
             removed().await;
+            let grace = u64::try_from(options.grace.as_secs()).unwrap_or(0);
+            let limits = Limits { grace, objects: usize::MAX, dry_run: options.dry_run };
+            let mut objects = clean_replaced(store, limits).await?;
             let now = store_time(store).await?;
             let before = |age: SignedDuration| -> Result<Timestamp> {
                 now.checked_sub(age)
@@ -76,61 +79,56 @@ impl Collection {
             };
             let (old, very_old) =
                 (before(options.grace)?, before(options.grace.max(RECORDS_KEPT))?);
-            let (directories, records) = self.leftovers(old, very_old).await?;
-            let mut objects: Vec<ObjectInfo> = Vec::new();
+            let snapshot = self.snapshot().await?;
+            let staged = uncommitted(store, &snapshot, old).await?;
+            let directories = stale(store, old).await?;
+            let records = dead_records(store, &snapshot, very_old).await?;
+            let single: Vec<ObjectInfo> = staged.into_iter().chain(records).collect();
+            objects.extend(single.iter().map(|object| (object.key.clone(), object.size)));
             for directory in &directories {
-                objects.extend(store.list(&format!("{directory}/")).try_collect::<Vec<_>>().await?);
+                let listed: Vec<ObjectInfo> =
+                    store.list(&format!("{directory}/")).try_collect().await?;
+                objects.extend(listed.into_iter().map(|object| (object.key, object.size)));
             }
-            objects.extend(records.iter().cloned());
-            let bytes = objects.iter().map(|object| object.size).sum();
-            let mut keys: Vec<String> = objects.into_iter().map(|object| object.key).collect();
-            keys.sort();
             if !options.dry_run {
                 for directory in directories {
                     options.cancel.check()?;
                     store.delete_directory(&directory, SCRATCH).await?;
                 }
-                for records in records.chunks(AT_ONCE) {
+                for objects in single.chunks(AT_ONCE) {
                     options.cancel.check()?;
-                    let keys = records.iter().map(|record| record.key.clone()).collect();
+                    let keys = objects.iter().map(|object| object.key.clone()).collect();
                     store.delete_many(keys).await?;
                 }
             }
+            let bytes = objects.iter().map(|(_, size)| size).sum();
+            let mut keys: Vec<String> = objects.into_iter().map(|(key, _)| key).collect();
+            keys.sort();
             Ok(Garbage { keys, bytes })
         }
         .boxed()
     }
-
-    /// Directories in which nothing has changed since `old` and that no record names which is not
-    /// published; and the objects of published records that are as old as `very_old`.
-    async fn leftovers(
-        &self,
-        old: Timestamp,
-        very_old: Timestamp,
-    ) -> Result<(Vec<String>, Vec<ObjectInfo>)> {
-        let store = self.store();
-        // Directories first, state second: what is committed in between is seen by the state.
-        let mut directories = stale(store, old).await?;
-        let snapshot = self.snapshot().await?;
-        let changes = snapshot.pending.iter().flat_map(|record| &record.changes);
-        let staged: HashSet<String> = changes.filter_map(Change::writer_stage).collect();
-        directories.retain(|directory| !staged.contains(directory));
-        let published = snapshot.latest - snapshot.pending.len() as u64;
-        let records = numbers(store).await?.into_iter();
-        let dead =
-            records.filter(|(number, info)| *number <= published && info.last_modified < very_old);
-        Ok((directories, dead.map(|(_, info)| info).collect()))
-    }
 }
 
-/// Directories that belong to writers, in which nothing has changed since `old`. One that is put
+/// The objects of published records that were written before `very_old`, and of which nothing is
+/// retained.
+async fn dead_records(
+    store: &Store,
+    snapshot: &Snapshot,
+    very_old: Timestamp,
+) -> Result<Vec<ObjectInfo>> {
+    let cleaned = snapshot.cleaned();
+    let records = numbers(store).await?.into_iter();
+    let dead = records.filter(|(number, info)| *number <= cleaned && info.last_modified < very_old);
+    Ok(dead.map(|(_, info)| info).collect())
+}
+
+/// Directories of writers and programs, in which nothing has changed since `old`. One that is put
 /// together from links has files as old as what they are linked to, so its own age counts.
 async fn stale(store: &Store, old: Timestamp) -> Result<Vec<String>> {
     let mut found = vec![JOURNAL.to_owned()];
-    for parent in [STAGE, SCRATCH] {
-        let names = store.list_directories(parent).await?;
-        found.extend(names.into_iter().map(|name| format!("{parent}/{name}")));
-    }
+    let names = store.list_directories(SCRATCH).await?;
+    found.extend(names.into_iter().map(|name| format!("{SCRATCH}/{name}")));
     found.extend(store.list_directories("").await?.into_iter().filter(|name| is_temporary(name)));
     let mut stale = Vec::new();
     for directory in found {

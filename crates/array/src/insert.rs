@@ -9,7 +9,7 @@ use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use partita_core::{Error, ErrorKind, Result};
 
 use crate::collection::{Collection, Partition};
-use crate::commit::{Change, Draft, Snapshot};
+use crate::commit::{Change, Draft, PartitionFacts, Snapshot};
 use crate::conform::{conform, given_sizes, merged};
 use crate::dataset::{Dataset, VariableSchema};
 use crate::layout::{GroupPlan, Joined, StoredArray, immutable_group, open_group};
@@ -201,8 +201,8 @@ impl Insert<'_> {
             let stage = draft.stage();
             let plan = GroupPlan::group(config, path, None, &group)?;
             let work = self.options.work.quiet();
-            let bytes = plan.write(snapshot.base(), &stage, &work).await?;
-            draft.add(Change::replace(path, stage, opened.is_none(), 0, bytes), true);
+            let facts = PartitionFacts::default();
+            draft.add(snapshot.stage_replacement(stage, path, plan, facts, &work).await?, true);
         }
         Ok(())
     }
@@ -235,6 +235,7 @@ struct Merging<'a> {
     snapshot: &'a Snapshot,
     stage: String,
     partition: &'a Partition,
+    /// The partition is new.
     fresh: bool,
     insert: &'a Insert<'a>,
 }
@@ -246,19 +247,15 @@ impl Merging<'_> {
         let statistics = summarise(config, &rows)?;
         let (path, key) = (&self.partition.path, &self.partition.key);
         let plan = GroupPlan::group(config, path, Some(key), &rows)?;
-        let count = rows.size(&config.dimension).unwrap_or(0);
-        let change = self.replace(plan, count).await?;
-        Ok(Some((change.with_statistics(statistics), reads)))
+        let rows = rows.size(&config.dimension);
+        let facts = PartitionFacts { rows, statistics, is_new: self.fresh };
+        Ok(Some((self.replace(plan, facts).await?, reads)))
     }
 
-    /// The partition becomes a group of `count` rows.
-    async fn replace(self, plan: GroupPlan, count: usize) -> Result<Change> {
-        let bytes = self.write(plan).await?;
-        Ok(Change::replace(&self.partition.path, self.stage, self.fresh, count, bytes))
-    }
-
-    async fn write(&self, plan: GroupPlan) -> Result<u64> {
-        plan.write(self.snapshot.base(), &self.stage, &self.insert.options.work).await
+    /// The partition becomes a group of which this is known.
+    async fn replace(self, plan: GroupPlan, facts: PartitionFacts) -> Result<Change> {
+        let (path, work) = (&self.partition.path, &self.insert.options.work);
+        self.snapshot.stage_replacement(self.stage, path, plan, facts, work).await
     }
 
     /// The partition is new: a merge still orders its rows.
@@ -309,18 +306,15 @@ impl Merging<'_> {
         let joined = Joined { plan: Arc::new(plan), store, path, stored: &stored, known: &known };
         let mut group = GroupPlan::joined_group(config, path, Some(key), &rows, Some(&joined))?;
         let written = chunks(&group, &stored, dimension, changes, total);
-        let change = match written == (0..total) {
-            true => self.replace(group, total).await?,
-            false => {
-                group.keep_all_but(&written);
-                let replaced = group.replaced(path, &stored);
-                let bytes = self.write(group).await?;
-                let mut change = Change::patch(path, self.stage, replaced, bytes);
-                change.rows = Some(total as u64);
-                change
-            }
-        };
-        Ok(Some((change.with_statistics(statistics), true)))
+        let facts = PartitionFacts { rows: Some(total), statistics, is_new: false };
+        if written == (0..total) {
+            return Ok(Some((self.replace(group, facts).await?, true)));
+        }
+        group.keep_all_but(&written);
+        let replaced = group.replaced(path, &stored);
+        let work = &self.insert.options.work;
+        let change = self.snapshot.stage_patch(self.stage, path, group, replaced, facts, work);
+        Ok(Some((change.await?, true)))
     }
 
     async fn call(self, function: MergeFunction, rows: Dataset) -> Result<Staged> {

@@ -38,7 +38,9 @@ mod conform;
 mod copy;
 mod cores;
 pub mod dataset;
+mod digest;
 mod garbage;
+mod history;
 mod indexer;
 mod insert;
 pub mod json;
@@ -66,7 +68,7 @@ mod view;
 
 pub use alter::{AlterOptions, DropOptions};
 pub use collection::{Collection, Partition};
-pub use commit::{Action, Change, Record, Staged};
+pub use commit::{Action, Change, Record, Retention, Staged};
 pub use copy::CopyOptions;
 pub use cores::Cores;
 pub use dataset::{Array, DType, Dataset, Schema, Variable, VariableSchema};

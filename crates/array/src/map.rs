@@ -9,7 +9,7 @@ use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use partita_core::{Error, ErrorKind, Result};
 
 use crate::collection::{Collection, Partition};
-use crate::commit::{Change, Draft, Snapshot};
+use crate::commit::{Change, Draft, PartitionFacts, Snapshot};
 use crate::conform::build;
 use crate::cores::Cores;
 use crate::dataset::{Dataset, Variable, VariableSchema};
@@ -349,9 +349,9 @@ impl Update<'_> {
         let plan = GroupPlan::variables(config, path, &dataset, listing.as_deref(), &[])?;
         let replaced = plan.replaced(path, &[]);
         let work = self.options.work.quiet();
-        let bytes = plan.write(snapshot.base(), &stage, &work).await?;
-        let change = Change::patch(path, stage, replaced, bytes);
-        Ok(Some(change.with_statistics(summarise(config, &dataset)?)))
+        let statistics = summarise(config, &dataset)?;
+        let facts = PartitionFacts { statistics, ..PartitionFacts::default() };
+        snapshot.stage_patch(stage, path, plan, replaced, facts, &work).await.map(Some)
     }
 }
 

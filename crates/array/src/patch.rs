@@ -7,7 +7,7 @@ use std::sync::Arc;
 use partita_core::{Error, Result};
 
 use crate::collection::Partition;
-use crate::commit::{Change, Snapshot};
+use crate::commit::{Change, PartitionFacts, Snapshot};
 use crate::conform::build;
 use crate::dataset::{Array, Dataset, VariableSchema};
 use crate::layout::{GroupPlan, StoredArray, open_group, read_listing};
@@ -62,9 +62,9 @@ impl Patch<'_> {
         }
         let replaced = plan.replaced(path, &[]);
         let work = work.quiet();
-        let bytes = plan.write(self.snapshot.base(), &stage, &work).await?;
-        let change = Change::patch(path, stage, replaced, bytes);
-        Ok(change.with_statistics(self.statistics(&work).await?))
+        let statistics = self.statistics(&work).await?;
+        let facts = PartitionFacts { statistics, ..PartitionFacts::default() };
+        self.snapshot.stage_patch(stage, path, plan, replaced, facts, &work).await
     }
 
     /// What is known of the variables of which statistics are kept.

@@ -1,6 +1,5 @@
-//! Branches, tags and older states of collections in Icechunk repositories.
+//! Branches and tags of collections in Icechunk repositories.
 
-use jiff::SignedDuration;
 use partita_core::Result;
 
 use crate::collection::Collection;
@@ -23,18 +22,6 @@ impl Collection {
     /// no repository.
     pub async fn on_branch(&self, name: &str) -> Result<Self> {
         let repository = self.home().repository()?.on_branch(name).await?;
-        Self::open_home(Home::Repository(repository), self.base().cloned()).await
-    }
-
-    /// The collection as a commit left it, for reading. Commits, by their numbers and times, are
-    /// those of the branch.
-    ///
-    /// # Errors
-    /// [`NotFound`](partita_core::ErrorKind::NotFound) if there is no such state;
-    /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) if the collection is in no
-    /// repository.
-    pub async fn at(&self, at: impl Into<At>) -> Result<Self> {
-        let repository = self.home().repository()?.at(&at.into()).await?;
         Self::open_home(Home::Repository(repository), self.base().cloned()).await
     }
 
@@ -87,15 +74,5 @@ impl Collection {
     /// [`NotFound`](partita_core::ErrorKind::NotFound); as [`Collection::branches`].
     pub async fn delete_tag(&self, name: &str) -> Result<()> {
         self.home().repository()?.delete_tag(name).await
-    }
-
-    /// Forgets commits older than this, but for those that branches and tags name. Objects of
-    /// theirs are garbage afterwards. Returns the ids of the commits that are gone.
-    ///
-    /// # Errors
-    /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) for a negative age, or if the
-    /// collection is in no repository; [`ReadOnly`](partita_core::ErrorKind::ReadOnly).
-    pub async fn expire(&self, older_than: SignedDuration) -> Result<Vec<String>> {
-        self.home().repository()?.expire(older_than).await
     }
 }

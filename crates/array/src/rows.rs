@@ -124,7 +124,7 @@ impl Collection {
                 };
                 let chosen = rows.iter().map(chosen).collect::<Result<Vec<_>>>()?;
                 let found = snapshot.read_chosen(&chosen, options).await;
-                if is_planned {
+                if is_planned || snapshot.is_past() {
                     return found;
                 }
                 let mut since = snapshot.since(commit.own).await?;

@@ -62,11 +62,14 @@ impl Collection {
 
     /// Commits staged changes, all of them or nothing. Of several for one partition, as a task that
     /// ran twice leaves them, the first counts. `operation` names the commit in the history; with a
-    /// `key` it is not made again if it was made lately.
+    /// `key` it is not made again if it was made lately. A change that was committed before is not
+    /// committed again.
     ///
     /// # Errors
     /// [`ReadOnly`](ErrorKind::ReadOnly); [`CommitConflict`](ErrorKind::CommitConflict) if other
-    /// writers were always faster; [`Store`](ErrorKind::Store).
+    /// writers were always faster; [`StagedExpired`](ErrorKind::StagedExpired) if something was
+    /// staged longer ago than half the grace period, or garbage collection has taken it: nothing is
+    /// committed then; [`CommitUnknown`](ErrorKind::CommitUnknown); [`Store`](ErrorKind::Store).
     pub fn commit_staged<'a>(
         &'a self,
         operation: &'a str,
@@ -91,6 +94,11 @@ impl Collection {
                 home.receive(&mut one);
                 draft.add_staged(one);
             }
+            let committed = draft.take_back_committed(&snapshot).await?;
+            if let (true, Some(sequence)) = (draft.is_empty(), committed) {
+                return Ok(Committed::Done(sequence));
+            }
+            snapshot.check_received(draft.staged()).await?;
             let outcome = draft.commit(home, &snapshot).await;
             home.forget(directories);
             Ok(match outcome? {
@@ -101,15 +109,19 @@ impl Collection {
         .boxed()
     }
 
-    /// Removes what was staged and is not to be committed.
+    /// Removes what was staged and is not to be committed. What a commit names stays, and so does
+    /// what a commit may name that is not known any more.
     ///
     /// # Errors
     /// [`Store`](ErrorKind::Store); what is left then is garbage.
-    pub async fn discard_staged(&self, staged: &[Staged]) -> Result<()> {
-        let stages: BTreeSet<String> =
-            staged.iter().filter_map(|one| one.change.writer_stage()).collect();
-        for stage in stages {
-            match self.home().discard(&stage).await {
+    pub async fn discard_staged<'a>(&'a self, staged: &'a [Staged]) -> Result<()> {
+        let snapshot = self.snapshot().await?;
+        for one in staged {
+            let Some(directory) = one.change.staged_directory() else { continue };
+            if snapshot.may_name(one).await? {
+                continue;
+            }
+            match self.home().discard(&directory).await {
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
                 _ => {}
             }

@@ -36,11 +36,16 @@ impl Collection {
             let mut draft = Draft::new(operation, key);
             let committed = self.attempt(&mut draft, stage, true).await;
             match &committed {
-                Ok(1..) if draft.changes_config() => {
+                Ok(1..) => {
                     home.forget(draft.staged_directories());
-                    self.refresh().await?;
+                    draft.discard_abandoned(home).await;
+                    if draft.changes_config()
+                        && let Err(error) = self.refresh().await
+                    {
+                        // The commit is made, and whoever uses the handle looks again.
+                        tracing::warn!(url = self.url(), %error, "what was committed is not read");
+                    }
                 }
-                Ok(1..) => home.forget(draft.staged_directories()),
                 _ => draft.discard(home).await,
             }
             committed
@@ -81,7 +86,10 @@ impl Collection {
         if snapshot.pending.is_empty() {
             return Ok(snapshot);
         }
-        self.home().publish().await?;
+        if let Err(error) = self.home().publish().await {
+            // It can be built upon what is staged as well.
+            tracing::warn!(url = self.url(), %error, "commits are not published");
+        }
         self.snapshot().await
     }
 
@@ -96,7 +104,7 @@ impl Collection {
             if let Some(key) = &draft.key
                 && let Some(sequence) = snapshot.find_key(key).await?
             {
-                draft.discard(home).await;
+                draft.clear();
                 return Ok(sequence);
             }
             draft.begin_attempt(&snapshot);

@@ -7,12 +7,13 @@ use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use partita_core::{Error, ErrorKind, Predicate, Result, Store};
 
 use crate::collection::{Collection, Partition};
-use crate::commit::{Home, Record, Snapshot};
+use crate::commit::{Draft, Home, Record, Snapshot};
 use crate::layout::{immutable_group, open_group, read_config, rebuild_catalog};
 use crate::options::{ReadOptions, Work};
 use crate::read::{Wanted, read};
 use crate::repository::WriteDocuments;
 use crate::statistics::{PartitionStatistics, Statistics, rebuild, summarise};
+use crate::transact::Stage;
 
 /// Partitions checked at once.
 const AT_ONCE: usize = 8;
@@ -84,6 +85,7 @@ pub struct VerifyOptions {
 }
 
 impl Collection {
+    /// With `data`, compares the objects that commits published with the digests in their manifests.
     /// Checks that every partition has the variables that the collection has, with shapes that go
     /// together, and that the list of partitions is true; with `data`, that all of it can be
     /// decoded. Returns what is wrong, in the order of the keys.
@@ -97,8 +99,11 @@ impl Collection {
                 self.check_writable()?;
                 self.home().publish().await?;
             }
+            let mut problems = match options.data {
+                true => self.check_objects(options).await?,
+                false => Vec::new(),
+            };
             let snapshot = self.snapshot().await?;
-            let mut problems = Vec::new();
             let listed = self.check_catalog(&snapshot, options.repair).await?;
             problems.extend(listed.map(|(path, message)| Problem {
                 kind: ProblemKind::Catalog,
@@ -122,7 +127,16 @@ impl Collection {
             let found: Result<Vec<Vec<Problem>>> =
                 stream::iter(partitions).map(one).buffered(AT_ONCE).try_collect().await;
             progress.finish();
-            problems.extend(found?.into_iter().flatten());
+            let mut found: Vec<Problem> = found?.into_iter().flatten().collect();
+            if options.repair && options.data {
+                let damaged = |problem: &&mut Problem| {
+                    matches!(problem.kind, ProblemKind::Damaged | ProblemKind::Missing)
+                };
+                for problem in found.iter_mut().filter(damaged) {
+                    problem.repaired = self.mend(&problem.path).await?;
+                }
+            }
+            problems.extend(found);
             problems.extend(check_immutable(&snapshot, options).await?);
             if options.repair {
                 let wrong = problems.iter_mut().filter(|one| one.kind == ProblemKind::Statistics);
@@ -135,6 +149,69 @@ impl Collection {
             Ok(problems)
         }
         .boxed()
+    }
+}
+
+/// Makes partitions what was committed, by a commit of its own.
+struct Mend<'a> {
+    paths: &'a [String],
+}
+
+impl Stage for Mend<'_> {
+    fn stage<'a>(
+        &'a self,
+        snapshot: &'a Snapshot,
+        draft: &'a mut Draft,
+        only: Option<&'a [String]>,
+    ) -> BoxFuture<'a, Result<()>> {
+        async move {
+            let is_wanted = |path: &&String| only.is_none_or(|only| only.contains(path));
+            for path in self.paths.iter().filter(is_wanted) {
+                match snapshot.stage_mended(path, draft.stage()).await? {
+                    Some(change) => draft.add(change, true),
+                    None => draft.remove(path),
+                }
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
+impl Collection {
+    /// The partitions of which published objects are not what was committed; with `repair` they are
+    /// written again from retained objects, as far as there are any.
+    async fn check_objects(&self, options: &VerifyOptions) -> Result<Vec<Problem>> {
+        let snapshot = self.snapshot().await?;
+        let listed = snapshot.partitions(options.predicate.as_ref()).await?.into_iter();
+        let mut paths: Vec<String> = listed.map(|partition| partition.path).collect();
+        paths.push(immutable_group(snapshot.config.layout).to_owned());
+        let check = async |path: String| {
+            options.work.cancel.check()?;
+            let names = snapshot.spoilt(&path).await?;
+            Ok::<_, Error>((path, names))
+        };
+        let found: Vec<(String, Vec<String>)> =
+            stream::iter(paths).map(check).buffered(AT_ONCE).try_collect().await?;
+        let mut problems = Vec::new();
+        for (path, names) in found.into_iter().filter(|(_, names)| !names.is_empty()) {
+            let repaired = options.repair && self.mend(&path).await?;
+            let message = format!("what is stored is not what was committed: {}", names.join(", "));
+            problems.push(Problem { kind: ProblemKind::Damaged, path, message, repaired });
+        }
+        Ok(problems)
+    }
+}
+
+impl Collection {
+    /// Makes a partition what was committed. False if nothing tells what that was, or no copy of an
+    /// object is left.
+    async fn mend(&self, path: &str) -> Result<bool> {
+        let paths = &[path.to_owned()];
+        match self.transact("verify", None, &Mend { paths }).await {
+            Err(error) if error.kind() == ErrorKind::Corrupt => Ok(false),
+            mended => Ok(mended? > 0),
+        }
     }
 }
 

@@ -15,7 +15,9 @@ impl Home {
     pub fn create<'a>(&'a self, config: &'a Config, commit: String) -> BoxFuture<'a, Result<()>> {
         async move {
             match self {
-                Self::Plain(store) => create_document(store, config, &commit).await,
+                Self::Plain(_) | Self::Past(_) => {
+                    create_document(self.store(), config, &commit).await
+                }
                 Self::Repository(repository) => {
                     let record = Record::new("create", commit, None, Vec::new());
                     repository.write_documents(record, &Creation(config)).await

@@ -1,6 +1,8 @@
 //! Changes being staged, and committed.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Instant, SystemTime};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -8,14 +10,14 @@ use partita_core::{Error, ErrorKind, Result, Store};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::home::{Home, writer_directory};
-use super::log::{self, Created, STAGE};
+use super::home::Home;
+use super::log::{self, Created};
+use super::paths::{STAGE, writer_directory};
 use super::publish::publish_with;
-use super::record::{Action, Change, Record};
+use super::record::{Change, Record};
 use super::snapshot::{Since, Snapshot};
 use crate::layout::{Config, encode_config};
 use crate::repository::{Object, Repository, State, WriteDocuments};
-use crate::statistics::PartitionStatistics;
 
 /// How often a record is created anew because another writer was faster.
 const ATTEMPTS: u32 = 1000;
@@ -32,6 +34,13 @@ pub(crate) struct Draft {
     pub key: Option<String>,
     changes: BTreeMap<String, Staged>,
     config: Option<Config>,
+    /// The directories of changes that were staged and then taken back.
+    abandoned: Vec<String>,
+    /// A commit was tried of which it is not proven that it did not happen: nothing that is staged
+    /// may be removed.
+    may_be_committed: AtomicBool,
+    /// When staging began, by clocks that go on while the machine sleeps, and that nobody sets.
+    began: (Instant, SystemTime),
 }
 
 /// A change that was staged, and that a commit may name.
@@ -62,12 +71,24 @@ impl Draft {
     pub fn new(operation: &str, key: Option<&str>) -> Self {
         let id = Uuid::new_v4().simple().to_string();
         let (operation, key) = (operation.to_owned(), key.map(str::to_owned));
-        Self { id, operation, attempt: 0, base: 0, key, changes: BTreeMap::new(), config: None }
+        Self {
+            id,
+            operation,
+            attempt: 0,
+            base: 0,
+            key,
+            changes: BTreeMap::new(),
+            config: None,
+            abandoned: Vec::new(),
+            may_be_committed: AtomicBool::new(false),
+            began: (Instant::now(), SystemTime::now()),
+        }
     }
 
     /// Takes back every change.
     pub fn clear(&mut self) {
-        self.changes.clear();
+        let changes = std::mem::take(&mut self.changes);
+        self.abandoned.extend(changes.values().filter_map(|one| one.change.staged_directory()));
         self.config = None;
     }
 
@@ -96,7 +117,10 @@ impl Draft {
 
     /// Adds a change that was staged before, in place of an earlier one of the same partition.
     pub fn add_staged(&mut self, staged: Staged) {
-        self.changes.insert(staged.change.path.clone(), staged);
+        let directory = staged.change.staged_directory();
+        let before = self.changes.insert(staged.change.path.clone(), staged);
+        let before = before.and_then(|before| before.change.staged_directory());
+        self.abandoned.extend(before.filter(|before| Some(before) != directory.as_ref()));
     }
 
     /// The changes, to be committed by another draft.
@@ -106,7 +130,23 @@ impl Draft {
 
     /// Takes back the change of a partition.
     pub fn remove(&mut self, path: &str) {
+        let removed = self.changes.remove(path);
+        self.abandoned.extend(removed.and_then(|removed| removed.change.staged_directory()));
+    }
+
+    /// Takes back a change that was committed before: its objects stay.
+    pub(super) fn remove_committed(&mut self, path: &str) {
         self.changes.remove(path);
+    }
+
+    /// The changes as they were staged.
+    pub fn staged(&self) -> impl Iterator<Item = &Staged> {
+        self.changes.values()
+    }
+
+    /// There is nothing to commit.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty() && self.config.is_none()
     }
 
     pub fn set_config(&mut self, config: Config) {
@@ -141,6 +181,18 @@ impl Draft {
         snapshot.since(self.oldest(snapshot.latest)).await
     }
 
+    /// The commits since the oldest change was staged, as far as they are known.
+    pub(super) async fn since_staged(&self, snapshot: &Snapshot) -> Result<Vec<Record>> {
+        let mut records = self.since(snapshot).await?.records;
+        for pending in &snapshot.pending {
+            if !records.iter().any(|record| record.sequence == pending.sequence) {
+                records.push(pending.clone());
+            }
+        }
+        records.sort_by_key(|record| record.sequence);
+        Ok(records)
+    }
+
     /// Looks whether other commits touched what the changes were made from.
     pub async fn check(&self, snapshot: &Snapshot) -> Result<Outcome> {
         let since = self.since(snapshot).await?;
@@ -155,14 +207,21 @@ impl Draft {
         snapshot: &'a Snapshot,
     ) -> BoxFuture<'a, Result<Outcome>> {
         async move {
-            if self.changes.is_empty() && self.config.is_none() {
+            if self.is_empty() {
                 return Ok(Outcome::Done(0));
             }
             match (home, snapshot.state()) {
                 (Home::Repository(repository), Some(state)) => {
                     self.commit_checked(repository, state, None).await
                 }
-                _ => self.commit_record(home.store(), snapshot, self.record()?).await,
+                _ => {
+                    let mut record = self.record()?;
+                    if record.config.is_some() {
+                        let (_, before) = encode_config(&snapshot.config)?;
+                        record.config_before = Some(String::from_utf8_lossy(&before).into_owned());
+                    }
+                    self.commit_record(home.store(), snapshot, record).await
+                }
             }
         }
         .boxed()
@@ -196,6 +255,7 @@ impl Draft {
         snapshot: &Snapshot,
         mut record: Record,
     ) -> Result<Outcome> {
+        self.check_age(snapshot)?;
         // What is staged must be on disk before the record that names it.
         store.sync().await?;
         // Where that is all that is to be known, the number of the record tells whether others
@@ -212,14 +272,10 @@ impl Draft {
             }
             let newest = since.records.last().map_or(snapshot.latest, |last| last.sequence);
             record.sequence = newest.saturating_add(1);
-            for change in &mut record.changes {
-                let others = snapshot.pending.iter().chain(&since.records);
-                let touched = others.into_iter().any(|other| other.touches(&change.path));
-                if let Action::Replace { fresh, .. } = &mut change.action {
-                    *fresh &= !touched;
-                }
-            }
-            match log::create(store, &record).await? {
+            self.may_be_committed.store(true, Ordering::Relaxed);
+            let created = log::create(store, &record).await?;
+            self.may_be_committed.store(false, Ordering::Relaxed);
+            match created {
                 Created::Done => {
                     let sequence = record.sequence;
                     if let Err(error) = publish_with(store, record).await {
@@ -260,57 +316,31 @@ impl Draft {
         (!stale.is_empty()).then_some(Outcome::Stale(Some(stale)))
     }
 
-    /// Removes what was staged, after an error. If that fails it is garbage, and collected as such.
+    /// Refuses what was staged so long ago that garbage collection may take it before the commit.
+    fn check_age(&self, snapshot: &Snapshot) -> Result<()> {
+        let (steady, wall) = self.began;
+        let age = steady.elapsed().max(wall.elapsed().unwrap_or_default());
+        snapshot.check_staged_age(age.as_secs())
+    }
+
+    /// Removes what was staged, where the commit is proven not to have happened: the directory of
+    /// this writer is named by no record then. If that fails it is garbage, and collected as such.
     pub async fn discard(&self, home: &Home) {
+        if self.may_be_committed.load(Ordering::Relaxed) {
+            return;
+        }
         let stage = writer_directory(&self.id);
         if let Err(error) = home.discard(&stage).await {
             tracing::debug!(stage, %error, "staged objects could not be removed");
         }
     }
-}
 
-impl Change {
-    /// `stage` is where the new objects are, of so many rows and bytes; `fresh` says that there was
-    /// no such directory.
-    pub(crate) fn replace(path: &str, stage: String, fresh: bool, rows: usize, bytes: u64) -> Self {
-        let action = Action::Replace { stage, fresh };
-        let (path, rows) = (path.to_owned(), Some(rows as u64));
-        Self { path, action, rows, bytes, statistics: PartitionStatistics::new() }
-    }
-
-    pub(crate) fn patch(path: &str, stage: String, replaced: Vec<String>, bytes: u64) -> Self {
-        let action = Action::Patch { stage, replaced };
-        let path = path.to_owned();
-        Self { path, action, rows: None, bytes, statistics: PartitionStatistics::new() }
-    }
-
-    /// The same, with what is known of the values staged.
-    pub(crate) fn with_statistics(mut self, statistics: PartitionStatistics) -> Self {
-        self.statistics = statistics;
-        self
-    }
-
-    /// The directory of everything that the writer staged.
-    pub(crate) fn writer_stage(&self) -> Option<String> {
-        let stage = self.stage()?;
-        let id = stage.strip_prefix(STAGE)?.strip_prefix('/')?.split('/').next()?;
-        (!id.is_empty()).then(|| writer_directory(id))
-    }
-
-    /// The directory of what is staged for this change.
-    pub(crate) fn staged_directory(&self) -> Option<String> {
-        self.stage().map(|stage| format!("{stage}/{}", self.path))
-    }
-
-    fn stage(&self) -> Option<&str> {
-        match &self.action {
-            Action::Replace { stage, .. } | Action::Patch { stage, .. } => Some(stage),
-            Action::Drop => None,
+    /// Removes what earlier attempts staged, after the commit of others.
+    pub async fn discard_abandoned(&self, home: &Home) {
+        for directory in &self.abandoned {
+            if let Err(error) = home.discard(directory).await {
+                tracing::debug!(directory, %error, "staged objects could not be removed");
+            }
         }
-    }
-
-    pub(crate) fn drop(path: &str) -> Self {
-        let (path, statistics) = (path.to_owned(), PartitionStatistics::new());
-        Self { path, action: Action::Drop, rows: None, bytes: 0, statistics }
     }
 }

@@ -1,12 +1,15 @@
 //! Where a collection is kept, and with it how changes of it become visible.
 
+use std::sync::Arc;
+
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use partita_core::store::repository_url;
-use partita_core::{Error, Result, Store, StoreOptions};
+use partita_core::{Error, ErrorKind, Result, Store, StoreOptions};
 
 use super::draft::{Draft, Staged};
-use super::log::{self, SCRATCH, STAGE};
+use super::log;
+use super::paths::SCRATCH;
 use super::record::Record;
 use super::snapshot::Snapshot;
 use crate::layout::{Config, read_view};
@@ -17,17 +20,52 @@ use crate::repository::Repository;
 pub(crate) enum Home {
     /// A store, with records of commits beside the collection.
     Plain(Store),
+    /// A store with what a commit left, for reading.
+    Past(PastHome),
     /// An Icechunk repository.
     Repository(Repository),
 }
 
+/// A store, and the number of a commit whose state is looked at.
+#[derive(Debug, Clone)]
+pub(crate) struct PastHome {
+    store: Store,
+    number: u64,
+    url: Arc<str>,
+}
+
+impl PastHome {
+    pub fn new(store: Store, number: u64) -> Self {
+        let url = format!("{}{AT}{number}", store.url()).into();
+        Self { store, number, url }
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+}
+
+/// What the URL of an earlier state ends in, before the number of the commit.
+const AT: &str = "?at=";
+
 impl Home {
-    /// The place that a URL names, with a branch or a state of the repository if it names one.
+    /// The place that a URL names, with a branch or a state of the repository if it names one, or
+    /// the number of a commit to a plain store.
     pub fn open<'a>(url: &'a str, options: &'a StoreOptions) -> BoxFuture<'a, Result<Self>> {
         async move {
             match repository_url(url) {
                 Some(place) => Repository::open_url(place, options).await.map(Self::Repository),
-                None => Store::open(url, options).map(Self::Plain),
+                None => {
+                    let past = url.rsplit_once(AT);
+                    let past = past.and_then(|(place, at)| Some((place, at.parse().ok()?)));
+                    match past {
+                        Some((place, number)) => {
+                            let store = Store::open(place, options)?;
+                            Ok(Self::Past(PastHome::new(store, number)))
+                        }
+                        None => Store::open(url, options).map(Self::Plain),
+                    }
+                }
             }
         }
         .boxed()
@@ -37,6 +75,7 @@ impl Home {
     pub fn store(&self) -> &Store {
         match self {
             Self::Plain(store) => store,
+            Self::Past(past) => past.store(),
             Self::Repository(repository) => repository.store(),
         }
     }
@@ -45,6 +84,7 @@ impl Home {
     pub fn url(&self) -> &str {
         match self {
             Self::Plain(store) => store.url(),
+            Self::Past(past) => &past.url,
             Self::Repository(repository) => repository.url(),
         }
     }
@@ -53,6 +93,12 @@ impl Home {
     pub fn check_writable(&self) -> Result<()> {
         match self {
             Self::Plain(store) => store.check_writable(),
+            Self::Past(past) => Err(Error::new(
+                ErrorKind::ReadOnly,
+                "an earlier state is for reading; open the collection itself to change it",
+            )
+            .with("commit", past.number)
+            .with("store", past.store.url())),
             Self::Repository(repository) => repository.check_writable(),
         }
     }
@@ -61,11 +107,11 @@ impl Home {
     pub fn repository(&self) -> Result<&Repository> {
         match self {
             Self::Repository(repository) => Ok(repository),
-            Self::Plain(store) => Err(Error::invalid(
-                "a collection in plain Zarr keeps its newest state only; branches, tags and older \
-                 states are those of collections in Icechunk repositories (icechunk+ URLs)",
+            Self::Plain(_) | Self::Past(_) => Err(Error::invalid(
+                "a collection in plain Zarr has no branches and tags; they are those of collections \
+                 in Icechunk repositories (icechunk+ URLs)",
             )
-            .with("store", store.url())),
+            .with("store", self.url())),
         }
     }
 
@@ -74,6 +120,7 @@ impl Home {
         async move {
             match self {
                 Self::Plain(store) => Snapshot::take(store, under).await,
+                Self::Past(past) => Snapshot::past(&past.store, past.number, under).await,
                 Self::Repository(repository) => {
                     Snapshot::of(repository.state().await?, under).await
                 }
@@ -85,7 +132,7 @@ impl Home {
     /// What the view is that is here.
     pub async fn view(&self) -> Result<Config> {
         match self {
-            Self::Plain(store) => read_view(store, None).await,
+            Self::Plain(_) | Self::Past(_) => read_view(self.store(), None).await,
             Self::Repository(repository) => read_view(repository.state().await?.view(), None).await,
         }
     }
@@ -95,7 +142,7 @@ impl Home {
         async move {
             match self {
                 Self::Plain(store) => super::publish(store).await.map(drop),
-                Self::Repository(_) => Ok(()),
+                Self::Past(_) | Self::Repository(_) => Ok(()),
             }
         }
         .boxed()
@@ -106,6 +153,11 @@ impl Home {
         async move {
             match self {
                 Self::Plain(store) => log::records(store).await,
+                Self::Past(past) => {
+                    let mut records = log::records(&past.store).await?;
+                    records.retain(|record| record.sequence <= past.number);
+                    Ok(records)
+                }
                 Self::Repository(repository) => repository.records().await,
             }
         }
@@ -150,15 +202,11 @@ impl Home {
     pub async fn discard(&self, directory: &str) -> Result<()> {
         match self {
             Self::Plain(store) => store.delete_directory(directory, SCRATCH).await,
+            Self::Past(_) => Ok(()),
             Self::Repository(repository) => {
                 repository.staging().remove(directory);
                 Ok(())
             }
         }
     }
-}
-
-/// Where the writer of this id stages.
-pub(super) fn writer_directory(id: &str) -> String {
-    format!("{STAGE}/{id}")
 }

@@ -1,29 +1,24 @@
 //! Reading records, and creating them.
 
+use std::time::Duration;
+
 use futures::{StreamExt, TryStreamExt, stream};
-use partita_core::store::Swap;
+use partita_core::store::{Swap, backoff};
 use partita_core::{Error, ErrorKind, Result, Store, commit_point, commit_settled};
 
 use super::head::Head;
+use super::paths::{LOG, record_key};
 use super::record::Record;
-
-/// Where objects are staged.
-pub(crate) const STAGE: &str = ".partita/stage";
-/// Where directories are put together before they are switched.
-pub(crate) const SCRATCH: &str = ".partita/scratch";
-/// Where records are.
-pub(crate) const LOG: &str = ".partita/log/";
 
 /// Records read at once.
 const AT_ONCE: usize = 16;
-
-pub(super) fn key_of(sequence: u64) -> String {
-    format!("{LOG}{sequence:016}.json")
-}
+/// How often it is tried to learn whether a record that was created counts.
+const CHECKS: u32 = 6;
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
 
 /// The record of a number, if there is one. One request.
 pub(super) async fn read(store: &Store, sequence: u64) -> Result<Option<Record>> {
-    let key = key_of(sequence);
+    let key = record_key(sequence);
     let Some(bytes) = store.get_opt(&key).await? else { return Ok(None) };
     let record = Record::decode(&bytes).map_err(|error| error.with("key", &key))?;
     if record.sequence != sequence {
@@ -84,14 +79,24 @@ pub(crate) async fn commit_id(store: &Store, sequence: u64) -> Result<Option<Str
 ///
 /// A writer may have slept since it looked, while its number was used, published and removed. Then
 /// the number is free again and dead, which the mark tells.
+///
+/// # Errors
+/// After any error the record may exist and count: what it names must not be removed.
 pub(super) async fn create(store: &Store, record: &Record) -> Result<Created> {
-    let key = key_of(record.sequence);
+    let key = record_key(record.sequence);
     let create = store.compare_and_swap(&key, None, record.encode()?, &record.id);
     match commit_point(&record.id, create, Swap::is_done).await? {
         Swap::Lost { .. } => return Ok(Created::Taken),
         Swap::Done(_) => {}
     }
-    let head = Head::read(store).await?;
+    let head = read_head(store).await.map_err(|error| {
+        unknown(
+            record,
+            store,
+            "the commit was recorded, but not whether it counts: look at the history",
+        )
+        .caused_by(error)
+    })?;
     if head.published < record.sequence {
         return Ok(Created::Done);
     }
@@ -100,17 +105,38 @@ pub(super) async fn create(store: &Store, record: &Record) -> Result<Created> {
         Some(_) => {
             // Nobody takes it for a commit, but the history would show it.
             commit_settled(&record.id, false);
-            store.delete(&key).await?;
+            if let Err(error) = store.delete(&key).await {
+                tracing::warn!(key, %error, "the record of no commit could not be removed");
+            }
             Ok(Created::Taken)
         }
-        None => Err(Error::new(
-            ErrorKind::CommitUnknown,
+        None => Err(unknown(
+            record,
+            store,
             "so much was committed meanwhile that it cannot be learned whether this commit counts; \
              look at the history",
-        )
-        .with("commit", &record.id)
-        .with("store", store.url())),
+        )),
     }
+}
+
+/// The head, which must be read now: the record is there.
+async fn read_head(store: &Store) -> Result<Head> {
+    for attempt in 1..CHECKS {
+        match Head::read(store).await {
+            Err(error) if error.kind() == ErrorKind::Store => {
+                tracing::debug!(%error, "the head is read again");
+                backoff(attempt, FIRST_PAUSE).await;
+            }
+            head => return head,
+        }
+    }
+    Head::read(store).await
+}
+
+fn unknown(record: &Record, store: &Store, message: &str) -> Error {
+    Error::new(ErrorKind::CommitUnknown, message)
+        .with("commit", &record.id)
+        .with("store", store.url())
 }
 
 /// The time by the clock of the store.

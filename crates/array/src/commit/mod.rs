@@ -1,40 +1,63 @@
 //! How a change of a collection becomes visible: all of it at one instant, or nothing.
 //!
-//! Chunks have fixed names, so a partition cannot be switched by a pointer. New objects are staged
-//! under `.partita/stage/<id>/`. The commit is the creation of the record
-//! `.partita/log/<sequence>.json`, which says what is staged for which partition. Then the record is
-//! published: objects go to their places, and the mark in `.partita/head.json` moves to the record's
-//! number. Until then readers find the objects where they are staged; libraries that know no records
-//! see what is published.
+//! Chunks have fixed names, so a partition cannot be switched by a pointer. The objects of a change are
+//! staged under `.partita/stage/`, with a manifest that lists them. The commit is the creation of the
+//! record `.partita/log/<sequence>.json`, which names the manifests. Then a publisher copies the objects
+//! into the published layout, and moves the mark of `.partita/head.json` to the record's number.
+//! `docs/format.md` describes the documents.
 //!
-//! - `record`: what a commit says. `head`: how far records are published. `log`: reading both, and
-//!   creating records.
-//! - `snapshot`: the collection as one commit left it. `overlay`: a store in which staged objects
-//!   are in their places.
-//! - `draft`: changes being staged, and committed.
+//! - `record`: what a commit says; `wire`: how it is stored. `head`: how far records are published, and
+//!   what is kept. `manifest`, `note`: the objects of a change, staged and published. `paths`: keys.
+//!   `contents`: what a partition consists of by its manifests.
+//! - `log`: reading records and heads, and creating records.
+//! - `draft`, `staging`: changes being staged and committed. `received`: those of other processes.
+//! - `snapshot`: the collection as one commit left it; `past`: as an earlier one did. `overlay`: a store
+//!   in which the objects of a snapshot are in their places. `standing`, `retained`: what is made of
+//!   published objects that are not as they were noted, or missing.
+//! - `publish`, `place`: from records to the published layout. `clean`, `uncommitted`: removing what
+//!   nobody needs any more. `mending`: published objects that lost their content.
 //! - `creation`: the first commit, which makes a collection or a view.
 //! - `home`: where the collection is; in an Icechunk repository, commits are those of `repository`.
-//! - `publish`: from a record to objects in their places.
 //!
-//! Why this is safe: a number at or below the mark is dead, so a writer that slept through the
-//! removal of old records cannot take one for its own; and a reader that finds, after it read, a
-//! record that touches what it read, reads again.
+//! Why this is safe: no step removes the only copy of what a record names; a number at or below the
+//! mark is dead, so a writer that slept through the removal of old records cannot take one for its
+//! own; and a reader that finds, after it read, a record that touches what it read, reads again.
 
+mod clean;
+mod contents;
 mod creation;
 mod draft;
 mod head;
 mod home;
 mod log;
+mod manifest;
+mod mending;
+mod note;
 mod overlay;
+mod past;
+mod paths;
+mod place;
 mod publish;
+mod received;
 mod record;
+mod retained;
 mod snapshot;
+mod staging;
+mod standing;
+mod uncommitted;
+mod wire;
 
+pub(crate) use clean::Limits;
 pub(crate) use creation::{check_repository_layout, exists, refuse_existing};
 pub use draft::Staged;
 pub(crate) use draft::{Draft, Outcome};
-pub(crate) use home::Home;
-pub(crate) use log::{SCRATCH, STAGE, numbers, store_time};
+pub use head::Retention;
+pub(crate) use home::{Home, PastHome};
+pub(crate) use log::{numbers, store_time};
+pub(crate) use past::History;
+pub(crate) use paths::{SCRATCH, STAGE};
 pub(crate) use publish::{publish, publish_lease};
 pub use record::{Action, Change, Record};
 pub(crate) use snapshot::{Since, Snapshot};
+pub(crate) use staging::PartitionFacts;
+pub(crate) use uncommitted::{change_retention, clean_replaced, end_history, uncommitted};

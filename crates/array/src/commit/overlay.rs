@@ -1,4 +1,4 @@
-//! A store in which staged objects are in their places already.
+//! A store in which the objects of a snapshot are in their places.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -8,79 +8,268 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
+use jiff::Timestamp;
 use object_store::path::Path;
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 use partita_core::store::is_under;
+use partita_core::{Error, Store};
+use tokio::sync::OnceCell;
 
-use super::record::{Action, Record};
+use super::head::{Head, Young};
+use super::manifest::Manifest;
+use super::note::Note;
+use super::past::{PastState, PastStates};
+use super::record::{Action, Change, Record};
+use super::standing::Standing;
+use crate::digest::Digest;
 
-/// What records that are not published make of objects, read through the client of the store.
+/// What a snapshot makes of objects, read through the client of the store: those of commits that are
+/// not published are read where they are staged, and those of young partitions under the versions
+/// that were noted.
 ///
 /// Only reading single objects is redirected; everything else is the client's.
 #[derive(Debug)]
 pub(super) struct Overlay {
     inner: Arc<dyn ObjectStore>,
-    /// The changes of each directory, the newest last.
-    changes: HashMap<String, Vec<Action>>,
+    /// The store as it is.
+    base: Store,
+    directories: HashMap<String, Directory>,
+}
+
+/// What is known of the objects of one partition.
+#[derive(Debug, Default)]
+struct Directory {
+    /// The changes that are not published, the newest last.
+    pending: Vec<Pending>,
+    /// What the partition was in an earlier state.
+    past: Option<Arc<PastStates>>,
+    /// What is published, if that may be overwritten by requests that are carried out late.
+    young: Option<Young>,
+    note: OnceCell<Option<Note>>,
+    standing: OnceCell<Standing>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    change: Change,
+    manifest: OnceCell<Option<Arc<Manifest>>>,
+}
+
+/// Where an object of a commit that is not published is.
+enum Place<'a> {
+    /// The first of these keys that there is.
+    Staged {
+        pending: &'a Pending,
+        keys: Vec<String>,
+    },
+    Removed,
+    /// In the published layout.
+    Below,
 }
 
 impl Overlay {
-    /// `records` are in the order of their numbers.
-    pub fn new(inner: Arc<dyn ObjectStore>, records: &[Record]) -> Self {
-        let mut changes: HashMap<String, Vec<Action>> = HashMap::new();
-        for change in records.iter().flat_map(|record| &record.changes) {
-            changes.entry(change.path.clone()).or_default().push(change.action.clone());
-        }
-        Self { inner, changes }
-    }
-
-    /// Where the object is: its own place, or where it is staged, or one of these; nowhere if it was
-    /// removed.
-    fn locate(&self, at: &Path) -> Vec<Path> {
-        let key = at.as_ref();
-        let ends = key.match_indices('/').map(|(end, _)| end);
-        let mut found = ends.filter_map(|end| {
-            let (directory, below) = (key.get(..end)?, key.get(end + 1..)?);
-            Some((self.changes.get(directory)?, below))
-        });
-        let Some((changes, below)) = found.next() else { return vec![at.clone()] };
-        let staged = |stage: &str| Path::parse(format!("{stage}/{key}")).ok();
-        for action in changes.iter().rev() {
-            match action {
-                Action::Replace { stage, fresh } => {
-                    let moved = fresh.then(|| at.clone());
-                    return staged(stage).into_iter().chain(moved).collect();
-                }
-                Action::Patch { stage, replaced } if is_under(below, replaced) => {
-                    return staged(stage).into_iter().collect();
-                }
-                Action::Patch { .. } => {}
-                Action::Drop => return Vec::new(),
+    /// `pending` are the records that are not published, in the order of their numbers. None if
+    /// every object is in its place.
+    pub fn new(base: &Store, head: &Head, pending: &[Record]) -> Option<Self> {
+        let now = Timestamp::now();
+        let mut directories: HashMap<String, Directory> = HashMap::new();
+        for path in head.young.keys() {
+            if let Some(young) = head.young(path, now) {
+                let directory = Directory { young: Some(young.clone()), ..Directory::default() };
+                directories.insert(path.clone(), directory);
             }
         }
-        vec![at.clone()]
+        for change in pending.iter().flat_map(|record| &record.changes) {
+            let pending = Pending { change: change.clone(), manifest: OnceCell::new() };
+            directories.entry(change.path.clone()).or_default().pending.push(pending);
+        }
+        let inner = base.object_store();
+        (!directories.is_empty()).then(|| Self { inner, base: base.clone(), directories })
     }
 
-    /// Asks for the object where it may be.
-    async fn ask<T, F: Future<Output = Result<T>>>(
+    /// The partitions that are not what they were, as they were.
+    pub fn past(base: &Store, head: &Head, states: &Arc<PastStates>) -> Self {
+        let now = Timestamp::now();
+        let mut directories: HashMap<String, Directory> = HashMap::new();
+        for path in head.young.keys() {
+            let young = head.young(path, now).cloned();
+            directories.entry(path.clone()).or_default().young = young;
+        }
+        for path in states.keys() {
+            directories.entry(path.clone()).or_default().past = Some(Arc::clone(states));
+        }
+        Self { inner: base.object_store(), base: base.clone(), directories }
+    }
+
+    /// The directory that an object is in, with its path, and the name of the object below it.
+    fn locate<'k>(&self, key: &'k str) -> Option<(&'k str, &Directory, &'k str)> {
+        key.match_indices('/').find_map(|(end, _)| {
+            let (path, name) = (key.get(..end)?, key.get(end + 1..)?);
+            Some((path, self.directories.get(path)?, name))
+        })
+    }
+
+    async fn get(&self, at: &Path, how: GetOptions) -> Result<GetResult> {
+        let key = at.as_ref();
+        let Some((path, directory, name)) = self.locate(key) else {
+            return self.inner.get_opts(at, how).await;
+        };
+        if let Some(past) = directory.past.as_ref().and_then(|states| states.get(path)) {
+            return self.get_past(at, past, name, how).await;
+        }
+        match directory.place(&self.base, key, name).await.map_err(failed)? {
+            Place::Removed => Err(missing(at)),
+            Place::Below => self.get_published(at, path, directory, name, how).await,
+            Place::Staged { pending, keys } => {
+                for key in keys {
+                    match self.inner.get_opts(&Path::parse(&key)?, how.clone()).await {
+                        Err(object_store::Error::NotFound { .. }) => {}
+                        answer => return answer,
+                    }
+                }
+                let manifest = pending.read_manifest(&self.base).await.map_err(failed)?;
+                let listed = manifest.as_ref().map(|manifest| manifest.objects.iter());
+                match listed.is_some_and(|mut listed| listed.any(|entry| entry.name == name)) {
+                    true => Err(self.lost(at)),
+                    false => Err(missing(at)),
+                }
+            }
+        }
+    }
+
+    /// The object of an earlier state.
+    async fn get_past(
         &self,
         at: &Path,
-        request: impl Fn(Path) -> F,
-    ) -> Result<T> {
-        let missing =
-            object_store::Error::NotFound { path: at.to_string(), source: "it was removed".into() };
-        let mut answer = Err(missing);
-        for place in self.locate(at) {
-            answer = request(place).await;
-            if !matches!(answer, Err(object_store::Error::NotFound { .. })) {
-                break;
+        past: &PastState,
+        name: &str,
+        how: GetOptions,
+    ) -> Result<GetResult> {
+        let PastState::Present(contents) = past else { return Err(missing(at)) };
+        let Some(held) = contents.objects.get(name) else { return Err(missing(at)) };
+        match self.inner.get_opts(&Path::parse(&held.key)?, how.clone()).await {
+            Err(object_store::Error::NotFound { .. }) => {}
+            answer => return answer,
+        }
+        // Of what is still published no other copy is kept after a while.
+        let bytes = match self.inner.get_opts(at, GetOptions::default()).await {
+            Err(object_store::Error::NotFound { .. }) => return Err(self.lost(at)),
+            found => found?.bytes().await?,
+        };
+        match Digest::of(&bytes) == held.digest {
+            true => self.inner.get_opts(at, how).await,
+            false => Err(self.lost(at)),
+        }
+    }
+
+    async fn get_published(
+        &self,
+        at: &Path,
+        path: &str,
+        directory: &Directory,
+        name: &str,
+        how: GetOptions,
+    ) -> Result<GetResult> {
+        let Some(young) = &directory.young else { return self.inner.get_opts(at, how).await };
+        if directory.standing.get().is_none() {
+            let read = || Note::read(&self.base, path, &young.note);
+            let read = directory.note.get_or_try_init(read);
+            let version_of = |note: &Note| {
+                let noted = note.versions.iter().find(|(noted, _, _)| noted == name);
+                noted.map(|(_, _, version)| version.clone())
+            };
+            // The first object is asked for together with the note, and its version is compared
+            // here; later ones have it as their condition.
+            let known = directory.note.get().and_then(|note| note.as_ref().and_then(version_of));
+            let conditional = GetOptions { if_match: known.flatten(), ..how.clone() };
+            let (note, found) = futures::join!(read, self.inner.get_opts(at, conditional));
+            let Some(note) = note.map_err(failed)?.as_ref().filter(|note| !note.foreign) else {
+                return self.inner.get_opts(at, how).await;
+            };
+            let noted = version_of(note);
+            let if_match = noted.clone().flatten();
+            match found {
+                // Some servers ignore the condition, but tell the version of what they send.
+                Ok(found)
+                    if noted.is_some() && (if_match.is_none() || found.meta.e_tag == if_match) =>
+                {
+                    return Ok(found);
+                }
+                Err(object_store::Error::NotFound { .. }) if noted.is_none() => {
+                    return Err(missing(at));
+                }
+                // Something else lies there than was published, or something that was not.
+                Ok(_)
+                | Err(
+                    object_store::Error::Precondition { .. } | object_store::Error::NotFound { .. },
+                ) => {}
+                Err(error) => return Err(error),
             }
         }
-        answer
+        let find = || Standing::find(&self.base, path, &young.note);
+        let standing = directory.standing.get_or_try_init(find).await.map_err(failed)?;
+        let Standing::Managed(managed) = standing else {
+            return self.inner.get_opts(at, how).await;
+        };
+        if managed.removed.contains(name) {
+            return Err(missing(at));
+        }
+        let Some(held) = managed.elsewhere.get(name) else {
+            return self.inner.get_opts(at, how).await;
+        };
+        match self.inner.get_opts(&Path::parse(&held.key)?, how).await {
+            Err(object_store::Error::NotFound { .. }) => Err(self.lost(at)),
+            answer => answer,
+        }
     }
+
+    fn lost(&self, at: &Path) -> object_store::Error {
+        let error = Error::corrupt("an object that a commit names is missing");
+        failed(error.with("key", at.as_ref()).with("store", self.base.url()))
+    }
+}
+
+impl Pending {
+    async fn read_manifest(&self, base: &Store) -> partita_core::Result<&Option<Arc<Manifest>>> {
+        self.manifest.get_or_try_init(|| self.change.read_manifest(base)).await
+    }
+}
+
+impl Directory {
+    /// Where the commits that are not published have the object.
+    async fn place(&self, base: &Store, key: &str, name: &str) -> partita_core::Result<Place<'_>> {
+        for pending in self.pending.iter().rev() {
+            match &pending.change.action {
+                Action::Drop => return Ok(Place::Removed),
+                Action::Replace { stage, fresh } => {
+                    let moved = fresh.then(|| key.to_owned());
+                    let staged = std::iter::once(format!("{stage}/{key}"));
+                    let keys = staged.chain(moved).collect();
+                    return Ok(Place::Staged { pending, keys });
+                }
+                Action::Patch { stage, replaced } => {
+                    let manifest = pending.read_manifest(base).await?;
+                    let exact = manifest.as_ref().and_then(|manifest| manifest.replaced.as_ref());
+                    if is_under(name, exact.unwrap_or(replaced)) {
+                        let keys = vec![format!("{stage}/{key}")];
+                        return Ok(Place::Staged { pending, keys });
+                    }
+                }
+            }
+        }
+        Ok(Place::Below)
+    }
+}
+
+fn missing(at: &Path) -> object_store::Error {
+    object_store::Error::NotFound { path: at.to_string(), source: "it was removed".into() }
+}
+
+fn failed(error: Error) -> object_store::Error {
+    object_store::Error::Generic { store: "snapshot", source: Box::new(error) }
 }
 
 impl fmt::Display for Overlay {
@@ -104,15 +293,18 @@ impl ObjectStore for Overlay {
     }
 
     async fn get_opts(&self, at: &Path, how: GetOptions) -> Result<GetResult> {
-        self.ask(at, |place| {
-            let how = how.clone();
-            async move { self.inner.get_opts(&place, how).await }
-        })
-        .await
+        self.get(at, how).await
     }
 
     async fn get_ranges(&self, at: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        self.ask(at, |place| async move { self.inner.get_ranges(&place, ranges).await }).await
+        if self.locate(at.as_ref()).is_none() {
+            return self.inner.get_ranges(at, ranges).await;
+        }
+        let one = async |range: &Range<u64>| {
+            let how = GetOptions { range: Some(range.clone().into()), ..GetOptions::default() };
+            self.get(at, how).await?.bytes().await
+        };
+        futures::future::try_join_all(ranges.iter().map(one)).await
     }
 
     fn delete_stream(

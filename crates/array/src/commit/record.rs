@@ -1,14 +1,36 @@
 //! What a commit says.
 
-use bytes::Bytes;
+use std::sync::Arc;
+
 use jiff::Timestamp;
-use partita_core::{Error, Result};
+use partita_core::{Error, Result, Store};
 use serde::{Deserialize, Serialize};
 
+use super::manifest::Manifest;
+use super::paths::staged_directory;
 use crate::statistics::{PartitionStatistics, Statistics};
 
-/// The form of records that this version writes and reads.
-const FORMAT: u32 = 1;
+/// The form of the records of repositories, and of those of plain stores before manifests.
+pub(super) const FORMAT: u32 = 1;
+
+/// What documents may require of who reads them; see `docs/format.md`.
+const FEATURES: [&str; 1] = ["manifests"];
+
+/// Refuses a document of a later format, or one that requires what this version does not know.
+pub(super) fn check_requires(format: u32, known: u32, requires: &[String]) -> Result<()> {
+    let unknown = requires.iter().find(|name| !FEATURES.contains(&name.as_str()));
+    if format <= known && unknown.is_none() {
+        return Ok(());
+    }
+    let error = Error::corrupt(
+        "the collection was written by a newer version of Partita; use that version to open it",
+    );
+    let error = error.with("format", format);
+    Err(match unknown {
+        Some(name) => error.with("requires", name),
+        None => error,
+    })
+}
 
 /// One commit of a collection.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,6 +53,9 @@ pub struct Record {
     /// The new document that says what the collection is, if it changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<String>,
+    /// What the collection was before, if that changed: history needs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) config_before: Option<String>,
     /// What was found out of the values of partitions that it does not change.
     #[serde(default, skip_serializing_if = "Statistics::is_empty")]
     pub(crate) statistics: Statistics,
@@ -50,9 +75,19 @@ pub struct Change {
     /// Bytes staged for it.
     #[serde(default)]
     pub bytes: u64,
-    /// What is known of the values that were staged.
+    /// What is known of the values that were staged. Of a published commit to a plain store they
+    /// stand elsewhere, and this is empty.
     #[serde(default, skip_serializing_if = "PartitionStatistics::is_empty")]
     pub statistics: PartitionStatistics,
+    /// A manifest is staged with the objects.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) has_manifest: bool,
+    /// There was no such partition when the change was staged, as far as this process knows.
+    #[serde(skip)]
+    pub(crate) is_new: bool,
+    /// The manifest, in the process that staged it.
+    #[serde(skip)]
+    pub(crate) manifest: Option<Arc<Manifest>>,
 }
 
 /// What is done to a directory.
@@ -63,8 +98,8 @@ pub enum Action {
     Replace {
         /// The directory under which the new objects are, with their full keys.
         stage: String,
-        /// There was no such directory before. An object that is not where it was staged is in its
-        /// place then, since the directory may be moved as a whole.
+        /// The staged directory may have been moved into place as a whole; only versions before
+        /// manifests did so.
         #[serde(default)]
         fresh: bool,
     },
@@ -73,7 +108,8 @@ pub enum Action {
         /// The directory under which the new objects are, with their full keys.
         stage: String,
         /// What is replaced or removed: keys of objects, or of directories with all that is in
-        /// them, relative to the partition.
+        /// them, relative to the partition. Of a commit to a plain store the manifest has the
+        /// exact list, and the record the first component of each.
         replaced: Vec<String>,
     },
     /// Everything is removed.
@@ -89,27 +125,21 @@ impl Record {
     ) -> Self {
         let time = Timestamp::now();
         let operation = operation.to_owned();
-        let (config, statistics) = (None, Statistics::new());
+        let statistics = Statistics::new();
+        let (config, config_before) = (None, None);
         let (format, sequence) = (FORMAT, 0);
-        Self { format, sequence, id, operation, time, key, changes, config, statistics }
-    }
-
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
-        let record: Self = serde_json::from_slice(bytes)
-            .map_err(|error| Error::corrupt("a commit record cannot be read").caused_by(error))?;
-        if record.format != FORMAT {
-            return Err(Error::corrupt(
-                "a commit record is of a newer version of Partita; use that to open the collection",
-            )
-            .with("format", record.format));
+        Self {
+            format,
+            sequence,
+            id,
+            operation,
+            time,
+            key,
+            changes,
+            config,
+            config_before,
+            statistics,
         }
-        Ok(record)
-    }
-
-    pub(crate) fn encode(&self) -> Result<Bytes> {
-        let text = serde_json::to_vec(self);
-        text.map(Bytes::from)
-            .map_err(|error| Error::invalid("a commit record cannot be written").caused_by(error))
     }
 
     pub(crate) fn touches(&self, path: &str) -> bool {
@@ -120,5 +150,48 @@ impl Record {
     pub(crate) fn changes_listing(&self) -> bool {
         let listed = |change: &Change| !matches!(change.action, Action::Patch { .. });
         self.config.is_some() || self.changes.iter().any(listed)
+    }
+}
+
+impl Change {
+    /// A change without what is known of it beyond its action.
+    pub(crate) fn new(path: &str, action: Action) -> Self {
+        Self {
+            path: path.to_owned(),
+            action,
+            rows: None,
+            bytes: 0,
+            statistics: PartitionStatistics::new(),
+            has_manifest: false,
+            is_new: false,
+            manifest: None,
+        }
+    }
+
+    pub(crate) fn drop(path: &str) -> Self {
+        Self::new(path, Action::Drop)
+    }
+
+    /// The directory of what is staged for this change.
+    pub(crate) fn staged_directory(&self) -> Option<String> {
+        self.stage().map(|stage| staged_directory(stage, &self.path))
+    }
+
+    pub(crate) fn stage(&self) -> Option<&str> {
+        match &self.action {
+            Action::Replace { stage, .. } | Action::Patch { stage, .. } => Some(stage),
+            Action::Drop => None,
+        }
+    }
+
+    /// The manifest of the change. One request, unless it was staged by this process.
+    pub(super) async fn read_manifest(&self, store: &Store) -> Result<Option<Arc<Manifest>>> {
+        match (&self.manifest, self.stage()) {
+            (Some(manifest), _) => Ok(Some(Arc::clone(manifest))),
+            (None, Some(stage)) if self.has_manifest => {
+                Manifest::read(store, stage, &self.path).await.map(Arc::new).map(Some)
+            }
+            _ => Ok(None),
+        }
     }
 }

@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use partita_core::{Error, Predicate, Result, Store};
+use partita_core::{Error, ErrorKind, Predicate, Result, Store};
 
 use super::head::Head;
 use super::log::{self, KEYS_KEPT, read_after};
 use super::overlay::Overlay;
+use super::past::PastStates;
 use super::record::{Action, Record};
+use super::retained::Retained;
+use super::standing::Standing;
 use crate::collection::Partition;
 use crate::layout::{
     Config, Layout, decode_config, group_key, list_partitions, read_config, read_view,
@@ -23,7 +26,7 @@ use crate::select::select;
 #[derive(Debug, Clone)]
 pub(crate) struct Snapshot {
     /// The store as it is.
-    base: Store,
+    pub(super) base: Store,
     /// The store with what is committed, and not published, in its place. Only for reading single
     /// objects.
     pub store: Store,
@@ -37,8 +40,15 @@ pub(crate) struct Snapshot {
     pub latest: u64,
     /// The commits that were not published.
     pub pending: Vec<Record>,
+    /// The partitions of an earlier state; those of the newest one are listed when they are asked
+    /// for.
+    pub(super) listed: Option<Arc<Vec<Partition>>>,
+    /// What partitions were in an earlier state that later commits have touched.
+    pub(super) past: Option<Arc<PastStates>>,
+    /// How far commits were published, in a plain store.
+    pub(super) head: Arc<Head>,
     /// The state of the Icechunk repository that it is in, if it is in one.
-    state: Option<State>,
+    pub(super) state: Option<State>,
 }
 
 impl Snapshot {
@@ -56,20 +66,41 @@ impl Snapshot {
             config = decode_config(&config, text.as_bytes())?;
         }
         let (config, whole) = laid_over(config, under.as_ref())?;
-        let store = match pending.is_empty() {
-            true => base.clone(),
-            false => base.wrap(|inner| Arc::new(Overlay::new(inner, &pending))),
+        let overlay = Overlay::new(base, &head, &pending);
+        let store = match overlay {
+            None => base.clone(),
+            Some(overlay) => base.wrap(|_| Arc::new(overlay)),
         };
+        let store = store.with_fallback(Arc::new(Retained::new(base, &config, &head, &pending)));
         Ok(Self {
-            base: base.clone(),
             store,
+            latest: pending.last().map_or(head.published, |record| record.sequence),
+            pending,
+            ..Self::new(base, config, whole, under, head)
+        })
+    }
+
+    /// The published state of a plain store.
+    pub(super) fn new(
+        base: &Store,
+        config: Arc<Config>,
+        whole: Arc<Config>,
+        under: Option<Self>,
+        head: Head,
+    ) -> Self {
+        Self {
+            base: base.clone(),
+            store: base.clone(),
             config,
             whole,
             under: under.map(Arc::new),
-            latest: pending.last().map_or(head.published, |record| record.sequence),
-            pending,
+            latest: head.published,
+            pending: Vec::new(),
+            listed: None,
+            past: None,
+            head: Arc::new(head),
             state: None,
-        })
+        }
     }
 
     /// The same state of a view over the newest one of its base.
@@ -93,14 +124,9 @@ impl Snapshot {
         }
         let (config, whole) = laid_over(config, under.as_ref())?;
         Ok(Self {
-            base: view.clone(),
-            store: view,
-            config,
-            whole,
-            under: under.map(Arc::new),
             latest: state.latest(),
-            pending: Vec::new(),
             state: Some(state),
+            ..Self::new(&view, config, whole, under, Head::default())
         })
     }
 
@@ -136,6 +162,22 @@ impl Snapshot {
         }
     }
 
+    /// Refuses to commit what was staged so many seconds ago, if garbage collection may take it
+    /// before the commit is made.
+    pub(crate) fn check_staged_age(&self, age: u64) -> Result<()> {
+        if age <= self.head.grace / 2 {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::StagedExpired,
+            "what is to be committed was staged longer ago than half the grace period of the \
+             collection; stage it again, or set a longer grace period beforehand",
+        )
+        .with("age", format!("{age} s"))
+        .with("grace", format!("{} s", self.head.grace))
+        .with("store", self.base.url()))
+    }
+
     /// The id of the commit of a number; none if it is not known any more.
     pub async fn commit_id(&self, number: u64) -> Result<Option<String>> {
         match &self.state {
@@ -156,6 +198,16 @@ impl Snapshot {
         }
     }
 
+    /// It is an earlier state, which does not change.
+    pub fn is_past(&self) -> bool {
+        self.listed.is_some()
+    }
+
+    /// Objects that were replaced by commits up to this one were removed.
+    pub fn cleaned(&self) -> u64 {
+        self.head.cleaned
+    }
+
     /// The store as it is, for writing.
     pub fn base(&self) -> &Store {
         &self.base
@@ -163,12 +215,16 @@ impl Snapshot {
 
     /// The partitions for which the predicate on the fields of keys is true, ordered by key.
     pub async fn partitions(&self, predicate: Option<&Predicate>) -> Result<Vec<Partition>> {
+        if let Some(listed) = &self.listed {
+            return select(listed.to_vec(), &self.config.partitioning, predicate);
+        }
         let listed = list_partitions(&self.base, &self.config).await?;
-        if self.pending.is_empty() {
+        if self.pending.is_empty() && self.head.young.is_empty() {
             return select(listed, &self.config.partitioning, predicate);
         }
         let mut found: BTreeMap<Key, String> =
             listed.into_iter().map(|found| (found.key, found.path)).collect();
+        self.correct_listing(&mut found).await?;
         for change in self.pending.iter().flat_map(|record| &record.changes) {
             let Some(key) = self.config.partitioning.parse(&change.path) else { continue };
             match change.action {
@@ -178,6 +234,26 @@ impl Snapshot {
         }
         let found = found.into_iter().map(|(key, path)| Partition { key, path }).collect();
         select(found, &self.config.partitioning, predicate)
+    }
+
+    /// Corrects a listing of the published layout by what the head says: requests that are carried
+    /// out late may have removed the objects of a partition, or brought back those of a dropped one.
+    async fn correct_listing(&self, found: &mut BTreeMap<Key, String>) -> Result<()> {
+        let now = Timestamp::now();
+        for path in self.head.young.keys() {
+            let Some(young) = self.head.young(path, now) else { continue };
+            let Some(key) = self.config.partitioning.parse(path) else { continue };
+            match (&young.stage, found.contains_key(&key)) {
+                (Some(_), false) => drop(found.insert(key, path.clone())),
+                // Unless another program has made the partition anew.
+                (None, true) => match Standing::find(&self.base, path, &young.note).await? {
+                    Standing::AsItLies => {}
+                    Standing::Managed(_) => drop(found.remove(&key)),
+                },
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// The commits after the number `base`, in order, with what is not to be trusted any more: the
@@ -199,7 +275,9 @@ impl Snapshot {
         }
         let published = |record: &&Record| record.sequence <= head.published;
         let moved = self.pending.iter().filter(published);
-        let moved = moved.flat_map(|record| &record.changes).map(|change| change.path.clone());
+        // What versions before manifests have staged does not stay where it is.
+        let moved = moved.flat_map(|record| &record.changes).filter(|own| !own.has_manifest);
+        let moved = moved.map(|change| change.path.clone());
         Ok(Since { records, unknown: false, moved: moved.collect() })
     }
 
@@ -222,8 +300,8 @@ impl Snapshot {
         {
             return Ok(false);
         }
-        // A state of a repository does not change.
-        if self.state.is_some() {
+        // A state of a repository does not change, and neither does an earlier one.
+        if self.state.is_some() || self.is_past() {
             return Ok(true);
         }
         Ok(self.is_steady(&self.since(self.latest).await?, paths, listed))
@@ -242,7 +320,7 @@ impl Snapshot {
 }
 
 /// Reads what a collection is, or over this one a view.
-async fn read_document(store: &Store, under: Option<&Snapshot>) -> Result<Config> {
+pub(super) async fn read_document(store: &Store, under: Option<&Snapshot>) -> Result<Config> {
     match under {
         None => read_config(store).await,
         Some(under) => read_view(store, Some(under.config.layout)).await,
@@ -250,7 +328,10 @@ async fn read_document(store: &Store, under: Option<&Snapshot>) -> Result<Config
 }
 
 /// What a collection or view stores itself, and what can be read of it.
-fn laid_over(config: Config, under: Option<&Snapshot>) -> Result<(Arc<Config>, Arc<Config>)> {
+pub(super) fn laid_over(
+    config: Config,
+    under: Option<&Snapshot>,
+) -> Result<(Arc<Config>, Arc<Config>)> {
     let Some(under) = under else {
         let config = Arc::new(config);
         return Ok((Arc::clone(&config), config));

@@ -13,7 +13,7 @@ use super::journal::{Copied, Journal};
 use super::partition::{Copying, same};
 use super::{AT_ONCE, ATTEMPTS, BATCH, CopyOptions, LEASE, forget_changed, is_settled};
 use crate::collection::{Collection, Partition};
-use crate::commit::{Change, Draft, Home, Outcome, Staged, refuse_existing};
+use crate::commit::{Action, Change, Draft, Home, Outcome, Staged, refuse_existing};
 use crate::conform::merged;
 use crate::dataset::Dataset;
 use crate::layout::{Config, GroupPlan, Layout, immutable_group};
@@ -189,8 +189,10 @@ impl Copying<'_> {
         let (plan, rows) = self.group(partition, &path, &data).await?;
         let length = rows.size(&self.config.dimension).unwrap_or(0);
         let bytes = self.write_to(plan, stage).await?;
-        let change = Change::replace(&path, stage.to_owned(), true, length, bytes);
-        Ok(change.with_statistics(summarise(self.config, &rows)?))
+        let statistics = summarise(self.config, &rows)?;
+        let replaced = Action::Replace { stage: stage.to_owned(), fresh: false };
+        let rows = Some(length as u64);
+        Ok(Change { rows, bytes, statistics, ..Change::new(&path, replaced) })
     }
 
     async fn stage_immutable(&self, stage: &str) -> Result<Option<Change>> {
@@ -199,7 +201,8 @@ impl Copying<'_> {
         let given = merged(&self.config.immutable(), &[&data], &|_| false, &|_| None)?;
         let plan = GroupPlan::group(self.config, path, None, &given)?;
         let bytes = self.write_to(plan, stage).await?;
-        Ok(Some(Change::replace(path, stage.to_owned(), true, 0, bytes)))
+        let replaced = Action::Replace { stage: stage.to_owned(), fresh: false };
+        Ok(Some(Change { bytes, ..Change::new(path, replaced) }))
     }
 
     async fn write_to(&self, plan: GroupPlan, stage: &str) -> Result<u64> {

@@ -134,7 +134,7 @@ impl Copying<'_> {
     async fn bytes(&self, path: &str) -> Result<()> {
         let source = self.snapshot.base();
         let copy = async |info: partita_core::store::ObjectInfo| {
-            let bytes = source.get(&info.key).await?;
+            let bytes = self.snapshot.store.get(&info.key).await?;
             self.target.put_deferred(&info.key, bytes).await
         };
         let objects = source.list(&format!("{path}/")).map_ok(copy);

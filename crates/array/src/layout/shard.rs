@@ -67,9 +67,7 @@ impl Shard {
     ) -> Result<Vec<(Vec<usize>, Option<Bytes>)>> {
         let places = grid(wanted, self.chunk.shape());
         let named = |error: Error| error.with("key", key);
-        let nothing = || places.iter().map(|place| (place.clone(), None)).collect();
-        if places.len() * 2 >= count(&self.places)? {
-            let Some(bytes) = store.get_opt(key).await? else { return Ok(nothing()) };
+        let cut_all = |bytes: Bytes| {
             let index = self.index_range(bytes.len()).map_err(named)?;
             let index = self.decode_index(bytes.slice(index)).map_err(named)?;
             let cut = |place: Vec<usize>| {
@@ -79,9 +77,19 @@ impl Shard {
                 }
                 Ok((place, Some(bytes.slice(range))))
             };
-            return places.into_iter().map(cut).collect::<Result<_>>().map_err(named);
+            places.iter().cloned().map(cut).collect::<Result<_>>().map_err(named)
+        };
+        let missing = async || match store.fall_back(key).await? {
+            Some(bytes) => cut_all(bytes),
+            None => Ok(places.iter().map(|place| (place.clone(), None)).collect()),
+        };
+        if places.len() * 2 >= count(&self.places)? {
+            return match store.get_opt(key).await? {
+                Some(bytes) => cut_all(bytes),
+                None => missing().await,
+            };
         }
-        let Some(info) = store.head(key).await? else { return Ok(nothing()) };
+        let Some(info) = store.head(key).await? else { return missing().await };
         let size = usize::try_from(info.size).unwrap_or(usize::MAX);
         let index = self.index_range(size).map_err(named)?;
         let index = self.decode_index(store.get_range(key, wide(&index)).await?).map_err(named)?;
@@ -92,7 +100,7 @@ impl Shard {
         let pair = |(place, range): (Vec<usize>, Option<Range<usize>>)| {
             (place, range.and_then(|_| fetched.next()))
         };
-        Ok(places.into_iter().zip(ranges).map(pair).collect())
+        Ok(places.iter().cloned().zip(ranges).map(pair).collect())
     }
 
     fn index_range(&self, size: usize) -> Result<Range<usize>> {

@@ -14,6 +14,7 @@ use super::joined::{ChunkRows, Joined, Rows};
 use super::stored::grid;
 use super::{Config, Layout, StoredArray, v2, v3};
 use crate::dataset::{Array, Dataset, Schema, VariableSchema};
+use crate::digest::ObjectEntry;
 use crate::options::Work;
 use crate::partitioning::Key;
 
@@ -55,10 +56,10 @@ struct Chunk {
 
 impl Chunk {
     /// The key and the bytes of the object; none if it need not be stored.
-    async fn encode(self, stage: &str, work: &Work) -> Result<Option<(String, Bytes)>> {
+    async fn encode(self, work: &Work) -> Result<Option<(String, Bytes)>> {
         let Self { array, rows, place } = self;
         work.cancel.check()?;
-        let key = staged(stage, &array.key(&place));
+        let key = array.key(&place);
         let name = array.schema.name.clone();
         let named = |error: Error| error.with("variable", &name);
         rows.load(&work.cores).await.map_err(named)?;
@@ -282,11 +283,19 @@ impl GroupPlan {
     /// Writes everything, each key below the directory `stage` (or in its place, if that is empty),
     /// the document that makes the group complete last. Tells about bytes before
     /// compression; returns the bytes written.
-    pub fn write<'a>(
+    pub async fn write(self, store: &Store, stage: &str, work: &Work) -> Result<u64> {
+        self.write_beside(store, stage, work, None).await
+    }
+
+    /// As [`GroupPlan::write`]; together with the last document one more object is written that says
+    /// what was written. `describe` gives its key and content from the objects, whose names are their
+    /// keys without the stage.
+    pub fn write_beside<'a>(
         self,
         store: &'a Store,
         stage: &'a str,
         work: &'a Work,
+        describe: Option<Describe<'a>>,
     ) -> BoxFuture<'a, Result<u64>> {
         async move {
             let sizes = self.arrays().filter_map(|array| array.pipeline.num_bytes());
@@ -294,37 +303,54 @@ impl GroupPlan {
             let chunks: Vec<Chunk> = self.arrays.into_iter().flat_map(Planned::chunks).collect();
             let spare = work.cores.spare();
             let put = async |encoded: Result<Option<(String, Bytes)>>| {
-                let Some((key, bytes)) = encoded? else { return Ok(0) };
-                let written = bytes.len() as u64;
-                store.put_deferred(&key, bytes.clone()).await?;
+                let Some((key, bytes)) = encoded? else { return Ok(None) };
+                store.put_deferred(&staged(stage, &key), bytes.clone()).await?;
+                let written = ObjectEntry::of(key, &bytes);
                 spare.give_object(bytes);
-                Ok::<_, Error>(written)
+                Ok::<_, Error>(Some(written))
             };
             let (encodes, puts) = at_once(store.is_local(), largest, cores());
             // What is being written keeps no core from the next chunk.
-            let encode = |chunk: Chunk| chunk.encode(stage, work);
+            let encode = |chunk: Chunk| chunk.encode(work);
             let encoded = stream::iter(chunks).map(encode).buffer_unordered(encodes);
             let chunks = encoded.map(put).buffer_unordered(puts);
-            let chunks = chunks.try_fold(0, async |sum, size| Ok(sum + size));
+            let chunks = chunks.try_filter_map(async |written| Ok(written)).try_collect();
             let mut documents = self.documents;
             let last = documents.pop();
             let document = async |(key, text): (String, String)| {
-                let size = text.len() as u64;
-                store.put_deferred(&staged(stage, &key), text.into()).await?;
-                Ok::<_, Error>(size)
+                let written = ObjectEntry::of(key, text.as_bytes());
+                store.put_deferred(&staged(stage, &written.name), text.into()).await?;
+                Ok::<_, Error>(written)
             };
             let documents = stream::iter(documents).map(document).buffer_unordered(AT_ONCE);
-            let documents = documents.try_fold(0, async |sum, size| Ok(sum + size));
-            let (chunks, documents) = futures::try_join!(chunks, documents)?;
-            let last = match last {
-                Some(last) => document(last).await?,
-                None => 0,
+            let (mut written, documents): (Vec<ObjectEntry>, Vec<ObjectEntry>) =
+                futures::try_join!(chunks, documents.try_collect())?;
+            written.extend(documents);
+            if let Some((key, text)) = &last {
+                written.push(ObjectEntry::of(key.clone(), text.as_bytes()));
+            }
+            let bytes = written.iter().map(|entry| entry.size).sum();
+            let describe = async {
+                let Some(describe) = describe else { return Ok(()) };
+                let (key, content) = describe(written)?;
+                store.put_deferred(&key, content).await
             };
-            Ok(chunks + documents + last)
+            let last = async {
+                match last {
+                    Some(last) => document(last).await.map(drop),
+                    None => Ok(()),
+                }
+            };
+            futures::try_join!(last, describe)?;
+            Ok(bytes)
         }
         .boxed()
     }
 }
+
+/// The key and the content of an object that says what was written.
+pub(crate) type Describe<'a> =
+    Box<dyn FnOnce(Vec<ObjectEntry>) -> Result<(String, Bytes)> + Send + 'a>;
 
 /// How many chunks are encoded and how many are written at once, of which the largest has so many
 /// bytes.

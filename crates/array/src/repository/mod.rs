@@ -36,6 +36,7 @@ use icechunk::repository::{RepositoryErrorKind, VersionInfo};
 use partita_core::store::url_of_repository;
 use partita_core::{Error, ErrorKind, Result, Store, StoreOptions};
 pub use references::At;
+pub(crate) use references::number_or_time;
 pub(crate) use staging::Object;
 use staging::Staging;
 use storage::Objects;

@@ -53,7 +53,8 @@ impl fmt::Display for At {
     }
 }
 
-fn number_or_time(text: &str) -> Option<At> {
+/// What a text means that is neither a tag nor a branch nor an id.
+pub(crate) fn number_or_time(text: &str) -> Option<At> {
     let number = text.parse().ok().map(At::Commit);
     let time = || text.parse().ok().map(At::Time);
     let in_utc = || {

@@ -12,7 +12,7 @@ use partita_core::{Error, Result, Store};
 use serde::{Deserialize, Serialize};
 
 use super::PartitionStatistics;
-use crate::commit::{Change, Snapshot};
+use crate::commit::Snapshot;
 
 const DIRECTORY: &str = ".partita/statistics/";
 
@@ -75,14 +75,10 @@ impl Snapshot {
     }
 }
 
-/// Writes down what the changes of the published commit `sequence` say. Only for the holder of the
-/// lease under which commits are published.
-pub(crate) async fn note(store: &Store, sequence: u64, changes: &[Change]) -> Result<()> {
-    let known = changes.iter().filter(|change| !change.statistics.is_empty());
-    let mut partitions: Statistics =
-        known.map(|change| (change.path.clone(), change.statistics.clone())).collect();
+/// Writes down the statistics of the partitions that the published commit `sequence` changed, which
+/// say of which objects they are. Only for the holder of the lease under which commits are published.
+pub(crate) async fn note(store: &Store, sequence: u64, partitions: Statistics) -> Result<()> {
     if !partitions.is_empty() {
-        mark(store, &mut partitions).await?;
         write(store, sequence, partitions).await?;
     }
     if sequence.is_multiple_of(JOINED) {
@@ -115,16 +111,6 @@ fn directories(statistics: &Statistics) -> Vec<String> {
         own.keys().map(|variable| format!("{path}/{variable}")).collect::<Vec<_>>()
     };
     statistics.iter().flat_map(of).collect()
-}
-
-/// Notes which objects the statistics are of.
-async fn mark(store: &Store, statistics: &mut Statistics) -> Result<()> {
-    let found = store.fingerprints(&directories(statistics)).await?;
-    let marked = statistics.values_mut().flat_map(BTreeMap::values_mut);
-    for (own, objects) in marked.zip(found) {
-        own.objects = objects;
-    }
-    Ok(())
 }
 
 fn key_of(sequence: u64) -> String {

@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 use arrow::array::Array as _;
 pub(crate) use documents::{Statistics, note};
 use partita_core::Result;
+use partita_core::store::{ObjectVersion, fingerprint_of};
 pub(crate) use rebuild::rebuild;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -83,6 +84,13 @@ pub(crate) fn summarise(config: &Config, rows: &Dataset) -> Result<PartitionStat
         found.insert(path, VariableStatistics { rows, nulls, min, max, objects: None });
     }
     Ok(found)
+}
+
+/// Notes of which published objects of a partition the statistics are.
+pub(crate) fn mark(statistics: &mut PartitionStatistics, objects: &[ObjectVersion]) {
+    for (variable, own) in statistics {
+        own.objects = fingerprint_of(objects, variable);
+    }
 }
 
 impl VariableStatistics {

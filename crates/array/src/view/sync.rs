@@ -9,7 +9,7 @@ use partita_core::{Error, Predicate, Result};
 
 use super::{View, ViewOptions, condition};
 use crate::collection::Partition;
-use crate::commit::{Change, Draft, Snapshot};
+use crate::commit::{Change, Draft, PartitionFacts, Snapshot};
 use crate::conform::{build, fill};
 use crate::dataset::{Array, Dataset};
 use crate::insert::stored_sizes;
@@ -228,29 +228,29 @@ impl Sync<'_> {
     ) -> Result<Change> {
         let config = snapshot.config.as_ref();
         let (path, work) = (&partition.path, self.work.quiet());
-        let (store, variable) = (snapshot.base(), snapshot.axis_of_base()?);
-        let (axis, dataset, fresh) = match need {
+        let variable = snapshot.axis_of_base()?;
+        let (axis, dataset) = match need {
             Need::Drop => return Ok(Change::drop(path)),
             Need::Note(axis) => {
                 let mut plan = GroupPlan::default();
                 plan.add_axis(config, path, &variable, &axis)?;
                 let replaced = plan.replaced(path, &[]);
-                let written = plan.write(store, &stage, &work);
-                return Ok(Change::patch(path, stage.clone(), replaced, written.await?));
+                let facts = PartitionFacts::default();
+                return snapshot.stage_patch(stage, path, plan, replaced, facts, &work).await;
             }
             Need::Create(axis) => {
                 let dataset = filled(config, axis.len(), sizes)?;
-                (axis, dataset, true)
+                (axis, dataset)
             }
             Need::Match(axis) => {
                 let dataset = self.matched(snapshot, partition, &axis, sizes).await?;
-                (axis, dataset, false)
+                (axis, dataset)
             }
         };
         let mut plan = GroupPlan::group(config, path, None, &dataset)?;
         plan.add_axis(config, path, &variable, &axis)?;
-        let written = plan.write(store, &stage, &work).await?;
-        Ok(Change::replace(path, stage, fresh, axis.len(), written))
+        let facts = PartitionFacts { rows: Some(axis.len()), ..PartitionFacts::default() };
+        snapshot.stage_replacement(stage, path, plan, facts, &work).await
     }
 
     /// What a partition holds, for the rows that its base has by now.

@@ -240,7 +240,7 @@ async fn what_cannot_be_is_refused() {
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::ReadOnly);
     let plain = create(memory(), Layout::ZarrV3).await;
     assert_eq!(plain.branches().await.unwrap_err().kind(), ErrorKind::InvalidArgument);
-    assert_eq!(plain.at(1).await.unwrap_err().kind(), ErrorKind::InvalidArgument);
+    assert_eq!(plain.at(1).await.unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(plain.branch(), None);
 }
 

@@ -7,6 +7,7 @@ mod copies;
 mod golden;
 mod icechunk;
 mod indexer;
+mod protocol;
 mod requests;
 mod rows;
 mod statistics;

@@ -132,18 +132,23 @@ async fn few_requests_are_waited_for() {
         let mut rounds = Rounds(tokio::time::Instant::now());
         let all: Vec<Row> = (0..120).map(|number| (number * 600, 1)).collect();
         collection.insert(&dataset(&all), &InsertOptions::default()).await.unwrap();
-        assert!(rounds.next() <= inserts, "80 chunks of one partition");
+        let waited = rounds.next();
+        assert!(waited <= inserts, "{waited} for 80 chunks of one partition");
         collection.insert(&dataset(&days(1..12, 1)), &InsertOptions::default()).await.unwrap();
-        assert!(rounds.next() <= inserts, "11 partitions");
+        let waited = rounds.next();
+        assert!(waited <= inserts, "{waited} for 11 partitions");
         let again = merging(Merge::Upsert { tolerance: None });
         collection.insert(&dataset(&all[60..70]), &again).await.unwrap();
-        assert!(rounds.next() <= merges);
+        let waited = rounds.next();
+        assert!(waited <= merges, "{waited} for a merge");
         collection.read(&options("day == 1", "v")).await.unwrap();
-        assert!(rounds.next() <= reads, "40 chunks");
+        let waited = rounds.next();
+        assert!(waited <= reads, "{waited} for 40 chunks");
         let predicate = Some(Predicate::parse("day == 2").unwrap());
         let options = DropOptions { predicate, ..DropOptions::default() };
         collection.drop_partitions(&options).await.unwrap();
-        assert!(rounds.next() <= drops);
+        let waited = rounds.next();
+        assert!(waited <= drops, "{waited} for a dropped partition");
     }
 }
 
@@ -192,7 +197,7 @@ proptest! {
             }
             _ => bytes.clear(),
         }
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(read_changed(&files, changed, bytes));
     }
 }

@@ -220,7 +220,7 @@ proptest! {
         number in 0..40i64, latitude in -90.0..90.0f64,
         kind in prop::sample::select(Kind::ALL.to_vec()), on_files in any::<bool>(),
     ) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let directory = tempfile::tempdir().unwrap();
         let store = if on_files { files(&directory) } else { memory() };
         runtime.block_on(async {

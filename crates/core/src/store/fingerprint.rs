@@ -21,9 +21,8 @@ pub struct ObjectVersion {
     /// The size in bytes.
     pub size: u64,
     /// The entity tag: a read of the object that has it as its condition succeeds while nothing was
-    /// written there since. In a store that gives no tags it is the time of the last change, which
-    /// such a read never fulfils.
-    pub version: String,
+    /// written there since. None in a store that gives no tags.
+    pub version: Option<String>,
     /// When the object was written, by the clock of the store.
     pub last_modified: Timestamp,
 }
@@ -86,14 +85,22 @@ impl Store {
             };
             let below = object.location.as_ref().strip_prefix(path.as_ref()).unwrap_or_default();
             let name = below.trim_start_matches('/').to_owned();
-            let e_tag = object.e_tag.clone();
-            let time = || object.last_modified.timestamp_micros().to_string();
-            let (size, version) = (object.size, e_tag.unwrap_or_else(time));
+            let (size, version) = (object.size, object.e_tag.clone());
             let last_modified = self.info(object)?.last_modified;
             found.push(ObjectVersion { name, size, version, last_modified });
         }
         Ok(found)
     }
+}
+
+/// What [`Store::fingerprints`] says of a directory among these objects.
+#[must_use]
+pub fn fingerprint_of(objects: &[ObjectVersion], directory: &str) -> Option<String> {
+    let below = |object: &ObjectVersion| {
+        let name = object.name.strip_prefix(directory)?.strip_prefix('/')?.to_owned();
+        Some(ObjectVersion { name, ..object.clone() })
+    };
+    digest(objects.iter().filter_map(below).collect())
 }
 
 fn digest(mut found: Vec<ObjectVersion>) -> Option<String> {
@@ -102,7 +109,9 @@ fn digest(mut found: Vec<ObjectVersion>) -> Option<String> {
     }
     found.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     let mut hash = blake3::Hasher::new();
-    for ObjectVersion { name, size, version, .. } in &found {
+    for ObjectVersion { name, size, version, last_modified } in &found {
+        let time = || last_modified.as_microsecond().to_string();
+        let version = version.clone().unwrap_or_else(time);
         for part in [name.as_bytes(), version.as_bytes()] {
             hash.update(&(part.len() as u64).to_le_bytes()).update(part);
         }

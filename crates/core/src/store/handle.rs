@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
+use bytes::Bytes;
+use futures::future::BoxFuture;
 use object_store::ObjectStore;
 use object_store::path::Path;
 use tokio::sync::OnceCell;
@@ -52,6 +54,14 @@ pub struct Store {
     pub(super) single_writer: bool,
     /// What counts the reads made through this handle.
     pub(super) meter: Option<Arc<Meter>>,
+    /// What is asked about objects that are not there.
+    fallback: Option<Arc<dyn Fallback>>,
+}
+
+/// What is known of objects that should be in a store, and are missing.
+pub trait Fallback: fmt::Debug + Send + Sync {
+    /// The content of a missing object from elsewhere; none if it is rightly missing.
+    fn find<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Bytes>>>;
 }
 
 impl Store {
@@ -82,6 +92,7 @@ impl Store {
             read_only: options.is_read_only(),
             single_writer: options.is_single_writer(),
             meter: None,
+            fallback: None,
         };
         match &location {
             Location::Local(_) => store.learned = known(Condition::ContentHash),
@@ -110,6 +121,7 @@ impl Store {
             read_only: options.is_read_only(),
             single_writer: options.is_single_writer(),
             meter: None,
+            fallback: None,
         }
     }
 
@@ -138,6 +150,7 @@ impl Store {
             read_only: options.is_read_only(),
             single_writer: options.is_single_writer(),
             meter: None,
+            fallback: None,
         })
     }
 
@@ -146,6 +159,25 @@ impl Store {
     #[must_use]
     pub fn wrap(&self, wrap: impl FnOnce(Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore>) -> Self {
         Self { inner: wrap(Arc::clone(&self.inner)), local: None, ..self.clone() }
+    }
+
+    /// The same store, with something to ask about objects that are missing; see
+    /// [`Store::fall_back`].
+    #[must_use]
+    pub fn with_fallback(&self, fallback: Arc<dyn Fallback>) -> Self {
+        Self { fallback: Some(fallback), ..self.clone() }
+    }
+
+    /// The content of an object that was found missing, from elsewhere; none if it is rightly
+    /// missing, or nobody knows.
+    ///
+    /// # Errors
+    /// [`Corrupt`](ErrorKind::Corrupt) if it must be there, and its content is not known.
+    pub async fn fall_back(&self, key: &str) -> Result<Option<Bytes>> {
+        match &self.fallback {
+            Some(fallback) => fallback.find(key).await,
+            None => Ok(None),
+        }
     }
 
     /// The URL under which the store can be opened again; absolute for local directories.

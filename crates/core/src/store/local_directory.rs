@@ -246,6 +246,7 @@ fn versions(directory: &FilePath, prefix: &str, found: &mut Vec<ObjectVersion>) 
             let written = metadata.modified()?;
             let last_modified = Timestamp::try_from(written).map_err(io::Error::other)?;
             let (size, version) = (metadata.len(), e_tag(&metadata, written));
+            let version = Some(version);
             found.push(ObjectVersion { name, size, version, last_modified });
         }
     }

@@ -48,8 +48,8 @@ mod write;
 
 pub use backoff::backoff;
 pub use directory::is_under;
-pub use fingerprint::ObjectVersion;
-pub use handle::Store;
+pub use fingerprint::{ObjectVersion, fingerprint_of};
+pub use handle::{Fallback, Store};
 pub use lease::Lease;
 pub use list::{Meaning, ObjectInfo};
 pub use location::{repository_url, split_url, url_of_repository};

@@ -196,8 +196,8 @@ async fn deleting(store: &Store) -> Result<()> {
 }
 
 /// What a read gets that has a version as its condition; nothing, if that is not fulfilled.
-async fn read_version(store: &Store, key: &str, version: &str) -> Result<Option<Bytes>> {
-    let options = GetOptions { if_match: Some(version.to_owned()), ..GetOptions::default() };
+async fn read_version(store: &Store, key: &str, version: Option<&str>) -> Result<Option<Bytes>> {
+    let options = GetOptions { if_match: version.map(str::to_owned), ..GetOptions::default() };
     match store.object_store().get_opts(&Path::from(key), options).await {
         Ok(found) => match found.bytes().await {
             Ok(bytes) => Ok(Some(bytes)),
@@ -225,18 +225,18 @@ async fn versions(store: &Store) -> Result<()> {
         let second = last_modified.as_second();
         let same = info.map(|info| (info.size, info.last_modified.as_second()));
         ensure(same == Some((*size, second)), "a listing of versions tells size and age")?;
-        let read = read_version(store, &key, version).await?;
+        let read = read_version(store, &key, version.as_deref()).await?;
         ensure(read.is_some_and(|bytes| bytes == *name), "a version can be read as such")?;
     }
     ensure(store.versions(directory).await? == found, "versions stay what they are")?;
     store.put(&format!("{directory}/z"), Bytes::from_static(b"Z")).await?;
     store.copy(&format!("{directory}/a/b"), &format!("{directory}/a/c/d")).await?;
     for ObjectVersion { name, version, .. } in &found {
-        let read = read_version(store, &format!("{directory}/{name}"), version).await?;
+        let read = read_version(store, &format!("{directory}/{name}"), version.as_deref()).await?;
         ensure(read.is_some() == (name == "a/b"), "a version is gone when it is replaced")?;
     }
     for ObjectVersion { name, version, .. } in &store.versions(directory).await? {
-        let read = read_version(store, &format!("{directory}/{name}"), version).await?;
+        let read = read_version(store, &format!("{directory}/{name}"), version.as_deref()).await?;
         ensure(read.is_some(), "the new version can be read as such")?;
     }
     clean(store).await

@@ -1,7 +1,7 @@
 //! Commits of collections; branches, tags and older states of those in repositories.
 
 use jiff::SignedDuration;
-use partita::array::Record;
+use partita::array::{Record, Retention};
 use pyo3::prelude::*;
 
 use super::PyCollection;
@@ -81,11 +81,44 @@ impl PyCollection {
     }
 
     /// Forgets old commits: how many.
-    fn expire(&self, py: Python<'_>, keep_within: i64) -> PyResult<usize> {
+    fn expire(
+        &self,
+        py: Python<'_>,
+        keep_within: Option<i64>,
+        keep_last: Option<u64>,
+    ) -> PyResult<usize> {
         let collection = self.collection(py)?;
-        let age = SignedDuration::from_micros(keep_within);
-        let gone = wait(py, &Watch::default(), async move { collection.expire(age).await })?;
-        Ok(gone.len())
+        let expired = async move {
+            let mut gone = 0;
+            if let Some(age) = keep_within {
+                gone += collection.expire(SignedDuration::from_micros(age)).await?.len();
+            }
+            if let Some(last) = keep_last {
+                gone += collection.expire_all_but(last).await?.len();
+            }
+            Ok(gone)
+        };
+        wait(py, &Watch::default(), expired)
+    }
+
+    /// Makes an earlier state the newest one: the number of the commit that does it.
+    fn restore(&self, py: Python<'_>, at: StateArguments, key: Option<String>) -> PyResult<u64> {
+        let (collection, at) = (self.collection(py)?, at.state()?);
+        wait(py, &Watch::default(), async move { collection.restore(at, key.as_deref()).await })
+    }
+
+    /// Sets how much history is kept; times in seconds.
+    fn set_retention(
+        &self,
+        py: Python<'_>,
+        keep_within: Option<u64>,
+        keep_last: Option<u64>,
+        grace: Option<i64>,
+    ) -> PyResult<()> {
+        let collection = self.collection(py)?;
+        let retention = Retention { keep_within, keep_last };
+        let grace = grace.map(SignedDuration::from_secs);
+        wait(py, &Watch::default(), async move { collection.set_retention(retention, grace).await })
     }
 
     /// The commits, the newest first.

@@ -98,7 +98,11 @@ impl Band {
         cores: &Cores,
     ) -> Result<Filled> {
         let Self { array, rows } = self;
-        let opened = store.begin_get(&array.key(object)).await?;
+        let key = array.key(object);
+        let opened = match store.begin_get(&key).await? {
+            Some(opened) => Some(opened),
+            None => store.fall_back(&key).await?.map(Opened::from),
+        };
         let spare = cores.spare();
         let origin = array.origin(object);
         let fill = move || array.read_chunk(Some((origin, opened)), &rows, out, &spare);
@@ -121,7 +125,10 @@ impl Band {
         let grid = self.array.pipeline.shape();
         let origin = self.array.origin(object);
         let Some(shard) = &self.array.shard else {
-            let bytes = store.get_opt(&key).await?;
+            let bytes = match store.get_opt(&key).await? {
+                Some(bytes) => Some(bytes),
+                None => store.fall_back(&key).await?,
+            };
             return Ok(vec![Piece { origin, bytes }]);
         };
         let wanted = origin.iter().zip(grid).zip(&self.array.shape).enumerate();

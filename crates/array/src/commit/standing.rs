@@ -1,0 +1,158 @@
+//! How the published objects of a partition compare with what its manifests say.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use futures::{StreamExt, TryStreamExt, stream};
+use partita_core::store::ObjectVersion;
+use partita_core::{Result, Store};
+
+use super::contents::{Contents, Held, Past};
+use super::note::{self, Note};
+use crate::digest::Digest;
+
+/// Objects whose content is compared at once.
+const COMPARED_AT_ONCE: usize = 16;
+/// So many earlier states are looked at to recognise content that was written late. A request is
+/// carried out late within the grace period only, for which notes are retained.
+const EARLIER_STATES: usize = 1000;
+
+/// What is to be made of the published objects of a partition.
+#[derive(Debug)]
+pub(super) enum Standing {
+    /// No manifest tells what the partition consists of, or another program has written to it: the
+    /// published objects count.
+    AsItLies,
+    /// The manifests count.
+    Managed(Managed),
+}
+
+/// Where objects are that are not in place.
+#[derive(Debug, Default)]
+pub(super) struct Managed {
+    pub contents: Contents,
+    /// Objects that are missing, or were overwritten by a request that was carried out late.
+    pub elsewhere: HashMap<String, Held>,
+    /// Objects that were brought back by such a request.
+    pub removed: HashSet<String>,
+}
+
+impl Standing {
+    /// Compares the published objects with the note of this name, and where they differ from it
+    /// with what manifests say of their content. One request for the note, each manifest, each page
+    /// of the listing, and each object that is not as noted.
+    pub async fn find(store: &Store, path: &str, name: &str) -> Result<Self> {
+        let Some(note) = Note::read(store, path, name).await? else { return Ok(Self::AsItLies) };
+        let live = store.versions(path).await?;
+        Self::of(store, path, &note, live).await
+    }
+
+    /// As [`Standing::find`], where the note and the published objects are known.
+    pub async fn of(
+        store: &Store,
+        path: &str,
+        note: &Note,
+        live: Vec<ObjectVersion>,
+    ) -> Result<Self> {
+        if note.foreign {
+            return Ok(Self::AsItLies);
+        }
+        let contents = note.contents(store, path).await?;
+        let noted: HashMap<&str, Option<&str>> =
+            note.versions.iter().map(|(name, _, own)| (name.as_str(), own.as_deref())).collect();
+        let is_noted = |object: &&ObjectVersion| {
+            noted.get(object.name.as_str()).is_some_and(|own| *own == object.version.as_deref())
+        };
+        let changed: Vec<String> =
+            live.iter().filter(|object| !is_noted(object)).map(|own| own.name.clone()).collect();
+        let digests = digests(store, path, &changed).await?;
+        let mut managed = Managed { contents, ..Managed::default() };
+        let mut past = None;
+        let mut rewritten = false;
+        for (name, digest) in digests {
+            let Some(digest) = digest else { continue };
+            let held = managed.contents.objects.get(&name);
+            if held.is_some_and(|held| held.digest == digest) {
+                rewritten = true;
+                continue;
+            }
+            if past.is_none() {
+                past = Some(earlier(store, path, note).await?);
+            }
+            match (past.as_ref().is_some_and(|past| past.knows(&name, digest)), held) {
+                (false, _) => return Ok(Self::AsItLies),
+                (true, Some(held)) => drop(managed.elsewhere.insert(name, held.clone())),
+                (true, None) => drop(managed.removed.insert(name)),
+            }
+        }
+        let there: HashSet<&str> = live.iter().map(|object| object.name.as_str()).collect();
+        let missing = managed.contents.objects.iter();
+        let missing = missing.filter(|(name, _)| !there.contains(name.as_str()));
+        let missing: BTreeMap<String, Held> =
+            missing.map(|(name, held)| (name.clone(), held.clone())).collect();
+        // Requests to files are not carried out late. Where another program has rewritten an
+        // object, even with the same content, it may have removed others too.
+        if rewritten && !missing.is_empty() && !is_late_possible(store) {
+            return Ok(Self::AsItLies);
+        }
+        managed.elsewhere.extend(missing);
+        Ok(Self::Managed(managed))
+    }
+}
+
+impl Note {
+    /// What the manifests say of the state that was published; nothing after a drop.
+    pub async fn contents(&self, store: &Store, path: &str) -> Result<Contents> {
+        match &self.stage {
+            Some(stage) => Contents::of(store, stage, path).await,
+            None => Ok(Contents { complete: true, ..Contents::default() }),
+        }
+    }
+}
+
+/// Whether a request to the store may be carried out after its sender has given up, or has lost its
+/// lease.
+pub(super) fn is_late_possible(store: &Store) -> bool {
+    !store.is_local() || store.is_shared_files()
+}
+
+/// The digests of published objects; none of one that is gone meanwhile.
+async fn digests(
+    store: &Store,
+    path: &str,
+    names: &[String],
+) -> Result<Vec<(String, Option<Digest>)>> {
+    let digest = async |name: &String| {
+        let bytes = store.get_opt(&format!("{path}/{name}")).await?;
+        Ok((name.clone(), bytes.map(|bytes| Digest::of(&bytes))))
+    };
+    let all: Vec<_> = names.iter().map(digest).collect();
+    stream::iter(all).buffer_unordered(COMPARED_AT_ONCE).try_collect().await
+}
+
+/// What the objects of a partition held before the commit of a note.
+async fn earlier(store: &Store, path: &str, note: &Note) -> Result<Past> {
+    let mut past = Past::default();
+    let mut next = note.previous.clone();
+    for _ in 0..EARLIER_STATES {
+        let Some(name) = next else { break };
+        let Some(note) = Note::read(store, path, &name).await? else { break };
+        // What is not retained any more is past the grace period.
+        match note.contents(store, path).await {
+            Ok(contents) => past.add(&contents),
+            Err(error) if error.kind() == partita_core::ErrorKind::Corrupt => break,
+            Err(error) => return Err(error),
+        }
+        next = note.previous;
+    }
+    // A publisher that was overtaken may have begun with a commit that another one noted.
+    for name in note::names(store, path).await? {
+        if note::sequence_of(&name).is_none_or(|number| number > note.sequence) {
+            continue;
+        }
+        let Some(other) = Note::read(store, path, &name).await? else { continue };
+        if let Ok(contents) = other.contents(store, path).await {
+            past.add(&contents);
+        }
+    }
+    Ok(past)
+}

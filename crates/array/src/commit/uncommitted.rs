@@ -1,0 +1,144 @@
+//! Staged objects that no commit names.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use futures::TryStreamExt;
+use jiff::Timestamp;
+use partita_core::store::ObjectInfo;
+use partita_core::{Result, Store};
+
+use super::clean::{Limits, clean};
+use super::head::{Head, Retention};
+use super::log;
+use super::note::{self, Note};
+use super::paths::{STAGE, staged_directory};
+use super::publish::publish_lease;
+use super::snapshot::Snapshot;
+
+/// The name of manifests, below the directory of what is staged for a partition.
+const MANIFEST: &str = "/.manifest";
+
+/// Removes what published commits have replaced, beyond what each publisher removes. Returns keys
+/// and sizes.
+pub(crate) async fn clean_replaced(store: &Store, limits: Limits) -> Result<Vec<(String, u64)>> {
+    let lease = publish_lease(store).await?;
+    let cleaned = lease.hold(async {
+        let (head, version) = Head::read_versioned(store).await?;
+        match version {
+            Some(version) => clean(store, &lease, head, &version, limits).await,
+            None => Ok(Vec::new()),
+        }
+    });
+    let cleaned = cleaned.await;
+    lease.release(store).await;
+    cleaned
+}
+
+/// Sets how much history a collection keeps, and its grace period.
+pub(crate) async fn change_retention(
+    store: &Store,
+    retention: Retention,
+    grace: Option<u64>,
+) -> Result<()> {
+    let lease = publish_lease(store).await?;
+    let changed = lease.hold(async {
+        let (mut head, version) = Head::read_versioned(store).await?;
+        head.retention = retention;
+        head.grace = grace.unwrap_or(head.grace);
+        // What was due by the earlier setting may not be, and the other way round.
+        head.clean_after = None;
+        head.replace(store, version.as_ref()).await.map(drop)
+    });
+    let changed = changed.await;
+    lease.release(store).await;
+    changed
+}
+
+/// Ends the history of a collection before the state of a commit.
+pub(crate) async fn end_history(store: &Store, end: u64) -> Result<()> {
+    let lease = publish_lease(store).await?;
+    let ended = lease.hold(async {
+        let (mut head, version) = Head::read_versioned(store).await?;
+        head.expired = head.expired.max(end);
+        head.clean_after = None;
+        head.replace(store, version.as_ref()).await.map(drop)
+    });
+    let ended = ended.await;
+    lease.release(store).await;
+    ended
+}
+
+/// The staged objects of writers that have changed nothing since `old`, of changes that no commit
+/// names.
+pub(crate) async fn uncommitted(
+    store: &Store,
+    snapshot: &Snapshot,
+    old: Timestamp,
+) -> Result<Vec<ObjectInfo>> {
+    let mut writers: BTreeMap<String, Vec<ObjectInfo>> = BTreeMap::new();
+    let prefix = format!("{STAGE}/");
+    let mut listed = store.list(&prefix);
+    while let Some(object) = listed.try_next().await? {
+        let below = object.key.strip_prefix(&prefix).unwrap_or_default();
+        let writer = below.split('/').next().unwrap_or_default().to_owned();
+        writers.entry(writer).or_default().push(object);
+    }
+    // Objects were listed first and records are read now: what is committed in between is seen.
+    let committed = committed(store, snapshot).await?;
+    let mut found = Vec::new();
+    for (writer, objects) in writers {
+        let changed = store.changed_at(&format!("{prefix}{writer}")).await?;
+        if changed.is_some_and(|changed| changed < old) {
+            found.extend(unnamed(store, objects, &committed).await?);
+        }
+    }
+    Ok(found)
+}
+
+/// The directories of staged changes that records name.
+async fn committed(store: &Store, snapshot: &Snapshot) -> Result<HashSet<String>> {
+    let records = log::records(store).await?;
+    let changes = records.iter().chain(&snapshot.pending).flat_map(|record| &record.changes);
+    Ok(changes.filter_map(|change| change.staged_directory()).collect())
+}
+
+/// Of the objects of one writer those of changes that no commit names.
+async fn unnamed(
+    store: &Store,
+    objects: Vec<ObjectInfo>,
+    committed: &HashSet<String>,
+) -> Result<Vec<ObjectInfo>> {
+    let manifests = objects.iter().filter_map(|object| object.key.strip_suffix(MANIFEST));
+    let mut kept: HashMap<String, bool> = HashMap::new();
+    for directory in manifests {
+        let is_kept = committed.contains(directory) || is_noted(store, directory).await?;
+        kept.insert(directory.to_owned(), is_kept);
+    }
+    let is_named = |object: &ObjectInfo| {
+        let ends = object.key.match_indices('/').map(|(end, _)| end);
+        ends.filter_map(|end| object.key.get(..end)).any(|directory| {
+            committed.contains(directory) || kept.get(directory).is_some_and(|kept| *kept)
+        })
+    };
+    Ok(objects.into_iter().filter(|object| !is_named(object)).collect())
+}
+
+/// Whether a note names the change that is staged in a directory: its record may be gone while its
+/// manifest is still a part of the current state.
+async fn is_noted(store: &Store, directory: &str) -> Result<bool> {
+    let below = directory.strip_prefix(STAGE).and_then(|below| below.strip_prefix('/'));
+    let mut parts = below.unwrap_or_default().splitn(3, '/');
+    let (Some(writer), Some(attempt), Some(path)) = (parts.next(), parts.next(), parts.next())
+    else {
+        return Ok(false);
+    };
+    let stage = format!("{STAGE}/{writer}/{attempt}");
+    debug_assert_eq!(staged_directory(&stage, path), directory);
+    for name in note::names(store, path).await? {
+        let note = Note::read(store, path, &name).await?;
+        if note.is_some_and(|note| note.stage.as_ref() == Some(&stage)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}

@@ -1,0 +1,275 @@
+//! What is committed stays: late requests, other programs, staged changes that are sent twice or come
+//! late, clean-up, and earlier states.
+
+use std::collections::BTreeMap;
+
+use futures::TryStreamExt;
+use jiff::SignedDuration;
+use partita_array::layout::Layout;
+use partita_array::{
+    Collection, DropOptions, GarbageOptions, InsertOptions, Merge, Retention, Staged, VerifyOptions,
+};
+use partita_core::{ErrorKind, Predicate, Store, StoreOptions};
+
+use crate::rows::{DAY, Row, create, dataset, days, memory, merging, read};
+
+const LAYOUTS: [Layout; 2] = [Layout::ZarrV2, Layout::ZarrV3];
+
+fn upserting() -> InsertOptions {
+    merging(Merge::Upsert { tolerance: None })
+}
+
+async fn insert(collection: &Collection, rows: &[Row]) {
+    collection.insert(&dataset(rows), &InsertOptions::default()).await.unwrap();
+}
+
+/// The objects of the partition of a day, by their names.
+async fn objects(store: &Store, day: u32) -> BTreeMap<String, bytes::Bytes> {
+    let prefix = format!("year=1970/month=01/day={day:02}/");
+    let mut found = BTreeMap::new();
+    let listed: Vec<_> = store.list(&prefix).try_collect().await.unwrap();
+    for object in listed {
+        let bytes = store.get(&object.key).await.unwrap();
+        found.insert(object.key, bytes);
+    }
+    found
+}
+
+async fn staged_keys(store: &Store) -> Vec<String> {
+    let listed: Vec<_> = store.list(".partita/stage/").try_collect().await.unwrap();
+    listed.into_iter().map(|object| object.key).collect()
+}
+
+/// Every object of a partition in turn is overwritten by what an earlier commit put there, or
+/// removed, as by a request of its publisher that is carried out late.
+#[tokio::test]
+async fn requests_that_are_carried_out_late_change_nothing() {
+    for layout in LAYOUTS {
+        let store = memory();
+        let collection = create(store.clone(), layout).await;
+        insert(&collection, &days(0..2, 1)).await;
+        let early = objects(&store, 1).await;
+        insert(&collection, &days(0..1, 2)).await;
+        let newest = objects(&store, 1).await;
+        let expected: Vec<Row> = days(0..1, 2).into_iter().chain(days(1..2, 1)).collect();
+        for key in newest.keys() {
+            match early.get(key) {
+                Some(bytes) => store.put(key, bytes.clone()).await.unwrap(),
+                None => store.delete(key).await.unwrap(),
+            }
+            assert_eq!(read(&collection).await, expected, "{key} is overwritten");
+            store.delete(key).await.unwrap();
+            assert_eq!(read(&collection).await, expected, "{key} is removed");
+            store.put(key, newest[key].clone()).await.unwrap();
+            assert_eq!(read(&collection).await, expected, "{key} is written again");
+        }
+        // All of them at once; and the next commit puts right what it touches.
+        for key in newest.keys() {
+            store.delete(key).await.unwrap();
+        }
+        assert_eq!(read(&collection).await, expected);
+        for (key, bytes) in &early {
+            store.put(key, bytes.clone()).await.unwrap();
+        }
+        assert_eq!(read(&collection).await, expected);
+        collection.insert(&dataset(&[(60, 3)]), &upserting()).await.unwrap();
+        let mut expected = expected;
+        expected.insert(1, (60, 3));
+        assert_eq!(read(&collection).await, expected);
+        // A program that knows no commits sees the same.
+        store.delete_directory(".partita", "scratch").await.unwrap();
+        assert_eq!(read(&Collection::open_in(store).await.unwrap()).await, expected);
+    }
+}
+
+/// A partition that was dropped is not brought back by a request that is carried out late.
+#[tokio::test]
+async fn dropped_partitions_stay_dropped() {
+    for layout in LAYOUTS {
+        let store = memory();
+        let collection = create(store.clone(), layout).await;
+        insert(&collection, &days(0..2, 1)).await;
+        let early = objects(&store, 1).await;
+        let predicate = Some(Predicate::parse("day == 1").unwrap());
+        let options = DropOptions { predicate, ..DropOptions::default() };
+        collection.drop_partitions(&options).await.unwrap();
+        for (key, bytes) in early {
+            store.put(&key, bytes).await.unwrap();
+        }
+        assert_eq!(read(&collection).await, days(1..2, 1));
+    }
+}
+
+/// What no manifest knows is another program's, and counts from then on.
+#[tokio::test]
+async fn writes_of_other_programs_count() {
+    for layout in LAYOUTS {
+        let store = memory();
+        let collection = create(store.clone(), layout).await;
+        insert(&collection, &days(0..2, 1)).await;
+        let elsewhere = memory();
+        let other = create(elsewhere.clone(), layout).await;
+        insert(&other, &days(0..1, 9)[..3]).await;
+        store.delete_directory("year=1970/month=01/day=01", "scratch").await.unwrap();
+        for (key, bytes) in objects(&elsewhere, 1).await {
+            store.put(&key, bytes).await.unwrap();
+        }
+        let mut expected: Vec<Row> = days(0..1, 9)[..3].to_vec();
+        expected.extend(days(1..2, 1));
+        assert_eq!(read(&collection).await, expected);
+        collection.insert(&dataset(&[(7200, 5)]), &upserting()).await.unwrap();
+        expected[2] = (7200, 5);
+        assert_eq!(read(&collection).await, expected);
+        let verified = collection.verify(&VerifyOptions { data: true, ..Default::default() }).await;
+        assert_eq!(verified.unwrap(), []);
+    }
+}
+
+#[tokio::test]
+async fn a_missing_chunk_is_no_fill_value() {
+    for layout in LAYOUTS {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("c");
+        let store = Store::open(root.to_str().unwrap(), &StoreOptions::default()).unwrap();
+        let collection = create(store.clone(), layout).await;
+        insert(&collection, &days(0..1, 1)).await;
+        let chunk = match layout {
+            Layout::ZarrV2 => "year=1970/month=01/day=01/v/1.0",
+            Layout::ZarrV3 => "year=1970/month=01/day=01/v/c/1/0",
+        };
+        let chunks = objects(&store, 1).await;
+        let key = chunks.keys().find(|key| key.as_str() == chunk).unwrap_or_else(|| {
+            chunks.keys().find(|key| key.contains("/v/") && key.ends_with("/0")).unwrap()
+        });
+        store.delete(key).await.unwrap();
+        // Its staged copy is read while that is retained.
+        assert_eq!(read(&collection).await, days(0..1, 1));
+        store.delete_directory(".partita/stage", "scratch").await.unwrap();
+        let lost = collection.read(&Default::default()).await.unwrap_err();
+        assert_eq!(lost.kind(), ErrorKind::Corrupt, "{lost}");
+    }
+}
+
+async fn staged(collection: &Collection, rows: &[Row]) -> Vec<Staged> {
+    collection.stage_insert(&dataset(rows), &upserting(), true).await.unwrap()
+}
+
+/// However staged changes are committed, in parts, twice, or discarded beside it, what a commit
+/// names is there.
+#[tokio::test]
+async fn what_is_staged_counts_once() {
+    for layout in LAYOUTS {
+        let store = memory();
+        let collection = create(store.clone(), layout).await;
+        insert(&collection, &days(0..4, 1)).await;
+        let changes = staged(&collection, &days(0..4, 2)).await;
+        let (first, rest) = changes.split_at(1);
+        collection.commit_staged("part", first.to_vec(), None).await.unwrap();
+        collection.discard_staged(&changes[..1]).await.unwrap();
+        collection.commit_staged("rest", rest.to_vec(), None).await.unwrap();
+        assert_eq!(read(&collection).await, days(0..4, 2));
+        insert(&collection, &days(0..1, 3)).await;
+        collection.commit_staged("again", changes.clone(), None).await.unwrap();
+        collection.discard_staged(&changes).await.unwrap();
+        let expected: Vec<Row> = days(0..1, 3).into_iter().chain(days(1..4, 2)).collect();
+        assert_eq!(read(&collection).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn what_was_collected_or_is_too_old_is_not_committed() {
+    let store = memory();
+    let collection = create(store.clone(), Layout::ZarrV3).await;
+    insert(&collection, &days(0..2, 1)).await;
+    for lost in 0..3 {
+        let changes = staged(&collection, &days(0..2, 2)).await;
+        let mut own = staged_keys(&store).await.into_iter().filter(|key| {
+            let manifest = key.ends_with(".manifest");
+            changes.iter().any(|change| {
+                let text = serde_json::to_string(change).unwrap();
+                let writer = key.split('/').nth(2).unwrap();
+                text.contains(writer) && manifest == (lost == 0)
+            })
+        });
+        store.delete(&own.nth(lost).unwrap()).await.unwrap();
+        let error = collection.commit_staged("late", changes, None).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::StagedExpired, "{error}");
+        assert_eq!(read(&collection).await, days(0..2, 1));
+    }
+    let changes = staged(&collection, &days(0..2, 2)).await;
+    collection.set_retention(Retention::default(), Some(SignedDuration::ZERO)).await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    let error = collection.commit_staged("old", changes, None).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::StagedExpired, "{error}");
+    assert_eq!(read(&collection).await, days(0..2, 1));
+}
+
+#[tokio::test]
+async fn earlier_states_are_read_and_restored() {
+    for layout in LAYOUTS {
+        let store = memory();
+        let collection = create(store.clone(), layout).await;
+        let mut states: Vec<Vec<Row>> = vec![Vec::new()];
+        insert(&collection, &days(0..3, 1)).await;
+        states.push(read(&collection).await);
+        for number in 0..20 {
+            let rows = [(DAY + number * 60, 2), (2 * DAY + number, 3)];
+            collection.insert(&dataset(&rows), &upserting()).await.unwrap();
+            states.push(read(&collection).await);
+        }
+        let predicate = Some(Predicate::parse("day == 2").unwrap());
+        let options = DropOptions { predicate, ..DropOptions::default() };
+        collection.drop_partitions(&options).await.unwrap();
+        states.push(read(&collection).await);
+        insert(&collection, &days(1..2, 7)).await;
+        states.push(read(&collection).await);
+        for (number, expected) in states.iter().enumerate() {
+            let past = collection.at(number as u64).await.unwrap();
+            assert_eq!(read(&past).await, *expected, "{number}");
+            assert_eq!(past.check_writable().unwrap_err().kind(), ErrorKind::ReadOnly);
+        }
+        for number in [5u64, 1, 22] {
+            collection.restore(number.into(), None).await.unwrap();
+            assert_eq!(read(&collection).await, states[number as usize], "{number}");
+        }
+        let beyond = collection.at(1000).await.unwrap_err();
+        assert_eq!(beyond.kind(), ErrorKind::NotFound);
+    }
+}
+
+/// Once nothing is retained, the collection is what it was, and is changed as before.
+#[tokio::test]
+async fn clean_up_leaves_the_newest_state() {
+    for layout in LAYOUTS {
+        let store = memory();
+        let collection = create(store.clone(), layout).await;
+        collection.set_retention(Retention::default(), None).await.unwrap();
+        insert(&collection, &days(0..3, 1)).await;
+        let mut expected = days(0..3, 1);
+        let garbage = GarbageOptions { grace: SignedDuration::ZERO, ..Default::default() };
+        for round in 0..3 {
+            for number in 0..6 {
+                let rows = [(DAY + number * 60 + 1, round), (2 * DAY + number * 60 + 1, round)];
+                collection.insert(&dataset(&rows), &upserting()).await.unwrap();
+                expected.retain(|(time, _)| !rows.iter().any(|(own, _)| own == time));
+                expected.extend(rows);
+            }
+            expected.sort_unstable();
+            tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+            let gone = collection.collect_garbage(&garbage).await.unwrap();
+            assert!(!gone.keys.is_empty());
+            assert_eq!(read(&collection).await, expected);
+            // Manifests of the current state alone are left.
+            let left = staged_keys(&store).await;
+            assert!(left.iter().all(|key| key.ends_with("/.manifest")), "{left:?}");
+            assert_eq!(collection.at(1).await.unwrap_err().kind(), ErrorKind::NotFound);
+            let options = VerifyOptions { data: true, ..Default::default() };
+            assert_eq!(collection.verify(&options).await.unwrap(), []);
+        }
+        // What is replaced now can be read again: a copy was made before.
+        let latest = collection.last_commit().await.unwrap().own;
+        insert(&collection, &days(0..3, 9)).await;
+        assert_eq!(read(&collection.at(latest).await.unwrap()).await, expected);
+        assert_eq!(read(&collection).await, days(0..3, 9));
+    }
+}
