@@ -136,7 +136,7 @@ def collection_variables(collection: Collection) -> tuple[list[tuple[str, str, s
 
 
 def type_name(dtype: str) -> str:
-    """What numpy calls a type: ``float64`` for ``<f8``.
+    """The name of a numpy type, given its array-protocol code: ``float64`` for ``<f8``.
 
     Examples
     --------

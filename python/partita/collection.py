@@ -1347,9 +1347,10 @@ class Collection:
     ) -> None:
         """Set how much history a collection in plain Zarr keeps, for all of its writers.
 
-        What a commit replaces stays for the grace period, since readers and writers may still use
-        it, and as long as one of the other two says. Unless something was set, seven days of
-        history are kept on object stores and none on local files. Publishers remove the rest.
+        Objects that a commit replaces are retained for the grace period, because readers and
+        writers may still use them, and for as long as `keep_within` or `keep_last` asks. Unless
+        something was set, seven days of history are kept on object stores and none on local files.
+        Publishers remove the rest.
 
         Parameters
         ----------

@@ -64,7 +64,7 @@ pub(crate) fn name(data_type: &DataType) -> String {
     }
 }
 
-/// What numpy calls the type that it writes so: `float64` for `<f8`.
+/// The name of a numpy type, given its array-protocol code: `float64` for `<f8`.
 pub(crate) fn of_numpy(text: &str) -> String {
     let plain = text.trim_start_matches(['<', '>', '|', '=']);
     let (kind, rest) = plain.split_at_checked(1).unwrap_or((plain, ""));

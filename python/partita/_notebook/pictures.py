@@ -20,7 +20,7 @@ Month = tuple[int, int]
 
 def bar(value: float, most: float, label: str) -> str:
     """A horizontal bar that shows `value` of `most`."""
-    # What is little still shows; what is nothing does not.
+    # A small value still draws a visible bar; zero draws none.
     width = max(1.0, _BAR * value / most) if value > 0 else 0.0
     return (
         f'<svg role="img" aria-label="{escape(label)}" width="{_BAR}" height="14">'

@@ -52,7 +52,8 @@ impl Snapshot {
         }
     }
 
-    /// What the manifests say of a published partition; none if they do not count.
+    /// The objects of a published partition as its manifests list them; none if another program wrote
+    /// the partition, or no manifest tells all of it.
     async fn managed(&self, path: &str) -> Result<Option<Managed>> {
         let Some(name) = self.newest_note(path).await? else { return Ok(None) };
         match Standing::find(self.base(), path, &name).await? {

@@ -13,7 +13,7 @@ use crate::statistics::{PartitionStatistics, Statistics};
 /// The form of the records of repositories, and of those of plain stores before manifests.
 pub(super) const FORMAT: u32 = 1;
 
-/// What documents may require of who reads them; see `docs/format.md`.
+/// The features that documents may list under `requires`; see `docs/format.md`.
 const FEATURES: [&str; 1] = ["manifests"];
 
 /// Refuses a document of a later format, or one that requires what this version does not know.

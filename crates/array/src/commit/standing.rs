@@ -100,7 +100,7 @@ impl Standing {
 }
 
 impl Note {
-    /// What the manifests say of the state that was published; nothing after a drop.
+    /// The objects of the published state as its manifests list them; none after a drop.
     pub async fn contents(&self, store: &Store, path: &str) -> Result<Contents> {
         match &self.stage {
             Some(stage) => Contents::of(store, stage, path).await,

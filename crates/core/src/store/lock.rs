@@ -116,7 +116,7 @@ impl KeyLock {
         {
             return;
         }
-        // What is written says nothing; that it is written sets the time of the file.
+        // The content has no meaning: the write itself updates the file's modification time.
         let mut file = &self.file;
         let written = file.rewind().and_then(|()| file.write_all(&now.to_le_bytes()));
         if let Err(error) = written {

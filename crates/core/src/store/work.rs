@@ -1,4 +1,4 @@
-//! What a thread does to local files for somebody who waits for it.
+//! Blocking work on local files, run by a thread on behalf of a waiting caller.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
