@@ -158,10 +158,9 @@ impl Cleaner<'_> {
         contents: &Contents,
     ) -> Result<Vec<(String, u64)>> {
         let store = self.store;
-        let is_published = |name: &&String| {
-            note::sequence_of(name).is_some_and(|number| number <= self.head.published)
+        let Some(newest) = note::newest_of(names, self.head.published) else {
+            return Ok(Vec::new());
         };
-        let Some(newest) = names.iter().rfind(is_published) else { return Ok(Vec::new()) };
         let newest = note::require(store, path, newest).await?;
         if newest.foreign {
             return Ok(Vec::new());

@@ -1,7 +1,7 @@
 //! The note of a published change: which objects were published, under which versions.
 
 use futures::TryStreamExt;
-use partita_core::{Error, Result, Store};
+use partita_core::{Error, ErrorKind, Result, Store};
 use serde::{Deserialize, Serialize};
 
 use super::manifest::{decode_document, encode_document};
@@ -104,8 +104,32 @@ pub(super) async fn names(store: &Store, path: &str) -> Result<Vec<String>> {
 /// The name of the note of the newest published change of a partition; none if it has none. One
 /// request. `mark` is the number up to which commits are published.
 pub(super) async fn newest(store: &Store, path: &str, mark: u64) -> Result<Option<String>> {
-    let is_published = |name: &String| sequence_of(name).is_some_and(|number| number <= mark);
-    Ok(names(store, path).await?.into_iter().rfind(is_published))
+    Ok(newest_of(&names(store, path).await?, mark).cloned())
+}
+
+/// The newest of these notes that is of a published commit.
+pub(super) fn newest_of(names: &[String], mark: u64) -> Option<&String> {
+    names.iter().rfind(|name| sequence_of(name).is_some_and(|number| number <= mark))
+}
+
+/// Removes notes of a commit that cannot be read, of these names. Only for the holder of the lease,
+/// before the commit is published: the note of a publisher that advanced the head was on the disk
+/// before, so these are of publishers that a power cut ended.
+pub(super) async fn remove_unreadable(
+    store: &Store,
+    path: &str,
+    names: &[String],
+    sequence: u64,
+) -> Result<()> {
+    for name in names.iter().filter(|name| sequence_of(name) == Some(sequence)) {
+        match Note::read(store, path, name).await {
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                store.delete(&key_of(path, name)).await?;
+            }
+            read => drop(read?),
+        }
+    }
+    Ok(())
 }
 
 /// The note that a name in the log or in another note refers to.

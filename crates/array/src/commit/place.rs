@@ -165,7 +165,12 @@ impl<'a> Publisher<'a> {
     async fn previous(&self, path: &str, needs_note: bool) -> Result<Option<Previous>> {
         let name = match self.head.young.get(path) {
             Some(young) => Some(young.note.clone()),
-            None => note::newest(self.store, path, self.head.published).await?,
+            None => {
+                let names = note::names(self.store, path).await?;
+                let sequence = self.record.sequence;
+                note::remove_unreadable(self.store, path, &names, sequence).await?;
+                note::newest_of(&names, self.head.published).cloned()
+            }
         };
         let Some(name) = name else { return Ok(None) };
         let is_cleaned = sequence_of(&name).is_none_or(|number| number <= self.head.cleaned);

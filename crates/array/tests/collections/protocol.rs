@@ -273,3 +273,31 @@ async fn clean_up_leaves_the_newest_state() {
         assert_eq!(read(&collection).await, days(0..3, 9));
     }
 }
+
+/// A power cut leaves parts of notes that publishers had written and that no head named.
+#[tokio::test]
+async fn parts_of_notes_of_publishers_that_died_are_in_nobodys_way() {
+    for layout in LAYOUTS {
+        let place = tempfile::tempdir().unwrap();
+        let store = Store::open(place.path().to_str().unwrap(), &StoreOptions::default()).unwrap();
+        let collection = create(store.clone(), layout).await;
+        for number in 1..4 {
+            for day in 1..=3 {
+                let notes = format!(".partita/notes/year=1970+month=01+day={day:02}");
+                for content in ["", "{\"format\""] {
+                    let key = format!("{notes}/{number:016}-ffffff{:02}", content.len());
+                    store.put(&key, content.into()).await.unwrap();
+                }
+            }
+        }
+        for number in 1..4 {
+            insert(&collection, &days(0..3, number)).await;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+        let garbage = GarbageOptions { grace: SignedDuration::ZERO, ..Default::default() };
+        collection.collect_garbage(&garbage).await.unwrap();
+        insert(&collection, &days(0..1, 9)).await;
+        let expected: Vec<Row> = days(0..1, 9).into_iter().chain(days(1..3, 3)).collect();
+        assert_eq!(read(&collection).await, expected);
+    }
+}

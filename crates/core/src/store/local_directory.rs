@@ -15,20 +15,29 @@ use object_store::path::Path;
 use super::calls::is_refused;
 use super::fingerprint::ObjectVersion;
 use super::list::join;
-use super::local::{LocalFiles, blocking, blocking_each, is_hidden_name, not_applied};
+use super::local::{
+    LocalFiles, blocking, blocking_each, is_hidden_name, not_applied, temporary_beside,
+};
 use super::local_place::{Placing, copy_into_place, in_directory};
 use super::removal::remove_later;
 use super::work::Work;
 
 impl LocalFiles {
-    /// Writes a file that nobody looks for yet.
+    /// Writes a file of which a process that is killed leaves nothing or all. A power cut before
+    /// [`LocalFiles::sync`] may leave a part.
     pub async fn write_deferred(&self, location: &Path, bytes: Bytes) -> Result<()> {
         let (root, target) = (self.target(&Path::default())?, self.target(location)?);
         let durability = Arc::clone(&self.durability);
         blocking(move || {
+            let temporary = temporary_beside(&target);
             let filled =
-                create(&target).and_then(|mut file| durability.fill(&mut file, &bytes, &root));
-            filled.map_err(|error| not_applied("write", &target, &error))
+                create(&temporary).and_then(|mut file| durability.fill(&mut file, &bytes, &root));
+            let put = filled.and_then(|()| fs::rename(&temporary, &target));
+            put.map_err(|error| {
+                // The file system may be full, so that nothing should stay.
+                let _ = fs::remove_file(&temporary);
+                not_applied("write", &target, &error)
+            })
         })
         .await
     }
