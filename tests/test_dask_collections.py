@@ -522,10 +522,10 @@ def test_what_may_be_committed_is_not_removed(tmp_path, operation, error, after)
             options = {"encode": False, "key": None, "client": True, "report": None}
             _collections.insert(reference, rows, stage, **options)
         else:
-            known = {"w": {"dimensions": ["n"], "dtype": "f8", "fill": None}}
+            known = {"w": {"dimensions": ["n"], "dtype": "f8", "fill": None, "attributes": {}}}
             arguments = map_arguments(None, None, 0, 0, None)
             options = {"key": None, "client": True, "report": None}
-            updating = Updating(Calling(raised), known)
+            updating = Updating(Calling(raised), "n", known)
             _collections.update(reference, updating, arguments, **options)
     new = {"insert": ("v", 107.0, 7.0), "update": ("w", 107.0, -1.0)}[operation]
     for _ in range(2):

@@ -61,6 +61,9 @@ class TestGolden:
         ours, theirs = described(tmp_path / name), described(GOLDEN / name)
         assert set(ours) == set(theirs)
         for path, document in theirs.items():
+            # Ours shows the fill value to xarray too, which looks for it in the attributes alone.
+            if document and "fill_value" in document:
+                ours[path]["attributes"].pop("_FillValue", None)
             assert ours[path] == document, path
         xr.testing.assert_identical(made.read(), golden.read())
         assert made.verify(data=True) == []
@@ -236,4 +239,5 @@ class TestOthers:
             for node in theirs.subtree:
                 for name, variable in node.to_dataset(inherit=False).variables.items():
                     np.testing.assert_array_equal(variable.values, ours[node.path][name].values)
+                    variable.attrs.pop("_FillValue", None)
                     assert variable.attrs == ours[node.path][name].attrs

@@ -65,6 +65,7 @@ from partita.errors import (
     StoreError,
 )
 from partita.expression import Column, Expr, col
+from partita.importing import ImportReport, import_files
 from partita.index import Index, Selection, open_index
 from partita.partitioning import Bucket, Date, GroupedSequence, Sequence
 from partita.records import (
@@ -79,6 +80,7 @@ from partita.records import (
     Snapshot,
 )
 from partita.scan import Scan
+from partita.staged_partitions import StagedPartitions
 from partita.staging import Staged, Transaction
 from partita.table import Table
 from partita.view import Variable, View
@@ -102,6 +104,7 @@ __all__ = [
     "Garbage",
     "GroupedSequence",
     "History",
+    "ImportReport",
     "Index",
     "Interrupted",
     "InvalidArgument",
@@ -120,6 +123,7 @@ __all__ = [
     "Snapshot",
     "Staged",
     "StagedExpired",
+    "StagedPartitions",
     "StaleIndex",
     "StoreError",
     "Table",
@@ -131,6 +135,7 @@ __all__ = [
     "create_collection",
     "create_table",
     "create_view",
+    "import_files",
     "ls",
     "merge",
     "migrate",

@@ -11,7 +11,7 @@ from partita.errors import InvalidArgument
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["cast_exactly", "fill_item", "fill_of", "numpy_module", "to_items", "to_numpy"]
+__all__ = ["fill_item", "fill_of", "numpy_module", "to_items", "to_numpy"]
 
 _SIZES = {"b": {1}, "i": {1, 2, 4, 8}, "u": {1, 2, 4, 8}, "f": {2, 4, 8}, "c": {8, 16}}
 
@@ -159,30 +159,3 @@ def fill_of(dtype: str, item: bytes | None) -> Any:
     if not item:
         return np.dtype(dtype).type()
     return np.frombuffer(item, dtype)[0]
-
-
-def cast_exactly(data: np.ndarray[Any, Any], dtype: str) -> np.ndarray[Any, Any] | None:
-    """The data in another type, or None if that would change a value."""
-    np = numpy_module()
-    target = np.dtype(object if dtype in ("str", "bytes") else dtype)
-    if data.dtype == target:
-        return data
-    text, number, time = "SUOT", "biufc", "Mm"
-    kinds = next((k for k in (text, number, time) if data.dtype.kind in k), "")
-    is_count = data.dtype.kind == "i" and dtype == "<m8"
-    if is_count:
-        return data.astype("<i8").view(dtype)
-    if target.kind not in kinds or (kinds == time and target.kind != data.dtype.kind):
-        return None
-    if data.dtype.kind == "c" and target.kind != "c":
-        if np.any(data.imag):
-            return None
-        data = data.real
-    try:
-        with np.errstate(all="ignore"):
-            cast = data.astype(target)
-            back = cast.astype(data.dtype)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    equal = (back == data) | ((back != back) & (data != data))
-    return cast if bool(np.all(equal)) else None

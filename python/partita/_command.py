@@ -1,13 +1,14 @@
 """The ``partita`` command: the Rust one, and what needs xarray.
 
-``partita import`` of NetCDF files, and ``partita read`` of a collection into NetCDF or Zarr, are
+``partita import`` of files of arrays, and ``partita read`` of a collection into NetCDF or Zarr, are
 done here; everything else is left to the engine.
 """
 
 from __future__ import annotations
 
 import argparse
-import glob
+import json
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -15,27 +16,51 @@ from typing import Any
 
 from partita import _native
 
-_NETCDF = (".nc", ".nc4", ".cdf", ".netcdf")
+_OUTPUTS = (".nc", ".nc4", ".cdf", ".netcdf", ".zarr")
 _RESOLUTIONS = ("year", "month", "day", "hour", "minute", "second")
+# Options of the two commands that are no flags: what stands behind one is its value.
+_FLAGS = ("--json", "--quiet", "-q", "--single-writer", "--no-groups", "--skip-existing")
 
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
     arguments = sys.argv[1:]
-    for command, run in (("import", _import), ("read", _read)):
-        if command in arguments and _is_ours(command, arguments):
-            sys.exit(_guarded(run, [a for a in arguments if a != command]))
+    for command, ours, run in (("import", _imports_arrays, _import), ("read", _writes, _read)):
+        if command in arguments and not {"--help", "-h"} & set(arguments):
+            others = list(arguments)
+            others.remove(command)
+            if ours(others):
+                sys.exit(_guarded(run, others))
     # The command listens to Ctrl-C itself; Python's handler would run after it and raise.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.exit(_native.main(["partita", *arguments]))
 
 
-def _is_ours(command: str, arguments: Sequence[str]) -> bool:
-    if "--help" in arguments or "-h" in arguments:
-        return False
-    if command == "import":
-        return any(a.lower().endswith(_NETCDF) for a in arguments)
-    return any(a.rstrip("/").lower().endswith((*_NETCDF, ".zarr")) for a in arguments)
+def _imports_arrays(arguments: Sequence[str]) -> bool:
+    """Whether a file to import holds arrays; the first positional argument is the dataset."""
+    from partita.importing._sources import holds_arrays
+
+    return any(holds_arrays(name) for name in _positional(arguments)[1:])
+
+
+def _positional(arguments: Sequence[str]) -> list[str]:
+    found, is_value = [], False
+    for argument in arguments:
+        if argument.startswith("-") and argument != "-":
+            is_value = "=" not in argument and argument not in _FLAGS
+        elif is_value:
+            is_value = False
+        else:
+            found.append(argument)
+    return found
+
+
+def _writes(arguments: Sequence[str]) -> bool:
+    """Whether the output is a file of arrays."""
+    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
+    outputs = [value for option, value in pairs if option in ("-o", "--output")]
+    outputs += [a.partition("=")[2] for a in arguments if a.startswith("--output=")]
+    return any(name.rstrip("/").lower().endswith(_OUTPUTS) for name in outputs)
 
 
 def _guarded(run: Any, arguments: Sequence[str]) -> int:
@@ -58,6 +83,8 @@ def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-O", "--option", action="append", default=[], metavar="KEY=VALUE", help="of the store"
     )
+    parser.add_argument("--json", action="store_true", help="print what was done as JSON")
+    parser.add_argument("-q", "--quiet", action="store_true", help="show no progress")
 
 
 def _options(given: Sequence[str]) -> dict[str, str]:
@@ -67,73 +94,100 @@ def _options(given: Sequence[str]) -> dict[str, str]:
 
 def _import(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(
-        prog="partita import", description="Insert NetCDF files into a collection."
+        prog="partita import", description="Import files of arrays into a collection."
     )
     parser.add_argument("url", help="the collection")
-    parser.add_argument("files", nargs="+", help="NetCDF files; patterns such as 'in/*.nc'")
-    parser.add_argument("--axis", default="time", help="the variable along which it grows")
+    parser.add_argument(
+        "files", nargs="+", help="NetCDF, HDF5 and Zarr: files, folders, patterns such as 'in/*.nc'"
+    )
+    parser.add_argument("--axis", help="the variable along which a new collection grows; time")
     parser.add_argument(
         "--partition-by",
         metavar="month | cycle,pass",
         help="for a new collection: a part of the date of the axis, or integer variables",
     )
-    parser.add_argument("--zarr", type=int, default=2, choices=(2, 3), help="for a new collection")
+    parser.add_argument("--zarr", type=int, choices=(2, 3), help="for a new collection")
+    parser.add_argument(
+        "--chunk", action="append", default=[], metavar="DIM=N", help="for a new collection"
+    )
     parser.add_argument(
         "--merge",
-        default="replace",
         choices=("replace", "concat", "time_series", "upsert"),
-        help="how rows are merged with those that are there",
+        help="how rows are merged with those that are there, and files with each other",
     )
+    parser.add_argument("--batch", type=int, metavar="N", help="files in one commit; all")
+    parser.add_argument(
+        "--fill", action="append", default=[], metavar="NAME=VALUE", help="for missing variables"
+    )
+    parser.add_argument(
+        "--combine-attrs",
+        default="override",
+        choices=("override", "drop", "identical", "no_conflicts", "drop_conflicts"),
+        help="what a new collection has of attributes that differ",
+    )
+    parser.add_argument("--no-groups", action="store_true", help="leave out groups of the files")
+    parser.add_argument("--on-error", default="raise", choices=("raise", "skip"))
+    parser.add_argument(
+        "--skip-existing", action="store_true", help="leave out files that were imported before"
+    )
+    parser.add_argument("--workers", type=int, metavar="N", help="processes that read files")
+    parser.add_argument("--single-writer", action="store_true", help="nobody else writes")
     _common(parser)
-    given = parser.parse_args(arguments)
-    _import_files(given)
+    _import_files(parser.parse_args(arguments))
 
 
 def _import_files(given: argparse.Namespace) -> None:
     import partita as pt
-    from partita._arrow import optional
-    from partita._progress import reporting
 
-    xarray = optional("xarray", "reading NetCDF")
-    found = [sorted(glob.glob(p, recursive=True)) or [p] for p in given.files]
-    files = [path for paths in found for path in paths]
-    options = _options(given.option)
-    try:
-        collection: Any = pt.open_collection(given.url, storage_options=options)
-    except pt.NotFound:
-        collection = None
-    merge = None if given.merge == "replace" else given.merge
-    with reporting(sys.stderr.isatty()) as report:
-        for number, path in enumerate(files):
-            # Times as they are stored, numbers packed as they are: nothing is lost on the way.
-            with xarray.open_dataset(path, mask_and_scale=False) as data:
-                data = data.load()
-            if collection is None:
-                collection = pt.create_collection(
-                    given.url,
-                    data,
-                    axis=given.axis,
-                    partition_by=_partitioning(given),
-                    zarr_format=given.zarr,
-                    insert=False,
-                    storage_options=options,
-                )
-            collection.insert(data, merge=merge)
-            if report is not None:
-                report("import", number + 1, len(files))
-    print(f"imported {len(files)} files into {collection.url}")
+    report = pt.import_files(
+        given.url,
+        given.files,
+        axis=given.axis,
+        partition_by=_partitioning(given.partition_by),
+        merge=given.merge,
+        batch=given.batch,
+        chunks={name: _number(value) for name, value in _options(given.chunk).items()},
+        zarr_format=given.zarr,
+        groups=not given.no_groups,
+        fill={name: _value(value) for name, value in _options(given.fill).items()},
+        combine_attrs=given.combine_attrs,
+        on_error=given.on_error,
+        skip_existing=given.skip_existing,
+        workers=given.workers,
+        storage_options=_options(given.option),
+        single_writer=given.single_writer,
+        progress=sys.stderr.isatty() and not given.quiet,
+    )
+    for file, reason in report.failed.items():
+        print(f"left out {file}: {reason.removeprefix(file + ': ')}", file=sys.stderr)
+    if given.json:
+        print(json.dumps(report.to_dict()))
+        return
+    commits = f" in {len(report.commits)} commits" if len(report.commits) != 1 else ""
+    count = f"{len(report.imported)} files ({report.rows:,} rows)"
+    print(f"imported {count}{commits} into {report.url}")
+    for what, files in (("imported before", report.skipped), ("left out", report.failed)):
+        if files:
+            print(f"{what}: {len(files)} files")
 
 
-def _partitioning(given: argparse.Namespace) -> Any:
+def _partitioning(given: str | None) -> Any:
     import partita as pt
 
-    if not given.partition_by:
-        raise pt.InvalidArgument(
-            "there is no collection yet; say how it is partitioned: --partition-by month"
-        )
-    if given.partition_by in _RESOLUTIONS:
-        return pt.Date(given.axis, given.partition_by)
-    return pt.Sequence(given.partition_by.split(","))
+    if given is None or given in _RESOLUTIONS:
+        return given
+    return pt.Sequence(given.split(","))
+
+
+def _number(text: str) -> int | str:
+    return int(text) if text.isdigit() else text
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _read(arguments: Sequence[str]) -> None:
@@ -152,19 +206,38 @@ def _read(arguments: Sequence[str]) -> None:
     if not isinstance(collection, pt.Collection):
         raise pt.InvalidArgument("only collections and views are written to such files")
     variables = given.columns.split(",") if given.columns else None
-    data = collection.read(given.where, variables=variables, progress=sys.stderr.isatty())
-    has_groups = hasattr(data, "subtree")
-    plain = (
-        data.map_over_datasets(lambda ds: ds.drop_encoding())
-        if has_groups
-        else data.drop_encoding()
-    )
-    if given.output.rstrip("/").endswith(".zarr"):
+    watched = sys.stderr.isatty() and not given.quiet
+    data = collection.read(given.where, variables=variables, progress=watched)
+    plain = data.map_over_datasets(_for_file) if hasattr(data, "subtree") else _for_file(data)
+    if given.output.rstrip("/").lower().endswith(".zarr"):
         plain.to_zarr(given.output, mode="w-")
     else:
         plain.to_netcdf(given.output)
     rows = data.sizes.get(collection.dimension, 0)
-    print(f"wrote {rows:,} rows to {given.output}")
+    if given.json:
+        print(json.dumps({"output": os.path.abspath(given.output), "rows": rows}))
+    else:
+        print(f"wrote {rows:,} rows to {given.output}")
+
+
+def _for_file(data: Any) -> Any:
+    """The dataset as it is written to a file: numbers as they are stored, with what decodes them.
+
+    How the collection compresses and cuts them says nothing of the file. Values that were stored
+    decoded are written so, since packing them could change them.
+    """
+    from partita._xarray import without_times
+
+    found = data.drop_encoding()
+    for name, variable in data.variables.items():
+        fill = variable.encoding.get("_FillValue")
+        if fill is None or "scale_factor" in variable.encoding or "dtype" in variable.encoding:
+            continue
+        if variable.dtype.kind in "iufc":
+            found[name].encoding["_FillValue"] = fill
+        elif variable.dtype.kind in "mM" and name not in found.indexes:
+            found[name] = found[name].copy(data=without_times(variable.values, fill))
+    return found
 
 
 if __name__ == "__main__":

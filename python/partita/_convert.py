@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from partita import _native
 from partita._arrow import optional, pyarrow
+from partita._packing import MEANING, Packing
 from partita._progress import Report
 from partita._xarray import by_path, to_xarray, variables_of
 from partita.errors import CommitConflict, InvalidArgument, NotFound
@@ -153,22 +155,24 @@ def _rows(
 
 def _unpacked(variable: xr.Variable) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None]:
     """The values, and which of them are missing."""
-    encoding = variable.encoding
-    packed = variable.attrs.get("scale_factor", encoding.get("scale_factor")) is not None
-    fill = encoding.get("_FillValue")
-    if packed or "add_offset" in encoding:
+    values, encoding = variable.values, variable.encoding
+    stored = Packing.of(variable.attrs)
+    # Of values that were stored decoded the fill value is that of their packed form.
+    is_decoded = not Packing.of(encoding).is_trivial or "dtype" in encoding
+    if not is_decoded and encoding.get("_FillValue") is not None:
+        stored = replace(stored, fills=(encoding["_FillValue"], *stored.fills))
+    if not stored.is_trivial:
         conventions = optional("xarray.conventions", "unpacking numbers")
-        attributes = {**variable.attrs, **encoding}
-        keys = ("scale_factor", "add_offset", "_FillValue", "missing_value")
-        attributes = {k: v for k, v in attributes.items() if k in keys and v is not None}
-        raw = type(variable)(variable.dims, variable.values, attributes)
-        values = conventions.decode_cf_variable("packed", raw).values
-        return values, np.isnan(values)
-    values = variable.values
-    if fill is None:
-        return values, np.isnat(values) if values.dtype.kind in "mM" else None
-    with np.errstate(invalid="ignore"):
-        missing = (values == fill) | ((values != values) & bool(fill != fill))
+        keys = (*MEANING, "_FillValue")
+        attributes = {key: variable.attrs[key] for key in keys if key in variable.attrs}
+        raw = type(variable)(variable.dims, values, attributes)
+        values = conventions.decode_cf_variable("packed", raw, concat_characters=False).values
+        missing = np.isnat(values) if values.dtype.kind in "mM" else values != values
+        return values, missing
+    missing = stored.is_missing(values)
+    if values.dtype.kind in "mM" or (is_decoded and values.dtype.kind in "fc"):
+        nothing = np.isnat(values) if values.dtype.kind in "mM" else np.isnan(values)
+        missing = nothing if missing is None else missing | nothing
     return values, missing
 
 

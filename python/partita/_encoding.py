@@ -6,10 +6,12 @@ codecs, chunks) goes there; the rest is remembered in one attribute, ``xarray_en
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from partita._arrays import fill_item, fill_of, numpy_module
+from partita._packing import MEANING, is_time_units
 from partita.errors import InvalidArgument
 
 __all__ = [
@@ -26,6 +28,12 @@ __all__ = [
 Json = Any
 
 REMEMBERED = "xarray_encoding"
+
+# Entries of what is remembered: that the fill value was an attribute, and types of attributes.
+_AS_ATTRIBUTE = "_FillValue_is_attribute"
+_TYPES = "types"
+# The types that the numbers of JSON become.
+_PLAIN = ("<i8", "<f8")
 
 _KEPT = (
     "dtype",
@@ -99,8 +107,18 @@ def split_encoding(
     attributes = dict(attributes)
     fill = encoding.get("_FillValue")
     declared = attributes.pop("_FillValue", None)
-    if fill is None:
+    kept = {key: encoding[key] for key in _KEPT if encoding.get(key) is not None}
+    packed_as = _dtype_name(kept.pop("dtype", None))
+    if packed_as not in (None, dtype):
+        kept["dtype"] = packed_as
+    is_packed = _is_packed(dtype, kept)
+    if fill is None and declared is not None:
         fill = declared
+        if not is_packed and not _is_item(variable, dtype, declared):
+            # No item can be equal to it, as xarray takes it.
+            fill = None
+        elif not is_packed and _masks(declared):
+            kept[_AS_ATTRIBUTE] = True
     elif declared is not None and attributes_of(variable, {"": declared}) != attributes_of(
         variable, {"": fill}
     ):
@@ -109,21 +127,64 @@ def split_encoding(
             "encoding",
             context={"variable": variable},
         )
-    kept = {key: encoding[key] for key in _KEPT if encoding.get(key) is not None}
-    packed_as = _dtype_name(kept.pop("dtype", None))
-    if packed_as not in (None, dtype):
-        kept["dtype"] = packed_as
-    if fill is not None and _is_packed(dtype, kept):
+    if fill is not None and is_packed:
         kept["_FillValue"] = fill
         fill = float("nan") if dtype[1] in "fcMm" else None
     described = attributes_of(variable, attributes)
-    if kept:
+    types = {**_types_of(attributes), **_types_of(kept)}
+    if kept.get(_AS_ATTRIBUTE) and _stands_with_others(described):
+        del kept[_AS_ATTRIBUTE]
+    if kept or types:
         described[REMEMBERED] = attributes_of(variable, kept)
+        if types:
+            described[REMEMBERED][_TYPES] = types
     return {
         "fill": fill_item(variable, dtype, fill),
         "attributes": described,
         "codecs": _codecs(variable, dtype, encoding),
     }
+
+
+def _is_item(variable: str, dtype: str, fill: Any) -> bool:
+    try:
+        fill_item(variable, dtype, fill)
+    except InvalidArgument:
+        return False
+    return True
+
+
+def _masks(fill: Any) -> bool:
+    """Whether decoding replaces values by it: those that are "not a number" are missing as is."""
+    return not (isinstance(fill, float) and fill != fill)
+
+
+def _stands_with_others(attributes: Mapping[Any, Any]) -> bool:
+    """Whether there are other attributes by which stored numbers are decoded."""
+    return any(
+        attributes.get(key) is not None and (key != "units" or is_time_units(attributes[key]))
+        for key in MEANING
+    )
+
+
+def _types_of(attributes: Mapping[Any, Any]) -> dict[str, str]:
+    """The types of attributes by which numbers are decoded, where JSON forgets them."""
+    np = numpy_module()
+    found = {}
+    for key in (*MEANING, "_FillValue"):
+        value = attributes.get(key)
+        dtype = getattr(value, "dtype", None)
+        if isinstance(dtype, np.dtype) and dtype.kind in "iuf" and dtype.str not in _PLAIN:
+            found[key] = dtype.str
+    return found
+
+
+def _typed(values: dict[str, Any], types: Any) -> None:
+    """Gives attributes the types that were remembered."""
+    np = numpy_module()
+    for key, dtype in types.items() if isinstance(types, Mapping) else ():
+        if key in values:
+            array = np.asarray(values[key], dtype)
+            values[key] = array if array.ndim else array[()]
 
 
 def restored(
@@ -284,7 +345,7 @@ def _chunks(variable: Any) -> dict[str, int]:
     encoding = variable.encoding
     sizes = variable.chunks
     if sizes is None:
-        sizes = encoding.get("chunks") or encoding.get("chunksizes")
+        sizes = encoding.get("chunks") or _of_netcdf(variable)
     if sizes is None:
         sizes = encoding.get("preferred_chunks")
     if isinstance(sizes, Mapping):
@@ -299,6 +360,24 @@ def _chunks(variable: Any) -> dict[str, int]:
     }
 
 
+# Chunks of a file that are smaller are not taken over if they hold one item along a dimension.
+_SMALL_CHUNK = 1 << 20
+
+
+def _of_netcdf(variable: Any) -> list[int] | None:
+    """How a file is cut; 0 where the NetCDF library has done so by itself.
+
+    It cuts a dimension without a limit into single items, each of which would be an object here.
+    """
+    sizes = variable.encoding.get("chunksizes")
+    shape = getattr(variable.data, "shape", ())
+    if sizes is None or len(sizes) != len(shape):
+        return None
+    is_small = variable.nbytes * math.prod(sizes) < _SMALL_CHUNK * max(math.prod(shape), 1)
+    pairs = zip(sizes, shape, strict=True)
+    return [0 if size == 1 < whole and is_small else size for size, whole in pairs]
+
+
 def stored_dtype(encoding: Mapping[str, Any]) -> str | None:
     """The type of stored times that xarray cannot hold, from which these were converted."""
     dtype = encoding.get("stored_dtype")
@@ -308,14 +387,22 @@ def stored_dtype(encoding: Mapping[str, Any]) -> str | None:
 def encoding_of(described: Mapping[str, Any], chunks: Mapping[str, Any]) -> dict[str, Any]:
     """The encoding of a variable as ``_native.Dataset.contents`` describes it.
 
-    What was remembered is taken out of its attributes.
+    What was remembered is taken out of its attributes. The fill value is put there if it was there,
+    or if there is what else numbers are decoded by.
     """
     encoding: dict[str, Any] = {}
     fill = fill_of(described["dtype"], described["fill"])
     if fill is not None:
         encoding["_FillValue"] = fill
-    remembered = described["attributes"].pop(REMEMBERED, None)
+    attributes = described["attributes"]
+    remembered = attributes.pop(REMEMBERED, None)
+    as_attribute = _stands_with_others(attributes)
     if isinstance(remembered, Mapping):
+        remembered = dict(remembered)
+        as_attribute = bool(remembered.pop(_AS_ATTRIBUTE, False)) or as_attribute
+        types = remembered.pop(_TYPES, None)
+        _typed(attributes, types)
+        _typed(remembered, types)
         encoding.update(remembered)
         if remembered.get("dtype") in ("str", "bytes"):
             encoding["dtype"] = {"str": str, "bytes": bytes}[remembered["dtype"]]
@@ -328,6 +415,10 @@ def encoding_of(described: Mapping[str, Any], chunks: Mapping[str, Any]) -> dict
             size if isinstance(size, int) else max(whole, 1) for size, whole in pairs
         )
     encoding.update(_codec_encoding(described["codecs"]))
+    is_packed = isinstance(remembered, Mapping) and "_FillValue" in remembered
+    if fill is not None and as_attribute and not is_packed and described["dtype"][1] in "iufc":
+        # By these together numbers are decoded.
+        attributes["_FillValue"] = encoding.pop("_FillValue")
     return encoding
 
 

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from partita import _native
-from partita._arrays import numpy_module
-from partita._xarray import by_path, from_xarray, to_xarray
+from partita._arrays import fill_item
+from partita._labels import in_order
+from partita._xarray import by_path, from_xarray, to_xarray, variables_of
 from partita.errors import InvalidArgument, SchemaMismatch
 from partita.merge import Merge, merge_arguments
 
-__all__ = ["Calling", "Inserting", "PartitionInfo", "Updating", "updated"]
+__all__ = ["Calling", "Inserting", "PartitionInfo", "Updating"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,10 @@ class Inserting:
 
     merge: Merge
     encode: bool
+    decode: bool = False
+    """Whether a function that merges is given values, rather than numbers as they are stored."""
+    fill: Mapping[str, Any] | None = None
+    """What is put where a variable is missing."""
 
     def prepare(
         self, native: _native.Collection, data: Any
@@ -41,12 +46,13 @@ class Inserting:
 
         def merging(function: Callable[[Any, Any], Any]) -> Callable[..., _native.Dataset]:
             def call(old: _native.Dataset, new: _native.Dataset) -> _native.Dataset:
-                merged = function(to_xarray(old), to_xarray(new))
-                return from_xarray(merged, schema=schema)
+                pair = (to_xarray(one, decode=self.decode) for one in (old, new))
+                return from_xarray(function(*pair), schema=schema, encode=self.decode, rounded=True)
 
             return call
 
         arguments = merge_arguments(self.merge, merging)
+        arguments["fill"] = fill_items(schema, self.fill or {})
         return from_xarray(data, schema=schema, encode=self.encode), arguments
 
     def stage(self, native: _native.Collection, data: Any, shared: bool) -> list[Any]:
@@ -58,7 +64,7 @@ class Inserting:
 class Calling:
     """Calls a function of the user with what the engine gives."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], *, decode: bool = False) -> None:
         if not callable(function):
             raise InvalidArgument(f"a function is needed, not {function!r}")
         try:
@@ -67,9 +73,13 @@ class Calling:
             parameters = {}
         self._function = function
         self._informed = "partition" in parameters
+        self.decode = decode
 
     def __call__(self, key: list[tuple[str, int]], data: _native.Dataset, own: Any) -> Any:
-        dataset = to_xarray(data, release=True)
+        return self.on(key, to_xarray(data, decode=self.decode, release=True), own)
+
+    def on(self, key: list[tuple[str, int]], dataset: Any, own: Any) -> Any:
+        """Calls it with a dataset of xarray."""
         if self._informed:
             return self._function(dataset, partition=PartitionInfo(dict(key), slice(*own)))
         return self._function(dataset)
@@ -80,52 +90,65 @@ class Updating:
     """Calls a function, and gives the engine what it returned."""
 
     call: Calling
+    dimension: str
+    """The one that is cut into partitions."""
     known: Mapping[str, dict[str, Any]]
 
     def __call__(
         self, key: list[tuple[str, int]], data: _native.Dataset, own: Any
     ) -> _native.Dataset | None:
-        found = self.call(key, data, own)
-        return None if found is None else updated(found, self.known)
+        given = to_xarray(data, decode=self.call.decode, release=True)
+        # The function may change what it is given.
+        labels = given.copy()
+        found = self.call.on(key, given, own)
+        if found is None:
+            return None
+        if hasattr(found, "data_vars"):
+            found = by_path(found, coordinates=False, arrays=True)
+        if not isinstance(found, Mapping):
+            raise InvalidArgument(
+                "the function returns variables by name (a dict, an xarray.Dataset or DataTree), "
+                f"not {type(found).__name__}"
+            )
+        variables = {
+            name: self._variable(name, one, labels, slice(*own)) for name, one in found.items()
+        }
+        if not variables:
+            return None
+        return from_xarray(variables, known=self.known, encode=self.call.decode, rounded=True)
 
-
-def updated(found: Any, known: Mapping[str, dict[str, Any]]) -> _native.Dataset | None:
-    """The dataset of the variables that a function returned, in the types of the collection."""
-    np = numpy_module()
-    if hasattr(found, "data_vars"):
-        found = by_path(found, coordinates=False)
-    if not isinstance(found, Mapping):
-        raise InvalidArgument(
-            "the function returns variables by name (a dict, an xarray.Dataset or DataTree), not "
-            f"{type(found).__name__}"
-        )
-    variables: dict[str, Any] = {}
-    for name, data in found.items():
-        if name not in known:
+    def _variable(self, name: Any, found: Any, given: Any, own: slice) -> tuple[Any, ...]:
+        """What was returned for a variable, in its dimensions and in the order of its labels."""
+        described = self.known.get(name)
+        if described is None:
             raise SchemaMismatch(
                 f"the function returned {name!r}, which the collection does not have; add it first",
                 context={"variable": str(name)},
             )
-        described = known[name]
-        dimensions, dtype = tuple(described["dimensions"]), described["dtype"]
-        if hasattr(data, "dims"):
-            if set(data.dims) == set(dimensions):
-                data = data.transpose(*dimensions)
-            dimensions = tuple(data.dims)
-            data = data.data
-        if isinstance(data, np.ma.MaskedArray):
-            fill = described["fill"]
-            filling = None if fill is None else np.frombuffer(fill, dtype)[0]
-            data = data.filled(filling)
-        array = np.asarray(data)
-        if dtype not in ("str", "bytes") and array.dtype != np.dtype(dtype):
-            try:
-                array = array.astype(dtype, casting="same_kind")
-            except TypeError:
-                raise SchemaMismatch(
-                    f"the function returned {name!r} with type {array.dtype}, and the collection "
-                    f"has it with {dtype}",
-                    context={"variable": str(name)},
-                ) from None
-        variables[name] = (dimensions, array)
-    return from_xarray(variables) if variables else None
+        dimensions = tuple(described["dimensions"])
+        group = str(name).rpartition("/")[0]
+        node = given[group] if group else given
+        found = in_order(str(name), found, dimensions, node, self.dimension, own)
+        if not hasattr(found, "dims"):
+            return dimensions, found
+        if set(found.dims) == set(dimensions):
+            found = found.transpose(*dimensions)
+        # Who asks for values gets them without what they were decoded from.
+        encoding = {} if self.call.decode else found.encoding
+        return tuple(found.dims), found.data, found.attrs, encoding
+
+
+def fill_items(schema: _native.Schema, fill: Mapping[str, Any]) -> list[tuple[str, bytes]]:
+    """What is put for missing variables, as bytes of their items."""
+    known = {one["name"]: one for one in variables_of(schema.to_dict())}
+    found = []
+    for name, value in fill.items():
+        if name not in known:
+            raise SchemaMismatch(
+                f"fill= names {name!r}, which the collection does not have",
+                context={"variable": str(name)},
+            )
+        item = fill_item(name, known[name]["dtype"], value)
+        if item is not None:
+            found.append((name, item))
+    return found

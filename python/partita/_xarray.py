@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from partita import _native
-from partita._arrays import cast_exactly, numpy_module, to_items, to_numpy
+from partita._arrays import fill_of, numpy_module, to_items, to_numpy
 from partita._arrow import optional
 from partita._encoding import (
     REMEMBERED,
@@ -26,6 +26,9 @@ from partita._encoding import (
     split_encoding,
     stored_dtype,
 )
+from partita._packing import MEANING, Packing, as_stored, missing_as, missing_times, with_fill
+from partita._plain import plain_array
+from partita._values import cast_exactly
 from partita.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -38,6 +41,7 @@ __all__ = [
     "describe_variable",
     "from_xarray",
     "held_by",
+    "missing_of",
     "to_xarray",
     "variables_of",
     "without_times",
@@ -80,7 +84,13 @@ class _Group:
 
 
 def from_xarray(
-    data: Any, *, schema: _native.Schema | None = None, encode: bool = False
+    data: Any,
+    *,
+    schema: _native.Schema | None = None,
+    known: Mapping[str, dict[str, Any]] | None = None,
+    encode: bool = False,
+    rounded: bool = False,
+    without_rows: str | None = None,
 ) -> _native.Dataset:
     """The engine's dataset of an ``xarray.Dataset``, ``DataTree``, ``DataArray`` or mapping.
 
@@ -94,24 +104,49 @@ def from_xarray(
         attributes)`` or ``(dimensions, data, attributes, encoding)`` or a variable of xarray, and
         groups by name, each a mapping again or a dataset. A name may be a path: ``ku/power``.
     schema : optional
-        The schema to fit: values are converted to the types of the variables of the same path where
-        that does not change them, such as times of another unit.
+        The schema to fit: values are converted to the types, the packing and the fill values of the
+        variables of the same path where that does not change them, such as times of another unit.
+    known : optional
+        The variables of that schema by their paths, instead of it.
     encode : bool
-        Whether numbers are packed as their encodings say (``scale_factor``, ``add_offset``,
-        ``dtype``) and missing ones replaced by ``_FillValue``, as xarray does when it writes a
-        file. By default values are stored as they are in memory.
+        Whether data are values that are packed: as the schema has them, or without one as their
+        encodings say (``scale_factor``, ``add_offset``, ``dtype``, ``_FillValue``). By default
+        values are stored as they are in memory.
+    rounded : bool
+        Whether floats may be rounded to the narrower ones of the schema, as they are if values are
+        packed.
+    without_rows : str, optional
+        A dimension along which arrays of Dask are not computed, but taken for empty.
 
     Raises
     ------
     InvalidArgument
         If a variable or an attribute cannot be stored: objects that are not all str or all bytes,
-        structured types, dates of cftime. The variable is named.
+        structured types, dates of cftime; or missing values for which nothing stands. The variable
+        is named.
+    SchemaMismatch
+        If a value cannot be stored exactly, with the variable, the value and its place.
     """
     if isinstance(data, _native.Dataset):
         return data
-    group = _group(data, encode)
-    types = {} if schema is None else _types(schema.to_dict())
-    return _build(group, "", types)
+    if schema is not None:
+        known = {one["name"]: one for one in variables_of(schema.to_dict())}
+    storing = _Storing(known or {}, encode, rounded or encode, known is not None, without_rows)
+    return _build(_group(data), "", storing)
+
+
+@dataclass(frozen=True)
+class _Storing:
+    """How variables are stored."""
+
+    known: Mapping[str, dict[str, Any]]
+    """Those of the collection by their paths, if there is one."""
+    encode: bool
+    rounded: bool
+    fits: bool
+    """Whether there is a collection to fit."""
+    without_rows: str | None = None
+    """The dimension along which arrays of Dask are taken for empty."""
 
 
 def held_by(variable: Any) -> Any:
@@ -128,21 +163,21 @@ def variables_of(schema: Mapping[str, Any], path: str = "") -> list[dict[str, An
     return found
 
 
-def by_path(data: xr.Dataset | xr.DataTree, *, coordinates: bool = True) -> dict[str, xr.Variable]:
-    """The variables of a dataset, or of all groups of a tree, by their paths."""
+def by_path(
+    data: xr.Dataset | xr.DataTree, *, coordinates: bool = True, arrays: bool = False
+) -> dict[str, Any]:
+    """The variables of a dataset, or of all groups of a tree, by their paths.
+
+    As ``xarray.DataArray`` with their labels, if `arrays` says so.
+    """
     nodes: Any = data.subtree if _is(data, "DataTree") else [data]
     return {
-        f"{getattr(node, 'path', '')}/{name}".lstrip("/"): node.variables[name]
+        f"{getattr(node, 'path', '')}/{name}".lstrip("/"): node[name]
+        if arrays
+        else node.variables[name]
         for node in nodes
         for name in (node.variables if coordinates else node.data_vars)
     }
-
-
-def _types(schema: Mapping[str, Any], path: str = "") -> dict[str, str]:
-    types = {path + variable["name"]: variable["dtype"] for variable in schema["variables"]}
-    for name, group in schema["groups"].items():
-        types.update(_types(group, f"{path}{name}/"))
-    return types
 
 
 def _is(data: Any, name: str) -> bool:
@@ -151,30 +186,30 @@ def _is(data: Any, name: str) -> bool:
     return kind is not None and isinstance(data, kind)
 
 
-def _group(data: Any, encode: bool) -> _Group:
+def _group(data: Any) -> _Group:
     if _is(data, "DataArray"):
         if data.name is None:
             raise InvalidArgument("the DataArray has no name; give it one: .rename('name')")
         data = data.to_dataset()
     if _is(data, "Dataset"):
-        return _of_dataset(data, encode)
+        return _of_dataset(data)
     if _is(data, "DataTree"):
-        group = _of_dataset(data.to_dataset(inherit=False), encode)
-        group.groups = {name: _group(child, encode) for name, child in data.children.items()}
+        group = _of_dataset(data.to_dataset(inherit=False))
+        group.groups = {name: _group(child) for name, child in data.children.items()}
         return group
     if isinstance(data, Mapping):
-        return _of_mapping(data, encode)
+        return _of_mapping(data)
     raise InvalidArgument(
         "arrays are given as an xarray.Dataset, DataTree or DataArray, or as a mapping of "
         f"variables by name, not as {type(data).__name__}"
     )
 
 
-def _of_dataset(data: xr.Dataset, encode: bool) -> _Group:
+def _of_dataset(data: xr.Dataset) -> _Group:
     group = _Group(attributes=dict(data.attrs))
     others = []
     for name, variable in data.variables.items():
-        group.variables[_text(name, "variables")] = _of_variable(str(name), variable, encode)
+        group.variables[_text(name, "variables")] = _of_variable(variable)
         if name in data.coords and variable.dims != (name,):
             others.append(str(name))
     _remember_coordinates(group.attributes, others)
@@ -197,44 +232,23 @@ def _coordinate_names(attribute: Any) -> list[str] | None:
     return None
 
 
-def _of_variable(name: str, variable: Any, encode: bool) -> _Variable:
+def _of_variable(variable: Any) -> _Variable:
     variable = getattr(variable, "variable", variable)
-    if encode:
-        variable = _packed(name, variable)
     dimensions = tuple(_text(dimension, "dimensions") for dimension in variable.dims)
     return _Variable(dimensions, variable, variable.attrs, variable.encoding)
 
 
-def _packed(name: str, variable: Any) -> Any:
-    encoding = variable.encoding
-    keys = ("_FillValue", "missing_value", "scale_factor", "add_offset", "dtype")
-    if variable.dtype.kind not in "iufc" or not any(key in encoding for key in keys):
-        return variable
-    np = numpy_module()
-    target = np.dtype(encoding.get("dtype", variable.dtype))
-    has_fill = encoding.get("_FillValue", encoding.get("missing_value")) is not None
-    if target.kind in "iu" and variable.dtype.kind in "fc" and not has_fill:
-        if bool(np.isnan(variable.to_numpy()).any()):
-            raise InvalidArgument(
-                f"variable {name} has missing values and cannot be packed as {target}: its "
-                "encoding lacks a _FillValue",
-                context={"variable": name},
-            )
-    conventions = optional("xarray.conventions", "packing numbers")
-    return conventions.encode_cf_variable(variable, name=name)
-
-
-def _of_mapping(data: Mapping[Any, Any], encode: bool) -> _Group:
+def _of_mapping(data: Mapping[Any, Any]) -> _Group:
     root = _Group()
     for path, value in data.items():
         *parents, name = _text(path, "variables").strip("/").split("/")
         given = _Group()
         if _is(value, "DataArray") or _is(value, "Variable"):
-            given.variables[name] = _of_variable(name, value, encode)
+            given.variables[name] = _of_variable(value)
         elif isinstance(value, Mapping) or _is(value, "DataTree"):
-            given.groups[name] = _group(value, encode)
+            given.groups[name] = _group(value)
         else:
-            given.variables[name] = _of_tuple(name, value, encode)
+            given.variables[name] = _of_tuple(name, value)
         for parent in reversed(parents):
             given = _Group(groups={parent: given})
         _merge(root, given)
@@ -254,7 +268,7 @@ def _merge(group: _Group, other: _Group) -> None:
         _merge(group.groups.setdefault(name, _Group()), below)
 
 
-def _of_tuple(name: str, value: Any, encode: bool) -> _Variable:
+def _of_tuple(name: str, value: Any) -> _Variable:
     if not isinstance(value, tuple) or not 2 <= len(value) <= 4:
         raise InvalidArgument(
             f"variable {name} is to be (dimensions, data), (dimensions, data, attributes) or "
@@ -267,30 +281,7 @@ def _of_tuple(name: str, value: Any, encode: bool) -> _Variable:
         np = numpy_module()
         texts = np.asarray(data).dtype.kind in "SU"
         data = np.asarray(data, dtype=object if texts else None)
-    data = _unmasked(name, data, encoding or {})
-    variable = _Variable(dimensions, data, attributes or {}, encoding or {})
-    if not encode:
-        return variable
-    xarray = optional("xarray", "packing numbers")
-    packed = xarray.Variable(dimensions, data, variable.attributes, variable.encoding)
-    return _of_variable(name, packed, encode)
-
-
-def _unmasked(name: str, data: Any, encoding: Mapping[str, Any]) -> Any:
-    """The data with the fill value where they are masked."""
-    np = numpy_module()
-    if not np.ma.isMaskedArray(data):
-        return data
-    if not np.ma.is_masked(data):
-        return data.data
-    fill = encoding.get("_FillValue")
-    if fill is None:
-        raise InvalidArgument(
-            f"variable {name} has masked items, but no fill value to store for them; give one as "
-            "_FillValue of its encoding",
-            context={"variable": name},
-        )
-    return data.filled(fill)
+    return _Variable(dimensions, data, attributes or {}, encoding or {})
 
 
 def _text(name: Any, what: str) -> str:
@@ -299,41 +290,146 @@ def _text(name: Any, what: str) -> str:
     raise InvalidArgument(f"{what} are named by strings, not {name!r}")
 
 
-def _build(group: _Group, path: str, types: Mapping[str, str]) -> _native.Dataset:
+def _build(group: _Group, path: str, storing: _Storing) -> _native.Dataset:
     groups = [
-        (name, _build(below, f"{path}{name}/", types)) for name, below in group.groups.items()
+        (name, _build(below, f"{path}{name}/", storing)) for name, below in group.groups.items()
     ]
     return _native.Dataset(
-        [_native_variable(path, name, v, types) for name, v in group.variables.items()],
+        [_native_variable(path, name, v, storing) for name, v in group.variables.items()],
         attributes_of(path.rstrip("/") or "the dataset", group.attributes),
         groups,
         # What is to fit a schema is cut as that says.
-        [] if types else chunks_of(group.variables.values()),
+        [] if storing.fits else chunks_of(group.variables.values()),
     )
 
 
 def _native_variable(
-    path: str, name: str, variable: _Variable, types: Mapping[str, str]
+    path: str, name: str, variable: _Variable, storing: _Storing
 ) -> tuple[dict[str, Any], Any, tuple[int, ...]]:
-    np = numpy_module()
     data = held_by(variable.data)
-    if not isinstance(data, np.ndarray):
+    if storing.without_rows in variable.dimensions and hasattr(data, "dask"):
+        data = _one_row(data, variable.dimensions.index(storing.without_rows))
+    elif _is(variable.data, "Variable") and not isinstance(data, numpy_module().ndarray):
         # Asking xarray computes what is lazy, and fetches what lies on another device.
-        data = variable.data
-    array = data.to_numpy() if hasattr(data, "to_numpy") else np.asarray(data)
-    wanted = types.get(path + name) or stored_dtype(variable.encoding)
-    if wanted is not None:
-        cast = cast_exactly(array, wanted)
-        array = array if cast is None else cast
+        data = variable.data.data
+    known = storing.known.get(path + name)
+    if known is None:
+        array, attributes, encoding = _as_given(path + name, data, variable, storing.encode)
+    else:
+        attributes, encoding = {}, {}
+        array = as_stored(
+            path + name,
+            data,
+            variable.attributes,
+            variable.encoding,
+            known,
+            fill=fill_of(known["dtype"], known["fill"]),
+            dimensions=variable.dimensions,
+            encode=storing.encode,
+            rounded=storing.rounded,
+        )
+    if known is not None and known["dtype"] not in ("str", "bytes"):
+        # Nothing says what kind of objects there would be.
+        is_unknown = not array.size and array.dtype.kind == "O"
+        array = numpy_module().empty(array.shape, known["dtype"]) if is_unknown else array
     dtype, items, shape = to_items(path + name, array)
+    if storing.without_rows in variable.dimensions:
+        # What objects are is told by those that there are.
+        along = variable.dimensions.index(storing.without_rows)
+        empty = array[(slice(None),) * along + (slice(0, 0),)]
+        _, items, shape = to_items(path + name, empty)
+    if known is not None and not array.size and dtype == "str":
+        # Nothing says what kind of objects they would be.
+        dtype = known["dtype"] if known["dtype"] == "bytes" else dtype
     described = {
         "name": name,
         "dtype": dtype,
         "dimensions": list(variable.dimensions),
         "role": "user",
-        **split_encoding(path + name, dtype, variable.attributes, variable.encoding),
+        **split_encoding(path + name, dtype, attributes, encoding),
     }
     return described, items, shape
+
+
+def _one_row(data: Any, along: int) -> Any:
+    """As much of an array of Dask as tells what it holds."""
+    np = numpy_module()
+    if data.dtype.kind == "O":
+        return data[(slice(None),) * along + (slice(0, 1),)].compute()
+    shape = tuple(0 if at == along else size for at, size in enumerate(data.shape))
+    return np.empty(shape, data.dtype)
+
+
+def _as_given(
+    path: str, data: Any, variable: _Variable, encode: bool
+) -> tuple[np.ndarray[Any, Any], Mapping[Any, Any], Mapping[str, Any]]:
+    """The data of a variable that makes a schema, with its attributes and encoding."""
+    attributes, encoding = variable.attributes, variable.encoding
+    if encode and _packs(encoding):
+        return _packed(path, data, variable)
+    array, masked = plain_array(path, data)
+    if array.dtype.kind == "M":
+        lost = missing_times(path, array, attributes, encoding)
+        masked = masked if lost is None else lost if masked is None else masked | lost
+        if lost is not None:
+            array = with_fill(path, array, lost, None)
+    if masked is not None:
+        is_time = array.dtype.kind in "Mm" and "units" in encoding
+        fill = encoding.get("_FillValue", attributes.get("_FillValue"))
+        array = with_fill(path, array, masked, None if is_time else fill)
+    wanted = stored_dtype(encoding)
+    if wanted is not None:
+        cast = cast_exactly(array, wanted)
+        array = array if cast is None else cast
+    return array, attributes, encoding
+
+
+def _packs(encoding: Mapping[str, Any]) -> bool:
+    keys = ("_FillValue", "missing_value", "scale_factor", "add_offset", "dtype", "_Unsigned")
+    return any(encoding.get(key) is not None for key in keys)
+
+
+def _packed(
+    path: str, data: Any, variable: _Variable
+) -> tuple[np.ndarray[Any, Any], Mapping[Any, Any], Mapping[str, Any]]:
+    """Values as the numbers that their encoding asks for, with what decodes them as attributes."""
+    np = numpy_module()
+    array, masked = plain_array(path, data)
+    encoding = dict(variable.encoding)
+    kind = encoding.pop("dtype", None)
+    kind = array.dtype if kind in (None, str, bytes) else np.dtype(kind)
+    if array.dtype.kind not in "biufc" or kind.kind not in "biufc":
+        encoding = dict(variable.encoding)
+        return _as_given(path, data, variable, encode=False)
+    meaning = {key: encoding.pop(key) for key in MEANING[:4] if encoding.get(key) is not None}
+    fill = encoding.pop("_FillValue", None)
+    packing = Packing.of(meaning, fill)
+    if fill is not None:
+        fill = missing_as(path, kind.str, packing)
+        encoding["_FillValue"] = fill
+    if masked is not None:
+        array = np.ma.masked_array(array, masked)
+    numbers = as_stored(
+        path,
+        array,
+        {},
+        {**variable.encoding, "dtype": kind},
+        {"dtype": kind.newbyteorder("<").str, "attributes": meaning},
+        fill=fill,
+        dimensions=variable.dimensions,
+        encode=True,
+        rounded=True,
+    )
+    return numbers, {**variable.attributes, **meaning}, encoding
+
+
+def missing_of(dtype: Any) -> Any:
+    """What means missing in a type; None if nothing does."""
+    np = numpy_module()
+    kind = "O" if dtype is str else np.dtype(dtype).kind
+    if kind in "Mm":
+        return np.dtype(dtype).type("NaT")
+    return np.nan if kind in "fc" else None
 
 
 def describe_variable(
@@ -350,7 +446,7 @@ def describe_variable(
     if fill_value is not None:
         encoding = {**encoding, "_FillValue": fill_value}
     variable = _Variable(dimensions, empty, attributes, encoding)
-    return _native_variable("", name, variable, {name: "str"} if dtype is str else {})[0]
+    return _native_variable("", name, variable, _Storing({}, False, False, False))[0]
 
 
 def to_xarray(
@@ -372,7 +468,9 @@ def to_xarray(
     decode : bool
         Whether values that equal the fill value become missing, and packed numbers and encoded
         times are decoded, as ``xarray.open_dataset`` does it. By default values are as they were
-        stored, and the fill value is in ``encoding["_FillValue"]``.
+        stored, and the fill value is in ``encoding["_FillValue"]``; in ``attrs["_FillValue"]``
+        if it was an attribute, or others tell how numbers are decoded, so that what
+        `xarray.decode_cf` needs is in one place.
     release : bool
         Whether to take the data out of `data`, which then cannot be used any more. Arrays are
         read-only otherwise, and wherever someone else refers to their memory too.
@@ -432,7 +530,10 @@ def _dataset(contents: dict[str, Any], path: str, make: _Make) -> xr.Dataset:
     if bare:
         dataset = dataset[list(variables)]
     if make.decode:
-        dataset = xarray.decode_cf(dataset, decode_coords=False, **make.options)
+        # Texts of one character are texts: those of files were joined when they were opened.
+        dataset = xarray.decode_cf(
+            dataset, decode_coords=False, concat_characters=False, **make.options
+        )
         if make.replace is None:
             dataset = dataset.load()
     return dataset.set_coords(others)

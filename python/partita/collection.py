@@ -16,8 +16,8 @@ from partita._display import collection_text
 from partita._encoding import attributes_of, restored
 from partita._functions import Calling, Inserting, Updating
 from partita._progress import Progress, reporting
-from partita._xarray import describe_variable, held_by, to_xarray, variables_of
-from partita.errors import InvalidArgument, PartitaError
+from partita._xarray import describe_variable, held_by, missing_of, to_xarray, variables_of
+from partita.errors import CommitConflict, InvalidArgument, PartitaError
 from partita.expression import Where, predicate
 from partita.index import Index, Selection, place_of, tabulating
 from partita.merge import Merge
@@ -29,6 +29,7 @@ from partita.records import (
     History,
     Problem,
 )
+from partita.staged_partitions import StagedPartitions, forms_of
 from partita.stores import FileSystem, connection
 
 if TYPE_CHECKING:
@@ -190,6 +191,7 @@ class Collection:
         ...     {"time": ("time", days)},
         ...     axis="time",
         ...     partition_by=pt.Date("time", "month"),
+        ...     zarr_format=3,
         ... )
         >>> c.coverage()
         {'2022-01': 1.0, '2022-02': 0.0, '2022-03': 1.0}
@@ -214,6 +216,7 @@ class Collection:
         ...     {"time": ("time", days)},
         ...     axis="time",
         ...     partition_by=pt.Date("time", "month"),
+        ...     zarr_format=3,
         ... )
         >>> c.plot_coverage().get_title()
         'share of each month that is there'
@@ -270,7 +273,8 @@ class Collection:
             Which variables, by their paths; all if not given.
         decode : bool, default False
             Make values that equal the fill value missing, and decode packed numbers and times, as
-            ``xarray.open_dataset`` does. By default values are as they were put in.
+            ``xarray.open_dataset`` does. By default numbers are as they are stored, with what
+            decodes them: `xarray.decode_cf` of the result is what `decode` gives.
         chunks : mapping, int or "auto", optional
             Read later, by Dask. Blocks are stored chunks; a number of items for a dimension, such
             as ``{"time": 10_000}``, puts several together, -1 all, and ``"auto"`` as many as Dask
@@ -462,26 +466,40 @@ class Collection:
         *,
         merge: Merge = None,
         encode: bool = False,
+        decode: bool = False,
+        fill: Mapping[str, Any] | None = None,
         key: str | None = None,
         client: Any = None,
         progress: Progress = False,
     ) -> list[CollectionPartition]:
         """Insert rows, each into its partition, in one commit.
 
-        Rows may come in any order. Variables that are missing are filled; attributes, fill values
-        and codecs are those of the collection. Of a dataset with arrays of Dask, each partition is
-        computed and staged by a task, and all are committed here.
+        Rows may come in any order. Attributes, fill values, packing and codecs are those of the
+        collection. Every value is stored exactly, or refused with its place: numbers that come in
+        another packing (``scale_factor``, ``add_offset``, ``_Unsigned``, ``units`` of times, fill
+        values) are decoded by their own and encoded by that of the collection. Of a dataset with
+        arrays of Dask, each partition is computed and staged by a task, and all are committed here.
+
+        Where a variable is missing it is filled: with what `fill` says, else with its fill value,
+        else with "not a number" or "not a time"; without any of these the insert is refused. Where
+        ``"upsert"`` and ``"time_series"`` put a row in the place of an old one, it keeps the values
+        of that.
 
         Parameters
         ----------
         data : xarray.Dataset, xarray.DataTree or mapping
-            A mapping has variables by name, each ``(dimensions, array)``.
+            A mapping has variables by name, each ``(dimensions, array)``. Masked items are missing.
         merge : str, merge.Strategy or callable, optional
             How the rows are merged with those that a partition has; see `partita.merge`. Without
             it, the partitions concerned are replaced. A callable is given the old and the new
             ``xarray.Dataset`` of a partition and returns the merged one.
         encode : bool, default False
-            Pack numbers as their encodings say, as xarray does when it writes a file.
+            The data are values, to be packed as the collection has them. By default those of which
+            neither attributes nor encoding say otherwise are numbers as they are stored.
+        decode : bool, default False
+            Give a function that merges decoded values, and pack what it returns: see `read`.
+        fill : mapping, optional
+            What is put where variables are missing, by their paths: ``{"flag": 0}``.
         key : str, optional
             Your name for this commit: one of the same name that was made before is not made again.
         client : distributed.Client, optional
@@ -509,9 +527,9 @@ class Collection:
         >>> c.read().v.values
         array([ 1., 20.,  3.,  4.])
         """
-        inserting = Inserting(merge, encode)
+        inserting = Inserting(merge, encode, decode, fill)
         with reporting(progress) as report:
-            if _is_lazy(data):
+            if is_lazy_dataset(data):
                 from partita.dask import _collections
 
                 written = _collections.insert(
@@ -529,6 +547,160 @@ class Collection:
         self._follow()
         return written
 
+    def stage(
+        self,
+        data: Any,
+        *,
+        merge: Merge = None,
+        encode: bool = False,
+        decode: bool = False,
+        fill: Mapping[str, Any] | None = None,
+        shared: bool = True,
+    ) -> StagedPartitions:
+        """Write rows to objects that nobody can see yet, merged with those that are there.
+
+        Any number of processes may stage rows of different partitions; `commit` makes all of them
+        visible at once. What nobody commits is garbage.
+
+        Parameters
+        ----------
+        data, merge, encode, decode, fill
+            As of `insert`.
+        shared : bool, default True
+            Also stage the variables that are the same for all partitions, if they are not stored
+            yet. Of many processes one is to do so.
+
+        Examples
+        --------
+        >>> import numpy as np, partita as pt
+        >>> rows = lambda *cycles: {"cycle": ("n", np.array(cycles))}
+        >>> c = pt.create_collection(
+        ...     "memory://collections/stage",
+        ...     rows(1),
+        ...     axis="cycle",
+        ...     partition_by=pt.Sequence(["cycle"]),
+        ...     zarr_format=3,
+        ... )
+        >>> c.commit([c.stage(rows(2)), c.stage(rows(3))])
+        2
+        >>> c.read().cycle.values.tolist()
+        [1, 2, 3]
+        """
+        inserting = Inserting(merge, encode, decode, fill)
+        return self._staged(inserting.stage(self._native, data, shared))
+
+    def stage_update(
+        self,
+        function: Callable[..., Any],
+        where: Where | None = None,
+        *,
+        variables: Sequence[str] | None = None,
+        depth: int = 0,
+        depth_rows: int = 0,
+        decode: bool = False,
+        workers: int | None = None,
+    ) -> StagedPartitions:
+        """Work out variables anew, as `update` does, in objects that nobody can see yet.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> c = pt.create_collection(
+        ...     "memory://examples/stage_update",
+        ...     {"time": ("time", [0, 1, 5]), "v": ("time", [1.0, 2.0, 3.0])},
+        ...     axis="time",
+        ...     partition_by=pt.GroupedSequence(["time"], size=5),
+        ...     zarr_format=3,
+        ... )
+        >>> staged = c.stage_update(lambda part: {"v": part.v * 10}, "time < 5")
+        >>> c.read().v.values
+        array([1., 2., 3.])
+        >>> _ = c.commit(staged, operation="update")
+        >>> c.read().v.values
+        array([10., 20.,  3.])
+        """
+        updating = self._updating(function, decode)
+        arguments = map_arguments(where, variables, depth, depth_rows, workers)
+        return self._staged(self._native.stage_update(updating, arguments))
+
+    def _staged(self, changes: list[Any]) -> StagedPartitions:
+        paths = tuple(path for path, *_ in changes)
+        size = sum(bytes for _, _, bytes, _ in changes)
+        return StagedPartitions(self.url, paths, size, tuple(form for *_, form in changes))
+
+    def commit(
+        self,
+        staged: StagedPartitions | Sequence[StagedPartitions],
+        *,
+        key: str | None = None,
+        operation: str = "insert",
+    ) -> int:
+        """Make staged partitions part of the collection, in one atomic commit; return its number.
+
+        Parameters
+        ----------
+        staged : StagedPartitions or sequence of StagedPartitions
+            What `stage` and `stage_update` returned, here or in other processes. If the commit
+            fails it stays, to be committed again or discarded.
+        key : str, optional
+            Your name for this commit: one that was made lately is not made again.
+        operation : str, default "insert"
+            What the history calls it.
+
+        Raises
+        ------
+        CommitConflict
+            If other writers have changed partitions since these were staged: nothing is committed,
+            and the context names them. Discard them and stage their rows again.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> c = pt.create_collection(
+        ...     "memory://examples/commit",
+        ...     {"time": ("time", [0, 1, 5]), "v": ("time", [1.0, 2.0, 3.0])},
+        ...     axis="time",
+        ...     partition_by=pt.GroupedSequence(["time"], size=5),
+        ...     zarr_format=3,
+        ... )
+        >>> rows = {"time": ("time", [6]), "v": ("time", [4.0])}
+        >>> staged = [c.stage(rows, merge="upsert")]
+        >>> _ = c.commit(staged, key="delivery 7")
+        >>> _ = c.commit(staged, key="delivery 7")
+        >>> c.read().v.values
+        array([1., 2., 3., 4.])
+        """
+        forms = forms_of(staged, self.url)
+        number, stale = self._native.commit_staged(operation, forms, key)
+        if stale:
+            raise CommitConflict(
+                f"others have changed partition {stale[0]} since it was staged"
+                f"{f', and {len(stale) - 1} more' if len(stale) > 1 else ''}; stage its rows again",
+                context={"partition": ", ".join(stale)},
+            )
+        self._follow()
+        return number
+
+    def discard(self, staged: StagedPartitions | Sequence[StagedPartitions]) -> None:
+        """Delete what was staged and is not to be committed.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> c = pt.create_collection(
+        ...     "memory://examples/discard",
+        ...     {"time": ("time", [0, 1, 5]), "v": ("time", [1.0, 2.0, 3.0])},
+        ...     axis="time",
+        ...     partition_by=pt.GroupedSequence(["time"], size=5),
+        ...     zarr_format=3,
+        ... )
+        >>> c.discard(c.stage({"time": ("time", [6]), "v": ("time", [4.0])}))
+        >>> c.read().v.values
+        array([1., 2., 3.])
+        """
+        several = [staged] if isinstance(staged, StagedPartitions) else list(staged)
+        self._native.discard_staged([form for one in several for form in one.forms])
+
     def update(
         self,
         function: Callable[..., Any],
@@ -538,6 +710,7 @@ class Collection:
         variables: Sequence[str] | None = None,
         depth: int = 0,
         depth_rows: int = 0,
+        decode: bool = False,
         workers: int | None = None,
         key: str | None = None,
         client: Any = None,
@@ -552,8 +725,11 @@ class Collection:
         ----------
         function : callable
             Given an ``xarray.Dataset`` it returns variables by name: arrays with the rows that it
-            was given, or with the partition's own rows. A function with a parameter ``partition``
-            is also given a `PartitionInfo`.
+            was given, or with the partition's own rows. Labelled ones (``xarray.DataArray``,
+            ``pandas.Series``) are put in the order of the labels that it was given, and refused if
+            labels are missing, are too many or repeat in another order; others go by position.
+            Floats are rounded to the type of the variable; what does not fit it otherwise is
+            refused. A function with a parameter ``partition`` is also given a `PartitionInfo`.
         where : expression, str, list or dict, optional
             Which partitions: a condition on the fields of the keys.
         rows : Selection, optional
@@ -565,6 +741,8 @@ class Collection:
         depth, depth_rows : int, default 0
             How many partitions, or rows, before and behind its own the function is given as well:
             neighbours in the whole collection, whatever `where` selects.
+        decode : bool, default False
+            Give the function decoded values, as `read` does, and pack what it returns.
         workers : int, optional
             How many partitions are worked on at once, each in a thread.
         key : str, optional
@@ -590,9 +768,7 @@ class Collection:
         >>> c.read().v.values
         array([10., 20.,  3.])
         """
-        self._native.refresh()
-        schema = self._native.schema().to_dict()
-        updating = Updating(Calling(function), {v["name"]: v for v in variables_of(schema)})
+        updating = self._updating(function, decode)
         arguments = map_arguments(where, variables, depth, depth_rows, workers, rows)
         with reporting(progress) as report:
             if client:
@@ -607,6 +783,12 @@ class Collection:
         self._follow()
         return written
 
+    def _updating(self, function: Callable[..., Any], decode: bool) -> Updating:
+        self._native.refresh()
+        schema = self._native.schema().to_dict()
+        known = {one["name"]: one for one in variables_of(schema)}
+        return Updating(Calling(function, decode=decode), self.dimension, known)
+
     def map(
         self,
         function: Callable[..., Any],
@@ -616,6 +798,7 @@ class Collection:
         variables: Sequence[str] | None = None,
         depth: int = 0,
         depth_rows: int = 0,
+        decode: bool = False,
         workers: int | None = None,
         client: Any = None,
         progress: Progress = False,
@@ -634,7 +817,7 @@ class Collection:
         >>> c.map(lambda ds: float(ds.v.mean()))
         {(1,): 1.5, (2,): 5.0}
         """
-        call = Calling(function)
+        call = Calling(function, decode=decode)
         arguments = map_arguments(where, variables, depth, depth_rows, workers, rows)
         with reporting(progress) as report:
             if client:
@@ -741,7 +924,8 @@ class Collection:
         dtype : dtype
             The type of its items.
         fill_value : optional
-            What items are where nothing is stored.
+            What items are where nothing is stored; without one "not a number" or "not a time", and
+            in types that have neither zero, False or an empty text.
         attributes, encoding : mapping, optional
             Its attributes, and ``compressor`` and ``filters`` as xarray's encoding has them.
         key : str, optional
@@ -763,7 +947,12 @@ class Collection:
         """
         group, _, own = name.rpartition("/")
         described = describe_variable(
-            own, tuple(dimensions), dtype, fill_value, attributes or {}, encoding or {}
+            own,
+            tuple(dimensions),
+            dtype,
+            missing_of(dtype) if fill_value is None else fill_value,
+            attributes or {},
+            encoding or {},
         )
         with reporting(progress) as report:
             self._native.add_variable(group, described, report, key)
@@ -990,6 +1179,7 @@ class Collection:
         ...     {"cycle": ("n", [1, 2]), "v": (("n", "x"), [[1.0, 2.0], [5.0, 6.0]])},
         ...     axis="cycle",
         ...     partition_by=pt.Sequence(["cycle"]),
+        ...     zarr_format=3,
         ... )
         >>> c.to_table("memory://to_table/t", partition_by="cycle").read().values.tolist()
         [[1.0, 0.0, 1.0], [1.0, 1.0, 2.0], [2.0, 0.0, 5.0], [2.0, 1.0, 6.0]]
@@ -1097,6 +1287,7 @@ class Collection:
         ...     {"cycle": ("n", [1, 2])},
         ...     axis="cycle",
         ...     partition_by=pt.Sequence(["cycle"]),
+        ...     zarr_format=3,
         ... )
         >>> _ = c.insert({"cycle": ("n", [3])}, key="delivery 3")
         >>> c.committed("delivery 3").partitions
@@ -1136,6 +1327,7 @@ class Collection:
         ...     rows(1, 2),
         ...     axis="cycle",
         ...     partition_by=pt.Sequence(["cycle"]),
+        ...     zarr_format=3,
         ... )
         >>> c.create_tag("delivered")
         >>> _ = c.insert(rows(3))
@@ -1156,6 +1348,7 @@ class Collection:
         ...     rows(1, 2),
         ...     axis="cycle",
         ...     partition_by=pt.Sequence(["cycle"]),
+        ...     zarr_format=3,
         ... )
         >>> c.create_branch("trial")
         >>> trial = c.on_branch("trial")
@@ -1504,11 +1697,13 @@ def map_arguments(
     }
 
 
-def _is_lazy(data: Any) -> bool:
+def is_lazy_dataset(data: Any) -> bool:
     """True for an ``xarray.Dataset`` with arrays of Dask."""
     # If dask was never imported, nothing can be an array of it.
     dask = sys.modules.get("dask")
     variables = getattr(data, "variables", None)
     if dask is None or not isinstance(variables, Mapping) or not hasattr(data, "isel"):
+        return False
+    if hasattr(data, "subtree"):
         return False
     return any(dask.is_dask_collection(held_by(variable)) for variable in variables.values())

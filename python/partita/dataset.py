@@ -20,7 +20,7 @@ from partita._data import is_schema, stream
 from partita._encoding import restored
 from partita._progress import Progress, reporting
 from partita._xarray import from_xarray
-from partita.collection import Collection, State, copy_arguments
+from partita.collection import Collection, State, copy_arguments, is_lazy_dataset
 from partita.errors import InvalidArgument
 from partita.expression import Where, predicate
 from partita.index import open_index, place_of
@@ -283,7 +283,9 @@ def create_collection(
     >>> sorted(c.variables)
     ['ssh', 'time']
     """
-    dataset = from_xarray(data, encode=encode)
+    is_lazy = is_lazy_dataset(data) and axis in data.variables and data[axis].ndim == 1
+    rows = data[axis].dims[0] if is_lazy else None
+    dataset = from_xarray(data, encode=encode, without_rows=rows)
     description = dataset.schema().to_dict()
     restored(description, chunks or {}, {})
     schema = _native.Schema.from_dict(description)
@@ -301,7 +303,9 @@ def create_collection(
     )
     collection = Collection(native, options, read_only=False, single_writer=single_writer)
     if insert:
-        collection.insert(dataset, progress=progress)
+        # What is lazy is computed partition by partition.
+        given = data if is_lazy else dataset
+        collection.insert(given, encode=encode and is_lazy, progress=progress)
     return collection
 
 

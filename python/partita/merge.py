@@ -80,17 +80,21 @@ def upsert(tolerance: Tolerance = None) -> Strategy:
 
 
 def merge_arguments(merge: Merge, call: Callable[[Callable[..., Any]], Any]) -> dict[str, Any]:
-    """The engine's form; `call` wraps a function so that the engine can call it."""
+    """The engine's form; `call` wraps a function so that the engine can call it.
+
+    Nothing is said of what is put where variables are missing.
+    """
     if merge is None:
         merge = replace()
     if isinstance(merge, str):
         merge = Strategy(merge)
     if isinstance(merge, Strategy):
-        return {"name": merge.name, "tolerance": _tolerance(merge.tolerance), "function": None}
+        tolerance = _tolerance(merge.tolerance)
+        return {"name": merge.name, "tolerance": tolerance, "function": None, "fill": []}
     if callable(merge):
         if getattr(merge, "__module__", None) == __name__:
             raise InvalidArgument(f"call the strategy: merge.{merge.__name__}()")
-        return {"name": "", "tolerance": None, "function": call(merge)}
+        return {"name": "", "tolerance": None, "function": call(merge), "fill": []}
     raise InvalidArgument(
         "merge= takes 'replace', 'concat', 'time_series', 'upsert', what merge.time_series() and "
         f"its like return, or a function, not {merge!r}"

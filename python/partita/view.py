@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from partita import _native
 from partita._encoding import attributes_of
 from partita._progress import Progress, reporting
-from partita._xarray import describe_variable
+from partita._xarray import describe_variable, missing_of
 from partita.collection import Collection, predicate_of
 from partita.errors import InvalidArgument
 from partita.expression import Where
@@ -39,7 +39,8 @@ class Variable:
     dtype: Any
     """The type of its items."""
     fill_value: Any = None
-    """What items are where nothing is stored."""
+    """What items are where nothing is stored; without one "not a number" or "not a time", and in
+    types that have neither zero, False or an empty text."""
     attributes: Mapping[str, Any] = field(default_factory=dict)
     """Its attributes."""
     encoding: Mapping[str, Any] = field(default_factory=dict)
@@ -246,7 +247,7 @@ def schema_of(
             name,
             tuple(variable.dimensions),
             variable.dtype,
-            variable.fill_value,
+            missing_of(variable.dtype) if variable.fill_value is None else variable.fill_value,
             variable.attributes,
             variable.encoding,
         )

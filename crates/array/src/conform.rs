@@ -4,12 +4,52 @@ use std::collections::HashMap;
 
 use partita_core::{Error, ErrorKind, Result};
 
-use crate::dataset::{Array, Dataset, Schema, Variable, VariableSchema};
+use crate::dataset::{Array, Dataset, FillValue, Schema, Variable, VariableSchema};
 use crate::layout::Config;
 
-/// The dataset with exactly the partitioned variables of the schema, in its order and with its
-/// attributes, fill values and codecs; and the variables that are not partitioned, as far as they
-/// are given. What is missing of the partitioned ones is filled.
+/// A dataset that fits a collection.
+pub(crate) struct Fitting {
+    /// Exactly the partitioned variables of the schema, in its order and with its attributes, fill
+    /// values and codecs.
+    pub rows: Dataset,
+    /// The variables that are not partitioned, as far as they are given.
+    pub immutable: Dataset,
+    /// The partitioned variables that were not given, and are filled.
+    pub missing: Vec<Missing>,
+}
+
+/// A variable that was not given.
+pub(crate) struct Missing {
+    pub path: String,
+    /// It is known what stands for its missing items. If not, they are zeros that must not be stored.
+    pub is_known: bool,
+}
+
+impl Missing {
+    /// Refuses to store a variable of which it is not known what stands for missing items.
+    pub fn check(&self) -> Result<()> {
+        if self.is_known {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::SchemaMismatch,
+            "a variable of the collection is missing, and it has no fill value and its type nothing \
+             that means missing; give the variable, or say what to put there",
+        )
+        .with("variable", &self.path))
+    }
+}
+
+impl Fitting {
+    /// The rows, if it is known what stands for all missing items.
+    pub fn filled(self) -> Result<Dataset> {
+        self.missing.iter().try_for_each(Missing::check)?;
+        Ok(self.rows)
+    }
+}
+
+/// Makes a dataset fit. What is missing of the partitioned variables is filled with what `fills` says
+/// by their paths, else with their fill values, else with what means missing in their types.
 ///
 /// `sizes` are those of the dimensions as they are stored.
 ///
@@ -22,7 +62,8 @@ pub(crate) fn conform(
     data: &Dataset,
     config: &Config,
     sizes: &HashMap<String, usize>,
-) -> Result<(Dataset, Dataset)> {
+    fills: &HashMap<String, FillValue>,
+) -> Result<Fitting> {
     for (path, variable) in data.schema().paths() {
         check(&path, variable, config)?;
     }
@@ -51,9 +92,29 @@ pub(crate) fn conform(
         true => Some(rows),
         false => given.get(name).or_else(|| sizes.get(name)).copied(),
     };
-    let partitioned = merged(&config.partitioned(), &[data], &|_| true, &size)?;
+    let mut missing = Vec::new();
+    for (path, own) in config.partitioned().paths() {
+        if data.variable(&path).is_none() {
+            let is_known = missing_item(&path, own, fills).is_some();
+            missing.push(Missing { path, is_known });
+        }
+    }
+    let rows = build(&config.partitioned(), "", &|path, own| match data.variable(path) {
+        Some(found) => found.with_schema(own.clone()).map(Some),
+        None => full(path, own, missing_item(path, own, fills).as_ref(), &size).map(Some),
+    })?;
     let immutable = merged(&config.immutable(), &[data], &|_| false, &size)?;
-    Ok((partitioned, immutable))
+    Ok(Fitting { rows, immutable, missing })
+}
+
+/// What stands for missing items of a variable.
+fn missing_item(
+    path: &str,
+    own: &VariableSchema,
+    fills: &HashMap<String, FillValue>,
+) -> Option<FillValue> {
+    let said = fills.get(path).or(own.fill.as_ref()).cloned();
+    said.or_else(|| FillValue::missing(own.dtype))
 }
 
 fn check(path: &str, found: &VariableSchema, config: &Config) -> Result<()> {
@@ -120,9 +181,19 @@ pub(crate) fn build(schema: &Schema, prefix: &str, source: &Source<'_>) -> Resul
     Ok(built.with_schema_of(schema))
 }
 
+/// A variable with its fill value everywhere.
 pub(crate) fn fill(
     path: &str,
     schema: &VariableSchema,
+    size: &dyn Fn(&str) -> Option<usize>,
+) -> Result<Variable> {
+    full(path, schema, schema.fill.as_ref(), size)
+}
+
+fn full(
+    path: &str,
+    schema: &VariableSchema,
+    item: Option<&FillValue>,
     size: &dyn Fn(&str) -> Option<usize>,
 ) -> Result<Variable> {
     let shape = schema.dimensions.iter().map(|name| {
@@ -135,7 +206,7 @@ pub(crate) fn fill(
             .with("dimension", name)
         })
     });
-    let data = Array::full(schema.dtype, shape.collect::<Result<_>>()?, schema.fill.as_ref())
+    let data = Array::full(schema.dtype, shape.collect::<Result<_>>()?, item)
         .map_err(|error| error.with("variable", path))?;
     Variable::new(schema.clone(), data)
 }

@@ -233,10 +233,7 @@ impl Config {
     #[must_use]
     pub fn with_layout(mut self, layout: Layout) -> Self {
         if layout != self.layout {
-            self.axis = match layout {
-                Layout::ZarrV2 => self.axis_variable().unwrap_or(self.axis),
-                Layout::ZarrV3 => self.dimension.clone(),
-            };
+            self.axis = self.axis_variable().unwrap_or(self.axis);
             self.layout = layout;
             self.catalog = false;
             self.extras = None;

@@ -10,10 +10,10 @@ use partita_core::{Error, ErrorKind, Result};
 
 use crate::collection::{Collection, Partition};
 use crate::commit::{Change, Draft, PartitionFacts, Snapshot};
-use crate::conform::{conform, given_sizes, merged};
-use crate::dataset::{Dataset, VariableSchema};
-use crate::layout::{GroupPlan, Joined, StoredArray, immutable_group, open_group};
-use crate::merge::Merge;
+use crate::conform::{Fitting, Missing, build, conform, given_sizes, merged};
+use crate::dataset::{Array, Dataset, Variable, VariableSchema};
+use crate::layout::{Config, GroupPlan, Joined, StoredArray, immutable_group, open_group};
+use crate::merge::{Merge, Plan};
 use crate::options::{InsertOptions, MergeFunction, MergeWith, ReadOptions};
 use crate::partitioning::{Group, Key};
 use crate::read::{OpenPartition, read};
@@ -29,8 +29,10 @@ impl Collection {
     /// become visible, or nothing. Rows may come in any order. Returns the partitions that the rows
     /// belong to, ordered by key.
     ///
-    /// Variables that are missing are filled with their fill values; attributes, fill values and
-    /// codecs are those of the collection. Without a merge, what a partition held is replaced. With
+    /// Variables that are missing are filled: with what the options say, else with their fill values,
+    /// else with "not a number" or "not a time". Where a merge puts a new row in the place of an old
+    /// one, that keeps its values in them. Attributes, fill values and codecs are those of the
+    /// collection. Without a merge, what a partition held is replaced. With
     /// one, chunks without a row that changes or moves are not written again.
     ///
     /// Variables that are not partitioned are stored by the first insert that has them, and must be
@@ -39,7 +41,8 @@ impl Collection {
     /// # Errors
     /// [`SchemaMismatch`](ErrorKind::SchemaMismatch), with the variable, if the dataset has one that
     /// the collection does not have, or has with another type, other dimensions or another size, or
-    /// with other values where it is not partitioned;
+    /// with other values where it is not partitioned, or if a variable is missing and nothing can
+    /// stand for its values;
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) as
     /// [`Partitioning::split`](crate::Partitioning::split) and [`Merge::plan`];
     /// [`CommitConflict`](ErrorKind::CommitConflict) if other writers never left the partitions
@@ -53,6 +56,39 @@ impl Collection {
         options.work.progress.finish();
         done?;
         Ok(self.places(data)?.into_iter().map(|place| place.partition).collect())
+    }
+}
+
+impl Collection {
+    /// Datasets of rows merged one after the other, as if each were inserted into what those before
+    /// it have left; a function is not called. Nothing is stored.
+    ///
+    /// # Errors
+    /// As [`Collection::insert`].
+    pub async fn merge_rows(&self, data: &[Dataset], options: &InsertOptions) -> Result<Dataset> {
+        let snapshot = self.snapshot().await?;
+        let config = &snapshot.config;
+        let sizes = stored_sizes(&snapshot, &snapshot.partitions(None).await?).await?;
+        let MergeWith::Strategy(merge) = &options.merge else {
+            return Err(Error::invalid("rows are merged by a strategy"));
+        };
+        let axis = config.rows_variable().unwrap_or_default();
+        let mut merged: Option<Dataset> = None;
+        for new in data {
+            let new = conform(new, config, &sizes, &options.fill)?;
+            let Some(old) = merged else {
+                merged = Some(new.filled()?);
+                continue;
+            };
+            let axes = (old.require(&axis)?.data(), new.rows.require(&axis)?.data());
+            let rows = match kept(merge, axes, &new.missing)? {
+                Some(plan) => completed(config, &plan, &old, &new.missing, &new.rows)?,
+                None => new.rows.clone(),
+            };
+            let plan = merge.plan(axes.0, axes.1)?;
+            merged = Some(plan.apply(&old, &rows, &config.dimension)?);
+        }
+        merged.ok_or_else(|| Error::invalid("there is nothing to merge"))
     }
 }
 
@@ -89,7 +125,8 @@ impl Insert<'_> {
         config.check_no_view("rows are inserted into the base of a view; then sync the view")?;
         let partitions = snapshot.partitions(None).await?;
         let sizes = stored_sizes(snapshot, &partitions).await?;
-        let (rows, immutable) = conform(self.data, config, &sizes)?;
+        let Fitting { rows, immutable, missing } =
+            conform(self.data, config, &sizes, &self.options.fill)?;
         let paths: BTreeMap<Key, String> =
             partitions.into_iter().map(|found| (found.key, found.path)).collect();
         let groups = config.partitioning.split(&rows)?;
@@ -105,14 +142,20 @@ impl Insert<'_> {
         let wanted = |partition: &Partition| only.is_none_or(|only| only.contains(&partition.path));
         let places: Vec<_> =
             groups.into_iter().map(place).filter(|(_, partition, _)| wanted(partition)).collect();
-        let (rows, stages) = (&rows, &*draft);
+        let (rows, stages, missing) = (&rows, &*draft, missing.as_slice());
         let staged: Vec<(String, Staged)> = stream::iter(places)
             .map(async |(group, partition, exists)| {
                 let own = rows.take_ranges(&config.dimension, &group.rows)?;
-                let staged =
-                    self.stage_partition(snapshot, stages.stage(), &partition, own, exists);
-                let staged =
-                    staged.await.map_err(|error| error.with("partition", &partition.path))?;
+                let merging = Merging {
+                    snapshot,
+                    stage: stages.stage(),
+                    partition: &partition,
+                    fresh: !exists,
+                    insert: self,
+                    missing,
+                };
+                let staged = self.stage_partition(merging, own).await;
+                let staged = staged.map_err(|error| error.with("partition", &partition.path))?;
                 Ok::<_, Error>((partition.path, staged))
             })
             .buffer_unordered(at_once)
@@ -131,23 +174,20 @@ impl Insert<'_> {
         Ok(())
     }
 
-    async fn stage_partition(
-        &self,
-        snapshot: &Snapshot,
-        stage: String,
-        partition: &Partition,
-        rows: Dataset,
-        exists: bool,
-    ) -> Result<Staged> {
-        let merging = Merging { snapshot, stage, partition, fresh: !exists, insert: self };
-        match &self.options.merge {
+    async fn stage_partition(&self, merging: Merging<'_>, rows: Dataset) -> Result<Staged> {
+        let merge = match &self.options.merge {
+            MergeWith::Strategy(merge) if *merge != Merge::Replace && !merging.fresh => {
+                return merging.merge(merge, rows).await;
+            }
+            merge => merge,
+        };
+        // There are no old rows, or none that are kept, that could have what is missing.
+        merging.missing.iter().try_for_each(Missing::check)?;
+        match merge {
             MergeWith::Strategy(Merge::Replace) => merging.replace_by(rows, false).await,
             // Another writer may make the partition meanwhile.
-            _ if !exists => match &self.options.merge {
-                MergeWith::Strategy(merge) => merging.create(merge, rows).await,
-                MergeWith::Function(_) => merging.replace_by(rows, true).await,
-            },
-            MergeWith::Strategy(merge) => merging.merge(merge, rows).await,
+            MergeWith::Strategy(merge) => merging.create(merge, rows).await,
+            MergeWith::Function(_) if merging.fresh => merging.replace_by(rows, true).await,
             MergeWith::Function(function) => merging.call(function.clone(), rows).await,
         }
     }
@@ -181,7 +221,7 @@ impl Insert<'_> {
         let old = read(&snapshot.store, config, &[], &options).await?;
         for path in &stored {
             if let (Some(old), Some(new)) = (old.variable(path), given.variable(path))
-                && old.data() != new.data()
+                && !old.data().same_values(new.data())
             {
                 return Err(Error::new(
                     ErrorKind::SchemaMismatch,
@@ -238,6 +278,8 @@ struct Merging<'a> {
     /// The partition is new.
     fresh: bool,
     insert: &'a Insert<'a>,
+    /// The variables that the rows lack.
+    missing: &'a [Missing],
 }
 
 impl Merging<'_> {
@@ -294,6 +336,7 @@ impl Merging<'_> {
         };
         let known = config.partitioned().filtered(&is_known).names();
         let known = opened.read(&known, &self.insert.options.work.quiet()).await?;
+        let rows = self.with_old_values(merge, &axis, &opened, &known, rows).await?;
         let plan = merge.plan(known.require(&axis)?.data(), rows.require(&axis)?.data())?;
         let (total, changes) = (plan.len(), plan.changes(opened.rows));
         if changes.is_empty() && total == opened.rows {
@@ -317,6 +360,23 @@ impl Merging<'_> {
         Ok(Some((change.await?, true)))
     }
 
+    /// The rows, with the values of old ones of which they take the place in the variables that
+    /// they lack.
+    async fn with_old_values(
+        &self,
+        merge: &Merge,
+        axis: &str,
+        opened: &OpenPartition<'_>,
+        known: &Dataset,
+        rows: Dataset,
+    ) -> Result<Dataset> {
+        let axes = (known.require(axis)?.data(), rows.require(axis)?.data());
+        let Some(plan) = kept(merge, axes, self.missing)? else { return Ok(rows) };
+        let names: Vec<String> = self.missing.iter().map(|one| one.path.clone()).collect();
+        let old = opened.read(&names, &self.insert.options.work.quiet()).await?;
+        completed(&self.snapshot.config, &plan, &old, self.missing, &rows)
+    }
+
     async fn call(self, function: MergeFunction, rows: Dataset) -> Result<Staged> {
         let config = &self.snapshot.config;
         let opened = OpenPartition::new(&self.snapshot.store, config, self.partition).await?;
@@ -326,7 +386,8 @@ impl Merging<'_> {
         let merged = called.map_err(|error| {
             Error::new(ErrorKind::Interrupted, "the merge did not end").caused_by(error)
         })??;
-        let (merged, _) = conform(&merged, config, &HashMap::new())?;
+        let fills = &self.insert.options.fill;
+        let merged = conform(&merged, config, &HashMap::new(), fills)?.filled()?;
         let misplaced = config.partitioning.split(&merged)?;
         if let Some(other) = misplaced.iter().find(|group| group.key != self.partition.key) {
             return Err(Error::invalid("the merge gave rows that belong to another partition")
@@ -334,6 +395,45 @@ impl Merging<'_> {
         }
         self.replace_by(merged, true).await
     }
+}
+
+/// Which old rows of an axis new ones take the place of; none if there are no variables missing, or no
+/// such rows.
+///
+/// # Errors
+/// [`SchemaMismatch`](ErrorKind::SchemaMismatch) if there are others, and nothing stands for what is
+/// missing.
+fn kept(merge: &Merge, (old, new): (&Array, &Array), missing: &[Missing]) -> Result<Option<Plan>> {
+    if missing.is_empty() {
+        return Ok(None);
+    }
+    let places = match merge {
+        Merge::Replace | Merge::Concat => vec![None; new.len()],
+        _ => merge.places(old, new)?,
+    };
+    if places.iter().any(Option::is_none) {
+        missing.iter().try_for_each(Missing::check)?;
+    }
+    Ok(places.iter().any(Option::is_some).then(|| Plan::of_places(&places)))
+}
+
+/// The rows with the values of old ones, as the plan says, in the variables that they lack.
+fn completed(
+    config: &Config,
+    plan: &Plan,
+    old: &Dataset,
+    missing: &[Missing],
+    rows: &Dataset,
+) -> Result<Dataset> {
+    build(&config.partitioned(), "", &|path, own| {
+        let given = rows.require(path)?;
+        let is_missing = missing.iter().any(|one| one.path == path);
+        let (true, Some(along)) = (is_missing, own.axis(&config.dimension)) else {
+            return Ok(Some(given.clone()));
+        };
+        let joined = plan.join(old.require(path)?.data(), given.data(), along)?;
+        Variable::new(own.clone(), joined).map(Some)
+    })
 }
 
 /// The rows of the chunks that have to be written, where the rows `changes` change and `total` is how

@@ -68,7 +68,7 @@ mod view;
 
 pub use alter::{AlterOptions, DropOptions};
 pub use collection::{Collection, Partition};
-pub use commit::{Action, Change, Record, Retention, Staged};
+pub use commit::{Action, Change, Record, Retention, Source, Staged};
 pub use copy::CopyOptions;
 pub use cores::Cores;
 pub use dataset::{Array, DType, Dataset, Schema, Variable, VariableSchema};

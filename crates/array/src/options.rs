@@ -1,12 +1,13 @@
 //! How collections are created, read and changed.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
 use partita_core::{Cancel, NoProgress, Predicate, Progress, Result, cores};
 
 use crate::cores::Cores;
-use crate::dataset::{Dataset, Variable};
+use crate::dataset::{Dataset, FillValue, Variable};
 use crate::layout::Layout;
 use crate::merge::Merge;
 use crate::partitioning::Key;
@@ -103,6 +104,8 @@ impl fmt::Debug for MergeWith {
 pub struct InsertOptions {
     /// How its rows are merged with those that are there.
     pub merge: MergeWith,
+    /// What is put where variables are missing, by their paths, rather than their fill values.
+    pub fill: HashMap<String, FillValue>,
     /// The caller's name for this commit: one that was made before is not made again.
     pub key: Option<String>,
     /// Told about bytes written, before compression.

@@ -14,7 +14,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema, i256};
 use partita_core::partition::Calendar;
 use partita_core::predicate::{BoundPredicate, Bounds, Facts};
-use partita_core::{Predicate, Result};
+use partita_core::{Error, ErrorKind, Predicate, Result};
 
 use crate::collection::Partition;
 use crate::columns::{column_of, column_type};
@@ -82,6 +82,30 @@ pub(crate) struct RowSelection {
     pub variables: Vec<String>,
 }
 
+/// Refuses variables of which a row has no one value, or many.
+fn check_rows(predicate: &Predicate, columns: &Schema, config: &Config) -> Result<()> {
+    for name in predicate.columns() {
+        let Some(variable) = config.schema.variable(&name) else { continue };
+        if columns.field_with_name(&name).is_ok() {
+            continue;
+        }
+        let why = match variable.axis(&config.dimension) {
+            None => "a condition chooses rows, and this variable is the same for all of them",
+            Some(_) if variable.dimensions.len() > 1 => {
+                "a condition chooses rows, and of this variable each row has several values; read it \
+                 and choose among the values with xarray, or add a variable along the partitioned \
+                 dimension alone, such as their maximum"
+            }
+            Some(_) => "values of this type cannot be compared",
+        };
+        return Err(Error::new(ErrorKind::InvalidPredicate, why)
+            .with("column", &name)
+            .with("dimensions", variable.dimensions.join(", "))
+            .with("dtype", variable.dtype));
+    }
+    Ok(())
+}
+
 /// A partition in which rows may be wanted.
 pub(crate) struct Candidate {
     pub partition: Partition,
@@ -116,6 +140,7 @@ impl RowSelection {
             }
         }
         let schema = Arc::new(Schema::new(columns));
+        check_rows(predicate, &schema, config)?;
         let predicate = predicate.bind(&schema)?;
         variables.retain(|(path, _)| predicate.columns().contains(path));
         let facts = KeyFacts { keys: &keys, partitions: &partitions, config };

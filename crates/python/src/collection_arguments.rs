@@ -2,9 +2,12 @@
 
 use jiff::Timestamp;
 use partita::Error;
+use partita::array::dataset::FillValue;
 use partita::array::layout::Layout;
 use partita::array::merge::Tolerance;
-use partita::array::{At, Depth, MapOptions, Merge, MergeWith, Partitioning, Selection, Work};
+use partita::array::{
+    At, Depth, InsertOptions, MapOptions, Merge, MergeWith, Partitioning, Selection, Work,
+};
 use partita::partition::{CalendarUnit, Resolution};
 use pyo3::prelude::*;
 
@@ -76,17 +79,30 @@ impl PartitioningArguments {
 }
 
 /// A merge: a strategy by name with its tolerance, a number and the code of its unit (or none for
-/// steps of the axis), or a function.
+/// steps of the axis), or a function; and what is put where variables are missing.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 pub(crate) struct MergeArguments {
     name: String,
     tolerance: Option<(u64, Option<String>)>,
     function: Option<Py<PyAny>>,
+    fill: Vec<(String, Vec<u8>)>,
 }
 
 impl MergeArguments {
-    pub(crate) fn merge(self) -> PyResult<(MergeWith, Option<Function>)> {
+    /// How rows are inserted, and the function that is called for it.
+    pub(crate) fn options(
+        mut self,
+        key: Option<String>,
+        watch: &Watch,
+    ) -> PyResult<(InsertOptions, Option<Function>)> {
+        let fill = std::mem::take(&mut self.fill).into_iter();
+        let fill = fill.map(|(path, item)| (path, FillValue::from_bytes(item))).collect();
+        let (merge, function) = self.merge()?;
+        Ok((InsertOptions { merge, fill, key, work: work(watch) }, function))
+    }
+
+    fn merge(self) -> PyResult<(MergeWith, Option<Function>)> {
         if let Some(function) = self.function {
             let function = Function::new(function);
             return Ok((MergeWith::Function(function.merge()), Some(function)));

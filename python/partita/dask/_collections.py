@@ -89,6 +89,8 @@ def _without_rows(data: xr.Dataset, dimension: str) -> xr.Dataset:
     def variable(found: xr.Variable) -> xr.Variable:
         if dimension not in found.dims:
             return found.compute()
+        if not dask.is_dask_collection(found):
+            return found.isel({dimension: slice(0, 0)})
         shape = tuple(0 if name == dimension else found.sizes[name] for name in found.dims)
         return type(found)(found.dims, np.empty(shape, found.dtype), found.attrs, found.encoding)
 

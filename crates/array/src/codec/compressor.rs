@@ -35,7 +35,7 @@ impl Compressor {
             Codec::from_metadata(&metadata)
         } else {
             let metadata: MetadataV2 =
-                serde_json::from_value(config.config.to_value()).map_err(invalid)?;
+                serde_json::from_value(with_level(config)).map_err(invalid)?;
             Codec::from_metadata(&metadata)
         };
         match created {
@@ -44,6 +44,22 @@ impl Compressor {
             Err(error) => Err(unknown(config.id).caused_by(error)),
         }
     }
+}
+
+/// What zlib takes for the level -1, which numcodecs stores where no other was asked for.
+const ZLIB_LEVEL: u8 = 6;
+
+/// The configuration with a level that says how hard to look.
+fn with_level(config: &Config<'_>) -> serde_json::Value {
+    let mut value = config.config.to_value();
+    let is_default = config.config.get("level").and_then(Json::as_int) == Some(-1);
+    if is_default
+        && matches!(config.id, "zlib" | "gzip")
+        && let Some(level) = value.get_mut("level")
+    {
+        *level = json!(ZLIB_LEVEL);
+    }
+    value
 }
 
 /// numcodecs leaves the size of the items, and the choice of the shuffle, to the data.

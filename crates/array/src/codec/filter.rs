@@ -73,12 +73,30 @@ pub(super) fn filter(config: &Json, item_size: usize) -> Result<Box<dyn Filter>>
         "crc32c" => Box::new(Checksum::new(Kind::Crc32c, &config)),
         "adler32" => Box::new(Checksum::new(Kind::Adler32, &config)),
         "lz4" => Box::new(Lz4),
+        // numcodecs leaves items of no size, and those of one byte, as they are.
+        "shuffle" if matches!(config.config.get("elementsize"), Some(Json::Int(0 | 1))) => {
+            Box::new(Unchanged)
+        }
         "zstd" => {
             let checksum = config.config.get("checksum") == Some(&Json::Bool(true));
             Box::new(Zstd::new(config.config.get("level").and_then(Json::as_int), checksum))
         }
         _ => Box::new(Compressor::new(&config, item_size)?),
     })
+}
+
+/// A filter that does nothing.
+#[derive(Debug)]
+struct Unchanged;
+
+impl Filter for Unchanged {
+    fn encode(&self, bytes: Vec<u8>) -> Result<Vec<u8>> {
+        Ok(bytes)
+    }
+
+    fn decode(&self, bytes: Vec<u8>, _items: usize) -> Result<Vec<u8>> {
+        Ok(bytes)
+    }
 }
 
 /// The configuration of a filter.

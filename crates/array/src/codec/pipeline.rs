@@ -388,7 +388,7 @@ mod tests {
         bytes
     }
 
-    const COMPRESSORS: [&str; 10] = [
+    const COMPRESSORS: [&str; 12] = [
         "null",
         r#"{"id":"blosc","cname":"lz4","clevel":5,"shuffle":1,"blocksize":0}"#,
         r#"{"id":"blosc","cname":"zstd","clevel":3,"shuffle":-1,"blocksize":0}"#,
@@ -396,6 +396,8 @@ mod tests {
         r#"{"id":"zstd","level":3,"checksum":true}"#,
         r#"{"id":"zlib","level":1}"#,
         r#"{"id":"gzip","level":1}"#,
+        r#"{"id":"zlib","level":-1}"#,
+        r#"{"id":"gzip","level":-1}"#,
         r#"{"id":"bz2","level":1}"#,
         r#"{"id":"lz4","acceleration":1}"#,
         r#"{"id":"crc32c"}"#,
@@ -408,7 +410,8 @@ mod tests {
             let dtype = if big { ">u8" } else { "<u8" };
             for compressor in COMPRESSORS {
                 let delta = r#"[{"id":"delta","dtype":"<u8"}]"#;
-                for filters in ["[]", delta, r#"[{"id":"shuffle","elementsize":8}]"#] {
+                let [shuffle, nothing] = [8, 0].map(|size| format!(r#"[{{"id":"shuffle","elementsize":{size}}}]"#));
+                for filters in ["[]", delta, &shuffle, &nothing] {
                     let pipeline = v2(dtype, filters, compressor, fortran).unwrap();
                     let stored = pipeline.encode(Buffer::Fixed(raw.clone().into()), &Spare::default()).unwrap();
                     let decoded = pipeline.decode(stored).unwrap();

@@ -57,7 +57,7 @@ pub(crate) use log::{numbers, store_time};
 pub(crate) use past::History;
 pub(crate) use paths::{SCRATCH, STAGE};
 pub(crate) use publish::{publish, publish_lease};
-pub use record::{Action, Change, Record};
+pub use record::{Action, Change, Record, Source};
 pub(crate) use snapshot::{Since, Snapshot};
 pub(crate) use staging::PartitionFacts;
 pub(crate) use uncommitted::{change_retention, clean_replaced, end_history, uncommitted};

@@ -79,6 +79,9 @@ pub struct Change {
     /// stand elsewhere, and this is empty.
     #[serde(default, skip_serializing_if = "PartitionStatistics::is_empty")]
     pub statistics: PartitionStatistics,
+    /// The files that were imported by the commit. They stand with one of its changes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<Source>,
     /// A manifest is staged with the objects.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) has_manifest: bool,
@@ -88,6 +91,15 @@ pub struct Change {
     /// The manifest, in the process that staged it.
     #[serde(skip)]
     pub(crate) manifest: Option<Arc<Manifest>>,
+}
+
+/// A file that was imported.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// Its name, as it was given.
+    pub name: String,
+    /// The digest of its content.
+    pub digest: String,
 }
 
 /// What is done to a directory.
@@ -162,6 +174,7 @@ impl Change {
             rows: None,
             bytes: 0,
             statistics: PartitionStatistics::new(),
+            sources: Vec::new(),
             has_manifest: false,
             is_new: false,
             manifest: None,

@@ -11,7 +11,7 @@ use partita_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 use super::paths::STAGE;
-use super::record::{Action, Change, Record, check_requires};
+use super::record::{Action, Change, Record, Source, check_requires};
 use crate::statistics::Statistics;
 
 /// The form of records that this version writes.
@@ -54,6 +54,8 @@ struct Entry {
     rows: Option<u64>,
     #[serde(default)]
     bytes: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    sources: Vec<Source>,
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -111,7 +113,8 @@ impl Document {
                 Action::Drop => (Kind::Drop, None),
             };
             let (path, rows, bytes) = (change.path.clone(), change.rows, change.bytes);
-            Entry { path, action, stage, touches: touched, rows, bytes }
+            let sources = change.sources.clone();
+            Entry { path, action, stage, touches: touched, rows, bytes, sources }
         };
         let changes = record.changes.iter().map(entry).collect();
         Self {
@@ -151,6 +154,7 @@ impl Document {
             let has_manifest = !matches!(action, Action::Drop);
             let mut change = Change::new(&entry.path, action);
             (change.rows, change.bytes) = (entry.rows, entry.bytes);
+            change.sources = entry.sources;
             change.has_manifest = has_manifest;
             Ok(change)
         };

@@ -73,7 +73,7 @@ impl Copying<'_> {
     ) -> Result<(GroupPlan, Dataset)> {
         let (snapshot, config) = (self.snapshot, self.config);
         if config.view.is_none() {
-            let (rows, _) = conform(data, config, &HashMap::new())?;
+            let rows = conform(data, config, &HashMap::new(), &HashMap::new())?.filled()?;
             let plan = GroupPlan::group(config, path, Some(&partition.key), &rows)?;
             return Ok((plan, rows));
         }

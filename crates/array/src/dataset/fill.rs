@@ -21,6 +21,18 @@ impl FillValue {
         Self(item.into())
     }
 
+    /// What a type has for a missing value: "not a number" or "not a time".
+    #[must_use]
+    pub fn missing(dtype: DType) -> Option<Self> {
+        let word = match dtype {
+            DType::Float16 | DType::Float32 | DType::Float64 => "NaN".into(),
+            DType::Complex64 | DType::Complex128 => Json::List(vec!["NaN".into(), "NaN".into()]),
+            DType::DateTime(..) | DType::TimeDelta(..) => "NaT".into(),
+            _ => return None,
+        };
+        Self::from_json(dtype, &word).ok().flatten()
+    }
+
     /// The bytes of the item.
     #[must_use]
     pub fn item(&self) -> Bytes {

@@ -8,6 +8,7 @@ mod array;
 mod buffer;
 mod data;
 mod dtype;
+mod equal;
 mod fill;
 mod schema;
 mod variable;

@@ -34,8 +34,8 @@ impl Layout {
 pub struct Config {
     /// How it is stored.
     pub layout: Layout,
-    /// The variable along which the collection grows. In the Zarr v3 layout the name of the
-    /// dimension, whether or not there is a variable of that name.
+    /// The variable along which the collection grows. If another library wrote a document in the
+    /// Zarr v3 layout, which names a dimension alone, and no variable stands out, the name of that.
     pub axis: String,
     /// The dimension that is cut into partitions.
     pub dimension: String,
@@ -79,13 +79,9 @@ impl Config {
             }
         };
         schema.share_dimensions(&dimension);
-        let axis = match layout {
-            Layout::ZarrV2 => axis.to_owned(),
-            Layout::ZarrV3 => dimension.clone(),
-        };
         let config = Self {
             layout,
-            axis,
+            axis: axis.to_owned(),
             dimension,
             partitioning,
             schema,
@@ -134,7 +130,7 @@ impl Config {
         view: ViewConfig,
         commit: String,
     ) -> Result<Self> {
-        let own = Own { commit: Some(commit), statistics: Vec::new() };
+        let own = Own { commit: Some(commit), ..Own::default() };
         Self::of_view(layout, Schema { attributes, ..Schema::default() }, view, own)
     }
 
@@ -248,6 +244,8 @@ pub(super) const OWN: &str = "partita";
 #[derive(Default)]
 pub(super) struct Own {
     pub commit: Option<String>,
+    /// The variable of the axis, where the document names the dimension alone.
+    pub axis: Option<String>,
     pub statistics: Vec<String>,
 }
 
@@ -258,15 +256,19 @@ impl Own {
         let statistics = member("statistics").and_then(Json::as_list).unwrap_or_default();
         Self {
             commit: member("commit").and_then(text),
+            axis: member("axis").and_then(text),
             statistics: statistics.iter().filter_map(text).collect(),
         }
     }
 
     pub fn encode(config: &Config) -> Option<Json> {
         let commit = config.commit.as_deref().map(|commit| ("commit", commit.into()));
+        let is_said = config.layout == Layout::ZarrV2 || config.view.is_some();
+        let axis = (!is_said && config.axis != config.dimension)
+            .then(|| ("axis", config.axis.as_str().into()));
         let statistics = (!config.statistics.is_empty())
             .then(|| ("statistics", Json::texts(&config.statistics)));
-        let members = commit.into_iter().chain(statistics);
+        let members = commit.into_iter().chain(axis).chain(statistics);
         let members: IndexMap<String, Json> =
             members.map(|(name, json)| (name.to_owned(), json)).collect();
         (!members.is_empty()).then_some(Json::Map(members))

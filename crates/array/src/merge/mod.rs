@@ -72,6 +72,36 @@ impl Merge {
     }
 }
 
+impl Merge {
+    /// For each new row the old one of which it takes the place: the first one at the same value, or
+    /// for [`Merge::Upsert`] with a tolerance the nearest within it.
+    ///
+    /// # Errors
+    /// As [`Merge::plan`].
+    pub(crate) fn places(&self, old: &Array, new: &Array) -> Result<Vec<Option<usize>>> {
+        let (old, new) = Axis::read_both(old, new)?;
+        let reach = match self {
+            Self::Replace | Self::Concat => return Ok(vec![None; new.values.len()]),
+            Self::TimeSeries { .. } | Self::Upsert { tolerance: None } => 0,
+            Self::Upsert { tolerance: Some(tolerance) } => tolerance.in_steps_of(new.dtype)?,
+        };
+        let sorted = sorted_rows(&old, |value| value != NAT);
+        Ok(new.values.iter().map(|value| nearest(&sorted, *value, reach)).collect())
+    }
+}
+
+/// The row whose value is nearest to one, and no further away than `reach`.
+fn nearest(sorted: &[(usize, i128)], value: i128, reach: i128) -> Option<usize> {
+    let after = sorted.partition_point(|(_, other)| *other < value);
+    let before = after.checked_sub(1).and_then(|last| {
+        let (_, nearest) = sorted.get(last)?;
+        sorted.get(sorted.partition_point(|(_, other)| other < nearest))
+    });
+    let distance = |(_, other): &&(usize, i128)| other.abs_diff(value);
+    let found = before.into_iter().chain(sorted.get(after)).min_by_key(distance)?;
+    (distance(&found) <= reach.unsigned_abs()).then_some(found.0)
+}
+
 /// The values of an axis.
 struct Axis {
     dtype: DType,

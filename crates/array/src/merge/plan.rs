@@ -98,6 +98,14 @@ impl Plan {
         Self::of([(Side::New, 0..count)])
     }
 
+    /// The plan in which each row is an old one where `places` says so, and else the new one.
+    pub(crate) fn of_places(places: &[Option<usize>]) -> Self {
+        Self::of(places.iter().enumerate().map(|(row, place)| match place {
+            Some(old) => (Side::Old, *old..old + 1),
+            None => (Side::New, row..row + 1),
+        }))
+    }
+
     /// Some rows of the merged dataset.
     #[must_use]
     pub(crate) fn within(&self, wanted: &Range<usize>) -> Self {

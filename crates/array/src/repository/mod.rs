@@ -56,6 +56,9 @@ const AT: &str = "?at=";
 const REPO: &str = "repo";
 const MAGIC: &[u8] = "ICE🧊CHUNK".as_bytes();
 
+/// The object of the main branch, in the first version of the format.
+const REFERENCE: &str = "refs/branch.main/ref.json";
+
 /// True if there is an Icechunk repository in a directory of a store; at its root if that is empty.
 ///
 /// # Errors
@@ -64,7 +67,9 @@ pub async fn holds_repository(store: &Store, directory: &str) -> Result<bool> {
     let key = if directory.is_empty() { REPO.to_owned() } else { format!("{directory}/{REPO}") };
     let length = MAGIC.len() as u64;
     if store.head(&key).await?.is_none_or(|info| info.size < length) {
-        return Ok(false);
+        // The first version of the format has no such object, but one for each branch.
+        let place = if directory.is_empty() { String::new() } else { format!("{directory}/") };
+        return Ok(store.head(&format!("{place}{REFERENCE}")).await?.is_some());
     }
     Ok(store.get_range(&key, 0..length).await? == MAGIC)
 }

@@ -495,10 +495,12 @@ async fn what_does_not_fit_is_refused_by_name() {
         .await
         .unwrap();
     assert_eq!(read(&collection).await, before);
-    // The axis alone: the rest is filled.
+    // The axis alone: there is no value of an integer that means missing.
     let only = dataset(&days(5..6, 1)).filtered(&|path, _| path == "time");
-    collection.insert(&only, &InsertOptions::default()).await.unwrap();
-    assert_eq!(read(&collection).await.len(), before.len() + 7);
+    let error = collection.insert(&only, &InsertOptions::default()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::SchemaMismatch, "{error}");
+    assert!(error.to_string().contains("variable: v"), "{error}");
+    assert_eq!(read(&collection).await, before);
 }
 
 #[tokio::test]

@@ -8,16 +8,37 @@ use crate::arguments::Common;
 use crate::failure::Failure;
 use crate::partitioning::PartitionBy;
 
-const EXAMPLES: &str = "\
+/// What `--help` says of files that the Python package imports, with examples.
+const HELP: &str = "\
+Files of arrays (NetCDF 3 and 4, HDF5, Zarr), folders and patterns of them, go into a collection. This
+takes the Python package and xarray:
+  --axis NAME             the variable along which a new collection grows; time
+  --partition-by WHAT     month, or another part of a date; or integer variables: cycle,pass
+  --zarr 2|3              the format of a new collection; groups of the files need 3
+  --chunk DIM=N           how a dimension of a new collection is cut
+  --merge HOW             replace, concat, time_series or upsert: how rows are merged with those that
+                          are there, and files with each other. Without it, files that overlap and
+                          partitions that have rows are refused
+  --batch N               files in one commit; all in one without it
+  --fill NAME=VALUE       what is put where a variable is missing in a file
+  --combine-attrs HOW     override, drop, identical, no_conflicts or drop_conflicts: attributes of a
+                          new collection that differ between files
+  --no-groups             leave out the groups of the files
+  --on-error raise|skip   with skip, go on without files that do not fit, and report them
+  --skip-existing         leave out files that were imported before, as the history tells
+  --workers N             processes that read files
+  --json                  print what was done as JSON
+
 Examples:
   partita import lake/trips trips.csv --partition-by city --index rider
   partita import lake/trips in/year=2026/ more.parquet
   # arrays: a collection out of NetCDF files (with the Python package)
   partita import lake/ssh day1.nc day2.nc --partition-by month";
 
-/// Make a table out of files, or add them to one that is there, in one commit.
+/// Make a table out of files, or add them to one that is there, in one commit; or import files of
+/// arrays into a collection.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = HELP)]
 pub(crate) struct ImportArguments {
     #[command(flatten)]
     rows: Rows,

@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 use partita::Error;
-use partita::array::{AlterOptions, Committed, DropOptions, InsertOptions, MapOptions, Staged};
+use partita::array::{AlterOptions, Committed, DropOptions, MapOptions, Source, Staged};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
@@ -55,8 +55,7 @@ impl PyCollection {
         shared: bool,
     ) -> PyResult<Vec<StagedChange>> {
         let watch = Watch::default();
-        let (merge, function) = merge.merge()?;
-        let options = InsertOptions { merge, key: None, work: work(&watch) };
+        let (options, function) = merge.options(None, &watch)?;
         let (collection, data) = (self.collection(py)?, data.dataset()?);
         let done =
             wait(py, &watch, async move { collection.stage_insert(&data, &options, shared).await });
@@ -65,6 +64,21 @@ impl PyCollection {
             None => done,
         };
         staged_changes(py, &done?)
+    }
+
+    /// Rows merged one after the other; nothing is stored.
+    fn merge_rows(
+        &self,
+        py: Python<'_>,
+        data: Vec<PyRef<'_, PyDataset>>,
+        merge: MergeArguments,
+    ) -> PyResult<PyDataset> {
+        let watch = Watch::default();
+        let (options, _) = merge.options(None, &watch)?;
+        let data = data.iter().map(|one| one.dataset()).collect::<PyResult<Vec<_>>>()?;
+        let collection = self.collection(py)?;
+        let merged = wait(py, &watch, async move { collection.merge_rows(&data, &options).await })?;
+        Ok(PyDataset::new(merged))
     }
 
     /// Stages what `update` would commit.
@@ -82,14 +96,20 @@ impl PyCollection {
     }
 
     /// Commits what was staged: the number of the commit, or the paths that have to be staged again.
+    #[pyo3(signature = (operation, staged, key, sources=Vec::new()))]
     fn commit_staged(
         &self,
         py: Python<'_>,
         operation: String,
         staged: Vec<Vec<u8>>,
         key: Option<String>,
+        sources: Vec<(String, String)>,
     ) -> PyResult<(u64, Vec<String>)> {
-        let (collection, staged) = (self.collection(py)?, staged_of(&staged)?);
+        let (collection, mut staged) = (self.collection(py)?, staged_of(&staged)?);
+        if let Some(first) = staged.first_mut() {
+            let source = |(name, digest)| Source { name, digest };
+            first.change.sources = sources.into_iter().map(source).collect();
+        }
         let committed = wait(py, &Watch::default(), async move {
             collection.commit_staged(&operation, staged, key.as_deref()).await
         })?;
@@ -115,8 +135,7 @@ impl PyCollection {
         progress: Option<Py<PyAny>>,
     ) -> PyResult<PyPartitions> {
         let watch = Watch::new(progress);
-        let (merge, function) = merge.merge()?;
-        let options = InsertOptions { merge, key, work: work(&watch) };
+        let (options, function) = merge.options(key, &watch)?;
         let (collection, data) = (self.collection(py)?, data.dataset()?);
         let done = wait(py, &watch, async move { collection.insert(&data, &options).await });
         let done = match function {

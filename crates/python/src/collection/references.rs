@@ -121,6 +121,15 @@ impl PyCollection {
         wait(py, &Watch::default(), async move { collection.set_retention(retention, grace).await })
     }
 
+    /// The files that were imported by the commits of the history: names and digests.
+    fn sources(&self, py: Python<'_>) -> PyResult<Vec<(String, String)>> {
+        let collection = self.collection(py)?;
+        let records = wait(py, &Watch::default(), async move { collection.history().await })?;
+        let changes = records.into_iter().flat_map(|record| record.changes);
+        let sources = changes.flat_map(|change| change.sources);
+        Ok(sources.map(|source| (source.name, source.digest)).collect())
+    }
+
     /// The commits, the newest first.
     fn history(&self, py: Python<'_>) -> PyResult<Vec<Entry>> {
         let collection = self.collection(py)?;

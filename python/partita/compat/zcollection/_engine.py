@@ -119,8 +119,9 @@ def to_native(data: Dataset, schema: _native.Schema) -> _native.Dataset:
     """The engine's form of a dataset; what is lazy is computed."""
     arrays = compute(*(variable.array for variable in data.variables.values()))
     variables = {
-        name: (variable.dimensions, array)
+        name: (variable.dimensions, array, _attributes(variable.attrs), {"_FillValue": fill})
         for (name, variable), array in zip(data.variables.items(), arrays, strict=True)
+        for fill in [variable.fill_value]
     }
     return from_xarray(variables, schema=schema)
 

@@ -21,22 +21,25 @@ pub(in crate::layout) fn decode(bytes: &[u8]) -> Result<Config> {
     check_version(&document)?;
     check_version(&schema)?;
     let partitioning = Document(document.get("partitioning")?);
-    let axis = document.text("axis")?.to_owned();
+    let dimension = document.text("axis")?.to_owned();
     let own = Own::decode(json.get("extras").and_then(|extras| extras.get(OWN)));
-    let config = Config {
+    let mut config = Config {
         layout: Layout::ZarrV3,
-        dimension: axis.clone(),
+        axis: own.axis.unwrap_or_else(|| dimension.clone()),
+        dimension,
         partitioning: decode_partitioning(&partitioning)?,
         schema: decode_group(&schema)?,
         catalog: json.get("catalog").and_then(|catalog| catalog.get("enabled")?.as_bool())
             == Some(true),
-        axis,
         version: None,
         commit: own.commit,
         statistics: own.statistics,
         extras: json.get("extras").cloned(),
         view: None,
     };
+    if let Some(axis) = config.axis_variable() {
+        config.axis = axis;
+    }
     config
         .check()
         .map_err(|error| Error::corrupt("the collection contradicts itself").caused_by(error))?;

@@ -1,12 +1,15 @@
 //! Groups and arrays of Zarr v3.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use futures::{StreamExt, TryStreamExt, stream};
+use half::f16;
 use partita_core::{Error, Result, Store};
 
 use super::codecs::{Chain, sharding};
 use super::{IMMUTABLE, PARTITION_KEY, dtype};
 use crate::codec::Pipeline;
-use crate::dataset::{Chunks, FillValue, Schema, VariableSchema, fill_item};
+use crate::dataset::{Chunks, DType, FillValue, Schema, VariableSchema, fill_item};
 use crate::json::{Attributes, Json, Style};
 use crate::layout::config::{Document, damaged};
 use crate::layout::shard::Shard;
@@ -221,12 +224,35 @@ fn document_of(array: &ArrayLayout) -> Result<Json> {
         ("chunk_key_encoding", configured("default", "separator", "/".into())),
         ("fill_value", fill),
         ("codecs", Json::List(array_codecs(&chain, grid, chunks))),
-        ("attributes", strict(Json::Map(own.attributes.clone()))),
+        ("attributes", strict(Json::Map(shown_attributes(own)))),
         ("dimension_names", Json::texts(&own.dimensions)),
         ("zarr_format", Json::Int(3)),
         ("node_type", "array".into()),
         ("storage_transformers", Json::List(Vec::new())),
     ]))
+}
+
+/// The attributes of a variable with the fill value, where the schema has one, as xarray shows it in
+/// arrays of Zarr v3: there the fill value of the array alone does not mean that items are missing.
+fn shown_attributes(own: &VariableSchema) -> Attributes {
+    let mut attributes = own.attributes.clone();
+    if let Some(fill) = own.fill.as_ref().and_then(|fill| fill_attribute(own.dtype, fill)) {
+        attributes.entry("_FillValue".to_owned()).or_insert(fill);
+    }
+    attributes
+}
+
+/// A fill value as xarray reads it in an attribute: integers as such, and floats as their bytes.
+fn fill_attribute(dtype: DType, fill: &FillValue) -> Option<Json> {
+    let item = fill.item();
+    let value = match dtype {
+        _ if dtype.is_integer() => return Some(fill.to_json(dtype)),
+        DType::Float16 => f16::from_le_bytes(item.as_ref().try_into().ok()?).to_f64(),
+        DType::Float32 => f32::from_le_bytes(item.as_ref().try_into().ok()?).into(),
+        DType::Float64 => f64::from_le_bytes(item.as_ref().try_into().ok()?),
+        _ => return None,
+    };
+    Some(Json::Text(STANDARD.encode(value.to_le_bytes())))
 }
 
 /// The document of a group; that of a partition holds its key. The attributes of the dataset are

@@ -15,8 +15,7 @@ from dask.base import compute, is_dask_collection
 import partita
 from partita import _native
 from partita._arguments import micros
-from partita._functions import updated
-from partita._xarray import variables_of
+from partita._xarray import from_xarray, variables_of
 from partita.collection import map_arguments
 from partita.compat.zcollection import merging, meta, partitioning, sync
 from partita.compat.zcollection._engine import (
@@ -220,7 +219,7 @@ class Collection(ReadOnlyCollection):
 
     def _merge(self, function: Any, delayed: bool, kwargs: dict[str, Any]) -> dict[str, Any]:
         if function is None:
-            return {"name": "replace", "tolerance": None, "function": None}
+            return {"name": "replace", "tolerance": None, "function": None, "fill": []}
         if function is merging.merge_time_series:
             return native_arguments(**kwargs)
         schema = self._native._native.schema()
@@ -232,7 +231,7 @@ class Collection(ReadOnlyCollection):
             ]
             return to_native(function(*pair, axis, dimension, **kwargs), schema)
 
-        return {"name": "", "tolerance": None, "function": call}
+        return {"name": "", "tolerance": None, "function": call, "fill": []}
 
     def update(
         self,
@@ -310,7 +309,7 @@ class Collection(ReadOnlyCollection):
                 raise ValueError(f"Unknown variables: {unknown}")
             cut = rows if depth and trim else slice(None)
             arrays = {n: _stored(a, known[n], dimension, cut) for n, a in found.items()}
-            return updated(arrays, known)
+            return from_xarray(arrays, known=known, rounded=True) if arrays else None
 
         names = reader.names(() if depth else selected_variables) or [self.axis]
         arguments = map_arguments(condition(keys), names, 0, 0, npartitions)
@@ -443,7 +442,7 @@ def checked_mode(mode: str) -> Mode:
 
 
 def _stored(array: Any, described: dict[str, Any], dimension: str, rows: slice) -> Any:
-    """What a function returned, cut to the rows, in the type of the variable."""
+    """What a function returned, cut to the rows."""
     if is_dask_collection(array):
         (array,) = compute(array)
     if isinstance(array, Variable):
@@ -453,9 +452,7 @@ def _stored(array: Any, described: dict[str, Any], dimension: str, rows: slice) 
     if rows != slice(None):
         axis = list(described["dimensions"]).index(dimension)
         array = array[(slice(None),) * axis + (rows,)]
-    dtype = described["dtype"]
-    # As in an assignment to an array: numbers are cut to the type.
-    return array if dtype in ("str", "bytes") else array.astype(dtype, copy=False)
+    return tuple(described["dimensions"]), array
 
 
 def _reopened(

@@ -1,0 +1,92 @@
+"""Partitions of a collection that are written and not yet part of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from partita.errors import InvalidArgument
+from partita.records import human_bytes
+
+__all__ = ["StagedPartitions", "forms_of"]
+
+# One of the attributes below is named as the type is.
+_Bytes = bytes
+
+
+@dataclass(frozen=True)
+class StagedPartitions:
+    """Partitions that are written but not yet part of a collection; made by `Collection.stage`.
+
+    It is small, and may be pickled or sent as bytes to where it is committed, once.
+    """
+
+    url: str
+    """The collection."""
+    paths: tuple[str, ...]
+    """The partitions, and the place of the variables that are the same for all."""
+    bytes: int
+    """The size of what was written."""
+    forms: tuple[_Bytes, ...]
+    """What the engine is to commit, for each path."""
+
+    def to_bytes(self) -> _Bytes:
+        """A form to send elsewhere."""
+        forms = [form.decode() for form in self.forms]
+        return json.dumps([self.url, self.paths, self.bytes, forms]).encode()
+
+    @classmethod
+    def from_bytes(cls, data: _Bytes) -> StagedPartitions:
+        """Read what `to_bytes` gave.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> rows = {"cycle": ("n", [1, 2])}
+        >>> c = pt.create_collection(
+        ...     "memory://staged-partitions/c",
+        ...     rows,
+        ...     axis="cycle",
+        ...     partition_by=pt.Sequence(["cycle"]),
+        ...     insert=False,
+        ... )
+        >>> pt.StagedPartitions.from_bytes(c.stage(rows).to_bytes()).paths
+        ('cycle=1', 'cycle=2')
+        """
+        try:
+            url, paths, size, forms = json.loads(data)
+            return cls(url, tuple(paths), int(size), tuple(form.encode() for form in forms))
+        except (AttributeError, TypeError, ValueError) as error:
+            raise InvalidArgument("that is nothing that Collection.stage gave") from error
+
+    def __repr__(self) -> str:
+        return f"StagedPartitions({len(self.paths)} partitions, {human_bytes(self.bytes)})"
+
+
+def forms_of(staged: StagedPartitions | Iterable[StagedPartitions], url: str) -> list[bytes]:
+    """What the engine commits.
+
+    Raises
+    ------
+    InvalidArgument
+        If something is of another collection, or two are of one partition.
+    """
+    several = [staged] if isinstance(staged, StagedPartitions) else list(staged)
+    found: dict[str, Any] = {}
+    for one in several:
+        if not isinstance(one, StagedPartitions):
+            raise InvalidArgument(f"commit takes what stage returned, not {one!r}")
+        if one.url != url:
+            raise InvalidArgument(f"that was staged for {one.url}, and not for {url}")
+        for path, form in zip(one.paths, one.forms, strict=True):
+            if path in found and found[path] != form:
+                raise InvalidArgument(
+                    f"partition {path} was staged twice, and one would take the place of the "
+                    "other; stage all its rows in one place, or commit the one and stage the other "
+                    "again",
+                    context={"partition": path},
+                )
+            found[path] = form
+    return list(found.values())
