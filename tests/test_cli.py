@@ -104,7 +104,11 @@ def test_history(url):
 
 def test_doctor(tmp_path):
     assert "commit" in run("doctor", tmp_path).stdout
-    assert answer("doctor", tmp_path)["commit"]
+    told = answer("doctor", tmp_path)
+    assert told["commit"]
+    if sys.platform == "linux":
+        # Which file system it is, and what commits can rely on there.
+        assert all(told[fact] for fact in ("file_system", "locks", "renames", "syncs"))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -69,6 +69,7 @@ def write_options(
     target_file_bytes: int | None = None,
     key: str | None = None,
     bloom_filters: str | Sequence[str] | None = None,
+    grace: dt.timedelta | None = None,
 ) -> dict[str, Any]:
     """How to write; what is None is left to the engine."""
     columns: Mapping[str, str] = {}
@@ -90,6 +91,7 @@ def write_options(
         "metadata": None if callable(metadata) else metadata_json(metadata),
         "annotate": _annotating(metadata) if callable(metadata) else None,
         "idempotency_key": key,
+        "grace": None if grace is None else micros("grace", grace),
     }
 
 

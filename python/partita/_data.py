@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from partita._arrow import pyarrow
-from partita.errors import InvalidArgument, PartitaError, SchemaMismatch
+from partita.errors import InvalidArgument, PartitaError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = ["is_schema", "stream"]
 
+# What pyarrow raises for values that it has no type for; its own errors derive from these.
+_UNFIT = (ValueError, TypeError, OverflowError, NotImplementedError)
+
+# Rows given as dictionaries that become one table.
+_ROWS = 1 << 16
+
 _ACCEPTED = (
     "a pandas or Polars DataFrame, a pyarrow Table, RecordBatch or RecordBatchReader, any object "
-    "with __arrow_c_stream__, a dictionary of columns, or an iterable of these"
+    "with __arrow_c_stream__, a dictionary of columns, an iterable of these, or rows that are "
+    "dictionaries"
 )
 
 
@@ -36,7 +44,7 @@ def stream(data: Any, like: pa.Schema | None = None) -> Iterator[Any]:
     raised, not as the engine's account of it.
     """
     pulled = _Pulled()
-    source = _whole(data)
+    source = _whole(data, like)
     if source is None:
         source = _pieces(data, like, pulled)
     try:
@@ -53,14 +61,17 @@ class _Pulled:
     error: BaseException | None = None
 
 
-def _whole(data: Any) -> Any | None:
+def _whole(data: Any, like: pa.Schema | None = None) -> Any | None:
     """The stream of data that is in one piece; None if it may be an iterable of pieces."""
     if _is_pandas(data, "DataFrame"):
-        return _from_pandas(data)
+        return _from_pandas(data, like)
     if _is_pandas(data, "Series"):
         raise InvalidArgument("a pandas Series is one column; use .to_frame() to make it a table")
-    if type(data).__name__ == "LazyFrame" and type(data).__module__.startswith("polars"):
-        return data.collect()
+    if type(data).__module__.startswith("polars"):
+        if type(data).__name__ == "LazyFrame":
+            return _from_polars(data.collect())
+        if type(data).__name__ == "DataFrame":
+            return _from_polars(data)
     arrow = sys.modules.get("pyarrow")
     if arrow is not None and isinstance(data, (arrow.Table, arrow.RecordBatch)):
         return _aligned(arrow.table(data))
@@ -77,10 +88,9 @@ def _whole(data: Any) -> Any | None:
     return None
 
 
-def _pieces(data: Any, like: pa.Schema | None, pulled: _Pulled) -> pa.RecordBatchReader:
+def _pieces(data: Any, like: pa.Schema | None, pulled: _Pulled) -> Any:
     if isinstance(data, (str, bytes)) or not isinstance(data, Iterable):
         raise InvalidArgument(f"data of class {type(data).__name__} cannot be stored: {_ACCEPTED}")
-    pa = pyarrow()
     pieces = iter(data)
     try:
         first = next(pieces)
@@ -89,75 +99,116 @@ def _pieces(data: Any, like: pa.Schema | None, pulled: _Pulled) -> pa.RecordBatc
             raise InvalidArgument(
                 "there is no data and so no schema; pass a schema to create an empty table"
             ) from None
-        return pa.RecordBatchReader.from_batches(like, [])
-    reader = _reader(first)
-    schema = _settled(reader.schema, like)
-    return pa.RecordBatchReader.from_batches(schema, _batches(reader, pieces, schema, pulled))
+        return pyarrow().RecordBatchReader.from_batches(like, [])
+    if _is_row(first):
+        pieces = _rows(first, pieces)
+        first = next(pieces)
+    return _Pieces(_stream(first, like), pieces, like, pulled)
 
 
-def _batches(
-    first: pa.RecordBatchReader, pieces: Iterator[Any], schema: pa.Schema, pulled: _Pulled
-) -> Iterator[pa.RecordBatch]:
+class _Pieces:
+    """Streams one after the other, whose types may differ: the first, and where the others are."""
+
+    def __init__(
+        self, first: Any, pieces: Iterator[Any], like: pa.Schema | None, pulled: _Pulled
+    ) -> None:
+        self._first = first
+        self.more_streams = _more(pieces, like, pulled)
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        return self._first.__arrow_c_stream__()
+
+
+def _more(pieces: Iterator[Any], like: pa.Schema | None, pulled: _Pulled) -> Iterator[Any]:
     try:
-        yield from _fitted(first, schema)
         for piece in pieces:
-            yield from _fitted(_reader(piece), schema)
+            yield _stream(piece, like)
     except BaseException as error:
         pulled.error = error
         raise
 
 
-def _reader(piece: Any) -> pa.RecordBatchReader:
-    source = _whole(piece)
+def _stream(piece: Any, like: pa.Schema | None) -> Any:
+    source = _whole(piece, like)
     if source is None:
         raise InvalidArgument(
             f"an element of class {type(piece).__name__} cannot be stored: {_ACCEPTED}"
         )
-    return pyarrow().RecordBatchReader.from_stream(source)
+    return source
 
 
-def _settled(schema: pa.Schema, like: pa.Schema | None) -> pa.Schema:
-    """The schema of the first piece, where a column without any value there has the type that
-    the table gives it."""
-    pa = pyarrow()
-    if like is None:
-        return schema
-    for place, column in enumerate(schema):
-        if pa.types.is_null(column.type) and like.get_field_index(column.name) >= 0:
-            schema = schema.set(place, column.with_type(like.field(column.name).type))
-    return schema
+def _is_row(piece: Any) -> bool:
+    """Whether a dictionary is a row and not columns: not all of its values are lists or arrays."""
+    return isinstance(piece, Mapping) and not all(
+        hasattr(value, "__len__") and not isinstance(value, (str, bytes, Mapping))
+        for value in piece.values()
+    )
 
 
-def _fitted(reader: pa.RecordBatchReader, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    pa = pyarrow()
-    if reader.schema.equals(schema):
-        yield from reader
-        return
-    missing = set(schema.names) - set(reader.schema.names)
-    surplus = set(reader.schema.names) - set(schema.names)
-    if missing or surplus:
-        raise SchemaMismatch(
-            "the pieces of data differ in their columns: a later one "
-            + " and ".join(
-                [f"lacks {', '.join(sorted(missing))}"] * bool(missing)
-                + [f"adds {', '.join(sorted(surplus))}"] * bool(surplus)
-            )
-        )
-    for batch in reader:
-        try:
-            table = pa.Table.from_batches([batch]).select(schema.names).cast(schema)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
-            raise SchemaMismatch(f"the pieces of data differ in their types: {error}") from error
-        yield from table.to_batches()
+def _rows(first: Mapping[Any, Any], others: Iterator[Any]) -> Iterator[pa.Table]:
+    """Rows as tables of many. A name that a row lacks is null there."""
+    rows = itertools.chain([first], others)
+    names: dict[Any, None] = {}
+    while some := list(itertools.islice(rows, _ROWS)):
+        for row in some:
+            if not isinstance(row, Mapping):
+                raise InvalidArgument(
+                    f"a row of class {type(row).__name__} stands among rows that are dictionaries"
+                )
+            names.update(dict.fromkeys(row))
+        yield _from_columns({name: [row.get(name) for row in some] for name in names})
 
 
-def _from_pandas(frame: Any) -> pa.Table:
+def _from_pandas(frame: Any, like: pa.Schema | None) -> pa.Table:
     pa = pyarrow("storing a pandas DataFrame")
     try:
-        return _aligned(pa.Table.from_pandas(frame, preserve_index=False))
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, ValueError) as error:
+        return _aligned(
+            pa.Table.from_pandas(frame, schema=_with_maps(frame, like), preserve_index=False)
+        )
+    except _UNFIT as error:
         reasons = "; ".join(str(reason) for reason in reversed(error.args)) or str(error)
         raise InvalidArgument(f"the DataFrame cannot be stored: {reasons}") from error
+
+
+def _with_maps(frame: Any, like: pa.Schema | None) -> pa.Schema | None:
+    """The types of a frame with maps, which are lists of pairs there and do not tell; None if the
+    columns that it is for have none."""
+    pa = pyarrow()
+    maps = {field.name: field for field in like or () if _has_map(field.type)}
+    if not any(name in maps for name in frame.columns):
+        return None
+    plain = [name for name in frame.columns if name not in maps]
+    known = pa.Schema.from_pandas(frame[plain], preserve_index=False)
+    return pa.schema([maps.get(name) or known.field(name) for name in frame.columns])
+
+
+def _has_map(kind: pa.DataType) -> bool:
+    pa = pyarrow()
+    inner = [kind.field(place).type for place in range(kind.num_fields)]
+    return bool(pa.types.is_map(kind)) or any(map(_has_map, inner))
+
+
+def _from_polars(frame: Any) -> Any:
+    names = {name: set(_kinds(kind)) for name, kind in frame.schema.items()}
+    for name, kinds in names.items():
+        if "Object" in kinds:
+            raise InvalidArgument(
+                f"column {name} holds objects of Python, which cannot be stored; make them text, "
+                "numbers or structs first",
+                context={"column": name},
+            )
+    # Polars gives arrays of nulls a buffer that the engine does not expect of them.
+    return frame.to_arrow() if any("Null" in kinds for kinds in names.values()) else frame
+
+
+def _kinds(kind: Any) -> Iterator[str]:
+    """The names of a type of Polars and of those within it."""
+    yield str(kind.base_type())
+    inner = getattr(kind, "inner", None)
+    if inner is not None:
+        yield from _kinds(inner)
+    for field in getattr(kind, "fields", None) or ():
+        yield from _kinds(field.dtype)
 
 
 def _aligned(table: pa.Table) -> pa.Table:
@@ -201,7 +252,7 @@ def _column(name: str, values: Any) -> Any:
         if hasattr(values, "__arrow_c_stream__") and not _is_pandas(values, "Series"):
             return pa.chunked_array(values)
         return pa.array(values if hasattr(values, "__len__") else list(values))
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, ValueError) as error:
+    except _UNFIT as error:
         raise InvalidArgument(
             f"column {name} cannot be stored: {error}", context={"column": name}
         ) from error

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from partita._arrow import optional, pyarrow
-from partita.errors import NotFound
+from partita.errors import InvalidArgument, NotFound
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,23 +20,62 @@ def to_pandas(
     table: pa.Table,
     categoricals: Sequence[str] | None = None,
     dates_as_object: bool = True,
+    dtype_backend: str | None = None,
+    nullable: bool = True,
     **options: Any,
 ) -> pd.DataFrame:
     """The frame of a table, with the pandas types that its schema remembers.
 
     A stored table has no index: rows are numbered from zero, whatever index the frames had that
-    went in.
+    went in. With `nullable`, integers with nulls get the nullable type of pandas: as floats they
+    would lose digits.
     """
     pyarrow("reading into pandas")
-    optional("pandas", "reading into pandas")
+    pandas = optional("pandas", "reading into pandas")
+    if dtype_backend is not None:
+        options["types_mapper"] = _mapper(pandas, dtype_backend)
     plain = table.replace_schema_metadata(_without_index(table.schema))
     for name in categoricals or ():
         if name not in plain.column_names:
             raise NotFound(f"there is no column {name!r} to return as categories")
-    frame: pd.DataFrame = plain.to_pandas(
-        categories=list(categoricals or ()), date_as_object=dates_as_object, **options
-    )
+    try:
+        frame: pd.DataFrame = plain.to_pandas(
+            categories=list(categoricals or ()), date_as_object=dates_as_object, **options
+        )
+    except (ValueError, TypeError, OverflowError, NotImplementedError) as error:
+        raise InvalidArgument(
+            f"the rows have values that pandas does not hold: {error}; read them with "
+            "dtype_backend='pyarrow', or with to_arrow()"
+        ) from error
+    if nullable and "types_mapper" not in options:
+        for place, column in enumerate(plain.schema):
+            kind = _NULLABLE.get(str(column.type))
+            values = plain.column(place)
+            if kind is None or not values.null_count or column.name in (categoricals or ()):
+                continue
+            dtype = pandas.api.types.pandas_dtype(kind)
+            frame.isetitem(place, dtype.__from_arrow__(values))
     return frame
+
+
+# The types of Arrow that pandas has no missing value for, and its own that have one.
+_NULLABLE = {
+    f"{sign.lower()}int{bits}": f"{sign}Int{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)
+}
+
+
+def _mapper(pandas: Any, backend: str) -> Any:
+    if backend == "pyarrow":
+        return pandas.ArrowDtype
+    if backend == "numpy_nullable":
+        own = {**_NULLABLE, "float": "Float32", "double": "Float64", "bool": "boolean"}
+        texts = dict.fromkeys(("string", "large_string"), "string")
+        kinds = {name: pandas.api.types.pandas_dtype(kind) for name, kind in (own | texts).items()}
+        return lambda kind: kinds.get(str(kind))
+    raise InvalidArgument(
+        f"dtype_backend is 'numpy_nullable' or 'pyarrow', not {backend!r}",
+        context={"dtype_backend": backend},
+    )
 
 
 def _without_index(schema: pa.Schema) -> dict[bytes, bytes]:

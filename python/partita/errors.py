@@ -117,7 +117,10 @@ class CommitUnsupported(PartitaError):
 
 
 class CommitUnknown(PartitaError):
-    """It could not be learned whether the commit happened."""
+    """It could not be learned whether the commit happened.
+
+    ``context["commit"]`` is its id, for `Table.committed` to ask with.
+    """
 
     _default_kind = "CommitUnknown"
 

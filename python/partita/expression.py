@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 from partita import _native
 from partita._literals import is_values, literal, literals
 from partita.errors import InvalidPredicate
+from partita.records import PartitionKey
 
 __all__ = ["Column", "Expr", "Where", "col", "predicate"]
 
@@ -235,6 +236,8 @@ def predicate(where: Where) -> _native.Predicate:
 def _equalities(where: Mapping[str, Any]) -> _native.Predicate:
     if not where:
         raise InvalidPredicate("where={} says nothing; leave it out to mean every row")
+    if isinstance(where, PartitionKey):
+        where = where.values_of_columns()
     result: Expr | None = None
     for name, value in where.items():
         column = Column(name)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+import decimal
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -74,7 +75,8 @@ class Commit:
     rows_removed: int
     bytes_added: int
     attempts: int
-    """How often it was tried; more than 1 means that others committed meanwhile."""
+    """How often it was tried; more than 1 means that others committed meanwhile, and 0 that a
+    commit of the same key had been made before."""
 
     def __repr__(self) -> str:
         return (
@@ -116,11 +118,50 @@ class Snapshot:
         )
 
 
+class PartitionKey(dict[str, str]):
+    """The values that name a partition, as they stand in paths.
+
+    As a condition it stands for the values themselves: the text ``7`` of a column of integers is
+    the number.
+    """
+
+    def __init__(self, pairs: Iterable[tuple[str, str]], schema: Any = None) -> None:
+        super().__init__(pairs)
+        known = {} if schema is None else {name: str(schema.field(name).type) for name in self}
+        self._types: dict[str, str] = known
+
+    def values_of_columns(self) -> dict[str, Any]:
+        """The values, in the classes in which they are compared with their columns."""
+        return {name: _value(text, self._types.get(name, "")) for name, text in self.items()}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _key, (dict(self), self._types)
+
+
+def _key(texts: dict[str, str], types: dict[str, str]) -> PartitionKey:
+    key = PartitionKey(texts.items())
+    key._types = types
+    return key
+
+
+def _value(text: str, kind: str) -> Any:
+    if kind.startswith(("int", "uint")):
+        return int(text)
+    if kind in ("halffloat", "float", "double"):
+        # In a list NaN equals itself.
+        return [float(text)]
+    if kind.startswith("decimal"):
+        return decimal.Decimal(text)
+    if kind == "bool":
+        return text == "True"
+    return text.encode() if "binary" in kind else text
+
+
 @dataclass(frozen=True)
 class Partition:
-    """One partition of a table."""
+    """One partition of a table. Its key is also a condition: ``where=partition.key``."""
 
-    key: dict[str, str]
+    key: PartitionKey
     """The values that name it, as they stand in paths."""
     files: int
     rows: int | None
@@ -224,6 +265,9 @@ class Garbage:
 
     keys: list[str]
     bytes: int
+    missing: list[str] = field(default_factory=list)
+    """What versions of a table name and another program has removed, as plateau's own garbage
+    collection."""
 
     def __repr__(self) -> str:
         return f"Garbage({_things(len(self.keys), 'object')}, {human_bytes(self.bytes)})"

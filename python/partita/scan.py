@@ -6,7 +6,8 @@ import functools
 import json
 import operator
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, cast
 
 from partita import _native
 from partita._arguments import names
@@ -14,7 +15,7 @@ from partita._arrow import optional, pyarrow, pyarrow_schema
 from partita._pandas import to_pandas
 from partita._progress import Progress, reporting
 from partita.errors import InvalidArgument
-from partita.expression import col, predicate
+from partita.expression import Expr, col, predicate
 from partita.records import Explain
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
     import pyarrow as pa
+
+    from partita.table import Table
 
 __all__ = ["Scan"]
 
@@ -51,10 +54,12 @@ class Scan:
         native: _native.Scan,
         described: str,
         divide: Callable[..., dd.DataFrame] | None = None,
+        remake: tuple[Any, ...] | None = None,
     ) -> None:
         self._native = native
         self._described = described
         self._divide = divide
+        self._remake = remake
 
     @property
     def schema(self) -> pa.Schema:
@@ -82,6 +87,7 @@ class Scan:
         *,
         categoricals: Sequence[str] | None = None,
         dates_as_object: bool = True,
+        dtype_backend: str | None = None,
         progress: Progress = False,
         **options: Any,
     ) -> pd.DataFrame:
@@ -93,6 +99,9 @@ class Scan:
             Columns to return as pandas categories, the same for all rows.
         dates_as_object : bool, default True
             Dates as ``datetime.date``; as timestamps if False.
+        dtype_backend : {"numpy_nullable", "pyarrow"}, optional
+            The types of all columns, as in pandas' own readers. Without it, columns have numpy's
+            types, and integers with nulls pandas' nullable ones.
         progress : bool or callable, default False
             True shows a bar on standard error; a callable is called with (done, total).
         **options
@@ -110,8 +119,12 @@ class Scan:
         0   1  12.5
         1   2  30.0
         """
+        if not self.schema.names:
+            # An Arrow table without columns has no rows.
+            pandas = optional("pandas", "reading into pandas")
+            return cast("pd.DataFrame", pandas.DataFrame(index=pandas.RangeIndex(self.count())))
         table = self.to_arrow(progress=progress)
-        return to_pandas(table, categoricals, dates_as_object, **options)
+        return to_pandas(table, categoricals, dates_as_object, dtype_backend, **options)
 
     def by_partition(self) -> Iterator[tuple[dict[str, str], Scan]]:
         """The same read in pieces: a key and a scan for each partition, in the table's order.
@@ -159,14 +172,18 @@ class Scan:
         by = names("columns", columns)
         if not by:
             raise InvalidArgument("by_value needs at least one column")
-        found = pyarrow("grouping").table(self._native.selecting(by).collect(None))
+        found = _as_keys(pyarrow("grouping").table(self._native.selecting(by).collect(None)))
         found = found.group_by(by).aggregate([])
         found = found.sort_by([(name, "ascending") for name in by])
         for row in found.to_pylist():
-            equal = [col(name) == value for name, value in row.items()]
-            narrowed = self._native.narrowed(predicate(functools.reduce(operator.and_, equal)))
+            # In a list NaN equals itself.
+            equal = [
+                col(name).is_null() if value is None else col(name).isin([value])
+                for name, value in row.items()
+            ]
+            condition = functools.reduce(operator.and_, equal)
             shown = ", ".join(f"{name}={value!r}" for name, value in row.items())
-            yield row, Scan(narrowed, f"{self._described}, {shown}")
+            yield row, self._narrowed(condition, f"{self._described}, {shown}")
 
     def _pieces(self, by_file: bool) -> Iterator[tuple[dict[str, str], Scan]]:
         for pairs, native in self._native.pieces(by_file):
@@ -291,9 +308,53 @@ class Scan:
 
         return scan_html(self._described, self)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._remake is None:
+            raise InvalidArgument("a piece of a scan cannot be pickled; pickle the whole scan")
+        table, version, *described = self._remake
+        # The same version wherever it is read; one that plateau wrote has no number.
+        if version is not None and not table._pinned:
+            table = table.at(version)
+        return _remade, (table, *described)
+
+    def _narrowed(self, where: Expr, described: str) -> Scan:
+        narrowed = self._native.narrowed(predicate(where))
+        if self._remake is None:
+            return Scan(narrowed, described)
+        table, version, columns, other, *limits = self._remake
+        both = where if other is None else other & where
+        return Scan(narrowed, described, None, (table, version, columns, both, *limits))
+
     def _collect(self, progress: Progress) -> _native.Batches:
         with reporting(progress) as report:
             return self._native.collect(report)
+
+
+def _remade(
+    table: Table,
+    columns: list[str] | None,
+    where: Expr | None,
+    limit: int | None,
+    batch_rows: int | None,
+) -> Scan:
+    return table.scan(columns, where, limit=limit, batch_rows=batch_rows)
+
+
+def _as_keys(table: pa.Table) -> pa.Table:
+    """The table with floats as they are grouped: zero has no sign."""
+    pa = pyarrow("grouping")
+    compute = import_module("pyarrow.compute")
+    for place, column in enumerate(table.schema):
+        if pa.types.is_nested(column.type):
+            raise InvalidArgument(
+                f"column {column.name} of type {column.type} cannot be grouped by",
+                context={"column": column.name},
+            )
+        if pa.types.is_float32(column.type) or pa.types.is_float64(column.type):
+            # The sum of the negative zero and zero is zero.
+            values = compute.add(table.column(place), pa.scalar(0.0, column.type))
+            table = table.set_column(place, column, values)
+    return table
 
 
 def _closing(batches: _native.BatchIterator, pa: Any) -> Iterator[pa.RecordBatch]:

@@ -109,9 +109,10 @@ class Transaction:
     commit: Commit | None = None
     """What was committed, after the block."""
 
-    def __init__(self, table: Table, metadata: Metadata | None) -> None:
+    def __init__(self, table: Table, metadata: Metadata | None, key: str | None = None) -> None:
         self._table = table
         self._metadata = metadata
+        self._key = key
         self._staged: list[Staged] = []
         self._scope: Expr | None = None
         self._open = False
@@ -190,7 +191,9 @@ class Transaction:
             self._table.discard(staged)
         elif staged or self._scope is not None or self._metadata:
             try:
-                self.commit = self._table.commit(staged, where=self._scope, metadata=self._metadata)
+                self.commit = self._table.commit(
+                    staged, where=self._scope, metadata=self._metadata, key=self._key
+                )
             except CommitUnknown:
                 raise
             except Exception:

@@ -29,7 +29,15 @@ from partita._display import table_text
 from partita._progress import Progress, reporting
 from partita.errors import InvalidArgument
 from partita.expression import Expr, Where, predicate
-from partita.records import Commit, Garbage, History, Partition, Problem, Snapshot
+from partita.records import (
+    Commit,
+    Garbage,
+    History,
+    Partition,
+    PartitionKey,
+    Problem,
+    Snapshot,
+)
 from partita.scan import Scan
 from partita.staging import Staged, Transaction
 from partita.stores import FileSystem, connection
@@ -150,8 +158,13 @@ class Table:
         >>> [(p.path, p.rows) for p in table.partitions]
         [('y=2021', 1), ('y=2022', 2)]
         """
+        try:
+            schema = self.schema if self.partition_by else None
+        except ImportError:
+            # Without pyarrow the texts of a key stand for themselves.
+            schema = None
         return [
-            Partition(dict(pairs), files, rows, groups, size)
+            Partition(PartitionKey(pairs, schema), files, rows, groups, size)
             for pairs, files, rows, groups, size in self._native.partitions()
         ]
 
@@ -181,6 +194,7 @@ class Table:
         limit: int | None = None,
         categoricals: Sequence[str] | None = None,
         dates_as_object: bool = True,
+        dtype_backend: str | None = None,
         progress: Progress = False,
     ) -> pd.DataFrame:
         """Read into a pandas DataFrame.
@@ -198,6 +212,9 @@ class Table:
             Columns to return as pandas categories, the same for all rows.
         dates_as_object : bool, default True
             Dates as ``datetime.date``; as timestamps if False.
+        dtype_backend : {"numpy_nullable", "pyarrow"}, optional
+            The types of all columns, as in pandas' own readers. Without it, columns have numpy's
+            types, and integers with nulls pandas' nullable ones, which keep their last digit.
         progress : bool or callable, default False
             True shows a bar on standard error; a callable is called with (done, total).
 
@@ -215,7 +232,10 @@ class Table:
         1  6
         """
         return self.scan(columns, where, limit=limit).to_pandas(
-            categoricals=categoricals, dates_as_object=dates_as_object, progress=progress
+            categoricals=categoricals,
+            dates_as_object=dates_as_object,
+            dtype_backend=dtype_backend,
+            progress=progress,
         )
 
     def scan(
@@ -248,7 +268,9 @@ class Table:
             names, filters, whole("limit", limit, 0), whole("batch_rows", batch_rows, 1)
         )
         divide = functools.partial(_to_dask, self, names, filters) if limit is None else None
-        return Scan(native, _described(self.name, names, filters, limit), divide)
+        condition = None if filters is None else Expr(filters)
+        remake = (self, self.version, names, condition, limit, batch_rows)
+        return Scan(native, _described(self.name, names, filters, limit), divide, remake)
 
     def to_dask(
         self,
@@ -305,6 +327,7 @@ class Table:
         bloom_filters: str | Sequence[str] | None = None,
         row_group_rows: int | None = None,
         target_file_bytes: int | None = None,
+        key: str | None = None,
         progress: Progress = False,
     ) -> Commit:
         """Add rows, in one atomic commit.
@@ -322,6 +345,8 @@ class Table:
             As for `create_table`.
         bloom_filters : str or sequence of str, optional
             The columns of which these files get bloom filters; those of the table if left out.
+        key : str, optional
+            A name of your own for this commit; see `commit`.
         progress : bool or callable, default False
             True shows a bar on standard error; a callable is called with (done, total).
 
@@ -345,6 +370,7 @@ class Table:
             sort_by,
             row_group_rows,
             target_file_bytes,
+            key=key,
             bloom_filters=bloom_filters,
         )
         with stream(data, self.schema) as source, reporting(progress) as report:
@@ -360,6 +386,7 @@ class Table:
         sort_by: str | Sequence[str] | None = None,
         row_group_rows: int | None = None,
         target_file_bytes: int | None = None,
+        key: str | None = None,
         progress: Progress = False,
     ) -> Commit:
         """Swap the rows that match for new ones, in one atomic commit.
@@ -373,7 +400,7 @@ class Table:
             Rows, in any form that `create_table` takes.
         where : Expr, str, list or dict
             Which rows go. The new rows need not match.
-        metadata, compression, sort_by, row_group_rows, target_file_bytes, progress
+        metadata, compression, sort_by, row_group_rows, target_file_bytes, key, progress
             As for `append`.
 
         Examples
@@ -386,7 +413,9 @@ class Table:
         >>> table.read()["v"].tolist()
         ['a', 'new']
         """
-        write = write_options(metadata, compression, sort_by, row_group_rows, target_file_bytes)
+        write = write_options(
+            metadata, compression, sort_by, row_group_rows, target_file_bytes, key
+        )
         scope = predicate(required("replace", where))
         with stream(data, self.schema) as source, reporting(progress) as report:
             return Commit(**self._native.replace(scope, source, write, report))
@@ -396,6 +425,7 @@ class Table:
         where: Where,
         *,
         metadata: Metadata | None = None,
+        key: str | None = None,
         progress: Progress = False,
     ) -> Commit:
         """Remove the rows that match, in one atomic commit.
@@ -410,6 +440,8 @@ class Table:
             Which rows go.
         metadata : mapping or callable, optional
             Annotations to set in the same commit; see `set_metadata`.
+        key : str, optional
+            A name of your own for this commit; see `commit`.
         progress : bool or callable, default False
             True shows a bar on standard error; a callable is called with (done, total).
 
@@ -429,7 +461,8 @@ class Table:
         """
         scope = predicate(required("delete", where))
         with reporting(progress) as report:
-            return Commit(**self._native.delete(scope, write_options(metadata), report))
+            write = write_options(metadata, key=key)
+            return Commit(**self._native.delete(scope, write, report))
 
     def upsert(
         self,
@@ -441,6 +474,7 @@ class Table:
         sort_by: str | Sequence[str] | None = None,
         row_group_rows: int | None = None,
         target_file_bytes: int | None = None,
+        key: str | None = None,
         progress: Progress = False,
     ) -> Commit:
         """Add rows in the place of those with the same key, in one atomic commit.
@@ -453,7 +487,7 @@ class Table:
             Rows, in any form that `create_table` takes. Their keys are held in memory.
         on : str or sequence of str
             The columns that make the key.
-        metadata, compression, sort_by, row_group_rows, target_file_bytes, progress
+        metadata, compression, sort_by, row_group_rows, target_file_bytes, key, progress
             As for `append`.
 
         Raises
@@ -469,7 +503,9 @@ class Table:
         >>> table.read().sort_values("id")["v"].tolist()
         ['a', 'B', 'C']
         """
-        write = write_options(metadata, compression, sort_by, row_group_rows, target_file_bytes)
+        write = write_options(
+            metadata, compression, sort_by, row_group_rows, target_file_bytes, key
+        )
         with stream(data, self.schema) as source, reporting(progress) as report:
             return Commit(**self._native.upsert(source, names("on", on), write, report))
 
@@ -516,6 +552,7 @@ class Table:
         on: str | Sequence[str] | None = None,
         metadata: Metadata | None = None,
         key: str | None = None,
+        grace: dt.timedelta | None = None,
         progress: Progress = False,
     ) -> Commit:
         """Make staged files part of the table, in one atomic commit.
@@ -533,10 +570,23 @@ class Table:
         metadata : mapping or callable, optional
             Annotations to set in the same commit; see `set_metadata`.
         key : str, optional
-            A name of your own for this commit. Sent twice, it is one commit: where one of the last
-            64 commits had the same key, nothing is done.
+            A name of your own for this commit, an idempotency key. Sent twice, also at the same
+            time, it is one commit: where the history holds a commit of that key, nothing is done,
+            and version and id are those of that commit. A key holds until its commit expires.
+        grace : timedelta, optional
+            The grace of the collections of garbage that may run beside this commit; 24 hours if
+            left out. Files that were staged longer than half of it ago are refused.
         progress : bool or callable, default False
             True shows a bar on standard error; a callable is called with (done, total).
+
+        Raises
+        ------
+        AlreadyExists
+            If one of them was committed before, as far as the history tells.
+        StagedExpired
+            If they were staged so long ago that garbage collection may remove them, or has.
+        InvalidArgument
+            If the key was used for another operation.
 
         Examples
         --------
@@ -556,7 +606,7 @@ class Table:
             if not isinstance(one, Staged):
                 raise InvalidArgument(f"commit takes what stage returned, not {one!r}")
         scope = None if where is None else predicate(where)
-        write = write_options(metadata, key=key)
+        write = write_options(metadata, key=key, grace=grace)
         native = [one._native for one in several]
         if on is not None and where is not None:
             raise InvalidArgument("commit takes where= or on=, not both")
@@ -585,8 +635,12 @@ class Table:
         several = [staged] if isinstance(staged, Staged) else list(staged)
         self._native.discard([one._native for one in several])
 
-    def transaction(self, *, metadata: Metadata | None = None) -> Transaction:
+    def transaction(
+        self, *, metadata: Metadata | None = None, key: str | None = None
+    ) -> Transaction:
         """Several changes that become visible together, or not at all.
+
+        With a key (see `commit`) they are made once, however often the transaction is run.
 
         Examples
         --------
@@ -600,9 +654,9 @@ class Table:
         >>> tx.commit.version
         2
         """
-        return Transaction(self, metadata)
+        return Transaction(self, metadata, key)
 
-    def set_metadata(self, metadata: Metadata) -> Commit:
+    def set_metadata(self, metadata: Metadata, *, key: str | None = None) -> Commit:
         """Set annotations, and remove those set to None, in one atomic commit.
 
         A function is called with the annotations that are there, and gives those to set. It is
@@ -620,7 +674,7 @@ class Table:
         >>> table.metadata["runs"]
         1
         """
-        return Commit(**self._native.set_metadata(write_options(metadata)))
+        return Commit(**self._native.set_metadata(write_options(metadata, key=key)))
 
     # Upkeep
 
@@ -632,6 +686,7 @@ class Table:
         where: Where | None = None,
         compression: Compression | None = None,
         row_group_rows: int | None = None,
+        key: str | None = None,
         progress: Progress = False,
     ) -> Commit:
         """Put the small files of each partition together, in one atomic commit.
@@ -647,7 +702,7 @@ class Table:
             Sort the rows of each new file by these columns.
         where : Expr, str, list or dict, optional
             Only these partitions: a condition on partition columns.
-        compression, row_group_rows, progress
+        compression, row_group_rows, key, progress
             As for `append`.
 
         Examples
@@ -662,12 +717,18 @@ class Table:
         """
         scope = None if where is None else predicate(where)
         size = whole("target_file_bytes", target_file_bytes, 1)
-        write = write_options(None, compression, None, row_group_rows)
+        write = write_options(None, compression, None, row_group_rows, key=key)
         with reporting(progress) as report:
             commit = self._native.optimize(size, names("sort_by", sort_by), scope, write, report)
         return Commit(**commit)
 
-    def build_index(self, columns: str | Sequence[str], *, progress: Progress = False) -> Commit:
+    def build_index(
+        self,
+        columns: str | Sequence[str],
+        *,
+        key: str | None = None,
+        progress: Progress = False,
+    ) -> Commit:
         """Build secondary indices out of the stored rows, or build them anew.
 
         From then on every commit keeps them up to date.
@@ -683,11 +744,10 @@ class Table:
         [1, 3]
         """
         with reporting(progress) as report:
-            return Commit(
-                **self._native.build_index(names("columns", columns), write_options(), report)
-            )
+            write = write_options(key=key)
+            return Commit(**self._native.build_index(names("columns", columns), write, report))
 
-    def drop_index(self, columns: str | Sequence[str]) -> Commit:
+    def drop_index(self, columns: str | Sequence[str], *, key: str | None = None) -> Commit:
         """Drop secondary indices.
 
         Examples
@@ -703,7 +763,7 @@ class Table:
         >>> table.index
         []
         """
-        return Commit(**self._native.drop_index(names("columns", columns), write_options()))
+        return Commit(**self._native.drop_index(names("columns", columns), write_options(key=key)))
 
     def index_values(self, column: str) -> pa.ChunkedArray:
         """The distinct values of an indexed column, in order, read from the index alone.
@@ -723,7 +783,9 @@ class Table:
         """
         return pyarrow().table(_Exported(self._native.index_values(column))).column(0)
 
-    def add_columns(self, columns: pa.Schema | Mapping[str, Any]) -> Commit:
+    def add_columns(
+        self, columns: pa.Schema | Mapping[str, Any], *, key: str | None = None
+    ) -> Commit:
         """Add columns that are null in the rows stored so far; no file is written again.
 
         Parameters
@@ -740,9 +802,9 @@ class Table:
         >>> table.read()["tip"].tolist()
         [nan, 0.5]
         """
-        return Commit(**self._native.add_columns(schema_of(columns), write_options()))
+        return Commit(**self._native.add_columns(schema_of(columns), write_options(key=key)))
 
-    def widen_column(self, column: str, to: Any) -> Commit:
+    def widen_column(self, column: str, to: Any, *, key: str | None = None) -> Commit:
         """Give a column a wider type; no file is written again.
 
         Integers become doubles, decimals get more digits, a column that held only nulls takes any
@@ -757,7 +819,8 @@ class Table:
         >>> table.read()["a"].tolist()
         [1.0, 1.5]
         """
-        return Commit(**self._native.widen_column(schema_of({column: to}), write_options()))
+        write = write_options(key=key)
+        return Commit(**self._native.widen_column(schema_of({column: to}), write))
 
     def refresh(self) -> Table:
         """Move to the newest version, and return the table.
@@ -943,7 +1006,9 @@ class Table:
             pinned=True,
         )
 
-    def restore(self, version: Version, *, metadata: Metadata | None = None) -> Commit:
+    def restore(
+        self, version: Version, *, metadata: Metadata | None = None, key: str | None = None
+    ) -> Commit:
         """Make an older version the newest, in one atomic commit.
 
         The versions in between stay in the history. No file is written again.
@@ -958,7 +1023,7 @@ class Table:
         >>> table.read()["a"].tolist()
         [1]
         """
-        return Commit(**self._native.restore(*moment(version), write_options(metadata)))
+        return Commit(**self._native.restore(*moment(version), write_options(metadata, key=key)))
 
     def expire(
         self, *, keep_last: int | None = None, keep_within: dt.timedelta | None = None
@@ -997,7 +1062,9 @@ class Table:
         Parameters
         ----------
         grace : timedelta, default 24 hours
-            Leave alone what is younger, by the store's clock: a writer may be about to commit it.
+            Leave alone what was written, or dropped from the table by a commit or an expiry, less
+            than this ago by the store's clock: a writer may be about to commit it, or a reader
+            still read it.
         dry_run : bool, default False
             Only tell what would be removed.
 
@@ -1022,6 +1089,26 @@ class Table:
         [3, 1]
         """
         return History(Snapshot._from_native(fields) for fields in self._native.history())
+
+    def committed(self, id_or_key: str) -> Snapshot | None:
+        """The commit of this id, or of this idempotency key, if it was made.
+
+        What to ask after `CommitUnknown`, whose ``context["commit"]`` is the id, or after a
+        commit that was interrupted. None if there is none, or if the history that held it has
+        expired. Looks at the newest version.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> table = pt.create_table("memory://tables/committed", {"a": [1]})
+        >>> commit = table.append({"a": [2]}, key="monday")
+        >>> table.committed("monday").version, table.committed(commit.id).version
+        (2, 2)
+        >>> table.committed("tuesday") is None
+        True
+        """
+        fields = self._native.committed(id_or_key)
+        return None if fields is None else Snapshot._from_native(fields)
 
     def drop(self) -> int:
         """Delete the table with all of its objects; return how many there were.

@@ -33,18 +33,6 @@ impl Failure {
         }
     }
 
-    /// The failure as an engine error, to travel through a source of batches.
-    pub(crate) fn into_error(self) -> Error {
-        match self {
-            Self::Engine(error) => error,
-            Self::Io(what, error) => Error::invalid(what).caused_by(error),
-            Self::Usage(message) | Self::Defect(message) | Self::Found(message) => {
-                Error::invalid(message)
-            }
-            Self::Closed => Error::new(ErrorKind::Interrupted, "the output was closed"),
-        }
-    }
-
     fn exit_code(&self) -> i32 {
         match self {
             Self::Closed => 0,

@@ -19,6 +19,7 @@ mod failure;
 mod grid;
 mod input;
 mod interrupt;
+mod mount;
 mod output;
 mod overview;
 mod partitioning;

@@ -136,11 +136,12 @@ fn parameters(text: &str) -> Option<DataType> {
     }
 }
 
-/// The columns that a text names with their types: `id:int64,price:decimal(10, 2)`.
+/// The columns that a text names with their types: `id:int64,price:decimal(10, 2)`, or with `=` in
+/// place of the colon.
 pub(crate) fn columns(text: &str) -> Result<Schema, String> {
     let column = |column: &str| {
         let (name, data_type) = column
-            .split_once(':')
+            .split_once([':', '='])
             .ok_or_else(|| format!("expected NAME:TYPE, such as id:int64, in place of {column}"))?;
         Ok(Field::new(name.trim(), parse(data_type)?, true))
     };
@@ -226,7 +227,7 @@ mod tests {
 
     #[test]
     fn columns_have_names_and_types() {
-        let schema = columns("id:int64, price:decimal(10, 2),at:timestamp[us, tz=+02:00]").unwrap();
+        let schema = columns("id:int64, price=decimal(10, 2),at:timestamp[us, tz=+02:00]").unwrap();
         let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
         assert_eq!(names, ["id", "price", "at"]);
     }

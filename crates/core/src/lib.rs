@@ -1,10 +1,12 @@
 //! What tables and collections have in common: where objects live ([`store`]), how state is
 //! switched atomically ([`store::Store::compare_and_swap`]), how rows map to partitions
-//! ([`partition`]), and which rows are wanted ([`predicate`]).
+//! ([`partition`]), which rows are wanted ([`predicate`]), and when a
+//! value of one type is one of another ([`convert`]).
 //!
 //! This crate knows neither Parquet nor Zarr.
 
 mod commit_watch;
+pub mod convert;
 mod cores;
 mod error;
 pub mod partition;

@@ -105,11 +105,32 @@ fn rows(predicate: &str, batch: &RecordBatch) -> Vec<usize> {
 }
 
 #[test]
+fn fields_of_structs_are_named_by_path() {
+    let city: ArrayRef = Arc::new(StringArray::from(vec![Some("Oslo"), None, Some("Oslo")]));
+    let inner = Field::new("city", DataType::Utf8, true);
+    let nulls = Some(vec![true, true, false].into());
+    let address: ArrayRef = Arc::new(StructArray::new(vec![inner].into(), vec![city], nulls));
+    let own: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
+    let batch = batch(vec![("address", address), ("a.b", own)]);
+    assert_eq!(rows("address.city == 'Oslo'", &batch), [0]);
+    assert_eq!(rows("address.city is null", &batch), [1, 2]);
+    assert_eq!(rows("a.b > 1", &batch), [1, 2]);
+    for unknown in ["address.town == 'x'", "a.b.c == 1", "city.x == 1"] {
+        let error = Predicate::parse(unknown).unwrap().bind(&batch.schema()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidPredicate, "{unknown}");
+    }
+    let bound = Predicate::parse("address.city == 'Oslo'").unwrap().bind(&batch.schema()).unwrap();
+    assert_eq!(bound.columns().iter().collect::<Vec<_>>(), ["address"]);
+}
+
+#[test]
 fn nan_and_zeros_follow_ieee() {
     let floats = Float64Array::from(vec![Some(f64::NAN), Some(-0.0), Some(0.0), Some(1.0), None]);
     let batch = batch(vec![("x", Arc::new(floats))]);
     assert_eq!(rows("x == 0", &batch), [1, 2]);
-    assert_eq!(rows("x in (0.0, 7, 8, nan)", &batch), [1, 2]);
+    assert_eq!(rows("x in (0.0, 7, 8, nan)", &batch), [0, 1, 2]);
+    assert_eq!(rows("x in (nan)", &batch), [0]);
+    assert_eq!(rows("x not in (0, nan)", &batch), [3]);
     assert_eq!(rows("x >= -1", &batch), [1, 2, 3]);
     assert_eq!(rows("not x > 0", &batch), [0, 1, 2]);
     assert_eq!(rows("x != 0", &batch), [0, 3]);

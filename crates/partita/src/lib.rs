@@ -33,14 +33,17 @@
 
 mod dataset;
 mod listing;
+mod vacancy;
 
 pub use dataset::{Dataset, open};
 pub use listing::{DatasetInfo, DatasetKind, ls};
+pub use vacancy::check_vacant;
 
 // What tables and stores speak, in the versions that fit.
 pub use arrow;
 pub use object_store;
 pub use partita_array as array;
+pub use partita_core::convert;
 pub use partita_core::partition;
 pub use partita_core::predicate;
 pub use partita_core::store;

@@ -14,7 +14,8 @@ use crate::dataset::{names_base, open};
 const DIRECTORIES_AT_ONCE: usize = 32;
 
 /// The endings of a table's header object: what stands before them is the table's name.
-const TABLE_HEADERS: [&str; 2] = [".by-dataset-metadata.json", ".by-dataset-metadata.msgpack.zstd"];
+pub(crate) const TABLE_HEADERS: [&str; 2] =
+    [".by-dataset-metadata.json", ".by-dataset-metadata.msgpack.zstd"];
 
 /// What a dataset holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 use std::sync::Arc;
 
+use jiff::SignedDuration;
 use object_store::ObjectStore;
 use partita::{
     Annotate, BucketPartition, Compression, CreateOptions, DatePartition, Encoding, Error,
@@ -66,6 +67,7 @@ pub(crate) struct WriteArguments {
     metadata: Option<String>,
     annotate: Option<Py<PyAny>>,
     idempotency_key: Option<String>,
+    grace: Option<i64>,
 }
 
 impl WriteArguments {
@@ -82,6 +84,9 @@ impl WriteArguments {
         options.sort_by.clone_from(&self.sort_by);
         options.bloom_filters.clone_from(&self.bloom_filters);
         options.idempotency_key.clone_from(&self.idempotency_key);
+        if let Some(micros) = self.grace {
+            options.grace = SignedDuration::from_micros(micros);
+        }
         if let Some(rows) = self.row_group_rows {
             options.row_group_rows = rows;
         }

@@ -7,6 +7,7 @@
 #![expect(unsafe_code, reason = "the capsules hold pointers to C structures of other libraries")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use arrow::array::{Array, StructArray};
 use arrow::datatypes::{Schema, SchemaRef};
@@ -14,14 +15,84 @@ use arrow::error::ArrowError;
 use arrow::ffi::{FFI_ArrowArray, FFI_ArrowSchema};
 use arrow::ffi_stream::{FFI_ArrowArrayStream, RecordBatchStreamReader};
 use arrow::record_batch::{RecordBatch, RecordBatchReader};
+use partita::convert::check_texts;
 use partita::{BatchSource, Error};
 use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
 
 use crate::errors::{panic_words, to_python};
 
-/// Takes the batches of any object with `__arrow_c_stream__`.
+/// Takes the batches of any object with `__arrow_c_stream__`. One with `more_streams` gives the first
+/// of several, and there the others, whose types may differ.
 pub(crate) fn import_stream(source: &Bound<'_, PyAny>) -> PyResult<BatchSource> {
+    let first = import_one(source)?;
+    match source.getattr_opt("more_streams")? {
+        Some(more) => {
+            let schema = first.schema();
+            Ok(Box::new(Streams { schema, current: first, more: more.unbind() }))
+        }
+        None => Ok(first),
+    }
+}
+
+/// Streams one after the other, which an iterator of Python gives.
+struct Streams {
+    schema: SchemaRef,
+    current: BatchSource,
+    more: Py<PyAny>,
+}
+
+impl Iterator for Streams {
+    type Item = Result<RecordBatch, ArrowError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(batch) = self.current.next() {
+                return Some(batch);
+            }
+            let next = Python::attach(|py| -> PyResult<Option<BatchSource>> {
+                let next = self.more.bind(py).try_iter()?.next().transpose()?;
+                next.map(|stream| import_one(&stream)).transpose()
+            });
+            match next {
+                Ok(Some(stream)) => self.current = stream,
+                Ok(None) => return None,
+                Err(error) => return Some(Err(ArrowError::ExternalError(Box::new(error)))),
+            }
+        }
+    }
+}
+
+impl RecordBatchReader for Streams {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+}
+
+/// Batches of another library, which may hold texts that are not UTF-8.
+struct Checked(BatchSource);
+
+impl Iterator for Checked {
+    type Item = Result<RecordBatch, ArrowError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        Some(self.0.next()?.and_then(|batch| {
+            for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
+                check_texts(field.name(), column)
+                    .map_err(|error| ArrowError::ExternalError(Box::new(error)))?;
+            }
+            Ok(batch)
+        }))
+    }
+}
+
+impl RecordBatchReader for Checked {
+    fn schema(&self) -> SchemaRef {
+        self.0.schema()
+    }
+}
+
+fn import_one(source: &Bound<'_, PyAny>) -> PyResult<BatchSource> {
     let answer = source.call_method0("__arrow_c_stream__")?;
     let capsule = answer.cast::<PyCapsule>()?;
     let pointer = capsule.pointer_checked(Some(c"arrow_array_stream"))?;
@@ -31,7 +102,7 @@ pub(crate) fn import_stream(source: &Bound<'_, PyAny>) -> PyResult<BatchSource> 
     let reader = RecordBatchStreamReader::try_new(stream).map_err(|error| {
         to_python(Error::invalid("the data is not a stream of record batches").caused_by(error))
     })?;
-    Ok(Box::new(reader))
+    Ok(Box::new(Checked(Box::new(reader))))
 }
 
 /// Reads the schema of any object with `__arrow_c_schema__`.

@@ -11,12 +11,12 @@ mod views;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
-use partita::StoreOptions;
 use partita::array::layout::Layout;
 use partita::array::{
     Collection, CreateOptions, Known, PartitionSize, Partitioning, PlannedRows, ReadOptions,
 };
 use partita::store::repository_url;
+use partita::{DatasetKind, StoreOptions, check_vacant};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -116,6 +116,7 @@ impl PyCollection {
         let store = store_options(storage_options, false, single_writer);
         let (target, opened) = (url.clone(), store.clone());
         let made = wait(py, &Watch::default(), async move {
+            check_vacant(&target, &opened, DatasetKind::Collection).await?;
             Collection::create(&target, schema, &axis, partitioning, &options, &opened).await
         })?;
         Ok(Self::new(url, store, made))

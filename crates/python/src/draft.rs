@@ -1,6 +1,6 @@
 //! Tables that are yet to be made.
 
-use partita::{Draft, StoreOptions};
+use partita::{DatasetKind, Draft, StoreOptions, check_vacant};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -37,8 +37,11 @@ impl PyDraft {
 
     /// Refuses if the table exists and is not to be replaced.
     fn check_absent(&self, py: Python<'_>) -> PyResult<()> {
-        let draft = self.draft.clone();
-        wait(py, &Watch::default(), async move { draft.check_absent().await })
+        let (draft, url, store) = (self.draft.clone(), self.url.clone(), self.store.clone());
+        wait(py, &Watch::default(), async move {
+            check_vacant(&url, &store, DatasetKind::Table).await?;
+            draft.check_absent().await
+        })
     }
 
     /// Writes rows to files that belong to no table yet.

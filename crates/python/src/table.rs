@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
 use arrow::record_batch::RecordBatchIterator;
-use partita::{Commit, StoreOptions, Table, WriteOptions};
+use partita::{Commit, DatasetKind, StoreOptions, Table, WriteOptions, check_vacant};
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyDict};
 
@@ -62,7 +62,7 @@ impl PyTable {
     }
 
     /// Runs what makes a commit, and tells what it did.
-    fn committed<'py, F>(
+    fn committing<'py, F>(
         &self,
         py: Python<'py>,
         write: &WriteArguments,
@@ -103,8 +103,10 @@ impl PyTable {
         let create = create.options(write.options(&watch)?)?;
         let options = store_options(storage_options, false, single_writer);
         let (target, store) = (url.clone(), options.clone());
-        let table =
-            wait(py, &watch, async move { Table::create(&target, schema, &create, &store).await })?;
+        let table = wait(py, &watch, async move {
+            check_vacant(&target, &store, DatasetKind::Table).await?;
+            Table::create(&target, schema, &create, &store).await
+        })?;
         Ok(Self::new(url, options, table))
     }
 
@@ -127,12 +129,10 @@ impl PyTable {
         let options = store_options(storage_options, false, single_writer);
         let data = import_stream(data)?;
         let (target, store) = (url.clone(), options.clone());
-        let table =
-            wait(
-                py,
-                &watch,
-                async move { Table::create_from(&target, data, &create, &store).await },
-            )?;
+        let table = wait(py, &watch, async move {
+            check_vacant(&target, &store, DatasetKind::Table).await?;
+            Table::create_from(&target, data, &create, &store).await
+        })?;
         Ok(Self::new(url, options, table))
     }
 

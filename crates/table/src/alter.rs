@@ -149,7 +149,7 @@ impl Table {
         alteration.apply(&state.stored, &state.partition_by)?;
         let mut change = Change::new(Operation::Alter);
         change.alteration = Some(alteration);
-        change = change.annotated(options);
+        change = change.with(options);
         self.commit_proposed(&change, &options.cancel).await
     }
 }

@@ -2,11 +2,11 @@
 
 use arrow::datatypes::Schema;
 use partita_core::store::split_url;
-use partita_core::{Cancel, Error, ErrorKind, Result, Store, StoreOptions};
+use partita_core::{Error, ErrorKind, Result, Store, StoreOptions};
 
 use crate::Table;
 use crate::change::{Change, Creation};
-use crate::commit::{Commit, Existing, already_exists, commit, id_of};
+use crate::commit::{Commit, Existing, already_exists, commit};
 use crate::format::keys;
 use crate::format::schema::merge;
 use crate::format::snapshot::Operation;
@@ -69,6 +69,7 @@ impl Draft {
             derived: self.options.derived(),
             bloom_filters: self.bloom_filters(),
             schema: None,
+            version: 0,
         };
         stage(&target, data, options).await
     }
@@ -81,6 +82,14 @@ impl Draft {
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) where nothing is staged;
     /// [`SchemaMismatch`](ErrorKind::SchemaMismatch) where what is staged has no common schema.
     pub async fn create(&self, staged: Vec<Staged>) -> Result<(Table, Commit)> {
+        self.create_of(staged, true).await
+    }
+
+    pub(crate) async fn create_of(
+        &self,
+        staged: Vec<Staged>,
+        staged_apart: bool,
+    ) -> Result<(Table, Commit)> {
         let Some(first) = staged.first() else {
             return Err(Error::invalid("a table needs staged files to be made of"));
         };
@@ -98,21 +107,16 @@ impl Draft {
                 derived: self.options.derived(),
                 bloom_filters: self.bloom_filters(),
             }),
-            idempotency_key: write.idempotency_key.clone(),
             staged,
+            staged_apart,
             metadata,
-            annotate: write.annotate.clone(),
-            ..Change::new(Operation::Create)
+            ..Change::new(Operation::Create).with(write)
         };
         let overwrite = self.options.overwrite;
         let existing = if overwrite { Existing::Replaced } else { Existing::Refused };
-        match commit(&self.store, &self.name, &change, None, existing, &write.cancel).await {
-            Ok((state, made)) => Ok((Table::holding(self.store.clone(), &self.name, state), made)),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                self.made_before(&write.cancel).await?.ok_or(error)
-            }
-            Err(error) => Err(error),
-        }
+        let (state, made) =
+            commit(&self.store, &self.name, &change, None, existing, &write.cancel).await?;
+        Ok((Table::holding(self.store.clone(), &self.name, state), made))
     }
 
     /// Deletes the files of staged data that is not to be committed. Those that a table names
@@ -133,16 +137,6 @@ impl Draft {
 
     fn bloom_filters(&self) -> Vec<String> {
         self.options.write.bloom_filters.clone().unwrap_or_default()
-    }
-
-    /// The table, if a commit with the same key has made it.
-    async fn made_before(&self, cancel: &Cancel) -> Result<Option<(Table, Commit)>> {
-        cancel.check()?;
-        let Some(key) = &self.options.write.idempotency_key else { return Ok(None) };
-        let table = Table::open_in(self.store.clone(), &self.name).await?;
-        let state = table.state();
-        let made = state.own.recent.contains(&id_of(key));
-        Ok(made.then(|| (table, Commit::nothing(&state, 1))))
     }
 }
 

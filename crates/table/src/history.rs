@@ -1,9 +1,11 @@
 //! The commits of a table, read from its snapshots.
 
+use futures::TryStreamExt;
 use jiff::Timestamp;
 use partita_core::{Error, ErrorKind, Result, Store};
 
 use crate::format::footer::ParquetObject;
+use crate::format::keys;
 use crate::format::snapshot::{Document, Operation, decode_document};
 use crate::state::State;
 
@@ -112,6 +114,35 @@ pub(crate) async fn walk(
         }
     }
     Ok(found)
+}
+
+/// The snapshot that the history misses: the parent of the oldest of `walked`, which was walked to
+/// its end, or the newest one itself.
+pub(crate) fn gap<'a>(state: &'a State, walked: &'a [Recorded]) -> Option<&'a str> {
+    let next = match walked.last() {
+        Some(oldest) => oldest.document.parent.as_deref(),
+        None => Some(state.own.snapshot.as_str()),
+    };
+    next.filter(|key| !key.is_empty())
+}
+
+/// True if the history may end where it misses a snapshot, since the versions up to there have
+/// expired. One request, where it misses one.
+pub(crate) async fn ends_well(store: &Store, state: &State, walked: &[Recorded]) -> Result<bool> {
+    let Some(missing) = gap(state, walked) else { return Ok(true) };
+    // Expiries of releases that wrote format 1 leave no mark.
+    if walked.last().is_some_and(|oldest| !oldest.document.records_changes()) {
+        return Ok(true);
+    }
+    let Some(version) = keys::version_of_snapshot(missing) else { return Ok(false) };
+    let mut marks = store.list(&keys::expiries(&state.header.uuid));
+    while let Some(mark) = marks.try_next().await? {
+        // The key of a mark tells the oldest version that was kept.
+        if keys::version_of_snapshot(&mark.key).is_some_and(|oldest| version < oldest) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The commit that made the version asked for.

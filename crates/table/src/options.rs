@@ -7,11 +7,13 @@ use std::sync::Arc;
 
 use arrow::datatypes::Schema;
 use arrow::record_batch::RecordBatchReader;
+use jiff::SignedDuration;
 use parquet::basic::{Compression as ParquetCompression, GzipLevel, ZstdLevel};
 use partita_core::{Cancel, Error, NoProgress, Progress, Result};
 use serde_json::{Map, Value};
 
 use crate::format::header::Encoding;
+use crate::garbage::GRACE;
 use crate::stage::{BucketPartition, DatePartition, Derivations, no_such_column};
 
 /// Rows to write: a schema and batches, pulled one at a time.
@@ -95,9 +97,13 @@ pub struct WriteOptions {
     pub metadata: Map<String, Value>,
     /// Works out further annotations from those that are there.
     pub annotate: Option<Annotate>,
-    /// A commit of staged files whose key is that of one of the last 64 commits is taken to be
-    /// that commit, sent again: nothing is done.
+    /// A commit whose key is that of a commit which the history holds is taken to be that commit,
+    /// sent again: nothing is done. Whoever sends the same commit with the same key at the same time
+    /// takes part in one commit. A key costs one request, and holds until its commit expires.
     pub idempotency_key: Option<String>,
+    /// The grace of the collections of garbage that may run beside the commit. Files that were staged
+    /// longer than half of it ago are not committed.
+    pub grace: SignedDuration,
     /// Told about rows written.
     pub progress: Arc<dyn Progress>,
     /// Stops the work; nothing is committed then.
@@ -116,6 +122,7 @@ impl Default for WriteOptions {
             metadata: Map::new(),
             annotate: None,
             idempotency_key: None,
+            grace: GRACE,
             progress: Arc::new(NoProgress),
             cancel: Cancel::default(),
         }

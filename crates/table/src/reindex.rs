@@ -54,7 +54,7 @@ impl Table {
             self.indexed(column)?;
             change.unindexed.insert(column.clone());
         }
-        change = change.annotated(options);
+        change = change.with(options);
         self.commit_proposed(&change, &options.cancel).await
     }
 
@@ -108,7 +108,7 @@ impl Propose for Build {
         let read = read_values(&self.store, base, plan, &self.columns, &self.options).await?;
         self.done.extend(read);
         let mut change = Change::new(Operation::Index);
-        change = change.annotated(&self.options);
+        change = change.with(&self.options);
         for (position, column) in self.columns.iter().enumerate() {
             let data_type = value_type(base.schema.field_with_name(column)?.data_type());
             let mut parts = vec![Index::empty(&data_type)];
@@ -119,6 +119,14 @@ impl Propose for Build {
             change.indexed.insert(column.clone(), Index::merge(&parts)?);
         }
         Ok(Some(change))
+    }
+
+    fn idempotency_key(&self) -> Option<&str> {
+        self.options.idempotency_key.as_deref()
+    }
+
+    fn purpose(&self) -> String {
+        format!("build indices of {}", self.columns.join(", "))
     }
 }
 

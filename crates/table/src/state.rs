@@ -3,22 +3,25 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, LargeStringArray, RecordBatch};
+use arrow::array::{ArrayRef, BooleanArray, LargeStringArray, RecordBatch};
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Schema, SchemaRef};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::{FutureExt, TryStreamExt};
+use hashbrown::HashSet;
 use partita_core::partition::{PartitionKey, values_of};
 use partita_core::store::Version;
 use partita_core::{Cancel, Error, ErrorKind, Result, Store};
 
+use crate::change::index_keys;
 use crate::facts::{complete, is_complete, remembered};
 use crate::format::footer::{ParquetObject, missing};
 use crate::format::header::{Encoding, Header, Own};
 use crate::format::index::stored::Lengths;
 use crate::format::keys;
 use crate::format::pandas::{ExtensionTypes, extension_types};
-use crate::format::schema::{decode_common_metadata, table_schema};
+use crate::format::schema::{decode_common_metadata, remembering, table_schema};
 use crate::format::snapshot::Snapshot;
 use crate::format::statistics::{align, manifest_schema};
 use crate::scan::{csv_columns, is_csv};
@@ -46,19 +49,41 @@ pub(crate) struct State {
     pub index_lengths: BTreeMap<String, Lengths>,
     /// One row per data file, in the order of the header.
     pub manifest: RecordBatch,
+    /// What plateau has removed since the last commit of Partita.
+    pub forgotten: Option<Forgotten>,
+}
+
+/// Files that the last snapshot names, and the header does not.
+#[derive(Debug, Clone)]
+pub(crate) struct Forgotten {
+    /// The data files, as the snapshot has them.
+    pub manifest: RecordBatch,
+    /// The index files.
+    pub indices: Vec<String>,
 }
 
 impl State {
     /// Loads the newest state of the dataset `name`.
     pub fn load<'a>(store: &'a Store, name: &'a str) -> BoxFuture<'a, Result<Self>> {
         async move {
-            let (bytes, stored_as, encoding) =
-                read_header(store, name).await?.ok_or_else(|| {
-                    Error::new(ErrorKind::NotFound, "there is no table here")
-                        .with("dataset", name)
-                        .with("store", store.url())
-                })?;
-            Self::from_header(store, name, &bytes, stored_as, encoding).await
+            Self::find(store, name).await?.ok_or_else(|| {
+                Error::new(ErrorKind::NotFound, "there is no table here")
+                    .with("dataset", name)
+                    .with("store", store.url())
+            })
+        }
+        .boxed()
+    }
+
+    /// The newest state of the dataset `name`, if it exists.
+    pub fn find<'a>(store: &'a Store, name: &'a str) -> BoxFuture<'a, Result<Option<Self>>> {
+        async move {
+            match read_header(store, name).await? {
+                Some((bytes, stored_as, encoding)) => {
+                    Self::from_header(store, name, &bytes, stored_as, encoding).await.map(Some)
+                }
+                None => Ok(None),
+            }
         }
         .boxed()
     }
@@ -73,6 +98,7 @@ impl State {
     ) -> Result<Self> {
         let named = |error: Error| error.with("dataset", name);
         let header = Header::decode_summary(bytes, encoding).map_err(named)?;
+        header.check_requirements().map_err(named)?;
         let own = header.own().unwrap_or_default();
         let mut head = Head { header, encoding, stored_as, own };
         let hash = blake3::hash(bytes).to_hex();
@@ -163,6 +189,7 @@ impl Head {
             encoding: self.encoding,
             stored_as: self.stored_as,
             own: self.own,
+            forgotten: None,
         })
     }
 
@@ -196,8 +223,13 @@ impl Head {
             }
         }
         let files: Vec<(&str, &str)> = files(header).collect();
-        let (extensions, known) = match earlier {
-            Some(earlier) => (earlier.document.extension_types, earlier.manifest),
+        let forgotten =
+            earlier.as_ref().map(|earlier| forgotten(earlier, header, &files)).transpose()?;
+        let (extensions, known, stored) = match earlier {
+            Some(earlier) => {
+                let stored = remembering(&stored, &earlier.schema);
+                (earlier.document.extension_types, earlier.manifest, stored)
+            }
             None => {
                 // The schema file knows neither the order of the columns nor all pandas types.
                 let file = match files.first() {
@@ -210,7 +242,7 @@ impl Head {
                 let names = file.fields().iter().map(|field| field.name().clone());
                 self.own.columns = partition_by.iter().cloned().chain(names).collect();
                 let known = RecordBatch::new_empty(manifest_schema(&Schema::empty(), &[]));
-                (extension_types(&file), known)
+                (extension_types(&file), known, stored)
             }
         };
         let schema = table_schema(&stored, &self.own.columns, &extensions);
@@ -228,8 +260,22 @@ impl Head {
             encoding: self.encoding,
             stored_as: self.stored_as,
             own: self.own,
+            forgotten,
         })
     }
+}
+
+/// What `earlier` names and the header, with its `files`, does not.
+fn forgotten(earlier: &Snapshot, header: &Header, files: &[(&str, &str)]) -> Result<Forgotten> {
+    let named: HashSet<&str> = files.iter().map(|(_, key)| *key).collect();
+    let gone: BooleanArray =
+        texts(&earlier.manifest, "key").map(|key| Some(!named.contains(key))).collect();
+    let indices: HashSet<&str> = index_keys(&header.indices).collect();
+    let before = index_keys(&earlier.document.indices);
+    Ok(Forgotten {
+        manifest: filter_record_batch(&earlier.manifest, &gone)?,
+        indices: before.filter(|key| !indices.contains(key)).map(str::to_owned).collect(),
+    })
 }
 
 /// The partition key of every file of a manifest.

@@ -7,19 +7,19 @@ use std::sync::{Arc, PoisonError, RwLock};
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatchIterator;
-use futures::TryStreamExt;
 use partita_core::partition::PartitionKey;
 use partita_core::store::split_url;
 use partita_core::{Cancel, Error, ErrorKind, Predicate, Result, Store, StoreOptions};
 use serde_json::{Map, Value};
 
 use crate::change::Change;
-use crate::commit::{Commit, Existing, Propose, commit, operation_of};
+use crate::commit::{Commit, Existing, Propose, commit, find_commit, id_of, operation_of};
 use crate::draft::Draft;
 use crate::format::keys;
 use crate::format::schema::missing;
 use crate::format::snapshot::Operation;
-use crate::options::{Annotate, BatchSource, CreateOptions, WriteOptions};
+use crate::history::{At, SnapshotInfo, find};
+use crate::options::{BatchSource, CreateOptions, WriteOptions};
 use crate::rewrite::Rewrite;
 use crate::scan::Scan;
 use crate::stage::{BucketPartition, DatePartition, Staged, Target, discard, numbers, stage};
@@ -108,8 +108,11 @@ impl Table {
         let draft = Draft::new_in(store.clone(), name, options.clone())?;
         draft.check_absent().await?;
         let staged = draft.stage(data, &options.write).await?;
-        let made = draft.create(vec![staged.clone()]).await;
-        Ok(undo_on_error(&store, &[staged], made).await?.0)
+        let staged = [staged];
+        let made = draft.create_of(staged.to_vec(), false).await;
+        let (table, made) = undo_on_error(&store, &staged, made).await?;
+        undo_if_repeated(&store, &staged, &made).await;
+        Ok(table)
     }
 
     /// Makes the table that `change` creates.
@@ -121,7 +124,8 @@ impl Table {
         cancel: &Cancel,
     ) -> Result<Self> {
         let made = commit(&store, name, change, None, existing, cancel).await;
-        let state = undo_on_error(&store, &change.staged, made).await?.0;
+        let (state, made) = undo_on_error(&store, &change.staged, made).await?;
+        undo_if_repeated(&store, &change.staged, &made).await;
         Ok(Self::holding(store, name, state))
     }
 
@@ -356,8 +360,10 @@ impl Table {
             Some(data) => vec![self.stage(data, options).await?],
             None => Vec::new(),
         };
-        let made = self.commit(staged.clone(), scope, options).await;
-        undo_on_error(&self.store, &staged, made).await
+        let made = self.commit_staged(staged.clone(), scope, false, options).await;
+        let made = undo_on_error(&self.store, &staged, made).await?;
+        undo_if_repeated(&self.store, &staged, &made).await;
+        Ok(made)
     }
 
     /// Writes `data` to files that are not yet part of the table. See [`Staged`].
@@ -381,25 +387,36 @@ impl Table {
     /// commit. If it fails the staged files stay, to be committed again or discarded.
     ///
     /// # Errors
-    /// [`AlreadyExists`](ErrorKind::AlreadyExists) if one of them has been committed before; else
-    /// as [`Table::replace`].
+    /// [`AlreadyExists`](ErrorKind::AlreadyExists) if one of them has been committed before, as far
+    /// as the history tells; [`StagedExpired`](ErrorKind::StagedExpired) if they were staged so long
+    /// ago that garbage collection may remove them, or has; else as [`Table::replace`].
     pub async fn commit(
         &self,
         staged: Vec<Staged>,
         scope: Option<&Predicate>,
         options: &WriteOptions,
     ) -> Result<Commit> {
+        self.commit_staged(staged, scope, true, options).await
+    }
+
+    async fn commit_staged(
+        &self,
+        staged: Vec<Staged>,
+        scope: Option<&Predicate>,
+        apart: bool,
+        options: &WriteOptions,
+    ) -> Result<Commit> {
         let operation = operation_of(!staged.is_empty(), scope.is_some());
         if let Some(scope) = scope
             && !self.selects_partitions(scope)
         {
-            return self.remove_rows(scope, staged, operation, options).await;
+            return self.remove_rows(scope, staged, operation, apart, options).await;
         }
         let mut change = Change::new(operation);
         change.staged = staged;
+        change.staged_apart = apart;
         change.scope = scope.cloned();
-        change = change.annotated(options);
-        change.idempotency_key = options.idempotency_key.clone();
+        change = change.with(options);
         self.commit_proposed(&change, &options.cancel).await
     }
 
@@ -409,24 +426,33 @@ impl Table {
         self.discard_unnamed(&staged).await;
     }
 
-    /// Sets annotations, and removes those set to null, in one commit.
+    /// Sets the annotations of `options`, and removes those set to null, in one commit.
     ///
     /// # Errors
-    /// As [`Table::append`].
-    pub async fn set_metadata(&self, metadata: Map<String, Value>) -> Result<Commit> {
-        let mut change = Change::new(Operation::Alter);
-        change.metadata = metadata;
-        self.commit_proposed(&change, &Cancel::default()).await
+    /// As [`Table::append`], and what [`WriteOptions::annotate`] fails with.
+    pub async fn set_metadata(&self, options: &WriteOptions) -> Result<Commit> {
+        let change = Change::new(Operation::Alter).with(options);
+        self.commit_proposed(&change, &options.cancel).await
     }
 
-    /// Sets the annotations that `annotate` works out from the newest ones, in one commit.
+    /// The commit of this id, or of this idempotency key, if it was made and the history still holds
+    /// it: what to ask after [`CommitUnknown`](ErrorKind::CommitUnknown), whose context names the id.
+    /// Looks at the newest state. Four requests for one of the last 64 commits; for an older one a
+    /// listing of the snapshots, and two requests for each version since.
     ///
     /// # Errors
-    /// As [`Table::append`], and what the function fails with.
-    pub async fn annotate(&self, annotate: Annotate) -> Result<Commit> {
-        let mut change = Change::new(Operation::Alter);
-        change.annotate = Some(annotate);
-        self.commit_proposed(&change, &Cancel::default()).await
+    /// As [`Table::open`], and as [`Table::history`].
+    pub async fn committed(&self, id_or_key: &str) -> Result<Option<SnapshotInfo>> {
+        let newest = Arc::new(State::load(&self.store, &self.name).await?);
+        for id in [id_or_key.to_owned(), id_of(id_or_key)] {
+            let Some(found) = find_commit(&self.store, &newest, &id).await? else { continue };
+            let recorded = match found.recorded {
+                Some(recorded) => *recorded,
+                None => find(&self.store, &newest, At::Version(found.version)).await?,
+            };
+            return Ok(Some(recorded.info()));
+        }
+        Ok(None)
     }
 
     /// Commits what `change` proposes on the newest state.
@@ -457,6 +483,10 @@ impl Table {
             return Err(error);
         }
         match self.commit_proposed(&mut rewrite, &cancel).await {
+            Ok(made) if made.is_repeated() => {
+                rewrite.abandon().await;
+                Ok(made)
+            }
             Ok(made) => Ok(made),
             Err(error) => {
                 if error.kind() != ErrorKind::CommitUnknown {
@@ -472,26 +502,6 @@ impl Table {
     pub fn scan(&self) -> Scan {
         Scan::new(self.store.clone(), self.state())
     }
-
-    /// Deletes the table, its history and every file of it; returns how many objects. The header
-    /// goes first, so that a table half deleted is no table.
-    ///
-    /// # Errors
-    /// [`ReadOnly`](ErrorKind::ReadOnly); [`Store`](ErrorKind::Store).
-    pub async fn drop_table(self) -> Result<u64> {
-        self.check_writable()?;
-        self.store.delete(&keys::json_header(&self.name)).await?;
-        self.store.delete(&keys::msgpack_header(&self.name)).await?;
-        let objects: Vec<String> = self
-            .store
-            .list(&format!("{}/", self.name))
-            .map_ok(|object| object.key)
-            .try_collect()
-            .await?;
-        let count = objects.len() as u64 + 1;
-        self.store.delete_many(objects).await?;
-        Ok(count)
-    }
 }
 
 /// Deletes the files staged for a commit that failed for certain.
@@ -506,6 +516,13 @@ pub(crate) async fn undo_on_error<T>(
         discard(store, staged.iter().flat_map(Staged::keys).collect()).await;
     }
     outcome
+}
+
+/// Deletes the files staged for a commit that had been made before.
+pub(crate) async fn undo_if_repeated(store: &Store, staged: &[Staged], made: &Commit) {
+    if made.is_repeated() {
+        discard(store, staged.iter().flat_map(Staged::keys).collect()).await;
+    }
 }
 
 /// The order of partitions by their values, given one file of each.

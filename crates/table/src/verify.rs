@@ -20,7 +20,7 @@ use crate::format::keys;
 use crate::format::schema::{decode_common_metadata, encode_common_metadata};
 use crate::format::snapshot::Snapshot;
 use crate::format::statistics::manifest;
-use crate::history::walk;
+use crate::history::{ends_well, gap, walk};
 use crate::options::WriteOptions;
 use crate::prune::{Plan, plan};
 use crate::reindex::read_values;
@@ -243,6 +243,17 @@ impl Check<'_> {
         let key = self.state.own.snapshot.clone();
         match walk(self.table.store(), &self.state, |_| false).await {
             Ok(recorded) => {
+                let lost = gap(&self.state, &recorded).map(str::to_owned);
+                if let Some(lost) = lost
+                    && !ends_well(self.table.store(), &self.state, &recorded).await?
+                {
+                    self.add(
+                        ProblemKind::Missing,
+                        &lost,
+                        "a snapshot of the history is lost",
+                        false,
+                    );
+                }
                 for recorded in recorded {
                     self.options.cancel.check()?;
                     let bytes = self.table.store().get(&recorded.key).await?;

@@ -10,9 +10,11 @@ use partita_core::{Error, ErrorKind, Result};
 use crate::Table;
 use crate::change::Change;
 use crate::commit::Commit;
+use crate::format::keys;
+use crate::format::marks::{self, Expiry};
 use crate::format::snapshot::{Operation, Snapshot};
 use crate::garbage::store_time;
-use crate::history::{At, Recorded, SnapshotInfo, find, walk};
+use crate::history::{At, Recorded, SnapshotInfo, ends_well, find, walk};
 use crate::options::WriteOptions;
 use crate::stage::texts;
 use crate::state::State;
@@ -54,12 +56,8 @@ impl Table {
     pub async fn at(&self, at: impl Into<At>) -> Result<Self> {
         let state = self.state();
         let recorded = find(self.store(), &state, at.into()).await?;
-        let snapshot = self.snapshot(&recorded.key).await?;
+        let snapshot = self.snapshot_at(&recorded.key).await?;
         Ok(self.pinned(Arc::new(state.at(recorded.key, snapshot)?)))
-    }
-
-    async fn snapshot(&self, key: &str) -> Result<Snapshot> {
-        Snapshot::decode(self.store().get(key).await?, key)
     }
 
     /// Makes the state of an older version the newest, in one commit; the versions in between stay
@@ -71,10 +69,24 @@ impl Table {
     pub async fn restore(&self, at: impl Into<At>, options: &WriteOptions) -> Result<Commit> {
         self.check_writable()?;
         let recorded = find(self.store(), &self.state(), at.into()).await?;
-        let snapshot = self.snapshot(&recorded.key).await?;
+        let bytes = self.store().get(&recorded.key).await?;
+        let snapshot = Snapshot::decode(bytes.clone(), &recorded.key)?;
+        // From here on garbage collection leaves the files of that version alone, also if others
+        // let it expire meanwhile, which removes its snapshot.
+        let pin = keys::pin(self.name());
+        self.store().put(&pin, bytes).await?;
+        let restored = self.restore_pinned(snapshot, options).await;
+        let is_known = !matches!(&restored, Err(error) if error.kind() == ErrorKind::CommitUnknown);
+        if is_known && let Err(error) = self.store().delete(&pin).await {
+            tracing::warn!(%error, "a pin was left; garbage collection removes it");
+        }
+        restored
+    }
+
+    async fn restore_pinned(&self, snapshot: Snapshot, options: &WriteOptions) -> Result<Commit> {
         self.check_present(&snapshot).await?;
         let mut change = Change::new(Operation::Restore);
-        change = change.annotated(options);
+        change = change.with(options);
         change.restored = Some(Arc::new(snapshot));
         self.commit_proposed(&change, &options.cancel).await
     }
@@ -104,51 +116,76 @@ impl Table {
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) to keep none;
     /// [`Store`](ErrorKind::Store).
     pub async fn expirable(&self, keep: Keep) -> Result<Vec<SnapshotInfo>> {
-        Ok(self.beyond(keep).await?.into_iter().map(Recorded::info).collect())
+        let (_, mut kept) = self.history_to_expire(keep).await?;
+        let first = self.first_expired(&kept, keep).await?;
+        Ok(kept.split_off(first).into_iter().map(Recorded::info).collect())
     }
 
-    /// Takes the versions that are not to be kept out of the history; returns how many. Their
-    /// files go with the next [`Table::collect_garbage`].
+    /// Takes the versions that are not to be kept out of the history, with the idempotency keys of
+    /// their commits; returns how many. Their files go with a [`Table::collect_garbage`] whose grace
+    /// has passed since. Where a snapshot of the history was lost, the history is cut there, so that
+    /// garbage can be collected again.
     ///
     /// # Errors
     /// As [`Table::expirable`]; [`ReadOnly`](ErrorKind::ReadOnly).
     pub async fn expire(&self, keep: Keep) -> Result<u64> {
         self.check_writable()?;
-        let expired = self.beyond(keep).await?;
+        let (newest, mut kept) = self.history_to_expire(keep).await?;
+        let complete = ends_well(self.store(), &newest, &kept).await?;
+        let first = self.first_expired(&kept, keep).await?;
+        let expired = kept.split_off(first);
+        if expired.is_empty() && complete {
+            return Ok(0);
+        }
+        let oldest = kept.last().map_or(newest.own.version + 1, |oldest| oldest.document.version);
+        let stay = self.names_of(&newest, &kept).await?;
+        let mut dropped = HashSet::new();
+        for recorded in &expired {
+            dropped.extend(self.names_in(recorded).await?);
+        }
+        let mut dropped: Vec<String> = dropped.difference(&stay).cloned().collect();
+        dropped.sort_unstable();
+        // The mark first: it is what the age of the dropped files counts from.
+        let mark = keys::expiry(self.name(), oldest);
+        self.store().put(&mark, marks::encode(&Expiry::new(oldest, dropped))?).await?;
         // The oldest first: what is left is a history without gaps, also after a crash.
         for recorded in expired.iter().rev() {
             self.store().delete(&recorded.key).await?;
         }
+        let keyed = expired.iter().filter(|recorded| recorded.document.key.is_some());
+        let claims = keyed.map(|recorded| keys::claim(self.name(), &recorded.document.commit));
+        self.store().delete_many(claims.collect()).await?;
         Ok(expired.len() as u64)
     }
 
-    /// The recorded versions that are not to be kept, newest first.
-    async fn beyond(&self, keep: Keep) -> Result<Vec<Recorded>> {
+    /// The newest state, and the versions of the history, newest first.
+    async fn history_to_expire(&self, keep: Keep) -> Result<(State, Vec<Recorded>)> {
         if keep == Keep::Last(0) {
             return Err(Error::invalid("the newest version is always kept; keep at least one"));
         }
         let newest = State::load(self.store(), self.name()).await?;
-        let walked = walk(self.store(), &newest, |_| false).await?;
-        let mut expired = Vec::new();
-        match keep {
-            Keep::Last(count) => expired.extend(walked.into_iter().skip(count)),
-            Keep::Within(age) => {
-                let since: Timestamp = store_time(self.store(), self.name())
-                    .await?
-                    .checked_sub(age)
-                    .map_err(|error| Error::invalid("that is no age").caused_by(error))?;
-                // A version counts from the moment at which the next one took its place.
-                let mut replaced = None;
-                for recorded in walked {
-                    let written = self.store().head(&recorded.key).await?;
-                    let written = written.map_or(Timestamp::UNIX_EPOCH, |info| info.last_modified);
-                    if replaced.is_some_and(|replaced| replaced < since) {
-                        expired.push(recorded);
-                    }
-                    replaced = Some(written);
-                }
+        let history = walk(self.store(), &newest, |_| false).await?;
+        Ok((newest, history))
+    }
+
+    /// The position in the history, newest first, of the first version that is not to be kept.
+    async fn first_expired(&self, history: &[Recorded], keep: Keep) -> Result<usize> {
+        let age = match keep {
+            Keep::Last(count) => return Ok(count.min(history.len())),
+            Keep::Within(age) => age,
+        };
+        let since: Timestamp = store_time(self.store(), self.name())
+            .await?
+            .checked_sub(age)
+            .map_err(|error| Error::invalid("that is no age").caused_by(error))?;
+        // A version counts from the moment at which the next one took its place.
+        for (position, recorded) in history.iter().enumerate() {
+            let written = self.store().head(&recorded.key).await?;
+            let written = written.map_or(Timestamp::UNIX_EPOCH, |info| info.last_modified);
+            if written < since {
+                return Ok(position + 1);
             }
         }
-        Ok(expired)
+        Ok(history.len())
     }
 }

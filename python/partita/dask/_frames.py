@@ -40,7 +40,8 @@ class Form:
         import pandas as pd
 
         options: dict[str, Any] = {"types_mapper": self._mapped} if self.arrow_strings else {}
-        frame = to_pandas(table, None, self.dates_as_object, **options)
+        # The types of a piece must not depend on whether it holds nulls.
+        frame = to_pandas(table, None, self.dates_as_object, nullable=False, **options)
         for name, known in self.categoricals:
             if name in frame.columns:
                 kind = pd.CategoricalDtype(_categories(source, name)) if known else "category"

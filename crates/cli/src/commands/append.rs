@@ -1,18 +1,23 @@
 //! `partita append`.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use arrow::datatypes::{Schema, SchemaRef};
 use clap::Args;
-use partita::{BatchSource, Cancel, Compression, CreateOptions, Table, WriteOptions};
+use partita::{
+    BatchSource, Cancel, Compression, CreateOptions, DatasetKind, Table, WriteOptions, check_vacant,
+};
 use serde_json::json;
 
 use crate::arguments::Common;
 use crate::bar::progress;
 use crate::failure::Failure;
-use crate::input;
+use crate::input::{self, InputOptions};
 use crate::output::Format;
 use crate::partitioning::PartitionBy;
 use crate::sink::print;
+use crate::types;
 use crate::units;
 
 const EXAMPLES: &str = "\
@@ -55,6 +60,18 @@ pub(crate) struct Rows {
     /// The format of the files; by default that of their endings
     #[arg(long, short, value_enum)]
     format: Option<Format>,
+    /// The types of columns, where the files do not say them or say others, as in `partita create`
+    #[arg(long, value_name = "NAME=TYPE,…", value_parser = types::columns)]
+    schema: Option<Schema>,
+    /// Take the columns of CSV files for text
+    #[arg(long)]
+    strings: bool,
+    /// What stands for a missing value in CSV files, in columns of text too
+    #[arg(long, value_name = "TEXT")]
+    null: Vec<String>,
+    /// Columns that a file lacks are null there
+    #[arg(long)]
+    union: bool,
     /// The codec of the stored files: none, snappy, zstd, zstd(LEVEL), lz4, gzip
     #[arg(long, value_name = "CODEC")]
     compression: Option<String>,
@@ -94,7 +111,17 @@ impl Rows {
 
     /// The rows, with the types of `table`.
     pub(super) fn of(&self, table: &Table) -> Result<BatchSource, Failure> {
-        input::open(&self.files, self.format, Some(table.schema()))
+        input::open(&self.files, &self.input(), Some(given_columns(table)))
+    }
+
+    fn input(&self) -> InputOptions {
+        InputOptions {
+            format: self.format,
+            types: self.schema.as_ref().map(|own| own.fields().clone()).unwrap_or_default(),
+            strings: self.strings,
+            null: self.null.clone(),
+            union: self.union,
+        }
     }
 }
 
@@ -156,15 +183,28 @@ async fn append(
     })
 }
 
+/// The columns that data for the table have: all but those that are derived from others.
+fn given_columns(table: &Table) -> SchemaRef {
+    let (date, bucket) = (table.date_partition(), table.bucket_partition());
+    let derived = |name: &str| {
+        date.as_ref().is_some_and(|date| date.names().any(|part| part == name))
+            || bucket.as_ref().is_some_and(|bucket| bucket.name() == name)
+    };
+    let schema = table.schema();
+    let given = schema.fields().iter().filter(|field| !derived(field.name()));
+    Arc::new(Schema::new(given.cloned().collect::<Vec<_>>()))
+}
+
 async fn create(
     arguments: &AppendArguments,
     common: &Common,
     write: WriteOptions,
 ) -> Result<Done, Failure> {
     let store = common.writing(arguments.rows.single_writer);
-    let data = input::open(&arguments.rows.files, arguments.rows.format, None)?;
+    let data = input::open(&arguments.rows.files, &arguments.rows.input(), None)?;
     let keys = arguments.partition_by.clone().unwrap_or_default();
     let options = CreateOptions { index: arguments.index.clone(), write, ..keys.options() };
+    check_vacant(&arguments.rows.url, &store, DatasetKind::Table).await?;
     let table = Table::create_from(&arguments.rows.url, data, &options, &store).await?;
     let partitions = table.partitions().await?;
     Ok(Done {

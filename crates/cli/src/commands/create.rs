@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::arguments::Common;
 use crate::failure::Failure;
-use crate::input;
+use crate::input::{self, InputOptions};
 use crate::output::Format;
 use crate::partitioning::PartitionBy;
 use crate::sink::print;
@@ -83,7 +83,8 @@ fn schema(arguments: &CreateArguments) -> Result<SchemaRef, Failure> {
     match (&arguments.columns, &arguments.like) {
         (Some(columns), _) => Ok(Arc::new(columns.clone())),
         (None, Some(file)) => {
-            Ok(input::open(std::slice::from_ref(file), arguments.format, None)?.schema())
+            let options = InputOptions { format: arguments.format, ..InputOptions::default() };
+            Ok(input::open(std::slice::from_ref(file), &options, None)?.schema())
         }
         (None, None) => Err(Failure::Usage("say --columns or --like".to_owned())),
     }

@@ -42,15 +42,17 @@ pub(crate) async fn run(
     cancel: Cancel,
 ) -> Result<(), Failure> {
     let (grace, dry_run) = (arguments.grace, arguments.dry_run);
-    let (url, keys, bytes) = match Either::open(&arguments.url, &common.writing(false)).await? {
+    let (url, keys, bytes, missing) = match Either::open(&arguments.url, &common.writing(false))
+        .await?
+    {
         Either::Table(table) => {
             let options = GarbageOptions { grace, dry_run, cancel };
             let garbage = table.collect_garbage(&options).await?;
-            (table.url(), garbage.keys, garbage.bytes)
+            (table.url(), garbage.keys, garbage.bytes, garbage.missing)
         }
         Either::Collection(collection) => {
             let (keys, bytes) = collection::garbage(&collection, grace, dry_run, cancel).await?;
-            (collection.url().to_owned(), keys, bytes)
+            (collection.url().to_owned(), keys, bytes, Vec::new())
         }
     };
     if common.json {
@@ -59,12 +61,16 @@ pub(crate) async fn run(
             "dry_run": dry_run,
             "keys": keys,
             "bytes": bytes,
+            "missing": missing,
         });
         return print(&format!("{done}\n"));
     }
     if dry_run {
         let listed: String = keys.iter().map(|key| format!("{key}\n")).collect();
         print(&listed)?;
+    }
+    for key in &missing {
+        print(&format!("missing, removed by another program: {key}\n"))?;
     }
     print(&format!(
         "{} {}, {}\n",

@@ -1,38 +1,73 @@
 //! Folders of files, whose names may hold values: `year=2026/month=01/trips.csv`.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use arrow::error::ArrowError;
-use partita::Error;
+use arrow::array::{ArrayRef, LargeStringArray};
+use arrow::datatypes::Field;
+use partita::convert::{Suggestion, parse_column};
 use partita::partition::PartitionKey;
 
-use super::open_one;
+use super::bytes::Input;
+use super::{Arrow, Typed, external};
 use crate::failure::Failure;
 use crate::output::Format;
 
+/// How Hive, Spark and others name the folder of rows without a value.
+const MISSING: &str = "__HIVE_DEFAULT_PARTITION__";
+
 /// A file to read.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Source {
     pub path: PathBuf,
     pub format: Format,
-    /// Columns that the folders of the file name, and their values.
-    pub values: Vec<(String, Value)>,
+    pub values: Values,
+    input: OnceLock<Input>,
 }
 
-/// A value named by a folder.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Value {
-    Integer(i64),
-    Text(String),
+impl Source {
+    /// The bytes of the file. Standard input is read once.
+    pub fn input(&self) -> io::Result<Input> {
+        if let Some(input) = self.input.get() {
+            return Ok(input.clone());
+        }
+        let input = Input::open(&self.path)?;
+        Ok(self.input.get_or_init(|| input).clone())
+    }
+}
+
+/// The columns that the folders of a file name, and their values as text.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Values(Vec<(String, Option<String>)>);
+
+impl Values {
+    /// What each text may be.
+    pub fn types(&self) -> impl Iterator<Item = (String, Typed)> {
+        self.0.iter().map(|(name, text)| {
+            let mut suggestion = Suggestion::default();
+            if let Some(text) = text {
+                suggestion.see(text);
+            }
+            (name.clone(), Typed::Text(suggestion))
+        })
+    }
+
+    /// The column `field` of `rows` rows, if a folder names it.
+    pub fn column(&self, field: &Field, rows: usize) -> Arrow<Option<ArrayRef>> {
+        let Some((name, text)) = self.0.iter().find(|(name, _)| name == field.name()) else {
+            return Ok(None);
+        };
+        let texts = std::iter::repeat_n(text.as_deref(), rows);
+        let texts: ArrayRef = Arc::new(texts.collect::<LargeStringArray>());
+        parse_column(name, 0, &texts, field.data_type()).map(Some).map_err(external)
+    }
 }
 
 /// The files of `paths`, folders replaced by the files in them, in the order of their names.
 pub(super) fn sources(paths: &[PathBuf], format: Option<Format>) -> Result<Vec<Source>, Failure> {
-    let mut found: Vec<(PathBuf, Vec<(String, String)>)> = Vec::new();
+    let mut found = Vec::new();
     for path in paths {
         if path.is_dir() {
             let before = found.len();
@@ -42,45 +77,29 @@ pub(super) fn sources(paths: &[PathBuf], format: Option<Format>) -> Result<Vec<S
                 return Err(Failure::Usage(message));
             }
         } else {
-            found.push((path.clone(), Vec::new()));
+            found.push((path.clone(), Values::default()));
         }
     }
-    // A value is a number if it is one in all files.
-    let number = |column: &str| {
-        let texts = found.iter().flat_map(|(_, values)| values);
-        texts.filter(|(name, _)| name == column).all(|(_, text)| canonical(text).is_some())
-    };
     found
-        .iter()
+        .into_iter()
         .map(|(path, values)| {
-            let format = format.or_else(|| Format::of(path)).filter(|f| *f != Format::Table);
+            let format = format.or_else(|| Format::of_input(&path)).filter(|f| *f != Format::Table);
             let format = format.ok_or_else(|| {
                 Failure::Usage(format!(
                     "cannot tell the format of {}; pass --format csv, jsonl or parquet",
                     path.display()
                 ))
             })?;
-            let typed = values.iter().map(|(name, text)| {
-                let value = match canonical(text).filter(|_| number(name)) {
-                    Some(number) => Value::Integer(number),
-                    None => Value::Text(text.clone()),
-                };
-                (name.clone(), value)
-            });
-            Ok(Source { path: path.clone(), format, values: typed.collect() })
+            Ok(Source { path, format, values, input: OnceLock::new() })
         })
         .collect()
 }
 
-fn canonical(text: &str) -> Option<i64> {
-    text.parse().ok()
-}
-
 fn walk(
     folder: &Path,
-    values: &mut Vec<(String, String)>,
+    values: &mut Vec<(String, Option<String>)>,
     format: Option<Format>,
-    found: &mut Vec<(PathBuf, Vec<(String, String)>)>,
+    found: &mut Vec<(PathBuf, Values)>,
 ) -> Result<(), Failure> {
     let unreadable = |error| Failure::io(format!("cannot read {}", folder.display()), error);
     let entries: Result<Vec<_>, _> = fs::read_dir(folder).map_err(unreadable)?.collect();
@@ -89,77 +108,22 @@ fn walk(
     paths.sort();
     for path in paths {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-        let Some(name) = name.filter(|name| !name.starts_with(['.', '_'])) else { continue };
+        // `_SUCCESS` and `_temporary` are of the program that wrote the folder; `_x=1` is a value.
+        let hidden = |name: &String| {
+            name.starts_with('.') || name.starts_with('_') && !(path.is_dir() && name.contains('='))
+        };
+        let Some(name) = name.filter(|name| !hidden(name)) else { continue };
         if path.is_dir() {
             let named = PartitionKey::from_directories(std::iter::once(name.as_str()))?;
             let outside = values.len();
-            values.extend(named.pairs().iter().cloned());
+            for (column, text) in named.pairs() {
+                values.push((column.clone(), Some(text.clone()).filter(|text| text != MISSING)));
+            }
             walk(&path, values, format, found)?;
             values.truncate(outside);
-        } else if format.is_some() || Format::of(&path).is_some() {
-            found.push((path, values.clone()));
+        } else if format.is_some() || Format::of_input(&path).is_some() {
+            found.push((path, Values(values.clone())));
         }
     }
     Ok(())
-}
-
-impl Source {
-    /// Opens the file, with the columns that its folders name.
-    pub fn open(&self, like: Option<&Schema>) -> Result<super::BatchSource, Failure> {
-        let rows = open_one(&self.path, self.format, like)?;
-        if self.values.is_empty() {
-            return Ok(rows);
-        }
-        let inside = rows.schema();
-        let mut fields: Vec<Field> = inside.fields().iter().map(|f| f.as_ref().clone()).collect();
-        for (name, value) in &self.values {
-            if inside.field_with_name(name).is_ok() {
-                return Err(Error::invalid("a folder names a column that its files have too")
-                    .with("column", name)
-                    .with("file", self.path.display())
-                    .into());
-            }
-            let data_type = match value {
-                Value::Integer(_) => DataType::Int64,
-                Value::Text(_) => DataType::Utf8,
-            };
-            fields.push(Field::new(name, data_type, true));
-        }
-        let schema = Arc::new(Schema::new(fields));
-        Ok(Box::new(Named { rows, schema, values: self.values.clone() }))
-    }
-}
-
-/// Batches with the columns that folders name.
-struct Named {
-    rows: super::BatchSource,
-    schema: SchemaRef,
-    values: Vec<(String, Value)>,
-}
-
-impl Iterator for Named {
-    type Item = Result<RecordBatch, ArrowError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        Some(self.rows.next()?.and_then(|batch| {
-            let mut columns = batch.columns().to_vec();
-            for (_, value) in &self.values {
-                let rows = batch.num_rows();
-                let column: ArrayRef = match value {
-                    Value::Integer(number) => Arc::new(Int64Array::from_value(*number, rows)),
-                    Value::Text(text) => {
-                        Arc::new(StringArray::from_iter_values(std::iter::repeat_n(text, rows)))
-                    }
-                };
-                columns.push(column);
-            }
-            RecordBatch::try_new(Arc::clone(&self.schema), columns)
-        }))
-    }
-}
-
-impl arrow::record_batch::RecordBatchReader for Named {
-    fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.schema)
-    }
 }

@@ -6,6 +6,7 @@ use arrow::row::{RowConverter, SortField};
 use hashbrown::HashMap;
 
 use super::{PartitionKey, texts_of};
+use crate::convert::as_keys;
 use crate::{Error, Result};
 
 /// The rows of one batch that belong to one partition.
@@ -31,10 +32,11 @@ pub fn split(batch: &RecordBatch, fields: &[String]) -> Result<Vec<Group>> {
     }
     let mut columns = Vec::with_capacity(fields.len());
     for field in fields {
-        columns.push(batch.column_by_name(field).cloned().ok_or_else(|| {
+        let column = batch.column_by_name(field).ok_or_else(|| {
             Error::new(crate::ErrorKind::NotFound, "a partition column is missing from the data")
                 .with("column", field)
-        })?);
+        })?;
+        columns.push(as_keys(column)?);
     }
     let payload = without(batch, fields)?;
     let members = members(&columns, batch.num_rows())?;

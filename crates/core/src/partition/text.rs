@@ -10,6 +10,7 @@ use arrow::datatypes::{DataType, Float64Type, TimeUnit, TimestampNanosecondType}
 use arrow::util::display::FormatOptions;
 use jiff::{Timestamp, tz::TimeZone};
 
+use crate::convert::as_keys;
 use crate::{Error, ErrorKind, Result};
 
 /// True if a column of this type can be a partition column.
@@ -130,7 +131,8 @@ pub fn values_of(column: &str, texts: &LargeStringArray, data_type: &DataType) -
                 .iter()
                 .map(|text| text.map(|text| text.parse().map_err(|_| wrong(text))).transpose())
                 .collect();
-            Ok(cast(&floats?, data_type)?)
+            // Folders written before may name both zeros.
+            Ok(as_keys(&cast(&floats?, data_type)?)?)
         }
         _ => utf8_parse(texts, data_type).map_err(|error| {
             Error::new(ErrorKind::Corrupt, format!("a partition value is not of type {data_type}"))
@@ -176,7 +178,8 @@ fn timestamp_texts(
         .collect()
 }
 
-fn time_zone(name: &str) -> Option<TimeZone> {
+/// The time zone of a name, or of an offset such as `+02:00`.
+pub(crate) fn time_zone(name: &str) -> Option<TimeZone> {
     if let Some((hours, minutes)) = name.get(1..).and_then(|rest| rest.split_once(':')) {
         let seconds: i32 = hours.parse::<i32>().ok()? * 3600 + minutes.parse::<i32>().ok()? * 60;
         let signed = if name.starts_with('-') { -seconds } else { seconds };
@@ -255,28 +258,8 @@ mod tests {
         assert_eq!(texts(UInt64Array::from(vec![u64::MAX])), ["18446744073709551615"]);
         assert_eq!(texts(BooleanArray::from(vec![true, false])), ["True", "False"]);
         assert_eq!(
-            texts(Float64Array::from(vec![
-                0.1,
-                1e-7,
-                1e20,
-                -0.0,
-                2.0,
-                1e-4,
-                1e15,
-                1e16,
-                f64::INFINITY
-            ])),
-            [
-                "0.1",
-                "1e-07",
-                "1e+20",
-                "-0.0",
-                "2.0",
-                "0.0001",
-                "1000000000000000.0",
-                "1e+16",
-                "inf"
-            ]
+            texts(Float64Array::from(vec![0.1, 1e-7, 1e20, 2.0, 1e-4, 1e15, 1e16, f64::INFINITY])),
+            ["0.1", "1e-07", "1e+20", "2.0", "0.0001", "1000000000000000.0", "1e+16", "inf"]
         );
         assert_eq!(texts(Float32Array::from(vec![0.1])), ["0.10000000149011612"]);
         assert_eq!(texts(Date32Array::from(vec![18262, -1])), ["2020-01-01", "1969-12-31"]);

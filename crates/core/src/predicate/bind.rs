@@ -8,6 +8,7 @@ use super::condition::Condition;
 use super::family::leaf;
 use super::kernel::Question;
 use super::nearest::advice;
+use super::path::resolve;
 use super::value::Value;
 use super::{CompareOp, Literal, Predicate};
 use crate::{Error, ErrorKind, Result};
@@ -44,7 +45,10 @@ impl Predicate {
     /// are named).
     pub fn bind(&self, schema: &Schema) -> Result<BoundPredicate> {
         let node = bind(self, schema, 0)?;
-        Ok(BoundPredicate { predicate: self.clone(), columns: self.columns(), node })
+        let columns = self.columns();
+        let columns = columns.iter().filter_map(|name| resolve(name, schema));
+        let columns = columns.map(|(column, _)| column.to_owned()).collect();
+        Ok(BoundPredicate { predicate: self.clone(), columns, node })
     }
 }
 
@@ -123,10 +127,10 @@ fn negated_if(negated: bool, node: Node) -> Node {
     if negated { Node::Not(Box::new(node)) } else { node }
 }
 
-fn type_of<'a>(column: &str, schema: &'a Schema) -> Result<&'a DataType> {
-    match schema.field_with_name(column) {
-        Ok(field) => Ok(leaf(field.data_type())),
-        Err(_) => {
+fn type_of<'a>(column: &'a str, schema: &'a Schema) -> Result<&'a DataType> {
+    match resolve(column, schema) {
+        Some((_, data_type)) => Ok(leaf(data_type)),
+        None => {
             let message = format!(
                 "the predicate names a column that does not exist; {}",
                 advice(column, schema)

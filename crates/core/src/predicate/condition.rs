@@ -11,6 +11,7 @@ use super::CompareOp;
 use super::family::leaf;
 use super::kernel::{Question, Test};
 use super::points::Points;
+use super::value::Value;
 use crate::{Error, ErrorKind, Result};
 
 /// A question about a column.
@@ -60,6 +61,14 @@ impl Condition {
     /// True if the column may hold NaN, which bounds and indices say nothing about.
     pub(crate) fn has_nan(&self) -> bool {
         self.bound.0.is_floating()
+    }
+
+    /// The answer for NaN: a list holds it or does not, and all comparisons but `!=` are false.
+    pub(crate) fn of_nan(&self) -> bool {
+        match &self.question {
+            Question::Compare(op, _) => *op == CompareOp::Ne,
+            Question::In(values) => values.iter().any(Value::is_nan),
+        }
     }
 
     /// The answer for each value; null where the value is null.

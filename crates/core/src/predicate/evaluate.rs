@@ -1,11 +1,14 @@
 //! Predicates on rows.
 
+use std::borrow::Cow;
+
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{and_kleene, is_null, not, or_kleene};
 
 use super::BoundPredicate;
 use super::bind::Node;
+use super::path::reach;
 use crate::{Error, ErrorKind, Result};
 
 impl BoundPredicate {
@@ -26,8 +29,8 @@ impl BoundPredicate {
 fn evaluate(node: &Node, batch: &RecordBatch) -> Result<BooleanArray> {
     match node {
         Node::Always(answer) => Ok(constant(*answer, batch.num_rows())),
-        Node::Condition(condition) => condition.test(column(batch, condition.column())?),
-        Node::IsNull(name) => Ok(is_null(column(batch, name)?)?),
+        Node::Condition(condition) => condition.test(column(batch, condition.column())?.as_ref()),
+        Node::IsNull(name) => Ok(is_null(column(batch, name)?.as_ref())?),
         Node::Not(inner) => Ok(not(&evaluate(inner, batch)?)?),
         Node::And(parts) => {
             let mut all = constant(true, batch.num_rows());
@@ -54,8 +57,8 @@ fn evaluate(node: &Node, batch: &RecordBatch) -> Result<BooleanArray> {
     }
 }
 
-fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef> {
-    batch.column_by_name(name).ok_or_else(|| {
+fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<Cow<'a, ArrayRef>> {
+    reach(name, batch)?.ok_or_else(|| {
         Error::new(ErrorKind::SchemaMismatch, "the data lack a column of the predicate")
             .with("column", name)
     })

@@ -43,7 +43,7 @@ pub(crate) enum Test {
     IntIn(IntSet),
     Int128In(ValueSet<i128>),
     WideIn(ValueSet<i256>),
-    /// Bits of floats that are not NaN, with the zeros as one.
+    /// Bits of floats, with the zeros as one and with one NaN.
     FloatIn(ValueSet<u64>),
     BytesIn(BytesSet),
 }
@@ -146,7 +146,7 @@ fn mismatch(data_type: &DataType) -> Error {
 
 /// The bits that floats are looked up by. Adding zero makes the negative zero positive.
 fn float_key(value: f64) -> u64 {
-    (value + 0.0).to_bits()
+    if value.is_nan() { f64::NAN.to_bits() } else { (value + 0.0).to_bits() }
 }
 
 fn holds<T: PartialOrd + ?Sized>(op: CompareOp, left: &T, right: &T) -> bool {

@@ -109,10 +109,28 @@ impl<'a> Lexer<'a> {
         }
     }
 
+    /// The rest of a path to a field of a struct, `address.city`, after its first word.
+    fn path(&mut self, first: &str) -> Option<String> {
+        let mut path = first.to_owned();
+        loop {
+            let mut next = self.rest().chars();
+            let begins = |c: char| c == '_' || c.is_alphabetic();
+            if next.next() != Some('.') || !next.next().is_some_and(begins) {
+                return (path.len() > first.len()).then_some(path);
+            }
+            self.bump();
+            path.push('.');
+            path.push_str(self.take_while(|c| c == '_' || c.is_alphanumeric()));
+        }
+    }
+
     /// A word, or a value with a tag: `date'2020-01-01'`.
     fn word(&mut self) -> Found<Token> {
         let start = self.at;
         let word = self.take_while(|c| c == '_' || c.is_alphanumeric());
+        if let Some(path) = self.path(word) {
+            return Ok(Token::Column(path));
+        }
         let Some(quote @ ('\'' | '"')) = self.peek() else { return Ok(Token::Word(word.into())) };
         let read: fn(&str) -> Option<Literal> = match word.to_ascii_lowercase().as_str() {
             "date" => read_date,

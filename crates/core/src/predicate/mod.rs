@@ -13,7 +13,7 @@
 //!   exception, since nobody means SQL's reading of it: `x == null` is `x is null`, `x != null` is
 //!   `x is not null`, and `x in (1, null)` is `x == 1 or x is null`.
 //! - **NaN** compares as in IEEE 754: false with everything, itself included, save that `!=` is
-//!   true. Zero has no sign.
+//!   true. A list of `in` holds it or does not: there it equals itself. Zero has no sign.
 //! - **Numbers** compare by value: `id > 2.5` on an integer column is `id >= 3`, and a number
 //!   outside the range of the column is simply larger or smaller than all of it. With a column of
 //!   floats the literal is rounded to the column's precision first, so that `fare == 0.1` finds
@@ -22,6 +22,8 @@
 //! - **Times.** Text compared with a date, time or timestamp column is read as ISO 8601. A date is
 //!   its midnight. In a column with a time zone, text and timestamps without one are taken as UTC;
 //!   a literal with a zone does not fit a column without.
+//! - **Fields of structs** are named by path, `address.city`, if no column has that name. They are
+//!   null where the struct is.
 //! - **Everything else** that does not fit the type of its column is an
 //!   [`InvalidPredicate`](crate::ErrorKind::InvalidPredicate) when the predicate is bound, never a
 //!   predicate that matches nothing.
@@ -34,7 +36,7 @@ mod dnf;
 mod evaluate;
 mod expression;
 mod family;
-mod iso8601;
+pub(crate) mod iso8601;
 mod kernel;
 mod lattice;
 mod lexer;
@@ -42,6 +44,7 @@ mod literal;
 mod nearest;
 mod overlap;
 mod parser;
+mod path;
 mod points;
 mod prune;
 mod set;

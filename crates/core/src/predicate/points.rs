@@ -18,6 +18,7 @@ pub(crate) enum Points {
     /// Whether false and true are among them.
     Bools([bool; 2]),
     Steps(Vec<i256>),
+    /// NaN last, if it is among them.
     Floats(Vec<f64>),
     Bytes(Vec<Box<[u8]>>),
 }
@@ -43,7 +44,6 @@ impl Points {
                     })
                     .collect();
                 let mut floats = floats?;
-                floats.retain(|float| !float.is_nan());
                 floats.sort_by(f64::total_cmp);
                 // The zeros are neighbours in total order and equal here.
                 floats.dedup();

@@ -186,7 +186,7 @@ impl Pruning<'_> {
         if let Some(answer) = condition.known() {
             return Ok(if answer == wanted { possible } else { self.none() });
         }
-        if condition.has_nan() && nan_gives(condition.op(), wanted) {
+        if condition.has_nan() && condition.of_nan() == wanted {
             return Ok(possible);
         }
         if let Some(bounds) = &bounds
@@ -313,11 +313,6 @@ fn usable(allowed: Result<BooleanBuffer>) -> Result<Option<BooleanBuffer>> {
         Err(error) if error.kind() == ErrorKind::SchemaMismatch => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-/// True if a row with NaN gives a comparison (or, without operator, `in`) the answer `wanted`.
-fn nan_gives(op: Option<CompareOp>, wanted: bool) -> bool {
-    wanted == (op == Some(CompareOp::Ne))
 }
 
 fn having(answers: &BooleanArray, outcome: Outcome) -> BooleanBuffer {

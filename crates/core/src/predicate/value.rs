@@ -30,6 +30,10 @@ pub(crate) enum Number {
 }
 
 impl Value {
+    pub(crate) fn is_nan(&self) -> bool {
+        matches!(self, Self::Number(number) if number.to_f64().is_nan())
+    }
+
     /// The value of `literal`, which is not null, in a column of type `data_type`; else why it does
     /// not fit.
     pub(crate) fn new(literal: &Literal, data_type: &DataType) -> Result<Self, String> {

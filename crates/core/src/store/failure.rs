@@ -80,6 +80,25 @@ impl NotApplied {
     }
 }
 
+/// Marks a write that is visible, and of which the system did not say that it is on the disk.
+#[derive(Debug, thiserror::Error)]
+#[error("the object was written, but its directory could not be synced: {0}")]
+pub(super) struct NotDurable(pub std::io::Error);
+
+impl NotDurable {
+    /// The marker as an error of the client.
+    pub fn error(why: std::io::Error) -> object_store::Error {
+        object_store::Error::Generic { store: "local", source: Box::new(Self(why)) }
+    }
+}
+
+/// True if the client has sent the request more than once, so that the answer may not be that to
+/// the first: one that was answered badly may have been carried out, or still be under way. The
+/// client does not tell otherwise than by its text.
+pub(super) fn is_of_a_repetition(error: &object_store::Error) -> bool {
+    error.to_string().contains(" retries, max_retries: ")
+}
+
 /// What a failed conditional write says about the stored state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answer {
@@ -87,6 +106,8 @@ pub(super) enum Answer {
     Refused,
     /// The write may have happened, may still happen, or may not.
     Lost,
+    /// The write happened, and may not survive a power cut.
+    NotDurable,
     /// The store has no conditional writes.
     Unsupported,
     /// The write did not happen, and the same call will not do better.
@@ -108,6 +129,7 @@ impl Answer {
             | E::InvalidPath { .. }
             | E::UnknownConfigurationKey { .. } => Self::Failed,
             E::Generic { source, .. } if source.is::<NotApplied>() => Self::Failed,
+            E::Generic { source, .. } if source.is::<NotDurable>() => Self::NotDurable,
             _ => Self::Lost,
         }
     }

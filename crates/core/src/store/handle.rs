@@ -218,6 +218,12 @@ impl Store {
         self.read_only
     }
 
+    /// True if the caller has promised that nobody else writes.
+    #[must_use]
+    pub fn is_written_alone(&self) -> bool {
+        self.single_writer
+    }
+
     /// True if both are the same place, so that a key names the same object in both.
     #[must_use]
     pub fn is_same_place(&self, other: &Self) -> bool {

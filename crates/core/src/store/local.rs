@@ -29,7 +29,7 @@ use object_store::{
 
 use super::calls::Calls;
 use super::durability::{Durability, STEP};
-use super::failure::NotApplied;
+use super::failure::{NotApplied, NotDurable};
 use super::file_system::FileSystem;
 use super::lock::{KeyLock, is_lock_name};
 use super::version::content_tag;
@@ -279,7 +279,7 @@ fn finish(target: &FilePath, payload: &PutPayload, durability: &Durability) -> R
     target
         .parent()
         .map_or(Ok(()), |parent| durability.directory(parent))
-        .map_err(|error| object_store::Error::Generic { store: "local", source: error.into() })?;
+        .map_err(NotDurable::error)?;
     let mut hash = blake3::Hasher::new();
     for bytes in payload {
         hash.update(bytes);
@@ -340,10 +340,14 @@ fn is_hidden(location: &Path) -> bool {
 }
 
 pub(super) fn is_hidden_name(name: &str) -> bool {
-    let temporary = name.rsplit_once('#').is_some_and(|(_, suffix)| {
+    is_temporary(name) || is_lock_name(name)
+}
+
+/// True for the name of a file that is being written.
+pub(super) fn is_temporary(name: &str) -> bool {
+    name.rsplit_once('#').is_some_and(|(_, suffix)| {
         !suffix.is_empty() && suffix.bytes().all(|byte| byte.is_ascii_digit())
-    });
-    temporary || is_lock_name(name)
+    })
 }
 
 impl std::fmt::Display for LocalFiles {

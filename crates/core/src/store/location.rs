@@ -193,6 +193,17 @@ fn encode(text: &str) -> String {
     text.split('/').map(|text| part(text).to_string()).collect::<Vec<_>>().join("/")
 }
 
+/// The path with a `~` that it begins with as the home directory. A folder whose name begins so is
+/// written `./~name`.
+fn at_home(path: &str) -> Result<PathBuf> {
+    let Some(rest) = path.strip_prefix('~') else { return Ok(PathBuf::from(path)) };
+    match std::env::home_dir().filter(|home| !home.as_os_str().is_empty()) {
+        Some(home) => Ok(home.join(rest.trim_start_matches('/'))),
+        None => Err(Error::invalid("the home directory is not known; write the path out")
+            .with("path", path)),
+    }
+}
+
 /// Makes a path absolute. What exists of it is resolved first, so that `..` behind a symbolic link
 /// means what the file system says; the rest may not exist yet.
 fn absolute(path: &str) -> Result<PathBuf> {
@@ -206,7 +217,7 @@ fn absolute(path: &str) -> Result<PathBuf> {
         )
         .with("path", path.escape_debug()));
     }
-    let mut resolved = std::path::absolute(path).map_err(failed)?;
+    let mut resolved = std::path::absolute(at_home(path)?).map_err(failed)?;
     let mut missing = Vec::new();
     let existing = loop {
         match resolved.canonicalize() {
@@ -261,6 +272,9 @@ mod tests {
         let here = std::env::current_dir().unwrap().canonicalize().unwrap();
         assert_eq!(parse("."), Location::Local(here.clone()));
         assert_eq!(parse("not/there"), Location::Local(here.join("not/there")));
+        let home = std::env::home_dir().unwrap().canonicalize().unwrap();
+        assert_eq!(parse("~/not/there"), Location::Local(home.join("not/there")));
+        assert_eq!(parse("./~not"), Location::Local(here.join("~not")));
         #[cfg(unix)]
         {
             std::fs::create_dir_all(root.join("real/deep")).unwrap();

@@ -82,14 +82,18 @@ impl KeyLock {
     }
 
     fn attempt(path: PathBuf) -> io::Result<Attempt> {
-        let open = || OpenOptions::new().write(true).create(true).truncate(false).open(&path);
-        let file = match (open(), path.parent()) {
+        let file = match (open(&path), path.parent()) {
             (Err(error), Some(parent)) if error.kind() == io::ErrorKind::NotFound => {
                 Durability::new(true).make_directory(parent)?;
-                open()?
+                open(&path)?
+            }
+            (Err(error), _) if error.kind() == io::ErrorKind::PermissionDenied => {
+                remove_if_left_behind(&path, error)?;
+                return Ok(Attempt::Gone);
             }
             (opened, _) => opened?,
         };
+        open_to_others(&file, &path);
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(Attempt::Held(Sign::of(&file.metadata()?))),
@@ -144,6 +148,68 @@ impl Drop for KeyLock {
         }
         let _ = self.file.unlock();
     }
+}
+
+/// Opens a lock file, or makes it. One that another user left may be for reading only, which is
+/// enough to lock it.
+fn open(path: &Path) -> io::Result<File> {
+    match OpenOptions::new().write(true).create(true).truncate(false).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            File::open(path).map_err(|_| error)
+        }
+        opened => opened,
+    }
+}
+
+/// Lets everybody lock the file whom the directory lets write, whatever the mask of this process.
+#[cfg(unix)]
+fn open_to_others(file: &File, path: &Path) {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let Some(Ok(directory)) = path.parent().map(std::fs::metadata) else { return };
+    let Ok(present) = file.metadata() else { return };
+    let wanted = present.mode() & 0o666 | directory.mode() & 0o066;
+    if wanted != present.mode() & 0o666 {
+        // It fails for a file of another user, which is met as it is.
+        let _ = file.set_permissions(std::fs::Permissions::from_mode(wanted));
+    }
+}
+
+#[cfg(not(unix))]
+fn open_to_others(_file: &File, _path: &Path) {}
+
+/// Removes a lock file that cannot be opened and that nobody holds: a process of another user
+/// left it when it died. The directory decides whether that is permitted. Whoever is about to lock
+/// the file notices that it is gone.
+fn remove_if_left_behind(path: &Path, denied: io::Error) -> io::Result<()> {
+    match is_held(path) {
+        Some(true) => Ok(()),
+        Some(false) => match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(denied),
+            _ => Ok(()),
+        },
+        None => Err(denied),
+    }
+}
+
+/// Whether any process holds a lock of the file; `None` where the system does not tell.
+#[cfg(target_os = "linux")]
+fn is_held(path: &Path) -> Option<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let file = std::fs::symlink_metadata(path).ok()?;
+    let device = file.dev();
+    let name = format!(
+        "{:02x}:{:02x}:{}",
+        rustix::fs::major(device),
+        rustix::fs::minor(device),
+        file.ino()
+    );
+    let locks = std::fs::read_to_string("/proc/locks").ok()?;
+    Some(locks.split_whitespace().any(|word| word == name))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_held(_path: &Path) -> Option<bool> {
+    None
 }
 
 fn lock_path(target: &Path) -> PathBuf {

@@ -4,6 +4,7 @@
 //!
 //! - `location`: what a URL means. `backend`: which client serves it. `options`: how, `profile` included.
 //! - `handle`, `read`, `ranges`, `write`, `list`: the [`Store`] itself.
+//!   `leftovers`: what listings do not show.
 //! - `swap`: the commit point; `probe`: whether a store can be trusted with it.
 //! - `local`, `lock`: conditional writes on a file system, which has none of its own.
 //!   `durability`: when it is on the disk.
@@ -27,6 +28,7 @@ mod fingerprint;
 mod handle;
 mod key;
 mod lease;
+mod leftovers;
 mod list;
 mod local;
 mod local_directory;

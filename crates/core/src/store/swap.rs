@@ -6,7 +6,7 @@ use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutMode, PutOptions, PutPayload, PutResult};
 
 use super::backoff::Backoff;
-use super::failure::{Answer, NotApplied};
+use super::failure::{Answer, NotApplied, is_of_a_repetition};
 use super::probe::{Capability, Condition};
 use super::{Store, Version};
 use crate::{Error, ErrorKind, Result};
@@ -52,7 +52,8 @@ impl Store {
     ///
     /// `bytes` must contain `commit_id`, which must be unique to this commit, and states that
     /// build upon it should go on naming it for a while: a lost answer is told from a lost race by
-    /// looking for it in what is stored.
+    /// looking for it in what is stored. Where more states may have been built upon it than name
+    /// it, the caller has to look whether a swap that counts as lost was done all the same.
     ///
     /// Atomic, and safe to repeat. One request when all goes well; the first commit to a store
     /// also probes it (see [`Store::probe`]).
@@ -61,8 +62,9 @@ impl Store {
     /// - [`CommitUnsupported`](ErrorKind::CommitUnsupported): the store has no working conditional
     ///   writes, and the caller did not promise to be the single writer.
     /// - [`CommitUnknown`](ErrorKind::CommitUnknown): the answer was lost and the state could not
-    ///   be read back.
-    /// - [`ReadOnly`](ErrorKind::ReadOnly), [`Store`](ErrorKind::Store): nothing was changed.
+    ///   be read back, or an answer came late and may not be that to the first request, or the
+    ///   state is stored but may not survive a power cut.
+    /// - Any other kind: nothing was changed, and nothing will be.
     pub async fn compare_and_swap(
         &self,
         key: &str,
@@ -143,28 +145,37 @@ struct Attempt<'a> {
 impl Attempt<'_> {
     async fn run(&self) -> Result<Swap> {
         let mut backoff = Backoff::for_requests();
-        let mut lost: Option<object_store::Error> = None;
+        let mut doubtful: Option<object_store::Error> = None;
         for _ in 0..WRITE_ATTEMPTS {
             let error = match self.write().await {
                 Ok(written) => return Ok(Swap::Done(Version::of_write(written, &self.bytes))),
                 Err(error) => error,
             };
-            match Answer::of(&error) {
-                Answer::Unsupported => {
+            let answer = Answer::of(&error);
+            let certain = doubtful.is_none() && !is_of_a_repetition(&error);
+            match answer {
+                Answer::Unsupported if certain => {
                     return Err(self.store.unsupported(&error.to_string()).with("key", self.key));
                 }
-                Answer::Failed => return self.failed(error).await,
-                Answer::Refused => {}
-                Answer::Lost => lost = Some(error),
+                Answer::Failed if certain => {
+                    return Err(self.store.request("committed", self.key).failed(error));
+                }
+                // The state can be read back, but nobody knows what a power cut would leave of it.
+                Answer::NotDurable => return Err(self.unknown().caused_by(error)),
+                Answer::Refused if certain => {}
+                _ => doubtful = Some(error),
             }
             if let Found::End(swap) = self.read_back().await? {
                 return Ok(swap);
+            }
+            if matches!(answer, Answer::Failed | Answer::Unsupported) {
+                break;
             }
             // Nothing has changed: the write never arrived, is still under way, or met another
             // one that failed. All of these are safe to write again, since only one can apply.
             backoff.wait().await;
         }
-        Err(match lost {
+        Err(match doubtful {
             Some(error) => self.unknown().caused_by(error),
             None => Error::new(
                 ErrorKind::CommitConflict,
@@ -231,15 +242,6 @@ impl Attempt<'_> {
     /// True if a state is built upon this one.
     fn is_within(&self, bytes: &[u8]) -> bool {
         self.commit_id.is_some_and(|id| memmem::find(bytes, id.as_bytes()).is_some())
-    }
-
-    /// The last answer says that nothing was written; an earlier one, which the client repeated
-    /// in silence, may have been lost.
-    async fn failed(&self, error: object_store::Error) -> Result<Swap> {
-        match self.store.get_versioned(self.key).await {
-            Ok(Some((bytes, version))) if bytes == self.bytes => Ok(Swap::Done(version)),
-            _ => Err(self.store.request("committed", self.key).failed(error)),
-        }
     }
 
     fn unknown(&self) -> Error {

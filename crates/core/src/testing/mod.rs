@@ -9,9 +9,11 @@ mod counting;
 mod fault;
 mod latency;
 mod race;
+mod script;
 
 pub use conformance::conformance;
 pub use counting::{CountingStore, Counts};
 pub use fault::{Fault, FaultStore};
 pub use latency::LatencyStore;
 pub use race::{Race, race_increments};
+pub use script::{Asked, Phase, Rule, ScriptedStore, Verb};

@@ -229,11 +229,21 @@ fn answer(predicate: &Predicate, row: &[Cell]) -> Option<bool> {
                 Cell::Null if null_listed => Some(true),
                 Cell::Null => None,
                 cell => Some(values.iter().any(|value| {
+                    let nan = matches!(value, Literal::Float(value) if value.is_nan());
                     *value != Literal::Null && compare(cell, CompareOp::Eq, value) == Some(true)
+                        || nan && is_nan(cell)
                 })),
             };
             found.map(|found| found != *negated)
         }
+    }
+}
+
+fn is_nan(cell: &Cell) -> bool {
+    match cell {
+        Cell::Float(value) => value.is_nan(),
+        Cell::Single(value) => value.is_nan(),
+        _ => false,
     }
 }
 

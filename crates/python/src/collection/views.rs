@@ -1,7 +1,7 @@
 //! Views: made and opened over a collection.
 
 use partita::array::{View, ViewOptions};
-use partita::{Error, StoreOptions};
+use partita::{DatasetKind, Error, StoreOptions, check_vacant};
 use pyo3::prelude::*;
 
 use super::PyCollection;
@@ -38,6 +38,7 @@ impl PyCollection {
         let (base, schema) = (base.collection(py)?, schema.0.clone());
         let (target, opened) = (url.clone(), store.clone());
         let made = wait(py, &watch, async move {
+            check_vacant(&target, &opened, DatasetKind::View).await?;
             View::create(&target, &base, &schema, &options, &opened).await
         })?;
         Ok(Self::opened(url, store, opening, made.into_collection()))

@@ -4,7 +4,7 @@ use partita::{Error, OptimizeOptions};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use super::{PyTable, commit_fields};
+use super::PyTable;
 use crate::arguments::WriteArguments;
 use crate::arrow_ffi::{import_schema, import_stream};
 use crate::errors::to_python;
@@ -24,7 +24,7 @@ impl PyTable {
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyDict>> {
         let data = import_stream(data)?;
-        self.committed(py, &write, progress, |table, options| async move {
+        self.committing(py, &write, progress, |table, options| async move {
             table.append(data, &options).await
         })
     }
@@ -40,7 +40,7 @@ impl PyTable {
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyDict>> {
         let (scope, data) = (scope.predicate.clone(), import_stream(data)?);
-        self.committed(py, &write, progress, |table, options| async move {
+        self.committing(py, &write, progress, |table, options| async move {
             table.replace(&scope, data, &options).await
         })
     }
@@ -55,7 +55,7 @@ impl PyTable {
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyDict>> {
         let scope = scope.predicate.clone();
-        self.committed(py, &write, progress, |table, options| async move {
+        self.committing(py, &write, progress, |table, options| async move {
             table.delete(&scope, &options).await
         })
     }
@@ -88,7 +88,7 @@ impl PyTable {
     ) -> PyResult<Bound<'py, PyDict>> {
         let staged = staged.iter().map(|staged| staged.0.clone()).collect();
         let scope = scope.map(|scope| scope.predicate.clone());
-        self.committed(py, &write, progress, |table, options| async move {
+        self.committing(py, &write, progress, |table, options| async move {
             table.commit(staged, scope.as_ref(), &options).await
         })
     }
@@ -104,7 +104,7 @@ impl PyTable {
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyDict>> {
         let staged = staged.iter().map(|staged| staged.0.clone()).collect();
-        self.committed(py, &write, progress, |table, options| async move {
+        self.committing(py, &write, progress, |table, options| async move {
             table.commit_upsert(staged, &on, &options).await
         })
     }
@@ -125,15 +125,9 @@ impl PyTable {
         py: Python<'py>,
         write: WriteArguments,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let options = write.options(&Watch::default())?;
-        let table = self.table(py)?;
-        let commit = wait(py, &Watch::default(), async move {
-            match options.annotate {
-                Some(annotate) => table.annotate(annotate).await,
-                None => table.set_metadata(options.metadata).await,
-            }
-        })?;
-        commit_fields(py, &commit)
+        self.committing(py, &write, None, |table, options| async move {
+            table.set_metadata(&options).await
+        })
     }
 
     /// Adds rows in the place of those with the same key.
@@ -147,7 +141,7 @@ impl PyTable {
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyDict>> {
         let data = import_stream(data)?;
-        self.committed(py, &write, progress, |table, options| async move {
+        self.committing(py, &write, progress, |table, options| async move {
             table.upsert(data, &on, &options).await
         })
     }
@@ -168,7 +162,7 @@ impl PyTable {
         if let Some(bytes) = target_file_bytes {
             optimize.target_file_bytes = bytes;
         }
-        self.committed(py, &write, progress, |table, options| async move {
+        self.committing(py, &write, progress, |table, options| async move {
             table.optimize(&optimize, &options).await
         })
     }
@@ -182,7 +176,7 @@ impl PyTable {
         write: WriteArguments,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyDict>> {
-        self.committed(py, &write, progress, |table, options| async move {
+        self.committing(py, &write, progress, |table, options| async move {
             table.build_index(&columns, &options).await
         })
     }
@@ -194,7 +188,7 @@ impl PyTable {
         columns: Vec<String>,
         write: WriteArguments,
     ) -> PyResult<Bound<'py, PyDict>> {
-        self.committed(py, &write, None, |table, options| async move {
+        self.committing(py, &write, None, |table, options| async move {
             table.drop_index(&columns, &options).await
         })
     }
@@ -207,7 +201,7 @@ impl PyTable {
         write: WriteArguments,
     ) -> PyResult<Bound<'py, PyDict>> {
         let columns = import_schema(schema)?.as_ref().clone();
-        self.committed(py, &write, None, |table, options| async move {
+        self.committing(py, &write, None, |table, options| async move {
             table.add_columns(columns, &options).await
         })
     }
@@ -223,7 +217,7 @@ impl PyTable {
         let Some(field) = schema.fields().first().cloned() else {
             return Err(to_python(Error::invalid("a column and its type are needed")));
         };
-        self.committed(py, &write, None, |table, options| async move {
+        self.committing(py, &write, None, |table, options| async move {
             table.widen_column(field.name(), field.data_type(), &options).await
         })
     }

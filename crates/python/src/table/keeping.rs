@@ -1,7 +1,7 @@
 //! Versions and copies of tables, and what keeps them sound.
 
 use jiff::{SignedDuration, Timestamp};
-use partita::{At, CopyOptions, Error, GarbageOptions, Keep, VerifyOptions};
+use partita::{At, CopyOptions, Error, GarbageOptions, Keep, SnapshotInfo, VerifyOptions};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -30,7 +30,7 @@ impl PyTable {
         write: WriteArguments,
     ) -> PyResult<Bound<'py, PyDict>> {
         let at = moment(version, micros)?;
-        self.committed(py, &write, None, |table, options| async move {
+        self.committing(py, &write, None, |table, options| async move {
             table.restore(at, &options).await
         })
     }
@@ -51,13 +51,13 @@ impl PyTable {
         wait(py, &Watch::default(), async move { table.expire(keep).await })
     }
 
-    /// Removes what no version names; the keys and their size.
+    /// Removes what no version names; the keys, their size, and what is missing.
     fn collect_garbage(
         &self,
         py: Python<'_>,
         grace: i64,
         dry_run: bool,
-    ) -> PyResult<(Vec<String>, u64)> {
+    ) -> PyResult<(Vec<String>, u64, Vec<String>)> {
         let watch = Watch::default();
         let options = GarbageOptions {
             grace: SignedDuration::from_micros(grace),
@@ -66,7 +66,7 @@ impl PyTable {
         };
         let table = self.table(py)?;
         let garbage = wait(py, &watch, async move { table.collect_garbage(&options).await })?;
-        Ok((garbage.keys, garbage.bytes))
+        Ok((garbage.keys, garbage.bytes, garbage.missing))
     }
 
     /// Copies the version that reads see to another place.
@@ -120,24 +120,18 @@ impl PyTable {
     fn history<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
         let table = self.table(py)?;
         let snapshots = wait(py, &Watch::default(), async move { table.history().await })?;
-        snapshots
-            .into_iter()
-            .map(|snapshot| {
-                let fields = PyDict::new(py);
-                fields.set_item("version", snapshot.version)?;
-                fields.set_item("commit", snapshot.commit)?;
-                fields.set_item("time", snapshot.time.as_microsecond())?;
-                fields.set_item("operation", snapshot.operation.name())?;
-                fields.set_item("files", snapshot.files)?;
-                fields.set_item("rows", snapshot.rows)?;
-                fields.set_item("bytes", snapshot.bytes)?;
-                fields.set_item("files_added", snapshot.files_added)?;
-                fields.set_item("files_removed", snapshot.files_removed)?;
-                fields.set_item("rows_added", snapshot.rows_added)?;
-                fields.set_item("rows_removed", snapshot.rows_removed)?;
-                Ok(fields)
-            })
-            .collect()
+        snapshots.into_iter().map(|snapshot| snapshot_fields(py, snapshot)).collect()
+    }
+
+    /// The commit of an id or a key, if it was made.
+    fn committed<'py>(
+        &self,
+        py: Python<'py>,
+        id_or_key: String,
+    ) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let table = self.table(py)?;
+        let found = wait(py, &Watch::default(), async move { table.committed(&id_or_key).await })?;
+        found.map(|snapshot| snapshot_fields(py, snapshot)).transpose()
     }
 
     /// Deletes every object of the table.
@@ -145,6 +139,22 @@ impl PyTable {
         let table = self.table(py)?;
         wait(py, &Watch::default(), async move { table.drop_table().await })
     }
+}
+
+fn snapshot_fields(py: Python<'_>, snapshot: SnapshotInfo) -> PyResult<Bound<'_, PyDict>> {
+    let fields = PyDict::new(py);
+    fields.set_item("version", snapshot.version)?;
+    fields.set_item("commit", snapshot.commit)?;
+    fields.set_item("time", snapshot.time.as_microsecond())?;
+    fields.set_item("operation", snapshot.operation.name())?;
+    fields.set_item("files", snapshot.files)?;
+    fields.set_item("rows", snapshot.rows)?;
+    fields.set_item("bytes", snapshot.bytes)?;
+    fields.set_item("files_added", snapshot.files_added)?;
+    fields.set_item("files_removed", snapshot.files_removed)?;
+    fields.set_item("rows_added", snapshot.rows_added)?;
+    fields.set_item("rows_removed", snapshot.rows_removed)?;
+    Ok(fields)
 }
 
 fn moment(version: Option<u64>, micros: Option<i64>) -> PyResult<At> {

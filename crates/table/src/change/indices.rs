@@ -9,6 +9,7 @@ use partita_core::{Error, Result, Store};
 use serde_json::Value;
 
 use super::{Change, Kept};
+use crate::format::header::Attempt;
 use crate::format::index::stored::{Encoded, Lengths, gone};
 use crate::format::index::{Index, value_type};
 use crate::format::keys;
@@ -20,7 +21,7 @@ pub(super) struct Indices<'a> {
     pub store: &'a Store,
     pub name: &'a str,
     pub time: &'a str,
-    pub commit: &'a str,
+    pub made: &'a Attempt,
     pub base: Option<&'a State>,
     pub kept: &'a Kept,
     pub change: &'a Change,
@@ -54,7 +55,7 @@ impl Indices<'_> {
         for column in columns {
             let stored = self.base.and_then(|base| base.header.indices.get(column));
             if let Some(index) = self.change.indexed.get(column) {
-                let key = keys::index_file(self.name, column, self.time, self.commit);
+                let key = keys::index_file(self.name, column, self.time, self.made);
                 next.add(column, key, index.encode(column)?);
                 continue;
             }
@@ -66,7 +67,7 @@ impl Indices<'_> {
                 continue;
             }
             let index = self.rebuilt(column, stored, &removed, &mut next.complete).await?;
-            let key = keys::index_file(self.name, column, self.time, self.commit);
+            let key = keys::index_file(self.name, column, self.time, self.made);
             next.add(column, key, index.encode(column)?);
         }
         Ok(next)
@@ -85,7 +86,7 @@ impl Indices<'_> {
         complete: &mut bool,
     ) -> Result<Index> {
         let field = self.schema.field_with_name(column)?;
-        let data_type = value_type(&crate::format::schema::table_type(field.data_type()));
+        let data_type = value_type(crate::format::schema::table_field(field).data_type());
         let mut parts = Vec::new();
         if let (Some(stored), None) = (stored, &self.change.creation) {
             let index = load_index(self.store, stored, column, &data_type).await?;

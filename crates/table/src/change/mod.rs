@@ -1,17 +1,19 @@
 //! What a commit changes, as a value that can be applied again to a newer state.
 
 mod indices;
+mod staged;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::{concat_batches, filter_record_batch, not};
-use arrow::datatypes::Schema;
+use arrow::datatypes::{Schema, SchemaRef};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use hashbrown::HashSet;
 use indexmap::IndexMap;
+use jiff::SignedDuration;
 use partita_core::{Error, ErrorKind, Predicate, Result, Store};
 use serde_json::{Map, Value};
 
@@ -19,13 +21,14 @@ use indices::Indices;
 pub(crate) use indices::load_index;
 
 use crate::alter::Alteration;
-use crate::format::header::{Encoding, Files, Header, Own};
+use crate::format::header::{Attempt, Encoding, Files, Header, Own};
 use crate::format::index::Index;
 use crate::format::keys;
 use crate::format::pandas::ExtensionTypes;
 use crate::format::schema::{merge, table_schema};
-use crate::format::snapshot::{Document, Operation, Snapshot, Totals};
+use crate::format::snapshot::{Delta, Document, Operation, Snapshot, Totals};
 use crate::format::statistics::{align, manifest_schema};
+use crate::garbage::GRACE;
 use crate::options::{Annotate, WriteOptions};
 use crate::stage::{Derivations, Staged, check_layout, texts, total};
 use crate::state::State;
@@ -64,6 +67,11 @@ pub(crate) struct Change {
     /// Set where the table is made, or made anew, by this commit.
     pub creation: Option<Creation>,
     pub staged: Vec<Staged>,
+    /// True if the files were staged by a call of their own: they may have been collected as garbage,
+    /// or committed before.
+    pub staged_apart: bool,
+    /// The grace of the collections of garbage that may run beside it.
+    pub grace: SignedDuration,
     /// Files whose partition this selects are removed.
     pub scope: Option<Predicate>,
     pub metadata: Map<String, Value>,
@@ -98,15 +106,23 @@ impl Change {
             unindexed: HashSet::new(),
             creation: None,
             staged: Vec::new(),
+            staged_apart: false,
+            grace: GRACE,
             scope: None,
             metadata: Map::new(),
             annotate: None,
         }
     }
 
-    /// The change, which also sets the annotations of `options`.
-    pub fn annotated(self, options: &WriteOptions) -> Self {
-        Self { metadata: options.metadata.clone(), annotate: options.annotate.clone(), ..self }
+    /// The change with what `options` say of commits: annotations, key and grace.
+    pub fn with(self, options: &WriteOptions) -> Self {
+        Self {
+            metadata: options.metadata.clone(),
+            annotate: options.annotate.clone(),
+            idempotency_key: options.idempotency_key.clone(),
+            grace: options.grace,
+            ..self
+        }
     }
 
     fn set_annotations(&self, header: &mut Header) -> Result<()> {
@@ -123,13 +139,14 @@ impl Change {
         &'a self,
         store: &'a Store,
         name: &'a str,
-        commit: &'a str,
+        made: &'a Attempt,
         base: Option<&'a State>,
     ) -> BoxFuture<'a, Result<Next>> {
         async move {
             if let (Some(restored), Some(base)) = (&self.restored, base) {
-                return self.restore(name, commit, base, restored);
+                return self.restore(name, made, base, restored);
             }
+            self.check_staged(store, name, base).await?;
             let kept = self.kept(base)?;
             let mut schema = match (&self.creation, base) {
                 (Some(creation), _) => creation.schema.clone(),
@@ -182,8 +199,7 @@ impl Change {
                 own.bloom_filters.clone_from(&creation.bloom_filters);
             }
             let version = own.version + 1;
-            let own =
-                own.next(commit, keys::snapshot(name, version, commit), layout.columns.clone());
+            let own = own.next(made, keys::snapshot(name, version, made), layout.columns.clone());
 
             let mut header = Header::new(name, layout.partition_by.clone());
             if let Some(base) = base
@@ -200,7 +216,7 @@ impl Change {
                 store,
                 name,
                 time: &time,
-                commit,
+                made,
                 base,
                 kept: &kept,
                 change: self,
@@ -209,7 +225,10 @@ impl Change {
             let index = indices.next(&layout.index).await?;
             header.indices = index.entries;
 
-            let mut document = Document::new(version, commit, self.operation, time);
+            let mut document = Document::new(version, &made.commit, self.operation, time);
+            document.requires.clone_from(&own.requires);
+            document.staged = self.staged.iter().flat_map(|staged| staged.ids.clone()).collect();
+            document.removed_indices = removed_indices(base, &header);
             document.parent = base.map(|b| b.own.snapshot.clone()).filter(|key| !key.is_empty());
             document.table_name = layout.table_name.clone();
             document.columns = layout.columns.clone();
@@ -225,13 +244,14 @@ impl Change {
             document.rows = total(&manifest, "rows");
             document.bytes = total(&manifest, "bytes");
             document.change = self.totals(&kept);
+            let delta = delta(base, &kept, &manifest)?;
             let made_as = self.creation.as_ref().map(|creation| creation.encoding);
             Ok(Next {
                 header,
                 encoding: base.map(|base| base.encoding).or(made_as).unwrap_or(Encoding::Json),
                 own,
                 table_name: layout.table_name,
-                snapshot: Snapshot { document, schema, manifest },
+                snapshot: Snapshot { document, schema, manifest, delta: Some(delta) },
                 index_files: index.files,
                 schema_changed,
             })
@@ -262,12 +282,13 @@ impl Change {
     }
 
     /// The state of an older version as the one after `base`.
-    fn restore(&self, name: &str, commit: &str, base: &State, old: &Snapshot) -> Result<Next> {
+    fn restore(&self, name: &str, made: &Attempt, base: &State, old: &Snapshot) -> Result<Next> {
         let version = base.own.version + 1;
-        let key = keys::snapshot(name, version, commit);
-        let mut own = base.own.next(commit, key, old.document.columns.clone());
+        let key = keys::snapshot(name, version, made);
+        let mut own = base.own.next(made, key, old.document.columns.clone());
         own.laid_out_as(&old.document);
-        let mut document = old.document.clone();
+        let mut document = old.document.again(version, &made.commit, self.operation);
+        document.requires.clone_from(&own.requires);
         let mut header = Header::new(name, document.partition_by.clone());
         header.metadata = document.metadata.clone();
         self.set_annotations(&mut header)?;
@@ -275,22 +296,20 @@ impl Change {
         header.indices = document.indices.clone();
         header.partitions = Some(partitions(&old.manifest, &document.table_name));
         let (before, after) = (keys_of(&base.manifest), keys_of(&old.manifest));
-        let staying: RecordBatch = filter_record_batch(
-            &old.manifest,
-            &texts(&old.manifest, "key").map(|key| Some(before.contains(key))).collect(),
-        )?;
-        let both = total(&staying, "rows");
+        let added: BooleanArray =
+            texts(&old.manifest, "key").map(|key| Some(!before.contains(key))).collect();
+        let gone = texts(&base.manifest, "key").map(|key| Some(!after.contains(key))).collect();
+        let kept = Kept { stay: None, go: Some(filter_record_batch(&base.manifest, &gone)?) };
+        let both = total(&filter_record_batch(&old.manifest, &not(&added)?)?, "rows");
+        let delta = Delta { removed: removed(Some(base), &kept, &old.manifest.schema())?, added };
         document.change = Totals {
-            files_added: after.difference(&before).count() as u64,
-            files_removed: before.difference(&after).count() as u64,
+            files_added: delta.added.true_count() as u64,
+            files_removed: gone_files(&kept),
             rows_added: total(&old.manifest, "rows") - both,
             rows_removed: total(&base.manifest, "rows").saturating_sub(both),
             bytes_added: 0,
         };
-        document.version = version;
-        document.commit = commit.to_owned();
-        document.operation = self.operation;
-        document.time = crate::commit::now();
+        document.removed_indices = removed_indices(Some(base), &header);
         document.parent = Some(base.own.snapshot.clone()).filter(|key| !key.is_empty());
         document.metadata = header.user_metadata();
         Ok(Next {
@@ -302,6 +321,7 @@ impl Change {
                 document,
                 schema: old.schema.clone(),
                 manifest: old.manifest.clone(),
+                delta: Some(delta),
             },
             index_files: Vec::new(),
             schema_changed: old.schema.fields() != base.stored.fields(),
@@ -335,7 +355,7 @@ impl Change {
         let staged = |of: fn(&Staged) -> u64| self.staged.iter().map(of).sum();
         Totals {
             files_added: staged(|s| s.manifest.num_rows() as u64),
-            files_removed: kept.go.as_ref().map_or(0, |go| go.num_rows() as u64),
+            files_removed: gone_files(kept),
             rows_added: staged(Staged::rows).saturating_sub(self.carried),
             rows_removed: kept
                 .go
@@ -412,6 +432,41 @@ pub(crate) fn in_scope(state: &State, scope: &Predicate) -> Result<BooleanArray>
     }
     let mask = bound.evaluate(&state.partition_values()?)?;
     Ok(mask.iter().map(|selected| Some(selected.unwrap_or(false))).collect())
+}
+
+fn gone_files(kept: &Kept) -> u64 {
+    kept.go.as_ref().map_or(0, |go| go.num_rows() as u64)
+}
+
+/// What a commit does to the files of `base`; those that stay are the first of the new manifest.
+fn delta(base: Option<&State>, kept: &Kept, manifest: &RecordBatch) -> Result<Delta> {
+    let stay = kept.stay.as_ref().map_or(0, RecordBatch::num_rows);
+    Ok(Delta {
+        added: (0..manifest.num_rows()).map(|row| Some(row >= stay)).collect(),
+        removed: removed(base, kept, &manifest.schema())?,
+    })
+}
+
+/// The files that no longer belong to the table, with those that plateau removed before.
+fn removed(base: Option<&State>, kept: &Kept, schema: &SchemaRef) -> Result<RecordBatch> {
+    let forgotten = base.and_then(|base| base.forgotten.as_ref()).map(|files| &files.manifest);
+    let parts = kept.go.iter().chain(forgotten);
+    let parts: Result<Vec<RecordBatch>> = parts.map(|part| align(part, schema)).collect();
+    Ok(concat_batches(schema, &parts?)?)
+}
+
+/// The index files of `base` that a header does not name.
+fn removed_indices(base: Option<&State>, header: &Header) -> Vec<String> {
+    let Some(base) = base else { return Vec::new() };
+    let named: HashSet<&str> = index_keys(&header.indices).collect();
+    let forgotten = base.forgotten.iter().flat_map(|files| &files.indices).map(String::as_str);
+    let before = index_keys(&base.header.indices).chain(forgotten);
+    before.filter(|key| !named.contains(key)).map(str::to_owned).collect()
+}
+
+/// The keys of index files among what a header says of indices.
+pub(crate) fn index_keys(indices: &IndexMap<String, Value>) -> impl Iterator<Item = &str> {
+    indices.values().filter_map(Value::as_str)
 }
 
 fn keys_of(manifest: &RecordBatch) -> HashSet<&str> {

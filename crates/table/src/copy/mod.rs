@@ -20,7 +20,7 @@ use crate::format::footer::missing;
 use crate::format::index::value_type;
 use crate::format::keys;
 use crate::format::snapshot::Operation;
-use crate::stage::{Staged, discard, numbers, texts};
+use crate::stage::{Begun, Staged, discard, numbers, texts};
 use crate::state::{State, read_header};
 
 /// Bytes of objects in memory at a time; one larger object is copied alone.
@@ -118,6 +118,7 @@ impl Table {
         name: &str,
         options: &CopyOptions,
     ) -> Result<Staged> {
+        let begun = Begun::now();
         // New names: those of the table may be in use where it is copied over an older copy.
         let labels: HashMap<&str, String> = texts(&state.manifest, "label")
             .zip(state.partition_keys()?)
@@ -182,6 +183,9 @@ impl Table {
             schema: state.stored.clone(),
             manifest: renamed(&state.manifest, &labels, &to)?,
             index,
+            ids: Vec::new(),
+            version: 0,
+            begun,
         })
     }
 }

@@ -14,6 +14,9 @@ use parquet::file::metadata::{
 };
 use partita_core::{Error, ErrorKind, Result, Store};
 
+use super::old_footer::with_known_types;
+use super::schema::readable_schema;
+
 /// Bytes fetched from the end of a file of which no footer length is known.
 const GUESS: u64 = 64 << 10;
 
@@ -58,9 +61,21 @@ impl ParquetObject {
         let policy = if pages { PageIndexPolicy::Optional } else { PageIndexPolicy::Skip };
         let options = ArrowReaderOptions::new().with_page_index_policy(policy);
         let key = Arc::clone(&self.key);
-        ArrowReaderMetadata::load_async(self, options)
-            .await
-            .map_err(|error| unreadable(&key, error))
+        let loaded = match ArrowReaderMetadata::load_async(self, options).await {
+            Err(error) if is_old(&error) => self.old_metadata().await,
+            loaded => loaded,
+        };
+        loaded.and_then(readable).map_err(|error| unreadable(&key, error))
+    }
+
+    /// The metadata of a file whose footer the decoder does not take.
+    async fn old_metadata(&self) -> ParquetResult<ArrowReaderMetadata> {
+        let tail = self.fetch_range(self.bytes.saturating_sub(8)..self.bytes).await?;
+        let footer = length_of(&tail).and_then(|length| self.bytes.checked_sub(length + 8));
+        let from =
+            footer.ok_or_else(|| ParquetError::General("the footer has no length".into()))?;
+        let metadata = metadata_of(&self.fetch_range(from..self.bytes).await?)?;
+        ArrowReaderMetadata::try_new(Arc::new(metadata), ArrowReaderOptions::new())
     }
 
     /// The metadata with the page index of some column chunks; one request where the file has one.
@@ -84,7 +99,7 @@ impl ParquetObject {
                     .with_page_index_policy(PageIndexPolicy::Optional)
                     .with_page_index_mask(mask);
             reader.load_page_index(&mut *self).await?;
-            ArrowReaderMetadata::try_new(Arc::new(reader.finish()?), ArrowReaderOptions::new())
+            reader_of(Arc::new(reader.finish()?))
         };
         loaded.await.map_err(|error| unreadable(&key, error))
     }
@@ -143,6 +158,57 @@ impl AsyncFileReader for ParquetObject {
             Ok(Arc::new(reader.load_and_finish(self, size).await?))
         }
         .boxed()
+    }
+}
+
+/// True if the decoder does not know a converted type of the file.
+fn is_old(error: &ParquetError) -> bool {
+    error.to_string().contains("ConvertedType")
+}
+
+/// The metadata at the end of a Parquet file, of which `tail` holds at least the footer. Footers of
+/// pyarrow before 0.14 are read too.
+///
+/// # Errors
+/// The decoder's, if it is no footer.
+pub fn metadata_of(tail: &[u8]) -> ParquetResult<ParquetMetaData> {
+    let end = tail.len().saturating_sub(8);
+    let footer = length_of(tail)
+        .and_then(|length| end.checked_sub(usize::try_from(length).ok()?))
+        .and_then(|start| tail.get(start..end))
+        .ok_or_else(|| ParquetError::General("the footer is not whole".into()))?;
+    ParquetMetaDataReader::decode_metadata(footer).or_else(|error| match with_known_types(footer) {
+        Some(known) => ParquetMetaDataReader::decode_metadata(&known),
+        None => Err(error),
+    })
+}
+
+/// What a decoder needs of a whole file.
+///
+/// # Errors
+/// The decoder's, if the file cannot be read.
+pub fn reader_of_whole(file: &Bytes) -> ParquetResult<ArrowReaderMetadata> {
+    match ArrowReaderMetadata::load(file, ArrowReaderOptions::new()) {
+        Err(error) if is_old(&error) => reader_of(Arc::new(metadata_of(file)?)),
+        loaded => loaded.and_then(readable),
+    }
+}
+
+/// What a decoder needs of a file: its metadata, and types in which every value can be decoded.
+///
+/// # Errors
+/// The decoder's, if the file cannot be read.
+fn reader_of(metadata: Arc<ParquetMetaData>) -> ParquetResult<ArrowReaderMetadata> {
+    ArrowReaderMetadata::try_new(metadata, ArrowReaderOptions::new()).and_then(readable)
+}
+
+fn readable(metadata: ArrowReaderMetadata) -> ParquetResult<ArrowReaderMetadata> {
+    match readable_schema(metadata.schema()) {
+        Some(schema) => ArrowReaderMetadata::try_new(
+            Arc::clone(metadata.metadata()),
+            ArrowReaderOptions::new().with_schema(schema),
+        ),
+        None => Ok(metadata),
     }
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::json;
-use super::snapshot::Document;
+use super::snapshot::{Document, check_requirements};
 use crate::stage::Derivations;
 
 /// The only version of the format that plateau 4 reads and writes.
@@ -66,7 +66,7 @@ pub struct Own {
     pub commit: String,
     /// The key of its snapshot.
     pub snapshot: String,
-    /// The ids of the last commits, newest first.
+    /// The last commits, newest first: the id of each, and after a hyphen that of its attempt.
     #[serde(default)]
     pub recent: Vec<String>,
     /// The columns in the order in which the table was created.
@@ -78,6 +78,9 @@ pub struct Own {
     /// The columns of which data files get bloom filters, where a write says nothing else.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub bloom_filters: Vec<String>,
+    /// The features without which the table cannot be read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requires: Vec<String>,
 }
 
 impl Own {
@@ -91,17 +94,56 @@ impl Own {
 
     /// The entry of the next commit.
     #[must_use]
-    pub fn next(&self, commit: &str, snapshot: String, columns: Vec<String>) -> Self {
-        let mut recent = vec![commit.to_owned()];
+    pub fn next(&self, made: &Attempt, snapshot: String, columns: Vec<String>) -> Self {
+        let mut recent = vec![made.token()];
         recent.extend(self.recent.iter().take(REMEMBERED - 1).cloned());
         Self {
             version: self.version + 1,
-            commit: commit.to_owned(),
+            commit: made.commit.clone(),
             snapshot,
             recent,
             columns,
             ..self.clone()
         }
+    }
+
+    /// True if a commit of this id, by whichever attempt, is among the last ones.
+    #[must_use]
+    pub fn remembers(&self, commit: &str) -> bool {
+        // Entries of format 1 are ids alone.
+        self.recent.iter().any(|entry| entry.split('-').next() == Some(commit))
+    }
+
+    /// What was committed as the version after `version`; `None` if it is too long ago to tell.
+    #[must_use]
+    pub fn committed_after(&self, version: u64) -> Option<&str> {
+        let later = self.version.checked_sub(version)?.checked_sub(1)?;
+        self.recent.get(usize::try_from(later).ok()?).map(String::as_str)
+    }
+}
+
+/// One attempt to make a commit. The same commit may be tried by several callers at once, and by
+/// one of them again and again: what each attempt writes has names of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// The id of the commit.
+    pub commit: String,
+    /// The id of the attempt.
+    pub id: String,
+}
+
+impl Attempt {
+    /// A new attempt at a commit.
+    #[must_use]
+    pub fn new(commit: &str) -> Self {
+        let id = uuid::Uuid::new_v4().simple().to_string();
+        Self { commit: commit.to_owned(), id: id.chars().take(16).collect() }
+    }
+
+    /// Both ids, as they stand in names of objects and in the header.
+    #[must_use]
+    pub fn token(&self) -> String {
+        format!("{}-{}", self.commit, self.id)
     }
 }
 
@@ -181,6 +223,16 @@ impl Header {
     #[must_use]
     pub fn own(&self) -> Option<Own> {
         serde_json::from_value(self.metadata.get(OWN)?.clone()).ok()
+    }
+
+    /// Refuses a table that this code cannot read.
+    ///
+    /// # Errors
+    /// [`Corrupt`](partita_core::ErrorKind::Corrupt) naming a feature that is not known.
+    pub fn check_requirements(&self) -> Result<()> {
+        let requires = self.metadata.get(OWN).and_then(|own| own.get("requires"));
+        let names = requires.and_then(Value::as_array).into_iter().flatten();
+        check_requirements(names.map(|name| name.as_str().unwrap_or_default()))
     }
 
     /// Puts Partita's entry in.
@@ -296,9 +348,14 @@ mod tests {
     fn remembers_a_bounded_number_of_commits() {
         let mut own = Own::default();
         for i in 0..100 {
-            own = own.next(&format!("id{i}"), String::new(), Vec::new());
+            let made = Attempt { commit: format!("id{i}"), id: "x".to_owned() };
+            own = own.next(&made, String::new(), Vec::new());
         }
         assert_eq!((own.version, own.recent.len()), (100, REMEMBERED));
-        assert_eq!(own.recent.first().unwrap(), "id99");
+        assert_eq!(own.recent.first().unwrap(), "id99-x");
+        assert!(own.remembers("id99") && own.remembers("id36") && !own.remembers("id35"));
+        assert_eq!(own.committed_after(99), Some("id99-x"));
+        assert_eq!(own.committed_after(36), Some("id36-x"));
+        assert_eq!((own.committed_after(35), own.committed_after(100)), (None, None));
     }
 }

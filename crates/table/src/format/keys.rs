@@ -3,6 +3,8 @@
 use partita_core::partition::PartitionKey;
 use partita_core::{Error, Result};
 
+use super::header::Attempt;
+
 /// The folder name of a table's data files where nothing else is said.
 pub const DEFAULT_TABLE_NAME: &str = "table";
 
@@ -65,10 +67,10 @@ pub fn data_file(name: &str, table: &str, label: &str) -> String {
 /// A key for a new index file of `column`. Time alone, as plateau has it, is not enough: two
 /// writers may be at it in the same microsecond.
 #[must_use]
-pub fn index_file(name: &str, column: &str, time: &str, commit: &str) -> String {
+pub fn index_file(name: &str, column: &str, time: &str, made: &Attempt) -> String {
     let column = PartitionKey::encode_component(column);
     let time = PartitionKey::encode_component(time);
-    format!("{name}/indices/{column}/{time}-{commit}{INDEX_SUFFIX}")
+    format!("{name}/indices/{column}/{time}-{}{INDEX_SUFFIX}", made.token())
 }
 
 /// The key of an object that is written to learn the store's time, and deleted again.
@@ -83,10 +85,59 @@ pub fn snapshots(name: &str) -> String {
     format!("{name}/_partita/snapshots/")
 }
 
-/// The snapshot that commit `id` writes for `version`. Zero-padded, so that listings are in order.
+/// The snapshot that an attempt writes for `version`. Zero-padded, so that listings are in order.
 #[must_use]
-pub fn snapshot(name: &str, version: u64, id: &str) -> String {
-    format!("{}{version:012}-{id}.parquet", snapshots(name))
+pub fn snapshot(name: &str, version: u64, made: &Attempt) -> String {
+    format!("{}{version:012}-{}.parquet", snapshots(name), made.token())
+}
+
+/// The version of a snapshot as its key tells it.
+#[must_use]
+pub fn version_of_snapshot(key: &str) -> Option<u64> {
+    key.rsplit('/').next()?.split('-').next()?.parse().ok()
+}
+
+/// The marks of expiries.
+#[must_use]
+pub fn expiries(name: &str) -> String {
+    format!("{name}/_partita/expired/")
+}
+
+/// The mark of an expiry after which `oldest` is the oldest version.
+#[must_use]
+pub fn expiry(name: &str, oldest: u64) -> String {
+    let id = uuid::Uuid::new_v4().simple();
+    format!("{}{oldest:012}-{id}.json", expiries(name))
+}
+
+/// The pins: copies of snapshots whose files are about to be named again.
+#[must_use]
+pub fn pins(name: &str) -> String {
+    format!("{name}/_partita/pins/")
+}
+
+/// A new pin.
+#[must_use]
+pub fn pin(name: &str) -> String {
+    format!("{}{}.parquet", pins(name), uuid::Uuid::new_v4().simple())
+}
+
+/// The idempotency keys of commits.
+#[must_use]
+pub fn claims(name: &str) -> String {
+    format!("{name}/_partita/keys/")
+}
+
+/// The object of the idempotency key whose commit has this id.
+#[must_use]
+pub fn claim(name: &str, commit: &str) -> String {
+    format!("{}{commit}.json", claims(name))
+}
+
+/// The object that says in which form the header of a new table is stored.
+#[must_use]
+pub fn form(name: &str) -> String {
+    format!("{name}/_partita/form.json")
 }
 
 /// The table folder and the partition key that a data file's key spells. As in plateau, the first

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::ArrayRef;
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use arrow::ipc::convert::try_schema_from_ipc_buffer;
@@ -20,11 +20,23 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::arrow::{ARROW_SCHEMA_META_KEY, ArrowWriter};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
+use partita_core::convert::{convert_column, settled_type};
 use partita_core::{Error, ErrorKind, Result};
 
 use super::pandas::{self, ExtensionTypes};
 
+/// The entry of a field's metadata that names an extension type of Arrow.
+pub const EXTENSION_NAME: &str = "ARROW:extension:name";
+
+/// The entry of a stored field's metadata that says that its times with a zone are in nanoseconds.
+/// plateau stores microseconds, and most tables of it hold no others.
+const UNIT: &str = "partita.unit";
+
 /// The type in which a column is written to data files.
+///
+/// Of dictionaries only those of text and bytes stay, with indices of 32 bits: a row group may hold
+/// more values than the index type of any of its batches counts, and a reader takes the index type
+/// from the file's schema.
 #[must_use]
 pub fn file_type(given: &DataType) -> DataType {
     match given {
@@ -32,22 +44,78 @@ pub fn file_type(given: &DataType) -> DataType {
         DataType::LargeBinary | DataType::BinaryView => DataType::Binary,
         DataType::Date64 => DataType::Date32,
         DataType::Float16 => DataType::Float32,
-        DataType::Timestamp(TimeUnit::Second | TimeUnit::Millisecond, zone) => {
-            DataType::Timestamp(TimeUnit::Microsecond, zone.clone())
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => given.clone(),
+        DataType::Timestamp(_, zone) => DataType::Timestamp(TimeUnit::Microsecond, zone.clone()),
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::ListView(item)
+        | DataType::LargeListView(item) => {
+            DataType::List(element(nested_file_type(item.data_type())))
         }
-        DataType::List(item) | DataType::LargeList(item) | DataType::ListView(item) => {
-            DataType::List(element(file_type(item.data_type())))
+        DataType::FixedSizeList(item, size) => {
+            let item = item.as_ref().clone().with_data_type(nested_file_type(item.data_type()));
+            DataType::FixedSizeList(Arc::new(item.with_nullable(true)), *size)
         }
-        DataType::Dictionary(index, values) => {
-            DataType::Dictionary(index.clone(), Box::new(file_type(values)))
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(nested_field).collect()),
+        DataType::Map(entries, sorted) => {
+            let DataType::Struct(parts) = entries.data_type() else { return given.clone() };
+            let parts = parts.iter().enumerate().map(|(place, field)| match place {
+                // The key of a map has a value.
+                0 => nested_field(field).as_ref().clone().with_nullable(false).into(),
+                _ => nested_field(field),
+            });
+            let parts = DataType::Struct(parts.collect());
+            DataType::Map(Arc::new(entries.as_ref().clone().with_data_type(parts)), *sorted)
         }
+        DataType::Dictionary(_, values) => match file_type(values) {
+            values if values.is_string() || values.is_binary() => {
+                DataType::Dictionary(Box::new(DataType::Int32), Box::new(values))
+            }
+            values => values,
+        },
         DataType::RunEndEncoded(_, values) => file_type(values.data_type()),
         other => other.clone(),
     }
 }
 
+/// As [`file_type`], within another type: without dictionaries and nanoseconds.
+fn nested_file_type(given: &DataType) -> DataType {
+    match file_type(given) {
+        DataType::Dictionary(_, values) => *values,
+        // As which reads return them.
+        DataType::Timestamp(_, zone) => DataType::Timestamp(TimeUnit::Microsecond, zone),
+        other => other,
+    }
+}
+
+fn nested_field(field: &FieldRef) -> FieldRef {
+    let data_type = nested_file_type(field.data_type());
+    Arc::new(field.as_ref().clone().with_data_type(data_type).with_nullable(true))
+}
+
+/// The type as which a reader must take a column of a data file, where that is not the one that the
+/// file names: dictionaries may hold more values than their index counts, or others than text.
+fn readable_type(named: &DataType) -> DataType {
+    match named {
+        DataType::Dictionary(_, _) => file_type(named),
+        other => other.clone(),
+    }
+}
+
+/// The schema by which a data file must be read; `None` where it is the one that it names.
+#[must_use]
+pub fn readable_schema(named: &Schema) -> Option<SchemaRef> {
+    let types = named.fields().iter().map(|field| readable_type(field.data_type()));
+    let fields = named.fields().iter().zip(types);
+    let fields: Vec<Field> =
+        fields.map(|(field, readable)| field.as_ref().clone().with_data_type(readable)).collect();
+    let readable = Schema::new_with_metadata(fields, named.metadata().clone());
+    (readable != *named).then(|| Arc::new(readable))
+}
+
 /// The type that `_common_metadata` stores for data of type `given` (plateau's normalisation).
-fn stored_type(given: &DataType, extension: Option<&String>) -> DataType {
+#[must_use]
+pub fn stored_type(given: &DataType, extension: Option<&String>) -> DataType {
     match file_type(given) {
         DataType::Int8 | DataType::Int16 | DataType::Int32 => DataType::Int64,
         DataType::UInt8 | DataType::UInt16 | DataType::UInt32 => DataType::UInt64,
@@ -103,8 +171,7 @@ pub fn stored_schema(given: &Schema, partition_by: &[String]) -> Result<Schema> 
             Error::new(ErrorKind::NotFound, "a partition column is missing from the data")
                 .with("column", name)
         })?;
-        let stored = stored_type(field.data_type(), extensions.get(name));
-        Ok(Field::new(name, stored, true))
+        Ok(stored_field(field, extensions.get(name)))
     };
     for name in partition_by {
         fields.push(of(name)?);
@@ -115,15 +182,62 @@ pub fn stored_schema(given: &Schema, partition_by: &[String]) -> Result<Schema> 
     Ok(Schema::new(fields))
 }
 
+/// A column of data as `_common_metadata` stores it. An extension type says of which type its values
+/// are stored, so that type stays.
+#[must_use]
+pub fn stored_field(given: &Field, pandas: Option<&String>) -> Field {
+    let mut kept = extension(given);
+    let stored = match kept.is_empty() {
+        true => stored_type(given.data_type(), pandas),
+        false => file_type(given.data_type()),
+    };
+    if matches!(given.data_type(), DataType::Timestamp(TimeUnit::Nanosecond, Some(_))) {
+        kept.insert(UNIT.to_owned(), "ns".to_owned());
+    }
+    Field::new(given.name(), stored, true).with_metadata(kept)
+}
+
+/// A column of the stored schema as scans return it.
+#[must_use]
+pub fn table_field(stored: &Field) -> Field {
+    let extension = extension(stored);
+    let data_type = match (extension.is_empty(), stored.data_type()) {
+        (true, DataType::Timestamp(_, Some(zone))) if stored.metadata().contains_key(UNIT) => {
+            DataType::Timestamp(TimeUnit::Nanosecond, Some(Arc::clone(zone)))
+        }
+        (true, other) => table_type(other),
+        (false, own) => own.clone(),
+    };
+    Field::new(stored.name(), data_type, true).with_metadata(extension)
+}
+
+/// The stored schema that another library left, with what `before` says of columns that are the same
+/// and the schema file does not.
+#[must_use]
+pub fn remembering(stored: &Schema, before: &Schema) -> Schema {
+    let fields = stored.fields().iter().map(|field| {
+        let known = before.field_with_name(field.name()).ok();
+        match known.filter(|known| same(known.data_type(), field.data_type())) {
+            Some(known) => field.as_ref().clone().with_metadata(known.metadata().clone()),
+            None => field.as_ref().clone(),
+        }
+    });
+    Schema::new(fields.collect::<Vec<_>>())
+}
+
+/// What of a field's metadata says that its values mean more than their Arrow type does, such as
+/// UUIDs or periods.
+fn extension(field: &Field) -> HashMap<String, String> {
+    let kept = [EXTENSION_NAME, "ARROW:extension:metadata"];
+    let entries = field.metadata().iter().filter(|(key, _)| kept.contains(&key.as_str()));
+    entries.map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
 /// The schema that scans return for a stored one, columns in the order of `columns` where it
 /// names them all.
 #[must_use]
 pub fn table_schema(stored: &Schema, columns: &[String], extensions: &ExtensionTypes) -> SchemaRef {
-    let fields: Vec<Field> = stored
-        .fields()
-        .iter()
-        .map(|field| Field::new(field.name(), table_type(field.data_type()), true))
-        .collect();
+    let fields: Vec<Field> = stored.fields().iter().map(|field| table_field(field)).collect();
     let ordered = Schema::new(fields);
     let picked: Option<Vec<Field>> =
         columns.iter().map(|name| ordered.field_with_name(name).ok().cloned()).collect();
@@ -149,15 +263,23 @@ pub fn pandas_entry(schema: &Schema) -> Option<Vec<KeyValue>> {
     Some(vec![KeyValue::new(pandas::KEY.to_owned(), entry.clone())])
 }
 
-/// Checks that `given` data has every column of the table's schema `current`.
+/// Checks that `given` data have the columns of the table's schema `current`, and no others.
 ///
 /// # Errors
-/// [`SchemaMismatch`](ErrorKind::SchemaMismatch) naming the column that is missing.
-pub fn check_complete(current: &Schema, given: &Schema) -> Result<()> {
-    match current.fields().iter().find(|field| given.index_of(field.name()).is_err()) {
-        Some(field) => Err(missing(field.name())),
+/// [`SchemaMismatch`](ErrorKind::SchemaMismatch) naming the column.
+pub fn check_columns(current: &Schema, given: &Schema) -> Result<()> {
+    if let Some(field) = current.fields().iter().find(|f| given.index_of(f.name()).is_err()) {
+        return Err(missing(field.name()));
+    }
+    match given.fields().iter().find(|field| current.index_of(field.name()).is_err()) {
+        Some(field) => Err(surplus(field.name())),
         None => Ok(()),
     }
+}
+
+fn surplus(column: &str) -> Error {
+    Error::new(ErrorKind::SchemaMismatch, "the data has a column that the table has not")
+        .with("column", column)
 }
 
 /// The error of a column of the table that the data lack.
@@ -177,7 +299,7 @@ pub fn merge(current: &Schema, incoming: &Schema) -> Result<Option<Schema>> {
     };
     for field in incoming.fields() {
         if current.field_with_name(field.name()).is_err() {
-            return Err(mismatch(field.name(), "the data has a column that the table has not"));
+            return Err(surplus(field.name()));
         }
     }
     let mut changed = false;
@@ -185,9 +307,9 @@ pub fn merge(current: &Schema, incoming: &Schema) -> Result<Option<Schema>> {
     for field in current.fields() {
         let found = incoming.field_with_name(field.name()).map_err(|_| missing(field.name()))?;
         let (expected, found) = (field.data_type(), found.data_type());
-        if *expected == DataType::Null && *found != DataType::Null {
+        if let Some(settled) = settled_type(expected, found) {
             changed = true;
-            fields.push(Field::new(field.name(), found.clone(), true));
+            fields.push(field.as_ref().clone().with_data_type(settled));
             continue;
         }
         if *found != DataType::Null && !same(expected, found) {
@@ -238,30 +360,16 @@ pub fn cast_column(name: &str, values: &ArrayRef, to: &DataType) -> Result<Array
     })
 }
 
-/// Casts the columns of `batch` to their file types, or to the table's type where all are null.
+/// Values of a data file as the type that a scan returns. What is wider in the file, and was so
+/// when it was written, is cut.
 ///
 /// # Errors
-/// As [`cast_column`]; also where a naive timestamp lies outside the years that plateau can read.
-pub fn to_file_types(batch: &RecordBatch, stored: &Schema) -> Result<RecordBatch> {
-    let mut fields = Vec::with_capacity(batch.num_columns());
-    let mut columns = Vec::with_capacity(batch.num_columns());
-    for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
-        let mut to = file_type(field.data_type());
-        if to == DataType::Null
-            && let Ok(known) = stored.field_with_name(field.name())
-        {
-            to = file_type(known.data_type());
-        }
-        let column = cast_column(field.name(), column, &to)?;
-        if matches!(to, DataType::Timestamp(TimeUnit::Microsecond, None)) {
-            let nanos = DataType::Timestamp(TimeUnit::Nanosecond, None);
-            cast_column(field.name(), &column, &nanos)?;
-        }
-        fields.push(Field::new(field.name(), to, true));
-        columns.push(column);
+/// As [`cast_column`].
+pub fn from_file(name: &str, values: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
+    match values.data_type().is_nested() && values.data_type() != to {
+        true => convert_column(name, 0, values, to),
+        false => cast_column(name, values, to),
     }
-    let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)?)
 }
 
 /// The bytes of `_common_metadata`: a Parquet file of no rows.

@@ -1,14 +1,19 @@
 //! Snapshots: the state of a table at one version, as a Parquet file beside the data.
 //!
-//! The rows are the manifest (see [`statistics`](super::statistics)); what is not per file stands
-//! in the key-value metadata. A snapshot names the hash of the header that it describes: when
-//! plateau has committed since, the hash differs and the snapshot's statistics are not used.
+//! The rows are the manifest (see [`statistics`](super::statistics)) and the files that the commit
+//! removed; what is not per file stands in the key-value metadata. A snapshot names the hash of the
+//! header that it describes: when plateau has committed since, the hash differs and the snapshot's
+//! statistics are not used.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, LargeStringArray, RecordBatch, StringArray,
+    new_null_array,
+};
+use arrow::compute::{cast, concat_batches, filter_record_batch, not};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 use base64::Engine;
@@ -32,8 +37,28 @@ use crate::stage::Derivations;
 const DOCUMENT: &str = "partita.snapshot";
 const SCHEMA: &str = "partita.schema";
 
-/// The version of the snapshot format that this code writes.
+/// The format as releases see it that know only format 1. They pass over a snapshot of a higher
+/// number and go on as after a commit by plateau, so the number stays; see [`REFUSED`].
 const FORMAT: u32 = 1;
+
+/// The revision of the snapshot format that this code writes.
+const REVISION: u32 = 2;
+
+/// The features that this code knows beyond revision 2.
+const KNOWN: [&str; 0] = [];
+
+/// The column that holds the length of the footer.
+const FOOTER_LENGTH: &str = "footer_length";
+
+/// The column of which releases that know only format 1 expect the length of the footer. It gets a
+/// type that they cannot convert, and their error shows its name.
+const FOOTER: &str = "footer";
+const REFUSED: &str = "this table needs a later release of partita";
+
+/// The column that says what the commit did to a file.
+const CHANGE: &str = "change";
+const ADDED: &str = "added";
+const REMOVED: &str = "removed";
 
 /// What a commit did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,6 +106,24 @@ impl Operation {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Document {
     format: u32,
+    /// 2; 1 where the document does not say.
+    #[serde(default = "first_revision")]
+    revision: u32,
+    /// The features without which the snapshot cannot be read.
+    #[serde(default)]
+    pub requires: Vec<String>,
+    /// The attempt to commit that wrote it; empty in revision 1.
+    #[serde(default)]
+    pub attempt: String,
+    /// The idempotency key of the commit.
+    #[serde(default)]
+    pub key: Option<String>,
+    /// The ids of the staged descriptors that it committed.
+    #[serde(default)]
+    pub staged: Vec<String>,
+    /// The index files of the version before that this one does not name.
+    #[serde(default)]
+    pub removed_indices: Vec<String>,
     /// The version; each commit of Partita adds one.
     pub version: u64,
     /// The id of the commit.
@@ -148,6 +191,12 @@ impl Document {
     pub fn new(version: u64, commit: &str, operation: Operation, time: String) -> Self {
         Self {
             format: FORMAT,
+            revision: REVISION,
+            requires: Vec::new(),
+            attempt: String::new(),
+            key: None,
+            staged: Vec::new(),
+            removed_indices: Vec::new(),
             version,
             commit: commit.to_owned(),
             parent: None,
@@ -170,6 +219,45 @@ impl Document {
             change: Totals::default(),
         }
     }
+
+    /// The document of a commit that goes back to this one; the caller fills what is its own.
+    #[must_use]
+    pub fn again(&self, version: u64, commit: &str, operation: Operation) -> Self {
+        Self {
+            format: FORMAT,
+            revision: REVISION,
+            version,
+            commit: commit.to_owned(),
+            operation,
+            time: crate::commit::now(),
+            staged: Vec::new(),
+            key: None,
+            ..self.clone()
+        }
+    }
+
+    /// True if the snapshot says which files its commit added and removed.
+    #[must_use]
+    pub fn records_changes(&self) -> bool {
+        self.revision >= REVISION
+    }
+}
+
+fn first_revision() -> u32 {
+    1
+}
+
+/// Refuses what this code cannot read.
+///
+/// # Errors
+/// [`Corrupt`](partita_core::ErrorKind::Corrupt) naming the first feature that is not known.
+pub fn check_requirements<'a>(requires: impl IntoIterator<Item = &'a str>) -> Result<()> {
+    match requires.into_iter().find(|name| !KNOWN.contains(name)) {
+        Some(name) => {
+            Err(Error::corrupt("the table needs a later release of Partita").with("feature", name))
+        }
+        None => Ok(()),
+    }
 }
 
 /// A snapshot.
@@ -181,6 +269,17 @@ pub struct Snapshot {
     pub schema: Schema,
     /// Its files.
     pub manifest: RecordBatch,
+    /// What its commit did to files; unknown in revision 1.
+    pub delta: Option<Delta>,
+}
+
+/// The files that a commit added and removed.
+#[derive(Debug, Clone)]
+pub struct Delta {
+    /// Which rows of the manifest the commit added.
+    pub added: BooleanArray,
+    /// The rows that the manifest before had of the files that the commit removed.
+    pub removed: RecordBatch,
 }
 
 impl Snapshot {
@@ -203,10 +302,10 @@ impl Snapshot {
                 KeyValue::new(SCHEMA.to_owned(), schema),
             ]))
             .build();
+        let rows = self.rows()?;
         let write = || {
-            let schema = self.manifest.schema();
-            let mut writer = ArrowWriter::try_new(Vec::new(), schema, Some(properties))?;
-            writer.write(&self.manifest)?;
+            let mut writer = ArrowWriter::try_new(Vec::new(), rows.schema(), Some(properties))?;
+            writer.write(&rows)?;
             writer.into_inner()
         };
         write().map(Bytes::from).map_err(|error| unwritable(error.into()))
@@ -226,7 +325,7 @@ impl Snapshot {
             .and_then(|bytes| decode_schema(&bytes).ok())
             .ok_or_else(|| damaged("names no schema"))?;
         let rows = builder.metadata().file_metadata().num_rows();
-        let manifest_schema = Arc::new(Schema::new(builder.schema().fields().clone()));
+        let stored_schema = Arc::new(Schema::new(builder.schema().fields().clone()));
         let rows = usize::try_from(rows).map_err(|_| damaged("has an impossible size"))?;
         let reader = builder
             .with_batch_size(rows.clamp(1, 1 << 20))
@@ -235,15 +334,90 @@ impl Snapshot {
         let batches: Vec<RecordBatch> = reader
             .collect::<Result<_, _>>()
             .map_err(|error| damaged("cannot be decoded").caused_by(error))?;
-        let manifest = arrow::compute::concat_batches(&manifest_schema, &batches)
+        let rows = concat_batches(&stored_schema, &batches)
             .map_err(|error| damaged("cannot be decoded").caused_by(error))?;
-        for required in ["label", "key", "rows", "bytes", "footer"] {
+        let (manifest, delta) = match document.records_changes() {
+            true => split(&rows).map_err(|error| error.with("key", key))?,
+            false => (rows, None),
+        };
+        for required in ["label", "key", "rows", "bytes", FOOTER] {
             if manifest.column_by_name(required).is_none() {
                 return Err(damaged("lacks a column").with("column", required));
             }
         }
-        Ok(Self { document, schema, manifest })
+        Ok(Self { document, schema, manifest, delta })
     }
+
+    /// The rows as they are stored: the manifest, and what the commit removed.
+    fn rows(&self) -> Result<RecordBatch> {
+        let before = self.manifest.schema();
+        let removed = self.delta.as_ref().map(|delta| &delta.removed);
+        let all = concat_batches(&before, [&self.manifest].into_iter().chain(removed))?;
+        let fields = before.fields().iter().map(|field| match field.name().as_str() {
+            FOOTER => Arc::new(field.as_ref().clone().with_name(FOOTER_LENGTH)),
+            _ => Arc::clone(field),
+        });
+        let mut fields: Vec<_> = fields.collect();
+        let mut columns = all.columns().to_vec();
+        let change = self.changes(all.num_rows());
+        for (name, column) in [(CHANGE, change), (FOOTER, refusal(all.num_rows()))] {
+            fields.push(Arc::new(Field::new(name, column.data_type().clone(), true)));
+            columns.push(column);
+        }
+        Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+    }
+
+    fn changes(&self, rows: usize) -> ArrayRef {
+        let added = |row| self.delta.as_ref().is_some_and(|delta| delta.added.value(row));
+        let present = self.manifest.num_rows();
+        let change = |row| match row < present {
+            true => added(row).then_some(ADDED),
+            false => Some(REMOVED),
+        };
+        Arc::new((0..rows).map(change).collect::<StringArray>())
+    }
+}
+
+/// A column that releases that know only format 1 cannot convert.
+fn refusal(rows: usize) -> ArrayRef {
+    let field = Field::new(REFUSED, DataType::Boolean, true);
+    new_null_array(&DataType::Struct(vec![field].into()), rows)
+}
+
+/// The manifest, and what the commit did, out of the stored rows.
+fn split(rows: &RecordBatch) -> Result<(RecordBatch, Option<Delta>)> {
+    let damaged =
+        |column: &'static str| Error::corrupt("a snapshot lacks a column").with("column", column);
+    let change = rows.column_by_name(CHANGE).ok_or_else(|| damaged(CHANGE))?;
+    let change = cast(change, &DataType::LargeUtf8)?;
+    let change: &LargeStringArray = change.as_string_opt().ok_or_else(|| damaged(CHANGE))?;
+    let is = |what: &str| -> BooleanArray {
+        change.iter().map(|change| Some(change == Some(what))).collect()
+    };
+    let stored = rows.schema();
+    let kept: Vec<usize> = (0..)
+        .zip(stored.fields())
+        .filter(|(_, field)| ![CHANGE, FOOTER].contains(&field.name().as_str()))
+        .map(|(position, _)| position)
+        .collect();
+    let plain = rows.project(&kept)?;
+    let stored = plain.schema();
+    let fields = stored.fields().iter().map(|field| match field.name().as_str() {
+        FOOTER_LENGTH => Arc::new(field.as_ref().clone().with_name(FOOTER)),
+        _ => Arc::clone(field),
+    });
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    let plain = RecordBatch::try_new(schema, plain.columns().to_vec())?;
+    let removed = is(REMOVED);
+    let added = is(ADDED);
+    if removed.true_count() == 0 {
+        let removed = RecordBatch::new_empty(plain.schema());
+        return Ok((plain, Some(Delta { added, removed })));
+    }
+    let present = not(&removed)?;
+    let added = arrow::compute::filter(&added, &present)?.as_boolean().clone();
+    let delta = Delta { added, removed: filter_record_batch(&plain, &removed)? };
+    Ok((filter_record_batch(&plain, &present)?, Some(delta)))
 }
 
 /// Reads only the document of a snapshot out of its footer.
@@ -264,6 +438,8 @@ fn document_of(entries: Option<&Vec<KeyValue>>, key: &str) -> Result<Document> {
             damaged("is of a later format; use a newer release").with("format", document.format)
         );
     }
+    check_requirements(document.requires.iter().map(String::as_str))
+        .map_err(|error| error.with("key", key))?;
     Ok(document)
 }
 
@@ -290,4 +466,82 @@ pub fn decode_schema(bytes: &[u8]) -> Result<Schema> {
         .map_err(|error| Error::corrupt("a stored schema cannot be read").caused_by(error))?;
     let schema: SchemaRef = reader.schema();
     Ok(schema.as_ref().clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::statistics::{align, manifest_schema};
+    use arrow::array::UInt64Array;
+
+    fn manifest(keys: &[&str]) -> RecordBatch {
+        let schema = manifest_schema(&Schema::empty(), &[]);
+        let texts = || Arc::new(LargeStringArray::from(keys.to_vec())) as ArrayRef;
+        let numbers = || Arc::new(UInt64Array::from(vec![7; keys.len()])) as ArrayRef;
+        let columns = schema.fields().iter().map(|field| match field.data_type() {
+            DataType::LargeUtf8 => texts(),
+            _ => numbers(),
+        });
+        let columns = columns.collect();
+        RecordBatch::try_new(schema, columns).unwrap()
+    }
+
+    fn snapshot(present: &[&str], added: usize, removed: &[&str]) -> Snapshot {
+        let old = present.len() - added;
+        Snapshot {
+            document: Document::new(3, "id", Operation::Replace, "now".to_owned()),
+            schema: Schema::new(vec![Field::new("a", DataType::Int64, true)]),
+            manifest: manifest(present),
+            delta: Some(Delta {
+                added: (0..present.len()).map(|row| Some(row >= old)).collect(),
+                removed: manifest(removed),
+            }),
+        }
+    }
+
+    const SHAPES: [(&[&str], usize, &[&str]); 4] =
+        [(&["a", "b"], 1, &["c", "d"]), (&["a"], 0, &[]), (&[], 0, &["c"]), (&[], 0, &[])];
+
+    #[test]
+    fn comes_back_as_written() {
+        for (present, added, removed) in SHAPES {
+            let written = snapshot(present, added, removed);
+            let read = Snapshot::decode(written.encode().unwrap(), "k").unwrap();
+            assert_eq!(read.manifest, written.manifest);
+            let (read, written) = (read.delta.unwrap(), written.delta.unwrap());
+            assert_eq!(read.added, written.added);
+            assert_eq!(read.removed, written.removed);
+        }
+    }
+
+    /// What a release does that knows only format 1: it reads all columns, finds those that it
+    /// needs, accepts the number of the format, and brings the rows to its own schema.
+    #[test]
+    fn releases_of_format_1_refuse_it() {
+        for (present, added, removed) in SHAPES {
+            let stored = snapshot(present, added, removed).encode().unwrap();
+            let builder = ParquetRecordBatchReaderBuilder::try_new(stored).unwrap();
+            let entries = builder.metadata().file_metadata().key_value_metadata().cloned();
+            let document: Value =
+                serde_json::from_str(entry(entries.as_ref(), DOCUMENT).unwrap()).unwrap();
+            assert_eq!(document["format"], 1, "it would pass over a higher number");
+            let schema = Arc::clone(builder.schema());
+            let batches: Vec<RecordBatch> =
+                builder.build().unwrap().collect::<Result<_, _>>().unwrap();
+            let rows = concat_batches(&schema, &batches).unwrap();
+            for needed in ["label", "key", "rows", "bytes", "footer"] {
+                assert!(rows.column_by_name(needed).is_some(), "{needed}");
+            }
+            let error = align(&rows, &manifest_schema(&Schema::empty(), &[])).unwrap_err();
+            assert!(error.to_string().contains(REFUSED), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_feature_that_is_not_known_is_refused() {
+        let mut later = snapshot(&["a"], 1, &[]);
+        later.document.requires.push("delete-vectors".to_owned());
+        let error = Snapshot::decode(later.encode().unwrap(), "k").unwrap_err();
+        assert!(error.to_string().contains("delete-vectors"), "{error}");
+    }
 }

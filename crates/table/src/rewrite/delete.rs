@@ -24,10 +24,12 @@ impl Table {
         scope: &Predicate,
         added: Vec<Staged>,
         operation: Operation,
+        apart: bool,
         options: &WriteOptions,
     ) -> Result<Commit> {
         let test = Arc::new(scope.bind(&self.schema())?);
         let rule = Rule::Remove { test, candidates: scope.clone() };
-        self.rewrite(Rewrite::new(self.store(), self.name(), operation, rule, added, options)).await
+        let rewrite = Rewrite::new(self.store(), self.name(), operation, rule, added, options);
+        self.rewrite(rewrite.staged_apart(apart)).await
     }
 }

@@ -10,13 +10,13 @@ use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatchReader;
 use arrow::row::{OwnedRow, RowConverter, SortField};
 use hashbrown::HashSet;
+use partita_core::convert::{as_keys, convert_column, shown};
 use partita_core::predicate::{CompareOp, Facts, Literal};
 use partita_core::{Error, ErrorKind, Predicate, Result};
 
 use crate::BatchSource;
 use crate::feed::wrapped;
 use crate::format::index::distinct;
-use crate::format::schema::cast_column;
 use crate::scan::RowTest;
 use crate::stage::no_such_column;
 
@@ -29,6 +29,8 @@ pub(super) struct Keys {
     types: Vec<DataType>,
     converter: RowConverter,
     rows: HashSet<OwnedRow>,
+    /// How many rows were added.
+    added: u64,
     /// Distinct values per column, batch by batch.
     values: Vec<Vec<ArrayRef>>,
 }
@@ -66,6 +68,7 @@ impl Keys {
             types,
             converter,
             rows: HashSet::new(),
+            added: 0,
         })
     }
 
@@ -78,7 +81,7 @@ impl Keys {
                     Error::new(ErrorKind::SchemaMismatch, "a key column is missing from the data")
                         .with("column", name)
                 })?;
-                cast_column(name, column, data_type)
+                as_keys(&convert_column(name, self.added, column, data_type)?)
             })
             .collect()
     }
@@ -86,6 +89,7 @@ impl Keys {
     /// Takes the keys of a batch in.
     pub fn add(&mut self, batch: &RecordBatch) -> Result<()> {
         let columns = self.columns_of(batch)?;
+        self.added += batch.num_rows() as u64;
         for (name, column) in self.columns.iter().zip(&columns) {
             if column.null_count() > 0 {
                 return Err(Error::invalid("a key must not be null").with("column", name));
@@ -94,13 +98,10 @@ impl Keys {
         for row in &self.converter.convert_columns(&columns)? {
             if !self.rows.insert(row.owned()) {
                 let key = self.converter.convert_rows([row])?;
-                let shown: Result<Vec<String>, ArrowError> = key
-                    .iter()
-                    .map(|value| arrow::util::display::array_value_to_string(value, 0))
-                    .collect();
+                let shown: Vec<String> = key.iter().map(|value| shown(value, 0)).collect();
                 return Err(Error::invalid("the data has a key twice")
                     .with("columns", self.columns.join(", "))
-                    .with("key", shown?.join(", ")));
+                    .with("key", shown.join(", ")));
             }
         }
         for (all, column) in self.values.iter_mut().zip(&columns) {

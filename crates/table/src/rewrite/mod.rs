@@ -24,7 +24,7 @@ use indexmap::IndexMap;
 use partita_core::{Cancel, Error, NoProgress, Predicate, Result, Store, cores};
 
 use crate::change::Change;
-use crate::commit::Propose;
+use crate::commit::{Propose, purpose};
 use crate::facts::missing_row_counts;
 use crate::feed::feed;
 use crate::format::footer::ParquetObject;
@@ -51,7 +51,7 @@ enum Outcome {
     /// It stays as it is.
     Kept,
     /// Its files are removed, and these, which may be none, take their place.
-    Replaced(Option<Staged>),
+    Replaced(Option<Box<Staged>>),
 }
 
 /// An operation under way.
@@ -63,6 +63,8 @@ pub(crate) struct Rewrite {
     options: WriteOptions,
     /// Data that the commit adds besides.
     added: Vec<Staged>,
+    /// True if that was staged by a call of its own.
+    added_apart: bool,
     outcomes: IndexMap<Vec<String>, Outcome>,
     planned: bool,
 }
@@ -83,9 +85,15 @@ impl Rewrite {
             rule,
             options: options.clone(),
             added,
+            added_apart: false,
             outcomes: IndexMap::new(),
             planned: false,
         }
+    }
+
+    /// The same with data that was staged by a call of its own.
+    pub fn staged_apart(self, apart: bool) -> Self {
+        Self { added_apart: apart, ..self }
     }
 
     /// What stops it.
@@ -141,7 +149,7 @@ impl Rewrite {
     /// Deletes all that it wrote itself, after a failure.
     pub async fn abandon(self) {
         let replaced = self.outcomes.values().filter_map(|outcome| match outcome {
-            Outcome::Replaced(staged) => staged.as_ref(),
+            Outcome::Replaced(staged) => staged.as_deref(),
             Outcome::Kept => None,
         });
         let keys = replaced.flat_map(Staged::keys).collect();
@@ -166,7 +174,7 @@ impl Rewrite {
         let test = match &self.rule {
             Rule::Compact(options) => {
                 let staged = self.restage(state, &unit, None, &options.sort_by).await?;
-                return Ok(Outcome::Replaced(Some(staged)));
+                return Ok(Outcome::Replaced(Some(Box::new(staged))));
             }
             Rule::Remove { test, .. } => Arc::clone(test),
         };
@@ -179,7 +187,7 @@ impl Rewrite {
             Outcome::Replaced(None)
         } else {
             let rest = Arc::new(Except(test)) as Arc<dyn RowTest>;
-            Outcome::Replaced(Some(self.restage(state, &unit, Some(rest), &[]).await?))
+            Outcome::Replaced(Some(Box::new(self.restage(state, &unit, Some(rest), &[]).await?)))
         })
     }
 
@@ -243,17 +251,18 @@ impl Propose for &mut Rewrite {
         let base = base.ok_or_else(|| Error::corrupt("there is no table to rewrite"))?;
         self.examine(base).await?;
         let mut change = Change::new(self.operation);
-        change = change.annotated(&self.options);
+        change = change.with(&self.options);
         for (keys, outcome) in &self.outcomes {
             let Outcome::Replaced(staged) = outcome else { continue };
             change.removed.extend(keys.iter().cloned());
             if let Some(staged) = staged {
                 change.carried += staged.rows();
-                change.staged.push(staged.clone());
+                change.staged.push(staged.as_ref().clone());
             }
         }
         // After what was there before.
         change.staged.extend(self.added.iter().cloned());
+        change.staged_apart = self.added_apart;
         let nothing = change.removed.is_empty()
             && change.staged.iter().all(|s| total(&s.manifest, "rows") == 0);
         Ok((!nothing).then_some(change))
@@ -261,6 +270,18 @@ impl Propose for &mut Rewrite {
 
     fn idempotency_key(&self) -> Option<&str> {
         self.options.idempotency_key.as_deref()
+    }
+
+    fn purpose(&self) -> String {
+        let scope = match &self.rule {
+            // That of an upsert is made of its data.
+            Rule::Remove { candidates, .. } if self.operation != Operation::Upsert => {
+                Some(candidates)
+            }
+            Rule::Remove { .. } => None,
+            Rule::Compact(options) => options.scope.as_ref(),
+        };
+        purpose(self.operation, scope)
     }
 }
 

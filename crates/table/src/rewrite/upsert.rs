@@ -19,7 +19,7 @@ use crate::prune::Plan;
 use crate::scan::{BATCH_ROWS, Read};
 use crate::stage::{Staged, discard};
 use crate::state::partition_values;
-use crate::table::undo_on_error;
+use crate::table::{undo_if_repeated, undo_on_error};
 
 impl Table {
     /// Adds rows, and removes the stored rows that have the same values in the columns `on`, in
@@ -53,7 +53,10 @@ impl Table {
         let added = vec![staged.clone()];
         let (store, operation) = (self.store(), Operation::Upsert);
         let rewrite = Rewrite::new(store, self.name(), operation, rule, added, options);
-        undo_on_error(store, &[staged], self.rewrite(rewrite).await).await
+        let staged = [staged];
+        let made = undo_on_error(store, &staged, self.rewrite(rewrite).await).await?;
+        undo_if_repeated(store, &staged, &made).await;
+        Ok(made)
     }
 
     /// Makes staged files part of the table, and removes the stored rows that have the same values
@@ -78,7 +81,8 @@ impl Table {
         let candidates = keys.candidates()?;
         let rule = Rule::Remove { test: Arc::new(keys), candidates };
         let (store, operation) = (self.store(), Operation::Upsert);
-        self.rewrite(Rewrite::new(store, self.name(), operation, rule, staged, options)).await
+        let rewrite = Rewrite::new(store, self.name(), operation, rule, staged, options);
+        self.rewrite(rewrite.staged_apart(true)).await
     }
 
     fn staged_rows(

@@ -7,7 +7,7 @@ use arrow::compute::take;
 use arrow::datatypes::{Schema, SchemaRef};
 use partita_core::Result;
 
-use crate::format::schema::cast_column;
+use crate::format::schema::{cast_column, from_file};
 
 /// Builds batches of `schema` out of batches of one file.
 #[derive(Debug, Clone)]
@@ -42,7 +42,7 @@ impl Assemble {
                     cast_column(name, &repeated, field.data_type())?
                 }
                 None => match schema.index_of(name).ok().and_then(|i| given.get(i)) {
-                    Some(column) => cast_column(name, column, field.data_type())?,
+                    Some(column) => from_file(name, column, field.data_type())?,
                     None => new_null_array(field.data_type(), rows),
                 },
             });

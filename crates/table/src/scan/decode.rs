@@ -30,7 +30,7 @@ use super::pages::{PagedFile, Part};
 use super::rows::RowTest;
 use crate::explain::{Account, Reading};
 use crate::feed::{unwrapped, wrapped};
-use crate::format::footer::{ParquetObject, missing, unreadable};
+use crate::format::footer::{ParquetObject, missing, reader_of_whole, unreadable};
 
 /// Files up to this size are fetched whole: one request costs more than the bytes saved.
 const WHOLE: u64 = 1 << 20;
@@ -209,12 +209,10 @@ impl Decoder {
     }
 
     fn decode_whole(&self, bytes: bytes::Bytes, task: &FileTask) -> Result<Vec<RecordBatch>> {
-        let builder = ParquetRecordBatchReaderBuilder::try_new(bytes.clone())
-            .map_err(|error| unreadable(&task.key, error))?;
+        let metadata = reader_of_whole(&bytes).map_err(|error| unreadable(&task.key, error))?;
+        let builder =
+            ParquetRecordBatchReaderBuilder::new_with_metadata(bytes.clone(), metadata.clone());
         let assemble = Assemble::new(Arc::clone(&self.schema), task.partition.clone());
-        let metadata =
-            ArrowReaderMetadata::try_new(Arc::clone(builder.metadata()), Default::default())
-                .map_err(|error| unreadable(&task.key, error))?;
         let count = metadata.metadata().num_row_groups();
         let mut reading = Reading { row_groups: count as u64, ..Reading::default() };
         let groups = match self.test.as_deref() {
@@ -270,7 +268,7 @@ impl Decoder {
         let assemble = Assemble::new(Arc::clone(&self.schema), partition.clone());
         let builder = builder
             .with_projection(mask(metadata, assemble.file_columns()))
-            .with_batch_size(self.batch_rows);
+            .with_batch_size(self.batch_rows.min(rows_within_bounds(metadata)));
         Ok(match self.filter(metadata, partition)? {
             Some(filter) => builder.with_row_filter(filter),
             None => builder,
@@ -394,6 +392,22 @@ impl Part {
     fn selection(self) -> RowGroupSelection {
         RowGroupSelection::new(self.row_group, self.rows)
     }
+}
+
+/// Rows of which one column of bytes surely holds less than the 2 GiB that an array has room for.
+fn rows_within_bounds(metadata: &ArrowReaderMetadata) -> usize {
+    /// Bytes of a column, if its rows are of like size; there is room for rows that are not.
+    const BYTES: i64 = 256 << 20;
+    let groups = metadata.metadata().row_groups().iter();
+    let most = groups.flat_map(|group| {
+        let rows = group.num_rows();
+        group.columns().iter().map(move |column| {
+            let bytes =
+                column.unencoded_byte_array_data_bytes().unwrap_or(column.uncompressed_size());
+            rows.saturating_mul(BYTES) / bytes.max(1)
+        })
+    });
+    usize::try_from(most.min().unwrap_or(i64::MAX)).unwrap_or(usize::MAX).max(1)
 }
 
 /// The leaves of those of the columns named that the file has. One that was added to the table

@@ -157,6 +157,18 @@ pub struct Derivations {
 }
 
 impl Derivations {
+    /// `given` with the columns derived.
+    pub(super) fn schema(&self, given: &Schema) -> Result<SchemaRef> {
+        let schema = match &self.date {
+            Some(date) => date.schema(given)?,
+            None => Arc::new(given.clone()),
+        };
+        match &self.bucket {
+            Some(bucket) => bucket.schema(&schema),
+            None => Ok(schema),
+        }
+    }
+
     /// `data` with the columns derived.
     pub(super) fn apply(&self, data: BatchSource) -> Result<BatchSource> {
         derived(derived(data, self.date.as_ref())?, self.bucket.as_ref())
@@ -179,8 +191,12 @@ impl<D: Derive> Iterator for Derived<D> {
     type Item = Result<RecordBatch, ArrowError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let derive = |batch| self.derive.derive(&batch, &self.schema).map_err(crate::feed::wrapped);
-        Some(self.data.next()?.and_then(derive))
+        // A later batch may come in other types than the first.
+        let derived = |batch: RecordBatch| {
+            let schema = self.derive.schema(batch.schema_ref())?;
+            self.derive.derive(&batch, &schema)
+        };
+        Some(self.data.next()?.and_then(|batch| derived(batch).map_err(crate::feed::wrapped)))
     }
 }
 

@@ -42,6 +42,19 @@ pub(super) struct OpenFile {
     pub schema: SchemaRef,
 }
 
+/// The values of a column as its index holds them.
+fn indexed(name: &str, values: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
+    cast_column(name, values, to).map_err(|error| match to {
+        DataType::Timestamp(_, _) => Error::invalid(
+            "a time with an index must lie between 1677-09-21 and 2262-04-11, which nanoseconds \
+             reach; leave the index out",
+        )
+        .with("column", name)
+        .caused_by(error),
+        _ => error,
+    })
+}
+
 fn cannot(error: parquet::errors::ParquetError) -> Error {
     Error::invalid("Parquet cannot hold this data").caused_by(error)
 }
@@ -140,7 +153,7 @@ impl GroupEncoder {
             let columns: Result<Vec<ArrayRef>> = batches
                 .iter()
                 .filter_map(|batch| batch.column_by_name(name))
-                .map(|column| distinct(&cast_column(name, column, data_type)?))
+                .map(|column| distinct(&indexed(name, column, data_type)?))
                 .collect();
             let columns = columns?;
             let columns: Vec<&dyn Array> = columns.iter().map(|c| c.as_ref()).collect();

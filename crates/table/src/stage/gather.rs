@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::compute::{concat, concat_batches};
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::datatypes::{DataType, SchemaRef};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use indexmap::IndexMap;
@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 
 use super::encode::{EncodedGroup, OpenFile};
+use super::fit::bytes_of;
 use super::sort::sorted;
 use super::{Target, Written};
 use crate::feed::unwrapped;
@@ -21,7 +22,6 @@ use crate::format::footer;
 use crate::format::index::{Index, distinct};
 use crate::format::keys;
 use crate::format::pandas::ExtensionTypes;
-use crate::format::schema::to_file_types;
 use crate::format::statistics::{self, FileFacts};
 use crate::options::{BatchSource, WriteOptions};
 
@@ -41,7 +41,6 @@ pub(super) struct File {
 /// The pass over the data. See the module documentation of [`stage`](super).
 pub(super) struct Gather {
     pub target: Target,
-    pub stored: Arc<Schema>,
     pub table: SchemaRef,
     pub extensions: ExtensionTypes,
     /// Indexed columns and the types of their values.
@@ -53,6 +52,8 @@ pub(super) struct Gather {
 /// Rows of one partition on their way to a file.
 #[derive(Default)]
 struct Pending {
+    /// The types of its rows.
+    schema: Option<SchemaRef>,
     file: Option<OpenFile>,
     groups: Vec<JoinHandle<Result<EncodedGroup>>>,
     rows: Vec<RecordBatch>,
@@ -67,7 +68,6 @@ impl Gather {
         async move {
             let (sender, mut receiver) = mpsc::channel::<Result<Vec<Group>>>(2);
             let source = Puller {
-                stored: Arc::clone(&self.stored),
                 partition_by: self.target.partition_by.clone(),
                 options: self.options.clone(),
             };
@@ -103,39 +103,25 @@ impl Gather {
 
 /// Pulls batches from the source on a thread of its own and splits them.
 struct Puller {
-    stored: Arc<Schema>,
     partition_by: Vec<String>,
     options: WriteOptions,
 }
 
 impl Puller {
-    fn run(&self, data: BatchSource, sender: &mpsc::Sender<Result<Vec<Group>>>) {
+    fn run(self, data: BatchSource, sender: &mpsc::Sender<Result<Vec<Group>>>) {
         for batch in data {
             let groups = self.options.cancel.check().and_then(|()| {
                 let batch = batch.map_err(|error| {
                     unwrapped(error, || Error::invalid("the data to write could not be produced"))
                 })?;
                 self.options.progress.advance(batch.num_rows() as u64);
-                self.split(&batch)
+                split(&batch, &self.partition_by)
             });
             let failed = groups.is_err();
             if sender.blocking_send(groups).is_err() || failed {
                 return;
             }
         }
-    }
-
-    /// Splits in slices, so that a source with one huge batch is gathered in row groups too.
-    fn split(&self, batch: &RecordBatch) -> Result<Vec<Group>> {
-        let mut groups = Vec::new();
-        let mut offset = 0;
-        while offset < batch.num_rows() {
-            let rows = self.options.row_group_rows.min(batch.num_rows() - offset);
-            let slice = to_file_types(&batch.slice(offset, rows), &self.stored)?;
-            groups.extend(split(&slice, &self.partition_by)?);
-            offset += rows;
-        }
-        Ok(groups)
     }
 }
 
@@ -169,13 +155,13 @@ impl Pass {
     async fn add(&mut self, groups: Vec<Group>) -> Result<()> {
         let group_rows = self.gather.options.row_group_rows;
         for group in groups {
-            let bytes: usize = group
-                .rows
-                .columns()
-                .iter()
-                .map(|c| c.to_data().get_slice_memory_size().unwrap_or(0))
-                .sum();
+            let bytes = bytes_of(&group.rows);
+            let schema = group.rows.schema_ref();
+            if self.pending.get(&group.key).is_some_and(|pending| pending.differs(schema)) {
+                self.write_out(&group.key).await?;
+            }
             let pending = self.pending.entry(group.key.clone()).or_default();
+            pending.schema = Some(Arc::clone(schema));
             pending.row_count += group.rows.num_rows();
             pending.file_rows += group.rows.num_rows() as u64;
             pending.rows.push(group.rows);
@@ -262,6 +248,10 @@ impl Pass {
 }
 
 impl Pending {
+    fn differs(&self, schema: &SchemaRef) -> bool {
+        self.schema.as_ref().is_some_and(|own| own != schema)
+    }
+
     /// Encodes the rows gathered so far as a row group, on a thread of its own.
     async fn encode(&mut self, gather: &Gather, encoders: &Arc<Semaphore>) -> Result<()> {
         let rows = std::mem::take(&mut self.rows);

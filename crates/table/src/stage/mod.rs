@@ -7,6 +7,7 @@
 mod bucket;
 mod derive;
 mod encode;
+mod fit;
 mod gather;
 mod sort;
 mod staged;
@@ -15,19 +16,21 @@ pub use bucket::BucketPartition;
 pub use derive::{DatePartition, Derivations, Resolution};
 pub(crate) use sort::no_such_column;
 pub use staged::Staged;
-pub(crate) use staged::{numbers, texts, total};
+pub(crate) use staged::{Begun, numbers, texts, total};
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::{DataType, Field, Schema};
+use partita_core::convert::settled_type;
 use partita_core::partition::is_partition_type;
 use partita_core::{Error, ErrorKind, Result, Store};
 
 use crate::format::index::{is_index_type, value_type};
 use crate::format::pandas;
-use crate::format::schema::{check_complete, merge, stored_schema, table_schema};
+use crate::format::schema::{check_columns, stored_schema, table_schema};
 use crate::options::{BatchSource, WriteOptions};
 use crate::state::State;
+use fit::{Fit, fitted};
 use gather::Gather;
 
 /// Where staged files go, and what they must fit.
@@ -44,6 +47,8 @@ pub(crate) struct Target {
     pub bloom_filters: Vec<String>,
     /// The stored schema that data must fit; none for a table not yet made.
     pub schema: Option<Schema>,
+    /// The version of the table; zero for one not yet made.
+    pub version: u64,
 }
 
 impl Target {
@@ -58,20 +63,41 @@ impl Target {
             derived: state.own.derived.clone(),
             bloom_filters: state.own.bloom_filters.clone(),
             schema: Some(state.stored.clone()),
+            version: state.own.version,
         }
     }
 
-    /// The stored schema of `given` data, once it is known that the data can be written here.
+    /// The columns that keep their type, since keys or an index are made of it.
+    fn fixed(&self) -> Vec<String> {
+        let bucket = self.derived.bucket.iter().map(|bucket| &bucket.column);
+        self.partition_by.iter().chain(&self.index).chain(bucket).cloned().collect()
+    }
+
+    /// The stored schema that `given` data are fitted to, once it is known that they have the
+    /// columns for it. Whether their values fit is seen as they are read.
     fn check(&self, given: &Schema) -> Result<Schema> {
-        if let Some(current) = &self.schema {
-            check_complete(current, given)?;
-        }
         let stored = stored_schema(given, &self.partition_by)?;
-        check_layout(&stored, &self.partition_by, &self.index)?;
-        match &self.schema {
-            Some(current) => Ok(merge(current, &stored)?.unwrap_or_else(|| current.clone())),
-            None => Ok(stored),
-        }
+        let Some(current) = &self.schema else {
+            if given.fields().iter().any(|field| field.name().is_empty()) {
+                return Err(Error::invalid("a column has no name, and could not be asked for"));
+            }
+            check_layout(&stored, &self.partition_by, &self.index)?;
+            return Ok(stored);
+        };
+        check_columns(current, given)?;
+        // What keys or an index are made of has its type from the beginning.
+        let fixed = self.fixed();
+        let settled = current.fields().iter().map(|field| {
+            let found = stored.field_with_name(field.name()).map(Field::data_type);
+            let found = found.ok().filter(|_| fixed.contains(field.name()));
+            match found.and_then(|found| settled_type(field.data_type(), found)) {
+                Some(settled) => field.as_ref().clone().with_data_type(settled),
+                None => field.as_ref().clone(),
+            }
+        });
+        let current = Schema::new(settled.collect::<Vec<_>>());
+        check_layout(&current, &self.partition_by, &self.index)?;
+        Ok(current)
     }
 }
 
@@ -148,8 +174,8 @@ pub(crate) async fn stage(
     options: &WriteOptions,
 ) -> Result<Staged> {
     target.store.check_writable()?;
-    let data = target.derived.apply(data)?;
-    let given = data.schema();
+    let begun = Begun::now();
+    let given = target.derived.schema(&data.schema())?;
     options.check(&given)?;
     let stored = target.check(&given)?;
     let blooms = options.bloom_filters.as_ref().unwrap_or(&target.bloom_filters);
@@ -166,17 +192,23 @@ pub(crate) async fn stage(
         })
         .collect();
     let written = Written::default();
+    let settled = Arc::new(Mutex::new(stored));
     let gather = Gather {
         target: target.clone(),
-        stored: Arc::new(stored.clone()),
         table: Arc::clone(&table),
         extensions: extensions.clone(),
         index,
         options: WriteOptions { bloom_filters: Some(blooms.clone()), ..options.clone() },
         written: written.clone(),
     };
+    let fit = Fit::new(Arc::clone(&settled), &data.schema(), extensions.clone(), target.fixed());
+    let data = target.derived.apply(fitted(data, fit, options.row_group_rows))?;
     match gather.run(data).await {
-        Ok(files) => Staged::new(target, stored, columns, extensions, &table, files),
+        Ok(files) => {
+            let stored = settled.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let table = table_schema(&stored, &[], &extensions);
+            Staged::new(target, stored, columns, extensions, &table, files, begun)
+        }
         Err(error) => {
             discard(&target.store, written.take()).await;
             Err(error)

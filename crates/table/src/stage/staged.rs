@@ -1,6 +1,7 @@
 //! The descriptor of staged files: small, and fit to travel between processes.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::{concat_batches, filter_record_batch, not};
@@ -10,6 +11,7 @@ use arrow::ipc::writer::StreamWriter;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hashbrown::HashSet;
+use jiff::{SignedDuration, Timestamp};
 use partita_core::{Error, Result};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -40,6 +42,45 @@ pub struct Staged {
     pub(crate) schema: Schema,
     pub(crate) manifest: RecordBatch,
     pub(crate) index: StagedIndex,
+    /// What tells whether they were committed before: one id for each time that rows were staged.
+    pub(crate) ids: Vec<String>,
+    /// The version of the table when they were staged, or less: they were not committed before it.
+    pub(crate) version: u64,
+    /// When the staging began.
+    pub(crate) begun: Begun,
+}
+
+/// When something began: by the clock of the host, which other hosts need not share, and, in the
+/// process where it began, by a stopwatch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Begun {
+    at: Timestamp,
+    here: Option<Instant>,
+}
+
+impl Begun {
+    pub fn now() -> Self {
+        Self { at: Timestamp::now(), here: Some(Instant::now()) }
+    }
+
+    /// The time by the clock of the host.
+    pub fn at(&self) -> Timestamp {
+        self.at
+    }
+
+    /// How long ago that was; `None` in other processes. A stopwatch stands still while a machine
+    /// sleeps, so a clock that tells of a longer time is believed.
+    pub fn elapsed_here(&self) -> Option<SignedDuration> {
+        let watched = SignedDuration::try_from(self.here?.elapsed()).ok()?;
+        Some(watched.max(Timestamp::now().duration_since(self.at)))
+    }
+
+    fn earlier(self, other: Self) -> Self {
+        Self {
+            at: self.at.min(other.at),
+            here: self.here.and_then(|here| Some(here.min(other.here?))),
+        }
+    }
 }
 
 impl Staged {
@@ -50,6 +91,7 @@ impl Staged {
         extensions: ExtensionTypes,
         table: &SchemaRef,
         files: Vec<File>,
+        begun: Begun,
     ) -> Result<Self> {
         let mut index: BTreeMap<String, Vec<Index>> = BTreeMap::new();
         let mut facts = Vec::with_capacity(files.len());
@@ -69,6 +111,9 @@ impl Staged {
             schema,
             manifest: manifest(&facts, &manifest_schema(table, &target.partition_by))?,
             index: merged?,
+            ids: vec![uuid::Uuid::new_v4().simple().to_string()],
+            version: target.version,
+            begun,
         })
     }
 
@@ -114,10 +159,14 @@ impl Staged {
         }
         let merged: Result<StagedIndex> =
             index.into_iter().map(|(column, parts)| Ok((column, Index::merge(&parts)?))).collect();
+        let ids = group.iter().flat_map(|part| part.ids.clone()).collect();
+        let version = group.iter().map(|part| part.version).min().unwrap_or(0);
+        let begun = group.iter().map(|part| part.begun).reduce(Begun::earlier);
         let Some(first) = group.into_iter().next() else {
             return Err(Error::invalid("there are no staged files to merge"));
         };
-        Ok(Self { manifest, index: merged?, ..first })
+        let begun = begun.unwrap_or(first.begun);
+        Ok(Self { manifest, index: merged?, ids, version, begun, ..first })
     }
 
     /// The keys of the files.
@@ -196,6 +245,12 @@ struct Document {
     schema: String,
     manifest: String,
     index: BTreeMap<String, String>,
+    #[serde(default)]
+    ids: Vec<String>,
+    #[serde(default)]
+    version: u64,
+    #[serde(default)]
+    begun: Option<Timestamp>,
 }
 
 impl Serialize for Staged {
@@ -214,6 +269,9 @@ impl Serialize for Staged {
                     .iter()
                     .map(|(column, index)| Ok((column.clone(), encode(&index.to_batch()?)?)))
                     .collect::<Result<_>>()?,
+                ids: self.ids.clone(),
+                version: self.version,
+                begun: Some(self.begun.at),
             })
         };
         document().map_err(S::Error::custom)?.serialize(serializer)
@@ -236,6 +294,9 @@ impl<'de> Deserialize<'de> for Staged {
                     .iter()
                     .map(|(column, text)| Ok((column.clone(), Index::from_batch(&decode(text)?)?)))
                     .collect::<Result<_>>()?,
+                ids: document.ids,
+                version: document.version,
+                begun: Begun { at: document.begun.unwrap_or(Timestamp::now()), here: None },
             })
         };
         staged().map_err(de::Error::custom)

@@ -338,7 +338,7 @@ async fn annotations_worked_out_from_the_newest_are_not_lost() {
             let table = Table::open(&url, &StoreOptions::new()).await.unwrap();
             let counted = WriteOptions { annotate: Some(more.clone()), ..write() };
             table.append(source(&[trip("Oslo", i, 1.0)]), &counted).await.unwrap();
-            table.annotate(more).await.unwrap();
+            table.set_metadata(&counted).await.unwrap();
         })
     });
     futures_of(writers).await;
@@ -346,7 +346,8 @@ async fn annotations_worked_out_from_the_newest_are_not_lost() {
     assert_eq!((runs(&table), table.scan().count().await.unwrap()), (Some(12), 9));
 
     let failing = Annotate::new(|_| Err(partita_core::Error::invalid("not so")));
-    let error = table.annotate(failing).await.unwrap_err();
+    let failing = WriteOptions { annotate: Some(failing), ..write() };
+    let error = table.set_metadata(&failing).await.unwrap_err();
     assert_eq!(error.message(), "not so");
     assert_eq!(table.version(), Some(13));
 }

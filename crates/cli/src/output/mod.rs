@@ -1,12 +1,16 @@
 //! Record batches as text or Parquet.
 
+mod csv;
+mod json;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
-use arrow::json::LineDelimitedWriter;
+use arrow::json::{LineDelimitedWriter, WriterBuilder};
 use arrow::record_batch::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use clap::ValueEnum;
@@ -15,6 +19,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 use partita::Error;
+use partita::convert::to_texts;
 
 use crate::failure::Failure;
 use crate::grid::{Align, Grid};
@@ -35,6 +40,14 @@ pub(crate) enum Format {
 }
 
 impl Format {
+    /// The format that the ending of a file to read names; text may be packed.
+    pub(crate) fn of_input(path: &Path) -> Option<Self> {
+        match path.extension()?.to_str()? {
+            "gz" => Self::of(Path::new(path.file_stem()?)).filter(|f| *f != Self::Parquet),
+            _ => Self::of(path),
+        }
+    }
+
     /// The format that a file's ending names.
     pub(crate) fn of(path: &Path) -> Option<Self> {
         match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
@@ -54,22 +67,30 @@ pub(crate) struct Encoder {
 
 enum Form {
     Table(Grid, Sink),
-    Csv(Box<arrow::csv::Writer<Sink>>),
+    Csv(Sink),
     Jsonl(Box<LineDelimitedWriter<Sink>>),
     Parquet(Box<ArrowWriter<Sink>>),
 }
 
 impl Encoder {
     /// An encoder for batches of `schema`.
-    pub(crate) fn new(format: Format, schema: &SchemaRef, sink: Sink) -> Result<Self, Failure> {
+    pub(crate) fn new(format: Format, schema: &SchemaRef, mut sink: Sink) -> Result<Self, Failure> {
         let closed = sink.closed();
         let form = match format {
             Format::Table => {
                 let columns = schema.fields().iter().map(|f| (f.name(), align(f.data_type())));
                 Form::Table(Grid::new(columns), sink)
             }
-            Format::Csv => Form::Csv(Box::new(arrow::csv::Writer::new(sink))),
-            Format::Jsonl => Form::Jsonl(Box::new(LineDelimitedWriter::new(sink))),
+            Format::Csv => {
+                // The heading belongs there even if no row follows.
+                csv::heading(schema, &mut sink)
+                    .map_err(|error| Failure::io("cannot write the rows", error))?;
+                Form::Csv(sink)
+            }
+            Format::Jsonl => {
+                let builder = WriterBuilder::new().with_encoder_factory(Arc::new(json::Forms));
+                Form::Jsonl(Box::new(builder.build(sink)))
+            }
             Format::Parquet => {
                 let properties = WriterProperties::builder()
                     .set_compression(Compression::ZSTD(ZstdLevel::default()))
@@ -78,20 +99,15 @@ impl Encoder {
                 Form::Parquet(Box::new(writer.map_err(|error| parquet_failure(error, &closed))?))
             }
         };
-        let mut encoder = Self { form, closed };
-        if let Form::Csv(_) = encoder.form {
-            // The heading belongs there even if no row follows.
-            encoder.write(&RecordBatch::new_empty(schema.clone()))?;
-        }
-        Ok(encoder)
+        Ok(Self { form, closed })
     }
 
     /// Adds a batch.
     pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<(), Failure> {
         match &mut self.form {
             Form::Table(grid, _) => add_rows(grid, batch).map_err(|e| Failure::Engine(e.into())),
-            Form::Csv(writer) => {
-                writer.write(batch).map_err(|error| arrow_failure(error, &self.closed))
+            Form::Csv(sink) => {
+                csv::rows(batch, sink).map_err(|error| arrow_failure(error, &self.closed))
             }
             Form::Jsonl(writer) => {
                 writer.write(batch).map_err(|error| arrow_failure(error, &self.closed))
@@ -112,7 +128,7 @@ impl Encoder {
                     .map_err(|error| Failure::io("cannot write the rows", error))?;
                 sink
             }
-            Form::Csv(writer) => writer.into_inner(),
+            Form::Csv(sink) => sink,
             Form::Jsonl(mut writer) => {
                 writer.finish().map_err(|error| arrow_failure(error, &closed))?;
                 writer.into_inner()
@@ -131,8 +147,8 @@ fn align(data_type: &DataType) -> Align {
 
 fn add_rows(grid: &mut Grid, batch: &RecordBatch) -> Result<(), ArrowError> {
     let options = FormatOptions::default().with_null("null");
-    let formatters = batch
-        .columns()
+    let columns: Vec<ArrayRef> = batch.columns().iter().map(zones_spelled_out).collect();
+    let formatters = columns
         .iter()
         .map(|column| ArrayFormatter::try_new(column.as_ref(), &options))
         .collect::<Result<Vec<_>, _>>()?;
@@ -142,12 +158,28 @@ fn add_rows(grid: &mut Grid, batch: &RecordBatch) -> Result<(), ArrowError> {
     Ok(())
 }
 
+/// Times with the offset of their zone, which the formatter does not know.
+fn zones_spelled_out(column: &ArrayRef) -> ArrayRef {
+    match column.data_type() {
+        DataType::Timestamp(_, Some(_)) => {
+            to_texts(column).map_or_else(|_| Arc::clone(column), |texts| Arc::new(texts))
+        }
+        _ => Arc::clone(column),
+    }
+}
+
 fn arrow_failure(error: ArrowError, closed: &AtomicBool) -> Failure {
     if closed.load(Ordering::Relaxed) {
         return Failure::Closed;
     }
     match error {
         ArrowError::IoError(_, error) => Failure::io("cannot write the rows", error),
+        ArrowError::ExternalError(inner) if inner.is::<Error>() => {
+            match inner.downcast::<Error>() {
+                Ok(error) => (*error).into(),
+                Err(inner) => Error::invalid("the rows cannot be written").caused_by(inner).into(),
+            }
+        }
         other => {
             Error::invalid("the rows cannot be written in this format").caused_by(other).into()
         }

@@ -1,0 +1,153 @@
+//! Exact conversion of values between Arrow types.
+//!
+//! A value is converted only if the result means the same: whole numbers into floats that hold them,
+//! midnight into dates, seconds into microseconds, text of any layout, fields of structs in another
+//! order. What would be cut, rounded or wrapped is refused with the row and the value. Everything
+//! that enters a table from another type goes through [`convert_column`].
+
+mod common;
+mod key;
+mod nested;
+mod scalar;
+mod text;
+mod valid;
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, new_null_array};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field};
+use arrow::error::ArrowError;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+
+use crate::{Error, ErrorKind, Result};
+
+pub use common::{common_type, settled_type};
+pub use key::as_keys;
+pub use text::{Suggestion, parse_column, to_texts};
+pub use valid::check_texts;
+
+/// Why values could not be converted.
+#[derive(Debug)]
+pub(crate) struct Misfit {
+    /// What is wrong.
+    reason: String,
+    /// The row and the value, where it is one value that does not fit.
+    value: Option<(usize, String)>,
+    /// The field within a nested column, outermost first.
+    path: Vec<String>,
+}
+
+pub(crate) type Converted = std::result::Result<ArrayRef, Misfit>;
+
+impl Misfit {
+    pub(crate) fn types(from: &DataType, to: &DataType) -> Self {
+        Self { reason: format!("{from} cannot become {to}"), value: None, path: Vec::new() }
+    }
+
+    pub(crate) fn at(values: &dyn Array, row: usize, reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), value: Some((row, shown(values, row))), path: Vec::new() }
+    }
+
+    pub(crate) fn within(mut self, field: &str) -> Self {
+        self.path.insert(0, field.to_owned());
+        self
+    }
+
+    /// The same, of the row of the outer array that holds the row.
+    pub(crate) fn in_row(mut self, outer: impl Fn(usize) -> usize) -> Self {
+        if let Some((row, _)) = &mut self.value {
+            *row = outer(*row);
+        }
+        self
+    }
+
+    fn into_error(self, column: &str, first_row: u64, from: &DataType, to: &DataType) -> Error {
+        let mut path = vec![column.to_owned()];
+        path.extend(self.path);
+        let mut error =
+            Error::new(ErrorKind::SchemaMismatch, format!("values do not fit: {}", self.reason))
+                .with("column", path.join("."));
+        if let Some((row, value)) = self.value {
+            error = error.with("row", first_row + row as u64).with("value", value);
+        }
+        error.with("expected", to).with("found", from)
+    }
+}
+
+impl From<ArrowError> for Misfit {
+    fn from(error: ArrowError) -> Self {
+        Self { reason: error.to_string(), value: None, path: Vec::new() }
+    }
+}
+
+impl fmt::Display for Misfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+/// One value, for a message.
+#[must_use]
+pub fn shown(values: &dyn Array, row: usize) -> String {
+    /// Characters of a value in a message.
+    const SHOWN: usize = 80;
+    let one = values.slice(row, 1);
+    let text = match to_texts(&one) {
+        Ok(text) if text.is_valid(0) => text.value(0).to_owned(),
+        Ok(_) => "null".to_owned(),
+        Err(_) => {
+            let options = FormatOptions::default().with_null("null");
+            ArrayFormatter::try_new(values, &options)
+                .and_then(|formatter| formatter.value(row).try_to_string())
+                .unwrap_or_else(|_| format!("a value of type {}", values.data_type()))
+        }
+    };
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text,
+    }
+}
+
+/// The values as an array of type `to`, each of the same meaning.
+///
+/// `first_row` is added to the number of the row that an error names.
+///
+/// # Errors
+/// [`SchemaMismatch`](ErrorKind::SchemaMismatch) naming the column, both types and, where one value
+/// does not fit, its row.
+pub fn convert_column(
+    column: &str,
+    first_row: u64,
+    values: &ArrayRef,
+    to: &DataType,
+) -> Result<ArrayRef> {
+    convert(values, to)
+        .map_err(|misfit| misfit.into_error(column, first_row, values.data_type(), to))
+}
+
+pub(crate) fn convert(values: &ArrayRef, to: &DataType) -> Converted {
+    let from = values.data_type();
+    if from == to {
+        return Ok(Arc::clone(values));
+    }
+    if values.logical_null_count() == values.len() {
+        return Ok(new_null_array(to, values.len()));
+    }
+    match (from, to) {
+        (DataType::Dictionary(_, inner), DataType::Dictionary(_, wanted)) if inner == wanted => {
+            Ok(cast(values, to)?)
+        }
+        (DataType::Dictionary(_, inner), _) => convert(&cast(values, inner)?, to),
+        (DataType::RunEndEncoded(_, inner), _) => convert(&cast(values, inner.data_type())?, to),
+        (_, DataType::Dictionary(_, wanted)) => Ok(cast(&convert(values, wanted)?, to)?),
+        _ if nested::is_nested(from) || nested::is_nested(to) => nested::convert(values, to),
+        _ => scalar::convert(values, to),
+    }
+}
+
+/// The field with another type.
+fn typed(field: &Field, data_type: DataType) -> Field {
+    field.clone().with_data_type(data_type)
+}

@@ -1,0 +1,157 @@
+//! Whether a dataset may be made at a URL: none is, or lies in, another one.
+
+use futures::future::join_all;
+use partita_array::{Collection, View, holds_repository};
+use partita_core::store::{Store, StoreOptions, repository_url, split_url};
+use partita_core::{Error, ErrorKind, Result};
+
+use crate::listing::{DatasetKind, TABLE_HEADERS};
+
+/// Directories looked at above a new dataset.
+const LEVELS: usize = 32;
+
+/// Refuses a URL at which, or around which, there is a dataset of another kind than the one that is
+/// to be made there, of which the creation itself takes care. A view may lie in a collection, with
+/// which it is kept. Datasets that lie in each other already can be opened as before.
+///
+/// A few small requests for each directory from the URL upwards, all at once in each. A directory
+/// above that may not be read counts as one that holds no dataset.
+///
+/// # Errors
+/// [`AlreadyExists`](ErrorKind::AlreadyExists) naming the dataset that is in the way;
+/// [`Store`](ErrorKind::Store) if the place itself cannot be looked at.
+pub async fn check_vacant(url: &str, options: &StoreOptions, new: DatasetKind) -> Result<()> {
+    // A repository holds one dataset, of its own kind.
+    if repository_url(url).is_some() {
+        return Ok(());
+    }
+    let options = options.clone().read_only(true);
+    for (kind, found) in at(url, &options).await? {
+        let is_own = match new {
+            DatasetKind::Table => kind == "table",
+            // Each refuses the other itself, and replaces its own.
+            DatasetKind::Collection | DatasetKind::View => {
+                matches!(kind, "collection" | "view")
+            }
+        };
+        if !is_own {
+            return Err(in_the_way("there is another dataset here", kind, &found));
+        }
+    }
+    // Absolute, for local files.
+    let mut below = Store::open(url, &options)?.url().to_owned();
+    for _ in 0..LEVELS {
+        let Ok((above, _)) = split_url(&below) else { return Ok(()) };
+        if above == below {
+            return Ok(());
+        }
+        let found = at(&above, &options).await.unwrap_or_default();
+        let inside = found
+            .into_iter()
+            .find(|(kind, _)| new != DatasetKind::View || !matches!(*kind, "collection" | "view"));
+        if let Some((kind, found)) = inside {
+            return Err(in_the_way("the place lies in another dataset", kind, &found));
+        }
+        below = above;
+    }
+    Ok(())
+}
+
+fn in_the_way(why: &str, kind: &str, found: &str) -> Error {
+    Error::new(ErrorKind::AlreadyExists, format!("{why}; choose another place, or drop it first"))
+        .with(
+            match kind {
+                "table" => "table",
+                "view" => "view",
+                "collection" => "collection",
+                _ => "repository",
+            },
+            found,
+        )
+}
+
+/// The datasets whose place is the directory at `url`, by kind.
+async fn at(url: &str, options: &StoreOptions) -> Result<Vec<(&'static str, String)>> {
+    let inside = Store::open(url, options)?;
+    let mut marks: Vec<(&'static str, Store, String)> = Vec::new();
+    for document in Collection::DOCUMENTS {
+        marks.push(("collection", inside.clone(), document.to_owned()));
+    }
+    for document in View::DOCUMENTS {
+        marks.push(("view", inside.clone(), document.to_owned()));
+    }
+    if let Ok((root, name)) = split_url(url) {
+        let beside = Store::open(&root, options)?;
+        for ending in TABLE_HEADERS {
+            marks.push(("table", beside.clone(), format!("{name}{ending}")));
+        }
+    }
+    let heads = marks.iter().map(|(_, store, key)| store.head(key));
+    let mut found: Vec<(&'static str, String)> = Vec::new();
+    for ((kind, _, _), head) in marks.iter().zip(join_all(heads).await) {
+        if head?.is_some() {
+            found.push((kind, url.to_owned()));
+        }
+    }
+    if holds_repository(&inside, "").await? {
+        found.push(("repository", url.to_owned()));
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn put(root: &str, key: &str) {
+        let store = Store::open(root, &StoreOptions::new()).unwrap();
+        store.put(key, "{}".into()).await.unwrap();
+    }
+
+    async fn refused(url: &str, new: DatasetKind) -> bool {
+        match check_vacant(url, &StoreOptions::new(), new).await {
+            Ok(()) => false,
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error}");
+                true
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn no_dataset_is_made_over_or_in_another() {
+        use DatasetKind::{Collection as C, Table as T, View as V};
+        let folder = tempfile::tempdir().unwrap();
+        for root in ["memory://vacancy", folder.path().to_str().unwrap()] {
+            for header in TABLE_HEADERS {
+                let name = format!("table{}", header.len());
+                put(root, &format!("lake/{name}{header}")).await;
+                let table = format!("{root}/lake/{name}");
+                assert_eq!(
+                    (refused(&table, T).await, refused(&table, C).await, refused(&table, V).await),
+                    (false, true, true)
+                );
+                for deeper in ["x", "x/y/z"] {
+                    let inside = format!("{table}/{deeper}");
+                    for new in [T, C, V] {
+                        assert!(refused(&inside, new).await, "{inside} {new}");
+                    }
+                }
+            }
+            let documents = Collection::DOCUMENTS.into_iter().chain(View::DOCUMENTS);
+            for (number, document) in documents.enumerate() {
+                let place = format!("arrays{number}");
+                put(root, &format!("{place}/{document}")).await;
+                let place = format!("{root}/{place}");
+                assert_eq!((refused(&place, T).await, refused(&place, C).await), (true, false));
+                let inside = format!("{place}/a/b");
+                assert!(refused(&inside, T).await && refused(&inside, C).await);
+                assert!(!refused(&inside, V).await, "views are kept with collections");
+            }
+            for new in [T, C, V] {
+                assert!(!refused(&format!("{root}/lake/other"), new).await);
+                assert!(!refused(&format!("{root}/new/deep/place"), new).await);
+            }
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! The form of the header of a new table.
+//!
+//! The two forms have two keys, and whoever creates one does not notice that somebody else creates
+//! the other. So the first writer who makes a table says in an object of its own which form it is
+//! stored in, and all follow: the swap of the one header decides who makes it.
+
+use partita_core::store::Swap;
+use partita_core::{Error, Result, Store};
+use serde::{Deserialize, Serialize};
+
+use crate::format::header::Encoding;
+use crate::format::{keys, marks};
+
+#[derive(Serialize, Deserialize)]
+struct Document {
+    format: u32,
+    /// `json` or `msgpack`.
+    header: String,
+    /// Tells who created the object.
+    created_by: String,
+}
+
+/// The form in which the header of the table `name`, which does not exist, is to be stored; `wanted`
+/// if nobody else is making it. One request; two if somebody is, or has been.
+pub(super) async fn of_new(store: &Store, name: &str, wanted: Encoding) -> Result<Encoding> {
+    let created_by = uuid::Uuid::new_v4().simple().to_string();
+    let header = match wanted {
+        Encoding::Json => "json",
+        Encoding::Msgpack => "msgpack",
+    };
+    let document = Document { format: 1, header: header.to_owned(), created_by };
+    let key = keys::form(name);
+    let swap =
+        store.compare_and_swap(&key, None, marks::encode(&document)?, &document.created_by).await?;
+    let Swap::Lost { current: Some((bytes, _)) } = swap else { return Ok(wanted) };
+    let found: Document = serde_json::from_slice(&bytes).map_err(|error| {
+        Error::corrupt("the object that says how the header is stored cannot be read")
+            .with("key", &key)
+            .caused_by(error)
+    })?;
+    match found.header.as_str() {
+        "json" => Ok(Encoding::Json),
+        "msgpack" => Ok(Encoding::Msgpack),
+        other => Err(Error::corrupt("the header is stored in a form that is not known")
+            .with("key", key)
+            .with("header", other)),
+    }
+}

@@ -1,0 +1,207 @@
+//! One attempt at a commit, and finding out how it ended.
+//!
+//! There are three ends: it is done, it is proven that it was not and never will be, or neither can
+//! be learned. Only in the second is anything deleted, and only what the attempt itself has written.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+use partita_core::store::{Swap, Version};
+use partita_core::{Error, ErrorKind, Result, Store, commit_point, commit_settled};
+
+use crate::change::Next;
+use crate::format::header::Attempt;
+use crate::format::keys;
+use crate::format::schema::{decode_common_metadata, encode_common_metadata, table_schema};
+use crate::format::snapshot::{Document, Totals};
+use crate::history::walk;
+use crate::stage::discard;
+use crate::state::{State, header_key};
+
+/// Objects written at a time.
+const AT_ONCE: usize = 8;
+
+/// An attempt to swap the header.
+pub(super) struct Trial<'a> {
+    pub store: &'a Store,
+    pub name: &'a str,
+    pub made: &'a Attempt,
+    /// The state whose header is to be replaced; none where the table is made.
+    pub base: Option<&'a State>,
+}
+
+/// How an attempt ended, once that is known.
+pub(super) enum Outcome {
+    Done {
+        state: Arc<State>,
+        version: u64,
+        totals: Totals,
+    },
+    /// Another commit took its place, or the table is gone.
+    Lost {
+        newest: Option<Arc<State>>,
+    },
+}
+
+impl Trial<'_> {
+    /// Writes what the header will name, and swaps the header.
+    ///
+    /// On an error nothing was committed and nothing will be, except for `CommitUnknown`.
+    pub async fn run(&self, mut next: Next) -> Result<Outcome> {
+        let header = Bytes::from(next.header.encode(next.encoding)?);
+        next.snapshot.document.header_hash = blake3::hash(&header).to_hex().to_string();
+        let mut side: Vec<(String, Bytes)> = std::mem::take(&mut next.index_files);
+        side.push((next.own.snapshot.clone(), next.snapshot.encode()?));
+        let written: Vec<String> = side.iter().map(|(key, _)| key.clone()).collect();
+        let swapped = match self.write(&next, side).await {
+            Ok(()) => self.swap(&next, header).await,
+            Err(error) => Err(error),
+        };
+        match swapped {
+            Ok(Swap::Done(stored_as)) => {
+                let changed = next.schema_changed;
+                let Document { version, change: totals, .. } = next.snapshot.document;
+                let state = Arc::new(next.into_state(stored_as));
+                if changed {
+                    self.restore_schema(&state).await;
+                }
+                Ok(Outcome::Done { state, version, totals })
+            }
+            Ok(Swap::Lost { .. }) => self.settle(&next, written).await,
+            Err(error) if error.kind() == ErrorKind::CommitUnknown => {
+                Err(self.unknown("it could not be learned whether the commit was made", error))
+            }
+            Err(error) => {
+                discard(self.store, written).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn write(&self, next: &Next, side: Vec<(String, Bytes)>) -> Result<()> {
+        if next.schema_changed {
+            let key = keys::common_metadata(self.name, &next.table_name);
+            self.store.put(&key, encode_common_metadata(&next.snapshot.schema)?).await?;
+        }
+        stream::iter(side)
+            .map(|(key, bytes)| async move { self.store.put(&key, bytes).await })
+            .buffer_unordered(AT_ONCE)
+            .try_collect()
+            .await
+    }
+
+    async fn swap(&self, next: &Next, header: Bytes) -> Result<Swap> {
+        let key = header_key(self.name, next.encoding);
+        let expected = self.base.map(|base| &base.stored_as);
+        let token = self.made.token();
+        let swap = self.store.compare_and_swap(&key, expected, header, &token);
+        // Of a swap that counts as lost it is still to be found out.
+        let is_made = |swap: &Swap| matches!(swap, Swap::Done(_)).then_some(true);
+        commit_point(&self.made.commit, swap, is_made).await
+    }
+
+    /// After a swap that counts as lost: the answer to it may have been lost instead, and so many
+    /// commits been made since that the header names it no longer.
+    async fn settle(&self, next: &Next, written: Vec<String>) -> Result<Outcome> {
+        let unknown = |error: Error| {
+            let why = "another header is stored, and it could not be learned whether the commit is \
+                       part of it";
+            self.unknown(why, error)
+        };
+        let newest = State::find(self.store, self.name).await.map_err(unknown)?.map(Arc::new);
+        let version = next.own.version;
+        if let Some(newest) = &newest
+            && self.is_part_of(newest, next).await.map_err(unknown)?
+        {
+            commit_settled(&self.made.commit, true);
+            let totals = next.snapshot.document.change;
+            return Ok(Outcome::Done { state: Arc::clone(newest), version, totals });
+        }
+        commit_settled(&self.made.commit, false);
+        discard(self.store, written).await;
+        if next.schema_changed
+            && let Some(newest) = &newest
+        {
+            self.restore_schema(newest).await;
+        }
+        Ok(Outcome::Lost { newest })
+    }
+
+    /// Whether the state `newest` was built upon this attempt.
+    async fn is_part_of(&self, newest: &State, next: &Next) -> Result<bool> {
+        let version = next.own.version;
+        if newest.own.version < version {
+            return Ok(false);
+        }
+        if let Some(token) = newest.own.committed_after(version - 1) {
+            return Ok(token == self.made.token());
+        }
+        let walked =
+            walk(self.store, newest, |recorded| recorded.document.version <= version).await?;
+        match walked.last() {
+            Some(oldest) if oldest.document.version == version => {
+                Ok(oldest.key == next.own.snapshot)
+            }
+            _ => Err(Error::corrupt("the history does not reach back to the commit")
+                .with("version", version)),
+        }
+    }
+
+    /// The error that says with which id to ask.
+    fn unknown(&self, why: &str, cause: Error) -> Error {
+        Error::new(ErrorKind::CommitUnknown, format!("{why}; ask with its id before trying again"))
+            .with("commit", &self.made.commit)
+            .with("dataset", self.name)
+            .caused_by(cause)
+    }
+
+    /// `_common_metadata` is not part of the swap: two writers that change the schema at once may
+    /// leave the loser's. Whoever changed it looks once more after the swap was decided. Readers
+    /// do not need it while the snapshot is current, so a failure is for `verify` to mend.
+    async fn restore_schema(&self, state: &State) {
+        let key = keys::common_metadata(self.name, &state.table_name);
+        let look = async {
+            let stored = self.store.get_opt(&key).await?;
+            let same = stored
+                .and_then(|bytes| decode_common_metadata(&bytes).ok())
+                .is_some_and(|schema| schema.fields() == state.stored.fields());
+            match same {
+                true => Ok(()),
+                false => self.store.put(&key, encode_common_metadata(&state.stored)?).await,
+            }
+        };
+        if let Err(error) = look.await {
+            tracing::warn!(
+                %error,
+                "the schema file could not be looked at after a commit; verify(repair) mends it"
+            );
+        }
+    }
+}
+
+impl Next {
+    fn into_state(self, stored_as: Version) -> State {
+        let document = self.snapshot.document;
+        let mut header = self.header;
+        // The manifest names the files as well.
+        header.partitions = None;
+        let schema =
+            table_schema(&self.snapshot.schema, &self.own.columns, &document.extension_types);
+        State {
+            header,
+            encoding: self.encoding,
+            stored_as,
+            table_name: self.table_name,
+            partition_by: document.partition_by.clone(),
+            stored: self.snapshot.schema,
+            schema,
+            own: self.own,
+            indices_complete: document.indices_complete,
+            index_lengths: document.index_lengths,
+            extensions: document.extension_types,
+            manifest: self.snapshot.manifest,
+            forgotten: None,
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Dropping tables.
+
+use futures::TryStreamExt;
+use hashbrown::HashSet;
+use jiff::{SignedDuration, Timestamp};
+use partita_core::store::ObjectInfo;
+use partita_core::{ErrorKind, Result};
+
+use crate::Table;
+use crate::format::header::Encoding;
+use crate::format::keys;
+use crate::garbage::{names, names_of_state, store_time};
+use crate::state::{State, header_key, read_header};
+
+/// Stores tell times to the second; what was written so shortly before the header went is not told
+/// from what was written after it by its time alone.
+const TICKS: SignedDuration = SignedDuration::from_secs(2);
+
+impl Table {
+    /// Deletes the table, its history and every file of it; returns how many objects. The header
+    /// goes first, so that a table half deleted is no table. Objects that no table writes stay, and so
+    /// do those of a table that is made at the same place meanwhile. A listing, and some ten requests;
+    /// two more for each version of the last two seconds.
+    ///
+    /// # Errors
+    /// [`ReadOnly`](ErrorKind::ReadOnly); [`Store`](ErrorKind::Store).
+    pub async fn drop_table(self) -> Result<u64> {
+        self.check_writable()?;
+        let now = store_time(self.store(), self.name()).await?;
+        let before = match self.store().is_written_alone() {
+            // Nobody makes a table meanwhile, and such stores need not know times.
+            true => Timestamp::MAX,
+            false => now.checked_sub(TICKS).unwrap_or(Timestamp::MIN),
+        };
+        let own = self.named_since(before).await?;
+        for encoding in [Encoding::Json, Encoding::Msgpack] {
+            self.store().delete(&header_key(self.name(), encoding)).await?;
+        }
+        let prefix = format!("{}/", self.name());
+        let objects: Vec<ObjectInfo> = self.store().list(&prefix).try_collect().await?;
+        let doomed = objects.into_iter().filter(|object| {
+            self.is_managed(&object.key)
+                && (object.last_modified < before || own.contains(&object.key))
+        });
+        let doomed: Vec<String> = doomed.map(|object| object.key).collect();
+        let mut count = doomed.len() as u64 + 1;
+        self.store().delete_many(doomed).await?;
+        // These have the same keys in whatever table is made here next. Who makes one looks for the
+        // schema file after the swap of its header.
+        if read_header(self.store(), self.name()).await?.is_none() {
+            let table_name = self.state().table_name.clone();
+            for key in [keys::common_metadata(self.name(), &table_name), keys::form(self.name())] {
+                count += u64::from(self.store().head(&key).await?.is_some());
+                self.store().delete(&key).await?;
+            }
+        }
+        Ok(count)
+    }
+
+    /// What the versions name that were committed since `before`, with the newest one.
+    async fn named_since(&self, before: Timestamp) -> Result<HashSet<String>> {
+        let state = match State::load(self.store(), self.name()).await {
+            Ok(state) => state,
+            // Of a table that cannot be read, what was there for a while is deleted.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => {
+                return Ok(HashSet::new());
+            }
+            Err(error) => return Err(error),
+        };
+        let mut named = names_of_state(&state);
+        let mut next = Some(state.own.snapshot).filter(|key| !key.is_empty());
+        while let Some(key) = next {
+            let written = self.store().head(&key).await?;
+            if written.is_none_or(|object| object.last_modified < before) {
+                break;
+            }
+            let Ok(snapshot) = self.snapshot_at(&key).await else { break };
+            named.extend(names(&snapshot));
+            named.insert(keys::claim(self.name(), &snapshot.document.commit));
+            next = snapshot.document.parent.filter(|parent| *parent < key);
+            named.insert(key);
+        }
+        Ok(named)
+    }
+}

@@ -1,0 +1,545 @@
+"""Values of every type, on every way into a table and out of it: exact, or refused by name."""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import itertools
+import math
+import pickle
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import partita as pt
+
+_number = itertools.count()
+D = decimal.Decimal
+UTC = dt.timezone.utc
+BIG = 2**53 + 1
+
+
+def url() -> str:
+    return f"memory://values{next(_number)}/t"
+
+
+# Values that tell whether something is cut, rounded, reordered or taken for missing. The types are
+# those that a column has when it is given.
+TYPES: dict[str, tuple[pa.DataType, list[object]]] = {
+    "bool": (pa.bool_(), [True, None, False]),
+    "int8": (pa.int8(), [-128, None, 127]),
+    "int32": (pa.int32(), [-(2**31), None, 2**31 - 1]),
+    "int64": (pa.int64(), [-(2**63), BIG, None]),
+    "uint64": (pa.uint64(), [2**64 - 1, 0, None]),
+    "float32": (pa.float32(), [0.5, None, -1.5]),
+    "float64": (pa.float64(), [0.1, math.inf, None, 5e-324]),
+    "decimal": (pa.decimal128(38, 9), [D("12345678901234567890123456789.123456789"), None]),
+    "text": (pa.string(), ["", None, "ø\U0001f600\x00"]),
+    "large_text": (pa.large_string(), ["a", None, ""]),
+    "text_view": (pa.string_view(), ["a view that is longer than twelve bytes", None, ""]),
+    "bytes": (pa.binary(), [b"\x00\xff", None, b""]),
+    "large_bytes": (pa.large_binary(), [b"\x00\xff", None, b""]),
+    "fixed_bytes": (pa.binary(2), [b"\x00\xff", None]),
+    "date": (pa.date32(), [dt.date(1, 1, 1), None, dt.date(9999, 12, 31)]),
+    "time": (pa.time64("us"), [dt.time(1, 2, 3, 4), None]),
+    "time_s": (pa.time32("s"), [dt.time(1, 2, 3), None]),
+    "naive": (pa.timestamp("us"), [dt.datetime(1970, 1, 1, 0, 0, 0, 1), None]),
+    "naive_ns": (pa.timestamp("ns"), [dt.datetime(2262, 4, 11), None]),
+    "zoned": (pa.timestamp("us", "Europe/Oslo"), [dt.datetime(9999, 12, 30, tzinfo=UTC), None]),
+    "zoned_ns": (pa.timestamp("ns", "UTC"), [pd.Timestamp(1001, tz="UTC"), None]),
+    "zoned_ms": (pa.timestamp("ms", "UTC"), [dt.datetime(2020, 1, 1, tzinfo=UTC), None]),
+    "duration": (pa.duration("us"), [dt.timedelta(microseconds=-1), None]),
+    "category": (pa.dictionary(pa.int8(), pa.string()), ["b", None, "a"]),
+    "category_int": (pa.dictionary(pa.int8(), pa.int64()), [BIG, None, -1]),
+    "category_bool": (pa.dictionary(pa.int8(), pa.bool_()), [True, None, False]),
+    "list": (pa.list_(pa.int64()), [[BIG, None], None, []]),
+    "list_text": (pa.list_(pa.string()), [["", None], None, []]),
+    "fixed_list": (pa.list_(pa.int64(), 2), [[1, BIG], None]),
+    "struct": (
+        pa.struct([("a", pa.int32()), ("b", pa.string())]),
+        [{"a": 1, "b": None}, None, {"a": None, "b": ""}],
+    ),
+    "map": (pa.map_(pa.string(), pa.int64()), [[("a", BIG)], None, []]),
+    "map_text": (pa.map_(pa.string(), pa.string()), [[("a", "b")], None, []]),
+    "structs": (
+        pa.list_(pa.struct([("d", pa.decimal128(5, 2)), ("t", pa.timestamp("us", "UTC"))])),
+        [[{"d": D("1.10"), "t": dt.datetime(2020, 1, 1, tzinfo=UTC)}, None], [], None],
+    ),
+    "null": (pa.null(), [None, None]),
+}  # fmt: skip
+
+
+def column(name: str) -> pa.Table:
+    kind, values = TYPES[name]
+    if pa.types.is_dictionary(kind):
+        array = pa.array(values, kind.value_type).dictionary_encode().cast(kind)
+    else:
+        array = pa.array(values, kind)
+    return pa.table({"id": pa.array(range(len(values))), "c": array})
+
+
+def read(table: pt.Table, where: object = None) -> list[object]:
+    rows = table.scan(where=where).to_arrow().sort_by("id")
+    return [plain(value) for value in rows["c"].to_pylist()]
+
+
+def plain(value: object) -> object:
+    """The value without the class that a unit of nanoseconds or a zone gives it."""
+    if isinstance(value, pd.Timestamp):
+        if value.nanosecond:
+            return value.value
+        value = value.to_pydatetime(warn=False)
+    if isinstance(value, pd.Timedelta):
+        value = value.to_pytimedelta()
+    if isinstance(value, dt.datetime) and value.tzinfo is not None:
+        try:
+            return value.astimezone(UTC)
+        except OverflowError:
+            return value.replace(tzinfo=None) - value.utcoffset()
+    if isinstance(value, list):
+        return [plain(one) for one in value]
+    if isinstance(value, dict):
+        return {name: plain(one) for name, one in value.items()}
+    return value
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_what_is_written_is_read(name: str) -> None:
+    rows = column(name)
+    _, values = TYPES[name]
+    wanted = [plain(value) for value in values]
+    table = pt.create_table(url(), rows)
+    assert read(table) == wanted
+    # By pieces, which share a file, and in row groups of one row.
+    pieces = (rows.slice(place, 1) for place in range(len(rows)))
+    assert read(pt.create_table(url(), pieces)) == wanted
+    assert read(pt.create_table(url(), rows, row_group_rows=1)) == wanted
+    table.append(rows)
+    table.optimize()
+    assert table.count() == 2 * len(rows)
+    assert [one.kind for one in table.verify(data=True)] == []
+
+
+@pytest.mark.parametrize("name", TYPES)
+@pytest.mark.parametrize("form", ["read", "to_arrow", "to_polars", "pyarrow"])
+def test_what_is_read_can_be_written_again(name: str, form: str) -> None:
+    table = pt.create_table(url(), column(name))
+    scan = table.scan()
+    if form == "read":
+        again: object = table.read()
+    elif form == "pyarrow":
+        again = table.read(dtype_backend="pyarrow")
+    else:
+        again = getattr(scan, form)()
+    before = read(table)
+    table.append(again)
+    table.upsert(again, on="id") if table.count() == len(before) else None
+    assert read(table) == [value for value in before for _ in range(2)]
+    single = pt.create_table(url(), column(name))
+    single.upsert(again, on="id")
+    assert read(single) == before
+
+
+KEYED = [
+    "bool", "int8", "int64", "uint64", "float64", "text", "date", "naive", "zoned", "decimal",
+    "category", "bytes", "time", "fixed_bytes",
+]  # fmt: skip
+
+MADE = {
+    "plain": {},
+    "index": {"index": ["c"]},
+    "bloom": {"bloom_filters": ["c"]},
+    "groups": {"row_group_rows": 1},
+    "partition": {"partition_by": "c"},
+}
+
+
+@pytest.mark.parametrize("name", KEYED)
+@pytest.mark.parametrize("made", MADE)
+def test_pruning_finds_what_reading_finds(name: str, made: str) -> None:
+    kind, values = TYPES[name]
+    rows = column(name)
+    if made == "partition":
+        if name == "bytes":
+            pytest.skip("bytes that are no text cannot partition")
+        rows = rows.filter(rows["c"].is_valid())
+    try:
+        table = pt.create_table(url(), rows, **MADE[made])
+    except pt.InvalidArgument as error:
+        assert "cannot" in str(error) or "nanosecond" in str(error)
+        return
+    if made == "partition":
+        values = [value for value in values if value is not None]
+    some = next(value for value in values if value is not None)
+    same = [plain(value) for value in values if value == some]
+    other = [plain(value) for value in values if value is not None and value != some]
+    missing = [value for value in values if value is None]
+    if name in ("time",):
+        some = some.isoformat()
+    c = pt.col("c")
+    assert read(table, c == some) == same
+    assert read(table, c.isin([some])) == same
+    assert read(table, c.not_in([some])) == other
+    assert read(table, c.is_null()) == missing
+    if name != "bool":
+        below = [plain(v) for v in values if v is not None and plain(v) < same[0]]
+        assert read(table, c < some) == below
+
+
+INT = pa.int64()
+MAP = pa.map_(pa.string(), INT)
+
+FITTING: list[tuple[str, pa.Array, pa.DataType]] = [
+    ("int32 into int64", pa.array([1, None], pa.int32()), pa.int64()),
+    ("whole floats into integers", pa.array([2.0, None]), pa.int64()),
+    ("integers into floats", pa.array([2**53, None]), pa.float64()),
+    ("unsigned into signed", pa.array([1], pa.uint64()), pa.int64()),
+    ("integers into decimals", pa.array([12]), pa.decimal128(5, 2)),
+    ("decimals of another scale", pa.array([D("1.500")]), pa.decimal128(5, 2)),
+    ("dates into times", pa.array([dt.date(2020, 1, 1)]), pa.timestamp("us")),
+    ("midnight into dates", pa.array([dt.datetime(2020, 1, 1)]), pa.date32()),
+    ("another zone", pa.array([0], pa.timestamp("us", "Asia/Tokyo")), pa.timestamp("us", "UTC")),
+    ("whole microseconds", pa.array([1000], pa.timestamp("ns", "UTC")), pa.timestamp("us", "UTC")),
+    ("another unit of time", pa.array([1], pa.time32("s")), pa.time64("us")),
+    ("bytes of the right length", pa.array([b"ab"]), pa.binary(2)),
+    ("nulls of another type", pa.array([None], pa.float64()), pa.string()),
+    ("nulls within", pa.array([{"a": None}]), pa.struct([("a", pa.string())])),
+    ("fields in any order", pa.array([{"b": 1, "a": 2}]), pa.struct([("a", INT), ("b", INT)])),
+    ("lists of a fixed length", pa.array([[1, 2]]), pa.list_(pa.int64(), 2)),
+    ("keys of maps", pa.array([[("a", 1)]], pa.map_(pa.large_string(), pa.int64())), MAP),
+]  # fmt: skip
+
+NANOS = pa.list_(pa.timestamp("ns"))
+
+UNFIT: list[tuple[str, pa.Array, pa.DataType]] = [
+    ("fractions into integers", pa.array([1.0, 2.5]), pa.int64()),
+    ("large into unsigned", pa.array([0, -1]), pa.uint64()),
+    ("integers that floats round", pa.array([0, BIG]), pa.float64()),
+    ("infinity into integers", pa.array([0.0, math.inf]), pa.int64()),
+    ("digits of decimals", pa.array([D("0.000"), D("1.239")]), pa.decimal128(5, 2)),
+    ("large decimals", pa.array([D("0.00"), D("12345.00")]), pa.decimal128(4, 2)),
+    ("time of day into dates", pa.array([0, 1], pa.timestamp("s")), pa.date32()),
+    ("naive into zoned", pa.array([0, 1], pa.timestamp("us")), pa.timestamp("us", "UTC")),
+    ("zoned into naive", pa.array([0, 1], pa.timestamp("us", "UTC")), pa.timestamp("us")),
+    ("nanoseconds within", pa.array([[0], [1]], NANOS), pa.list_(pa.timestamp("us"))),
+    ("nanoseconds", pa.array([0, 1], pa.timestamp("ns", "UTC")), pa.timestamp("us", "UTC")),
+    ("far times", pa.array([0, 253402300799], pa.timestamp("s")), pa.timestamp("us")),
+    ("durations", pa.array([0, 1500], pa.duration("ms")), pa.duration("s")),
+    ("booleans into integers", pa.array([True]), pa.int64()),
+    ("integers into booleans", pa.array([7]), pa.bool_()),
+    ("text into numbers", pa.array(["1"]), pa.int64()),
+    ("numbers into text", pa.array([1]), pa.string()),
+    ("bytes into text", pa.array([b"a"]), pa.string()),
+    ("bytes of another length", pa.array([b"ab", b"abc"]), pa.binary(2)),
+    ("lists of another length", pa.array([[1, 2], [1]]), pa.list_(pa.int64(), 2)),
+    ("within lists", pa.array([[1.0], [2.5]]), pa.list_(pa.int64())),
+    ("within structs", pa.array([{"a": 1.0}, {"a": 2.5}]), pa.struct([("a", pa.int64())])),
+    ("other fields", pa.array([{"a": 1, "x": 1}]), pa.struct([("a", pa.int64())])),
+]  # fmt: skip
+
+
+def empty(kind: pa.DataType) -> pt.Table:
+    return pt.create_table(url(), pa.schema([("id", pa.int64()), ("c", kind)]))
+
+
+@pytest.mark.parametrize(("values", "kind"), [c[1:] for c in FITTING], ids=[c[0] for c in FITTING])
+@pytest.mark.parametrize("by", ["append", "pieces", "upsert"])
+def test_what_means_the_same_is_taken(values: pa.Array, kind: pa.DataType, by: str) -> None:
+    table = empty(kind)
+    rows = pa.table({"id": range(len(values)), "c": values})
+    given(table, rows, by)
+    meant = [plain(value) for value in values.to_pylist()]
+    if pa.types.is_date(values.type):
+        meant = [dt.datetime.combine(value, dt.time()) for value in meant]
+    elif pa.types.is_date(kind):
+        meant = [value.date() for value in meant]
+    assert read(table) == meant
+
+
+@pytest.mark.parametrize(("values", "kind"), [c[1:] for c in UNFIT], ids=[c[0] for c in UNFIT])
+@pytest.mark.parametrize("by", ["append", "pieces", "upsert"])
+def test_what_would_change_is_refused_by_row(values: pa.Array, kind: pa.DataType, by: str) -> None:
+    table = empty(kind)
+    rows = pa.table({"id": range(len(values)), "c": values})
+    with pytest.raises(pt.SchemaMismatch) as caught:
+        given(table, rows, by)
+    context = caught.value.context
+    assert context["column"].split(".")[0] == "c"
+    assert table.count() == 0
+
+
+def given(table: pt.Table, rows: pa.Table, by: str) -> None:
+    if by == "append":
+        table.append(rows)
+    elif by == "pieces":
+        table.append(rows.slice(place, 1) for place in range(len(rows)))
+    else:
+        table.upsert(rows, on="id")
+
+
+def test_a_refusal_names_row_value_and_types() -> None:
+    table = empty(pa.int64())
+    rows = pa.table({"id": range(5), "c": [1.0, 2.0, 3.0, 2.5, 4.0]})
+    with pytest.raises(pt.SchemaMismatch) as caught:
+        table.append(rows.slice(place, 2) for place in (0, 2, 4))
+    assert caught.value.context["row"] == "3"
+    assert caught.value.context["value"] == "2.5"
+
+
+def test_pieces_settle_on_a_type() -> None:
+    def made(*pieces: object) -> list[object]:
+        rows = (pa.table({"id": [place], "c": piece}) for place, piece in enumerate(pieces))
+        return read(pt.create_table(url(), rows))
+
+    assert made(pa.nulls(1), ["x"]) == [None, "x"]
+    assert made(pa.array([1], pa.int32()), [2**40]) == [1, 2**40]
+    assert made([[]], [[1]], [[None]]) == [[], [1], [None]]
+    assert made([1.5], [2]) == [1.5, 2.0]
+    for pieces in (([1], [2.5]), ([True], [7]), ([1], ["x"])):
+        with pytest.raises(pt.SchemaMismatch):
+            made(*pieces)
+    with pytest.raises(pt.SchemaMismatch):
+        pt.create_table(url(), iter([pa.table({"a": [1]}), pa.table({"a": [1], "b": [2]})]))
+
+
+def test_more_categories_than_an_index_counts() -> None:
+    def frame(start: int, count: int) -> pd.DataFrame:
+        names = pd.Categorical([f"v{i}" for i in range(start, start + count)])
+        return pd.DataFrame({"id": range(start, start + count), "c": names})
+
+    for count in (100, 20_000):
+        table = pt.create_table(url(), [frame(0, count), frame(count, count)])
+        table.append(frame(2 * count, count))
+        table.optimize()
+        table.delete("id == 5")
+        wanted = [f"v{i}" for i in range(3 * count) if i != 5]
+        assert table.read()["c"].tolist() == wanted
+
+
+def test_floats_as_keys() -> None:
+    """NaN is one key, and so are both zeros."""
+    values = [math.nan, 0.0, -0.0, 1.0]
+    rows = pa.table({"id": range(4), "c": values})
+    table = pt.create_table(url(), rows)
+    assert [len(scan.to_arrow()) for _, scan in table.scan().by_value("c")] == [2, 1, 1]
+    assert table.count(pt.col("c").isin([math.nan])) == 1
+    assert table.count(pt.col("c").isin([0.0])) == 2
+    assert table.count(pt.col("c") == math.nan) == 0
+    table.upsert(pa.table({"id": [9, 9], "c": [math.nan, -0.0]}), on="c")
+    assert table.count() == 3
+    with pytest.raises(pt.InvalidArgument, match="twice"):
+        table.upsert(pa.table({"id": [1, 2], "c": [0.0, -0.0]}), on="c")
+    parts = pt.create_table(url(), rows, partition_by="c")
+    assert len(parts.partitions) == 3
+    assert parts.count(pt.col("c") == 0.0) == 2
+    assert parts.count(pt.col("c").isin([math.nan])) == 1
+
+
+def test_text_that_is_not_utf8_is_refused() -> None:
+    bad = pa.array([b"ok", b"caf\xe9"]).view(pa.string())
+    nested = pa.StructArray.from_arrays([bad], ["s"])
+    for column in (bad, nested, bad.dictionary_encode()):
+        with pytest.raises(pt.InvalidArgument, match="UTF-8"):
+            pt.create_table(url(), pa.table({"c": column}))
+    table = pt.create_table(url(), {"c": ["a"]})
+    with pytest.raises(pt.InvalidArgument, match="UTF-8"):
+        table.append(pa.table({"c": bad}))
+    assert table.count() == 1
+
+
+def test_extension_types_keep_their_meaning() -> None:
+    ids = pa.array([uuid.UUID(int=1).bytes], pa.uuid())
+    table = pt.create_table(url(), pa.table({"u": ids}))
+    assert table.schema.field("u").type == pa.uuid()
+    table.append(table.scan().to_arrow())
+    table.append(table.scan().to_polars())
+    assert table.scan().to_arrow()["u"].to_pylist() == [uuid.UUID(int=1)] * 4
+    periods = pd.DataFrame({"c": pd.period_range("2020-01", periods=2, freq="M")})
+    table = pt.create_table(url(), periods)
+    table.append(periods)
+    assert table.read()["c"].tolist() == periods["c"].tolist() * 2
+    with pytest.raises(pt.SchemaMismatch):
+        pt.create_table(url(), {"c": [1]}).append(periods)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pl.DataFrame({"c": pl.Series([object()], dtype=pl.Object)}),
+        pd.DataFrame({"c": pd.arrays.SparseArray([0, 1])}),
+        pd.DataFrame({"c": [2**64, 1]}, dtype=object),
+        {"c": [2**64, 1]},
+        {"": ["v"]},
+        {"t": [dt.datetime(9999, 12, 31)]},
+    ],
+    ids=["object", "sparse", "large integers", "large in lists", "no name", "far time"],
+)
+def test_what_cannot_be_kept_is_refused_by_name(data: object) -> None:
+    with pytest.raises((pt.InvalidArgument, pt.SchemaMismatch)):
+        pt.create_table(url(), data)
+
+
+def test_nulls_of_polars() -> None:
+    nulls = pl.DataFrame({"id": [1], "n": [None], "l": [[None]], "s": [{"x": None}]})
+    table = pt.create_table(url(), nulls)
+    table.append(nulls)
+    table.append(nulls.head(0).lazy())
+    assert table.scan().to_arrow()["l"].to_pylist() == [[None], [None]]
+    texts = pt.create_table(url(), {"id": [1], "n": ["x"]})
+    texts.upsert(nulls.select("id", "n"), on="id")
+    assert texts.scan().to_arrow()["n"].to_pylist() == [None]
+
+
+def test_integers_with_nulls_keep_their_digits_in_pandas() -> None:
+    table = pt.create_table(url(), pl.DataFrame({"id": [1, 2], "a": [BIG, None]}))
+    frame = table.read()
+    assert frame["a"].dtype == "Int64"
+    assert int(frame["a"][0]) == BIG
+    assert table.read(dtype_backend="pyarrow")["a"].dtype == pd.ArrowDtype(pa.int64())
+    assert table.read(dtype_backend="numpy_nullable")["id"].dtype == "Int64"
+    assert table.read(where="id == 1")["a"].dtype == np.dtype("int64")
+
+
+def test_rows_as_dictionaries() -> None:
+    rows = [{"a": 1}, {"a": 2, "b": "x"}]
+    assert pt.create_table(url(), rows).read()["b"].tolist() == [None, "x"]
+    assert pt.create_table(url(), iter(rows)).count() == 2
+    assert pt.create_table(url(), [{"a": [1, 2]}, {"a": [3]}]).count() == 3
+
+
+def test_scans_travel_and_count_without_columns(tmp_path: Path) -> None:
+    table = pt.create_table(f"{tmp_path}/t", {"a": [1, 2, 3]})
+    scan = table.scan(where="a > 1")
+    table.append({"a": [4]})
+    again = pickle.loads(pickle.dumps(scan))
+    assert again.to_arrow()["a"].to_pylist() == [2, 3]
+    pieces = [pickle.loads(pickle.dumps(s)).count() for _, s in table.scan().by_value("a")]
+    assert pieces == [1, 1, 1, 1]
+    assert table.read(columns=[]).shape == (4, 0)
+    assert table.read(columns=[], where="a > 1").shape == (3, 0)
+
+
+def command(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "partita", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_files_bring_every_value_back(tmp_path: Path, form: str) -> None:
+    """One table with a column of every type goes into a file and comes back."""
+    columns = {name: column(name)["c"] for name in TYPES if name != "null"}
+    rows = max(len(values) for values in columns.values())
+    full = {
+        name: pa.concat_arrays([*values.chunks, pa.nulls(rows - len(values), values.type)])
+        for name, values in columns.items()
+    }
+    one = pt.create_table(f"{tmp_path}/one", pa.table({"id": range(rows), **full}))
+    two = pt.create_table(f"{tmp_path}/two", one.schema)
+    file = tmp_path / f"rows.{form}"
+    done = command("export", one.url, file)
+    assert done.returncode == 0, done.stderr
+    done = command("append", two.url, file)
+    assert done.returncode == 0, done.stderr
+    wanted = one.scan().to_arrow().sort_by("id")
+    found = pt.open_table(two.url).scan().to_arrow().sort_by("id")
+    assert found.schema == wanted.schema
+    assert found.to_pylist() == wanted.to_pylist()
+    assert command("read", one.url).returncode == 0
+
+
+def test_files_of_others(tmp_path: Path) -> None:
+    """Types are reconciled over all files; what no type holds is refused, and the file named."""
+
+    def imported(*columns: pa.Array) -> list[object] | str:
+        place = tmp_path / str(next(_number))
+        place.mkdir()
+        for number, values in enumerate(columns):
+            rows = pa.table({"id": pa.array([number] * len(values)), "c": values})
+            pq.write_table(rows, place / f"{number}.parquet")
+        done = command("import", place / "table", *sorted(place.glob("*.parquet")))
+        return done.stderr if done.returncode else read(pt.open_table(f"{place}/table"))
+
+    assert imported(pa.array([1], pa.int32()), pa.array([2**40])) == [1, 2**40]
+    assert imported(pa.array([1]), pa.array([2.5])) == [1.0, 2.5]
+    assert imported(pa.nulls(1), pa.array(["x"])) == [None, "x"]
+    for pair in (
+        (pa.array([1]), pa.array(["abc"])),
+        (pa.array([BIG]), pa.array([2.5])),
+        (pa.array([1], pa.uint64()), pa.array([-1])),
+        (pa.array([dt.date(2020, 1, 1)]), pa.array(["soon"])),
+    ):
+        error = imported(*pair)
+        assert isinstance(error, str) and ".parquet" in error and "column: c" in error
+
+
+def test_times_of_old_writers(tmp_path: Path) -> None:
+    far = pa.table({"id": [0, 1], "c": pa.array([0, 253402214400000], pa.timestamp("ms"))})
+    near = pa.table({"id": [0], "c": pa.array([1001], pa.timestamp("ns"))})
+    for name, rows in (("far", far), ("near", near)):
+        pq.write_table(rows, tmp_path / f"{name}.parquet", use_deprecated_int96_timestamps=True)
+    done = command("import", tmp_path / "far", tmp_path / "far.parquet")
+    assert done.returncode != 0 and "INT96" in done.stderr and "row: 1" in done.stderr
+    done = command("import", tmp_path / "near", tmp_path / "near.parquet")
+    assert done.returncode == 0, done.stderr
+    found = pt.open_table(f"{tmp_path}/near").scan().to_arrow()["c"]
+    assert found.cast(pa.int64()).to_pylist() == [1001]
+
+
+def test_the_key_of_a_partition_is_a_condition() -> None:
+    rows = {
+        "i": [1, 1, 2],
+        "f": [0.5, 0.5, math.nan],
+        "b": [True, True, False],
+        "d": [D("1.10"), D("1.10"), D("2.00")],
+        "t": pd.to_datetime(["2020-01-01", "2020-01-01", "2021-06-01"]).tz_localize("Europe/Oslo"),
+        "s": ["a/b", "a/b", ""],
+        "v": [1, 2, 3],
+    }
+    table = pt.create_table(url(), rows, partition_by=["i", "f", "b", "d", "t", "s"])
+    counts = [table.count(pickle.loads(pickle.dumps(one.key))) for one in table.partitions]
+    assert counts == [one.rows for one in table.partitions] == [2, 1]
+
+
+def patched(file: Path, old: bytes, new: bytes) -> None:
+    """Changes bytes of the footer of a Parquet file."""
+    raw = file.read_bytes()
+    footer = len(raw) - 8 - int.from_bytes(raw[-8:-4], "little")
+    assert raw[footer:].count(old) == 1
+    file.write_bytes(raw[:footer] + raw[footer:].replace(old, new))
+
+
+def test_parquet_files_of_old_writers(tmp_path: Path) -> None:
+    # A column without values, marked with a converted type that never became part of the format.
+    rows = pa.table({"a": [1, 2], "n": pa.array([None, None], pa.string())})
+    file = tmp_path / "nulls.parquet"
+    pq.write_table(rows, file, version="1.0", store_schema=False, use_dictionary=False)
+    element = b"\x15\x0c\x25\x02\x18\x01n\x25"
+    patched(file, element + b"\x00", element + b"\x30")
+    done = command("import", tmp_path / "lake/imported", file)
+    assert done.returncode == 0, done.stderr
+    assert pt.open_table(f"{tmp_path}/lake/imported").read()["a"].tolist() == [1, 2]
+    table = pt.create_table(f"{tmp_path}/lake/own", rows)
+    (stored,) = (tmp_path / "lake/own").glob("**/table/*.parquet")
+    stored.write_bytes(file.read_bytes())
+    assert pt.open_table(table.url).read()["a"].tolist() == [1, 2]
+
+
+def test_a_footer_that_miscounts_its_rows_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({"a": pa.array(range(6), pa.int32())}), file)
+    patched(file, b"\x16\x0c\x19", b"\x16\x00\x19")
+    done = command("import", tmp_path / "t", file)
+    assert done.returncode == 1 and "rows.parquet" in done.stderr and "6" in done.stderr
+    assert not (tmp_path / "t").exists()
