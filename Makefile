@@ -29,7 +29,7 @@ SOURCES := $(shell find crates python -type f -not -name '*.pyc' -not -name '*.s
 
 say = @printf '\n\033[1m== %s\033[0m\n' $(1)
 
-.PHONY: help demo docs screenshots test rust-test python-test lint bench fmt clean
+.PHONY: help demo docs screenshots test rust-test python-test lint soak bench fmt clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -76,6 +76,9 @@ rust-test:
 python-test: $(VENV)/wheel $(ZCOLLECTIONS) target/debug/partita-s3-server
 	$(call say,'Running the Python tests against the installed wheel')
 	$(BIN)/pytest -q -n 2 --pyargs ./tests partita
+
+soak: $(VENV)/wheel ## Damage the files of datasets in 50,000 ways, which takes hours; DAMAGE_SEED=1
+	DAMAGE_COUNT=8334 $(BIN)/pytest -q -n 2 tests/test_damage.py -k damaged_file
 
 bench: $(VENV)/requirements $(ZCOLLECTIONS) ## Compare with plateau, pyarrow, Polars and ZCollection; ROWS=10000000 REPEAT=3
 	$(call say,'Building the wheel with optimisations')

@@ -139,10 +139,14 @@ def test_a_lock_file_of_another_user_who_died_is_in_nobodys_way(tmp_path_factory
             os._exit(0)
         os.waitpid(child, 0)
         assert os.path.exists(lock)
-        append = "import partita as pt, sys; pt.open_table(sys.argv[1]).append({'a': [1]})"
+        # Other users may not be able to read the interpreter: it is loaded before.
+        append = (
+            "import os, sys\nimport partita as pt\n"
+            "pt.create_table('memory://loaded/t', {'a': [0]}).append({'a': [1]})\n"
+            "os.setuid(4002)\npt.open_table(sys.argv[1]).append({'a': [1]})"
+        )
         done = subprocess.run(
             [sys.executable, "-c", append, f"{folder}/t"],
-            user=4002,
             capture_output=True,
             text=True,
             timeout=60,

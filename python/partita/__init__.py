@@ -45,6 +45,7 @@ from partita.dataset import (
     open_collection,
     open_table,
     open_view,
+    rebuild,
 )
 from partita.errors import (
     AlreadyExists,
@@ -144,4 +145,5 @@ __all__ = [
     "open_index",
     "open_table",
     "open_view",
+    "rebuild",
 ]

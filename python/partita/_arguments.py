@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from partita._arrow import pyarrow
+from partita._text import text
 from partita.errors import InvalidArgument
 from partita.expression import Where
 
@@ -45,7 +46,8 @@ def options_text(options: Mapping[str, Any] | None) -> dict[str, str]:
                 f" {name!r} does not fit"
             )
         if value is not None:
-            texts[name] = str(value).lower() if isinstance(value, bool) else str(value)
+            value = str(value).lower() if isinstance(value, bool) else str(value)
+            texts[text("the name of a storage option", name)] = text(f"option {name}", value)
     return texts
 
 
@@ -110,7 +112,7 @@ def columns_of(columns: Sequence[str] | None) -> list[str] | None:
     for name in listed:
         if not isinstance(name, str):
             raise InvalidArgument(f"columns= takes a list of names, not {name!r}")
-    return listed
+    return [text("the name of a column", name) for name in listed]
 
 
 def names(argument: str, given: str | Sequence[str] | None) -> list[str]:
@@ -118,12 +120,12 @@ def names(argument: str, given: str | Sequence[str] | None) -> list[str]:
     if given is None:
         return []
     if isinstance(given, str):
-        return [given]
+        return [text("the name of a column", given)]
     listed = list(given)
     for name in listed:
         if not isinstance(name, str):
             raise InvalidArgument(f"{argument} takes names of columns, not {name!r}")
-    return listed
+    return [text("the name of a column", name) for name in listed]
 
 
 def whole(argument: str, value: int | None, least: int) -> int | None:

@@ -9,7 +9,7 @@ from typing import Any
 from partita._arguments import options_text
 from partita.errors import InvalidArgument
 
-__all__ = ["referenced", "resolved"]
+__all__ = ["WithoutSecrets", "referenced", "resolved"]
 
 _REFERENCE = "env:"
 _PREFIXES = ("aws_", "google_", "azure_", "azure_storage_")
@@ -18,6 +18,7 @@ _SECRETS = {
     "account_key",
     "bearer_token",
     "client_secret",
+    "key",
     "master_key",
     "password",
     "sas_key",
@@ -32,6 +33,21 @@ _SECRETS = {
     "storage_token",
     "token",
 }
+
+
+class WithoutSecrets(dict[str, Any]):
+    """Options that lose their secrets when they are pickled.
+
+    Examples
+    --------
+    >>> import pickle
+    >>> options = WithoutSecrets({"region": "eu-north-1", "secret_access_key": "hush"})
+    >>> pickle.loads(pickle.dumps(options))
+    {'region': 'eu-north-1'}
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, ({name: value for name, value in self.items() if not _is_secret(name)},)
 
 
 def referenced(options: Mapping[str, Any] | None) -> tuple[tuple[str, str], ...]:

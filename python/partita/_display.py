@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from partita import _native
 from partita.errors import PartitaError
 from partita.records import Partition, human_bytes, human_count
 
@@ -89,7 +90,7 @@ def table_columns(table: Table) -> tuple[list[tuple[str, Any]], int]:
 def table_text(table: Table) -> str:
     """The ``repr`` of a table."""
     columns, more = table_columns(table)
-    lines = [f"<partita.Table {table.name}>", f"  {'url':<15} {table.url}"]
+    lines = [f"<partita.Table {table.name}>", f"  {'url':<15} {_native.masked(table.url)}"]
     lines += [f"  {name:<15} {value}" for name, value in table_facts(table)]
     lines.append("  columns")
     width = max((len(name) for name, _ in columns), default=0)
@@ -106,9 +107,9 @@ def collection_kind(collection: Collection) -> str:
 def collection_facts(collection: Collection) -> list[tuple[str, str]]:
     """What a collection or a view is."""
     base = collection._native.base
-    facts = [("url", collection.url)]
+    facts = [("url", _native.masked(collection.url))]
     if base is not None:
-        facts.append(("base", base))
+        facts.append(("base", _native.masked(base)))
     if collection.branch is not None:
         facts.append(("branch", collection.branch))
     return [

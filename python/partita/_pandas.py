@@ -55,7 +55,29 @@ def to_pandas(
                 continue
             dtype = pandas.api.types.pandas_dtype(kind)
             frame.isetitem(place, dtype.__from_arrow__(values))
+        for place, column in enumerate(plain.schema):
+            values = plain.column(place)
+            if _has_integers(column.type) and any(one.values.null_count for one in values.chunks):
+                frame.isetitem(place, _exact(frame.iloc[:, place], values))
     return frame
+
+
+def _has_integers(kind: pa.DataType) -> bool:
+    types = pyarrow("reading into pandas").types
+    lists = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
+    return lists and types.is_integer(kind.value_type)
+
+
+def _exact(lists: pd.Series, values: pa.ChunkedArray) -> pd.Series:
+    """Lists of integers, as objects where a list has nulls: as floats they would lose digits."""
+    numpy = optional("numpy", "reading into pandas")
+    plain = values.type.value_type.to_pandas_dtype()
+    lists = lists.copy()
+    for row, one in enumerate(values):
+        if one.is_valid:
+            dtype = object if one.values.null_count else plain
+            lists.iat[row] = numpy.array(one.as_py(), dtype=dtype)
+    return lists
 
 
 # The types of Arrow that pandas has no missing value for, and its own that have one.

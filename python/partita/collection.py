@@ -657,7 +657,7 @@ class Collection:
         --------
         >>> import partita as pt
         >>> c = pt.create_collection(
-        ...     "memory://examples/commit",
+        ...     "memory://collections/commit",
         ...     {"time": ("time", [0, 1, 5]), "v": ("time", [1.0, 2.0, 3.0])},
         ...     axis="time",
         ...     partition_by=pt.GroupedSequence(["time"], size=5),
@@ -688,7 +688,7 @@ class Collection:
         --------
         >>> import partita as pt
         >>> c = pt.create_collection(
-        ...     "memory://examples/discard",
+        ...     "memory://collections/discard",
         ...     {"time": ("time", [0, 1, 5]), "v": ("time", [1.0, 2.0, 3.0])},
         ...     axis="time",
         ...     partition_by=pt.GroupedSequence(["time"], size=5),

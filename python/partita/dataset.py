@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,12 +17,13 @@ from partita._arguments import (
     whole,
     write_options,
 )
+from partita._credentials import WithoutSecrets
 from partita._data import is_schema, stream
 from partita._encoding import restored
 from partita._progress import Progress, reporting
 from partita._xarray import from_xarray
 from partita.collection import Collection, State, copy_arguments, is_lazy_dataset
-from partita.errors import InvalidArgument
+from partita.errors import CommitUnknown, InvalidArgument, PartitaError
 from partita.expression import Where, predicate
 from partita.index import open_index, place_of
 from partita.partitioning import Bucket, Date, partitioning_arguments
@@ -40,7 +42,10 @@ __all__ = [
     "open_collection",
     "open_table",
     "open_view",
+    "rebuild",
 ]
+
+_log = logging.getLogger("partita")
 
 Url = Union[str, "os.PathLike[str]"]
 AnyCollection = TypeVar("AnyCollection", bound=Collection)
@@ -183,6 +188,7 @@ def open_table(
     filesystem: FileSystem | None = None,
     read_only: bool = False,
     single_writer: bool = False,
+    pickle_credentials: bool = True,
 ) -> Table:
     """Open a table.
 
@@ -200,6 +206,9 @@ def open_table(
         Refuse every change with `ReadOnly`.
     single_writer : bool, default False
         Promise that nobody else writes, for stores that cannot commit atomically.
+    pickle_credentials : bool, default True
+        Pickles of the table carry the options of its store, secrets too, so that workers can open
+        it. With False they leave the secrets out, and a worker takes those of its environment.
 
     Raises
     ------
@@ -213,10 +222,52 @@ def open_table(
     >>> pt.open_table("memory://opening/t", read_only=True).count()
     2
     """
-    path, options = connection(url, storage_options, filesystem)
+    path, options = _connection(url, storage_options, filesystem, pickle_credentials)
     native = _native.Table.open(path, options, read_only, single_writer)
     table = Table(native, options, read_only=read_only, single_writer=single_writer)
     return table if at is None else table.at(at)
+
+
+def rebuild(
+    url: Url,
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+    filesystem: FileSystem | None = None,
+    single_writer: bool = False,
+) -> Table:
+    """Make a new header for a table whose header is lost or cannot be read.
+
+    The table is then what its newest snapshot says, if all of its files are there. Else it is what
+    the old header names, and if that cannot be read either, every data file that is found: those of
+    older versions too, so look whether rows are there twice. History goes on where there is some.
+
+    Parameters
+    ----------
+    url : str or path-like
+        Where the table is.
+    storage_options, filesystem, single_writer
+        As of `open_table`.
+
+    Raises
+    ------
+    AlreadyExists
+        If the header can be read.
+    NotFound
+        If there are no data files.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import partita as pt
+    >>> lake = tempfile.mkdtemp()
+    >>> _ = pt.create_table(f"{lake}/trips", {"a": [1, 2]})
+    >>> os.remove(f"{lake}/trips.by-dataset-metadata.json")
+    >>> pt.rebuild(f"{lake}/trips").count()
+    2
+    """
+    path, options = connection(url, storage_options, filesystem)
+    native = _native.Table.rebuild(path, options, single_writer)
+    return Table(native, options, read_only=False, single_writer=single_writer)
 
 
 def create_collection(
@@ -305,8 +356,22 @@ def create_collection(
     if insert:
         # What is lazy is computed partition by partition.
         given = data if is_lazy else dataset
-        collection.insert(given, encode=encode and is_lazy, progress=progress)
+        try:
+            collection.insert(given, encode=encode and is_lazy, progress=progress)
+        except BaseException as failure:
+            _undo_creation(native, failure)
+            raise
     return collection
+
+
+def _undo_creation(native: _native.Collection, failure: BaseException) -> None:
+    """Leave nothing of a collection whose first rows could not be stored."""
+    if isinstance(failure, CommitUnknown):
+        return
+    try:
+        native.undo_creation()
+    except PartitaError as error:
+        _log.warning("an empty collection is left where its creation failed: %s", error)
 
 
 def migrate(
@@ -404,6 +469,8 @@ def open_collection(
     filesystem: FileSystem | None = None,
     read_only: bool = False,
     single_writer: bool = False,
+    pickle_credentials: bool = True,
+    allow_remote_base: bool = True,
 ) -> Collection:
     """Open a collection, of either Zarr format; those of ZCollection too.
 
@@ -416,10 +483,16 @@ def open_collection(
         Open an older state of one in an Icechunk repository, for reading; see `Collection.at`.
     branch : str, optional
         The branch of the repository that is read, and gets commits; ``main`` if not given.
-    storage_options, filesystem, read_only, single_writer
+    storage_options, filesystem, read_only, single_writer, pickle_credentials
         As of `open_table`.
+    allow_remote_base : bool, default True
+        Whether a view may be laid over a base in another store than its own: another kind of store,
+        bucket or host. A view names its base in a document, so whoever can write that chooses what
+        is read.
     """
-    path, options = connection(url, storage_options, filesystem)
+    path, options = _connection(
+        url, storage_options, filesystem, pickle_credentials, allow_remote_base
+    )
     native = _native.Collection.open(path, options, read_only, single_writer)
     collection = Collection(native, options, read_only=read_only, single_writer=single_writer)
     return _stated(collection, at, branch)
@@ -508,6 +581,8 @@ def open_view(
     filesystem: FileSystem | None = None,
     read_only: bool = False,
     single_writer: bool = False,
+    pickle_credentials: bool = True,
+    allow_remote_base: bool = True,
 ) -> View:
     """Open a view; those of ZCollection too.
 
@@ -516,11 +591,14 @@ def open_view(
     base : Collection, str or path-like, optional
         The collection under it. Without it, the one that the view names, or, if there is none any
         more, the one at the same place relative to the view, which may have been moved with it.
-    url, at, branch, storage_options, filesystem, read_only, single_writer
+    url, at, branch, storage_options, filesystem, read_only, single_writer, pickle_credentials, \
+allow_remote_base
         As of `open_collection`. An older state of the view is laid over the newest one of the base,
         or over ``base=`` as it was opened.
     """
-    path, options = connection(url, storage_options, filesystem)
+    path, options = _connection(
+        url, storage_options, filesystem, pickle_credentials, allow_remote_base
+    )
     if base is not None and not isinstance(base, Collection):
         base = open_collection(
             base, storage_options=storage_options, filesystem=filesystem, read_only=True
@@ -540,6 +618,8 @@ def open(
     filesystem: FileSystem | None = None,
     read_only: bool = False,
     single_writer: bool = False,
+    pickle_credentials: bool = True,
+    allow_remote_base: bool = True,
 ) -> Table | Collection | View:
     """Open the dataset at `url`, whatever its kind.
 
@@ -554,7 +634,9 @@ def open(
     >>> type(pt.open("memory://any/t")).__name__
     'Table'
     """
-    path, options = connection(url, storage_options, filesystem)
+    path, options = _connection(
+        url, storage_options, filesystem, pickle_credentials, allow_remote_base
+    )
     native = _native.open(path, options, read_only, single_writer)
     if isinstance(native, _native.Collection):
         how = {"read_only": read_only, "single_writer": single_writer}
@@ -565,6 +647,19 @@ def open(
         raise InvalidArgument("a table has no branches")
     table = Table(native, options, read_only=read_only, single_writer=single_writer)
     return table if at is None else table.at(at)
+
+
+def _connection(
+    url: Url,
+    storage_options: Mapping[str, Any] | None,
+    filesystem: FileSystem | None,
+    pickle_credentials: bool,
+    allow_remote_base: bool = True,
+) -> tuple[str, dict[str, Any]]:
+    path, options = connection(url, storage_options, filesystem)
+    if not allow_remote_base and filesystem is None:
+        options["allow_remote_base"] = "false"
+    return path, options if pickle_credentials else WithoutSecrets(options)
 
 
 def ls(

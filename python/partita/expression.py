@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 
 from partita import _native
 from partita._literals import is_values, literal, literals
+from partita._text import text
 from partita.errors import InvalidPredicate
 from partita.records import PartitionKey
 
@@ -105,7 +106,7 @@ class Column:
     def __init__(self, name: str) -> None:
         if not isinstance(name, str) or not name:
             raise InvalidPredicate(f"a column is named by a non-empty string, not {name!r}")
-        self.name = name
+        self.name = text("the name of a column", name)
 
     def _compare(self, op: str, value: Any) -> Expr:
         if isinstance(value, (Column, Expr)):
@@ -218,7 +219,7 @@ def predicate(where: Where) -> _native.Predicate:
     if isinstance(where, Expr):
         return where._native
     if isinstance(where, str):
-        return _native.Predicate.parse(where)
+        return _native.Predicate.parse(text("where=", where))
     if isinstance(where, Mapping):
         return _equalities(where)
     if isinstance(where, (list, tuple)):

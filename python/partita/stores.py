@@ -18,6 +18,7 @@ from partita import _native
 from partita._arguments import options_text
 from partita._fsspec import FsspecStore, path_of
 from partita._minimalkv import MinimalkvStore
+from partita._text import text
 from partita.errors import InvalidArgument
 
 __all__ = ["BatchStore", "FileSystem", "FsspecStore", "MinimalkvStore"]
@@ -84,6 +85,7 @@ def connection(
         path = os.fspath(url)
     except TypeError:
         raise InvalidArgument(f"a URL is a string or a path, not {url!r}") from None
+    path = text("a URL", path)
     if filesystem is None:
         return path, dict(options_text(storage_options))
     if storage_options:

@@ -161,6 +161,9 @@ impl Stage for Drops<'_> {
             let old: Vec<Option<Partition>> =
                 stream::iter(found).map(is_old).buffered(AT_ONCE).try_collect().await?;
             let gone: Vec<Partition> = old.into_iter().flatten().collect();
+            for partition in &gone {
+                snapshot.base().check_removable(&partition.path)?;
+            }
             // Of age it matters that nobody wrote the partition meanwhile.
             let reads = self.before.is_some();
             gone.iter().for_each(|partition| draft.add(Change::drop(&partition.path), reads));

@@ -105,8 +105,17 @@ impl Collection {
         store.check_writable()?;
         check_repository_layout(options.layout, store.url())?;
         let (config, commit) = new_config(schema, axis, partitioning, options)?;
-        let home = Home::Repository(Repository::open_or_create(store).await?);
-        home.create(&config, commit).await?;
+        let repository = Repository::open_or_create(store).await?;
+        let home = Home::Repository(repository.clone());
+        if let Err(error) = home.create(&config, commit).await {
+            if repository.is_new()
+                && error.kind() != ErrorKind::CommitUnknown
+                && let Err(left) = repository.remove().await
+            {
+                tracing::warn!(error = %left, "an empty repository is left");
+            }
+            return Err(error);
+        }
         Ok(Self::of(home, Arc::new(config), None))
     }
 

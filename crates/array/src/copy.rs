@@ -7,14 +7,14 @@ mod into_repository;
 mod journal;
 mod partition;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 pub(crate) use journal::JOURNAL;
 use journal::{Copied, Journal};
 use partita_core::store::{Lease, Swap, repository_url};
-use partita_core::{Error, ErrorKind, Predicate, Result, Store, StoreOptions};
+use partita_core::{Error, ErrorKind, Predicate, Result, Store, StoreOptions, commit_point};
 use partition::Copying;
 use uuid::Uuid;
 
@@ -22,7 +22,7 @@ use crate::collection::{Collection, Partition};
 use crate::commit::{Home, SCRATCH, Snapshot, check_repository_layout, exists, refuse_existing};
 use crate::dataset::Schema;
 use crate::layout::{
-    Config, Layout, encode_config, list_partitions, parent_groups, rebuild_catalog,
+    Config, Layout, encode_config, immutable_group, list_partitions, parent_groups, rebuild_catalog,
 };
 use crate::options::Work;
 use crate::repository::Repository;
@@ -63,7 +63,9 @@ impl Collection {
     ///
     /// The copy is of the state that one commit left: what writers change meanwhile is copied again
     /// before the end. A copy that was broken off is continued by the same call, which leaves out
-    /// what is done and was not changed by a commit since. Only one process copies to a place.
+    /// what is done and was not changed by a commit since. Only one process copies to a place: one that
+    /// was suspended for so long that another took over ends with
+    /// [`CommitConflict`](ErrorKind::CommitConflict), and writes nothing more.
     ///
     /// Indexes that are kept with the collection are kept with the copy too. The copy of a view is a
     /// view, over the same base or over another one with the same rows.
@@ -145,8 +147,11 @@ impl Collection {
                 let copying =
                     Copying { snapshot: &snapshot, target, config: &config, options, whole };
                 let copied = copying.all(lease, &mut journal).await;
-                if is_settled(&copied, &snapshot).await? {
-                    copied?;
+                if !is_settled(&copied, &snapshot).await? {
+                    continue;
+                }
+                // What a copier that was here before has asked for may have been carried out since.
+                if copying.is_untouched(&journal, copied?).await? {
                     return copying.finish(&journal).await;
                 }
             }
@@ -200,7 +205,7 @@ impl Collection {
 
 /// False if the copy is to be made again since writers went on. What they are replacing may look
 /// damaged; other errors are what they say.
-async fn is_settled(copied: &Result<()>, snapshot: &Snapshot) -> Result<bool> {
+async fn is_settled<T>(copied: &Result<T>, snapshot: &Snapshot) -> Result<bool> {
     match copied {
         Err(error) if !matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => Ok(true),
         _ => Ok(!snapshot.is_outdated().await?),
@@ -259,25 +264,30 @@ async fn remove_partitions(
 }
 
 impl Copying<'_> {
-    /// Copies what the journal does not know as done, and takes out what is not wanted.
-    async fn all(&self, lease: &Lease, journal: &mut Journal) -> Result<()> {
+    /// Copies what the journal does not know as done, and takes out what is not wanted. Returns what
+    /// tells the group of the variables that are not partitioned from another one in its place.
+    async fn all(&self, lease: &Lease, journal: &mut Journal) -> Result<Option<String>> {
         let partitions = self.snapshot.partitions(self.options.predicate.as_ref()).await?;
         forget_changed(journal, self.snapshot).await?;
+        let sources: HashSet<&str> = partitions.iter().map(|one| one.path.as_str()).collect();
+        journal.done.retain(|source, _| sources.contains(source.as_str()));
         let work = &self.options.work;
         work.progress.start("copy", Some(partitions.len() as u64));
         let wanted: HashSet<String> =
             partitions.iter().map(|partition| self.path(partition)).collect();
         remove_partitions(self.target, self.config, |found| wanted.contains(&found.path)).await?;
         let without = Config { catalog: false, ..self.config.clone() };
-        let there: HashSet<String> = list_partitions(self.target, &without)
+        let there: Vec<String> = list_partitions(self.target, &without)
             .await?
             .into_iter()
             .map(|partition| partition.path)
             .collect();
+        let prints = self.target.fingerprints(&there).await?;
+        let there: HashMap<String, Option<String>> = there.into_iter().zip(prints).collect();
         let is_done = |partition: &Partition| {
             let path = self.path(partition);
-            let noted = journal.done.get(&partition.path).is_some_and(|done| done.path == path);
-            noted && there.contains(&path)
+            let noted = journal.done.get(&partition.path).filter(|done| done.path == path);
+            noted.is_some_and(|done| done.print.is_some() && there.get(&path) == Some(&done.print))
         };
         let (done, left): (Vec<Partition>, Vec<Partition>) =
             partitions.into_iter().partition(is_done);
@@ -286,20 +296,39 @@ impl Copying<'_> {
             lease.check()?;
             let one = async |partition: Partition| {
                 work.cancel.check()?;
-                let exists = there.contains(&self.path(&partition));
+                let exists = there.contains_key(&self.path(&partition));
                 let copied = self.partition(&partition, exists).await;
                 copied.map_err(|error| error.with("partition", &partition.path))?;
                 work.progress.advance(1);
                 let (path, commit) = (self.path(&partition), self.snapshot.latest);
-                Ok::<_, Error>(Copied { source: partition.path, path, commit, staged: None })
+                Ok::<_, Error>(Copied::new(partition.path, path, commit))
             };
             let copies = stream::iter(batch.to_vec()).map(one).buffer_unordered(AT_ONCE);
-            let copied: Vec<Copied> = copies.try_collect().await?;
+            let mut copied: Vec<Copied> = copies.try_collect().await?;
+            let paths: Vec<String> = copied.iter().map(|one| one.path.clone()).collect();
+            for (one, print) in copied.iter_mut().zip(self.target.fingerprints(&paths).await?) {
+                one.print = print;
+            }
             // What is noted as done must be on disk.
             self.target.sync().await?;
             journal.add(self.target, copied).await?;
         }
-        self.immutable().await
+        self.immutable().await?;
+        self.print_of_immutable().await
+    }
+
+    async fn print_of_immutable(&self) -> Result<Option<String>> {
+        let group = [immutable_group(self.config.layout).to_owned()];
+        Ok(self.target.fingerprints(&group).await?.pop().flatten())
+    }
+
+    /// True if all objects are those that were noted.
+    async fn is_untouched(&self, journal: &Journal, immutable: Option<String>) -> Result<bool> {
+        let done: Vec<&Copied> = journal.done.values().collect();
+        let paths: Vec<String> = done.iter().map(|done| done.path.clone()).collect();
+        let prints = self.target.fingerprints(&paths).await?;
+        let same = done.iter().zip(&prints).all(|(done, print)| done.print == *print);
+        Ok(same && self.print_of_immutable().await? == immutable)
     }
 
     /// Makes a collection of what is there.
@@ -316,7 +345,8 @@ impl Copying<'_> {
         let commit = Uuid::new_v4().simple().to_string();
         let config = Config { commit: Some(commit.clone()), ..self.config.clone() };
         let (key, bytes) = encode_config(&config)?;
-        match self.target.compare_and_swap(key, None, bytes, &commit).await? {
+        let create = self.target.compare_and_swap(key, None, bytes, &commit);
+        match commit_point(&commit, create, Swap::is_done).await? {
             Swap::Done(_) => {}
             Swap::Lost { .. } => return Err(exists(self.target)),
         }

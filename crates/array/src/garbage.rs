@@ -1,7 +1,7 @@
 //! Removing what no commit names any more.
 
+use futures::FutureExt;
 use futures::future::BoxFuture;
-use futures::{FutureExt, TryStreamExt};
 use jiff::{SignedDuration, Timestamp};
 use partita_core::store::{ObjectInfo, removed};
 use partita_core::{Cancel, Error, Result, Store};
@@ -86,8 +86,7 @@ impl Collection {
             let single: Vec<ObjectInfo> = staged.into_iter().chain(records).collect();
             objects.extend(single.iter().map(|object| (object.key.clone(), object.size)));
             for directory in &directories {
-                let listed: Vec<ObjectInfo> =
-                    store.list(&format!("{directory}/")).try_collect().await?;
+                let listed = store.list_removable(directory).await?;
                 objects.extend(listed.into_iter().map(|object| (object.key, object.size)));
             }
             if !options.dry_run {

@@ -63,6 +63,7 @@ mod spare;
 mod staged;
 mod statistics;
 mod transact;
+mod undo;
 mod verify;
 mod view;
 

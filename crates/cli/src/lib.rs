@@ -42,6 +42,7 @@ where
     I: IntoIterator<Item = T>,
     T: Into<OsString> + Clone,
 {
+    partita::silence_guarded_panics();
     let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
     let command = Arguments::command();
     if args.len() <= 1 {

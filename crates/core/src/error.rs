@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::secret::masked;
+
 /// What went wrong, in the terms of what the caller does next.
 ///
 /// The codes returned by [`ErrorKind::code`] are stable and are the names of the Python exceptions.
@@ -89,10 +91,8 @@ impl ErrorKind {
 ///
 /// Displayed as one sentence in lower case followed by its context pairs, innermost first:
 /// `column is missing from the data (column: fare, dataset: trips)`.
-#[derive(Debug)]
 pub struct Error(Box<Inner>);
 
-#[derive(Debug)]
 struct Inner {
     kind: ErrorKind,
     message: String,
@@ -119,10 +119,11 @@ impl Error {
         Self::new(ErrorKind::Corrupt, message)
     }
 
-    /// Adds where it happened: `key`, `column`, `partition`, `version`, `dataset`, …
+    /// Adds where it happened: `key`, `column`, `partition`, `version`, `dataset`, … Passwords in
+    /// URLs are masked, and long values cut.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl fmt::Display) -> Self {
-        self.0.context.push((name, value.to_string()));
+        self.0.context.push((name, shown(&value.to_string())));
         self
     }
 
@@ -178,16 +179,50 @@ impl fmt::Display for Error {
             f.write_str(")")?;
         }
         if let Some(source) = &self.0.source {
-            write!(f, ": {source}")?;
+            write!(f, ": {}", masked(&source.to_string()))?;
         }
         Ok(())
     }
 }
 
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {self}", self.kind())
+    }
+}
+
 impl std::error::Error for Error {}
+
+/// The longest value that an error shows as a whole, in bytes.
+const LONGEST: usize = 2048;
+
+/// A value as errors show it.
+fn shown(value: &str) -> String {
+    if value.len() <= LONGEST {
+        return masked(value).into_owned();
+    }
+    let start = value.get(..value.floor_char_boundary(LONGEST / 2)).unwrap_or_default();
+    format!("{}… ({} bytes)", masked(start), value.len())
+}
 
 impl From<arrow::error::ArrowError> for Error {
     fn from(error: arrow::error::ArrowError) -> Self {
         Self::invalid("arrow could not do this with the data").caused_by(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn context_is_masked_and_cut() {
+        let error = Error::invalid("no")
+            .with("store", "http://user:hush@host/x")
+            .with("name", "ü".repeat(5_000_000))
+            .caused_by("GET http://user:hush@host/x failed");
+        let text = format!("{error}");
+        assert!(!text.contains("hush"), "{text}");
+        assert!(text.len() < 4000 && text.contains("10000000 bytes"), "{}", text.len());
     }
 }

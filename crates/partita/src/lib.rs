@@ -49,7 +49,7 @@ pub use partita_core::predicate;
 pub use partita_core::store;
 pub use partita_core::{
     Cancel, CommitWatch, Error, ErrorKind, NoProgress, Predicate, Progress, Result, Store,
-    StoreOptions, col, cores,
+    StoreOptions, col, cores, guarded, masked, panic_words, silence_guarded_panics,
 };
 pub use partita_table as table;
 pub use partita_table::{

@@ -16,11 +16,11 @@ use arrow::ffi::{FFI_ArrowArray, FFI_ArrowSchema};
 use arrow::ffi_stream::{FFI_ArrowArrayStream, RecordBatchStreamReader};
 use arrow::record_batch::{RecordBatch, RecordBatchReader};
 use partita::convert::check_texts;
-use partita::{BatchSource, Error};
+use partita::{BatchSource, Error, panic_words};
 use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
 
-use crate::errors::{panic_words, to_python};
+use crate::errors::to_python;
 
 /// Takes the batches of any object with `__arrow_c_stream__`. One with `more_streams` gives the first
 /// of several, and there the others, whose types may differ.

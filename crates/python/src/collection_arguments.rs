@@ -26,7 +26,7 @@ pub(crate) fn work(watch: &Watch) -> Work {
 }
 
 pub(crate) fn predicate(given: Option<PyRef<'_, PyPredicate>>) -> Option<partita::Predicate> {
-    given.map(|given| given.predicate.clone())
+    given.map(|given| given.predicate())
 }
 
 pub(crate) fn chosen(given: Option<PyRef<'_, PySelection>>) -> Option<Selection> {

@@ -30,15 +30,6 @@ pub(crate) fn internal(message: &str) -> PyErr {
     })
 }
 
-/// The words of a caught panic.
-pub(crate) fn panic_words(payload: &(dyn std::any::Any + Send)) -> &str {
-    payload
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message")
-}
-
 fn build(
     py: Python<'_>,
     class: &str,

@@ -118,6 +118,12 @@ mod _native {
         }
     }
 
+    /// A text with the passwords of URLs masked.
+    #[pyfunction]
+    fn masked(text: &str) -> String {
+        partita::masked(text).into_owned()
+    }
+
     /// Ends the threads that speak to stores written in Python, before the interpreter does.
     #[pyfunction]
     fn close_stores(py: Python<'_>) {
@@ -135,6 +141,13 @@ mod _native {
             removed().await;
             Ok(())
         })
+    }
+
+    /// Panics that are told as errors print nothing.
+    #[pymodule_init]
+    fn init(_module: &Bound<'_, PyModule>) -> PyResult<()> {
+        partita::silence_guarded_panics();
+        Ok(())
     }
 
     /// Runs the `partita` command with the given arguments, the first being its name.

@@ -1,7 +1,9 @@
 //! Predicates from Python.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use partita::predicate::{CompareOp, DnfValue, Literal};
-use partita::{Error, ErrorKind, Predicate};
+use partita::{Error, ErrorKind, Predicate, guarded};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyFloat, PyInt, PyList, PyString, PyTuple};
@@ -15,29 +17,116 @@ const DEEPEST: usize = 100;
 /// A boolean expression over columns.
 #[pyclass(frozen, name = "Predicate", module = "partita._native")]
 pub(crate) struct PyPredicate {
-    pub(crate) predicate: Predicate,
+    form: Form,
     depth: usize,
+}
+
+/// What an expression is made of.
+enum Form {
+    One(Predicate),
+    /// The first `length` of some parts, joined by an operator. A loop in Python makes one such
+    /// expression after the other, each with one part more; they share the parts, so that the loop
+    /// copies none of them.
+    Chain {
+        join: Join,
+        parts: Arc<Mutex<Vec<Predicate>>>,
+        length: usize,
+    },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Join {
+    And,
+    Or,
+}
+
+impl Join {
+    fn of(self, parts: Vec<Predicate>) -> Predicate {
+        match self {
+            Self::And => Predicate::And(parts),
+            Self::Or => Predicate::Or(parts),
+        }
+    }
+}
+
+impl Form {
+    /// The parts that are joined so: several of a chain, else the one that it is.
+    fn parts(&self, wanted: Join) -> Vec<Predicate> {
+        match (self.predicate(), wanted) {
+            (Predicate::And(parts), Join::And) | (Predicate::Or(parts), Join::Or) => parts,
+            (other, _) => vec![other],
+        }
+    }
+
+    fn predicate(&self) -> Predicate {
+        match self {
+            Self::One(predicate) => predicate.clone(),
+            Self::Chain { join, parts, length } => {
+                let parts = parts.lock().unwrap_or_else(PoisonError::into_inner);
+                join.of(parts.get(..*length).unwrap_or_default().to_vec())
+            }
+        }
+    }
+
+    fn is_joined_by(&self, wanted: Join) -> bool {
+        match self {
+            Self::Chain { join, .. } => *join == wanted,
+            Self::One(predicate) => match wanted {
+                Join::And => matches!(predicate, Predicate::And(_)),
+                Join::Or => matches!(predicate, Predicate::Or(_)),
+            },
+        }
+    }
+
+    /// Both, joined; what is joined so already stays flat.
+    fn join(&self, other: &Self, wanted: Join) -> Self {
+        let more = other.parts(wanted);
+        if let Self::Chain { join, parts, length } = self
+            && *join == wanted
+        {
+            let mut shared = parts.lock().unwrap_or_else(PoisonError::into_inner);
+            // Only the longest of those that share the parts may add to them.
+            if shared.len() == *length {
+                shared.extend(more);
+                let length = shared.len();
+                return Self::Chain { join: wanted, parts: Arc::clone(parts), length };
+            }
+        }
+        let mut parts = self.parts(wanted);
+        parts.extend(more);
+        let length = parts.len();
+        Self::Chain { join: wanted, parts: Arc::new(Mutex::new(parts)), length }
+    }
 }
 
 impl PyPredicate {
     fn flat(predicate: Predicate) -> Self {
-        Self { predicate, depth: 1 }
+        Self { form: Form::One(predicate), depth: 1 }
+    }
+
+    pub(crate) fn predicate(&self) -> Predicate {
+        self.form.predicate()
     }
 
     /// An expression of parts the deepest of which is `depth` deep.
-    fn over(depth: usize, build: impl FnOnce() -> Predicate) -> PyResult<Self> {
+    fn over(depth: usize, build: impl FnOnce() -> Form) -> PyResult<Self> {
         if depth >= DEEPEST {
             return Err(to_python(Error::new(
                 ErrorKind::InvalidPredicate,
                 "the expression is nested too deeply; use isin for a choice of many values",
             )));
         }
-        Ok(Self { predicate: build(), depth: depth + 1 })
+        Ok(Self { form: build(), depth: depth + 1 })
     }
 
     /// `depth` of what `self` adds to a chain of the same operator, which stays flat.
-    fn chained(&self, same: bool) -> usize {
-        if same { self.depth - 1 } else { self.depth }
+    fn chained(&self, join: Join) -> usize {
+        if self.form.is_joined_by(join) { self.depth - 1 } else { self.depth }
+    }
+
+    fn joined(&self, other: &Self, join: Join) -> PyResult<Self> {
+        let depth = self.chained(join).max(other.chained(join));
+        Self::over(depth, || self.form.join(&other.form, join))
     }
 }
 
@@ -73,9 +162,9 @@ impl PyPredicate {
     /// Reads the text form.
     #[staticmethod]
     fn parse(text: &str) -> PyResult<Self> {
-        let predicate = Predicate::parse(text).map_err(to_python)?;
+        let predicate = guarded(|| Predicate::parse(text)).map_err(to_python)?;
         let depth = depth(&predicate);
-        Ok(Self { predicate, depth })
+        Ok(Self { form: Form::One(predicate), depth })
     }
 
     /// Reads a list of conjunctions of (column, operator, value).
@@ -91,36 +180,32 @@ impl PyPredicate {
             })
             .collect::<PyResult<Vec<_>>>()?;
         let predicate = Predicate::from_dnf(terms).map_err(to_python)?;
-        Ok(Self { predicate, depth: 3 })
+        Ok(Self { form: Form::One(predicate), depth: 3 })
     }
 
     fn __and__(&self, other: PyRef<'_, Self>) -> PyResult<Self> {
-        let is_and = |p: &Self| matches!(p.predicate, Predicate::And(_));
-        let (left, right) = (self.chained(is_and(self)), other.chained(is_and(&other)));
-        Self::over(left.max(right), || self.predicate.clone() & other.predicate.clone())
+        self.joined(&other, Join::And)
     }
 
     fn __or__(&self, other: PyRef<'_, Self>) -> PyResult<Self> {
-        let is_or = |p: &Self| matches!(p.predicate, Predicate::Or(_));
-        let (left, right) = (self.chained(is_or(self)), other.chained(is_or(&other)));
-        Self::over(left.max(right), || self.predicate.clone() | other.predicate.clone())
+        self.joined(&other, Join::Or)
     }
 
     fn __invert__(&self) -> PyResult<Self> {
-        Self::over(self.depth, || !self.predicate.clone())
+        Self::over(self.depth, || Form::One(!self.predicate()))
     }
 
     fn __str__(&self) -> String {
-        self.predicate.to_string()
+        self.predicate().to_string()
     }
 
     fn __eq__(&self, other: PyRef<'_, Self>) -> bool {
-        self.predicate == other.predicate
+        self.predicate() == other.predicate()
     }
 
     /// The names of the columns it looks at.
     fn columns(&self) -> Vec<String> {
-        self.predicate.columns().into_iter().collect()
+        self.predicate().columns().into_iter().collect()
     }
 }
 

@@ -8,12 +8,12 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
-use partita::{Cancel, CommitWatch, Error, ErrorKind, cores};
+use partita::{Cancel, CommitWatch, Error, ErrorKind, cores, panic_words};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use tokio::runtime::{Builder, Handle, Runtime, RuntimeFlavor};
 
-use crate::errors::{internal, panic_words, to_python};
+use crate::errors::{internal, to_python};
 use crate::progress::Meter;
 
 /// How long Ctrl-C may go unnoticed.

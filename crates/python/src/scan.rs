@@ -92,7 +92,7 @@ impl PyScan {
 
     /// The same read of fewer rows.
     fn narrowed(&self, filter: PyRef<'_, PyPredicate>) -> Self {
-        Self(self.0.clone().filter(filter.predicate.clone()))
+        Self(self.0.clone().filter(filter.predicate()))
     }
 
     /// Starts reading batch by batch.

@@ -1,6 +1,6 @@
 //! Staged files, which may travel between processes.
 
-use partita::{Error, Staged};
+use partita::{Error, Staged, guarded};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
 
@@ -15,22 +15,24 @@ impl PyStaged {
     /// Reads what `to_bytes` gave.
     #[staticmethod]
     fn from_bytes(bytes: &[u8]) -> PyResult<Self> {
-        serde_json::from_slice(bytes).map(Self).map_err(|error| {
-            to_python(Error::corrupt("these bytes are no staged files").caused_by(error))
-        })
+        let read = guarded(|| {
+            serde_json::from_slice(bytes)
+                .map_err(|error| Error::corrupt("these bytes are no staged files").caused_by(error))
+        });
+        read.map(Self).map_err(to_python)
     }
 
     /// Puts several together into as few as can be.
     #[staticmethod]
     fn merge(py: Python<'_>, parts: Vec<PyRef<'_, Self>>) -> PyResult<Vec<Self>> {
         let parts: Vec<Staged> = parts.iter().map(|part| part.0.clone()).collect();
-        let merged = py.detach(|| Staged::merge(parts)).map_err(to_python)?;
+        let merged = py.detach(|| guarded(|| Staged::merge(parts))).map_err(to_python)?;
         Ok(merged.into_iter().map(Self).collect())
     }
 
     /// The same without some of its files.
     fn without(&self, keys: Vec<String>) -> PyResult<Self> {
-        self.0.without(&keys).map(Self).map_err(to_python)
+        guarded(|| self.0.without(&keys)).map(Self).map_err(to_python)
     }
 
     /// A form to send elsewhere.

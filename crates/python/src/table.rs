@@ -151,6 +151,21 @@ impl PyTable {
         Ok(Self::new(url, options, table))
     }
 
+    /// Makes a header of what is there, and opens the table.
+    #[staticmethod]
+    fn rebuild(
+        py: Python<'_>,
+        url: String,
+        storage_options: StoreArguments,
+        single_writer: bool,
+    ) -> PyResult<Self> {
+        let options = store_options(storage_options, false, single_writer);
+        let (target, store) = (url.clone(), options.clone());
+        let table =
+            wait(py, &Watch::default(), async move { Table::rebuild(&target, &store).await })?;
+        Ok(Self::new(url, options, table))
+    }
+
     /// The URL of the table.
     #[getter]
     fn url(&self) -> String {
@@ -255,8 +270,8 @@ impl PyTable {
         }
         if let Some(filter) = filter {
             // Said now, where it is written, and not when the scan is run.
-            filter.predicate.bind(&table.schema()).map_err(to_python)?;
-            scan = scan.filter(filter.predicate.clone());
+            filter.predicate().bind(&table.schema()).map_err(to_python)?;
+            scan = scan.filter(filter.predicate());
         }
         if let Some(rows) = limit {
             scan = scan.limit(rows);

@@ -21,6 +21,18 @@ pub(crate) enum Alteration {
 }
 
 impl Alteration {
+    /// What it does, in words that are the same whenever it is sent again.
+    pub fn purpose(&self) -> String {
+        match self {
+            Self::Add(columns) => {
+                let names: Vec<&str> =
+                    columns.fields().iter().map(|field| field.name().as_str()).collect();
+                format!("add {}", names.join(", "))
+            }
+            Self::Widen(column, to) => format!("widen {column} to {to}"),
+        }
+    }
+
     /// The schema afterwards: partition columns first, the others by name.
     pub fn apply(&self, stored: &Schema, partition_by: &[String]) -> Result<Schema> {
         match self {

@@ -1,6 +1,5 @@
 //! Dropping tables.
 
-use futures::TryStreamExt;
 use hashbrown::HashSet;
 use jiff::{SignedDuration, Timestamp};
 use partita_core::store::ObjectInfo;
@@ -36,11 +35,14 @@ impl Table {
         for encoding in [Encoding::Json, Encoding::Msgpack] {
             self.store().delete(&header_key(self.name(), encoding)).await?;
         }
-        let prefix = format!("{}/", self.name());
-        let objects: Vec<ObjectInfo> = self.store().list(&prefix).try_collect().await?;
+        let objects: Vec<ObjectInfo> = self.store().list_removable(self.name()).await?;
+        // What links in the folders of the table lead to stays.
+        let links = self.store().list_links(self.name()).await?;
+        let links: HashSet<String> =
+            links.into_iter().filter(|key| self.is_in_own_folder(key)).collect();
         let doomed = objects.into_iter().filter(|object| {
-            self.is_managed(&object.key)
-                && (object.last_modified < before || own.contains(&object.key))
+            let is_old = object.last_modified < before || own.contains(&object.key);
+            links.contains(&object.key) || is_old && self.is_managed(&object.key)
         });
         let doomed: Vec<String> = doomed.map(|object| object.key).collect();
         let mut count = doomed.len() as u64 + 1;

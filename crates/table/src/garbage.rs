@@ -12,7 +12,7 @@ use crate::change::index_keys;
 use crate::format::keys;
 use crate::format::marks::Expiry;
 use crate::format::snapshot::Snapshot;
-use crate::history::{Recorded, ends_well, gap, walk};
+use crate::history::{Recorded, ends_well, gap, lost, walk};
 use crate::stage::{Staged, discard, texts};
 use crate::state::State;
 
@@ -118,8 +118,8 @@ impl Table {
     }
 
     async fn objects(&self) -> Result<HashMap<String, ObjectInfo>> {
-        let prefix = format!("{}/", self.name());
-        self.store().list(&prefix).map_ok(|object| (object.key.clone(), object)).try_collect().await
+        let listed = self.store().list_removable(self.name()).await?;
+        Ok(listed.into_iter().map(|object| (object.key.clone(), object)).collect())
     }
 
     /// Refuses a history in which a snapshot is missing although it has not expired: what it named
@@ -127,12 +127,7 @@ impl Table {
     async fn check_history(&self, state: &State, history: &[Recorded]) -> Result<()> {
         match gap(state, history) {
             Some(missing) if !ends_well(self.store(), state, history).await? => {
-                Err(Error::corrupt(
-                    "a snapshot of the history is lost, so that nothing can be told from garbage; \
-                     expire the versions up to it to go on without them",
-                )
-                .with("dataset", self.name())
-                .with("key", missing))
+                Err(lost(missing).with("dataset", self.name()))
             }
             _ => Ok(()),
         }
@@ -226,12 +221,26 @@ impl Table {
             return false;
         };
         let Some((folder, path)) = rest.split_once('/') else { return false };
-        let is_data = folder == keys::DEFAULT_TABLE_NAME || folder == self.state().table_name;
         match folder {
             "indices" => path.ends_with(".parquet"),
             "_partita" => key != keys::form(self.name()),
-            _ => is_data && [".parquet", ".csv", ".csv.gz"].iter().any(|end| path.ends_with(end)),
+            _ => {
+                self.is_data_folder(folder)
+                    && [".parquet", ".csv", ".csv.gz"].iter().any(|end| path.ends_with(end))
+            }
         }
+    }
+
+    /// True for keys in the folders in which the dataset has its files.
+    pub(crate) fn is_in_own_folder(&self, key: &str) -> bool {
+        let rest = key.strip_prefix(self.name()).and_then(|rest| rest.strip_prefix('/'));
+        rest.and_then(|rest| rest.split_once('/')).is_some_and(|(folder, _)| {
+            ["indices", "_partita"].contains(&folder) || self.is_data_folder(folder)
+        })
+    }
+
+    fn is_data_folder(&self, folder: &str) -> bool {
+        folder == keys::DEFAULT_TABLE_NAME || folder == self.state().table_name
     }
 
     /// Deletes staged files, but for those that were committed all the same. Where that cannot be

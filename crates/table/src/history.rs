@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use partita_core::{Error, ErrorKind, Result, Store};
 
 use crate::format::footer::ParquetObject;
+use crate::format::header::REMEMBERED;
 use crate::format::keys;
 use crate::format::snapshot::{Document, Operation, decode_document};
 use crate::state::State;
@@ -89,16 +90,44 @@ impl Recorded {
 }
 
 /// Walks from the newest snapshot of `state` to its parents, and stops after the first that `last`
-/// accepts. It ends where a snapshot is gone.
+/// accepts. It ends where a snapshot is gone, unless it is the newest, which nothing removes.
 pub(crate) async fn walk(
     store: &Store,
     state: &State,
     last: impl Fn(&Recorded) -> bool,
 ) -> Result<Vec<Recorded>> {
+    let (found, error) = walk_far(store, state, last).await?;
+    error.map_or(Ok(found), Err)
+}
+
+/// As [`walk`], but as far as the history can be read, with what is wrong there.
+pub(crate) async fn walk_far(
+    store: &Store,
+    state: &State,
+    last: impl Fn(&Recorded) -> bool,
+) -> Result<(Vec<Recorded>, Option<Error>)> {
     let mut found: Vec<Recorded> = Vec::new();
+    match walk_into(store, state, last, &mut found).await {
+        Err(error) if error.kind() == ErrorKind::Corrupt => Ok((found, Some(error))),
+        walked => walked.map(|()| (found, None)),
+    }
+}
+
+async fn walk_into(
+    store: &Store,
+    state: &State,
+    last: impl Fn(&Recorded) -> bool,
+    found: &mut Vec<Recorded>,
+) -> Result<()> {
     let mut next = Some(state.own.snapshot.clone()).filter(|key| !key.is_empty());
     while let Some(key) = next {
-        let Some(object) = store.head(&key).await? else { break };
+        let Some(object) = store.head(&key).await? else {
+            // One of another dataset was copied with the header by a library that knows no history.
+            if found.is_empty() && key.starts_with(&keys::snapshots(&state.header.uuid)) {
+                return Err(lost(&key));
+            }
+            break;
+        };
         let mut object = ParquetObject::open(store, &key, Some(object.size), None).await?;
         let document = decode_document(&object.metadata(false).await?, &key)?;
         next = document.parent.clone();
@@ -113,6 +142,59 @@ pub(crate) async fn walk(
             break;
         }
     }
+    Ok(())
+}
+
+/// The error of a snapshot that the history needs and that is gone.
+pub(crate) fn lost(key: &str) -> Error {
+    Error::corrupt(
+        "a snapshot that the table needs for its history is not in the store; put it back, or have \
+         the history go on without it by `verify(repair=True)`",
+    )
+    .with("key", key)
+}
+
+/// The commits up to the snapshot at `key`, the newest first, as far as they are known and as the
+/// header lists them.
+pub(crate) async fn commits_before(store: &Store, key: &str) -> Result<Vec<String>> {
+    let mut commits = Vec::new();
+    let mut next = Some(key.to_owned());
+    while let Some(key) = next.filter(|_| commits.len() < REMEMBERED) {
+        let Some(object) = store.head(&key).await? else { break };
+        let mut object = ParquetObject::open(store, &key, Some(object.size), None).await?;
+        let read = object.metadata(false).await;
+        let Ok(document) = read.and_then(|footer| decode_document(&footer, &key)) else { break };
+        commits.push(match document.attempt.is_empty() {
+            true => document.commit,
+            false => format!("{}-{}", document.commit, document.attempt),
+        });
+        next = document.parent;
+    }
+    Ok(commits)
+}
+
+/// The snapshots in the store, older than `version`, of commits that the header remembers. Those of
+/// commits that lost a race are not among them.
+pub(crate) async fn older_recent(
+    store: &Store,
+    state: &State,
+    version: u64,
+) -> Result<Vec<(u64, String)>> {
+    let directory = keys::snapshots(&state.header.uuid);
+    let mut found = Vec::new();
+    let mut objects = store.list(&directory);
+    while let Some(object) = objects.try_next().await? {
+        let name = object.key.rsplit('/').next().unwrap_or_default();
+        let parts = name.strip_suffix(".parquet").and_then(|name| name.split_once('-'));
+        if let Some((number, commit)) = parts
+            && let Ok(number) = number.parse::<u64>()
+            && number < version
+            && state.own.recent.iter().any(|recent| recent == commit)
+        {
+            found.push((number, object.key));
+        }
+    }
+    found.sort_unstable();
     Ok(found)
 }
 

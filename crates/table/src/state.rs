@@ -99,7 +99,7 @@ impl State {
         let named = |error: Error| error.with("dataset", name);
         let header = Header::decode_summary(bytes, encoding).map_err(named)?;
         header.check_requirements().map_err(named)?;
-        let own = header.own().unwrap_or_default();
+        let own = header.own().map_err(named)?.unwrap_or_default();
         let mut head = Head { header, encoding, stored_as, own };
         let hash = blake3::hash(bytes).to_hex();
         match newest_snapshot(store, &head.own).await {
@@ -201,6 +201,13 @@ impl Head {
         earlier: Option<Snapshot>,
     ) -> Result<State> {
         let header = &mut self.header;
+        if header.partitions.is_none() && !self.own.snapshot.is_empty() {
+            return Err(Error::corrupt(
+                "the header lacks its partitions, which every commit of Partita writes; put it back \
+                 as it was, or make one with `rebuild`",
+            )
+            .with("dataset", name));
+        }
         if header.partitions.is_none() {
             list_partitions(store, name, header).await?;
         }
@@ -239,8 +246,11 @@ impl Head {
                     Some((_, key)) => file_schema(store, key).await,
                     None => Schema::empty(),
                 };
-                let names = file.fields().iter().map(|field| field.name().clone());
-                self.own.columns = partition_by.iter().cloned().chain(names).collect();
+                // Where the snapshot is lost, the header has the order still.
+                if self.own.columns.is_empty() {
+                    let names = file.fields().iter().map(|field| field.name().clone());
+                    self.own.columns = partition_by.iter().cloned().chain(names).collect();
+                }
                 let known = RecordBatch::new_empty(manifest_schema(&Schema::empty(), &[]));
                 (extension_types(&file), known, stored)
             }
@@ -333,8 +343,8 @@ pub(crate) async fn read_header(
 }
 
 /// The snapshot that the header names. It describes this very header, or one before it where
-/// another library has committed since. A snapshot that is gone or damaged costs speed, never the
-/// table.
+/// another library has committed since. Where it is gone or damaged, the state can be read from the
+/// header all the same; the history cannot, and whoever asks for it is told.
 async fn newest_snapshot(store: &Store, own: &Own) -> Option<Snapshot> {
     if own.snapshot.is_empty() {
         return None;
@@ -401,7 +411,7 @@ async fn find_table_name(store: &Store, name: &str) -> Result<String> {
 }
 
 /// Finds the partitions of a dataset whose header names none, by listing its files.
-async fn list_partitions(store: &Store, name: &str, header: &mut Header) -> Result<()> {
+pub(crate) async fn list_partitions(store: &Store, name: &str, header: &mut Header) -> Result<()> {
     let mut found: Vec<(String, String, String)> = Vec::new();
     let mut objects = store.list(&format!("{name}/"));
     while let Some(object) = objects.try_next().await? {

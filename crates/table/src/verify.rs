@@ -20,7 +20,8 @@ use crate::format::keys;
 use crate::format::schema::{decode_common_metadata, encode_common_metadata};
 use crate::format::snapshot::Snapshot;
 use crate::format::statistics::manifest;
-use crate::history::{ends_well, gap, walk};
+use crate::history::{ends_well, gap, lost, walk_far};
+use crate::mend::mend;
 use crate::options::WriteOptions;
 use crate::prune::{Plan, plan};
 use crate::reindex::read_values;
@@ -43,6 +44,8 @@ pub enum ProblemKind {
     Schema,
     /// There are two headers; readers use the JSON one.
     Header,
+    /// A snapshot that the history needs is missing or damaged.
+    History,
 }
 
 impl ProblemKind {
@@ -56,6 +59,7 @@ impl ProblemKind {
             Self::Index => "index",
             Self::Schema => "schema",
             Self::Header => "header",
+            Self::History => "history",
         }
     }
 }
@@ -86,7 +90,7 @@ pub struct VerifyOptions {
     /// Decode all data as well, not only footers and indexed columns.
     pub data: bool,
     /// Put right what can be: rebuild indices, write the schema file again, remove a header that
-    /// nobody reads.
+    /// nobody reads, have the history go on without snapshots that are lost.
     pub repair: bool,
     /// Told about files checked.
     pub progress: Arc<dyn Progress>,
@@ -105,8 +109,8 @@ impl Default for VerifyOptions {
     }
 }
 
-/// Files checked at a time.
-const AT_ONCE: usize = 64;
+/// Files checked at a time; systems that allow a process few open files allow 64.
+const AT_ONCE: usize = 16;
 
 impl Table {
     /// Checks the newest state: that every object it names is there, that sizes, row counts and
@@ -240,32 +244,33 @@ impl Check<'_> {
     }
 
     async fn history(&mut self) -> Result<()> {
-        let key = self.state.own.snapshot.clone();
-        match walk(self.table.store(), &self.state, |_| false).await {
-            Ok(recorded) => {
-                let lost = gap(&self.state, &recorded).map(str::to_owned);
-                if let Some(lost) = lost
-                    && !ends_well(self.table.store(), &self.state, &recorded).await?
-                {
-                    self.add(
-                        ProblemKind::Missing,
-                        &lost,
-                        "a snapshot of the history is lost",
-                        false,
-                    );
-                }
-                for recorded in recorded {
-                    self.options.cancel.check()?;
-                    let bytes = self.table.store().get(&recorded.key).await?;
-                    if let Err(error) = Snapshot::decode(bytes, &recorded.key) {
-                        self.add(ProblemKind::Damaged, &recorded.key, error.to_string(), false);
-                    }
-                }
+        let (store, state) = (self.table.store(), Arc::clone(&self.state));
+        let (mut found, mut error) = walk_far(store, &state, |_| false).await?;
+        for number in 0..found.len() {
+            self.options.cancel.check()?;
+            let Some(recorded) = found.get(number) else { break };
+            let bytes = store.get(&recorded.key).await?;
+            // The footer was read; the rows may be damaged all the same.
+            if let Err(damage) = Snapshot::decode(bytes, &recorded.key) {
+                found.truncate(number);
+                error = Some(damage);
             }
-            Err(error) if error.kind() == ErrorKind::Corrupt => {
-                self.add(ProblemKind::Damaged, &key, error.to_string(), false);
+        }
+        if error.is_none()
+            && let Some(missing) = gap(&state, &found)
+            && !ends_well(store, &state, &found).await?
+        {
+            error = Some(lost(missing));
+        }
+        if let Some(error) = error {
+            let repair = self.options.repair;
+            if repair {
+                mend(store, &state, &found, &self.options.cancel).await?;
+                self.table.refresh().await?;
             }
-            Err(error) => return Err(error),
+            let key = error.context().iter().find(|(name, _)| *name == "key");
+            let key = key.map_or_else(|| state.own.snapshot.clone(), |(_, key)| key.clone());
+            self.add(ProblemKind::History, &key, error.to_string(), repair);
         }
         Ok(())
     }

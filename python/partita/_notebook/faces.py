@@ -15,6 +15,7 @@ from partita._display import (
     table_columns,
     table_facts,
 )
+from partita._native import masked
 from partita._notebook.page import code, facts, grid, muted, page, section
 from partita._notebook.pictures import bar, coverage
 from partita.errors import PartitaError
@@ -50,7 +51,7 @@ def table_html(table: Table) -> str:
         roles[name] = f"{roles[name]}, index" if name in roles else "index"
     rows = [(escape(name), code(str(kind)), escape(roles.get(name, ""))) for name, kind in columns]
     listed = grid(["column", "type", "role"], rows) + _rest(more)
-    parts = [facts([("url", table.url), *table_facts(table)]), section("columns", listed)]
+    parts = [facts([("url", masked(table.url)), *table_facts(table)]), section("columns", listed)]
     if table.partition_by and partitions is not None:
         parts.append(section(f"partitions ({len(partitions):,})", _sizes(partitions)))
         drawn = coverage(partition.key for partition in partitions)
@@ -204,8 +205,8 @@ def index_html(index: Index) -> str:
     what = "a function" if index.variables is None else ", ".join(index.variables)
     commit = "not known" if index.commit is None else str(index.commit)
     described = [
-        ("url", index.url),
-        ("collection", index.collection.url),
+        ("url", masked(index.url)),
+        ("collection", masked(index.collection.url)),
         ("of", what),
         ("reflects commit", commit),
     ]

@@ -27,6 +27,11 @@ impl Checksum {
         Self { kind, at_end }
     }
 
+    /// As Zarr v3 has it.
+    pub fn crc32c() -> Self {
+        Self { kind: Kind::Crc32c, at_end: true }
+    }
+
     fn of(&self, bytes: &[u8]) -> u32 {
         match self.kind {
             Kind::Crc32 => crc(&CRC32, bytes),

@@ -10,6 +10,7 @@ use zarrs::array::codec::api::{BytesToBytesCodecTraits, Codec, CodecOptions};
 use zarrs::metadata::v2::MetadataV2;
 use zarrs::metadata::v3::MetadataV3;
 
+use super::bounded::{Packed, refuse_longer};
 use super::filter::{Config, Filter, unknown};
 use crate::json::Json;
 
@@ -17,6 +18,7 @@ use crate::json::Json;
 pub(super) struct Compressor {
     id: String,
     codec: Arc<dyn BytesToBytesCodecTraits>,
+    packed: Option<Packed>,
 }
 
 /// The largest item that blosc shuffles.
@@ -39,7 +41,9 @@ impl Compressor {
             Codec::from_metadata(&metadata)
         };
         match created {
-            Ok(Codec::BytesToBytes(codec)) => Ok(Self { id: config.id.to_owned(), codec }),
+            Ok(Codec::BytesToBytes(codec)) => {
+                Ok(Self { id: config.id.to_owned(), codec, packed: Packed::named(config.id) })
+            }
             Ok(_) => Err(unknown(config.id)),
             Err(error) => Err(unknown(config.id).caused_by(error)),
         }
@@ -101,6 +105,17 @@ impl Filter for Compressor {
         decoded.map(Cow::into_owned).map_err(|error| {
             Error::corrupt("a chunk cannot be decoded").with("codec", &self.id).caused_by(error)
         })
+    }
+
+    fn decode_within(&self, bytes: Vec<u8>, items: usize, most: usize) -> Result<Vec<u8>> {
+        match self.packed {
+            Some(packed) => packed.unpack(&bytes, most),
+            None => {
+                let decoded = self.decode(bytes, items)?;
+                refuse_longer(&self.id, decoded.len(), most)?;
+                Ok(decoded)
+            }
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use partita_core::store::Opened;
 use partita_core::{Error, ErrorKind, Result};
 
 use super::bitround::BitRound;
+use super::bounded::refuse_longer;
 use super::checksum::{Checksum, Kind};
 use super::compressor::Compressor;
 use super::convert::AsType;
@@ -28,6 +29,17 @@ pub(super) trait Filter: Debug + Send + Sync {
     /// Towards the items. `items` is how many there are in the chunk.
     fn decode(&self, bytes: Vec<u8>, items: usize) -> Result<Vec<u8>>;
 
+    /// As [`Filter::decode`], where the result is no more than `most` bytes. Those that can make
+    /// much out of little do not even begin to.
+    ///
+    /// # Errors
+    /// [`Corrupt`](ErrorKind::Corrupt) if there is more.
+    fn decode_within(&self, bytes: Vec<u8>, items: usize, most: usize) -> Result<Vec<u8>> {
+        let decoded = self.decode(bytes, items)?;
+        refuse_longer("filter", decoded.len(), most)?;
+        Ok(decoded)
+    }
+
     /// As [`Filter::encode`], of bytes that stay where they are.
     fn encode_from(&self, bytes: &[u8], spare: &Spare) -> Result<Vec<u8>> {
         let mut memory = spare.room(bytes.len())?;
@@ -44,8 +56,8 @@ pub(super) trait Filter: Debug + Send + Sync {
         spare: &Spare,
         out: &'a mut [MaybeUninit<u8>],
     ) -> Result<&'a mut [u8]> {
-        let bytes = object.read_all(spare.take())?;
-        copy_decoded(&self.decode(bytes.into(), items)?, out)
+        let bytes = object.read_all(spare.take(), most_stored(out.len()))?;
+        copy_decoded(&self.decode_within(bytes.into(), items, out.len())?, out)
     }
 
     /// The bytes of an item after encoding, given those before.
@@ -77,10 +89,7 @@ pub(super) fn filter(config: &Json, item_size: usize) -> Result<Box<dyn Filter>>
         "shuffle" if matches!(config.config.get("elementsize"), Some(Json::Int(0 | 1))) => {
             Box::new(Unchanged)
         }
-        "zstd" => {
-            let checksum = config.config.get("checksum") == Some(&Json::Bool(true));
-            Box::new(Zstd::new(config.config.get("level").and_then(Json::as_int), checksum))
-        }
+        "zstd" => Box::new(Zstd::new(config.config.get("level").and_then(Json::as_int))),
         _ => Box::new(Compressor::new(&config, item_size)?),
     })
 }
@@ -140,6 +149,12 @@ pub(super) fn unknown(id: &str) -> Error {
          adler32, vlen-utf8 and vlen-bytes",
     )
     .with("codec", id)
+}
+
+/// The most bytes in which a chunk of this many is stored: codecs make little longer, and filters
+/// at most take larger items.
+pub(super) fn most_stored(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX).saturating_mul(16).saturating_add(1 << 20)
 }
 
 /// Copies a chunk into its place, if it has the size that it should have, and gives it back.

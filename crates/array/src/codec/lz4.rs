@@ -2,6 +2,7 @@
 
 use partita_core::Result;
 
+use super::bounded::refuse_longer;
 use super::filter::{Filter, damaged};
 
 #[derive(Debug)]
@@ -12,11 +13,16 @@ impl Filter for Lz4 {
         Ok(lz4_flex::block::compress_prepend_size(&bytes))
     }
 
-    fn decode(&self, bytes: Vec<u8>, _items: usize) -> Result<Vec<u8>> {
+    fn decode(&self, bytes: Vec<u8>, items: usize) -> Result<Vec<u8>> {
+        self.decode_within(bytes, items, usize::MAX)
+    }
+
+    fn decode_within(&self, bytes: Vec<u8>, _items: usize, most: usize) -> Result<Vec<u8>> {
         /// An LZ4 block is at most so many times smaller than its content.
         const BEST_RATIO: usize = 255;
         let (size, block) = bytes.split_first_chunk::<4>().ok_or_else(|| damaged("lz4"))?;
         let size = usize::try_from(u32::from_le_bytes(*size)).map_err(|_| damaged("lz4"))?;
+        refuse_longer("lz4", size, most)?;
         if size > block.len().saturating_mul(BEST_RATIO) {
             return Err(damaged("lz4"));
         }

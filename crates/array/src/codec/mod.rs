@@ -6,6 +6,7 @@
 //! which both formats use by default and which decodes straight into the result here.
 
 mod bitround;
+mod bounded;
 mod checksum;
 mod compressor;
 mod convert;

@@ -5,14 +5,15 @@ use std::mem::MaybeUninit;
 use std::num::NonZeroU64;
 
 use bytes::Bytes;
-use partita_core::store::Opened;
+use partita_core::store::{LARGEST, Opened};
 use partita_core::{Error, Result};
 use zarrs::array::codec::api::ArrayToBytesCodecTraits;
 use zarrs::array::{ArrayBytes, ArrayBytesOffsets, CodecChain, DataType};
 use zarrs::metadata::v3::MetadataV3;
 
+use super::bounded::Packed;
 use super::compressor::options;
-use super::filter::{Filter, copy_decoded, damaged, filter};
+use super::filter::{Filter, copy_decoded, damaged, filter, most_stored};
 use super::numbers::swap;
 use super::vlen;
 use super::zstd::Zstd;
@@ -31,9 +32,34 @@ pub(crate) struct Pipeline {
 
 #[derive(Debug)]
 enum Steps {
-    V2 { filters: Vec<Box<dyn Filter>>, order: ByteOrder, fortran: bool },
-    V3 { chain: Box<CodecChain>, data_type: DataType, fill: zarrs::array::FillValue },
+    V2 {
+        filters: Vec<Step>,
+        order: ByteOrder,
+        fortran: bool,
+    },
+    V3 {
+        chain: Box<CodecChain>,
+        /// The chain without the codecs that `packed` names, and those, the last one last: what they
+        /// unpack is bounded.
+        decoding: Box<CodecChain>,
+        packed: Vec<Packed>,
+        data_type: DataType,
+        fill: zarrs::array::FillValue,
+    },
 }
+
+/// A filter or compressor, and the bytes of an item that it is given to encode.
+#[derive(Debug)]
+struct Step {
+    filter: Box<dyn Filter>,
+    item_size: usize,
+}
+
+/// Bytes that checksums and headers add to a chunk.
+const OVERHEAD: usize = 256;
+/// What texts may unpack to, in times of what is stored, and however little that is.
+const BEST_RATIO: usize = 1024;
+const SMALL: usize = 64 << 20;
 
 impl Pipeline {
     /// The pipeline of Zarr v2 for chunks of `shape`: filters, then the compressor, in the
@@ -67,8 +93,8 @@ impl Pipeline {
         }
         let mut steps = Vec::new();
         for config in configs.iter().chain(compressor) {
-            let step = filter(config, item_size)?;
-            item_size = step.item_size(item_size);
+            let step = Step { filter: filter(config, item_size)?, item_size };
+            item_size = step.filter.item_size(item_size);
             steps.push(step);
         }
         let items = crate::dataset::count(&shape)?;
@@ -90,9 +116,12 @@ impl Pipeline {
             return Ok(Self { dtype, shape, items, steps });
         }
         let chain = Box::new(zarrs_chain(codecs)?);
+        let (inner, packed) = split_packed(codecs);
+        let decoding = Box::new(zarrs_chain(inner)?);
         let data_type = zarrs_data_type(dtype)?;
         let fill = zarrs::array::FillValue::new(fill.to_vec());
-        Ok(Self { dtype, shape, items, steps: Steps::V3 { chain, data_type, fill } })
+        let steps = Steps::V3 { chain, decoding, packed, data_type, fill };
+        Ok(Self { dtype, shape, items, steps })
     }
 
     /// The shape of a chunk.
@@ -115,8 +144,9 @@ impl Pipeline {
             Steps::V2 { filters, order, fortran } => {
                 self.decode_v2(bytes, filters, *order, *fortran)?
             }
-            Steps::V3 { chain, data_type, fill } => {
-                self.decode_v3(&bytes, chain, data_type, fill)?
+            Steps::V3 { decoding, packed, data_type, fill, .. } => {
+                let bytes = self.unpack(bytes, packed)?;
+                self.decode_v3(&bytes, decoding, data_type, fill)?
             }
         };
         if !buffer.is_whole(self.items, self.dtype.item_size().unwrap_or(0)) {
@@ -142,9 +172,9 @@ impl Pipeline {
         if let Steps::V2 { filters, order: ByteOrder::Little, fortran: false } = &self.steps
             && let ([only], Some(_)) = (filters.as_slice(), self.dtype.item_size())
         {
-            return only.decode_into(object, self.items, spare, out);
+            return only.filter.decode_into(object, self.items, spare, out);
         }
-        match self.decode(object.read_all(spare.take())?)? {
+        match self.decode(object.read_all(spare.take(), self.most_stored())?)? {
             Buffer::Fixed(decoded) => copy_decoded(&decoded, out),
             Buffer::Variable { .. } => Err(damaged("vlen")),
         }
@@ -162,9 +192,9 @@ impl Pipeline {
                     let Some((first, others)) = filters.split_first() else {
                         return Ok(bytes.clone());
                     };
-                    let mut bytes = first.encode_from(bytes, spare)?;
+                    let mut bytes = first.filter.encode_from(bytes, spare)?;
                     for step in others {
-                        bytes = step.encode(bytes)?;
+                        bytes = step.filter.encode(bytes)?;
                     }
                     return Ok(bytes.into());
                 }
@@ -177,11 +207,11 @@ impl Pipeline {
                 };
                 swap(&mut bytes, self.dtype.swapped_bytes(), *order);
                 for step in filters {
-                    bytes = step.encode(bytes)?;
+                    bytes = step.filter.encode(bytes)?;
                 }
                 Ok(bytes.into())
             }
-            Steps::V3 { chain, data_type, fill } => {
+            Steps::V3 { chain, data_type, fill, .. } => {
                 let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
                     Error::invalid("a chunk cannot be encoded").caused_by(error)
                 };
@@ -208,7 +238,7 @@ impl Pipeline {
     fn decode_v2(
         &self,
         bytes: Bytes,
-        filters: &[Box<dyn Filter>],
+        filters: &[Step],
         order: ByteOrder,
         fortran: bool,
     ) -> Result<Buffer> {
@@ -216,9 +246,11 @@ impl Pipeline {
         if filters.is_empty() && fixed && order == ByteOrder::Little && !fortran {
             return Ok(Buffer::Fixed(bytes));
         }
+        let stored = bytes.len();
         let mut bytes = Vec::from(bytes);
         for step in filters.iter().rev() {
-            bytes = step.decode(bytes, self.items)?;
+            let most = self.most_unpacked(step.item_size, stored);
+            bytes = step.filter.decode_within(bytes, self.items, most)?;
         }
         if !fixed {
             return vlen::decode(&bytes, self.dtype == DType::Text);
@@ -261,6 +293,28 @@ impl Pipeline {
         }
     }
 
+    /// What the outer codecs of Zarr v3 packed.
+    fn unpack(&self, bytes: Bytes, packed: &[Packed]) -> Result<Bytes> {
+        let most = self.most_unpacked(self.dtype.item_size().unwrap_or(1), bytes.len());
+        packed.iter().rev().try_fold(bytes, |bytes, step| Ok(step.unpack(&bytes, most)?.into()))
+    }
+
+    /// The most bytes that a step gives which was given items of this size to encode. Of items of
+    /// any length it is not known, but little is never packed into much less.
+    fn most_unpacked(&self, item_size: usize, stored: usize) -> usize {
+        let known = self.items.saturating_mul(item_size).saturating_add(OVERHEAD);
+        if self.dtype.item_size().is_some() {
+            return known;
+        }
+        let lengths = self.items.saturating_mul(8).saturating_add(OVERHEAD);
+        lengths.saturating_add(stored.saturating_mul(BEST_RATIO).max(SMALL))
+    }
+
+    /// The most bytes of an object that is read to be decoded.
+    pub fn most_stored(&self) -> u64 {
+        self.num_bytes().map_or(LARGEST, most_stored)
+    }
+
     fn zarrs_shape(&self) -> Result<Vec<NonZeroU64>> {
         let extent = |size: &usize| u64::try_from(*size).ok().and_then(NonZeroU64::new);
         let shape = self.shape.iter().map(extent).collect::<Option<Vec<_>>>();
@@ -298,8 +352,8 @@ impl Pipeline {
 }
 
 /// The steps of a chain that is what most arrays have: plain bytes, then zstd or nothing.
-fn plain_steps(dtype: DType, codecs: &[Json]) -> Option<Vec<Box<dyn Filter>>> {
-    dtype.item_size()?;
+fn plain_steps(dtype: DType, codecs: &[Json]) -> Option<Vec<Step>> {
+    let item_size = dtype.item_size()?;
     let (bytes, rest) = codecs.split_first()?;
     let name =
         |codec: &Json, wanted: &str| codec.get("name").and_then(Json::as_text) == Some(wanted);
@@ -310,11 +364,28 @@ fn plain_steps(dtype: DType, codecs: &[Json]) -> Option<Vec<Box<dyn Filter>>> {
         [] => Some(Vec::new()),
         [codec] if name(codec, "zstd") => {
             let value = |key: &str| codec.get("configuration")?.get(key);
-            let checksum = value("checksum") == Some(&Json::Bool(true));
-            let zstd = Zstd::new(value("level").and_then(Json::as_int), checksum);
-            Some(vec![Box::new(zstd)])
+            let zstd = Zstd::new(value("level").and_then(Json::as_int));
+            Some(vec![Step { filter: Box::new(zstd), item_size }])
         }
         _ => None,
+    }
+}
+
+/// The codecs without those at the end that are unpacked here, and these. A shard in a chunk has an
+/// index of its own, so what it takes is not known.
+fn split_packed(codecs: &[Json]) -> (&[Json], Vec<Packed>) {
+    let name = |codec: &Json| codec.get("name").and_then(Json::as_text).map(str::to_owned);
+    if codecs.iter().any(|codec| name(codec).as_deref() == Some("sharding_indexed")) {
+        return (codecs, Vec::new());
+    }
+    let is_packed = |codec: &Json| Packed::named(&name(codec)?);
+    let packed = codecs.iter().rev().map_while(is_packed).count();
+    let (inner, outer) = codecs.split_at(codecs.len() - packed);
+    let outer: Vec<Packed> = outer.iter().filter_map(is_packed).collect();
+    // A checksum alone packs nothing, and that of the library is faster.
+    match outer.iter().all(|step| *step == Packed::Crc32c) {
+        true => (codecs, Vec::new()),
+        false => (inner, outer),
     }
 }
 
@@ -462,6 +533,52 @@ mod tests {
         }
         assert!(v2("|O", r#"[{"id":"pickle"}]"#, "null", false).is_err());
         assert!(v2("|O", "[]", "null", false).is_err());
+    }
+
+    /// Nothing but zeros, so many times as long as a chunk of six items.
+    fn bomb(codec: &str) -> Bytes {
+        let pipeline = |items| {
+            let (dtype, order) = DType::parse("|u1").unwrap();
+            let codec = Json::parse(codec.as_bytes()).unwrap();
+            Pipeline::v2(dtype, vec![items], &[], Some(&codec), order, false).unwrap()
+        };
+        let zeros = Buffer::Fixed(vec![0; 64 << 20].into());
+        pipeline(64 << 20).encode(zeros, &Spare::default()).unwrap()
+    }
+
+    #[test]
+    fn bombs_are_corrupt() {
+        let filters = ["[]", r#"[{"id":"delta","dtype":"<u8"}]"#, r#"[{"id":"crc32"}]"#];
+        for codec in COMPRESSORS.into_iter().filter(|codec| !codec.contains("null")) {
+            let stored = bomb(codec);
+            for filters in filters {
+                let pipeline = v2("<u8", filters, codec, false).unwrap();
+                let error = pipeline.decode(stored.clone()).unwrap_err();
+                assert_eq!(error.kind(), partita_core::ErrorKind::Corrupt, "{codec}");
+                let mut out = [MaybeUninit::uninit(); 48];
+                let object = Opened::from(stored.clone());
+                assert!(pipeline.decode_into(object, &Spare::default(), &mut out).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn bombs_in_chains_are_corrupt() {
+        for (name, config, bomb) in [
+            ("gzip", r#"{"level":1}"#, bomb(COMPRESSORS[6])),
+            ("zstd", r#"{"level":1,"checksum":false}"#, bomb(COMPRESSORS[4])),
+        ] {
+            let little = r#"{"name":"bytes","configuration":{"endian":"big"}}"#;
+            let codecs = format!(r#"[{little},{{"name":"{name}","configuration":{config}}}]"#);
+            let codecs = Json::parse(codecs.as_bytes()).unwrap();
+            let codecs = codecs.as_list().unwrap();
+            let pipeline = Pipeline::v3(DType::UInt64, vec![6], codecs, &[0; 8]).unwrap();
+            let error = pipeline.decode(bomb).unwrap_err();
+            assert_eq!(error.kind(), partita_core::ErrorKind::Corrupt, "{name}");
+            let numbers = Buffer::Fixed((0..48).collect::<Vec<u8>>().into());
+            let stored = pipeline.encode(numbers.clone(), &Spare::default()).unwrap();
+            assert_eq!(bytes(&pipeline.decode(stored).unwrap()), bytes(&numbers));
+        }
     }
 
     #[test]

@@ -14,7 +14,8 @@ use zstd::zstd_safe::{
     get_error_name,
 };
 
-use super::filter::{Filter, copy_decoded, damaged};
+use super::bounded::Packed;
+use super::filter::{Filter, copy_decoded, damaged, most_stored};
 use super::search::{Search, search};
 use crate::dataset::too_large;
 use crate::spare::Spare;
@@ -28,7 +29,6 @@ const STEP: usize = 256 << 10;
 #[derive(Debug)]
 pub(super) struct Zstd {
     level: i32,
-    checksum: bool,
 }
 
 thread_local! {
@@ -56,10 +56,11 @@ fn failed(code: usize) -> Error {
 }
 
 impl Zstd {
-    /// `level` as in the configuration of numcodecs, `checksum` says that frames end with one.
-    pub fn new(level: Option<i128>, checksum: bool) -> Self {
+    /// `level` as in the configuration of numcodecs. Frames end with a checksum whatever that says:
+    /// every decoder compares it, and what a disk has changed is no other value then.
+    pub fn new(level: Option<i128>) -> Self {
         let level = level.and_then(|level| i32::try_from(level).ok()).unwrap_or(0);
-        Self { level: if level == 0 { DEFAULT_LEVEL } else { level }, checksum }
+        Self { level: if level == 0 { DEFAULT_LEVEL } else { level } }
     }
 
     /// Into memory that is empty and has the room for it.
@@ -84,7 +85,7 @@ impl Zstd {
         let reset = to.context_mut().reset(ResetDirective::SessionAndParameters);
         reset.map_err(|code| std::io::Error::other(get_error_name(code)))?;
         to.set_parameter(CParameter::CompressionLevel(self.level))?;
-        to.set_parameter(CParameter::ChecksumFlag(self.checksum))?;
+        to.set_parameter(CParameter::ChecksumFlag(true))?;
         way.map_or(Ok(()), |way| way.parameters().try_for_each(|own| to.set_parameter(own)))
     }
 }
@@ -159,9 +160,13 @@ impl Filter for Zstd {
         })
     }
 
-    fn decode(&self, bytes: Vec<u8>, _items: usize) -> Result<Vec<u8>> {
+    fn decode(&self, bytes: Vec<u8>, items: usize) -> Result<Vec<u8>> {
+        self.decode_within(bytes, items, usize::MAX)
+    }
+
+    fn decode_within(&self, bytes: Vec<u8>, _items: usize, most: usize) -> Result<Vec<u8>> {
         // Frames need not say how long they are, and there may be several.
-        zstd::stream::decode_all(bytes.as_slice()).map_err(|error| damaged("zstd").caused_by(error))
+        Packed::Zstd.unpack(&bytes, most)
     }
 
     #[expect(unsafe_code, reason = "memory need not be cleared to be filled")]
@@ -177,8 +182,8 @@ impl Filter for Zstd {
             Ok(size) if size == out.len() => Ok(unsafe { out.assume_init_mut() }),
             // It may be longer than it should be, or damaged, which is told there.
             _ => {
-                let bytes = object.read_all(spare.take())?;
-                copy_decoded(&self.decode(bytes.into(), items)?, out)
+                let bytes = object.read_all(spare.take(), most_stored(out.len()))?;
+                copy_decoded(&self.decode_within(bytes.into(), items, out.len())?, out)
             }
         }
     }
@@ -205,15 +210,15 @@ mod tests {
         let words = b"the sea is as high as the sea was ".repeat(40_000);
         let chunks = [noise(2 << 20), words, [vec![0; 1 << 20], noise(1 << 20)].concat()];
         for (chunk, level) in chunks.iter().zip([3, 4, 3]) {
-            let frame = Zstd::new(Some(level), false).encode(chunk.clone()).unwrap();
+            let frame = Zstd::new(Some(level)).encode(chunk.clone()).unwrap();
             assert_eq!(zstd::stream::decode_all(frame.as_slice()).unwrap(), *chunk);
             let of_level = zstd::bulk::compress(chunk, level as i32).unwrap().len();
             assert!(frame.len() <= of_level + of_level / 50 + 64, "{} {of_level}", frame.len());
-            // Another level was used meanwhile, with a checksum.
-            Zstd::new(Some(1), true).encode(chunk[..100].to_vec()).unwrap();
+            // Another level was used meanwhile.
+            Zstd::new(Some(1)).encode(chunk[..100].to_vec()).unwrap();
             let spare = Spare::default();
             spare.give(vec![1; 8 << 20]);
-            let again = Zstd::new(Some(level), false).encode_from(chunk, &spare);
+            let again = Zstd::new(Some(level)).encode_from(chunk, &spare);
             assert_eq!(again.unwrap(), frame);
         }
     }
@@ -222,12 +227,30 @@ mod tests {
     fn objects(content: &[u8]) -> Vec<Vec<u8>> {
         use std::io::Write;
         let (start, end) = content.split_at(content.len() / 3);
-        let one =
-            |part: &[u8], checksum| Zstd::new(Some(1), checksum).encode(part.to_vec()).unwrap();
+        let one = |part: &[u8], checksum| match checksum {
+            true => Zstd::new(Some(1)).encode(part.to_vec()).unwrap(),
+            false => zstd::bulk::compress(part, 1).unwrap(),
+        };
         let mut silent = zstd::stream::Encoder::new(Vec::new(), 1).unwrap();
         silent.write_all(content).unwrap();
         let several = [one(start, false), one(&[], false), one(end, true)].concat();
         vec![one(content, false), several, silent.finish().unwrap(), one(content, true)]
+    }
+
+    #[test]
+    fn a_flipped_bit_is_noticed() {
+        let content = noise(4000);
+        let codec = Zstd::new(Some(3));
+        let frame = codec.encode(content.clone()).unwrap();
+        for bit in (0..frame.len() * 8).step_by(7) {
+            let mut flipped = frame.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            let mut out = vec![MaybeUninit::uninit(); content.len()];
+            let object = Opened::from(bytes::Bytes::from(flipped));
+            let decoded = codec.decode_into(object, 1, &Spare::default(), &mut out);
+            // Some bits of the header say nothing of the content.
+            assert!(decoded.map_or(true, |decoded| *decoded == *content), "{bit}");
+        }
     }
 
     #[tokio::test]
@@ -235,7 +258,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().to_str().unwrap();
         let store = partita_core::Store::open(root, &Default::default()).unwrap();
-        let codec = Zstd::new(None, false);
+        let codec = Zstd::new(None);
         let spare = Spare::default();
         for size in [0, 5, STEP - 1, 5 * STEP + 3] {
             let content = noise(size + 4);

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::manifest::{decode_document, encode_document};
 use super::paths::HEAD;
-use super::record::check_requires;
+use super::record::{LAST, check_requires};
 
 /// The form of heads that this version writes.
 const FORMAT: u32 = 2;
@@ -159,8 +159,12 @@ impl Head {
         let Some((bytes, version)) = store.get_versioned(HEAD).await? else {
             return Ok((default, None));
         };
-        let head = Self::decode(&bytes, default)
-            .map_err(|error| error.with("key", HEAD).with("store", store.url()))?;
+        let head = Self::decode(&bytes, default).and_then(|head| match head.published < LAST {
+            true => Ok(head),
+            false => Err(Error::corrupt("the head of the commits has an impossible number")
+                .with("published", head.published)),
+        });
+        let head = head.map_err(|error| error.with("key", HEAD).with("store", store.url()))?;
         Ok((head, Some(version)))
     }
 

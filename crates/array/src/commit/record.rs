@@ -32,6 +32,9 @@ pub(super) fn check_requires(format: u32, known: u32, requires: &[String]) -> Re
     })
 }
 
+/// Commits are counted, so numbers never come near to this.
+pub(super) const LAST: u64 = 1 << 53;
+
 /// One commit of a collection.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {

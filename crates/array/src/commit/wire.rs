@@ -11,7 +11,7 @@ use partita_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 use super::paths::STAGE;
-use super::record::{Action, Change, Record, Source, check_requires};
+use super::record::{Action, Change, LAST, Record, Source, check_requires};
 use crate::statistics::Statistics;
 
 /// The form of records that this version writes.
@@ -82,11 +82,18 @@ impl Record {
         };
         let form: Form = serde_json::from_slice(bytes).map_err(damaged)?;
         check_requires(form.format, FORMAT, &form.requires)?;
-        if form.format < FORMAT {
-            return serde_json::from_slice(bytes).map_err(damaged);
+        let record: Self = match form.format < FORMAT {
+            true => serde_json::from_slice(bytes).map_err(damaged)?,
+            false => {
+                let document: Document = serde_json::from_slice(bytes).map_err(damaged)?;
+                document.into_record()?
+            }
+        };
+        match record.sequence < LAST {
+            true => Ok(record),
+            false => Err(Error::corrupt("a commit record has an impossible number")
+                .with("sequence", record.sequence)),
         }
-        let document: Document = serde_json::from_slice(bytes).map_err(damaged)?;
-        document.into_record()
     }
 
     pub(crate) fn encode(&self) -> Result<Bytes> {

@@ -144,7 +144,7 @@ impl Staging<'_> {
             let (path, commit) = (change.path.clone(), copying.snapshot.latest);
             let objects = staging.under(&directory);
             let staged = Some(Staged { change, reads: false, base: 0, objects });
-            copied.push(Copied { source, path, commit, staged });
+            copied.push(Copied { staged, ..Copied::new(source, path, commit) });
         }
         // What is noted as done must be on disk.
         self.repository.store().sync().await?;

@@ -22,9 +22,18 @@ pub(super) struct Copied {
     pub path: String,
     /// The last commit of the source that was known before it was read.
     pub commit: u64,
+    /// What tells its objects from others in their places.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub print: Option<String>,
     /// What is staged of it for the commit to an Icechunk repository.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub staged: Option<Staged>,
+}
+
+impl Copied {
+    pub fn new(source: String, path: String, commit: u64) -> Self {
+        Self { source, path, commit, print: None, staged: None }
+    }
 }
 
 /// What is copied to what.

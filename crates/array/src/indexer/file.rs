@@ -14,11 +14,12 @@ use arrow::compute::{cast, cast_with_options, concat_batches};
 use arrow::datatypes::{DataType, Field, Schema};
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::basic::Compression;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
-use partita_core::{Error, ErrorKind, Result};
+use partita_core::{Error, ErrorKind, Result, guarded};
+use partita_parquet::load;
 use serde::{Deserialize, Serialize};
 
 use super::entries::{Entries, START, STOP};
@@ -185,10 +186,17 @@ pub(super) fn encode(
 
 /// Reads a file of either form.
 pub(super) fn decode(bytes: Bytes, config: &Config) -> Result<Read> {
+    guarded(|| decode_checked(bytes, config))
+}
+
+fn decode_checked(bytes: Bytes, config: &Config) -> Result<Read> {
     let damaged = |error: parquet::errors::ParquetError| {
         Error::corrupt("the index is no Parquet file that can be read").caused_by(error)
     };
-    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(damaged)?;
+    let metadata = load(&bytes, ArrowReaderOptions::new()).map_err(|error| {
+        Error::corrupt("the index is no Parquet file that can be read").caused_by(error)
+    })?;
+    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(bytes, metadata);
     let metadata = builder.metadata().file_metadata().key_value_metadata().cloned();
     let schema = builder.schema().clone();
     let batches = builder.build().map_err(damaged)?.collect::<Result<Vec<_>, _>>();

@@ -99,6 +99,8 @@ pub(crate) struct Repository {
     url: Arc<str>,
     place: Place,
     staging: Arc<Staging>,
+    /// It was made by whoever opened it.
+    is_new: bool,
 }
 
 /// Which state of a repository is looked at.
@@ -161,7 +163,7 @@ impl Repository {
             let url = url_of_repository(store.url());
             let objects = Arc::new(Objects::new(store.clone()));
             match icechunk::Repository::create(objects).execute().await {
-                Ok(inner) => Ok(Self::of(store, inner)),
+                Ok(inner) => Ok(Self { is_new: true, ..Self::of(store, inner) }),
                 // Another process may have been faster.
                 Err(error) => match Self::open(store).await {
                     Ok(opened) => Ok(opened),
@@ -175,7 +177,26 @@ impl Repository {
     fn of(store: Store, inner: icechunk::Repository) -> Self {
         let url = url_of_repository(store.url()).into();
         let place = Place::Branch(MAIN.to_owned());
-        Self { inner: Arc::new(inner), store, url, place, staging: Arc::default() }
+        Self { inner: Arc::new(inner), store, url, place, staging: Arc::default(), is_new: false }
+    }
+
+    /// True if the repository was made when it was opened.
+    pub fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    /// Removes the repository: first what makes it one, then what lies beside.
+    pub fn remove(&self) -> BoxFuture<'_, Result<()>> {
+        async move {
+            self.store.delete(REPO).await?;
+            for directory in storage::WRITTEN_ONCE {
+                let directory = directory.trim_end_matches('/');
+                let objects = self.store.list_removable(directory).await?;
+                self.store.delete_many(objects.into_iter().map(|info| info.key).collect()).await?;
+            }
+            Ok(())
+        }
+        .boxed()
     }
 
     /// The same repository, looked at from elsewhere.

@@ -25,7 +25,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::sweep::Sweep;
 
 /// Directories of objects that are written once. Everything else has versions.
-const WRITTEN_ONCE: [&str; 6] =
+pub(super) const WRITTEN_ONCE: [&str; 6] =
     ["chunks/", "manifests/", "snapshots/", "transactions/", "attributes/", "overwritten/"];
 
 tokio::task_local! {
@@ -245,7 +245,15 @@ impl Storage for Objects {
             "" => String::new(),
             prefix => format!("{}/", prefix.trim_end_matches('/')),
         };
-        let objects = self.store.list(&prefix).map(move |info| {
+        // What is listed to be swept is deleted then, and links are not followed for that.
+        let objects = match (&self.sweep, prefix.strip_suffix('/')) {
+            (Some(_), Some(directory)) => {
+                let found = self.store.list_removable(directory).await.map_err(failed)?;
+                stream::iter(found.into_iter().map(Ok)).boxed()
+            }
+            _ => self.store.list(&prefix),
+        };
+        let objects = objects.map(move |info| {
             let info = info.map_err(failed)?;
             let id = info.key.strip_prefix(&prefix).unwrap_or(&info.key).to_owned();
             Ok(ListInfo { id, created_at: time_of(info.last_modified), size_bytes: info.size })

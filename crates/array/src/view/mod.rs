@@ -272,7 +272,14 @@ async fn find_base(view: &ViewConfig, url: &str, options: &StoreOptions) -> Resu
         Some(_) => Ok(view.base.location.trim_start_matches("file://").to_owned()),
         None => view.base.url(),
     };
+    let anywhere = options.allows_remote_base()?;
     let open = async |target: &str| {
+        if !anywhere && place(url) != place(target) {
+            return Err(Error::invalid(
+                "the view names a base in another store, which `allow_remote_base` rules out; open \
+                 it with its base if that is trusted",
+            ));
+        }
         let same = View::shares_options(url, target);
         let options = if same { options.clone() } else { StoreOptions::new() };
         Collection::open(target, &options.read_only(true)).await
@@ -298,6 +305,15 @@ async fn find_base(view: &ViewConfig, url: &str, options: &StoreOptions) -> Resu
         .with("base", &view.base.location)
         .with("view", url)
         .caused_by(error))
+}
+
+/// The store that a URL is in: its kind, and the bucket or host.
+fn place(url: &str) -> (&str, &str) {
+    let plain = repository_url(url).unwrap_or(url);
+    match (scheme(url), plain.split_once("://")) {
+        ("", _) | (_, None) => ("", ""),
+        (scheme, Some((_, rest))) => (scheme, rest.split('/').next().unwrap_or_default()),
+    }
 }
 
 fn scheme(url: &str) -> &str {

@@ -11,7 +11,7 @@ use partita::convert::{Suggestion, common_type, convert_column};
 use partita::{Error, ErrorKind};
 
 use super::folder::{Source, Values};
-use super::{Arrow, InputOptions, Typed, csv, external, json, of_file, parquet};
+use super::{Arrow, InputOptions, Typed, csv, decoded, external, json, of_file, parquet};
 use crate::failure::Failure;
 use crate::output::Format;
 
@@ -37,7 +37,7 @@ impl Chain {
     ) -> Result<Self, Failure> {
         let mut columns: IndexMap<String, Column> = IndexMap::new();
         for source in &sources {
-            let found = look(source, options, like)
+            let found = decoded(|| look(source, options, like))
                 .map_err(|error| Failure::from(of_file(error, &source.path)))?;
             let mut names = HashSet::new();
             if let Some((name, _)) = found.iter().find(|(name, _)| !names.insert(name)) {
@@ -76,7 +76,7 @@ impl Chain {
     fn advance(&mut self) -> Arrow<Option<RecordBatch>> {
         loop {
             if let Some((source, rows, before)) = &mut self.current
-                && let Some(batch) = rows.next()
+                && let Some(batch) = decoded(|| rows.next().transpose()).transpose()
             {
                 let fitted = batch.and_then(|batch| {
                     let first_row = *before;
@@ -86,7 +86,7 @@ impl Chain {
                 return fitted.map(Some).map_err(|error| external(of_file(error, &source.path)));
             }
             let Some(source) = self.files.next() else { return Ok(None) };
-            let rows = read(&source, &self.csv, &self.schema)
+            let rows = decoded(|| read(&source, &self.csv, &self.schema))
                 .map_err(|error| external(of_file(error, &source.path)))?;
             self.current = Some((source, rows, 0));
         }

@@ -136,10 +136,11 @@ pub(super) struct CsvOptions {
 }
 
 impl CsvOptions {
-    fn is_null(&self, field: &[u8], quoted: bool, text: bool) -> bool {
+    fn is_null(&self, field: &[u8], quoted: bool, kind: &DataType) -> bool {
+        let text = is_text(kind);
         let spelled = |spellings: &[&str]| spellings.iter().any(|one| one.as_bytes() == field);
         if quoted {
-            return field.is_empty() && !text;
+            return field.is_empty() && !text && !kind.is_binary();
         }
         if !self.null.is_empty() {
             return self.null.iter().any(|one| one.as_bytes() == field)
@@ -202,7 +203,7 @@ pub(super) fn look(text: Text, options: &CsvOptions, rows: bool) -> Arrow<Vec<(S
         for (((field, quoted), (suggestion, spelled)), name) in
             records.fields().zip(&mut found).zip(&names)
         {
-            if !options.is_null(field, quoted, false) {
+            if !options.is_null(field, quoted, &DataType::Null) {
                 suggestion.see(utf8(field, name, row)?);
             } else if quoted || !field.is_empty() {
                 *spelled = true;
@@ -243,17 +244,15 @@ impl Reader {
         let columns = self.schema.fields().len();
         let mut builders: Vec<LargeStringBuilder> =
             (0..columns).map(|_| LargeStringBuilder::new()).collect();
-        let text: Vec<bool> = self.schema.fields().iter().map(|f| is_text(f.data_type())).collect();
         let (mut rows, mut bytes) = (0, 0);
         while rows < BATCH_ROWS && bytes < BATCH_BYTES && self.records.advance()? {
             check_length(&self.records, columns)?;
-            let fields = self.records.fields().zip(&mut builders).zip(&text).enumerate();
-            for (place, (((field, quoted), builder), text)) in fields {
-                if self.options.is_null(field, quoted, *text) {
+            let columns = self.schema.fields().iter().zip(&mut builders);
+            for ((field, quoted), (column, builder)) in self.records.fields().zip(columns) {
+                if self.options.is_null(field, quoted, column.data_type()) {
                     builder.append_null();
                 } else {
-                    let name = self.schema.field(place).name();
-                    builder.append_value(utf8(field, name, self.rows + rows as u64)?);
+                    builder.append_value(utf8(field, column.name(), self.rows + rows as u64)?);
                 }
             }
             rows += 1;

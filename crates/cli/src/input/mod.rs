@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use arrow::datatypes::{DataType, Fields, SchemaRef};
 use arrow::error::ArrowError;
 use partita::convert::Suggestion;
-use partita::{BatchSource, Error};
+use partita::{BatchSource, Error, guarded};
 
 use self::chain::Chain;
 use self::csv::CsvOptions;
@@ -72,6 +72,11 @@ pub(crate) fn open(
         return Err(Failure::Usage("there is no file to read".into()));
     }
     Ok(Box::new(Chain::new(sources, options, like.as_deref())?))
+}
+
+/// Runs a decoder, which may panic on what is damaged.
+fn decoded<T>(work: impl FnOnce() -> Arrow<T>) -> Arrow<T> {
+    guarded(|| Ok(work())).unwrap_or_else(|error| Err(external(error)))
 }
 
 fn external(error: Error) -> ArrowError {

@@ -14,7 +14,7 @@ use parquet::arrow::arrow_reader::{
 };
 use parquet::file::reader::ChunkReader;
 use partita::Error;
-use partita::table::metadata_of;
+use partita_parquet::load;
 
 use super::bytes::Input;
 use super::{Arrow, BATCH_BYTES, BATCH_ROWS, external};
@@ -63,8 +63,7 @@ fn rows<R: ChunkReader + 'static>(
 
 /// What is known of a file, with types of which one batch may hold any number of bytes.
 fn metadata(file: &impl ChunkReader) -> Arrow<ArrowReaderMetadata> {
-    let metadata = ArrowReaderMetadata::load(file, ArrowReaderOptions::new())
-        .or_else(|error| old_metadata(file)?.ok_or(error))?;
+    let metadata = load(file, ArrowReaderOptions::new()).map_err(external)?;
     check_rows(&metadata)?;
     let fields: Vec<Field> = metadata
         .schema()
@@ -78,19 +77,6 @@ fn metadata(file: &impl ChunkReader) -> Arrow<ArrowReaderMetadata> {
     }
     let options = ArrowReaderOptions::new().with_schema(Arc::new(schema));
     Ok(ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options)?)
-}
-
-/// The metadata of a file by an old writer; `None` where there is no footer.
-fn old_metadata(
-    file: &impl ChunkReader,
-) -> Result<Option<ArrowReaderMetadata>, parquet::errors::ParquetError> {
-    let Some(end) = file.len().checked_sub(8) else { return Ok(None) };
-    let tail = file.get_bytes(end, 8)?;
-    let length = tail.first_chunk().map_or(0, |length| u32::from_le_bytes(*length));
-    let Some(start) = end.checked_sub(length.into()) else { return Ok(None) };
-    let Ok(footer) = usize::try_from(u64::from(length) + 8) else { return Ok(None) };
-    let Ok(metadata) = metadata_of(&file.get_bytes(start, footer)?) else { return Ok(None) };
-    ArrowReaderMetadata::try_new(Arc::new(metadata), ArrowReaderOptions::new()).map(Some)
 }
 
 /// The type with offsets of 64 bits, and dictionaries spelled out where their indices may be too

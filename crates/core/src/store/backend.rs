@@ -15,9 +15,10 @@ use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{BackoffConfig, ClientConfigKey, ClientOptions, ObjectStore, RetryConfig};
 
+use super::answers::Looking;
 use super::local::LocalFiles;
 use super::location::Location;
-use super::options::{StoreOptions, parse_duration};
+use super::options::{StoreOptions, check_value, parse_duration, parse_switch};
 use super::profile::Profile;
 use crate::{Error, Result};
 
@@ -97,6 +98,7 @@ fn s3(bucket: &str, options: &StoreOptions) -> Result<Arc<dyn ObjectStore>> {
         builder = builder.with_config(key, value);
     }
     builder = with_profile(builder, asked.as_deref())?;
+    check_environment(&builder)?;
     // An endpoint that says http:// has already said that plain HTTP is wanted.
     let endpoint = builder
         .get_config_value(&AmazonS3ConfigKey::S3Endpoint)
@@ -105,7 +107,25 @@ fn s3(bucket: &str, options: &StoreOptions) -> Result<Arc<dyn ObjectStore>> {
     if endpoint.is_some_and(|url| url.starts_with("http://")) && !options.says("allow_http") {
         builder = builder.with_config(allow_http, "true");
     }
-    Ok(Arc::new(builder.build().map_err(bad_configuration("S3"))?))
+    let built = builder.with_http_connector(Looking).build();
+    Ok(Arc::new(built.map_err(bad_configuration("S3"))?))
+}
+
+/// Checks what came from the environment or a profile; options are checked when they are given.
+fn check_environment(builder: &AmazonS3Builder) -> Result<()> {
+    use AmazonS3ConfigKey as Key;
+    let names = [
+        (Key::AccessKeyId, "access_key_id"),
+        (Key::SecretAccessKey, "secret_access_key"),
+        (Key::Token, "session_token"),
+        (Key::Region, "region"),
+        (Key::DefaultRegion, "default_region"),
+        (Key::Endpoint, "endpoint_url"),
+        (Key::S3Endpoint, "endpoint_url_s3"),
+    ];
+    names.into_iter().try_for_each(|(key, name)| {
+        builder.get_config_value(&key).map_or(Ok(()), |value| check_value(name, &value))
+    })
 }
 
 /// The configuration of the environment but for its keys.
@@ -166,7 +186,8 @@ fn gcs(bucket: &str, options: &StoreOptions) -> Result<Arc<dyn ObjectStore>> {
     for (key, value) in options.parse::<GoogleConfigKey>("Google Cloud Storage", known)? {
         builder = builder.with_config(key, value);
     }
-    Ok(Arc::new(builder.build().map_err(bad_configuration("Google Cloud Storage"))?))
+    let built = builder.with_http_connector(Looking).build();
+    Ok(Arc::new(built.map_err(bad_configuration("Google Cloud Storage"))?))
 }
 
 fn azure(scheme: &str, authority: &str, options: &StoreOptions) -> Result<Arc<dyn ObjectStore>> {
@@ -181,7 +202,8 @@ fn azure(scheme: &str, authority: &str, options: &StoreOptions) -> Result<Arc<dy
     for (key, value) in options.parse::<AzureConfigKey>("Azure", known)? {
         builder = builder.with_config(key, value);
     }
-    Ok(Arc::new(builder.build().map_err(bad_configuration("Azure"))?))
+    let built = builder.with_http_connector(Looking).build();
+    Ok(Arc::new(built.map_err(bad_configuration("Azure"))?))
 }
 
 fn http(origin: &str, options: &StoreOptions) -> Result<Arc<dyn ObjectStore>> {
@@ -192,7 +214,8 @@ fn http(origin: &str, options: &StoreOptions) -> Result<Arc<dyn ObjectStore>> {
         client = client.with_config(key, value);
     }
     let builder = HttpBuilder::new().with_url(origin).with_retry(retry).with_client_options(client);
-    Ok(Arc::new(builder.build().map_err(bad_configuration("web servers"))?))
+    let built = builder.with_http_connector(Looking).build();
+    Ok(Arc::new(built.map_err(bad_configuration("web servers"))?))
 }
 
 fn bad_configuration(what: &'static str) -> impl Fn(object_store::Error) -> Error {
@@ -243,14 +266,7 @@ impl Options {
     }
 
     fn take_switch(&mut self, name: &str) -> Result<Option<bool>> {
-        let Some(text) = self.take(name) else { return Ok(None) };
-        match text.to_ascii_lowercase().as_str() {
-            "true" | "1" | "yes" | "on" => Ok(Some(true)),
-            "false" | "0" | "no" | "off" => Ok(Some(false)),
-            _ => Err(Error::invalid("the option is not a switch: write true or false")
-                .with("option", name)
-                .with("value", text)),
-        }
+        self.take(name).map(|text| parse_switch(name, &text)).transpose()
     }
 
     fn take_retry(&mut self) -> Result<RetryConfig> {
@@ -280,6 +296,7 @@ impl Options {
     ) -> Result<Vec<(K, String)>> {
         let one = |(name, value): &(String, String)| {
             let key = name.parse::<K>().map_err(|_| unknown(name, store, known))?;
+            check_value(name, value)?;
             let value = match name.ends_with("timeout") {
                 true => format!("{}ms", parse_duration(name, value)?.as_millis()),
                 false => value.clone(),
@@ -333,6 +350,8 @@ mod tests {
         open("az://lake/x", &azure).unwrap();
         open("/tmp", &StoreOptions::new().with("sync", "false").with("lock_timeout", "1m"))
             .unwrap();
+        let error = open("s3://lake", &s3.clone().with("endpoint_url", "localhost:9000"));
+        assert_eq!(error.unwrap_err().kind(), crate::ErrorKind::InvalidArgument);
         open("https://example.org/x", &StoreOptions::new().with("timeout", "1m")).unwrap();
     }
 

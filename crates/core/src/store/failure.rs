@@ -1,5 +1,9 @@
 //! What an error of the storage client means for the caller, and for a commit.
 
+use std::io;
+
+use object_store::client::{HttpError, HttpErrorKind};
+
 use crate::{Error, ErrorKind};
 
 /// Where a request failed.
@@ -19,6 +23,9 @@ impl Request<'_> {
         use object_store::Error as E;
         let verb = self.verb;
         let (kind, message) = match &error {
+            _ if is_missing_bucket(&error) => {
+                (ErrorKind::Store, "the bucket or container does not exist".to_owned())
+            }
             E::NotFound { .. } => (ErrorKind::NotFound, "the object does not exist".to_owned()),
             E::AlreadyExists { .. } => {
                 (ErrorKind::AlreadyExists, "the object exists already".to_owned())
@@ -44,23 +51,62 @@ impl Request<'_> {
             _ if is_missing_file(&error) => {
                 (ErrorKind::NotFound, "the object does not exist".to_owned())
             }
-            _ => (ErrorKind::Store, format!("the object could not be {verb}")),
+            _ => (ErrorKind::Store, format!("the object could not be {verb}{}", reason(&error))),
         };
         Error::new(kind, message).with("key", self.key).with("store", self.store).caused_by(error)
     }
 }
 
-/// On a file system `a/b` is missing in a second way: `a` is a file.
-pub(super) fn is_missing_file(error: &object_store::Error) -> bool {
-    find_io_error(error).is_some_and(|e| {
-        matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory)
-    })
+/// In words why a store gave no answer, where that is known.
+fn reason(error: &object_store::Error) -> &'static str {
+    // The client keeps the type of this error to itself.
+    let text = error.to_string();
+    let status = text.split_once("status code: ").and_then(|(_, after)| after.get(..3));
+    match status.and_then(|status| status.parse::<u16>().ok()) {
+        Some(300..400) => return REDIRECTED,
+        Some(429 | 500..) => return BUSY,
+        None if text.contains("Received redirect") => return REDIRECTED,
+        _ => {}
+    }
+    let refused = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+    match find::<HttpError>(error).map(HttpError::kind) {
+        Some(_) if find::<io::Error>(error).is_some_and(refused) => {
+            ": the connection was refused; is the endpoint right, and does the server run?"
+        }
+        Some(HttpErrorKind::Connect) => ": the store cannot be reached; is the endpoint right?",
+        Some(HttpErrorKind::Timeout) => ": the store did not answer before the request timed out",
+        Some(HttpErrorKind::Request | HttpErrorKind::Interrupted) => {
+            ": the connection was closed before the answer had come"
+        }
+        Some(HttpErrorKind::Decode) => ": the answer is none that such a store gives",
+        _ => "",
+    }
 }
 
-fn find_io_error(error: &object_store::Error) -> Option<&std::io::Error> {
+const BUSY: &str =
+    ": the store is busy or out of order, and was tried until the time for it was up";
+const REDIRECTED: &str =
+    ": the request was redirected elsewhere; are the region and the endpoint right?";
+
+/// True if it is not the object that does not exist.
+pub(super) fn is_missing_bucket(error: &object_store::Error) -> bool {
+    let names = ["NoSuchBucket", "ContainerNotFound", "The specified bucket does not exist"];
+    let object_store::Error::NotFound { source, .. } = error else { return false };
+    let answer = source.to_string();
+    names.iter().any(|name| answer.contains(name))
+}
+
+/// On a file system `a/b` is missing in a second way: `a` is a file.
+pub(super) fn is_missing_file(error: &object_store::Error) -> bool {
+    find::<io::Error>(error)
+        .is_some_and(|e| matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory))
+}
+
+/// The first cause of this type.
+fn find<E: std::error::Error + 'static>(error: &object_store::Error) -> Option<&E> {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<std::io::Error>() {
+        if let Some(error) = error.downcast_ref::<E>() {
             return Some(error);
         }
         cause = error.source();

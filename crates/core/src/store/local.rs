@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::try_join_all;
 use futures::stream::BoxStream;
-use futures::{StreamExt, future};
+use futures::{StreamExt, TryFutureExt, TryStreamExt, future, stream};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
@@ -31,11 +31,15 @@ use super::calls::Calls;
 use super::durability::{Durability, STEP};
 use super::failure::{NotApplied, NotDurable};
 use super::file_system::FileSystem;
+use super::links;
+use super::local_directory::is_no_file;
 use super::lock::{KeyLock, is_lock_name};
 use super::version::content_tag;
 use super::work::HeldLocks;
 use crate::{Error, cores};
 
+/// Files deleted between two looks at whether somebody still waits for it.
+const DELETED_AT_ONCE: usize = 256;
 /// Threads that look into directories at once, at most.
 const THREADS: usize = 8;
 
@@ -87,20 +91,17 @@ impl LocalFiles {
 
     /// Deletes an object under its lock, so that no update under way can bring it back.
     pub async fn delete_locked(&self, location: &Path) -> Result<()> {
-        let target = self.target(location)?;
+        let (root, target) = (self.target(&Path::default())?, self.target(location)?);
         // Taking the lock would make the directory of an object that is not there.
-        if !target.exists() {
+        if target.symlink_metadata().is_err() {
             return Ok(());
         }
+        let refused = links::refuse_behind_link(&root, &target);
+        refused.map_err(|error| not_applied("delete", &target, &error))?;
         let lock = KeyLock::acquire(&target, self.lock_timeout).await?;
         blocking(move || {
             let _lock = lock;
-            match std::fs::remove_file(&target) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    Err(not_applied("delete", &target, &error))
-                }
-                _ => Ok(()),
-            }
+            links::remove(&root, &target).map_err(|error| not_applied("delete", &target, &error))
         })
         .await
     }
@@ -117,7 +118,7 @@ impl LocalFiles {
     pub async fn read_range(&self, location: &Path, range: Range<u64>) -> Result<Bytes> {
         let target = self.target(location)?;
         let failed = |path: &FilePath, error: io::Error| match error.kind() {
-            io::ErrorKind::NotFound => object_store::Error::NotFound {
+            _ if is_no_file(&error) => object_store::Error::NotFound {
                 path: path.to_string_lossy().into_owned(),
                 source: error.into(),
             },
@@ -133,12 +134,31 @@ impl LocalFiles {
             .map_err(|error| failed(&target, error))?;
         blocking(move || {
             let mut read = || {
-                let mut file = File::open(&target)?;
+                let (mut file, _) = open_regular(&target)?;
                 file.seek(io::SeekFrom::Start(range.start))?;
                 file.take(length).read_to_end(&mut buffer)
             };
             read().map_err(|error| failed(&target, error))?;
             Ok(Bytes::from(buffer))
+        })
+        .await
+    }
+
+    fn remove(&self, location: Result<Path>) -> Result<Path> {
+        let location = location?;
+        let (root, target) = (self.target(&Path::default())?, self.target(&location)?);
+        links::remove(&root, &target).map_err(|error| not_applied("delete", &target, &error))?;
+        Ok(location)
+    }
+
+    /// Refuses what the client would open and wait for.
+    async fn refuse_special(&self, location: &Path) -> Result<()> {
+        let target = self.target(location)?;
+        blocking(move || match target.metadata().map(|metadata| metadata.file_type()) {
+            Ok(kind) if !kind.is_file() && !kind.is_dir() => {
+                Err(not_applied("open", &target, &no_regular_file()))
+            }
+            _ => Ok(()),
         })
         .await
     }
@@ -195,8 +215,14 @@ impl LocalFiles {
         blocking(move || {
             // Held until the new state is in place, whatever happens to the caller.
             let _lock = lock;
-            let current = match std::fs::read(&target) {
-                Ok(bytes) => content_tag(blake3::hash(&bytes)),
+            let read = || {
+                let (mut file, _) = open_regular(&target)?;
+                let mut hash = blake3::Hasher::new();
+                io::copy(&mut file, &mut hash)?;
+                io::Result::Ok(hash.finalize())
+            };
+            let current = match read() {
+                Ok(hash) => content_tag(hash),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     return Err(refused(&target, "the object does not exist"));
                 }
@@ -334,6 +360,30 @@ fn in_steps(payload: &PutPayload) -> PutPayload {
     payload.iter().flat_map(parts).collect()
 }
 
+/// Opens a file. What is none, as a pipe or a device, could be read for ever, or not even opened.
+/// A directory is told as such, by the kind of the error.
+pub(super) fn open_regular(target: &FilePath) -> io::Result<(File, std::fs::Metadata)> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        // Else opening a pipe waits for somebody who writes to it.
+        options.custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed());
+    }
+    let file = options.open(target)?;
+    let metadata = file.metadata()?;
+    match metadata.file_type() {
+        kind if kind.is_file() => Ok((file, metadata)),
+        kind if kind.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        _ => Err(no_regular_file()),
+    }
+}
+
+fn no_regular_file() -> io::Error {
+    io::Error::other("it is no regular file, but a pipe, a socket or a device")
+}
+
 /// True for what a listing must not show: locks and temporary files.
 fn is_hidden(location: &Path) -> bool {
     is_hidden_name(location.filename().unwrap_or_default())
@@ -381,10 +431,12 @@ impl ObjectStore for LocalFiles {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        self.refuse_special(location).await?;
         self.inner.get_opts(location, options).await
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        self.refuse_special(location).await?;
         self.inner.get_ranges(location, ranges).await
     }
 
@@ -392,7 +444,13 @@ impl ObjectStore for LocalFiles {
         &self,
         locations: BoxStream<'static, Result<Path>>,
     ) -> BoxStream<'static, Result<Path>> {
-        self.inner.delete_stream(locations)
+        let files = self.clone();
+        let delete = move |locations: Vec<Result<Path>>| {
+            let files = files.clone();
+            blocking(move || Ok(locations.into_iter().map(|one| files.remove(one)).collect()))
+                .map_ok(|removed: Vec<Result<Path>>| stream::iter(removed))
+        };
+        locations.ready_chunks(DELETED_AT_ONCE).then(delete).try_flatten().boxed()
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {

@@ -14,11 +14,14 @@ use object_store::path::Path;
 
 use super::calls::is_refused;
 use super::fingerprint::ObjectVersion;
+use super::links::refuse_behind_link;
 use super::list::join;
 use super::local::{
-    LocalFiles, blocking, blocking_each, is_hidden_name, not_applied, temporary_beside,
+    LocalFiles, blocking, blocking_each, is_hidden_name, not_applied, open_regular,
+    temporary_beside,
 };
 use super::local_place::{Placing, copy_into_place, in_directory};
+use super::read::{LARGEST, refuse_larger};
 use super::removal::remove_later;
 use super::work::Work;
 
@@ -57,9 +60,11 @@ impl LocalFiles {
         moves: bool,
         scratch: &Path,
     ) -> Result<()> {
+        let root = self.target(&Path::default())?;
         let (staged, live) = (self.target(staged)?, self.target(live)?);
         let scratch = self.temporary(scratch)?;
         self.work(move |files, work| {
+            refuse_behind_link(&root, &live).map_err(|e| not_applied("switch", &live, &e))?;
             if moves && !live.exists() {
                 return move_directory(&staged, &live).map_err(|e| not_applied("move", &live, &e));
             }
@@ -153,9 +158,10 @@ impl LocalFiles {
     pub async fn read(&self, location: &Path) -> Result<Option<Bytes>> {
         let target = self.target(location)?;
         blocking(move || {
-            let Some(mut file) = open(&target)? else { return Ok(None) };
+            let Some((file, metadata)) = open(&target)? else { return Ok(None) };
+            refuse_larger(metadata.len(), LARGEST)?;
             let mut bytes = Vec::new();
-            let read = file.read_to_end(&mut bytes);
+            let read = file.take(LARGEST).read_to_end(&mut bytes);
             read.map_err(|error| not_applied("read", &target, &error))?;
             Ok(Some(bytes.into()))
         })
@@ -166,9 +172,9 @@ impl LocalFiles {
     pub async fn open(&self, location: &Path) -> Result<Option<fs::File>> {
         let target = self.target(location)?;
         blocking(move || {
-            let file = open(&target)?;
-            file.iter().for_each(read_ahead);
-            Ok(file)
+            let opened = open(&target)?.map(|(file, _)| file);
+            opened.iter().for_each(read_ahead);
+            Ok(opened)
         })
         .await
     }
@@ -202,10 +208,9 @@ pub(super) fn is_no_file(error: &io::Error) -> bool {
     matches!(error.kind(), NotFound | IsADirectory | NotADirectory)
 }
 
-fn open(target: &FilePath) -> Result<Option<fs::File>> {
-    let opened = fs::File::open(target).and_then(|file| Ok((file.metadata()?.is_dir(), file)));
-    match opened {
-        Ok((is_directory, file)) => Ok((!is_directory).then_some(file)),
+fn open(target: &FilePath) -> Result<Option<(fs::File, fs::Metadata)>> {
+    match open_regular(target) {
+        Ok(opened) => Ok(Some(opened)),
         Err(error) if is_no_file(&error) => Ok(None),
         Err(error) => Err(not_applied("open", target, &error)),
     }
@@ -356,6 +361,7 @@ fn failed(what: &str, target: &FilePath, error: io::Error) -> object_store::Erro
 
 /// Moves a directory away, if there is one.
 fn delete(target: &FilePath, scratch: &FilePath, root: &FilePath) -> io::Result<bool> {
+    refuse_behind_link(root, target)?;
     if let Some(parent) = scratch.parent() {
         fs::create_dir_all(parent)?;
     }

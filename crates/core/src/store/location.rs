@@ -34,6 +34,9 @@ impl Location {
         let Some((scheme, rest)) = split_scheme(url) else {
             return Ok(Self::Local(absolute(url)?));
         };
+        if url.chars().any(char::is_control) {
+            return Err(Error::invalid("the URL has a control character").with("url", shown(url)));
+        }
         let (authority, prefix) = rest.split_once('/').unwrap_or((rest, ""));
         let (authority, prefix) = (authority.to_owned(), prefix.trim_matches('/').to_owned());
         let named = |what: &str| match authority.is_empty() {
@@ -204,6 +207,15 @@ fn at_home(path: &str) -> Result<PathBuf> {
     }
 }
 
+/// The longest path, and the longest name in it, that a file system in use takes, in bytes.
+const LONGEST_PATH: usize = 4095;
+const LONGEST_NAME: usize = 255;
+
+/// A URL or path with its control characters escaped.
+fn shown(text: &str) -> String {
+    text.escape_debug().to_string()
+}
+
 /// Makes a path absolute. What exists of it is resolved first, so that `..` behind a symbolic link
 /// means what the file system says; the rest may not exist yet.
 fn absolute(path: &str) -> Result<PathBuf> {
@@ -215,7 +227,16 @@ fn absolute(path: &str) -> Result<PathBuf> {
             "the path is empty or has a null character; write . for the \
                                    working directory",
         )
-        .with("path", path.escape_debug()));
+        .with("path", shown(path)));
+    }
+    let longest = path.split('/').map(str::len).max().unwrap_or(0);
+    if path.len() > LONGEST_PATH || longest > LONGEST_NAME {
+        return Err(Error::invalid(format!(
+            "the path is too long: it has {} bytes and a name of {longest}, and no file system \
+             takes more than {LONGEST_PATH} and {LONGEST_NAME}",
+            path.len()
+        ))
+        .with("path", shown(path)));
     }
     let mut resolved = std::path::absolute(at_home(path)?).map_err(failed)?;
     let mut missing = Vec::new();
@@ -285,9 +306,17 @@ mod tests {
 
     #[test]
     fn bad_urls() {
-        for url in ["", "ftp://x/y", "s3://", "s3:///x", "file://host/x", "http://", "a\0b"] {
+        for url in
+            ["", "ftp://x/y", "s3://", "s3:///x", "file://host/x", "http://", "a\0b", "s3://a\0b/c"]
+        {
             let error = Location::parse(url).unwrap_err();
             assert_eq!(error.kind(), crate::ErrorKind::InvalidArgument, "{url:?}");
+        }
+        let long = "x".repeat(5_000_000);
+        for url in [long.clone(), format!("/{long}"), "a/".repeat(3000)] {
+            let error = Location::parse(&url).unwrap_err();
+            assert_eq!(error.kind(), crate::ErrorKind::InvalidArgument);
+            assert!(error.to_string().len() < 4000, "{}", error.to_string().len());
         }
         let error = Location::parse("ftp://x/y").unwrap_err().to_string();
         assert!(error.contains("s3://") && error.contains("ftp"), "{error}");

@@ -3,12 +3,14 @@
 //! [`Store::compare_and_swap`].
 //!
 //! - `location`: what a URL means. `backend`: which client serves it. `options`: how, `profile` included.
+//!   `answers`: what web servers say, looked at first.
 //! - `handle`, `read`, `ranges`, `write`, `list`: the [`Store`] itself.
 //!   `leftovers`: what listings do not show.
 //! - `swap`: the commit point; `probe`: whether a store can be trusted with it.
 //! - `local`, `lock`: conditional writes on a file system, which has none of its own.
 //!   `durability`: when it is on the disk.
-//!   `local_list`: its directories, read by several threads.
+//!   `local_list`: its directories, read by several threads. `links`: symbolic links, which nothing
+//!   is removed through.
 //! - `directory`, `local_directory`: many objects written beside their place and put into it.
 //!   `local_place`: how that is done to files; `calls`: the calls for it that not every file system
 //!   has; `work`: who waits for it. `removal`: of what was there before.
@@ -17,6 +19,7 @@
 //! - `meter`: what reads cost.
 //! - `lease`: what only one process may do at a time.
 
+mod answers;
 mod backend;
 mod backoff;
 mod calls;
@@ -29,6 +32,7 @@ mod handle;
 mod key;
 mod lease;
 mod leftovers;
+mod links;
 mod list;
 mod local;
 mod local_directory;
@@ -59,7 +63,7 @@ pub use meter::Meter;
 pub use options::StoreOptions;
 pub use probe::{Capability, Condition};
 pub use ranges::coalesced;
-pub use read::Opened;
+pub use read::{LARGEST, Opened};
 pub use removal::{is_removing, removed};
 pub use swap::Swap;
 pub use version::Version;

@@ -1,5 +1,6 @@
 //! What a caller may say about how a store is reached.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -7,10 +8,13 @@ use std::time::Duration;
 
 use object_store::ObjectStore;
 
-use crate::{Error, Result};
+use crate::{Error, Result, masked};
 
 /// Words in the name of an option whose value must not be printed.
 const SECRET_WORDS: [&str; 6] = ["secret", "token", "key", "password", "sas", "credential"];
+
+/// The option that is not of a store, but of views.
+const REMOTE_BASE: &str = "allow_remote_base";
 
 /// Options of a store: names as in `object_store` and the AWS tools (`aws_access_key_id`,
 /// `endpoint_url`, `allow_http`, `timeout`, …), with the short names of fsspec (`key`, `secret`,
@@ -22,6 +26,8 @@ pub struct StoreOptions {
     values: BTreeMap<String, String>,
     read_only: bool,
     single_writer: bool,
+    /// What was given for the option `allow_remote_base`.
+    remote_base: Option<String>,
     client: Option<Arc<dyn ObjectStore>>,
 }
 
@@ -35,8 +41,22 @@ impl StoreOptions {
     /// Sets one option; the last value given for a name wins.
     #[must_use]
     pub fn with(mut self, name: impl AsRef<str>, value: impl Into<String>) -> Self {
-        self.values.insert(name.as_ref().to_ascii_lowercase(), value.into());
+        let name = name.as_ref().to_ascii_lowercase();
+        match name == REMOTE_BASE {
+            true => self.remote_base = Some(value.into()),
+            false => drop(self.values.insert(name, value.into())),
+        }
         self
+    }
+
+    /// Whether a view may be laid over a base in another store than its own: another kind of store,
+    /// bucket or host. The option `allow_remote_base`, and true without it. A view names its base in
+    /// a document, so whoever can write that chooses where is read from.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) if the option is no truth value.
+    pub fn allows_remote_base(&self) -> Result<bool> {
+        self.remote_base.as_deref().map_or(Ok(true), |text| parse_switch(REMOTE_BASE, text))
     }
 
     /// Refuses every write through the store.
@@ -106,6 +126,7 @@ impl PartialEq for StoreOptions {
         };
         same_client
             && self.values == other.values
+            && self.remote_base == other.remote_base
             && self.read_only == other.read_only
             && self.single_writer == other.single_writer
     }
@@ -117,10 +138,9 @@ impl Eq for StoreOptions {}
 impl fmt::Debug for StoreOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = self.iter().map(|(name, value)| {
-            let secret = SECRET_WORDS.iter().any(|word| name.contains(word));
-            (name, if secret { "***" } else { value })
+            (name, if is_secret(name) { "***".into() } else { masked(value) })
         });
-        let shown: BTreeMap<_, _> = shown.collect();
+        let shown: BTreeMap<_, Cow<'_, str>> = shown.collect();
         f.debug_struct("StoreOptions")
             .field("values", &shown)
             .field("read_only", &self.read_only)
@@ -134,6 +154,55 @@ impl<K: AsRef<str>, V: Into<String>> FromIterator<(K, V)> for StoreOptions {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(options: I) -> Self {
         options.into_iter().fold(Self::new(), |all, (name, value)| all.with(name, value))
     }
+}
+
+/// A truth value.
+pub(super) fn parse_switch(name: &str, text: &str) -> Result<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Ok(true),
+        "false" | "0" | "no" | "off" => Ok(false),
+        _ => Err(Error::invalid("the option is not a switch: write true or false")
+            .with("option", name)
+            .with("value", text)),
+    }
+}
+
+/// Refuses the value of an option that no request can carry, before the client panics on it.
+/// Secrets are not shown.
+pub(super) fn check_value(name: &str, value: &str) -> Result<()> {
+    let refuse = |why: &str| {
+        let error = Error::invalid(format!("the option {why}")).with("option", name);
+        Err(if is_secret(name) { error } else { error.with("value", value.escape_debug()) })
+    };
+    // Documents and paths are not sent.
+    let is_sent = !NOT_SENT.iter().any(|word| name.contains(word));
+    if is_sent && !value.chars().all(|c| matches!(c, ' '..='~')) {
+        return refuse(
+            "has a character that no request can carry: a line break, another control character, \
+             or one outside of ASCII",
+        );
+    }
+    if SERVERS.iter().any(|end| name.ends_with(end)) && !name.contains("use_") {
+        let url = match url::Url::parse(value) {
+            Ok(url) => url,
+            Err(error) => return refuse(&format!("is no URL: {error}; write {EXAMPLE}")),
+        };
+        if !matches!(url.scheme(), "http" | "https" | "socks5" | "socks5h") || !url.has_host() {
+            return refuse(&format!("is no URL of a server; write {EXAMPLE}"));
+        }
+    }
+    Ok(())
+}
+
+/// Words in the names of options that hold documents or paths.
+const NOT_SENT: [&str; 5] =
+    ["service_account", "application_credentials", "_file", "certificate", "proxy_"];
+/// How the names of options end that hold the URL of a server.
+const SERVERS: [&str; 4] = ["endpoint", "endpoint_url", "endpoint_url_s3", "proxy_url"];
+const EXAMPLE: &str = "http://localhost:9000 or https://s3.example.org";
+
+fn is_secret(name: &str) -> bool {
+    SECRET_WORDS.iter().any(|word| name.contains(word))
 }
 
 /// Parses `30`, `30s`, `500ms`, `2m` or `1h`; a bare number counts seconds.
@@ -168,11 +237,39 @@ mod tests {
         let options = StoreOptions::new()
             .with("AWS_SECRET_ACCESS_KEY", "hush")
             .with("key", "hush")
-            .with("endpoint_url", "http://127.0.0.1:9");
+            .with("endpoint_url", "http://user:hush@127.0.0.1:9");
         let text = format!("{options:?}");
         assert!(!text.contains("hush"), "{text}");
-        assert!(text.contains("http://127.0.0.1:9"));
+        assert!(text.contains("127.0.0.1:9"));
         assert_eq!(options.get("aws_secret_access_key"), Some("hush"));
+    }
+
+    #[test]
+    fn values_that_no_request_can_carry() {
+        for (name, value) in [
+            ("region", "a\nb"),
+            ("secret_access_key", "hush\r\nX: y"),
+            ("session_token", "hüsh"),
+            ("endpoint_url", "localhost:9000"),
+            ("aws_endpoint", "x y"),
+            ("endpoint", "ftp://host"),
+            ("endpoint", "http://"),
+            ("proxy_url", "host"),
+        ] {
+            let error = check_value(name, value).unwrap_err();
+            assert_eq!(error.kind(), crate::ErrorKind::InvalidArgument, "{name}");
+            assert!(error.to_string().contains(name), "{error}");
+            assert!(!error.to_string().contains("hush"), "{error}");
+        }
+        for (name, value) in [
+            ("region", "eu-north-1"),
+            ("google_service_account_key", "{\n  \"type\": \"service_account\"\n}"),
+            ("use_fabric_endpoint", "true"),
+            ("endpoint_url", "http://user:word@[::1]:9000/base"),
+            ("user_agent", "some thing/1.0 (x)"),
+        ] {
+            check_value(name, value).unwrap();
+        }
     }
 
     #[test]

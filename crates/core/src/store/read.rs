@@ -5,12 +5,20 @@ use std::io::{self, Read, Seek};
 use std::ops::Range;
 
 use bytes::Bytes;
+use futures::TryStreamExt;
 use jiff::Timestamp;
-use object_store::{ObjectMeta, ObjectStoreExt};
+use object_store::{GetOptions, GetResult, GetResultPayload, ObjectMeta, ObjectStoreExt};
 
-use super::failure::{NotApplied, is_missing_file};
+use super::failure::{NotApplied, is_missing_bucket, is_missing_file};
 use super::{ObjectInfo, Store, Version};
 use crate::{Error, ErrorKind, Result};
+
+/// The largest object that is read as a whole, in bytes. What is larger where a document or a chunk
+/// is expected is no such thing, and would take more memory than there is.
+pub const LARGEST: u64 = 1 << 32;
+
+/// Bytes that are asked for at once because an answer says that so many will come.
+const TRUSTED: usize = 64 << 20;
 
 /// An object that is there: its content, or a local file, which the system begins to read, and which
 /// is read by the thread that asks for it.
@@ -54,17 +62,24 @@ impl Opened {
         Ok(filled)
     }
 
-    /// All of the content, also what was read before. What is read of a local file is put into
-    /// `memory`, in place of what is in it.
+    /// All of the content, also what was read before, if it takes no more than `most` bytes. What is
+    /// read of a local file is put into `memory`, in place of what is in it.
     ///
     /// # Errors
-    /// As [`Opened::read`].
-    pub fn read_all(self, mut memory: Vec<u8>) -> Result<Bytes> {
+    /// As [`Opened::read`]; [`Corrupt`](ErrorKind::Corrupt) if it is longer.
+    pub fn read_all(self, mut memory: Vec<u8>, most: u64) -> Result<Bytes> {
         match self.0 {
-            Source::Content(bytes) => Ok(bytes),
+            Source::Content(bytes) => match bytes.len() as u64 <= most {
+                true => Ok(bytes),
+                false => Err(larger(bytes.len() as u64, most)),
+            },
             Source::File { mut file, store, key } => {
+                let size = file.metadata().map_err(|error| unreadable(&store, &key, &error))?.len();
+                if size > most {
+                    return Err(larger(size, most).with("key", key).with("store", store.url()));
+                }
                 memory.clear();
-                let read = file.rewind().and_then(|()| file.read_to_end(&mut memory));
+                let read = file.rewind().and_then(|()| file.take(most).read_to_end(&mut memory));
                 store.count_bytes(read.map_err(|error| unreadable(&store, &key, &error))?);
                 Ok(memory.into())
             }
@@ -141,7 +156,7 @@ impl Store {
         let read = async {
             let result = self.inner.get(&path).await?;
             let meta = result.meta.clone();
-            Ok((result.bytes().await?, meta))
+            Ok((content(result, LARGEST).await?, meta))
         };
         match read.await {
             Ok(read) => {
@@ -166,7 +181,7 @@ impl Store {
         self.count_request();
         let read = match &self.local {
             Some(local) => local.read_range(&path, range.clone()).await,
-            None => self.inner.get_range(&path, range.clone()).await,
+            None => self.fetch_range(&path, range.clone()).await,
         };
         let bytes = match read {
             Ok(bytes) => {
@@ -182,6 +197,16 @@ impl Store {
             },
         };
         self.whole(key, &range, bytes)
+    }
+
+    async fn fetch_range(
+        &self,
+        path: &object_store::path::Path,
+        range: Range<u64>,
+    ) -> object_store::Result<Bytes> {
+        let length = range.end - range.start;
+        let options = GetOptions { range: Some(range.into()), ..GetOptions::default() };
+        content(self.inner.get_opts(path, options).await?, length).await
     }
 
     /// Size and age of an object, or nothing if it does not exist. One request.
@@ -232,6 +257,53 @@ impl Store {
     }
 }
 
+/// What an answer holds, which is not trusted to be as long as it says.
+async fn content(result: GetResult, most: u64) -> object_store::Result<Bytes> {
+    let length = result.range.end.saturating_sub(result.range.start);
+    refuse_larger(length, most)?;
+    if matches!(result.payload, GetResultPayload::File(..)) {
+        return result.bytes().await;
+    }
+    let mut parts = result.into_stream();
+    let first = parts.try_next().await?.unwrap_or_default();
+    if first.len() as u64 == length {
+        return Ok(first);
+    }
+    let mut all = Vec::new();
+    let room = usize::try_from(length).unwrap_or(usize::MAX).min(TRUSTED);
+    all.try_reserve_exact(room).map_err(|_| own(no_memory(length)))?;
+    all.extend_from_slice(&first);
+    while let Some(part) = parts.try_next().await? {
+        let total = all.len() + part.len();
+        refuse_larger(total as u64, length)?;
+        all.try_reserve(part.len()).map_err(|_| own(no_memory(length)))?;
+        all.extend_from_slice(&part);
+    }
+    Ok(all.into())
+}
+
+/// Refuses a size beyond the most that is read.
+pub(super) fn refuse_larger(size: u64, most: u64) -> object_store::Result<()> {
+    if size > most { Err(own(larger(size, most))) } else { Ok(()) }
+}
+
+fn larger(size: u64, most: u64) -> Error {
+    Error::corrupt("the object is larger than what belongs in its place")
+        .with("bytes", size)
+        .with("most", most)
+}
+
+fn no_memory(length: u64) -> Error {
+    Error::corrupt("there is no memory for as many bytes as the object says to have")
+        .with("bytes", length)
+}
+
+/// An error of ours among those of the client.
+fn own(error: Error) -> object_store::Error {
+    object_store::Error::Generic { store: "partita", source: Box::new(error) }
+}
+
 pub(super) fn is_missing(error: &object_store::Error) -> bool {
-    matches!(error, object_store::Error::NotFound { .. }) || is_missing_file(error)
+    let missing = matches!(error, object_store::Error::NotFound { .. }) || is_missing_file(error);
+    missing && !is_missing_bucket(error)
 }

@@ -1,7 +1,7 @@
 //! What is particular to local files: names on disk, the lock, and processes that die.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Lines};
+use std::io::{BufRead, BufReader, Lines, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
@@ -322,4 +322,105 @@ async fn eight_processes_on_s3() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path(), 0, Faults::default()).unwrap();
     processes_lose_nothing("s3://test/new", server.options().into_iter().collect()).await;
+}
+
+/// A store with a link to a directory outside of it, which holds two files.
+#[cfg(unix)]
+fn with_link(name: &str) -> (tempfile::TempDir, Store) {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(dir.path().join("outside/deep")).unwrap();
+    for file in ["outside/a.parquet", "outside/deep/b.parquet"] {
+        File::create(dir.path().join(file)).unwrap().write_all(b"kept").unwrap();
+    }
+    let link = dir.path().join("store").join(name);
+    std::fs::create_dir_all(link.parent().unwrap()).unwrap();
+    std::os::unix::fs::symlink(dir.path().join("outside"), link).unwrap();
+    let store = open(&dir.path().join("store"));
+    (dir, store)
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn nothing_is_removed_through_a_link() {
+    for link in ["t", "t/p=1", "t/p=1/q=2"] {
+        let (dir, store) = with_link(link);
+        let inside = |key: &str| format!("{link}/{key}");
+        assert_eq!(store.get(&inside("deep/b.parquet")).await.unwrap(), "kept");
+        let found: Vec<ObjectInfo> = store.list("t/").try_collect().await.unwrap();
+        assert_eq!(found.len(), 2, "reading follows links");
+        let removable = store.list_removable("t").await.unwrap();
+        let keys: Vec<_> = removable.iter().map(|info| info.key.as_str()).collect();
+        assert_eq!(keys, [link]);
+
+        let refused = [
+            store.delete(&inside("a.parquet")).await,
+            store.delete_many(vec![inside("a.parquet"), inside("deep/b.parquet")]).await,
+            store.delete_directory(&inside("deep"), "scratch").await,
+            store.discard_directory(&inside("deep"), "scratch").await,
+            store.switch_directory("staged", &inside("deep"), None, false, "scratch").await,
+            store.switch_directory("staged", &inside("new"), None, true, "scratch").await,
+        ];
+        for refused in refused {
+            let error = refused.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Store);
+            assert!(error.to_string().contains("symbolic link"), "{error}");
+        }
+        assert_eq!(names(&dir.path().join("outside")), ["a.parquet", "deep"]);
+
+        // The link itself is removed, or exchanged for what takes its place.
+        store.put_deferred("staged/c.parquet", Bytes::from_static(b"new")).await.unwrap();
+        store.switch_directory("staged", link, None, false, "scratch").await.unwrap();
+        assert_eq!(store.get(&inside("c.parquet")).await.unwrap(), "new");
+        let (dir, store) = with_link(link);
+        store.delete_many(vec![link.to_owned()]).await.unwrap();
+        assert!(store.list_removable("t").await.unwrap().is_empty());
+        let (other, store) = with_link(link);
+        store.delete_directory(link, "scratch").await.unwrap();
+        partita_core::store::removed().await;
+        for dir in [dir, other] {
+            assert_eq!(names(&dir.path().join("outside")), ["a.parquet", "deep"]);
+            assert_eq!(names(&dir.path().join("outside/deep")), ["b.parquet"]);
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn what_is_no_file_is_refused_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = std::ffi::CString::new(dir.path().join("pipe").to_str().unwrap()).unwrap();
+    let made = Command::new("mkfifo").arg(pipe.to_str().unwrap()).status().unwrap();
+    assert!(made.success());
+    let _socket = std::os::unix::net::UnixListener::bind(dir.path().join("socket")).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", dir.path().join("device")).unwrap();
+    let store = open(dir.path());
+    for key in ["pipe", "socket", "device"] {
+        let errors = [
+            store.get(key).await.err(),
+            store.get_opt(key).await.err(),
+            store.get_range(key, 0..1).await.err(),
+            store.get_versioned(key).await.err(),
+            store.begin_get(key).await.err(),
+        ];
+        for error in errors {
+            assert_eq!(error.expect(key).kind(), ErrorKind::Store, "{key}");
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn what_is_larger_than_any_document_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    File::create(dir.path().join("sparse")).unwrap().set_len(1 << 40).unwrap();
+    let store = open(dir.path());
+    let errors = [
+        store.get("sparse").await.err(),
+        store.get_versioned("sparse").await.err(),
+        store.begin_get("sparse").await.unwrap().unwrap().read_all(Vec::new(), 1 << 20).err(),
+    ];
+    for error in errors {
+        assert_eq!(error.unwrap().kind(), ErrorKind::Corrupt);
+    }
+    assert_eq!(store.get_range("sparse", 5..9).await.unwrap(), vec![0; 4]);
 }

@@ -123,6 +123,12 @@ impl PyCollection {
         Ok(found.map(|p| (p.kind.name().to_owned(), p.path, p.message, p.repaired)).collect())
     }
 
+    /// Removes the collection, which was created through this object and has no commits.
+    fn undo_creation(&self, py: Python<'_>) -> PyResult<()> {
+        let collection = self.collection(py)?;
+        wait(py, &Watch::default(), async move { collection.undo_creation().await })
+    }
+
     /// Keys and bytes removed.
     fn collect_garbage(
         &self,

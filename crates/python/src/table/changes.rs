@@ -39,7 +39,7 @@ impl PyTable {
         write: WriteArguments,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let (scope, data) = (scope.predicate.clone(), import_stream(data)?);
+        let (scope, data) = (scope.predicate(), import_stream(data)?);
         self.committing(py, &write, progress, |table, options| async move {
             table.replace(&scope, data, &options).await
         })
@@ -54,7 +54,7 @@ impl PyTable {
         write: WriteArguments,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let scope = scope.predicate.clone();
+        let scope = scope.predicate();
         self.committing(py, &write, progress, |table, options| async move {
             table.delete(&scope, &options).await
         })
@@ -87,7 +87,7 @@ impl PyTable {
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyDict>> {
         let staged = staged.iter().map(|staged| staged.0.clone()).collect();
-        let scope = scope.map(|scope| scope.predicate.clone());
+        let scope = scope.map(|scope| scope.predicate());
         self.committing(py, &write, progress, |table, options| async move {
             table.commit(staged, scope.as_ref(), &options).await
         })
@@ -157,7 +157,7 @@ impl PyTable {
         write: WriteArguments,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let scope = scope.map(|scope| scope.predicate.clone());
+        let scope = scope.map(|scope| scope.predicate());
         let mut optimize = OptimizeOptions { sort_by, scope, ..Default::default() };
         if let Some(bytes) = target_file_bytes {
             optimize.target_file_bytes = bytes;

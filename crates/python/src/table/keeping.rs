@@ -85,7 +85,7 @@ impl PyTable {
         let watch = Watch::new(progress);
         let mut copy =
             CopyOptions { overwrite, cancel: watch.cancel.clone(), ..CopyOptions::default() };
-        copy.scope = scope.map(|scope| scope.predicate.clone());
+        copy.scope = scope.map(|scope| scope.predicate());
         if let Some(meter) = &watch.meter {
             copy.progress = meter.sink();
         }

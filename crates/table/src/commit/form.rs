@@ -22,7 +22,7 @@ struct Document {
 
 /// The form in which the header of the table `name`, which does not exist, is to be stored; `wanted`
 /// if nobody else is making it. One request; two if somebody is, or has been.
-pub(super) async fn of_new(store: &Store, name: &str, wanted: Encoding) -> Result<Encoding> {
+pub(crate) async fn form_of_new(store: &Store, name: &str, wanted: Encoding) -> Result<Encoding> {
     let created_by = uuid::Uuid::new_v4().simple().to_string();
     let header = match wanted {
         Encoding::Json => "json",

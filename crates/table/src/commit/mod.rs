@@ -15,6 +15,7 @@ use crate::format::header::Attempt;
 use crate::format::snapshot::Operation;
 use crate::state::State;
 pub(crate) use claim::{find as find_commit, id_of};
+pub(crate) use form::form_of_new;
 use trial::{Outcome, Trial};
 
 /// Lost races after which a commit gives up. With so many, something other than other writers is
@@ -126,7 +127,11 @@ impl Propose for &Change {
     }
 
     fn purpose(&self) -> String {
-        purpose(self.operation, self.scope.as_ref())
+        let purpose = purpose(self.operation, self.scope.as_ref());
+        match &self.alteration {
+            Some(alteration) => format!("{purpose} to {}", alteration.purpose()),
+            None => purpose,
+        }
     }
 }
 
@@ -194,7 +199,7 @@ pub(crate) async fn commit(
         next.snapshot.document.attempt.clone_from(&made.id);
         next.snapshot.document.key = key.clone();
         if base.is_none() {
-            let form = form::of_new(store, name, next.encoding).await;
+            let form = form_of_new(store, name, next.encoding).await;
             next.encoding = form.map_err(not_begun)?;
         }
         let trial = Trial { store, name, made: &made, base: base.as_deref() };

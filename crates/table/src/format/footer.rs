@@ -12,9 +12,9 @@ use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::metadata::{
     ColumnChunkMask, PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader,
 };
-use partita_core::{Error, ErrorKind, Result, Store};
+use partita_core::{Error, ErrorKind, Result, Store, guarded_async};
+use partita_parquet::{TAIL, check_footer, check_places, decode_old, footer_length, is_old};
 
-use super::old_footer::with_known_types;
 use super::schema::readable_schema;
 
 /// Bytes fetched from the end of a file of which no footer length is known.
@@ -61,21 +61,29 @@ impl ParquetObject {
         let policy = if pages { PageIndexPolicy::Optional } else { PageIndexPolicy::Skip };
         let options = ArrowReaderOptions::new().with_page_index_policy(policy);
         let key = Arc::clone(&self.key);
-        let loaded = match ArrowReaderMetadata::load_async(self, options).await {
-            Err(error) if is_old(&error) => self.old_metadata().await,
-            loaded => loaded,
-        };
-        loaded.and_then(readable).map_err(|error| unreadable(&key, error))
+        let size = self.bytes;
+        guarded_async(async {
+            let loaded = match ArrowReaderMetadata::load_async(&mut *self, options).await {
+                Err(error) if is_old(&error) => self.old_metadata().await,
+                loaded => loaded,
+            };
+            let metadata = loaded.map_err(|error| unreadable(&key, error))?;
+            check_places(metadata.metadata(), size)?;
+            readable(metadata).map_err(|error| unreadable(&key, error))
+        })
+        .await
+        .map_err(|error| named(error, &key))
     }
 
     /// The metadata of a file whose footer the decoder does not take.
     async fn old_metadata(&self) -> ParquetResult<ArrowReaderMetadata> {
-        let tail = self.fetch_range(self.bytes.saturating_sub(8)..self.bytes).await?;
-        let footer = length_of(&tail).and_then(|length| self.bytes.checked_sub(length + 8));
-        let from =
-            footer.ok_or_else(|| ParquetError::General("the footer has no length".into()))?;
-        let metadata = metadata_of(&self.fetch_range(from..self.bytes).await?)?;
+        let metadata = decode_old(&self.checked_end(self.hint()).await?.footer)?;
         ArrowReaderMetadata::try_new(Arc::new(metadata), ArrowReaderOptions::new())
+    }
+
+    /// So many bytes at the end of the object probably hold its footer.
+    fn hint(&self) -> u64 {
+        self.footer.map_or(GUESS, |footer| footer + TAIL as u64).min(self.bytes)
     }
 
     /// The metadata with the page index of some column chunks; one request where the file has one.
@@ -99,9 +107,12 @@ impl ParquetObject {
                     .with_page_index_policy(PageIndexPolicy::Optional)
                     .with_page_index_mask(mask);
             reader.load_page_index(&mut *self).await?;
-            reader_of(Arc::new(reader.finish()?))
+            let metadata = Arc::new(reader.finish()?);
+            readable(ArrowReaderMetadata::try_new(metadata, ArrowReaderOptions::new())?)
         };
-        loaded.await.map_err(|error| unreadable(&key, error))
+        guarded_async(async { loaded.await.map_err(|error| unreadable(&key, error)) })
+            .await
+            .map_err(|error| named(error, &key))
     }
 
     /// Bytes of several places of the object.
@@ -149,48 +160,15 @@ impl AsyncFileReader for ParquetObject {
         options: Option<&'a ArrowReaderOptions>,
     ) -> BoxFuture<'a, ParquetResult<Arc<ParquetMetaData>>> {
         async move {
-            let hint = self.footer.map_or(GUESS, |footer| footer + 8).min(self.bytes);
-            let hint = usize::try_from(hint).unwrap_or(usize::MAX);
             let size = self.bytes;
+            let end = self.checked_end(self.hint()).await?;
+            let hint = end.bytes.len();
             let reader = ParquetMetaDataReader::new()
                 .with_arrow_reader_options(options)
                 .with_prefetch_hint(Some(hint));
-            Ok(Arc::new(reader.load_and_finish(self, size).await?))
+            Ok(Arc::new(reader.load_and_finish(end, size).await?))
         }
         .boxed()
-    }
-}
-
-/// True if the decoder does not know a converted type of the file.
-fn is_old(error: &ParquetError) -> bool {
-    error.to_string().contains("ConvertedType")
-}
-
-/// The metadata at the end of a Parquet file, of which `tail` holds at least the footer. Footers of
-/// pyarrow before 0.14 are read too.
-///
-/// # Errors
-/// The decoder's, if it is no footer.
-pub fn metadata_of(tail: &[u8]) -> ParquetResult<ParquetMetaData> {
-    let end = tail.len().saturating_sub(8);
-    let footer = length_of(tail)
-        .and_then(|length| end.checked_sub(usize::try_from(length).ok()?))
-        .and_then(|start| tail.get(start..end))
-        .ok_or_else(|| ParquetError::General("the footer is not whole".into()))?;
-    ParquetMetaDataReader::decode_metadata(footer).or_else(|error| match with_known_types(footer) {
-        Some(known) => ParquetMetaDataReader::decode_metadata(&known),
-        None => Err(error),
-    })
-}
-
-/// What a decoder needs of a whole file.
-///
-/// # Errors
-/// The decoder's, if the file cannot be read.
-pub fn reader_of_whole(file: &Bytes) -> ParquetResult<ArrowReaderMetadata> {
-    match ArrowReaderMetadata::load(file, ArrowReaderOptions::new()) {
-        Err(error) if is_old(&error) => reader_of(Arc::new(metadata_of(file)?)),
-        loaded => loaded.and_then(readable),
     }
 }
 
@@ -198,17 +176,59 @@ pub fn reader_of_whole(file: &Bytes) -> ParquetResult<ArrowReaderMetadata> {
 ///
 /// # Errors
 /// The decoder's, if the file cannot be read.
-fn reader_of(metadata: Arc<ParquetMetaData>) -> ParquetResult<ArrowReaderMetadata> {
-    ArrowReaderMetadata::try_new(metadata, ArrowReaderOptions::new()).and_then(readable)
-}
-
-fn readable(metadata: ArrowReaderMetadata) -> ParquetResult<ArrowReaderMetadata> {
+pub fn readable(metadata: ArrowReaderMetadata) -> ParquetResult<ArrowReaderMetadata> {
     match readable_schema(metadata.schema()) {
         Some(schema) => ArrowReaderMetadata::try_new(
             Arc::clone(metadata.metadata()),
             ArrowReaderOptions::new().with_schema(schema),
         ),
         None => Ok(metadata),
+    }
+}
+
+/// The end of an object, with a footer that was looked at. What lies before is fetched.
+struct End<'a> {
+    object: &'a ParquetObject,
+    start: u64,
+    bytes: Bytes,
+    footer: Bytes,
+}
+
+impl MetadataFetch for End<'_> {
+    fn fetch(&mut self, range: Range<u64>) -> BoxFuture<'_, ParquetResult<Bytes>> {
+        let part = || {
+            let from = usize::try_from(range.start.checked_sub(self.start)?).ok()?;
+            let to = usize::try_from(range.end.checked_sub(self.start)?).ok()?;
+            (from <= to && to <= self.bytes.len()).then(|| self.bytes.slice(from..to))
+        };
+        match part() {
+            Some(bytes) => std::future::ready(Ok(bytes)).boxed(),
+            None => self.object.fetch_range(range).boxed(),
+        }
+    }
+}
+
+impl ParquetObject {
+    /// The last bytes of the object: so many, or more if the footer is longer. One request, or two
+    /// then.
+    async fn checked_end(&self, hint: u64) -> ParquetResult<End<'_>> {
+        let start = self.bytes - hint.min(self.bytes);
+        let bytes = self.fetch_range(start..self.bytes).await?;
+        let tail = bytes.len().checked_sub(TAIL).and_then(|from| bytes.get(from..));
+        let length = footer_length(tail.unwrap_or_default()).map_err(external)?;
+        let outside = || ParquetError::General("the footer is longer than the file".into());
+        let from = self.bytes.checked_sub(length + TAIL as u64).ok_or_else(outside)?;
+        let (start, bytes) = match from < start {
+            true => {
+                let before = self.fetch_range(from..start).await?;
+                (from, Bytes::from([before, bytes].concat()))
+            }
+            false => (start, bytes),
+        };
+        let first = usize::try_from(from - start).map_err(|_| outside())?;
+        let footer = bytes.slice(first..bytes.len() - TAIL);
+        check_footer(&footer).map_err(external)?;
+        Ok(End { object: self, start, bytes, footer })
     }
 }
 
@@ -238,6 +258,15 @@ pub fn unreadable(key: &str, error: ParquetError) -> Error {
             }
         },
         error => Error::corrupt("a Parquet file cannot be read").with("key", key).caused_by(error),
+    }
+}
+
+/// An error of one object, which it names.
+#[must_use]
+pub fn named(error: Error, key: &str) -> Error {
+    match error.context().iter().any(|(name, _)| *name == "key") {
+        true => error,
+        false => error.with("key", key),
     }
 }
 

@@ -15,8 +15,11 @@ pub const VERSION: i64 = 4;
 /// The entry of the free metadata map in which Partita keeps its own state; plateau carries it on.
 const OWN: &str = "_partita";
 
+/// Versions count commits, so they never come near to this.
+pub(super) const LAST_VERSION: u64 = 1 << 53;
+
 /// How many commit ids a header remembers, so that a writer whose answer was lost finds its own.
-const REMEMBERED: usize = 64;
+pub const REMEMBERED: usize = 64;
 
 /// The form in which a header is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -212,7 +215,8 @@ impl Header {
                     .map_err(|error| Error::invalid(unwritable).caused_by(error))?;
                 let mut stored = zstd::bulk::compress(&packed, 3)
                     .map_err(|error| Error::invalid(unwritable).caused_by(error))?;
-                let commits = self.own().map(|own| own.recent.join(" ")).unwrap_or_default();
+                let own = self.own()?;
+                let commits = own.map(|own| own.recent.join(" ")).unwrap_or_default();
                 stored.extend(skippable_frame(commits.as_bytes()));
                 Ok(stored)
             }
@@ -220,9 +224,24 @@ impl Header {
     }
 
     /// Partita's entry; absent in datasets that only plateau has written.
-    #[must_use]
-    pub fn own(&self) -> Option<Own> {
-        serde_json::from_value(self.metadata.get(OWN)?.clone()).ok()
+    ///
+    /// # Errors
+    /// [`Corrupt`](partita_core::ErrorKind::Corrupt) for an entry that cannot be read, or that says
+    /// what cannot be. Going on without it would lose the history.
+    pub fn own(&self) -> Result<Option<Own>> {
+        let Some(stored) = self.metadata.get(OWN) else { return Ok(None) };
+        let damaged = || {
+            Error::corrupt(
+                "the entry `_partita` of the header cannot be read, so the history is not known; \
+                 put the header back as it was, or make one with `rebuild`",
+            )
+        };
+        let own: Own =
+            serde_json::from_value(stored.clone()).map_err(|error| damaged().caused_by(error))?;
+        if own.version >= LAST_VERSION {
+            return Err(damaged().with("version", own.version));
+        }
+        Ok(Some(own))
     }
 
     /// Refuses a table that this code cannot read.
@@ -286,7 +305,7 @@ struct Summary {
 fn parse<T: serde::de::DeserializeOwned>(bytes: &[u8], encoding: Encoding) -> Result<T> {
     match encoding {
         Encoding::Json => serde_json::from_slice(bytes).map_err(unreadable),
-        Encoding::Msgpack => rmp_serde::from_slice(&zstd_decode(bytes)?).map_err(unreadable),
+        Encoding::Msgpack => rmp_serde::from_read(unpacked(bytes)?).map_err(unreadable),
     }
 }
 
@@ -303,8 +322,11 @@ fn unreadable(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::corrupt("the dataset's metadata cannot be read").caused_by(error)
 }
 
-/// A header of a million files unpacks to some 200 MB; more is no header.
+/// A header of a million files unpacks to some 200 MB, about ten times what is stored.
 const LARGEST_HEADER: u64 = 1 << 31;
+const BEST_RATIO: u64 = 64;
+/// What a header may unpack to however small it is.
+const SMALL_HEADER: u64 = 1 << 20;
 
 /// A frame that decoders of zstd skip (RFC 8878, section 3.1.2). It shows the commit ids in the
 /// stored bytes, where a writer whose answer was lost looks for its own.
@@ -313,12 +335,13 @@ fn skippable_frame(content: &[u8]) -> Vec<u8> {
     [&0x184D_2A50_u32.to_le_bytes(), &length, content].concat()
 }
 
-fn zstd_decode(bytes: &[u8]) -> Result<Vec<u8>> {
-    use std::io::Read;
-    let mut packed = Vec::new();
+/// What the bytes unpack to, cut where it is more than any header. It is parsed as it comes, so that
+/// what is no header takes no memory.
+fn unpacked(bytes: &[u8]) -> Result<impl std::io::Read> {
+    use std::io::{BufReader, Read};
+    let most = (bytes.len() as u64).saturating_mul(BEST_RATIO).max(SMALL_HEADER);
     let decoder = zstd::Decoder::new(bytes).map_err(unreadable)?;
-    decoder.take(LARGEST_HEADER).read_to_end(&mut packed).map_err(unreadable)?;
-    Ok(packed)
+    Ok(BufReader::new(decoder.take(most.min(LARGEST_HEADER))))
 }
 
 #[cfg(test)]
@@ -342,6 +365,50 @@ mod tests {
             let error = Header::decode(damaged.as_bytes(), Encoding::Json).unwrap_err();
             assert_eq!(error.kind(), partita_core::ErrorKind::Corrupt, "{damaged}");
         }
+    }
+
+    #[test]
+    fn bombs_are_no_headers() {
+        for byte in [0xc0, 0x90, 0x91, 0x81, 0xdd] {
+            let packed = zstd::bulk::compress(&vec![byte; 64 << 20], 3).unwrap();
+            for decoded in [
+                Header::decode(&packed, Encoding::Msgpack).map(drop),
+                Header::decode_summary(&packed, Encoding::Msgpack).map(drop),
+            ] {
+                assert_eq!(decoded.unwrap_err().kind(), partita_core::ErrorKind::Corrupt);
+            }
+        }
+        for nested in ["[".repeat(200_000), "{\"a\":".repeat(200_000)] {
+            let header = format!("{{\"metadata\": {nested}");
+            assert!(Header::decode(header.as_bytes(), Encoding::Json).is_err());
+        }
+    }
+
+    #[test]
+    fn a_damaged_entry_is_an_error() {
+        let mut header = Header::new("t", Vec::new());
+        assert_eq!(header.own().unwrap(), None);
+        header.set_own(&Own::default()).unwrap();
+        let whole = header.metadata.get(OWN).unwrap().clone();
+        let Value::Object(fields) = &whole else { panic!("no object") };
+        let required = ["version", "commit", "snapshot"];
+        for name in fields.keys() {
+            for value in [Value::from(1.5), Value::from(u64::MAX), Value::Bool(true)] {
+                let mut entry = whole.clone();
+                entry[name.as_str()] = value;
+                header.metadata.insert(OWN.to_owned(), entry);
+                let known = header.own();
+                assert!(known.is_err() || name == "date" || name == "bucket", "{name}");
+            }
+        }
+        for name in required {
+            let mut entry = whole.clone();
+            entry.as_object_mut().unwrap().remove(name);
+            header.metadata.insert(OWN.to_owned(), entry);
+            assert_eq!(header.own().unwrap_err().kind(), partita_core::ErrorKind::Corrupt);
+        }
+        header.metadata.insert(OWN.to_owned(), Value::Null);
+        assert!(header.own().is_err());
     }
 
     #[test]

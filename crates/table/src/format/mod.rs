@@ -6,7 +6,6 @@ pub mod index;
 mod json;
 pub mod keys;
 pub mod marks;
-mod old_footer;
 pub mod pandas;
 pub mod schema;
 pub mod snapshot;

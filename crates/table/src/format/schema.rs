@@ -21,7 +21,8 @@ use parquet::arrow::{ARROW_SCHEMA_META_KEY, ArrowWriter};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 use partita_core::convert::{convert_column, settled_type};
-use partita_core::{Error, ErrorKind, Result};
+use partita_core::{Error, ErrorKind, Result, guarded};
+use partita_parquet::load;
 
 use super::pandas::{self, ExtensionTypes};
 
@@ -395,7 +396,7 @@ pub fn encode_common_metadata(stored: &Schema) -> Result<Bytes> {
 /// # Errors
 /// [`Corrupt`](ErrorKind::Corrupt) if the bytes are no Parquet file.
 pub fn decode_common_metadata(bytes: &Bytes) -> Result<Schema> {
-    let metadata = ArrowReaderMetadata::load(bytes, ArrowReaderOptions::new())
+    let metadata = load(bytes, ArrowReaderOptions::new())
         .map_err(|error| Error::corrupt("the schema file cannot be read").caused_by(error))?;
     let schema = metadata.schema();
     let index = index_columns(schema);
@@ -420,7 +421,7 @@ fn time_zones(metadata: &ArrowReaderMetadata) -> HashMap<String, Arc<str>> {
     let entry = entries.into_iter().flatten().find(|entry| entry.key == ARROW_SCHEMA_META_KEY);
     let carried = entry
         .and_then(|entry| STANDARD.decode(entry.value.as_ref()?).ok())
-        .and_then(|bytes| try_schema_from_ipc_buffer(&bytes).ok())
+        .and_then(|bytes| guarded(|| Ok(try_schema_from_ipc_buffer(&bytes)?)).ok())
         .unwrap_or_else(Schema::empty);
     let zone = |field: &FieldRef| match field.data_type() {
         DataType::Timestamp(_, Some(zone)) => Some((field.name().clone(), Arc::clone(zone))),

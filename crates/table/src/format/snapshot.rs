@@ -21,15 +21,19 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use indexmap::IndexMap;
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use partita_core::{Error, Result};
+use partita_core::{Error, Result, guarded};
+use partita_parquet::load;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::footer::unreadable;
+use super::footer::{named, unreadable};
+use super::header::LAST_VERSION;
 use super::index::stored::Lengths;
 use super::pandas::ExtensionTypes;
 use crate::stage::Derivations;
@@ -236,6 +240,11 @@ impl Document {
         }
     }
 
+    /// Makes it one of the revision that [`Snapshot::encode`] writes.
+    pub fn renew(&mut self) {
+        self.revision = REVISION;
+    }
+
     /// True if the snapshot says which files its commit added and removed.
     #[must_use]
     pub fn records_changes(&self) -> bool {
@@ -316,9 +325,13 @@ impl Snapshot {
     /// # Errors
     /// [`Corrupt`](partita_core::ErrorKind::Corrupt) if the bytes are none, or of a later format.
     pub fn decode(bytes: Bytes, key: &str) -> Result<Self> {
+        guarded(|| Self::decode_checked(bytes, key)).map_err(|error| named(error, key))
+    }
+
+    fn decode_checked(bytes: Bytes, key: &str) -> Result<Self> {
         let damaged = |what: &str| Error::corrupt(format!("a snapshot {what}")).with("key", key);
-        let builder = ParquetRecordBatchReaderBuilder::try_new(bytes)
-            .map_err(|error| unreadable(key, error))?;
+        let metadata = load(&bytes, ArrowReaderOptions::new())?;
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(bytes, metadata);
         let document = document_of(builder.metadata().file_metadata().key_value_metadata(), key)?;
         let schema = entry(builder.metadata().file_metadata().key_value_metadata(), SCHEMA)
             .and_then(|text| STANDARD.decode(text).ok())
@@ -351,8 +364,9 @@ impl Snapshot {
     /// The rows as they are stored: the manifest, and what the commit removed.
     fn rows(&self) -> Result<RecordBatch> {
         let before = self.manifest.schema();
-        let removed = self.delta.as_ref().map(|delta| &delta.removed);
-        let all = concat_batches(&before, [&self.manifest].into_iter().chain(removed))?;
+        let removed =
+            self.delta.as_ref().map(|delta| without_bounds(&delta.removed)).transpose()?;
+        let all = concat_batches(&before, [&self.manifest].into_iter().chain(&removed))?;
         let fields = before.fields().iter().map(|field| match field.name().as_str() {
             FOOTER => Arc::new(field.as_ref().clone().with_name(FOOTER_LENGTH)),
             _ => Arc::clone(field),
@@ -376,6 +390,18 @@ impl Snapshot {
         };
         Arc::new((0..rows).map(change).collect::<StringArray>())
     }
+}
+
+/// Removed files without the bounds of their values: whoever deletes rows wants them gone.
+fn without_bounds(removed: &RecordBatch) -> Result<RecordBatch> {
+    let schema = removed.schema();
+    let columns = schema.fields().iter().zip(removed.columns());
+    let columns = columns.map(|(field, column)| match field.name().split_once('.') {
+        Some(("min" | "max" | "nulls", _)) => new_null_array(column.data_type(), column.len()),
+        _ => Arc::clone(column),
+    });
+    let columns = columns.collect();
+    Ok(RecordBatch::try_new(schema, columns)?)
 }
 
 /// A column that releases that know only format 1 cannot convert.
@@ -440,6 +466,9 @@ fn document_of(entries: Option<&Vec<KeyValue>>, key: &str) -> Result<Document> {
     }
     check_requirements(document.requires.iter().map(String::as_str))
         .map_err(|error| error.with("key", key))?;
+    if document.version >= LAST_VERSION {
+        return Err(damaged("has an impossible number").with("version", document.version));
+    }
     Ok(document)
 }
 
@@ -462,10 +491,12 @@ pub fn encode_schema(schema: &Schema) -> Result<Vec<u8>> {
 /// # Errors
 /// [`Corrupt`](partita_core::ErrorKind::Corrupt).
 pub fn decode_schema(bytes: &[u8]) -> Result<Schema> {
-    let reader = StreamReader::try_new(bytes, None)
-        .map_err(|error| Error::corrupt("a stored schema cannot be read").caused_by(error))?;
-    let schema: SchemaRef = reader.schema();
-    Ok(schema.as_ref().clone())
+    guarded(|| {
+        let reader = StreamReader::try_new(bytes, None)
+            .map_err(|error| Error::corrupt("a stored schema cannot be read").caused_by(error))?;
+        let schema: SchemaRef = reader.schema();
+        Ok(schema.as_ref().clone())
+    })
 }
 
 #[cfg(test)]

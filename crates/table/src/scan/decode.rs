@@ -14,13 +14,14 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, TryStreamExt};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
-    ArrowPredicateFn, ArrowReaderBuilder, ArrowReaderMetadata, ParquetRecordBatchReaderBuilder,
-    RowFilter, RowGroupSelection,
+    ArrowPredicateFn, ArrowReaderBuilder, ArrowReaderMetadata, ArrowReaderOptions,
+    ParquetRecordBatchReaderBuilder, RowFilter, RowGroupSelection,
 };
 use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
 use parquet::arrow::push_decoder::ParquetPushDecoderBuilder;
 use partita_core::store::coalesced;
-use partita_core::{Cancel, Error, ErrorKind, Result, Store};
+use partita_core::{Cancel, Error, ErrorKind, Result, Store, guarded, guarded_async};
+use partita_parquet::load;
 
 use super::assemble::{Assemble, project};
 use super::bloom::Filters;
@@ -30,7 +31,7 @@ use super::pages::{PagedFile, Part};
 use super::rows::RowTest;
 use crate::explain::{Account, Reading};
 use crate::feed::{unwrapped, wrapped};
-use crate::format::footer::{ParquetObject, missing, reader_of_whole, unreadable};
+use crate::format::footer::{ParquetObject, missing, named, readable, unreadable};
 
 /// Files up to this size are fetched whole: one request costs more than the bytes saved.
 const WHOLE: u64 = 1 << 20;
@@ -90,11 +91,12 @@ impl Decoder {
                 let bytes =
                     self.store.get_opt(&task.key).await?.ok_or_else(|| missing(&task.key))?;
                 let decoder = Arc::clone(&self);
-                let decoded = tokio::task::spawn_blocking(move || match is_csv(&task.key) {
-                    true => {
-                        decoder.decode_csv(&bytes, &task).map_err(|error| named(error, &task.key))
-                    }
-                    false => decoder.decode_whole(bytes, &task),
+                let decoded = tokio::task::spawn_blocking(move || {
+                    let decoded = guarded(|| match is_csv(&task.key) {
+                        true => decoder.decode_csv(&bytes, &task),
+                        false => decoder.decode_whole(bytes, &task),
+                    });
+                    decoded.map_err(|error| named(error, &task.key))
                 });
                 Ok(vec![Unit::Decoded(decoded.await.map_err(stopped)??)])
             }
@@ -143,6 +145,11 @@ impl Decoder {
     }
 
     async fn opened(&self, task: &FileTask) -> Result<Opened> {
+        let opened = guarded_async(self.opened_checked(task)).await;
+        opened.map_err(|error| named(error, &task.key))
+    }
+
+    async fn opened_checked(&self, task: &FileTask) -> Result<Opened> {
         let mut object =
             ParquetObject::open(&self.store, &task.key, task.bytes, task.footer).await?;
         if object.bytes() <= WHOLE || is_csv(&task.key) {
@@ -209,7 +216,9 @@ impl Decoder {
     }
 
     fn decode_whole(&self, bytes: bytes::Bytes, task: &FileTask) -> Result<Vec<RecordBatch>> {
-        let metadata = reader_of_whole(&bytes).map_err(|error| unreadable(&task.key, error))?;
+        let loaded = load(&bytes, ArrowReaderOptions::new());
+        let loaded = loaded.map_err(|error| named(error, &task.key))?;
+        let metadata = readable(loaded).map_err(|error| unreadable(&task.key, error))?;
         let builder =
             ParquetRecordBatchReaderBuilder::new_with_metadata(bytes.clone(), metadata.clone());
         let assemble = Assemble::new(Arc::clone(&self.schema), task.partition.clone());
@@ -330,7 +339,8 @@ impl Unit {
                 Self::Decoded(batches) => Ok(batches),
                 Self::RowGroup { decoder, file, part } => {
                     let key = Arc::clone(&file.key);
-                    let task = tokio::spawn(async move { file.decode(&decoder, part).await });
+                    let decoded = async move { file.decode(&decoder, part).await };
+                    let task = tokio::spawn(guarded_async(decoded));
                     task.await.map_err(stopped)?.map_err(|error| named(error, &key))
                 }
             }
@@ -424,15 +434,6 @@ fn mask<'a>(
 /// The error of a batch that the decoder could not give; ours come back as they were.
 fn undecodable(key: &str, error: ArrowError) -> Error {
     unwrapped(error, || Error::corrupt("a data file cannot be decoded").with("key", key))
-}
-
-/// Adds the file to an error that does not name it.
-fn named(error: Error, key: &str) -> Error {
-    if error.context().iter().any(|(name, _)| *name == "key") {
-        error
-    } else {
-        error.with("key", key)
-    }
 }
 
 fn stopped(error: tokio::task::JoinError) -> Error {

@@ -169,6 +169,12 @@ impl Derivations {
         }
     }
 
+    /// The names of the derived columns.
+    pub(super) fn names(&self) -> Vec<String> {
+        let date = self.date.iter().flat_map(DatePartition::names).map(str::to_owned);
+        date.chain(self.bucket.iter().map(|bucket| bucket.name().to_owned())).collect()
+    }
+
     /// `data` with the columns derived.
     pub(super) fn apply(&self, data: BatchSource) -> Result<BatchSource> {
         derived(derived(data, self.date.as_ref())?, self.bucket.as_ref())

@@ -28,6 +28,8 @@ pub(super) struct Fit {
     extensions: ExtensionTypes,
     /// Columns whose type is fixed: there are keys or an index of it.
     fixed: Vec<String>,
+    /// Columns in whose place derived ones of the same name are stored. They stay as they are.
+    replaced: Vec<String>,
     /// The types of the columns of the file that is written.
     written: HashMap<String, DataType>,
     rows: u64,
@@ -39,9 +41,10 @@ impl Fit {
         given: &Schema,
         extensions: ExtensionTypes,
         fixed: Vec<String>,
+        replaced: Vec<String>,
     ) -> Self {
         let names = given.fields().iter().map(|field| field.name().clone()).collect();
-        Self { stored, names, extensions, fixed, written: HashMap::new(), rows: 0 }
+        Self { stored, names, extensions, fixed, replaced, written: HashMap::new(), rows: 0 }
     }
 
     /// The batch in the types of files.
@@ -52,6 +55,11 @@ impl Fit {
         for name in self.names.clone() {
             let place = batch.schema_ref().index_of(&name)?;
             let (field, values) = (batch.schema_ref().field(place), batch.column(place));
+            if self.replaced.contains(&name) {
+                fields.push(field.clone());
+                columns.push(Arc::clone(values));
+                continue;
+            }
             let (known, to) = self.types(field, values)?;
             let values = convert_column(&name, self.rows, values, &to)?;
             if matches!(to, DataType::Timestamp(TimeUnit::Microsecond, None)) {

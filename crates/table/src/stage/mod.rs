@@ -76,8 +76,8 @@ impl Target {
     /// The stored schema that `given` data are fitted to, once it is known that they have the
     /// columns for it. Whether their values fit is seen as they are read.
     fn check(&self, given: &Schema) -> Result<Schema> {
-        let stored = stored_schema(given, &self.partition_by)?;
         let Some(current) = &self.schema else {
+            let stored = stored_schema(given, &self.partition_by)?;
             if given.fields().iter().any(|field| field.name().is_empty()) {
                 return Err(Error::invalid("a column has no name, and could not be asked for"));
             }
@@ -85,6 +85,7 @@ impl Target {
             return Ok(stored);
         };
         check_columns(current, given)?;
+        let stored = stored_schema(given, &self.partition_by)?;
         // What keys or an index are made of has its type from the beginning.
         let fixed = self.fixed();
         let settled = current.fields().iter().map(|field| {
@@ -201,7 +202,8 @@ pub(crate) async fn stage(
         options: WriteOptions { bloom_filters: Some(blooms.clone()), ..options.clone() },
         written: written.clone(),
     };
-    let fit = Fit::new(Arc::clone(&settled), &data.schema(), extensions.clone(), target.fixed());
+    let (fixed, replaced) = (target.fixed(), target.derived.names());
+    let fit = Fit::new(Arc::clone(&settled), &data.schema(), extensions.clone(), fixed, replaced);
     let data = target.derived.apply(fitted(data, fit, options.row_group_rows))?;
     match gather.run(data).await {
         Ok(files) => {

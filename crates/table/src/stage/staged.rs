@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use arrow::array::{BooleanArray, RecordBatch};
+use arrow::array::{Array as _, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::{concat_batches, filter_record_batch, not};
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{Schema, SchemaRef, UInt64Type};
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hashbrown::HashSet;
 use jiff::{SignedDuration, Timestamp};
-use partita_core::{Error, Result};
+use partita_core::{Error, Result, guarded};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::Target;
@@ -209,7 +209,6 @@ impl Staged {
 
 /// The values of a text column of a manifest.
 pub(crate) fn texts<'a>(manifest: &'a RecordBatch, column: &str) -> impl Iterator<Item = &'a str> {
-    use arrow::array::AsArray;
     manifest
         .column_by_name(column)
         .and_then(|c| c.as_string_opt::<i64>())
@@ -219,7 +218,7 @@ pub(crate) fn texts<'a>(manifest: &'a RecordBatch, column: &str) -> impl Iterato
 
 /// The sum of a number column of a manifest; unknown counts as zero.
 pub(crate) fn total(manifest: &RecordBatch, column: &str) -> u64 {
-    numbers(manifest, column).flatten().sum()
+    numbers(manifest, column).flatten().fold(0, u64::saturating_add)
 }
 
 /// The values of a number column of a manifest.
@@ -227,8 +226,6 @@ pub(crate) fn numbers<'a>(
     manifest: &'a RecordBatch,
     column: &str,
 ) -> impl Iterator<Item = Option<u64>> + 'a {
-    use arrow::array::AsArray;
-    use arrow::datatypes::UInt64Type;
     manifest
         .column_by_name(column)
         .and_then(|c| c.as_primitive_opt::<UInt64Type>())
@@ -282,7 +279,7 @@ impl<'de> Deserialize<'de> for Staged {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let document = Document::deserialize(deserializer)?;
         let staged = || -> Result<Self> {
-            Ok(Self {
+            let staged = Self {
                 table_name: document.table_name,
                 partition_by: document.partition_by,
                 columns: document.columns,
@@ -297,9 +294,32 @@ impl<'de> Deserialize<'de> for Staged {
                 ids: document.ids,
                 version: document.version,
                 begun: Begun { at: document.begun.unwrap_or(Timestamp::now()), here: None },
-            })
+            };
+            staged.check()?;
+            Ok(staged)
         };
-        staged().map_err(de::Error::custom)
+        guarded(staged).map_err(de::Error::custom)
+    }
+}
+
+impl Staged {
+    /// Refuses a manifest that lacks what every one has, which would be committed as fewer files.
+    fn check(&self) -> Result<()> {
+        let wrong = |what: &str| Error::corrupt(format!("a staged descriptor {what}"));
+        for column in ["label", "key"] {
+            let values = self.manifest.column_by_name(column);
+            let values = values.and_then(|values| values.as_string_opt::<i64>());
+            if values.is_none_or(|values| values.null_count() > 0) {
+                return Err(wrong("does not name its files").with("column", column));
+            }
+        }
+        for column in ["rows", "bytes", "footer"] {
+            let values = self.manifest.column_by_name(column);
+            if values.and_then(|values| values.as_primitive_opt::<UInt64Type>()).is_none() {
+                return Err(wrong("does not say how large its files are").with("column", column));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -8,6 +8,7 @@
 )]
 
 mod buckets;
+mod damage;
 mod drafts;
 mod faults;
 mod model;

@@ -177,7 +177,7 @@ impl StoredArray {
             return out.filled(|memory| chunk.decode_into(object, spare, memory)).map_err(named);
         }
         let Some(size) = chunk.num_bytes().filter(|size| *size <= LARGEST_SPARE) else {
-            let decoded = self.decode(Some(object.read_all(spare.take())?))?;
+            let decoded = self.decode(Some(object.read_all(spare.take(), chunk.most_stored())?))?;
             return Ok(placed(out, decoded.as_ref().and_then(Buffer::as_fixed)));
         };
         let mut memory = spare.room(size)?;

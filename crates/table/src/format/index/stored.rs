@@ -21,11 +21,12 @@ use parquet::arrow::{ArrowWriter, add_encoded_arrow_schema_to_metadata};
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 use partita_core::predicate::{BoundPredicate, Bounds, Facts};
-use partita_core::{Error, Result, Store};
+use partita_core::{Error, Result, Store, guarded, guarded_async};
+use partita_parquet::load;
 use serde::{Deserialize, Serialize};
 
 use super::{Gathered, Index};
-use crate::format::footer::{ParquetObject, unreadable};
+use crate::format::footer::{ParquetObject, named, unreadable};
 
 const LABELS: &str = "partition";
 
@@ -107,8 +108,12 @@ impl Index {
     /// # Errors
     /// [`Corrupt`](partita_core::ErrorKind::Corrupt) if the bytes are no index of the column.
     pub fn decode(bytes: Bytes, key: &str, column: &str, data_type: &DataType) -> Result<Self> {
-        let metadata = ArrowReaderMetadata::load(&bytes, ArrowReaderOptions::new())
-            .map_err(|error| unreadable(key, error))?;
+        guarded(|| Self::decode_checked(bytes, key, column, data_type))
+            .map_err(|error| named(error, key))
+    }
+
+    fn decode_checked(bytes: Bytes, key: &str, column: &str, data_type: &DataType) -> Result<Self> {
+        let metadata = load(&bytes, ArrowReaderOptions::new())?;
         let metadata = with_dictionary(&metadata, key)?;
         let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(bytes, metadata)
             .with_batch_size(ROW_GROUP)
@@ -136,6 +141,26 @@ impl Index {
         predicate: &BoundPredicate,
     ) -> Result<Self> {
         let data_type = &super::value_type(table);
+        guarded_async(Self::lookup_checked(
+            store,
+            key,
+            lengths,
+            (column, table),
+            data_type,
+            predicate,
+        ))
+        .await
+        .map_err(|error| named(error, key))
+    }
+
+    async fn lookup_checked(
+        store: &Store,
+        key: &str,
+        lengths: Option<Lengths>,
+        (column, table): (&str, &DataType),
+        data_type: &DataType,
+        predicate: &BoundPredicate,
+    ) -> Result<Self> {
         let lengths = match lengths {
             Some(lengths) if lengths.bytes > WHOLE => lengths,
             _ => {

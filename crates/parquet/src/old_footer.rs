@@ -22,8 +22,7 @@ mod wire {
 
 /// The footer with known converted types in the place of unknown ones; `None` if there is nothing to
 /// replace, or it cannot be done.
-#[must_use]
-pub fn with_known_types(footer: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn with_known_types(footer: &[u8]) -> Option<Vec<u8>> {
     let mut patched = footer.to_vec();
     let mut reader = Reader { bytes: footer, at: 0 };
     let mut found = false;

@@ -1,0 +1,87 @@
+//! Answers of web servers, looked at before the client reads them.
+//!
+//! A proxy or a portal answers everything with a page of HTML and status 200. The client decodes
+//! such a page as a listing of no objects.
+
+use async_trait::async_trait;
+use futures::TryStreamExt;
+use object_store::ClientOptions;
+use object_store::client::{
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
+    ReqwestConnector,
+};
+
+/// What the document of a listing is called by S3 and Google, by Azure, and by WebDAV.
+const LISTINGS: [&[u8]; 3] = [b"ListBucketResult", b"EnumerationResults", b"multistatus"];
+/// A listing of a thousand objects takes less than a megabyte.
+const LARGEST_LISTING: usize = 64 << 20;
+/// The document begins before this.
+const BEGINNING: usize = 4096;
+
+/// Makes clients that look at answers.
+#[derive(Debug)]
+pub(super) struct Looking;
+
+impl HttpConnector for Looking {
+    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        Ok(HttpClient::new(Client(ReqwestConnector::default().connect(options)?)))
+    }
+}
+
+#[derive(Debug)]
+struct Client(HttpClient);
+
+#[async_trait]
+impl HttpService for Client {
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let lists = asks_for_listing(request.method().as_str(), request.uri().query());
+        let answer = self.0.execute(request).await?;
+        if !lists || !answer.status().is_success() {
+            return Ok(answer);
+        }
+        let (parts, body) = answer.into_parts();
+        let collect = async |mut all: Vec<u8>, part: bytes::Bytes| {
+            if all.len() + part.len() > LARGEST_LISTING {
+                return Err(wrong("is longer than a listing can be"));
+            }
+            all.extend_from_slice(&part);
+            Ok(all)
+        };
+        let body = body.bytes_stream().try_fold(Vec::new(), collect).await?;
+        match is_listing(&body) {
+            true => Ok(HttpResponse::from_parts(parts, body.into())),
+            false => Err(wrong("is no listing: is the endpoint right, and no proxy between?")),
+        }
+    }
+}
+
+fn asks_for_listing(method: &str, query: Option<&str>) -> bool {
+    let asks = |part: &str| part.starts_with("list-type=") || part == "comp=list";
+    method == "PROPFIND" || (method == "GET" && query.is_some_and(|q| q.split('&').any(asks)))
+}
+
+fn is_listing(body: &[u8]) -> bool {
+    let beginning = body.get(..BEGINNING).unwrap_or(body);
+    LISTINGS.iter().any(|name| memchr::memmem::find(beginning, name).is_some())
+}
+
+fn wrong(what: &str) -> HttpError {
+    HttpError::new(HttpErrorKind::Decode, std::io::Error::other(format!("the answer {what}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_are_no_listings() {
+        assert!(asks_for_listing("GET", Some("list-type=2&prefix=x")));
+        assert!(asks_for_listing("GET", Some("restype=container&comp=list")));
+        assert!(!asks_for_listing("GET", None) && !asks_for_listing("PUT", Some("list-type=2")));
+        assert!(is_listing(b"<?xml version=\"1.0\"?>\n<ListBucketResult xmlns=\"x\"/>"));
+        assert!(is_listing(b"<D:multistatus xmlns:D=\"DAV:\"/>"));
+        for page in ["", "<html></html>", "{}", "<!DOCTYPE html><html><body>Log in</body></html>"] {
+            assert!(!is_listing(page.as_bytes()), "{page}");
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Symbolic links among local files.
+//!
+//! Reading and listing follow them, since partitions are often kept on other disks. What deletes,
+//! moves or exchanges does not: it works on the link, and refuses what lies behind one, which may be
+//! anywhere.
+
+use std::fs;
+use std::io;
+use std::path::Path as FilePath;
+
+use futures::TryStreamExt;
+use jiff::Timestamp;
+use object_store::Result;
+use object_store::path::Path;
+
+use super::list::join;
+use super::local::{LocalFiles, blocking, is_hidden_name, not_applied};
+use super::local_directory::{entries_of, is_no_file};
+use super::{ObjectInfo, Store};
+
+impl Store {
+    /// The objects under a directory that may be removed with it, in no particular order. Symbolic
+    /// links of local files are listed themselves, and what they lead to is not. Else as
+    /// [`Store::list`], and at the same cost.
+    ///
+    /// # Errors
+    /// [`Store`](crate::ErrorKind::Store) if the store fails.
+    pub async fn list_removable(&self, directory: &str) -> crate::Result<Vec<ObjectInfo>> {
+        let Some(files) = &self.local else {
+            return self.list(&format!("{directory}/")).try_collect().await;
+        };
+        let found = files.removable(&self.path(directory)?, directory).await;
+        found.map_err(|error| self.request("listed", directory).failed(error))
+    }
+}
+
+impl Store {
+    /// The symbolic links under a directory of local files; none in other stores.
+    ///
+    /// # Errors
+    /// [`Store`](crate::ErrorKind::Store) if the store fails.
+    pub async fn list_links(&self, directory: &str) -> crate::Result<Vec<String>> {
+        let Some(files) = &self.local else { return Ok(Vec::new()) };
+        let listed = self.list_removable(directory).await?;
+        let mut links = Vec::new();
+        for object in listed {
+            let target = self.path(&object.key).and_then(|path| {
+                let target = files.target(&path);
+                target.map_err(|error| self.request("listed", &object.key).failed(error))
+            })?;
+            if target.is_symlink() {
+                links.push(object.key);
+            }
+        }
+        Ok(links)
+    }
+
+    /// Refuses a directory of local files that lies behind a symbolic link, since it cannot be moved
+    /// away or deleted; the directory itself may be a link.
+    ///
+    /// # Errors
+    /// [`Store`](crate::ErrorKind::Store), which names the link.
+    pub fn check_removable(&self, directory: &str) -> crate::Result<()> {
+        let Some(files) = &self.local else { return Ok(()) };
+        let path = self.path(directory)?;
+        let refused = || {
+            let (root, target) = (files.target(&Path::default())?, files.target(&path)?);
+            refuse_behind_link(&root, &target)
+                .map_err(|error| not_applied("delete", &target, &error))
+        };
+        refused().map_err(|error| self.request("deleted", directory).failed(error))
+    }
+}
+
+impl LocalFiles {
+    async fn removable(&self, location: &Path, directory: &str) -> Result<Vec<ObjectInfo>> {
+        let target = self.target(location)?;
+        let directory = directory.to_owned();
+        blocking(move || {
+            let mut found = Vec::new();
+            let is_link = target.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink());
+            let walked = match is_link {
+                true => add(&target, &directory, &mut found),
+                false => walk(&target, &directory, &mut found),
+            };
+            walked.map_err(|error| not_applied("list", &target, &error))?;
+            Ok(found)
+        })
+        .await
+    }
+}
+
+fn walk(directory: &FilePath, key: &str, found: &mut Vec<ObjectInfo>) -> io::Result<()> {
+    for entry in entries_of(directory)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let Some(name) = name.to_str().filter(|name| !is_hidden_name(name)) else { continue };
+        let key = join(key, name);
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => walk(&entry.path(), &key, found)?,
+            _ => add(&entry.path(), &key, found)?,
+        }
+    }
+    Ok(())
+}
+
+fn add(path: &FilePath, key: &str, found: &mut Vec<ObjectInfo>) -> io::Result<()> {
+    let metadata = match path.symlink_metadata() {
+        // Removed meanwhile.
+        Err(error) if is_no_file(&error) => return Ok(()),
+        metadata => metadata?,
+    };
+    let last_modified = Timestamp::try_from(metadata.modified()?).map_err(io::Error::other)?;
+    found.push(ObjectInfo { key: key.to_owned(), size: metadata.len(), last_modified });
+    Ok(())
+}
+
+/// Refuses a path below `root` that leads through a symbolic link; the last component may be one.
+pub(super) fn refuse_behind_link(root: &FilePath, target: &FilePath) -> io::Result<()> {
+    let above = target.ancestors().skip(1).take_while(|path| *path != root);
+    let mut links =
+        above.filter(|path| path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink()));
+    match links.next() {
+        None => Ok(()),
+        Some(link) => Err(io::Error::other(format!(
+            "it lies behind the symbolic link {}, through which nothing is moved or deleted; \
+             remove the link, or what it leads to, by hand",
+            link.display()
+        ))),
+    }
+}
+
+/// Removes a file or a link, which need not be there.
+pub(super) fn remove(root: &FilePath, target: &FilePath) -> io::Result<()> {
+    refuse_behind_link(root, target)?;
+    match fs::remove_file(target) {
+        // What would be in a file is not there either.
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+        {
+            Ok(())
+        }
+        removed => removed,
+    }
+}

@@ -1,0 +1,74 @@
+//! Parquet files whose footers were not written by us.
+//!
+//! The decoder of the `parquet` crate trusts what a footer says: it overflows the stack on a schema
+//! that is nested deep, and panics on negative offsets. Here a footer is looked at before it is
+//! decoded (`footer`), and what it says about places in the file afterwards (`places`).
+
+mod footer;
+mod old_footer;
+mod places;
+mod thrift;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::reader::ChunkReader;
+use partita_core::{Error, Result, guarded};
+
+pub use footer::{TAIL, check_footer, footer_length};
+pub use places::check_places;
+
+/// The metadata of a file that is in memory or can be read at any place.
+///
+/// # Errors
+/// [`Corrupt`](partita_core::ErrorKind::Corrupt) if the footer cannot be read.
+pub fn load(file: &impl ChunkReader, options: ArrowReaderOptions) -> Result<ArrowReaderMetadata> {
+    let size = file.len();
+    let tail = size.checked_sub(TAIL as u64).ok_or_else(|| damaged("is too short"))?;
+    let tail = file.get_bytes(tail, TAIL).map_err(unreadable)?;
+    let length = footer_length(&tail)?;
+    let start = size.checked_sub(length + TAIL as u64);
+    let start = start.ok_or_else(|| damaged("has a footer that is longer than the file"))?;
+    let length = usize::try_from(length).map_err(|_| damaged("has a footer that is too long"))?;
+    let footer: Bytes = file.get_bytes(start, length).map_err(unreadable)?;
+    check_footer(&footer)?;
+    let metadata = guarded(|| {
+        match ArrowReaderMetadata::load(file, options.clone()) {
+            Err(error) if is_old(&error) => {
+                let metadata = decode_old(&footer).map_err(unreadable)?;
+                ArrowReaderMetadata::try_new(Arc::new(metadata), options)
+            }
+            loaded => loaded,
+        }
+        .map_err(unreadable)
+    })?;
+    check_places(metadata.metadata(), size)?;
+    Ok(metadata)
+}
+
+/// True if the decoder does not know a converted type that a footer names.
+#[must_use]
+pub fn is_old(error: &ParquetError) -> bool {
+    error.to_string().contains("ConvertedType")
+}
+
+/// The metadata in a footer of pyarrow before 0.14, which names converted types that never became part
+/// of the format.
+///
+/// # Errors
+/// The decoder's, if it is no such footer.
+pub fn decode_old(footer: &[u8]) -> parquet::errors::Result<ParquetMetaData> {
+    let known = old_footer::with_known_types(footer);
+    ParquetMetaDataReader::decode_metadata(known.as_deref().unwrap_or(footer))
+}
+
+fn unreadable(error: ParquetError) -> Error {
+    Error::corrupt("a Parquet file cannot be read").caused_by(error)
+}
+
+pub(crate) fn damaged(what: &str) -> Error {
+    Error::corrupt(format!("a Parquet file {what}"))
+}

@@ -1,0 +1,74 @@
+//! A history with a snapshot that is lost or damaged, which goes on without it.
+//!
+//! The newest snapshot describes what the header names, so it can be written again. An older one
+//! cannot; then the one after it is linked to the newest that is there before it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use partita_core::{Cancel, Error, Result, Store};
+
+use crate::commit::now;
+use crate::format::snapshot::{Document, Operation, Snapshot};
+use crate::history::{Recorded, older_recent};
+use crate::stage::total;
+use crate::state::{State, read_header};
+
+/// Has the history of `state` go on without what is missing behind `found`, the snapshots from the
+/// newest on that can be read.
+pub(crate) async fn mend(
+    store: &Store,
+    state: &Arc<State>,
+    found: &[Recorded],
+    cancel: &Cancel,
+) -> Result<()> {
+    match found.last() {
+        None => write_newest(store, state, cancel).await,
+        Some(child) => relink(store, state, child).await,
+    }
+}
+
+/// Writes the snapshot of the newest commit again.
+async fn write_newest(store: &Store, state: &Arc<State>, cancel: &Cancel) -> Result<()> {
+    let name = state.header.uuid.as_str();
+    let changed = || Error::invalid("the table was changed meanwhile; verify it again");
+    let (header, stored_as, _) = read_header(store, name).await?.ok_or_else(changed)?;
+    if stored_as != state.stored_as {
+        return Err(changed());
+    }
+    let state = Arc::clone(state).completed(store, cancel).await?;
+    let own = &state.own;
+    let older = older_recent(store, &state, own.version).await?;
+    // What the commit did is lost with the snapshot. This one is written as by a restoration.
+    let mut document = Document::new(own.version, &own.commit, Operation::Restore, now());
+    let last = own.recent.first().and_then(|last| last.split_once('-'));
+    document.attempt = last.map(|(_, attempt)| attempt.to_owned()).unwrap_or_default();
+    document.parent = older.into_iter().next_back().map(|(_, key)| key);
+    document.header_hash = blake3::hash(&header).to_hex().to_string();
+    document.table_name.clone_from(&state.table_name);
+    document.columns.clone_from(&own.columns);
+    document.partition_by.clone_from(&state.partition_by);
+    document.derived = Some(own.derived.clone());
+    document.bloom_filters.clone_from(&own.bloom_filters);
+    document.indices.clone_from(&state.header.indices);
+    document.indices_complete = false;
+    document.index_lengths = BTreeMap::new();
+    document.metadata = state.header.user_metadata();
+    document.extension_types.clone_from(&state.extensions);
+    document.files = state.manifest.num_rows() as u64;
+    document.rows = total(&state.manifest, "rows");
+    document.bytes = total(&state.manifest, "bytes");
+    let (schema, manifest) = (state.stored.clone(), state.manifest.clone());
+    store.put(&own.snapshot, Snapshot { document, schema, manifest, delta: None }.encode()?).await
+}
+
+/// Links a snapshot to the newest older one that is there, past its parent.
+async fn relink(store: &Store, state: &State, child: &Recorded) -> Result<()> {
+    let mut snapshot = Snapshot::decode(store.get(&child.key).await?, &child.key)?;
+    let older = older_recent(store, state, child.document.version).await?;
+    let lost = snapshot.document.parent.take();
+    snapshot.document.renew();
+    let keys = older.into_iter().rev().map(|(_, key)| key);
+    snapshot.document.parent = keys.into_iter().find(|key| Some(key) != lost.as_ref());
+    store.put(&child.key, snapshot.encode()?).await
+}
