@@ -543,3 +543,11 @@ def test_a_footer_that_miscounts_its_rows_is_refused(tmp_path: Path) -> None:
     done = command("import", tmp_path / "t", file)
     assert done.returncode == 1 and "rows.parquet" in done.stderr and "6" in done.stderr
     assert not (tmp_path / "t").exists()
+
+
+@pytest.mark.parametrize(
+    "kind", ["Int8", "Int32", "Int64", "UInt16", "UInt64", "Float32", "boolean"]
+)
+def test_nullable_types_of_pandas_keep_their_width(kind: str) -> None:
+    given = pd.DataFrame({"id": [0, 1], "c": pd.array([1, None], kind)})
+    assert pt.create_table(url(), given).read()["c"].dtype == kind

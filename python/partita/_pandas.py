@@ -53,6 +53,9 @@ def to_pandas(
             values = plain.column(place)
             if kind is None or not values.null_count or column.name in (categoricals or ()):
                 continue
+            # The schema may remember another type, which has missing values too.
+            if pandas.api.types.is_extension_array_dtype(frame.dtypes.iloc[place]):
+                continue
             dtype = pandas.api.types.pandas_dtype(kind)
             frame.isetitem(place, dtype.__from_arrow__(values))
         for place, column in enumerate(plain.schema):
