@@ -236,9 +236,9 @@ def test_times_of_files(tmp_path: Path) -> None:
     with pytest.raises(pt.PartitaError, match=r"axis\.nc"):
         pt.import_files(tmp_path / "a", tmp_path / "axis.nc", axis="juld", partition_by="year")
     noleap = xr.date_range("2000-02-27", periods=4, calendar="noleap", use_cftime=True)
-    xr.Dataset({"v": ("time", np.arange(4.0))}, {"time": noleap}).to_netcdf(tmp_path / "noleap.nc")
-    with pytest.raises(pt.InvalidArgument, match="noleap"):
-        pt.import_files(tmp_path / "b", tmp_path / "noleap.nc", partition_by="month")
+    xr.Dataset({"v": ("time", np.arange(4.0))}, {"time": noleap}).to_netcdf(tmp_path / "cf.nc")
+    with pytest.raises(pt.InvalidArgument, match="calendar noleap"):
+        pt.import_files(tmp_path / "b", tmp_path / "cf.nc", partition_by="month")
 
 
 @pytest.mark.parametrize("zarr_format", [2, 3])

@@ -266,7 +266,7 @@ class _Import:
         try:
             data = open_source(first.path, groups=self._groups)
             axis = data[options["axis"]]
-            if axis.dtype.kind not in "Mmiu" and isinstance(options["partition_by"], Date):
+            if axis.dtype.kind != "M" and isinstance(options["partition_by"], Date):
                 raise _no_times(axis)
             data = _combined(data, scanned, combine_attrs)
             (dimension,) = axis.dims
