@@ -71,7 +71,7 @@ impl Note {
 
     pub async fn write(&self, store: &Store, path: &str, name: &str) -> Result<()> {
         let bytes = encode_document(self, "the note of a published commit")?;
-        store.put_deferred(&key_of(path, name), bytes).await
+        store.put_whole_deferred(&key_of(path, name), bytes).await
     }
 }
 

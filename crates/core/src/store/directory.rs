@@ -30,6 +30,18 @@ impl Store {
         written.map_err(|error| self.request("written", key).failed(error))
     }
 
+    /// As [`Store::put_deferred`], for an object that others look for: a process that is killed leaves
+    /// nothing or all of it.
+    ///
+    /// # Errors
+    /// As [`Store::put_deferred`].
+    pub async fn put_whole_deferred(&self, key: &str, bytes: Bytes) -> Result<()> {
+        let Some(files) = &self.local else { return self.put(key, bytes).await };
+        self.check_writable()?;
+        let written = files.write_whole_deferred(&self.path(key)?, bytes).await;
+        written.map_err(|error| self.request("written", key).failed(error))
+    }
+
     /// Makes durable what [`Store::put_deferred`] and [`Store::switch_directory`] wrote. Object
     /// stores are so already.
     ///

@@ -26,9 +26,21 @@ use super::removal::remove_later;
 use super::work::Work;
 
 impl LocalFiles {
+    /// Writes a file that nobody looks for yet.
+    pub async fn write_deferred(&self, location: &Path, bytes: Bytes) -> Result<()> {
+        let (root, target) = (self.target(&Path::default())?, self.target(location)?);
+        let durability = Arc::clone(&self.durability);
+        blocking(move || {
+            let filled =
+                create(&target).and_then(|mut file| durability.fill(&mut file, &bytes, &root));
+            filled.map_err(|error| not_applied("write", &target, &error))
+        })
+        .await
+    }
+
     /// Writes a file of which a process that is killed leaves nothing or all. A power cut before
     /// [`LocalFiles::sync`] may leave a part.
-    pub async fn write_deferred(&self, location: &Path, bytes: Bytes) -> Result<()> {
+    pub async fn write_whole_deferred(&self, location: &Path, bytes: Bytes) -> Result<()> {
         let (root, target) = (self.target(&Path::default())?, self.target(location)?);
         let durability = Arc::clone(&self.durability);
         blocking(move || {
