@@ -25,7 +25,7 @@ import partita as pt
 
 KINDS = ("json", "msgpack", "zarr2", "zarr3", "icechunk", "view")
 
-# What a damaged dataset may take, beside what the libraries take to begin with.
+# The memory that a case may use, in bytes, beyond what the loaded libraries use.
 MEMORY = 3 << 30
 
 
@@ -80,7 +80,7 @@ def make(kind: str, root: Path) -> str:
 
 
 def uses(kind: str, url: str) -> list[Callable[[], Any]]:
-    """What is done with a dataset: reads first, then changes."""
+    """The operations that are tried on a damaged dataset: reads first, then changes."""
     now = dt.timedelta(0)
 
     def opened() -> Any:
@@ -159,7 +159,7 @@ def main(directory: Path, kind: str, seed: int, count: int) -> None:
     # A view names its base by where it is, so it is made where it is used.
     made = case if kind == "view" else healthy
     url = make(kind, made).replace(str(healthy), str(case))
-    # What the engine removes in the background is no part of the dataset.
+    # Files that the engine removes in the background are no part of the dataset.
     for scratch in made.rglob(".partita/scratch"):
         shutil.rmtree(scratch, ignore_errors=True)
     if kind == "view":

@@ -165,7 +165,7 @@ VALUES = np.array([280.0, 281.0, np.nan, 290.0])
 
 
 def step(packing: str) -> float:
-    """How far apart packed values are, and the rounding of floats."""
+    """The tolerance: half the step between packed values, and the rounding of floats."""
     return float(PACKINGS[packing][1].get("scale_factor", 0.0)) / 2 + 1e-4
 
 
@@ -178,7 +178,7 @@ def raw(packing: str) -> xr.Dataset:
 
 
 def decoded(packing: str) -> xr.Dataset:
-    """As a file is opened: values, with their packing as encoding."""
+    """A dataset as xarray opens a file: decoded values, with their packing in the encoding."""
     return xr.decode_cf(raw(packing)).load()
 
 
@@ -220,7 +220,7 @@ def test_other_packings_are_converted_by_value(layout: Any, stored: str, deliver
 
 
 def can_be_refused(first: xr.Dataset, given: str) -> bool:
-    """Whether the collection does not pack values, and may have a type that lacks some."""
+    """Whether the collection stores values unpacked, in a type that may not hold all of them."""
     is_packed = "scale_factor" in first.v.attrs
     return not is_packed and first.v.dtype != "f8" and "scale_factor" in PACKINGS[given][1]
 
@@ -232,7 +232,7 @@ def test_values_are_decoded_to_what_xarray_gives(layout: Any, packing: str) -> N
     found = c.read(decode=True)
     assert found.v.dtype == wanted.v.dtype
     np.testing.assert_array_equal(found.v, wanted.v)
-    # What tells how stored numbers are decoded is in one place.
+    # Attributes and encoding agree, so that decoding by hand gives the same.
     xr.testing.assert_identical(xr.decode_cf(c.read()), wanted)
     back = c.read()
     c.insert(back)
@@ -307,7 +307,7 @@ def test_times_with_a_fill_value_are_missing(layout: int, dtype: str, stored_as:
     numbers = xr.conventions.encode_cf_variable(variable, name="v")
     raw = xr.Dataset({"v": numbers}, {"time": TIME})
     half = xr.Dataset({"v": ("time", TIMES.copy())}, {"time": TIME})
-    # As it is opened with mask_and_scale=False: the fill value became a time.
+    # With mask_and_scale=False xarray decodes the fill value to a time.
     half.v.values[1] = np.datetime64("2000-01-01") + 100
     half.v.attrs["_FillValue"] = np.dtype(dtype).type(100)
     half.v.encoding = {"units": "days since 2000-01-01", "calendar": "standard"}

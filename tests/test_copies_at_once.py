@@ -70,7 +70,7 @@ def copying(source: pt.Collection, options: dict, where: str) -> Running:
 
 @pytest.mark.parametrize("place", ["s3://test/lake/copy", "icechunk+s3://test/lake/copy"])
 def test_a_copier_that_lost_its_lease_writes_nothing_more(s3, source, place):
-    """It stands still in the middle, and another one takes over, and ends before it goes on."""
+    """The first copier is suspended while a second one takes over and completes the copy."""
     held, release, fenced = threading.Event(), threading.Event(), threading.Event()
     late: list[Request] = []
 

@@ -133,7 +133,7 @@ def test_numbers_at_their_ends(tmp_path: Path) -> None:
     header.write_text(json.dumps(document))
     with pytest.raises(pt.Corrupt):
         pt.open_table(tmp_path / "t")
-    # What the header says is not known, so neither is what became of the commit.
+    # The header cannot be read, so the commit can be neither confirmed nor denied.
     with pytest.raises(pt.CommitUnknown):
         table.append({"a": [2]})
 
@@ -276,7 +276,7 @@ def test_a_condition_of_many_terms(memory: str) -> None:
         condition = condition | (pt.col("a") == value)
     assert table.count(condition) == 100
     assert len(table.read(where=condition)) == 100
-    # What was combined stays what it was.
+    # An expression that was combined with others is unchanged.
     first = pt.col("a") == 1
     two, three = first | (pt.col("a") == 2), first | (pt.col("a") == 3)
     both = two | (pt.col("a") == 4)

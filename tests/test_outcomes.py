@@ -1,4 +1,4 @@
-"""What callers are told of commits: once for a key, the truth after Ctrl-C, who refuses what."""
+"""Outcomes of commits: one commit per key, the truth after Ctrl-C, and refusals."""
 
 from __future__ import annotations
 

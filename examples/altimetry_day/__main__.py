@@ -1,4 +1,4 @@
-"""What a day at an altimetry centre needs: import, index, smooth, lay a view over it, export.
+"""A day at an altimetry centre: import, index, smooth, lay a view over the collection, export.
 
 python examples/altimetry_day [FOLDER]
 """

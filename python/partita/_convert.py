@@ -157,7 +157,7 @@ def _unpacked(variable: xr.Variable) -> tuple[np.ndarray[Any, Any], np.ndarray[A
     """The values, and which of them are missing."""
     values, encoding = variable.values, variable.encoding
     stored = Packing.of(variable.attrs)
-    # Of values that were stored decoded the fill value is that of their packed form.
+    # The fill value in the encoding of decoded values belongs to their packed form.
     is_decoded = not Packing.of(encoding).is_trivial or "dtype" in encoding
     if not is_decoded and encoding.get("_FillValue") is not None:
         stored = replace(stored, fills=(encoding["_FillValue"], *stored.fills))

@@ -154,7 +154,7 @@ def _is_item(variable: str, dtype: str, fill: Any) -> bool:
 
 
 def _masks(fill: Any) -> bool:
-    """Whether decoding replaces values by it: those that are "not a number" are missing as is."""
+    """Whether decoding replaces this fill value; NaN is a missing value as it is."""
     return not (isinstance(fill, float) and fill != fill)
 
 
@@ -365,9 +365,9 @@ _SMALL_CHUNK = 1 << 20
 
 
 def _of_netcdf(variable: Any) -> list[int] | None:
-    """How a file is cut; 0 where the NetCDF library has done so by itself.
+    """The chunk sizes of a variable of a file; 0 where the NetCDF library has chosen them.
 
-    It cuts a dimension without a limit into single items, each of which would be an object here.
+    The library cuts an unlimited dimension into chunks of one row, and each would become an object.
     """
     sizes = variable.encoding.get("chunksizes")
     shape = getattr(variable.data, "shape", ())

@@ -34,9 +34,9 @@ class Inserting:
     merge: Merge
     encode: bool
     decode: bool = False
-    """Whether a function that merges is given values, rather than numbers as they are stored."""
+    """Whether a merge function is given decoded values, or numbers as they are stored."""
     fill: Mapping[str, Any] | None = None
-    """What is put where a variable is missing."""
+    """The values for variables that the data lacks, by name."""
 
     def prepare(
         self, native: _native.Collection, data: Any
@@ -118,7 +118,7 @@ class Updating:
         return from_xarray(variables, known=self.known, encode=self.call.decode, rounded=True)
 
     def _variable(self, name: Any, found: Any, given: Any, own: slice) -> tuple[Any, ...]:
-        """What was returned for a variable, in its dimensions and in the order of its labels."""
+        """The returned values of a variable, with its dimensions and in the order of its labels."""
         described = self.known.get(name)
         if described is None:
             raise SchemaMismatch(
@@ -133,13 +133,13 @@ class Updating:
             return dimensions, found
         if set(found.dims) == set(dimensions):
             found = found.transpose(*dimensions)
-        # Who asks for values gets them without what they were decoded from.
+        # Decoded values are packed as the collection is, whatever encoding they carry.
         encoding = {} if self.call.decode else found.encoding
         return tuple(found.dims), found.data, found.attrs, encoding
 
 
 def fill_items(schema: _native.Schema, fill: Mapping[str, Any]) -> list[tuple[str, bytes]]:
-    """What is put for missing variables, as bytes of their items."""
+    """The fill items for missing variables, as bytes."""
     known = {one["name"]: one for one in variables_of(schema.to_dict())}
     found = []
     for name, value in fill.items():

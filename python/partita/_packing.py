@@ -1,4 +1,4 @@
-"""What gives stored numbers their meaning, and values in another packing.
+"""The attributes by which stored numbers are decoded, and conversion from one packing to another.
 
 A variable of numbers may be packed by the CF conventions: ``scale_factor`` and ``add_offset``,
 ``_Unsigned``, ``units`` and ``calendar`` of times, and values that stand for missing ones,
@@ -55,7 +55,7 @@ def is_time_units(units: Any) -> bool:
 
 @dataclass(frozen=True)
 class Packing:
-    """What numbers of a variable mean.
+    """How the stored numbers of a variable are decoded.
 
     Examples
     --------
@@ -70,7 +70,7 @@ class Packing:
     unsigned: str | None = None
     """The text of ``_Unsigned``."""
     units: str | None = None
-    """Of times or durations; other units say nothing of how numbers are stored."""
+    """The units of times or durations; other units do not affect how numbers are decoded."""
     calendar: str | None = None
 
     @classmethod
@@ -111,10 +111,10 @@ class Packing:
         return not (self.is_scaled or self.unsigned or self.is_time)
 
     def means_the_same(self, other: Packing) -> bool:
-        """Whether numbers mean the same in both, but for missing ones."""
+        """Whether both decode the same number to the same value; fill values are not compared."""
         mine = (self.scale or 1.0, self.offset or 0.0, self.unsigned, self.units, self.calendar)
         its = (other.scale or 1.0, other.offset or 0.0, other.unsigned, other.units, other.calendar)
-        # Of durations one side may say nothing.
+        # Durations may lack units on one side.
         if self.calendar is None and other.calendar is None and None in (self.units, other.units):
             return mine[:3] == its[:3]
         return mine == its
@@ -170,7 +170,7 @@ def _equal(numbers: np.ndarray[Any, Any], fill: Any, logical: np.dtype[Any]) -> 
     if numbers.dtype.kind in "SUO" and given.dtype.kind not in "SUO":
         return None
     if numbers.dtype.kind == "f" and given.dtype.kind in "iuf":
-        # As fill values are stored: rounded to the type.
+        # Fill values are compared as they are stored, rounded to the type.
         with np.errstate(all="ignore"):
             given = given.astype(numbers.dtype)
     if numbers.dtype.kind in "iu" and logical != numbers.dtype:
@@ -233,7 +233,7 @@ def as_stored(
     missing = _either(masked, own.is_missing(array))
     if not is_values:
         array, missing = _decoded(name, array, missing, attributes, own, target)
-        # Of numbers that are unpacked the last digits say nothing.
+        # Unpacking leaves rounding errors in the last digits.
         how = replace(how, rounded=True)
     return _encoded(how, array, missing)
 
@@ -329,7 +329,7 @@ def _decoded(
     keys = ("scale_factor", "add_offset", "_Unsigned", "units", "calendar")
     attributes = {key: attributes[key] for key in keys if attributes.get(key) is not None}
     if missing is not None:
-        # What stands for missing values need not be a time.
+        # The fill value itself need not be a valid time.
         array = np.where(missing, _any_known(array, missing), array)
     if own.is_time:
         return _times(name, array, attributes), missing
@@ -437,12 +437,12 @@ class _How:
 
 
 def missing_as(name: str, dtype: str, packing: Packing) -> Any:
-    """What stands for a missing value in stored numbers.
+    """The stored number that means a missing value.
 
     Raises
     ------
     InvalidArgument
-        If nothing does.
+        If the packing has no such number.
     """
     np = optional("numpy", "storing arrays")
     kind = np.dtype(dtype)

@@ -1,4 +1,4 @@
-"""What users give as an array, as an array of numpy and a mask of what is missing."""
+"""Conversion of users' arrays to a numpy array and a mask of missing values."""
 
 from __future__ import annotations
 

@@ -140,7 +140,7 @@ class _Storing:
     """How variables are stored."""
 
     known: Mapping[str, dict[str, Any]]
-    """Those of the collection by their paths, if there is one."""
+    """The variables of the collection by their paths, if there is one."""
     encode: bool
     rounded: bool
     fits: bool
@@ -329,12 +329,12 @@ def _native_variable(
             rounded=storing.rounded,
         )
     if known is not None and known["dtype"] not in ("str", "bytes"):
-        # Nothing says what kind of objects there would be.
+        # An empty array of objects does not tell its type, so that of the collection is taken.
         is_unknown = not array.size and array.dtype.kind == "O"
         array = numpy_module().empty(array.shape, known["dtype"]) if is_unknown else array
     dtype, items, shape = to_items(path + name, array)
     if storing.without_rows in variable.dimensions:
-        # What objects are is told by those that there are.
+        # The type of objects is known from the rows that exist.
         along = variable.dimensions.index(storing.without_rows)
         empty = array[(slice(None),) * along + (slice(0, 0),)]
         _, items, shape = to_items(path + name, empty)
@@ -352,7 +352,7 @@ def _native_variable(
 
 
 def _one_row(data: Any, along: int) -> Any:
-    """As much of an array of Dask as tells what it holds."""
+    """One row of a Dask array, from which its type is learned."""
     np = numpy_module()
     if data.dtype.kind == "O":
         return data[(slice(None),) * along + (slice(0, 1),)].compute()
@@ -424,7 +424,7 @@ def _packed(
 
 
 def missing_of(dtype: Any) -> Any:
-    """What means missing in a type; None if nothing does."""
+    """The value of a type that means missing; None if there is none."""
     np = numpy_module()
     kind = "O" if dtype is str else np.dtype(dtype).kind
     if kind in "Mm":

@@ -354,7 +354,7 @@ def create_collection(
     )
     collection = Collection(native, options, read_only=False, single_writer=single_writer)
     if insert:
-        # What is lazy is computed partition by partition.
+        # Lazy data is computed partition by partition.
         given = data if is_lazy else dataset
         try:
             collection.insert(given, encode=encode and is_lazy, progress=progress)

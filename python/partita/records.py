@@ -266,8 +266,8 @@ class Garbage:
     keys: list[str]
     bytes: int
     missing: list[str] = field(default_factory=list)
-    """What versions of a table name and another program has removed, as plateau's own garbage
-    collection."""
+    """Objects that versions of a table name and that another program, such as plateau's garbage
+    collection, has removed."""
 
     def __repr__(self) -> str:
         return f"Garbage({_things(len(self.keys), 'object')}, {human_bytes(self.bytes)})"

@@ -12,7 +12,7 @@ from partita.records import human_bytes
 
 __all__ = ["StagedPartitions", "forms_of"]
 
-# One of the attributes below is named as the type is.
+# The class below has an attribute of the same name as the builtin type.
 _Bytes = bytes
 
 
@@ -30,7 +30,7 @@ class StagedPartitions:
     bytes: int
     """The size of what was written."""
     forms: tuple[_Bytes, ...]
-    """What the engine is to commit, for each path."""
+    """The staged changes in the engine's form, one for each path."""
 
     def to_bytes(self) -> _Bytes:
         """A form to send elsewhere."""
@@ -66,7 +66,7 @@ class StagedPartitions:
 
 
 def forms_of(staged: StagedPartitions | Iterable[StagedPartitions], url: str) -> list[bytes]:
-    """What the engine commits.
+    """The staged changes in the engine's form.
 
     Raises
     ------

@@ -1093,9 +1093,9 @@ class Table:
     def committed(self, id_or_key: str) -> Snapshot | None:
         """The commit of this id, or of this idempotency key, if it was made.
 
-        What to ask after `CommitUnknown`, whose ``context["commit"]`` is the id, or after a
-        commit that was interrupted. None if there is none, or if the history that held it has
-        expired. Looks at the newest version.
+        Call this after `CommitUnknown`, whose ``context["commit"]`` is the id, or after a commit
+        that was interrupted. The result is None if there is no such commit, or if it has expired
+        from the history. The newest version of the table is read.
 
         Examples
         --------

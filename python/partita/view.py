@@ -39,8 +39,8 @@ class Variable:
     dtype: Any
     """The type of its items."""
     fill_value: Any = None
-    """What items are where nothing is stored; without one "not a number" or "not a time", and in
-    types that have neither zero, False or an empty text."""
+    """The value of items that are not stored. Without one it is NaN or NaT, and in types that have
+    neither it is zero, False or an empty text."""
     attributes: Mapping[str, Any] = field(default_factory=dict)
     """Its attributes."""
     encoding: Mapping[str, Any] = field(default_factory=dict)

@@ -21,7 +21,8 @@ pub(crate) struct Fitting {
 /// A variable that was not given.
 pub(crate) struct Missing {
     pub path: String,
-    /// It is known what stands for its missing items. If not, they are zeros that must not be stored.
+    /// Whether a fill value for its missing items is known. If not, the items are zeros, which must
+    /// not be stored.
     pub is_known: bool,
 }
 
@@ -107,7 +108,7 @@ pub(crate) fn conform(
     Ok(Fitting { rows, immutable, missing })
 }
 
-/// What stands for missing items of a variable.
+/// The item that is stored in place of missing items of a variable.
 fn missing_item(
     path: &str,
     own: &VariableSchema,

@@ -150,7 +150,7 @@ impl Collection {
                 if !is_settled(&copied, &snapshot).await? {
                     continue;
                 }
-                // What a copier that was here before has asked for may have been carried out since.
+                // The store may have carried out late requests of an earlier copier in the meantime.
                 if copying.is_untouched(&journal, copied?).await? {
                     return copying.finish(&journal).await;
                 }

@@ -104,7 +104,8 @@ impl fmt::Debug for MergeWith {
 pub struct InsertOptions {
     /// How its rows are merged with those that are there.
     pub merge: MergeWith,
-    /// What is put where variables are missing, by their paths, rather than their fill values.
+    /// The values that are stored for variables that the data lacks, by the paths of the variables.
+    /// They take precedence over fill values.
     pub fill: HashMap<String, FillValue>,
     /// The caller's name for this commit: one that was made before is not made again.
     pub key: Option<String>,

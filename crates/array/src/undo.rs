@@ -10,7 +10,7 @@ use crate::commit::{Home, Record, numbers};
 use crate::layout::{Config, encode_config, parent_groups};
 use crate::repository::WriteDocuments;
 
-/// Where everything is that Partita keeps beside a collection.
+/// The directory of everything that Partita keeps beside a collection.
 const OWN: &str = ".partita";
 
 impl Collection {

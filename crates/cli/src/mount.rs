@@ -15,14 +15,14 @@ pub(crate) struct Mount {
     pub options: Vec<String>,
 }
 
-/// What commits on local files rely on.
+/// The properties of a file system that commits on local files rely on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Promises {
-    /// Whom a lock keeps out.
+    /// Which processes a lock keeps out.
     pub locks: &'static str,
-    /// What others see of a file that takes the place of another one.
+    /// What other processes see while a file is renamed over another one.
     pub renames: &'static str,
-    /// What a sync means.
+    /// What a completed sync guarantees.
     pub syncs: &'static str,
 }
 

@@ -1,6 +1,6 @@
 //! Libraries that panic on damaged bytes.
 //!
-//! What decodes one stored object runs in a guard: a panic inside it becomes an error about that
+//! Code that decodes one stored object runs in a guard: a panic inside it becomes an error about that
 //! object. Everything that a panic may leave half done belongs to the call, so nothing of it is seen
 //! afterwards.
 

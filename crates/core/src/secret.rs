@@ -14,7 +14,7 @@ const SECRET_PARAMETERS: [&str; 8] = [
     "password=",
 ];
 
-/// What ends the authority of a URL, or a parameter of it, in running text.
+/// True for characters that end a URL's authority or a parameter in running text.
 fn ends(c: char) -> bool {
     c.is_whitespace() || matches!(c, '"' | '\'' | '<' | '>' | ')' | '(' | ',')
 }

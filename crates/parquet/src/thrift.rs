@@ -13,7 +13,7 @@ const DEEPEST: usize = 32;
 pub(crate) const STRUCT: u8 = 12;
 pub(crate) const LIST: u8 = 9;
 
-/// What is left of a document.
+/// The part of a document that was not read yet.
 #[derive(Clone)]
 pub(crate) struct Walk<'a> {
     rest: &'a [u8],

@@ -1,4 +1,4 @@
-//! Whether a dataset may be made at a URL: none is, or lies in, another one.
+//! Checks that a new dataset does not lie at or inside the place of an existing one.
 
 use futures::future::join_all;
 use partita_array::{Collection, View, holds_repository};

@@ -21,7 +21,7 @@ pub(crate) struct PyPredicate {
     depth: usize,
 }
 
-/// What an expression is made of.
+/// The stored form of an expression.
 enum Form {
     One(Predicate),
     /// The first `length` of some parts, joined by an operator. A loop in Python makes one such

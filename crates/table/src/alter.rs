@@ -21,7 +21,7 @@ pub(crate) enum Alteration {
 }
 
 impl Alteration {
-    /// What it does, in words that are the same whenever it is sent again.
+    /// A description of the alteration that is the same on each retry.
     pub fn purpose(&self) -> String {
         match self {
             Self::Add(columns) => {

@@ -59,11 +59,11 @@ impl Table {
         Ok(count)
     }
 
-    /// What the versions name that were committed since `before`, with the newest one.
+    /// The files that the newest version names, and those of versions committed since `before`.
     async fn named_since(&self, before: Timestamp) -> Result<HashSet<String>> {
         let state = match State::load(self.store(), self.name()).await {
             Ok(state) => state,
-            // Of a table that cannot be read, what was there for a while is deleted.
+            // If the table cannot be read, only objects older than `before` are deleted.
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => {
                 return Ok(HashSet::new());
             }

@@ -55,7 +55,7 @@ const AT_ONCE: usize = 1000;
 /// Snapshots read at a time.
 const SNAPSHOTS: usize = 4;
 
-/// How long a pin counts that nobody has removed.
+/// The time for which a pin protects files if its writer died before removing it.
 const PINNED: SignedDuration = SignedDuration::from_hours(24);
 
 impl Table {
@@ -140,7 +140,7 @@ impl Table {
         inside && !objects.contains_key(key) && !key.starts_with(&keys::claims(self.name()))
     }
 
-    /// When what the history and the marks of expiries list was dropped.
+    /// Adds to `known` when files were dropped, from the history and the marks of expiries.
     async fn learn_drops(
         &self,
         known: &mut Known,
@@ -169,12 +169,12 @@ impl Table {
                 newest = Some((mark.oldest, object));
             }
         }
-        // It says where the history begins.
+        // The newest mark is kept: it tells where the history begins.
         known.named.extend(newest.map(|(_, object)| object.key.clone()));
         Ok(())
     }
 
-    /// What pins name, and the pins themselves.
+    /// The keys of all pins and of the files that they protect.
     async fn names_of_pins(&self, now: Timestamp) -> Result<HashSet<String>> {
         let mut named = HashSet::new();
         let mut pins = self.store().list(&keys::pins(self.name()));
@@ -296,7 +296,7 @@ impl Table {
     }
 }
 
-/// What is known of objects beside their own age.
+/// Which objects are in use, and when the others were dropped.
 #[derive(Debug, Default)]
 struct Known {
     named: HashSet<String>,

@@ -122,7 +122,8 @@ async fn walk_into(
     let mut next = Some(state.own.snapshot.clone()).filter(|key| !key.is_empty());
     while let Some(key) = next {
         let Some(object) = store.head(&key).await? else {
-            // One of another dataset was copied with the header by a library that knows no history.
+            // A library that knows no history may have copied the header to another dataset; the
+            // snapshot key then belongs to the original.
             if found.is_empty() && key.starts_with(&keys::snapshots(&state.header.uuid)) {
                 return Err(lost(&key));
             }

@@ -39,7 +39,7 @@ async fn write_newest(store: &Store, state: &Arc<State>, cancel: &Cancel) -> Res
     let state = Arc::clone(state).completed(store, cancel).await?;
     let own = &state.own;
     let older = older_recent(store, &state, own.version).await?;
-    // What the commit did is lost with the snapshot. This one is written as by a restoration.
+    // The lost snapshot was the only record of the operation, so this one states a restoration.
     let mut document = Document::new(own.version, &own.commit, Operation::Restore, now());
     let last = own.recent.first().and_then(|last| last.split_once('-'));
     document.attempt = last.map(|(_, attempt)| attempt.to_owned()).unwrap_or_default();

@@ -49,7 +49,7 @@ pub(crate) struct State {
     pub index_lengths: BTreeMap<String, Lengths>,
     /// One row per data file, in the order of the header.
     pub manifest: RecordBatch,
-    /// What plateau has removed since the last commit of Partita.
+    /// The files that plateau has removed since the last commit of Partita.
     pub forgotten: Option<Forgotten>,
 }
 
@@ -246,7 +246,7 @@ impl Head {
                     Some((_, key)) => file_schema(store, key).await,
                     None => Schema::empty(),
                 };
-                // Where the snapshot is lost, the header has the order still.
+                // If the snapshot is lost, the header may still list the columns in their order.
                 if self.own.columns.is_empty() {
                     let names = file.fields().iter().map(|field| field.name().clone());
                     self.own.columns = partition_by.iter().cloned().chain(names).collect();
@@ -275,7 +275,7 @@ impl Head {
     }
 }
 
-/// What `earlier` names and the header, with its `files`, does not.
+/// The files and indices that `earlier` names and the header, with its `files`, does not.
 fn forgotten(earlier: &Snapshot, header: &Header, files: &[(&str, &str)]) -> Result<Forgotten> {
     let named: HashSet<&str> = files.iter().map(|(_, key)| *key).collect();
     let gone: BooleanArray =

@@ -22,7 +22,7 @@ from partita.errors import PartitaError
 __all__ = ["Failure", "Processes", "serve"]
 
 _LENGTH = struct.Struct("<Q")
-# So often it is looked whether somebody pressed Ctrl-C.
+# The interval, in seconds, at which a waiting call checks for Ctrl-C.
 _SECONDS = 0.2
 
 
@@ -103,7 +103,7 @@ class Processes:
             _send(child.stdin, (function, given))
             return _receive(child.stdout)
         except (EOFError, OSError) as error:
-            # What ended once would be given to no other.
+            # A call that ended one process is not given to another one.
             lost = PartitaError(f"a process that read files ended: {error}")
             return Failure(lost)
         finally:
@@ -131,11 +131,11 @@ def _receive(pipe: Any) -> Any:
 
 
 def serve() -> None:
-    """What a process does: call what it is told to, until nobody says anything."""
-    # Whoever started it ends it.
+    """The loop of a worker process: it runs calls until its pipe is closed."""
+    # Ctrl-C is handled by the parent process, which ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    # What libraries print must not get among the answers.
+    # Text that libraries print must not get into the pipe of answers.
     os.dup2(2, 1)
     while True:
         try:

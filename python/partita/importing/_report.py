@@ -1,4 +1,4 @@
-"""What an import did."""
+"""The report of an import."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["ImportReport"]
 
 @dataclass
 class ImportReport:
-    """What `import_files` did with the files that it was given."""
+    """The report of `import_files`: which files were imported, skipped or refused."""
 
     url: str
     """The collection."""

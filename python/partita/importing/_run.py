@@ -27,7 +27,7 @@ from partita.stores import FileSystem, connection
 
 __all__ = ["import_files"]
 
-# How often what other writers have touched meanwhile is staged again.
+# How often partitions are staged again because other writers have changed them.
 _ATTEMPTS = 30
 # Files smaller than this together are not worth processes of their own.
 _SMALL = 32 << 20
@@ -477,7 +477,7 @@ def _no_times(axis: Any) -> InvalidArgument:
 
 
 def _rows_of_a_chunk(data: Any, dimension: str) -> int:
-    """So many rows that chunks of the largest variable have about the size that is best to read."""
+    """The rows per chunk with which chunks of the largest variable are well sized for reading."""
     np = numpy_module()
     nodes = data.subtree if hasattr(data, "subtree") else [data]
     sizes = [

@@ -1,4 +1,4 @@
-"""What is done with one file, or with the files of one partition; in any process."""
+"""The tasks of an import: scanning one file, and staging one partition. They run in any process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Runs = Sequence[tuple[int, int]]
 
 @dataclass(frozen=True)
 class Scanned:
-    """What is learned of a file without reading all of it."""
+    """The facts about a file that are known without reading all of it."""
 
     path: str
     digest: str
@@ -33,7 +33,7 @@ class Scanned:
     statics: dict[str, str]
     """The digests of the variables without the partitioned dimension."""
     attributes: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Of the dataset, under the empty name, and of its variables."""
+    """The attributes of the variables, by name, and of the dataset, under the empty name."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,8 @@ def stage(target: Target, place: Place, inserting: Inserting, groups: bool) -> l
         try:
             rows = rows_of(path, runs, dimension, groups)
             dataset, arguments = inserting.prepare(native, rows)
-            # What does not fit is a fault of this file. Rows that exist may have what it lacks.
+            # Rows that do not fit are reported with this file. A variable that the file lacks may
+            # exist in stored rows.
             if len(place.sources) > 1:
                 lenient = _with_zeros(native, arguments) if joins else arguments
                 native.merge_rows([*parts[:1], dataset], lenient)
@@ -162,7 +163,7 @@ def stage(target: Target, place: Place, inserting: Inserting, groups: bool) -> l
 def _one_by_one(
     native: _native.Collection, parts: list[_native.Dataset], given: dict[str, Any]
 ) -> tuple[_native.Dataset, dict[str, Any]]:
-    """What merges rows of several files with those that exist, as if one came after the other."""
+    """The rows and the merge function that insert several files into stored rows, in order."""
 
     def merge(old: _native.Dataset, _new: _native.Dataset) -> _native.Dataset:
         return native.merge_rows([old, *parts], given)

@@ -15,7 +15,7 @@ use super::checksum::Checksum;
 use super::compressor::options;
 use super::filter::{Filter, damaged};
 
-/// Where the frame of blosc has the size of its content.
+/// The bytes of a blosc frame that hold the size of its unpacked content.
 const BLOSC_SIZE: std::ops::Range<usize> = 4..8;
 
 /// The formats that are unpacked here.
@@ -64,7 +64,7 @@ impl Packed {
     }
 }
 
-/// What a frame of blosc says of itself counts when it is decoded, not this.
+/// The decoder reads these settings from the frame itself, so their values here have no effect.
 const BLOSC: &str = r#"{"name":"blosc","configuration":{"cname":"lz4","clevel":5,
     "shuffle":"shuffle","typesize":1,"blocksize":0}}"#;
 

@@ -29,8 +29,8 @@ pub(super) trait Filter: Debug + Send + Sync {
     /// Towards the items. `items` is how many there are in the chunk.
     fn decode(&self, bytes: Vec<u8>, items: usize) -> Result<Vec<u8>>;
 
-    /// As [`Filter::decode`], where the result is no more than `most` bytes. Those that can make
-    /// much out of little do not even begin to.
+    /// As [`Filter::decode`], where the result has `most` bytes at most. Codecs that can unpack a
+    /// few bytes to very many stop before they allocate more than that.
     ///
     /// # Errors
     /// [`Corrupt`](ErrorKind::Corrupt) if there is more.

@@ -57,7 +57,8 @@ struct Step {
 
 /// Bytes that checksums and headers add to a chunk.
 const OVERHEAD: usize = 256;
-/// What texts may unpack to, in times of what is stored, and however little that is.
+/// The bound for unpacked texts: this multiple of their stored size, or `SMALL` bytes if that is
+/// more.
 const BEST_RATIO: usize = 1024;
 const SMALL: usize = 64 << 20;
 
@@ -293,7 +294,7 @@ impl Pipeline {
         }
     }
 
-    /// What the outer codecs of Zarr v3 packed.
+    /// Unpacks the codecs of Zarr v3 that were applied last.
     fn unpack(&self, bytes: Bytes, packed: &[Packed]) -> Result<Bytes> {
         let most = self.most_unpacked(self.dtype.item_size().unwrap_or(1), bytes.len());
         packed.iter().rev().try_fold(bytes, |bytes, step| Ok(step.unpack(&bytes, most)?.into()))

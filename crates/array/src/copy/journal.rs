@@ -22,7 +22,7 @@ pub(super) struct Copied {
     pub path: String,
     /// The last commit of the source that was known before it was read.
     pub commit: u64,
-    /// What tells its objects from others in their places.
+    /// The fingerprint of its objects, which differs if any of them is written again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub print: Option<String>,
     /// What is staged of it for the commit to an Icechunk repository.

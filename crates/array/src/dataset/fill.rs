@@ -21,7 +21,7 @@ impl FillValue {
         Self(item.into())
     }
 
-    /// What a type has for a missing value: "not a number" or "not a time".
+    /// The value of a type that means missing: NaN or NaT; none in types without one.
     #[must_use]
     pub fn missing(dtype: DType) -> Option<Self> {
         let word = match dtype {

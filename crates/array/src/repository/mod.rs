@@ -99,7 +99,7 @@ pub(crate) struct Repository {
     url: Arc<str>,
     place: Place,
     staging: Arc<Staging>,
-    /// It was made by whoever opened it.
+    /// Whether the call that returned this handle created the repository.
     is_new: bool,
 }
 

@@ -245,7 +245,7 @@ impl Storage for Objects {
             "" => String::new(),
             prefix => format!("{}/", prefix.trim_end_matches('/')),
         };
-        // What is listed to be swept is deleted then, and links are not followed for that.
+        // The objects of this listing will be deleted, so it must not follow symbolic links.
         let objects = match (&self.sweep, prefix.strip_suffix('/')) {
             (Some(_), Some(directory)) => {
                 let found = self.store.list_removable(directory).await.map_err(failed)?;

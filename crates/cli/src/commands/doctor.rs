@@ -21,8 +21,8 @@ Examples:
 
 /// Find out whether a store can commit atomically.
 ///
-/// It is written to and cleaned up again. Of a path, also what its file system promises is told; of a
-/// store on the network, how long its answers take.
+/// The command writes test objects to the store and deletes them again. For a path it also shows what
+/// the file system promises; for a store on the network, how long its answers take.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct DoctorArguments {

@@ -8,7 +8,7 @@ use crate::arguments::Common;
 use crate::failure::Failure;
 use crate::partitioning::PartitionBy;
 
-/// What `--help` says of files that the Python package imports, with examples.
+/// The part of `--help` about files that the Python package imports, with examples.
 const HELP: &str = "\
 Files of arrays (NetCDF 3 and 4, HDF5, Zarr), folders and patterns of them, go into a collection. This
 takes the Python package and xarray:

@@ -107,7 +107,7 @@ impl RecordBatchReader for Chain {
     }
 }
 
-/// What all files say of a column.
+/// The types that the files have for one column.
 #[derive(Debug, Default)]
 struct Column {
     typed: Option<DataType>,
@@ -119,7 +119,7 @@ impl Column {
         match typed {
             Typed::As(data_type) => {
                 self.typed = Some(match self.typed.take() {
-                    // Where no type holds both, the first one's decides, value by value.
+                    // If no type holds both, values are converted to the type of the first file.
                     Some(known) => common_type(&known, &data_type).unwrap_or(known),
                     None => data_type,
                 });

@@ -129,7 +129,7 @@ type Text = io::BufReader<Box<dyn Read + Send>>;
 /// How a file is read.
 #[derive(Debug, Clone, Default)]
 pub(super) struct CsvOptions {
-    /// What stands for null, in columns of text too.
+    /// The texts that mean null, in columns of text too.
     pub null: Vec<String>,
     /// Every column holds text.
     pub strings: bool,

@@ -15,7 +15,7 @@ use super::{Arrow, Typed, external};
 use crate::failure::Failure;
 use crate::output::Format;
 
-/// How Hive, Spark and others name the folder of rows without a value.
+/// The value in a folder's name that Hive, Spark and others write for null.
 const MISSING: &str = "__HIVE_DEFAULT_PARTITION__";
 
 /// A file to read.
@@ -43,7 +43,7 @@ impl Source {
 pub(super) struct Values(Vec<(String, Option<String>)>);
 
 impl Values {
-    /// What each text may be.
+    /// The types that the values in the folder names may have, by column.
     pub fn types(&self) -> impl Iterator<Item = (String, Typed)> {
         self.0.iter().map(|(name, text)| {
             let mut suggestion = Suggestion::default();

@@ -20,7 +20,7 @@ use super::{Arrow, BATCH_ROWS, external};
 
 type Text = BufReader<Box<dyn Read + Send>>;
 
-/// What the values at one place of a document can all be.
+/// A type for all values at one place of the documents.
 #[derive(Debug, Clone, Default, PartialEq)]
 enum Shape {
     /// There was none yet.
@@ -38,7 +38,7 @@ enum Shape {
 }
 
 impl Shape {
-    /// What holds both; `None` if nothing does.
+    /// The type that holds both; `None` if there is none.
     fn and(self, other: Self) -> Option<Self> {
         use Shape::{Float, List, Null, Signed, Struct, Unsigned};
         Some(match (self, other) {
@@ -186,7 +186,7 @@ struct Reader {
     decoder: arrow::json::reader::Decoder,
     schema: SchemaRef,
     rows: u64,
-    /// What the decoder has not taken yet.
+    /// The bytes that the decoder has not consumed yet.
     line: Vec<u8>,
 }
 

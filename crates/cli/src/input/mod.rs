@@ -27,12 +27,12 @@ const BATCH_BYTES: usize = 64 << 20;
 
 type Arrow<T> = Result<T, ArrowError>;
 
-/// What is known of the type of a column of a file.
+/// The type of a column of a file, as far as it is known.
 #[derive(Debug, Clone)]
 enum Typed {
-    /// It has one.
+    /// The file states the type.
     As(DataType),
-    /// It is text, which may be read as another type.
+    /// The file holds text, which may be read as another type.
     Text(Suggestion),
 }
 
@@ -45,7 +45,7 @@ pub(crate) struct InputOptions {
     pub types: Fields,
     /// Columns of CSV files are text where `types` says nothing else.
     pub strings: bool,
-    /// What stands for null in CSV files.
+    /// The texts that mean null in CSV files.
     pub null: Vec<String>,
     /// A column that a file lacks is null there.
     pub union: bool,

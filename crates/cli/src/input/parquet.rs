@@ -61,7 +61,7 @@ fn rows<R: ChunkReader + 'static>(
     Ok(Box::new(builder(open()?).with_batch_size(batch_rows).build()?))
 }
 
-/// What is known of a file, with types of which one batch may hold any number of bytes.
+/// The metadata of a file, with types that set no limit to the bytes of a batch.
 fn metadata(file: &impl ChunkReader) -> Arrow<ArrowReaderMetadata> {
     let metadata = load(file, ArrowReaderOptions::new()).map_err(external)?;
     check_rows(&metadata)?;

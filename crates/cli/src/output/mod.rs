@@ -158,7 +158,7 @@ fn add_rows(grid: &mut Grid, batch: &RecordBatch) -> Result<(), ArrowError> {
     Ok(())
 }
 
-/// Times with the offset of their zone, which the formatter does not know.
+/// Times with the exact offset of their zone: the formatter rounds offsets to minutes.
 fn zones_spelled_out(column: &ArrayRef) -> ArrayRef {
     match column.data_type() {
         DataType::Timestamp(_, Some(_)) => {

@@ -129,7 +129,7 @@ fn structure(values: &ArrayRef, wanted: &Fields) -> Converted {
         let column = given
             .column_by_name(field.name())
             .ok_or_else(|| Misfit::types(values.data_type(), field.data_type()))?;
-        // What lies under a null of the struct is no value.
+        // Where the struct is null, the values of its fields have no meaning.
         let column = match &nulls {
             Some(nulls) => nullif(column, nulls)?,
             None => Arc::clone(column),

@@ -1,5 +1,5 @@
-//! Whether texts are UTF-8. Data of other libraries may hold what is not, which nothing could read
-//! once it is stored.
+//! Checks that texts are UTF-8. Other libraries may pass bytes that are not, which no reader could
+//! decode once they are stored.
 
 use arrow::array::{Array, ArrayRef, AsArray, GenericStringArray, OffsetSizeTrait};
 use arrow::datatypes::DataType;
@@ -59,7 +59,7 @@ fn in_strings<O: OffsetSizeTrait>(values: &GenericStringArray<O>) -> Option<usiz
         return None;
     }
     let value = |pair: &[O]| bytes.get(pair.first()?.as_usize()..pair.get(1)?.as_usize());
-    // What lies under a null is never looked at.
+    // The bytes of a null row have no meaning and are not checked.
     offsets.windows(2).enumerate().position(|(row, pair)| {
         values.is_valid(row) && value(pair).is_none_or(|text| std::str::from_utf8(text).is_err())
     })

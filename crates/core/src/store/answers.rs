@@ -11,7 +11,7 @@ use object_store::client::{
     ReqwestConnector,
 };
 
-/// What the document of a listing is called by S3 and Google, by Azure, and by WebDAV.
+/// The root elements of listings of S3 and Google, of Azure, and of WebDAV.
 const LISTINGS: [&[u8]; 3] = [b"ListBucketResult", b"EnumerationResults", b"multistatus"];
 /// A listing of a thousand objects takes less than a megabyte.
 const LARGEST_LISTING: usize = 64 << 20;

@@ -30,8 +30,8 @@ impl Store {
         written.map_err(|error| self.request("written", key).failed(error))
     }
 
-    /// As [`Store::put_deferred`], for an object that others look for: a process that is killed leaves
-    /// nothing or all of it.
+    /// As [`Store::put_deferred`], for an object that other processes may read before the commit: if
+    /// this process is killed, the object is complete or does not exist.
     ///
     /// # Errors
     /// As [`Store::put_deferred`].

@@ -1,4 +1,4 @@
-//! What killed processes leave behind that listings do not show: temporary files and probes.
+//! Temporary files and probes that killed processes have left, which listings do not show.
 
 use std::io;
 use std::path::Path as FilePath;

@@ -134,7 +134,7 @@ pub(super) fn refuse_behind_link(root: &FilePath, target: &FilePath) -> io::Resu
 pub(super) fn remove(root: &FilePath, target: &FilePath) -> io::Result<()> {
     refuse_behind_link(root, target)?;
     match fs::remove_file(target) {
-        // What would be in a file is not there either.
+        // If a parent of the path is a file, there is no such object either.
         Err(error)
             if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
         {

@@ -38,8 +38,8 @@ impl LocalFiles {
         .await
     }
 
-    /// Writes a file of which a process that is killed leaves nothing or all. A power cut before
-    /// [`LocalFiles::sync`] may leave a part.
+    /// Writes a file that is complete or does not exist if the process is killed. A power cut before
+    /// [`LocalFiles::sync`] may leave a part of it.
     pub async fn write_whole_deferred(&self, location: &Path, bytes: Bytes) -> Result<()> {
         let (root, target) = (self.target(&Path::default())?, self.target(location)?);
         let durability = Arc::clone(&self.durability);

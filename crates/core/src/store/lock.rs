@@ -169,7 +169,7 @@ fn open_to_others(file: &File, path: &Path) {
     let Ok(present) = file.metadata() else { return };
     let wanted = present.mode() & 0o666 | directory.mode() & 0o066;
     if wanted != present.mode() & 0o666 {
-        // It fails for a file of another user, which is met as it is.
+        // This fails for a file of another user, whose permissions then stay as they are.
         let _ = file.set_permissions(std::fs::Permissions::from_mode(wanted));
     }
 }

@@ -26,7 +26,7 @@ pub struct StoreOptions {
     values: BTreeMap<String, String>,
     read_only: bool,
     single_writer: bool,
-    /// What was given for the option `allow_remote_base`.
+    /// The text that was given for the option `allow_remote_base`.
     remote_base: Option<String>,
     client: Option<Arc<dyn ObjectStore>>,
 }

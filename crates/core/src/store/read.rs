@@ -257,7 +257,7 @@ impl Store {
     }
 }
 
-/// What an answer holds, which is not trusted to be as long as it says.
+/// The content of an answer. The length that the answer states is not trusted.
 async fn content(result: GetResult, most: u64) -> object_store::Result<Bytes> {
     let length = result.range.end.saturating_sub(result.range.start);
     refuse_larger(length, most)?;

@@ -14,7 +14,7 @@ use object_store::{
     Result,
 };
 
-/// What is asked of a store.
+/// A kind of request to a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verb {
     /// An object is read, or its size.
@@ -29,7 +29,7 @@ pub enum Verb {
     List,
 }
 
-/// When a rule is asked.
+/// The moment at which a rule is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// Before the request is carried out; an error keeps it from being so.
@@ -38,21 +38,21 @@ pub enum Phase {
     After,
 }
 
-/// One question to a rule.
+/// The request for which a rule is called.
 #[derive(Debug, Clone)]
 pub struct Asked {
-    /// What is asked of the store.
+    /// The kind of the request.
     pub verb: Verb,
     /// The key, or the prefix of a listing.
     pub key: String,
-    /// Before or after.
+    /// Whether the request was carried out yet.
     pub phase: Phase,
 }
 
-/// Answers a question: nothing, or the error that the client gets.
+/// Returns nothing, or the error that the client gets in place of an answer.
 pub type Rule = Arc<dyn Fn(Asked) -> BoxFuture<'static, Option<object_store::Error>> + Send + Sync>;
 
-/// A client that asks a rule about each request. Clones share the rule.
+/// A client that calls a rule before and after each request. Clones share the rule.
 #[derive(Clone)]
 pub struct ScriptedStore {
     inner: Arc<dyn ObjectStore>,
@@ -66,7 +66,7 @@ impl ScriptedStore {
         Self { inner, rule: Arc::default() }
     }
 
-    /// Sets the rule. What it does with the same store itself is asked about as well.
+    /// Sets the rule. It is called for its own requests to this store, too.
     pub fn set(&self, rule: Rule) {
         *self.rule.lock().unwrap_or_else(PoisonError::into_inner) = Some(rule);
     }

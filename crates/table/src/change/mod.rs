@@ -438,7 +438,8 @@ fn gone_files(kept: &Kept) -> u64 {
     kept.go.as_ref().map_or(0, |go| go.num_rows() as u64)
 }
 
-/// What a commit does to the files of `base`; those that stay are the first of the new manifest.
+/// The files that a commit adds to and removes from `base`. The files that stay come first in the new
+/// manifest.
 fn delta(base: Option<&State>, kept: &Kept, manifest: &RecordBatch) -> Result<Delta> {
     let stay = kept.stay.as_ref().map_or(0, RecordBatch::num_rows);
     Ok(Delta {

@@ -1,5 +1,5 @@
-//! Whether staged files may be committed: they are there, they will be, and they are not part of
-//! the table already.
+//! Checks before staged files are committed: the files exist, garbage collection will not remove
+//! them during the commit, and no earlier commit has added them.
 
 use futures::{StreamExt, TryStreamExt, stream};
 use hashbrown::HashSet;
@@ -49,7 +49,7 @@ impl Change {
             }
         }
         match base {
-            // What replaces the table was staged for one that does not exist, and knows no version.
+            // Files that replace the table were staged without a base, so they carry no version.
             Some(base) if self.staged_apart && self.creation.is_none() => {
                 self.check_not_committed(store, base).await
             }

@@ -20,7 +20,7 @@ use crate::state::State;
 
 const FORMAT: u32 = 1;
 
-/// What the object of a key holds.
+/// The content of the object of an idempotency key.
 #[derive(Debug, Serialize, Deserialize)]
 struct Document {
     format: u32,
@@ -28,7 +28,7 @@ struct Document {
     key: String,
     /// The id of the commit.
     commit: String,
-    /// What the commit does.
+    /// A description of the commit's operation.
     purpose: String,
     /// Tells who created the object.
     created_by: String,
@@ -59,7 +59,7 @@ pub(super) async fn take(store: &Store, name: &str, key: &str, purpose: &str) ->
         match store.compare_and_swap(&at, None, marks::encode(&document)?, &created_by).await? {
             Swap::Done(_) => return Ok(true),
             Swap::Lost { current: Some((bytes, _)) } => bytes,
-            // It was removed since, with the history of its commit.
+            // An expiry has removed the object together with its commit.
             Swap::Lost { current: None } => return Ok(false),
         };
     let taken = decode(&current, &at)?;

@@ -22,8 +22,8 @@ use trial::{Outcome, Trial};
 /// wrong.
 const ATTEMPTS: u32 = 1_000;
 
-/// What a commit did. Where there was nothing to do none was made, and version and id are those
-/// of the newest.
+/// The effect of a commit. If there was nothing to do, no commit was made, and version and id are
+/// those of the newest commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Commit {
     /// The version that it made.
@@ -93,15 +93,15 @@ pub(crate) fn now() -> String {
 /// Whether the table may exist already when a commit makes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Existing {
-    /// It must exist: this is no creation.
+    /// The table must exist.
     Required,
-    /// It must not exist.
+    /// The table must not exist.
     Refused,
-    /// It is replaced.
+    /// An existing table is replaced.
     Replaced,
 }
 
-/// What a commit does, decided anew for every state it is tried on.
+/// Decides what a commit does, again for each state that it is tried on.
 pub(crate) trait Propose: Send {
     /// The change to apply to `base`, the newest state known; `None` if there is nothing to do.
     fn propose(
@@ -109,10 +109,10 @@ pub(crate) trait Propose: Send {
         base: Option<&Arc<State>>,
     ) -> impl Future<Output = Result<Option<Change>>> + Send;
 
-    /// What makes a commit that is sent twice one commit.
+    /// The key by which a repeated request is recognised as the same commit.
     fn idempotency_key(&self) -> Option<&str>;
 
-    /// What the commit does, in words that are the same whenever it is sent again.
+    /// A description of the operation that is the same on each retry.
     fn purpose(&self) -> String;
 }
 

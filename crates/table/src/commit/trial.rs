@@ -96,7 +96,7 @@ impl Trial<'_> {
         let expected = self.base.map(|base| &base.stored_as);
         let token = self.made.token();
         let swap = self.store.compare_and_swap(&key, expected, header, &token);
-        // Of a swap that counts as lost it is still to be found out.
+        // If the swap counts as lost, a later check decides whether it was made.
         let is_made = |swap: &Swap| matches!(swap, Swap::Done(_)).then_some(true);
         commit_point(&self.made.commit, swap, is_made).await
     }

@@ -81,7 +81,7 @@ impl ParquetObject {
         ArrowReaderMetadata::try_new(Arc::new(metadata), ArrowReaderOptions::new())
     }
 
-    /// So many bytes at the end of the object probably hold its footer.
+    /// The number of bytes at the end of the object that probably hold its footer.
     fn hint(&self) -> u64 {
         self.footer.map_or(GUESS, |footer| footer + TAIL as u64).min(self.bytes)
     }
@@ -172,7 +172,7 @@ impl AsyncFileReader for ParquetObject {
     }
 }
 
-/// What a decoder needs of a file: its metadata, and types in which every value can be decoded.
+/// The metadata of a file with Arrow types in which the decoder can decode every value.
 ///
 /// # Errors
 /// The decoder's, if the file cannot be read.

@@ -117,7 +117,7 @@ impl Own {
         self.recent.iter().any(|entry| entry.split('-').next() == Some(commit))
     }
 
-    /// What was committed as the version after `version`; `None` if it is too long ago to tell.
+    /// The commit that made the version after `version`; `None` if the header no longer lists it.
     #[must_use]
     pub fn committed_after(&self, version: u64) -> Option<&str> {
         let later = self.version.checked_sub(version)?.checked_sub(1)?;
@@ -325,7 +325,7 @@ fn unreadable(error: impl std::error::Error + Send + Sync + 'static) -> Error {
 /// A header of a million files unpacks to some 200 MB, about ten times what is stored.
 const LARGEST_HEADER: u64 = 1 << 31;
 const BEST_RATIO: u64 = 64;
-/// What a header may unpack to however small it is.
+/// The size in bytes to which even the smallest header may unpack.
 const SMALL_HEADER: u64 = 1 << 20;
 
 /// A frame that decoders of zstd skip (RFC 8878, section 3.1.2). It shows the commit ids in the
@@ -335,8 +335,8 @@ fn skippable_frame(content: &[u8]) -> Vec<u8> {
     [&0x184D_2A50_u32.to_le_bytes(), &length, content].concat()
 }
 
-/// What the bytes unpack to, cut where it is more than any header. It is parsed as it comes, so that
-/// what is no header takes no memory.
+/// Unpacks a header, and ends at the size bound. The reader parses while it unpacks, so that content
+/// that is no header is refused before it takes memory.
 fn unpacked(bytes: &[u8]) -> Result<impl std::io::Read> {
     use std::io::{BufReader, Read};
     let most = (bytes.len() as u64).saturating_mul(BEST_RATIO).max(SMALL_HEADER);

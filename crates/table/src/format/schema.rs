@@ -35,7 +35,7 @@ const UNIT: &str = "partita.unit";
 
 /// The type in which a column is written to data files.
 ///
-/// Of dictionaries only those of text and bytes stay, with indices of 32 bits: a row group may hold
+/// Only dictionaries of text and bytes are kept, with indices of 32 bits: a row group may hold
 /// more values than the index type of any of its batches counts, and a reader takes the index type
 /// from the file's schema.
 #[must_use]
@@ -83,7 +83,7 @@ pub fn file_type(given: &DataType) -> DataType {
 fn nested_file_type(given: &DataType) -> DataType {
     match file_type(given) {
         DataType::Dictionary(_, values) => *values,
-        // As which reads return them.
+        // Reads return times in this unit.
         DataType::Timestamp(_, zone) => DataType::Timestamp(TimeUnit::Microsecond, zone),
         other => other,
     }
@@ -226,8 +226,7 @@ pub fn remembering(stored: &Schema, before: &Schema) -> Schema {
     Schema::new(fields.collect::<Vec<_>>())
 }
 
-/// What of a field's metadata says that its values mean more than their Arrow type does, such as
-/// UUIDs or periods.
+/// The entries of a field's metadata that name an extension type, such as UUIDs or periods.
 fn extension(field: &Field) -> HashMap<String, String> {
     let kept = [EXTENSION_NAME, "ARROW:extension:metadata"];
     let entries = field.metadata().iter().filter(|(key, _)| kept.contains(&key.as_str()));

@@ -278,7 +278,7 @@ pub struct Snapshot {
     pub schema: Schema,
     /// Its files.
     pub manifest: RecordBatch,
-    /// What its commit did to files; unknown in revision 1.
+    /// The files that its commit added and removed; `None` in revision 1.
     pub delta: Option<Delta>,
 }
 
@@ -392,7 +392,8 @@ impl Snapshot {
     }
 }
 
-/// Removed files without the bounds of their values: whoever deletes rows wants them gone.
+/// The manifest rows of removed files without the minima and maxima of their values: these would
+/// keep deleted values in the store.
 fn without_bounds(removed: &RecordBatch) -> Result<RecordBatch> {
     let schema = removed.schema();
     let columns = schema.fields().iter().zip(removed.columns());

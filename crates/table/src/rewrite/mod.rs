@@ -274,7 +274,7 @@ impl Propose for &mut Rewrite {
 
     fn purpose(&self) -> String {
         let scope = match &self.rule {
-            // That of an upsert is made of its data.
+            // The predicate of an upsert is derived from its data.
             Rule::Remove { candidates, .. } if self.operation != Operation::Upsert => {
                 Some(candidates)
             }

@@ -28,7 +28,7 @@ pub(super) struct Fit {
     extensions: ExtensionTypes,
     /// Columns whose type is fixed: there are keys or an index of it.
     fixed: Vec<String>,
-    /// Columns in whose place derived ones of the same name are stored. They stay as they are.
+    /// Columns that are replaced by derived columns of the same name. Their values are not converted.
     replaced: Vec<String>,
     /// The types of the columns of the file that is written.
     written: HashMap<String, DataType>,

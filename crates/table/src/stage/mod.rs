@@ -86,7 +86,7 @@ impl Target {
         };
         check_columns(current, given)?;
         let stored = stored_schema(given, &self.partition_by)?;
-        // What keys or an index are made of has its type from the beginning.
+        // Columns of partition keys and indices take their types before any value is seen.
         let fixed = self.fixed();
         let settled = current.fields().iter().map(|field| {
             let found = stored.field_with_name(field.name()).map(Field::data_type);

@@ -42,7 +42,8 @@ pub struct Staged {
     pub(crate) schema: Schema,
     pub(crate) manifest: RecordBatch,
     pub(crate) index: StagedIndex,
-    /// What tells whether they were committed before: one id for each time that rows were staged.
+    /// The ids of the staging calls that wrote the files, by which a second commit of the same files
+    /// is recognised.
     pub(crate) ids: Vec<String>,
     /// The version of the table when they were staged, or less: they were not committed before it.
     pub(crate) version: u64,
@@ -50,8 +51,8 @@ pub struct Staged {
     pub(crate) begun: Begun,
 }
 
-/// When something began: by the clock of the host, which other hosts need not share, and, in the
-/// process where it began, by a stopwatch.
+/// The time at which staging began: by the host's clock, which may differ from those of other hosts,
+/// and within the same process also by a monotonic clock.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Begun {
     at: Timestamp,

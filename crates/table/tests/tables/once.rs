@@ -1,4 +1,4 @@
-//! What is sent twice counts once: commits with a key, staged files, creations.
+//! Requests that are sent twice take effect once: commits with a key, staged files, creations.
 
 use std::sync::Arc;
 

@@ -16,7 +16,7 @@ fn write() -> WriteOptions {
     WriteOptions::default()
 }
 
-/// What a client of a remote store says of a request that it has sent several times.
+/// The error of a client that has sent a request several times.
 fn late(text: &str) -> object_store::Error {
     let repeated = format!(
         "Error performing PUT in 1s, after 1 retries, max_retries: 10, retry_timeout: 180s  - {text}"

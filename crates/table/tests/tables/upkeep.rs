@@ -1,4 +1,4 @@
-//! What garbage collection, expiry, restoring and dropping leave to readers and writers beside them.
+//! Garbage collection, expiry, restoring and dropping beside other readers and writers.
 
 use std::io::Write;
 use std::sync::Arc;

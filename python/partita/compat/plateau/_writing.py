@@ -337,7 +337,7 @@ def _unchanged(rows: pa.Table, schema: pa.Schema, uuid: str) -> pa.Table:
 
 
 def _family(kind: pa.DataType) -> str:
-    """What types that are stored alike have in common."""
+    """The common name of types that plateau stores in the same way."""
     kind = _normal(kind)
     if pa.types.is_timestamp(kind):
         return f"timestamp of the zone {kind.tz}"

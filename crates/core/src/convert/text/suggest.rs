@@ -4,7 +4,7 @@ use arrow::datatypes::{DataType, TimeUnit};
 
 use super::{Exact, is_canonical, time};
 
-/// What the texts of a column, seen one after the other, can all be.
+/// The types that fit all texts of a column seen so far.
 ///
 /// A type is suggested only if it gives every text back: `007` and `+5` are codes and not numbers,
 /// and integers of more than 64 bits are text.
@@ -89,7 +89,7 @@ impl Suggestion {
         }
     }
 
-    /// What both have seen.
+    /// The types that fit the texts of both.
     #[must_use]
     pub fn and(&self, other: &Self) -> Self {
         Self {

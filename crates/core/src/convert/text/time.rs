@@ -48,7 +48,7 @@ pub(super) fn duration(text: &str, unit: TimeUnit) -> Parsed<i128> {
     in_units(sign * (days * NANOS_PER_DAY + within), unit)
 }
 
-/// What a text says of a point in time: nanoseconds since the epoch, and whether in UTC.
+/// Parses a point in time: nanoseconds since the epoch, and whether the text states an offset.
 pub(super) fn point(text: &str) -> Option<(i128, bool)> {
     let text = text.trim();
     if let Some(found) = iso8601::parse_timestamp(text) {

@@ -442,7 +442,7 @@ def checked_mode(mode: str) -> Mode:
 
 
 def _stored(array: Any, described: dict[str, Any], dimension: str, rows: slice) -> Any:
-    """What a function returned, cut to the rows."""
+    """The array that a function returned, cut to the rows of the partition."""
     if is_dask_collection(array):
         (array,) = compute(array)
     if isinstance(array, Variable):
