@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import json
 import os
 import subprocess
@@ -43,6 +44,18 @@ def test_a_change_with_a_key_is_made_once(table, name):
     assert table.committed("other") is None
     with pytest.raises(pt.InvalidArgument, match="another operation"):
         table.add_columns({"note": "string"}, key="k")
+
+
+@pytest.mark.parametrize(("first", "second"), list(itertools.permutations(CHANGES, 2)))
+def test_a_key_belongs_to_one_operation(table, first, second):
+    CHANGES[first](table, "k")
+    # A commit of staged files is an append.
+    if {first, second} == {"append", "commit"}:
+        assert CHANGES[second](table, "k").attempts == 0
+    else:
+        with pytest.raises(pt.InvalidArgument, match="another operation"):
+            CHANGES[second](table, "k")
+    assert [s.version for s in table.history()] == [2, 1]
 
 
 def test_a_transaction_with_a_key_is_made_once(table):

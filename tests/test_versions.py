@@ -106,6 +106,27 @@ def test_expired_versions_and_their_files_go(lake, table):
             table.expire(**wrong)
 
 
+ERASING = {
+    "delete": lambda t: t.delete("rider == 7"),
+    "replace": lambda t: t.replace({"rider": [7], "name": ["nobody"]}, "rider == 7"),
+    "upsert": lambda t: t.upsert({"rider": [7], "name": ["nobody"]}, on="rider"),
+    "delete by name": lambda t: t.delete("name == 'Kari'"),
+}
+
+
+@pytest.mark.parametrize("layout", [{}, {"index": "name"}, {"bloom_filters": "name"}])
+@pytest.mark.parametrize("erase", ERASING)
+def test_values_that_were_erased_are_in_no_file(tmp_path, erase, layout):
+    data = {"rider": [7, 8], "name": ["Kari", "Ola"]}
+    table = pt.create_table(tmp_path / "t", data, compression="none", **layout)
+    ERASING[erase](table)
+    table.expire(keep_last=1)
+    time.sleep(0.02)
+    table.collect_garbage(grace=NOW)
+    stored = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert b"Kari" not in stored and b"Ola" in stored
+
+
 def test_what_plateau_collected_is_told(lake, table):
     lake.theirs_collect_garbage("t")
     assert len(table.read()) == len(lake.theirs_read("t"))

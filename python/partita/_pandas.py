@@ -51,6 +51,8 @@ def to_pandas(
         for place, column in enumerate(plain.schema):
             kind = _NULLABLE.get(str(column.type))
             values = plain.column(place)
+            if _has_integers(column.type) and any(one.values.null_count for one in values.chunks):
+                frame.isetitem(place, _exact(frame.iloc[:, place], values))
             if kind is None or not values.null_count or column.name in (categoricals or ()):
                 continue
             # The schema may remember another type, which has missing values too.
@@ -58,10 +60,6 @@ def to_pandas(
                 continue
             dtype = pandas.api.types.pandas_dtype(kind)
             frame.isetitem(place, dtype.__from_arrow__(values))
-        for place, column in enumerate(plain.schema):
-            values = plain.column(place)
-            if _has_integers(column.type) and any(one.values.null_count for one in values.chunks):
-                frame.isetitem(place, _exact(frame.iloc[:, place], values))
     return frame
 
 

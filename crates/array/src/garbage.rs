@@ -87,7 +87,8 @@ impl Collection {
             objects.extend(single.iter().map(|object| (object.key.clone(), object.size)));
             for directory in &directories {
                 let listed = store.list_removable(directory).await?;
-                objects.extend(listed.into_iter().map(|object| (object.key, object.size)));
+                objects
+                    .extend(listed.into_iter().map(|found| (found.object.key, found.object.size)));
             }
             if !options.dry_run {
                 for directory in directories {

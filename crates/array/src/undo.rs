@@ -34,8 +34,7 @@ impl Collection {
                         return Err(used());
                     }
                     store.delete(key).await?;
-                    let own = store.list_removable(OWN).await?;
-                    store.delete_many(own.into_iter().map(|info| info.key).collect()).await
+                    store.delete_removable(OWN).await
                 }
                 Home::Past(_) => Err(used()),
                 Home::Repository(repository) => {

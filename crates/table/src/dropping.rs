@@ -2,7 +2,7 @@
 
 use hashbrown::HashSet;
 use jiff::{SignedDuration, Timestamp};
-use partita_core::store::ObjectInfo;
+use partita_core::store::Removable;
 use partita_core::{ErrorKind, Result};
 
 use crate::Table;
@@ -35,16 +35,13 @@ impl Table {
         for encoding in [Encoding::Json, Encoding::Msgpack] {
             self.store().delete(&header_key(self.name(), encoding)).await?;
         }
-        let objects: Vec<ObjectInfo> = self.store().list_removable(self.name()).await?;
-        // What links in the folders of the table lead to stays.
-        let links = self.store().list_links(self.name()).await?;
-        let links: HashSet<String> =
-            links.into_iter().filter(|key| self.is_in_own_folder(key)).collect();
-        let doomed = objects.into_iter().filter(|object| {
+        let objects = self.store().list_removable(self.name()).await?;
+        // Links in the folders of the table are removed, and their targets stay.
+        let doomed = objects.into_iter().filter(|Removable { object, is_link }| {
             let is_old = object.last_modified < before || own.contains(&object.key);
-            links.contains(&object.key) || is_old && self.is_managed(&object.key)
+            *is_link && self.is_in_own_folder(&object.key) || is_old && self.is_managed(&object.key)
         });
-        let doomed: Vec<String> = doomed.map(|object| object.key).collect();
+        let doomed: Vec<String> = doomed.map(|found| found.object.key).collect();
         let mut count = doomed.len() as u64 + 1;
         self.store().delete_many(doomed).await?;
         // These have the same keys in whatever table is made here next. Who makes one looks for the

@@ -119,7 +119,7 @@ impl Table {
 
     async fn objects(&self) -> Result<HashMap<String, ObjectInfo>> {
         let listed = self.store().list_removable(self.name()).await?;
-        Ok(listed.into_iter().map(|object| (object.key.clone(), object)).collect())
+        Ok(listed.into_iter().map(|found| (found.object.key.clone(), found.object)).collect())
     }
 
     /// Refuses a history in which a snapshot is missing although it has not expired: what it named

@@ -143,8 +143,9 @@ async fn make_parents(store: &Store, config: &Config, record: &Record) -> Result
         parents.extend(parent_groups(config.layout, &change.path));
     }
     let parent = async |(key, text): (String, String)| match store.head(&key).await? {
-        Some(_) => Ok(()),
-        None => store.put_deferred(&key, text.into()).await,
+        // A power cut may have left the document of an earlier publisher without content.
+        Some(found) if found.size > 0 => Ok(()),
+        _ => store.put_whole_deferred(&key, text.into()).await,
     };
     let parents = stream::iter(parents).map(parent).buffer_unordered(PARENTS_AT_ONCE);
     parents.try_for_each(|()| async { Ok(()) }).await

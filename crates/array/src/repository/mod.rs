@@ -190,9 +190,7 @@ impl Repository {
         async move {
             self.store.delete(REPO).await?;
             for directory in storage::WRITTEN_ONCE {
-                let directory = directory.trim_end_matches('/');
-                let objects = self.store.list_removable(directory).await?;
-                self.store.delete_many(objects.into_iter().map(|info| info.key).collect()).await?;
+                self.store.delete_removable(directory.trim_end_matches('/')).await?;
             }
             Ok(())
         }

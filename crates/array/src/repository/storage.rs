@@ -249,7 +249,7 @@ impl Storage for Objects {
         let objects = match (&self.sweep, prefix.strip_suffix('/')) {
             (Some(_), Some(directory)) => {
                 let found = self.store.list_removable(directory).await.map_err(failed)?;
-                stream::iter(found.into_iter().map(Ok)).boxed()
+                stream::iter(found.into_iter().map(|found| Ok(found.object))).boxed()
             }
             _ => self.store.list(&prefix),
         };

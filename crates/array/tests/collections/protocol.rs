@@ -274,6 +274,27 @@ async fn clean_up_leaves_the_newest_state() {
     }
 }
 
+/// A power cut leaves documents of groups without content, which an earlier publisher had written. In
+/// Zarr v2 there are no groups above partitions.
+#[tokio::test]
+async fn documents_of_groups_without_content_are_written_again() {
+    let place = tempfile::tempdir().unwrap();
+    let store = Store::open(place.path().to_str().unwrap(), &StoreOptions::default()).unwrap();
+    let collection = create(store.clone(), Layout::ZarrV3).await;
+    let keys = ["year=1970/zarr.json", "year=1970/month=01/zarr.json"];
+    for key in keys {
+        store.put(key, "".into()).await.unwrap();
+    }
+    insert(&collection, &days(0..1, 1)).await;
+    for key in keys {
+        assert!(!store.get(key).await.unwrap().is_empty(), "{key}");
+    }
+    // A document with content stays as another program has written it.
+    store.put(keys[0], "{}".into()).await.unwrap();
+    insert(&collection, &days(1..2, 1)).await;
+    assert_eq!(store.get(keys[0]).await.unwrap(), "{}");
+}
+
 /// A power cut leaves parts of notes that publishers had written and that no head named.
 #[tokio::test]
 async fn parts_of_notes_of_publishers_that_died_are_in_nobodys_way() {

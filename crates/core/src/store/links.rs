@@ -18,6 +18,15 @@ use super::local::{LocalFiles, blocking, is_hidden_name, not_applied};
 use super::local_directory::{entries_of, is_no_file};
 use super::{ObjectInfo, Store};
 
+/// An object that may be removed together with the directory that it is in.
+#[derive(Debug, Clone)]
+pub struct Removable {
+    /// The object, or the symbolic link itself.
+    pub object: ObjectInfo,
+    /// Whether it is a symbolic link.
+    pub is_link: bool,
+}
+
 impl Store {
     /// The objects under a directory that may be removed with it, in no particular order. Symbolic
     /// links of local files are listed themselves, and what they lead to is not. Else as
@@ -25,34 +34,25 @@ impl Store {
     ///
     /// # Errors
     /// [`Store`](crate::ErrorKind::Store) if the store fails.
-    pub async fn list_removable(&self, directory: &str) -> crate::Result<Vec<ObjectInfo>> {
+    pub async fn list_removable(&self, directory: &str) -> crate::Result<Vec<Removable>> {
         let Some(files) = &self.local else {
-            return self.list(&format!("{directory}/")).try_collect().await;
+            let objects = self.list(&format!("{directory}/"));
+            return objects
+                .map_ok(|object| Removable { object, is_link: false })
+                .try_collect()
+                .await;
         };
         let found = files.removable(&self.path(directory)?, directory).await;
         found.map_err(|error| self.request("listed", directory).failed(error))
     }
-}
 
-impl Store {
-    /// The symbolic links under a directory of local files; none in other stores.
+    /// Deletes the objects under a directory that [`Store::list_removable`] lists.
     ///
     /// # Errors
     /// [`Store`](crate::ErrorKind::Store) if the store fails.
-    pub async fn list_links(&self, directory: &str) -> crate::Result<Vec<String>> {
-        let Some(files) = &self.local else { return Ok(Vec::new()) };
-        let listed = self.list_removable(directory).await?;
-        let mut links = Vec::new();
-        for object in listed {
-            let target = self.path(&object.key).and_then(|path| {
-                let target = files.target(&path);
-                target.map_err(|error| self.request("listed", &object.key).failed(error))
-            })?;
-            if target.is_symlink() {
-                links.push(object.key);
-            }
-        }
-        Ok(links)
+    pub async fn delete_removable(&self, directory: &str) -> crate::Result<()> {
+        let found = self.list_removable(directory).await?;
+        self.delete_many(found.into_iter().map(|found| found.object.key).collect()).await
     }
 
     /// Refuses a directory of local files that lies behind a symbolic link, since it cannot be moved
@@ -73,7 +73,7 @@ impl Store {
 }
 
 impl LocalFiles {
-    async fn removable(&self, location: &Path, directory: &str) -> Result<Vec<ObjectInfo>> {
+    async fn removable(&self, location: &Path, directory: &str) -> Result<Vec<Removable>> {
         let target = self.target(location)?;
         let directory = directory.to_owned();
         blocking(move || {
@@ -90,7 +90,7 @@ impl LocalFiles {
     }
 }
 
-fn walk(directory: &FilePath, key: &str, found: &mut Vec<ObjectInfo>) -> io::Result<()> {
+fn walk(directory: &FilePath, key: &str, found: &mut Vec<Removable>) -> io::Result<()> {
     for entry in entries_of(directory)? {
         let entry = entry?;
         let name = entry.file_name();
@@ -104,14 +104,15 @@ fn walk(directory: &FilePath, key: &str, found: &mut Vec<ObjectInfo>) -> io::Res
     Ok(())
 }
 
-fn add(path: &FilePath, key: &str, found: &mut Vec<ObjectInfo>) -> io::Result<()> {
+fn add(path: &FilePath, key: &str, found: &mut Vec<Removable>) -> io::Result<()> {
     let metadata = match path.symlink_metadata() {
         // Removed meanwhile.
         Err(error) if is_no_file(&error) => return Ok(()),
         metadata => metadata?,
     };
     let last_modified = Timestamp::try_from(metadata.modified()?).map_err(io::Error::other)?;
-    found.push(ObjectInfo { key: key.to_owned(), size: metadata.len(), last_modified });
+    let object = ObjectInfo { key: key.to_owned(), size: metadata.len(), last_modified };
+    found.push(Removable { object, is_link: metadata.is_symlink() });
     Ok(())
 }
 

@@ -57,6 +57,7 @@ pub use directory::is_under;
 pub use fingerprint::{ObjectVersion, fingerprint_of};
 pub use handle::{Fallback, Store};
 pub use lease::Lease;
+pub use links::Removable;
 pub use list::{Meaning, ObjectInfo};
 pub use location::{repository_url, split_url, url_of_repository};
 pub use meter::Meter;

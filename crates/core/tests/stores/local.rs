@@ -349,8 +349,9 @@ async fn nothing_is_removed_through_a_link() {
         let found: Vec<ObjectInfo> = store.list("t/").try_collect().await.unwrap();
         assert_eq!(found.len(), 2, "reading follows links");
         let removable = store.list_removable("t").await.unwrap();
-        let keys: Vec<_> = removable.iter().map(|info| info.key.as_str()).collect();
+        let keys: Vec<_> = removable.iter().map(|found| found.object.key.as_str()).collect();
         assert_eq!(keys, [link]);
+        assert!(removable.iter().all(|found| found.is_link));
 
         let refused = [
             store.delete(&inside("a.parquet")).await,
