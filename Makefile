@@ -18,10 +18,13 @@ REPEAT ?= 3
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 DEMO := $(VENV)-demo
 DOCS := $(VENV)-docs
+# An environment with the last version of before the second format of commits.
+BEFORE := $(VENV)-before
+BEFORE_COMMIT ?= 957886e
 # Measured: some 20 minutes of a core, where nothing is built yet.
 BUILD_MINUTES := $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((20 / cores > 3 ? 20 / cores : 3)))
 
-PYTHONS := python tests examples benches docs/conf.py docs/screenshots.py docs/_ext
+PYTHONS := python tests examples benches docs/conf.py docs/check_links.py docs/screenshots.py docs/_ext
 
 # What a change of makes a new wheel necessary.
 SOURCES := $(shell find crates python -type f -not -name '*.pyc' -not -name '*.so') \
@@ -37,6 +40,7 @@ help: ## List the targets
 docs: $(DOCS)/wheel ## Build the documentation site into target/docs
 	$(call say,'Building the documentation')
 	$(DOCS)/bin/sphinx-build -b html -W --keep-going -q -d target/doctrees docs target/docs
+	$(DOCS)/bin/python docs/check_links.py target/docs
 	@echo 'target/docs/index.html'
 
 screenshots: $(VENV)/wheel ## Take the pictures of docs/images again; needs Chromium
@@ -77,7 +81,9 @@ python-test: $(VENV)/wheel $(ZCOLLECTIONS) target/debug/partita-s3-server
 	$(call say,'Running the Python tests against the installed wheel')
 	$(BIN)/pytest -q -n 2 --pyargs ./tests partita
 
-soak: $(VENV)/wheel ## Damage the files of datasets in 50,000 ways, which takes hours; DAMAGE_SEED=1
+soak: $(VENV)/wheel $(BEFORE)/wheel ## Let an older version try, damage files in 50,000 ways and documents in 100,000; for hours; DAMAGE_SEED=1
+	PARTITA_BEFORE=$(BEFORE)/bin/python $(BIN)/pytest -q tests/test_old_versions.py
+	PROPTEST_CASES=100000 cargo $(CARGO_TEST) --workspace damaged::
 	DAMAGE_COUNT=8334 $(BIN)/pytest -q -n 2 tests/test_damage.py -k damaged_file
 
 bench: $(VENV)/requirements $(ZCOLLECTIONS) ## Compare with plateau, pyarrow, Polars and ZCollection; ROWS=10000000 REPEAT=3
@@ -98,7 +104,7 @@ fmt: $(VENV)/requirements ## Format Rust and Python
 	$(BIN)/ruff check --quiet --fix $(PYTHONS)
 
 clean: ## Remove everything that was built
-	rm -rf target $(VENV) $(DEMO) $(DOCS) $(dir $(ZCOLLECTIONS)) demo-data bench-data
+	rm -rf target $(VENV) $(BEFORE) $(DEMO) $(DOCS) $(dir $(ZCOLLECTIONS)) demo-data bench-data
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 , := ,
@@ -126,6 +132,15 @@ $(DEMO)/$(notdir $(PARTITA_WHEEL)): $(PARTITA_WHEEL)
 	$(PYTHON) -m venv --clear $(DEMO)
 	$(DEMO)/bin/pip install --quiet --disable-pip-version-check \
 		'$(PARTITA_WHEEL)[pandas,xarray]' matplotlib plateau==4.6.2
+	@touch $@
+
+$(BEFORE)/wheel: $(VENV)/requirements
+	$(call say,'Building an older version')
+	rm -rf target/before && git worktree prune && git worktree add --detach target/before $(BEFORE_COMMIT)
+	cd target/before && CARGO_TARGET_DIR=$(CURDIR)/target $(CURDIR)/$(BIN)/maturin build --quiet --out dist
+	$(PYTHON) -m venv --clear $(BEFORE)
+	$(BEFORE)/bin/pip install --quiet --disable-pip-version-check target/before/dist/*.whl pandas numpy xarray
+	git worktree remove --force target/before
 	@touch $@
 
 $(DOCS)/requirements: docs/requirements.txt

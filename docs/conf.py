@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
+
+from sphinx.application import Sphinx
 
 import partita
 
@@ -37,6 +40,8 @@ nb_execution_in_temp = True
 nb_execution_raise_on_error = True
 nb_execution_timeout = 120
 
+# Names in single backticks in docstrings are those of Python, and become links.
+default_role = "py:obj"
 autosummary_generate = True
 autodoc_typehints = "none"
 # The page of a class has its methods, by the template of autosummary.
@@ -44,11 +49,29 @@ numpydoc_show_class_members = False
 
 html_theme = "pydata_sphinx_theme"
 html_title = "Partita"
+# All pages, by section, beside every page; the header has no room for them.
+html_sidebars = {"**": ["pages.html"]}
 html_theme_options = {
+    "navbar_center": [],
     "show_prev_next": True,
+    "show_toc_level": 2,
     "navigation_with_keys": False,
     "footer_start": ["copyright"],
     "footer_end": [],
 }
 html_copy_source = False
 html_show_sourcelink = False
+
+# Functions and methods make these; how their classes are called is of no use to anybody.
+_MADE_ELSEWHERE = frozenset(
+    "Collection Expr Index Scan Selection Staged Table Transaction View".split()
+)
+
+
+def without_signature(app: Sphinx, what: str, name: str, *_: Any) -> tuple[str, None] | None:
+    is_made_elsewhere = what == "class" and name.rpartition(".")[2] in _MADE_ELSEWHERE
+    return ("", None) if is_made_elsewhere else None
+
+
+def setup(app: Sphinx) -> None:
+    app.connect("autodoc-process-signature", without_signature)

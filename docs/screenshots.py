@@ -40,7 +40,7 @@ def main() -> None:
         shown = "".join(thing._repr_html_().replace(place, "") + "<br>" for thing in things)
         for theme in ("light", "dark"):
             page = f'<html data-theme="{theme}"><body style="margin:8px">{shown}</body></html>'
-            photograph(page, folder / f"notebook-{theme}.png", (760, 985))
+            photograph(page, folder / f"notebook-{theme}.png", (760, 1180))
         commands = [
             ("info", "lake/trips"),
             ("read", "lake/trips", "--where", "city == 'Oslo' and fare > 45", "--limit", "4"),
@@ -80,7 +80,9 @@ def collection(lake: Path) -> pt.Collection:
     time = np.concatenate([np.arange(a, b, dtype="M8[D]") for a, b in days]).astype("M8[us]")
     variables = {"time": ("time", time), "ssh": (("time", "x"), np.zeros((time.size, 5), "f4"))}
     by = pt.Date("time", "day")
-    return pt.create_collection(lake / "ssh", variables, axis="time", partition_by=by)
+    return pt.create_collection(
+        lake / "ssh", variables, axis="time", partition_by=by, zarr_format=3, chunks={"x": 2}
+    )
 
 
 def terminal(command: tuple[str, ...], place: Path) -> str:

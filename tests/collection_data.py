@@ -1,4 +1,5 @@
-"""Arrays of every type and codec, and collections of Partita in the form of `zcollection_peer`."""
+"""Test data: arrays of every type and codec, and conversion to Partita collections of the data of
+`zcollection_peer`."""
 
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ ATTRIBUTES = {"units": "°", "limits": [float("nan"), float("inf"), 1], "flag": 
 
 
 def to_partita(arrays: Arrays) -> dict[str, Any]:
-    """The mapping that `partita.create_collection` and `Collection.insert` take."""
+    """The mapping for `partita.create_collection` and `Collection.insert`."""
     mapping = {}
     for name, one in arrays.variables.items():
         encoding: dict[str, Any] = {"compressor": one.compressor, "filters": one.filters}
@@ -45,7 +46,7 @@ def to_partita(arrays: Arrays) -> dict[str, Any]:
 def create(
     url: str | os.PathLike[str], arrays: Arrays, axis: str, partition_by: Any, **options: Any
 ) -> pt.Collection:
-    """A collection with the attributes and chunks of the arrays too."""
+    """A collection with the attributes and chunks of the arrays."""
     data = to_partita(arrays)
     collection = pt.create_collection(
         url, data, axis=axis, partition_by=partition_by, chunks=arrays.chunks, **options
@@ -56,11 +57,11 @@ def create(
 
 
 def documents(root: Path, is_json: Callable[[Path], bool]) -> dict[str, Any]:
-    """Every file of a collection: JSON documents as such, others as None; without what Partita
-    keeps for itself."""
+    """Every file of a collection: the content of JSON documents, and None for others. Partita's own
+    files are excluded."""
     found: dict[str, Any] = {}
     for folder, folders, files in os.walk(root):
-        # What was replaced is removed there meanwhile.
+        # Replaced files are removed there in the background.
         folders[:] = [name for name in folders if name != ".partita"]
         for path in (Path(folder, name) for name in files):
             content = json.loads(path.read_text()) if is_json(path) else None
@@ -69,32 +70,29 @@ def documents(root: Path, is_json: Callable[[Path], bool]) -> dict[str, Any]:
 
 
 def read(collection: pt.Collection, where: str | None = None) -> Arrays | None:
-    """What Partita reads, in the types that are stored; None if there is no partition."""
+    """The data that Partita reads, in the stored types; None if there is no partition."""
     if not collection.list_partitions(where):
         return None
     dataset = collection.read(where)
     variables = {}
     for name, one in dataset.variables.items():
         encoding = one.encoding
+        codecs = encoding.get("codecs", {})
         stored, fill = encoding.get("stored_dtype"), encoding.get("_FillValue")
         values = one.values if stored is None else one.values.astype(stored)
         variables[str(name)] = Variable(
             tuple(str(dimension) for dimension in one.dims),
             values,
             fill,
-            _config(encoding.get("compressor")),
-            [_config(codec) for codec in encoding.get("filters", ())],
+            codecs.get("compressor"),
+            codecs.get("filters", ()),
             dict(one.attrs),
         )
     return Arrays(variables, dict(dataset.attrs))
 
 
-def _config(codec: Any) -> Any:
-    return codec.get_config() if hasattr(codec, "get_config") else codec
-
-
 def _items(data: Any) -> tuple[Any, ...]:
-    """Type, shape and bits, whatever the order of the bytes."""
+    """Type, shape and bits, independent of the byte order."""
     array = np.asarray(data)
     if array.dtype == object:
         return "texts", array.shape, array.ravel().tolist()
@@ -129,7 +127,7 @@ def same_arrays(one: Arrays, other: Arrays) -> None:
 
 
 def _plain(value: Any) -> str:
-    """A value of JSON as a text that is equal for equal ones, NaN too."""
+    """A JSON value as a text that is equal for equal values, including NaN."""
     if isinstance(value, Mapping):
         return repr(sorted((key, _plain(item)) for key, item in value.items()))
     if isinstance(value, (list, tuple)):
@@ -143,7 +141,7 @@ TIME_UNITS = [
     "Y", "M", "W", "D", "h", "m", "s", "ms", "us", "ns", "ps", "fs", "as", "25us", "7D",
 ]  # fmt: skip
 
-# xarray has no unit finer than nanoseconds, so that other times cannot be compared there.
+# xarray has no unit finer than nanoseconds, so finer times cannot be compared there.
 STEPS = {"ps": 10**3, "fs": 10**6, "as": 10**9}
 
 TYPES = [
@@ -191,7 +189,7 @@ def _arrays(variables: dict[str, Variable], chunks: dict[str, int] | None = None
 
 
 def every_type() -> Arrays:
-    """Two variables of each type: one without a fill value, one that has it among its items.
+    """Two variables of each type: one without a fill value, one whose items include it.
 
     All of a second chunk are the fill value, so that no object holds it.
     """
@@ -227,7 +225,7 @@ def _blosc(name: str, shuffle: int, level: int = 5) -> dict[str, Any]:
 
 
 def every_compressor() -> Arrays:
-    """A variable for each compressor, of items that it makes smaller and of some that it cannot."""
+    """A variable for each compressor, with compressible and incompressible items."""
     compressors: dict[str, Any] = {
         f"blosc_{name}_{shuffle + 1}": _blosc(name, shuffle)
         for name in ("blosclz", "lz4", "lz4hc", "zlib", "zstd")
@@ -284,7 +282,7 @@ LOSSY = {"quantize", "bitround", "fixed", "fixed_small"}
 
 
 def every_filter() -> Arrays:
-    """A variable for each filter, of items that it can hold."""
+    """A variable for each filter, with items that it supports."""
     count = np.arange(ROWS * COLUMNS).reshape(ROWS, COLUMNS)
     variables = {}
     for name, (dtype, filters) in FILTERS.items():

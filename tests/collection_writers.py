@@ -1,4 +1,4 @@
-"""What processes do that write to a collection, for the tests of crashes and of concurrency.
+"""Jobs of processes that write to a collection, for the tests of crashes and of concurrency.
 
 Partitions have rows that every insert replaces, and one row more for each insert.
 """
@@ -32,13 +32,13 @@ REPLACED = 5
 FIRST = 1000
 WIDE = 4096
 
-# Processes that begin with everything imported, from one that has no threads.
+# Processes start with all imports done, as forks of a process without threads.
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["collection_writers", "xarray"])
 
 
 def rows_of(number: int, partitions: int = PARTITIONS) -> dict[str, Any]:
-    """What insert `number` has for each partition."""
+    """The rows of insert `number` for each partition."""
     moments = np.tile(np.append(np.arange(REPLACED), FIRST + number), partitions)
     keys = np.repeat(np.arange(partitions), REPLACED + 1)
     numbers = np.full(len(keys), number)
@@ -67,7 +67,7 @@ def create(
 
 
 def insert_rows(collection: pt.Collection, number: int) -> None:
-    """Does insert `number`."""
+    """Runs insert `number`."""
     collection.insert(rows_of(number), merge="upsert")
 
 
@@ -77,8 +77,8 @@ def state(
     numbers: Iterable[int],
     at_once: frozenset[int] = frozenset(),
 ) -> set[int]:
-    """Which inserts the rows are of, after checking that each was done as a whole, and that the
-    last one is that of the highest number, or, where some were done at once, any of these."""
+    """The numbers of the inserts that the rows come from, after checks that each was complete, and
+    that the replaced rows come from the highest number, or from any of `at_once`."""
     partitions: dict[int, dict[int, int]] = {}
     count = 0
     for key, moment, number in zip(keys, moments, numbers, strict=True):
@@ -97,7 +97,7 @@ def state(
 
 
 def insert_once(pipe: Connection, url: str, number: int) -> None:
-    """Tells that it is ready, does one insert, and tells that it did."""
+    """Signals readiness, runs one insert, and signals completion."""
     collection = pt.open_collection(url)
     pipe.send("ready")
     insert_rows(collection, number)
@@ -105,8 +105,8 @@ def insert_once(pipe: Connection, url: str, number: int) -> None:
 
 
 def insert_wide(pipe: Connection, url: str, number: int) -> None:
-    """Tells that it is ready, and replaces each partition by chunks too large to lie anywhere but
-    in files of their own."""
+    """Signals readiness, and replaces each partition by chunks that are too large to be stored in
+    anything but files of their own."""
     collection = pt.open_collection(url)
     noise = np.random.default_rng(number)
     rows = WIDE * PARTITIONS
@@ -124,7 +124,7 @@ def insert_wide(pipe: Connection, url: str, number: int) -> None:
 def insert_many(
     pipe: Connection, url: str, writer: int, count: int, options: dict[str, str] | None = None
 ) -> None:
-    """Waits for a word, then adds a row to each partition, so many times."""
+    """Waits for a message, then adds a row to each partition, a number of times."""
     collection = pt.open_collection(url, storage_options=options)
     pipe.send("ready")
     pipe.recv()
@@ -142,7 +142,7 @@ def insert_many(
 def insert_own(
     pipe: Connection, url: str, writer: int, count: int, options: dict[str, str] | None = None
 ) -> None:
-    """Waits for a word, then makes so many partitions that nobody else makes, one by one."""
+    """Waits for a message, then creates partitions of its own, one by one."""
     collection = pt.open_collection(url, storage_options=options)
     pipe.send("ready")
     pipe.recv()
@@ -154,7 +154,7 @@ def insert_own(
 
 
 def start(job: Any, *arguments: Any) -> tuple[BaseProcess, Connection]:
-    """A process that does a job and is ready, and the pipe to it."""
+    """A process that runs a job and is ready, and the pipe to it."""
     ours, its = SERVER.Pipe()
     process = SERVER.Process(target=job, args=(its, *arguments), daemon=True)
     process.start()

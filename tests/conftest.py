@@ -1,4 +1,4 @@
-"""What the tests of the Python face share."""
+"""Fixtures shared by the tests of the Python package."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _numbers = itertools.count()
 
 @pytest.fixture
 def memory() -> str:
-    """A store in memory that nobody else uses."""
+    """The URL of an in-memory store of its own."""
     return f"memory://test-{next(_numbers)}"
 
 
@@ -42,13 +42,13 @@ def trips(memory: str, trips_frame: pd.DataFrame) -> pt.Table:
 
 @pytest.fixture
 def local_trips(tmp_path, trips_frame: pd.DataFrame) -> pt.Table:
-    """The same on local disk."""
+    """The trips as a table on local disk."""
     return pt.create_table(tmp_path / "lake" / "trips", trips_frame, partition_by="city")
 
 
 @pytest.fixture
 def fares() -> Callable[[pd.DataFrame], list[float]]:
-    """The fares of a frame, sorted."""
+    """The sorted fares of a frame."""
     return lambda frame: sorted(frame["fare"].tolist())
 
 
@@ -57,7 +57,7 @@ ZCOLLECTIONS = {"2024.2.0": ".venv-zcollection-2024", "2026.6.0": ".venv-zcollec
 
 @pytest.fixture(scope="session", params=list(ZCOLLECTIONS))
 def zcollection(request, tmp_path_factory) -> Iterator[Peer]:
-    """A release of ZCollection in a process of its own."""
+    """A release of ZCollection in a separate process."""
     environment = Path(__file__).parents[1] / ZCOLLECTIONS[request.param]
     if not (environment / "requirements").exists():
         pytest.fail(f"make {environment.name}/requirements, which `make test` does")

@@ -1,4 +1,4 @@
-"""Damages the files of datasets one by one and uses them, in a process of its own.
+"""Damages the files of datasets one by one and uses the datasets, in a process of its own.
 
 Run as ``damaged_datasets.py DIRECTORY KIND SEED COUNT``. Prints one line for each case in which
 something else happened than a result or an error of a kind, and a line of counts at the end.
@@ -80,7 +80,7 @@ def make(kind: str, root: Path) -> str:
 
 
 def uses(kind: str, url: str) -> list[Callable[[], Any]]:
-    """The operations that are tried on a damaged dataset: reads first, then changes."""
+    """The operations to try on a damaged dataset: reads first, then changes."""
     now = dt.timedelta(0)
 
     def opened() -> Any:
@@ -109,7 +109,7 @@ def uses(kind: str, url: str) -> list[Callable[[], Any]]:
 
 
 def bomb() -> bytes:
-    """Some kilobytes of zstd that unpack to 16 GiB."""
+    """Some kilobytes of zstd that decompress to 16 GiB."""
     blocks, size = 1 << 17, 128 << 10
     frame = bytearray(struct.pack("<I", 0xFD2FB528) + bytes([0, 0x58]))
     for block in range(blocks):
@@ -119,13 +119,13 @@ def bomb() -> bytes:
 
 
 def gzip_bomb() -> bytes:
-    """Some hundred kilobytes of gzip that unpack to 512 MiB."""
+    """Some hundred kilobytes of gzip that decompress to 512 MiB."""
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     return b"".join([*(packer.compress(bytes(1 << 20)) for _ in range(512)), packer.flush()])
 
 
 def damage(chance: random.Random, file: Path, bombs: list[bytes]) -> str:
-    """Damages a file, and says how."""
+    """Damages a file, and returns a description of the damage."""
     whole = file.read_bytes()
     how = chance.choice(["cut", "flip", "flip", "flips", "end", "end", "other", "sparse", "link"])
     content = bytearray(whole)
@@ -156,10 +156,10 @@ def main(directory: Path, kind: str, seed: int, count: int) -> None:
     (outside / "kept.parquet").write_text("kept")
     healthy, case = directory / "healthy", directory / "case"
     healthy.mkdir()
-    # A view names its base by where it is, so it is made where it is used.
+    # A view refers to its base by URL, so it is created in the place where it is used.
     made = case if kind == "view" else healthy
     url = make(kind, made).replace(str(healthy), str(case))
-    # Files that the engine removes in the background are no part of the dataset.
+    # Files that the engine removes in the background do not belong to the dataset.
     for scratch in made.rglob(".partita/scratch"):
         shutil.rmtree(scratch, ignore_errors=True)
     if kind == "view":

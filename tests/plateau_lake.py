@@ -1,4 +1,4 @@
-"""A directory that both Partita and plateau keep datasets in, and frames to put there."""
+"""A directory of datasets for both Partita and plateau, and frames to store in it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Lake:
         **options: Any,
     ) -> pd.DataFrame:
         with warnings.catch_warnings():
-            # pandas deprecates what plateau does with columns that are all null.
+            # pandas deprecates plateau's handling of columns that are all null.
             warnings.simplefilter("ignore", FutureWarning)
             return read_table(name, self.store, predicates=predicates, **options)
 
@@ -70,7 +70,7 @@ class Lake:
         return DatasetFactory(name, self.store).metadata
 
     def files(self, below: str) -> dict[str, bytes]:
-        """Every file below a directory of the lake, but for those that are being written."""
+        """Every file below a directory of the lake, except those being written."""
         top = self.root / below
         return {
             path.relative_to(top).as_posix(): path.read_bytes()
@@ -80,7 +80,7 @@ class Lake:
 
 
 def every_type(rows: int = 6) -> pd.DataFrame:
-    """A column of each type that plateau can store, with nulls where the type has them."""
+    """A column of each type that plateau can store, with nulls if the type supports them."""
     numbers = np.arange(rows)
     days = pd.date_range("2020-02-28", periods=rows, freq="D")
 
@@ -121,8 +121,8 @@ def every_type(rows: int = 6) -> pd.DataFrame:
 
 
 def same_frame(one: pd.DataFrame, other: pd.DataFrame, by: Sequence[str] = ("id",)) -> None:
-    """Asserts the same rows in whatever order, the same columns in the same order, the same
-    dtypes."""
+    """Asserts that frames have the same rows in any order, the same columns in the same order, and
+    the same dtypes."""
     order = list(by)
     pd.testing.assert_frame_equal(
         one.sort_values(order, ignore_index=True), other.sort_values(order, ignore_index=True)

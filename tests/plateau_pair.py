@@ -1,4 +1,4 @@
-"""One program, run through plateau and through its interface over Partita, and what comes of it."""
+"""Comparison of one program run through plateau and through its interface over Partita."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["BOTH", "Library", "outcome", "same", "same_outcome"]
 
 
 class Library:
-    """One of the two libraries, with a store of its own."""
+    """One of the two libraries, with a separate store."""
 
     def __init__(self, root: str) -> None:
         self.root = root
@@ -54,7 +54,7 @@ BOTH = ("plateau", "partita.compat.plateau")
 
 
 def outcome(program: Callable[[Library], Any], root: str) -> Any:
-    """What a program returns, or the type of what it raises."""
+    """The result of a program, or the type of the exception that it raises."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -64,7 +64,7 @@ def outcome(program: Callable[[Library], Any], root: str) -> Any:
 
 
 class _Raised:
-    """That an exception of some type was raised; types that derive from each other are alike."""
+    """A raised exception, compared by its type; a type and its subclasses are equal."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error
@@ -82,7 +82,7 @@ class _Raised:
 
 
 def same_outcome(program: Callable[[Library], Any]) -> None:
-    """Asserts that both libraries make the same of a program."""
+    """Asserts that a program has the same outcome in both libraries."""
     expected, found = (outcome(program, root) for root in BOTH)
     same(found, expected, "the outcome")
 

@@ -14,7 +14,7 @@ PROGRAM = Path(__file__).parents[1] / "target" / "debug" / "partita-s3-server"
 
 @contextmanager
 def s3_server(root: Path, *faults: str) -> Iterator[dict[str, str]]:
-    """Runs a server that keeps its objects below `root`; gives the storage options to reach it.
+    """Runs a server that stores its objects below `root`; yields the storage options for it.
 
     The bucket is ``test``. `faults` are those of the program: ``busy:N``, ``lost:N``, …
     """

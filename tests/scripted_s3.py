@@ -1,4 +1,4 @@
-"""An S3 server in memory whose answers a test decides, request by request.
+"""An in-memory S3 server whose responses a test controls, request by request.
 
 A script is a function that is asked about each request twice: before it is carried out and after.
 What it returns is what the client gets in place of the answer, so that a request can be refused,
@@ -29,7 +29,7 @@ _CODES = {403: "AccessDenied", 404: "NoSuchKey", 412: "PreconditionFailed", 503:
 
 @dataclass(frozen=True)
 class Request:
-    """A request that a script is asked about; each key of a bulk delete counts as one."""
+    """A request passed to a script; each key of a bulk delete counts as one."""
 
     operation: str
     """GET, HEAD, LIST, PUT, SWAP (a conditional PUT), COPY or DELETE."""
@@ -60,10 +60,12 @@ class ScriptedS3:
         self.port = port
         self.script: Script | None = None
         self.objects: dict[str, _Stored] = {}
+        self.served: list[tuple[str, int]] = []
+        """Of each GET that was answered, the key and the bytes of the object that it got."""
         self.lock = threading.RLock()
 
     def options(self, client: str = "partita") -> dict[str, str]:
-        """The storage options for a client of this name."""
+        """The storage options of a client with this name."""
         return {
             "endpoint_url": f"http://127.0.0.1:{self.port}",
             "access_key_id": client,
@@ -72,7 +74,7 @@ class ScriptedS3:
         }
 
     def keys(self, part: str = "") -> list[str]:
-        """The keys that hold this text."""
+        """The keys that contain this text."""
         with self.lock:
             return sorted(key for key in self.objects if part in key)
 
@@ -81,7 +83,7 @@ class ScriptedS3:
         return time.time()
 
     def age(self, part: str, seconds: float) -> None:
-        """Makes objects look older than they are."""
+        """Makes objects appear older than they are."""
         with self.lock:
             for key in self.keys(part):
                 self.objects[key].time -= seconds
@@ -126,7 +128,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_PUT = do_DELETE = do_POST = _request
 
     def _is_answered(self, operation: str, key: str, *, done: bool) -> bool:
-        """Asks the script; true if it has given the answer."""
+        """Runs the script; true if it has answered the request."""
         script = self.server.s3.script
         known = re.search("Credential=([^/]+)/", self.headers.get("Authorization") or "")
         client = known[1] if known else ""
@@ -160,6 +162,9 @@ class _Handler(BaseHTTPRequestHandler):
                 return self._refuse(416)
             headers["Content-Range"] = f"bytes {first}-{last}/{size}"
             content, status = content[first : last + 1], 206
+        if self.command == "GET":
+            with self.server.s3.lock:
+                self.server.s3.served.append((key, len(content)))
         self._answer(status, content, headers)
 
     def _put(self, key: str, body: bytes) -> None:
@@ -266,7 +271,7 @@ class _Server(ThreadingHTTPServer):
 
 @contextmanager
 def scripted_s3() -> Iterator[ScriptedS3]:
-    """Runs a server in threads of this process, on a port of its own."""
+    """Runs a server in threads of this process, on its own port."""
     server = _Server(("127.0.0.1", 0), _Handler)
     server.s3 = ScriptedS3(server.server_address[1])
     thread = threading.Thread(target=server.serve_forever, daemon=True)

@@ -1,4 +1,4 @@
-"""Values of collections: exactly those that were given, or refused by name."""
+"""Values of collections: stored exactly, or refused with an error that names them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def lazy(data: xr.Dataset) -> xr.Dataset:
 
 
 def of_same_rows(data: xr.Dataset, part: xr.Dataset) -> xr.DataArray:
-    """The rows of a partition; without an index, which threads cannot share."""
+    """The rows of a partition; without a pandas index, which is not thread-safe."""
     return data.v.isel(time=np.isin(TIME, part.time.values))
 
 
@@ -100,6 +100,22 @@ def test_integers_and_floats_of_other_types_are_the_same_or_refused() -> None:
                 from_xarray(data, schema=schema)
             assert refused.value.context["row"] == "2"
             assert refused.value.context["value"] == str(number.item())
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_large_arrays_are_converted_in_steps_and_misfits_named_by_row(packed: bool) -> None:
+    rows, wide = 3_000, 500
+    values = np.tile(np.arange(rows, dtype="f8")[:, None] % 100, wide)
+    attributes = {"scale_factor": 0.5, "_FillValue": np.int16(-1)} if packed else {}
+    known = {"v": (("time", "x"), np.zeros((0, wide), "i2"), attributes)}
+    schema = from_xarray(known).schema()
+    given = {"v": (("time", "x"), values)}
+    found = to_numpy(*from_xarray(given, schema=schema, encode=packed).data("v"))
+    np.testing.assert_array_equal(found * (0.5 if packed else 1), values)
+    values[2_345, 6] = 1e9
+    with pytest.raises(pt.SchemaMismatch, match="time 2345, x 6") as refused:
+        from_xarray(given, schema=schema, encode=packed)
+    assert refused.value.context["row"] == "2345"
 
 
 MISFITS = {
@@ -165,12 +181,12 @@ VALUES = np.array([280.0, 281.0, np.nan, 290.0])
 
 
 def step(packing: str) -> float:
-    """The tolerance: half the step between packed values, and the rounding of floats."""
+    """The tolerance: half the step between packed values, plus the rounding of floats."""
     return float(PACKINGS[packing][1].get("scale_factor", 0.0)) / 2 + 1e-4
 
 
 def raw(packing: str) -> xr.Dataset:
-    """Numbers packed by xarray, with what decodes them as attributes."""
+    """Numbers packed by xarray, with the packing parameters as attributes."""
     dtype, encoding = PACKINGS[packing]
     variable = xr.Variable("time", VALUES, encoding={**encoding, "dtype": dtype})
     packed = xr.conventions.encode_cf_variable(variable, name="v")
@@ -178,7 +194,8 @@ def raw(packing: str) -> xr.Dataset:
 
 
 def decoded(packing: str) -> xr.Dataset:
-    """A dataset as xarray opens a file: decoded values, with their packing in the encoding."""
+    """A dataset in the form in which xarray opens a file: decoded values, with their packing in the
+    encoding."""
     return xr.decode_cf(raw(packing)).load()
 
 
@@ -207,7 +224,7 @@ def test_other_packings_are_converted_by_value(layout: Any, stored: str, deliver
             data, options = DELIVERIES[delivery](given)
             c = create(layout, first)
             if can_be_refused(first, given):
-                # Floats that a narrower type, or an integer, does not have.
+                # Floats that a narrower type, or an integer type, cannot represent.
                 try:
                     c.insert(data, **options)
                 except pt.SchemaMismatch as error:
@@ -220,7 +237,8 @@ def test_other_packings_are_converted_by_value(layout: Any, stored: str, deliver
 
 
 def can_be_refused(first: xr.Dataset, given: str) -> bool:
-    """Whether the collection stores values unpacked, in a type that may not hold all of them."""
+    """Whether the collection stores values unpacked, in a type that may not represent all of
+    them."""
     is_packed = "scale_factor" in first.v.attrs
     return not is_packed and first.v.dtype != "f8" and "scale_factor" in PACKINGS[given][1]
 
@@ -232,7 +250,7 @@ def test_values_are_decoded_to_what_xarray_gives(layout: Any, packing: str) -> N
     found = c.read(decode=True)
     assert found.v.dtype == wanted.v.dtype
     np.testing.assert_array_equal(found.v, wanted.v)
-    # Attributes and encoding agree, so that decoding by hand gives the same.
+    # Attributes and encoding agree, so that decoding manually gives the same.
     xr.testing.assert_identical(xr.decode_cf(c.read()), wanted)
     back = c.read()
     c.insert(back)
@@ -389,7 +407,50 @@ def test_plain_xarray_sees_what_is_missing(tmp_path: Any) -> None:
             np.testing.assert_array_equal(found.f, [1, np.nan, 3, 4])
 
 
-# What is missing
+READS: dict[str, Callable[[pt.Collection], xr.Dataset]] = {
+    "read": lambda c: c.read(),
+    "decoded": lambda c: c.read(decode=True),
+    "engine": lambda c: xr.open_dataset(c.url, engine="partita"),
+    "lazy": lambda c: c.read(chunks={}),
+}
+CODECS: dict[str, tuple[int, dict[str, Any]]] = {
+    "filters of Zarr 2": (
+        2,
+        {"compressor": {"id": "zlib", "level": 1}, "filters": [{"id": "delta", "dtype": "<f4"}]},
+    ),
+    "no compressor": (2, {"compressor": None}),
+    "codecs of Zarr 3": (
+        3,
+        {"compressors": ({"name": "gzip", "configuration": {"level": 1}},), "shards": (4, 2)},
+    ),
+}
+
+
+@pytest.mark.parametrize("target", ["nc", 2, 3])
+@pytest.mark.parametrize("codecs", CODECS)
+@pytest.mark.parametrize("read", READS)
+def test_what_was_read_is_written_again_in_any_format(
+    tmp_path: Any, read: str, codecs: str, target: Any
+) -> None:
+    zarr_format, encoding = CODECS[codecs]
+    first = raw("i2").assign(f=(("time", "x"), np.arange(8, dtype="f4").reshape(4, 2)))
+    first.f.encoding = encoding
+    c = create(zarr_format, first)
+    data = READS[read](c)
+    if target == "nc":
+        data.to_netcdf(tmp_path / "written.nc")
+        found = xr.open_dataset(tmp_path / "written.nc")
+    else:
+        data.to_zarr(tmp_path / "written", zarr_format=target, consolidated=False)
+        found = xr.open_dataset(tmp_path / "written", engine="zarr", consolidated=False)
+    for name in ("v", "f", "time"):
+        np.testing.assert_array_equal(found[name], xr.decode_cf(first)[name])
+    # Partita itself keeps the codecs.
+    copy = create(zarr_format, c.read())
+    assert copy.read().f.encoding["codecs"] == c.read().f.encoding["codecs"]
+
+
+# Missing values
 
 
 def several() -> xr.Dataset:
@@ -439,7 +500,7 @@ def test_rows_that_are_replaced_keep_what_is_not_given(
     assert found.a.values[at].tolist() == [101, 103]
     for name in ("b", "seen", "flag", "filled", "wide"):
         np.testing.assert_array_equal(found[name].isel(time=at), before[name].isel(time=at))
-    # A row that takes no place has nothing to keep.
+    # A row that replaces no stored row has no previous value to keep.
     between = several()[["a"]].isel(time=[1])
     between = between.assign_coords(time=between.time + np.timedelta64(2, "h"))
     with pytest.raises(pt.SchemaMismatch, match="flag"):

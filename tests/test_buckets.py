@@ -17,7 +17,7 @@ def lake(tmp_path) -> Lake:
 
 
 def frame(rows: int = 200, first: int = 0) -> pd.DataFrame:
-    """Rows in which each rider is there twice."""
+    """Rows in which each rider occurs twice."""
     riders = [first + row // 2 for row in range(rows)]
     return pd.DataFrame(
         {"rider": riders, "name": [f"r{rider}" for rider in riders], "row": range(rows)}
@@ -47,7 +47,7 @@ def test_buckets_go_with_dates_and_columns(lake):
     table = lake.create("t", data, partition_by=by, index="name")
     assert table.partition_by == ["city", "year", "month", "rider_bucket"]
     assert table.partitions[0].path.startswith("city=a/year=2026/month=1/rider_bucket=")
-    # What was read can be written back.
+    # The result of a read can be written back.
     table.append(table.read(limit=10))
     assert table.count() == 210
     assert table.scan(where="rider in (3, 4) and city == 'a'").explain().details["files_read"] <= 4
@@ -62,7 +62,7 @@ def test_buckets_of_other_writers_are_not_relied_on(lake):
     assert table.count(where="rider == 7") == 4
     table.append(frame(2, first=300))
     assert table.count(where="rider == 7") == 4
-    # Written again, they are where they belong.
+    # After another write they are in the right partitions.
     table.optimize()
     assert table.count(where="rider == 7") == 4
 

@@ -1,4 +1,4 @@
-"""The command line as the installed wheel ships it."""
+"""The command line of the installed wheel."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_doctor(tmp_path):
     told = answer("doctor", tmp_path)
     assert told["commit"]
     if sys.platform == "linux":
-        # Which file system it is, and what commits can rely on there.
+        # The report has the file system, and its guarantees for commits.
         assert all(told[fact] for fact in ("file_system", "locks", "renames", "syncs"))
     assert list(tmp_path.iterdir()) == []
 
@@ -255,7 +255,7 @@ class TestUpsert:
 
 
 class TestDryRun:
-    """What deletes says what it would delete, and leaves it."""
+    """Commands that delete report what they would delete, and delete nothing."""
 
     @pytest.mark.parametrize(
         ("command", "told"),
@@ -369,7 +369,7 @@ class TestFailures:
             stderr=subprocess.PIPE,
             text=True,
         )
-        # It waits for its input; the second Ctrl-C is for what does not heed the first.
+        # The command waits for its input; the second Ctrl-C is for programs that ignore the first.
         for _ in range(2):
             with pytest.raises(subprocess.TimeoutExpired):
                 child.wait(timeout=1)
@@ -434,10 +434,11 @@ class TestHelp:
 
 
 class TestTerminal:
-    """What people see: colours and a fitted width; files and pipes get plain text, in full."""
+    """Output on a terminal has colours and a fitted width; files and pipes get complete plain
+    text."""
 
     def shown(self, *arguments, columns=40, **environment) -> str:
-        """What the command prints on a terminal so wide."""
+        """The output of the command on a terminal of the given width."""
         main, terminal = pty.openpty()
         fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         child = subprocess.Popen(
@@ -449,7 +450,7 @@ class TestTerminal:
         )
         os.close(terminal)
         parts = []
-        # Where the other end is closed, reading fails.
+        # Reading fails once the other end is closed.
         with contextlib.suppress(OSError):
             while part := os.read(main, 1 << 16):
                 parts.append(part)

@@ -1,5 +1,5 @@
-"""Processes that write to a collection are killed, or write at once: no insert is half done, and
-none is lost."""
+"""Processes that write to a collection are killed, or write concurrently: no insert is partly done,
+and none is lost."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def state_of(arrays: Arrays, at_once: frozenset[int] = frozenset()) -> set[int]:
 
 
 def kill_often(url: Path | str, zarr_format: int, kills: int, seed: int) -> set[int]:
-    """Kills inserts at random moments; which inserts were done in the end."""
+    """Kills inserts at random moments; returns the inserts that took effect."""
     moment = random.Random(seed)
     collection = create(str(url), zarr_format)
     began = time.monotonic()
@@ -66,7 +66,7 @@ def kill_often(url: Path | str, zarr_format: int, kills: int, seed: int) -> set[
         committed += number in found
         done = found
 
-        # The next writer works, at once and with no help.
+        # The next writer works at once, without a repair.
         number += 1
         began = time.monotonic()
         insert_rows(pt.open_collection(url), number)
@@ -167,7 +167,7 @@ def test_kill_writers_of_zarr_v2(tmp_path, zcollection):
 
 @contextmanager
 def place(where: str, root: Path) -> Iterator[tuple[str, int, dict[str, str]]]:
-    """A URL, a format of Zarr, and options of the store."""
+    """A URL, a Zarr format, and the options of the store."""
     match where:
         case "zarr 2":
             yield str(root / "c"), 2, {}

@@ -1,10 +1,11 @@
-"""Older states of collections in plain stores: read, restored, expired, and what they take."""
+"""Older versions of collections in plain stores: read, restored, expired, and their storage."""
 
 from __future__ import annotations
 
 import datetime as dt
 import pickle
 import random
+import shutil
 
 import numpy as np
 import pytest
@@ -111,7 +112,7 @@ def test_restoring_is_a_commit(collection):
     assert collection.variables == list(state.variables) or set(collection.variables) == set(
         state.variables
     )
-    # What it undid is in the history, too.
+    # The reverted commit is in the history, too.
     xr.testing.assert_identical(collection.at(last).read(), left)
     collection.restore(last)
     xr.testing.assert_identical(collection.read(), left)
@@ -148,7 +149,7 @@ def test_what_expired_is_gone(collection):
 
 
 def test_without_retention_older_states_are_not_kept(collection):
-    """Beyond the grace period, that is."""
+    """Without a retention, older versions are only kept for the grace period."""
     number = collection.history()[0].number
     collection.set_retention(keep_within=None)
     collection.insert(rows(2.0, [0, 1, 2]))
@@ -184,7 +185,7 @@ def test_a_damaged_chunk_is_found_and_mended(tmp_path, data):
     collection.set_retention(keep_within=KEPT)
     state = collection.read()
     chunk = tmp_path / "c" / "cycle=0" / "v" / "c" / "0"
-    # In a file of its own: what history reads must not change with it.
+    # In a separate file: it must not change the data that the history reads.
     chunk.unlink()
     chunk.write_bytes(data)
     problems = collection.verify(data=True)
@@ -214,3 +215,50 @@ def test_a_chunk_that_vanished_is_found_and_mended(tmp_path):
 
 def opened(collection: pt.Collection) -> dict:
     return {"storage_options": collection._storage_options}
+
+
+def test_a_partition_that_vanished_is_found_and_mended(tmp_path):
+    made = pt.create_collection(
+        str(tmp_path / "c"),
+        rows(1.0, [0, 1, 2]),
+        axis="time",
+        partition_by=pt.Sequence(["cycle"]),
+    )
+    made.drop_partitions("cycle == 2")
+    before = made.read()
+    shutil.rmtree(tmp_path / "c" / "cycle=1")
+    assert [one.key for one in made.verify(data=True)] == ["cycle=1"]
+    assert made.verify(data=True, where="cycle == 0") == []
+    assert [one.repaired for one in made.verify(data=True, repair=True)] == [True]
+    xr.testing.assert_identical(made.read(), before)
+    assert made.verify(data=True) == []
+
+
+def test_history_is_cut_to_a_number_of_bytes(collection):
+    collection.set_retention(keep_within=KEPT, max_bytes=1, grace=NOTHING)
+    for n in range(4):
+        CHANGES["upsert"](collection, n)
+    newest = len(collection.history()) - 1
+    with pytest.raises(pt.NotFound, match="expired"):
+        collection.at(1).read()
+    collection.collect_garbage(grace=NOTHING)
+    kept = collection.retained()
+    collection.set_retention(keep_within=KEPT, max_bytes=10**9, grace=NOTHING)
+    before = collection.read()
+    for n in range(4):
+        CHANGES["upsert"](collection, n)
+    xr.testing.assert_identical(collection.at(newest + 1).read(), before)
+    assert collection.retained().bytes > kept.bytes
+
+
+def test_collected_changes_leave_no_directories(tmp_path):
+    url = tmp_path / "c"
+    made = pt.create_collection(
+        str(url), rows(1.0, [0, 1]), axis="time", partition_by=pt.Sequence(["cycle"])
+    )
+    made.stage(rows(2.0, [1]))
+    made.set_retention(grace=NOTHING)
+    for _ in range(3):
+        made.collect_garbage(grace=NOTHING)
+    stages = list((url / ".partita" / "stage").rglob("*"))
+    assert [path for path in stages if path.is_dir() and not any(path.iterdir())] == []

@@ -1,4 +1,4 @@
-"""Collections as their users hold them."""
+"""The public behaviour of collections."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def along_track(start: str, days: int, *, step: int = 6, value: float = 1.0) -> 
 
 @pytest.fixture(params=["memory", "local", "unsynced", "s3"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """A URL and the options of its store."""
+    """A URL with the options of its store."""
     if request.param == "memory":
         yield f"memory://collections-{os.urandom(4).hex()}/c", {}
     elif request.param == "local":
@@ -131,7 +131,7 @@ def test_an_update_is_one_commit_and_sees_its_neighbours(tmp_path: Path, zarr_fo
     assert len(c.update(smooth, depth_rows=2)) == 3
     whole = ds.ssh.astype("f8").rolling(time=5, center=True, min_periods=1).mean()
     np.testing.assert_allclose(c.read()["smooth"], whole)
-    # Over a selection the neighbours are still those of the whole collection.
+    # For a selection, the neighbours are still those of the whole collection.
     c.update(lambda part: {"smooth": part["smooth"] * 0}, "month == 2")
     c.update(smooth, "month == 2", depth=1)
     np.testing.assert_allclose(c.read()["smooth"], whole)

@@ -1,4 +1,4 @@
-"""Programs for plateau do the same through `partita.compat.plateau`: reading and writing."""
+"""Programs for plateau behave the same with `partita.compat.plateau`: reading and writing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from plateau_pair import Library, same_outcome
 
 
 def frame(first: int = 0, rows: int = 6) -> pd.DataFrame:
-    """Rows of the types that people store."""
+    """Rows of commonly stored types."""
     number = np.arange(first, first + rows)
     return pd.DataFrame(
         {
@@ -36,7 +36,7 @@ def by_id(df: pd.DataFrame) -> pd.DataFrame:
 
 
 def wide(df: pd.DataFrame) -> pd.DataFrame:
-    """`read_table` of plateau keeps narrow floats with some versions of pandas alone."""
+    """`read_table` of plateau keeps narrow floats with some versions of pandas only."""
     return by_id(df).astype({name: "float64" for name in ("narrow",) if name in df})
 
 

@@ -1,4 +1,4 @@
-"""Programs for plateau do the same through `partita.compat.plateau`: its objects and stores."""
+"""Programs for plateau behave the same with `partita.compat.plateau`: its objects and stores."""
 
 from __future__ import annotations
 
@@ -430,7 +430,7 @@ def memory() -> object:
 
 
 class Unknown(StoreDecorator):
-    """A store of a class that a program made."""
+    """A store of a class that a program defines."""
 
 
 class TestStores:
@@ -506,7 +506,7 @@ class TestStores:
 
 
 class TestWhatPlateauLoses:
-    """Where plateau loses rows, the interface over Partita does not."""
+    """plateau loses rows in these cases; the interface over Partita does not."""
 
     def test_a_scope_on_no_index_is_refused(self):
         p = Library(COMPAT)

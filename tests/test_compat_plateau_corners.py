@@ -1,4 +1,5 @@
-"""Programs for plateau do the same through `partita.compat.plateau`: what its own tests look at."""
+"""Programs for plateau behave the same with `partita.compat.plateau`: the cases of plateau's own
+tests."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ from test_compat_plateau import frame, stored
 
 
 class Objects:
-    """As much of a store as serializers need."""
+    """The part of a store's interface that serializers need."""
 
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
@@ -37,7 +38,7 @@ class Objects:
 
 
 class Failing(Objects):
-    """A store of which reads fail."""
+    """A store whose reads fail."""
 
     def get(self, key: str) -> bytes:
         raise OSError("not now")
@@ -205,7 +206,7 @@ class TestCopies:
 def test_each_module_may_be_the_first(package):
     found = pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
     names = [module.name for module in found]
-    # In a process that has imported nothing of the package, but what it needs.
+    # In a process that has imported only the modules that it needs.
     program = """
 import importlib, os, sys
 import dask.bag, dask.dataframe, distributed, minimalkv, numcodecs, pandas, xarray, partita

@@ -1,4 +1,4 @@
-"""Programs for plateau do the same through `partita.compat.plateau`: dask."""
+"""Programs for plateau behave the same with `partita.compat.plateau`: dask."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class TestDataFrames:
         ids=str,
     )
     def test_writing(self, options):
-        # Both create what is not there.
+        # Both create a dataset that does not exist.
         verb = "store_dataset_from_ddf" if len(options) % 2 else "update_dataset_from_ddf"
 
         def program(p: Library):
@@ -129,7 +129,7 @@ class TestDataFrames:
         same_outcome(program)
 
     def test_updates_through_a_factory(self):
-        """plateau needs the store beside it."""
+        """plateau needs the store as an additional argument."""
         p = Library("partita.compat.plateau")
         stored(p)
         ddf = dd.from_pandas(frame(12, 12), npartitions=2)

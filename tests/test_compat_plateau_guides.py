@@ -1,4 +1,4 @@
-"""Programs as the guides of plateau show them, run with nothing but their import lines changed."""
+"""The programs of plateau's guides, run with only their import lines changed."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class TestPrograms:
     @pytest.mark.skipif(not LIBRARY.exists(), reason=f"there is no {LIBRARY.parent.parent.name}")
     def test_the_library_itself_returns_that(self):
         left = list(MEASURED)
-        # Its views now and then lose a task of Dask.
+        # Its views occasionally lose a task of Dask.
         for _ in range(3):
             command = [LIBRARY, str(HERE / "zcollection_programs.py"), *left]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -236,6 +236,76 @@ class TestViews:
         np.testing.assert_array_equal(lazy["flag"].values, eager["flag"].values)
         only = view.load(selected_variables=["flag"])
         assert list(only.variables) == ["flag"]
+
+
+class TestMissing:
+    """Nothing is made up where values are missing."""
+
+    @pytest.fixture
+    def collection(self, tmp_path):
+        days = np.arange("2000-01-01", "2000-01-05", dtype="M8[D]")
+        data = zc.Dataset(
+            [
+                zc.Array("time", days, ("n",)),
+                zc.Array("v", np.arange(4.0), ("n",)),
+                zc.Array("seen", days, ("n",)),
+                zc.Array("flag", np.arange(4, dtype="i2"), ("n",), fill_value=np.int16(-1)),
+                zc.Array("count", np.arange(4, dtype="i4"), ("n",)),
+            ]
+        )
+        handler = zc.partitioning.Date(("time",), "M")
+        collection = zc.create_collection("time", data, handler, str(tmp_path / "c"))
+        collection.insert(data)
+        return collection
+
+    def rows(self, collection, names, days):
+        data = collection.load(delayed=False).select_vars(["time", *names]).isel({"n": slice(2)})
+        data.variables["time"].array = data["time"].array + np.timedelta64(days, "D")
+        return data
+
+    def test_variables_that_are_missing_in_an_insert(self, collection):
+        collection.insert(self.rows(collection, ["count"], 31))
+        found = collection.load(delayed=False, filters="month == 2")
+        assert np.isnan(found["v"].array).all() and np.isnat(found["seen"].array).all()
+        assert found["flag"].array.tolist() == [-1, -1]
+        with pytest.raises(ValueError, match="count"):
+            collection.insert(self.rows(collection, ["v"], 62))
+
+    def test_rows_that_are_merged_keep_what_is_not_given(self, collection):
+        new = self.rows(collection, ["v"], 1)
+        collection.insert(new, merge_callable=zc.merging.merge_time_series)
+        found = collection.load(delayed=False)
+        assert found["v"].array.tolist() == [0, 0, 1, 3]
+        assert found["count"].array.tolist() == [0, 1, 2, 3]
+
+    @pytest.mark.parametrize("delayed", [False, True])
+    def test_variables_that_are_added(self, collection, delayed):
+        for dtype in ("f4", "M8[us]", "i4"):
+            collection.add_variable(zc.meta.Variable(dtype[0], dtype, dimensions=("n",)))
+        found = collection.load(delayed=delayed)
+        assert np.isnan(np.asarray(found["f"].array)).all()
+        assert np.isnat(np.asarray(found["M"].array)).all()
+        assert np.asarray(found["i"].array).tolist() == [0] * 4
+        data = found.select_vars(["time"])
+        data.add_variable(zc.meta.Variable("w", "f8", dimensions=("n",)))
+        assert np.isnan(np.asarray(data["w"].array)).all()
+
+    def test_items_of_views(self, collection, tmp_path):
+        reference = zc.ViewReference(str(tmp_path / "c"))
+        view = zc.create_view(str(tmp_path / "view"), reference)
+        for name, dtype in (("w", "f8"), ("n", "i2")):
+            view.add_variable(zc.meta.Variable(name, dtype, dimensions=("n",)))
+        assert np.isnan(view.load(delayed=False)["w"].array).all()
+        view.update(lambda ds: {"w": np.ma.masked_equal(np.arange(4.0), 1)})
+        assert np.isnan(view.load(delayed=False)["w"].array).tolist() == [False, True, False, False]
+        for wrong in (np.full(4, 70_000), np.full(4, 0.5), np.ma.masked_all(4, "i2")):
+            with pytest.raises((ValueError, RuntimeError), match="variable n"):
+                view.update(lambda ds, wrong=wrong: {"n": wrong})
+        collection.insert(
+            self.rows(collection, ["count"], 10), merge_callable=zc.merging.merge_time_series
+        )
+        view.sync()
+        assert np.isnan(view.load(delayed=False)["w"].array)[4:].all()
 
 
 class TestElsewhere:

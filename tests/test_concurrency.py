@@ -26,7 +26,7 @@ def create(url: str, options: dict[str, str]) -> pt.Table:
 def write_and_watch(
     url: str, options: dict[str, str], writers: int, appends: int
 ) -> list[list[str]]:
-    """Lets processes append at once, reading all the while; what the processes said."""
+    """Runs concurrent appends while reading; returns the output of the processes."""
     processes = [Writer("append", url, options, writer, appends) for writer in range(writers)]
     for process in processes:
         process.wait_until_ready()
@@ -43,7 +43,7 @@ def write_and_watch(
 
 
 def check_whole_commits(frame: pd.DataFrame) -> None:
-    """Both rows of every append are there, and those of its writer before it."""
+    """Checks that both rows of every append are present, and those of its writer before it."""
     for _, numbers in frame.groupby("writer")["number"]:
         counts = numbers.value_counts().sort_index()
         assert counts.index.tolist() == list(range(len(counts)))
@@ -74,7 +74,7 @@ def check_attempts(said: list[list[str]], appends: int) -> None:
 
 
 def leftovers(root: Path) -> list[Path]:
-    """What writers must not leave: lock files, temporary files, anything hidden."""
+    """Files that writers must not leave: lock files, temporary files, hidden files."""
     return [
         path
         for path in root.rglob("*")
@@ -101,7 +101,7 @@ def test_processes_append_to_a_table_in_s3(tmp_path):
 
 
 def test_lost_answers_and_busy_servers_double_nothing_and_lose_nothing(tmp_path):
-    """Every seventh conditional put happens but is answered with an error."""
+    """Every seventh conditional put is carried out but answered with an error."""
     with s3_server(tmp_path, "lost:7", "busy:29") as options:
         url = "s3://test/lake/trips"
         create(url, options)
@@ -119,7 +119,7 @@ def test_a_server_that_ignores_conditions_is_refused(tmp_path):
 
 
 def test_appends_and_replaces_make_some_serial_order(tmp_path):
-    """Whatever order the commits came in, each replace left only its own rows behind itself."""
+    """Whatever the order of the commits, each replace left only its own rows."""
     url = str(tmp_path / "lake" / "trips")
     create(url, {})
     appender = Writer("append", url, {}, 0, 30)

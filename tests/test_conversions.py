@@ -1,4 +1,4 @@
-"""Collections made into tables, and tables into collections."""
+"""Conversion of collections to tables, and of tables to collections."""
 
 from __future__ import annotations
 

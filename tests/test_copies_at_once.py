@@ -1,5 +1,5 @@
-"""Two processes copy a collection to one place: one of them makes the copy, and the other writes
-nothing more once it has lost the right to."""
+"""Two processes copy a collection to one place: one of them completes the copy, and the other
+writes nothing once it has lost the lease."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def s3():
 
 
 class Running(threading.Thread):
-    """A call in a thread, and what became of it."""
+    """A call in a thread, and its outcome."""
 
     def __init__(self, call: Callable[[], object]) -> None:
         super().__init__(daemon=True)
@@ -78,7 +78,7 @@ def test_a_copier_that_lost_its_lease_writes_nothing_more(s3, source, place):
         if request.client != "first":
             return None
         if request.key == LEASE and held.is_set():
-            # Its renewals do not get through before the other one has ended.
+            # Its renewals fail until the other copy has ended.
             if request.operation == "SWAP" and not request.done:
                 release.wait(60)
                 fenced.set()
@@ -97,7 +97,7 @@ def test_a_copier_that_lost_its_lease_writes_nothing_more(s3, source, place):
     s3.script = script
     first = copying(source, s3.options("first"), place)
     assert held.wait(60)
-    # By the clock of the store its holder is long dead.
+    # By the clock of the store its lease expired long ago.
     s3.age(LEASE, 3600)
     assert copying(source, s3.options("second"), place).finished() is None
     copy = pt.open(place, storage_options=s3.options())
@@ -105,14 +105,15 @@ def test_a_copier_that_lost_its_lease_writes_nothing_more(s3, source, place):
     copy.insert(rows(9, range(PARTITIONS)))
     release.set()
     error = first.finished()
-    # The time of its write may be over before it learns that it has lost the lease.
+    # The time for its write may have passed before it notices that it has lost the lease.
     assert isinstance(error, (pt.CommitConflict, pt.AlreadyExists, pt.StoreError)), error
     assert set(pt.open(place, storage_options=s3.options()).read().v.values) == {9}
     assert copy.verify(data=True) == []
 
 
 def test_what_was_asked_for_before_is_carried_out_during_the_next_copy(s3, source):
-    """Deletes and writes of a copier that is gone hit what the next one has copied already."""
+    """Late deletes and writes of a dead copier affect objects that the next one has copied
+    already."""
     entries: list[str] = []
 
     def dying(request: Request) -> int | None:

@@ -17,7 +17,7 @@ S3_KILLS = 6
 
 
 def state_of(url: str, options: dict[str, str]) -> dict[tuple[str, int], int]:
-    """The rows of each operation in each city, after checking that each row is what it must be."""
+    """The rows of each operation in each city, after checking the content of each row."""
     frame = pt.open_table(url, storage_options=options).read()
     expected = frame["city"] + " " + frame["operation"].astype(str) + " " + frame["row"].astype(str)
     assert (frame["text"] == expected).all()
@@ -45,7 +45,7 @@ def kill_often(url: str, options: dict[str, str], kills: int, longest: float, se
             done += 1
         moments.add(len(acknowledged))
 
-        # The next writer works, at once and with no help.
+        # The next writer works at once, without a repair.
         step(table.refresh(), done)
         done += 1
         assert state_of(url, options) == churn_state(done)

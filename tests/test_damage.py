@@ -1,4 +1,4 @@
-"""Damaged, hostile and slow stores: noticed, bounded and named."""
+"""Damaged, hostile and slow stores: errors are detected, bounded and specific."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_numbers_at_their_ends(tmp_path: Path) -> None:
     header.write_text(json.dumps(document))
     with pytest.raises(pt.Corrupt):
         pt.open_table(tmp_path / "t")
-    # The header cannot be read, so the commit can be neither confirmed nor denied.
+    # The header cannot be read, so the outcome of the commit is unknown.
     with pytest.raises(pt.CommitUnknown):
         table.append({"a": [2]})
 
@@ -201,6 +201,65 @@ def test_malformed_options_are_refused(name: str, value: str) -> None:
         with pytest.raises(pt.InvalidArgument) as raised:
             pt.open(url, storage_options=options | {name: value})
         assert name in str(raised.value)
+
+
+FEW_FILES = """
+import resource, sys
+import numpy as np
+import partita as pt
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+root = sys.argv[1]
+table = pt.open_table(root + "/t")
+assert len(table.read()) == 300_200, "table"
+assert table.verify() == [] and table.verify(data=True) == [], "table"
+for name in ("c2", "c3", "i"):
+    collection = pt.open(("icechunk+" if name == "i" else "") + root + "/" + name)
+    assert collection.read().sizes["time"] == 24 * 40, name
+    assert collection.verify() == [] and collection.verify(data=True) == [], name
+"""
+
+
+def test_a_check_takes_few_open_files(tmp_path: Path) -> None:
+    rows = np.arange(100)
+    data: dict[str, object] = {"p": rows, "a": rows, "b": rows * 0.5}
+    table = pt.create_table(tmp_path / "t", data, partition_by="p", index=["a"], bloom_filters="b")
+    # Of large files ranges are read, several at a time.
+    wide = {"p": np.repeat(rows[:3], 100_000), "a": np.arange(300_000)}
+    wide["b"] = np.random.default_rng(1).random(300_000)
+    table.append(wide, row_group_rows=10_000)
+    table.append(data)
+    by = pt.Date("time", "day")
+    for url, options in (("c2", {"zarr_format": 2}), ("c3", {"zarr_format": 3}), ("i", {})):
+        place = ("icechunk+" if url == "i" else "") + str(tmp_path / url)
+        hours = np.arange(24 * 40)
+        time = (np.datetime64("2022-01-01T00") + hours).astype("M8[us]")
+        days = {"time": ("time", time), "v": ("time", hours * 1.0)}
+        made = {"axis": "time", "partition_by": by, "chunks": {"time": 2}, **options}
+        pt.create_collection(place, days, **made)
+    ran = subprocess.run(
+        [sys.executable, "-c", FEW_FILES, tmp_path], capture_output=True, text=True, timeout=300
+    )
+    assert ran.returncode == 0, ran.stderr[-2000:]
+
+
+def test_digests_are_compared_unless_they_are_not_to_be(tmp_path: Path) -> None:
+    table = pt.create_table(tmp_path / "t", {"a": [1.5, 2.5]}, compression="none")
+    assert table.verify(data=True) == []
+    file = next((tmp_path / "t" / "table").rglob("*.parquet"))
+    content = bytearray(file.read_bytes())
+    at = content.index(np.float64(2.5).tobytes())
+    content[at + 6] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(pt.Corrupt, match="not what was committed") as raised:
+        pt.open_table(tmp_path / "t").read()
+    assert raised.value.context["column"] == "a"
+    unchecked = pt.open_table(tmp_path / "t", storage_options={"checksums": False})
+    assert list(unchecked.read()["a"]) != [1.5, 2.5]
+    (problem,) = unchecked.verify(data=True)
+    assert "not what was committed" in problem.message
+    with pytest.raises(pt.InvalidArgument, match="checksums"):
+        pt.open_table(tmp_path / "t", storage_options={"checksums": "perhaps"})
 
 
 SECRET = "SEKRET-4711"
@@ -276,7 +335,7 @@ def test_a_condition_of_many_terms(memory: str) -> None:
         condition = condition | (pt.col("a") == value)
     assert table.count(condition) == 100
     assert len(table.read(where=condition)) == 100
-    # An expression that was combined with others is unchanged.
+    # An expression is unchanged after it was combined with others.
     first = pt.col("a") == 1
     two, three = first | (pt.col("a") == 2), first | (pt.col("a") == 3)
     both = two | (pt.col("a") == 4)
@@ -288,7 +347,7 @@ def test_a_condition_of_many_terms(memory: str) -> None:
 
 @contextmanager
 def answering(answer: Callable[[socket.socket], None]) -> Iterator[dict[str, str]]:
-    """A server that treats every connection so; the options to reach it."""
+    """A server that handles every connection with a function; returns the options for it."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
@@ -337,7 +396,7 @@ def test_why_a_store_gives_no_answer() -> None:
         with answering(answer) as options, pytest.raises(pt.StoreError, match=words):
             pt.open_table("s3://b/t", storage_options=options)
     with answering(says("200 OK", page, "content-type: text/html")) as options:
-        with pytest.raises(pt.PartitaError, match="is no listing"):
+        with pytest.raises(pt.PartitaError, match="is not a listing"):
             pt.ls("s3://b", storage_options=options)
     with answering(says("200 OK")) as options:
         refused = dict(options)
@@ -382,7 +441,7 @@ def test_ctrl_c_ends_a_read_of_a_store_that_is_silent(how: str) -> None:
         assert asked.wait(60)
         running.send_signal(signal.SIGINT)
         running.communicate(timeout=30)
-        # Python ends itself by the signal where nothing catches it, as it does everywhere.
+        # If nothing catches the signal, Python terminates itself with it, as it does everywhere.
         assert running.returncode in (130, -signal.SIGINT)
 
 
@@ -424,6 +483,9 @@ def test_a_deep_schema_is_an_error(tmp_path: Path) -> None:
         file = next(tmp_path.glob(pattern))
         whole = file.read_bytes()
         file.write_bytes(evil)
-        with pytest.raises(pt.Corrupt, match="nested"):
+        with pytest.raises(pt.Corrupt, match="not what was committed"):
             pt.open_table(tmp_path / "t").read(where="a == 1")
+        unchecked = pt.open_table(tmp_path / "t", storage_options={"checksums": "false"})
+        with pytest.raises(pt.Corrupt, match="nested"):
+            unchecked.read(where="a == 1")
         file.write_bytes(whole)

@@ -1,10 +1,12 @@
-"""Collections in xarray and Dask: read later, changed by many, committed once."""
+"""Collections in xarray and Dask: lazy reads, changes by many tasks, one commit."""
 
 from __future__ import annotations
 
 import os
 import pickle
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -26,7 +28,7 @@ MONTHS = [408, 672, 744, 336]
 
 
 def tracks(start: int = 0, rows: int = ROWS, shift: float = 0.0) -> xr.Dataset:
-    """Rows of every hour from the middle of January, in chunks of 500 rows or less a month."""
+    """Hourly rows from the middle of January, in chunks of at most 500 rows per month."""
     hours = np.datetime64("2022-01-15", "h") + np.arange(start, start + rows)
     values = np.arange(start, start + rows, dtype="f4")[:, None] + np.arange(5, dtype="f4") / 8
     data = xr.Dataset(
@@ -113,7 +115,7 @@ def test_only_the_blocks_asked_for_are_read(collection):
     os.rename(Path(collection.url) / "year=2022/month=03", Path(collection.url) / "gone")
     part = lazy.isel(time=slice(0, 1000)).compute()
     xr.testing.assert_identical(part, tracks(0, 1000).assign_coords(time=part.time))
-    with pytest.raises(pt.errors.PartitaError, match="not complete"):
+    with pytest.raises(pt.errors.PartitaError, match="incomplete"):
         lazy.ssh.compute()
 
 
@@ -158,7 +160,7 @@ def opened(tmp_path_factory) -> tuple[xr.Dataset, xr.Dataset]:
 
 
 def slices(size: int) -> st.SearchStrategy[slice]:
-    """Slices, but for those without items that run backwards, which xarray itself fails at."""
+    """Slices, except for empty ones with a negative step, on which xarray itself fails."""
 
     def works(one: slice) -> bool:
         return (one.step or 1) > 0 or len(range(*one.indices(size))) > 0
@@ -239,7 +241,8 @@ def test_the_first_insert_brings_what_is_not_partitioned(tmp_path):
 
 
 def test_what_others_change_meanwhile_is_kept(collection):
-    """A task's rows are merged again if a commit came between the task and the commit."""
+    """The rows of a task are merged again if a commit came between the task and the final
+    commit."""
     done = []
 
     def meddling(block: np.ndarray) -> np.ndarray:
@@ -326,7 +329,7 @@ def test_a_cluster_reads_and_writes(client, collection, tmp_path):
 
 
 def slowly(block: np.ndarray, signals: str) -> np.ndarray:
-    """Tells that it has begun, and waits until it may go on."""
+    """Signals that it has begun, and waits for permission to continue."""
     if block.size:
         (Path(signals) / f"began-{os.getpid()}").touch()
         while not (Path(signals) / "go").exists():
@@ -386,7 +389,7 @@ def test_secrets_do_not_travel(tmp_path, monkeypatch):
         assert made.read().ssh.values[100, 0] == 101
 
 
-# Beside other writers, and broken off
+# Concurrent writers, and interruptions
 
 
 def cycles(keys: list[int], value: float, rows: int = 4, at: int = 0) -> dict:
@@ -424,7 +427,8 @@ MEDDLING = {
 @pytest.mark.parametrize("place", ["", "icechunk+"])
 @pytest.mark.parametrize("meddling", MEDDLING)
 def test_an_update_of_many_beside_another_writer(tmp_path, monkeypatch, place, meddling):
-    """Some partitions are worked out again; what the same tasks staged for others stays."""
+    """Affected partitions are computed again; the other staged changes of the same tasks are
+    kept."""
     from partita.dask import _collections
 
     monkeypatch.setattr(_collections, "_BATCHES", 1)
@@ -456,7 +460,7 @@ def test_an_update_of_many_beside_another_writer(tmp_path, monkeypatch, place, m
 
 
 def test_what_is_not_partitioned_is_staged_again(tmp_path):
-    """Another writer is the first to bring it, between the staging and the commit."""
+    """Another writer adds it first, between the staging and the commit."""
     made, done = empty(tmp_path / "first"), []
 
     def meddling(block: np.ndarray) -> np.ndarray:
@@ -476,7 +480,7 @@ def test_what_is_not_partitioned_is_staged_again(tmp_path):
 
 
 class Breaking:
-    """The engine's collection, whose commit of what was staged breaks off."""
+    """The engine's collection, whose commit of staged changes fails."""
 
     def __init__(self, native, error: BaseException, *, after: bool) -> None:
         self._native, self._error, self._after = native, error, after
@@ -532,7 +536,7 @@ def test_what_may_be_committed_is_not_removed(tmp_path, operation, error, after)
         found = pt.open(collection.url).read("cycle < 4")
         assert set(found[new[0]].values) == {new[1] if after else new[2]}
         assert collection.verify(data=True) == []
-        # The next writer publishes what was committed.
+        # The next writer publishes the commit.
         pt.open(collection.url).insert(cycles([9], 1.0), merge="upsert")
 
 
@@ -554,3 +558,51 @@ def test_what_a_task_staged_twice_counts_once(tmp_path):
         collection.update(raised, client=True)
     assert set(collection.read().w.values) == {107.0}
     assert len(collection.history()) == 2
+
+
+PEAK = """
+import re, sys
+from pathlib import Path
+import dask, dask.array as da, numpy as np, xarray as xr
+import partita as pt
+
+def peak():
+    return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
+
+dask.config.set(scheduler="threads", num_workers=2)
+how, url, encode = sys.argv[1], sys.argv[2], sys.argv[3] == "packed"
+days = np.arange("2022-01-01", "2022-09-01", dtype="M8[D]").astype("M8[us]")
+values = da.ones((len(days), 150_000), chunks=(5, 150_000))
+data = xr.Dataset({"v": (("time", "x"), values)}, {"time": days})
+if encode:
+    data.v.encoding = {"dtype": "i4", "scale_factor": 0.5, "_FillValue": -1}
+by = {"axis": "time", "partition_by": pt.Date("time", "month"), "encode": encode}
+warm = data.isel(time=slice(0, 1), x=slice(0, 10))
+pt.create_collection("memory://peak/warm", warm, **by)
+before = peak()
+if how == "create":
+    pt.create_collection(url, data, **by)
+else:
+    c = pt.create_collection(url, data, insert=False, **by)
+    c.insert(data, encode=encode)
+print(peak() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak of one program")
+@pytest.mark.parametrize("packed", ["plain", "packed"])
+def test_creating_of_lazy_data_takes_the_memory_of_inserting_it(tmp_path, packed):
+    grown = {}
+    for how in ("insert", "create"):
+        url = str(tmp_path / how)
+        done = subprocess.run(
+            [sys.executable, "-c", PEAK, how, url, packed],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        grown[how] = int(done.stdout) << 10
+        assert pt.open_collection(url).read(variables=["time"]).sizes["time"] == 243
+    # All of it takes 290 MB in memory, and two months are in the works at once.
+    assert grown["create"] < 1.3 * grown["insert"], grown
+    assert grown["create"] < 280_000_000, grown

@@ -45,7 +45,7 @@ def trips(first: int = 0, rows: int = ROWS) -> pd.DataFrame:
 
 
 def plain(frame: pd.DataFrame) -> pd.DataFrame:
-    """A frame whose text is that of pandas, not of Arrow."""
+    """A frame with pandas' text type, not Arrow's."""
     frame = frame.reset_index(drop=True)
     for name, dtype in frame.dtypes.items():
         if isinstance(dtype, pd.StringDtype):
@@ -54,7 +54,7 @@ def plain(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def same(one: pd.DataFrame, other: pd.DataFrame) -> None:
-    """The same rows in whatever order."""
+    """Asserts the same rows in any order."""
     columns = sorted(other.columns)
     same_frame(plain(one)[columns], plain(other)[columns])
 
@@ -86,7 +86,7 @@ def client():
 
 
 def reads(ddf: dd.DataFrame) -> list[ReadTable]:
-    """The reads that are left of a Dask DataFrame once it is optimised."""
+    """The reads that remain in a Dask DataFrame after optimisation."""
     return list(ddf.optimize(fuse=False).expr.find_operations(ReadTable))
 
 
@@ -534,7 +534,7 @@ def test_many_receipts_take_little_room(memory):
 
 
 def _renaming(staged: pt.Staged):
-    """What makes the same staged file under other keys, without writing it."""
+    """Produces the same staged file under other keys, without writing it."""
     import base64
     import json
 
@@ -636,7 +636,7 @@ def test_a_cluster_reads_and_writes(client, table, url):
 
 
 def slowly(frame: pd.DataFrame, signals: str) -> pd.DataFrame:
-    """Tells that it has begun, and waits until it may go on."""
+    """Signals that it has begun, and waits for permission to continue."""
     began = Path(signals) / f"began-{os.getpid()}"
     began.touch()
     while not (Path(signals) / "go").exists():

@@ -40,7 +40,7 @@ def test_keys_are_derived_on_every_write(lake):
     assert (read["year"] == read["at"].dt.year).all()
     theirs = lake.theirs_read("t")[["id", "at", "site"]]
     same_frame(theirs, read[["id", "at", "site"]], by=["id", "at"])
-    # What was read can be written back.
+    # The result of a read can be written back.
     table.append(read.head(3))
     assert table.count() == len(expected) + 3
     assert pt.open_table(table.url).copy(lake.url("c")).append(more.head(2)).rows_added == 2

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import doctest
+import functools
 import io
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+import partita as pt
+import partita.dask
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -24,7 +28,7 @@ _OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 @dataclass
 class Example:
-    """A block of code, where it begins, and what it must print, if the page says so."""
+    """A block of code, its position, and the expected output, if the page shows it."""
 
     code: str
     line: int
@@ -53,7 +57,7 @@ def test_examples_run(page, tmp_path, monkeypatch):
     names = {"__name__": "example"}
     for example in examples(page):
         printed = io.StringIO()
-        # The line numbers of a traceback are those of the page.
+        # The line numbers of a traceback match those of the page.
         code = compile("\n" * example.line + example.code, str(page), "exec")
         with contextlib.redirect_stdout(printed):
             exec(code, names)
@@ -84,6 +88,19 @@ def test_links_between_pages_lead_somewhere(page):
 
 
 def headings(page: Path) -> set[str]:
-    """The anchors of the headings of a page, as GitHub makes them."""
+    """The anchors of the headings of a page, in the form of GitHub."""
     titles = re.findall(r"^#+ (.*)$", _FENCE.sub("", page.read_text()), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_the_reference_has_every_public_name():
+    listed = (ROOT / "docs" / "reference" / "python.md").read_text()
+    errors = (ROOT / "docs" / "reference" / "errors.md").read_text()
+    names = [*pt.__all__, *(f"dask.{name}" for name in partita.dask.__all__)]
+    names += [f"merge.{name}" for name in ("concat", "replace", "time_series", "upsert")]
+    for name in set(names) - {"__version__", "merge"}:
+        thing = functools.reduce(getattr, name.split("."), pt)
+        if isinstance(thing, type) and issubclass(thing, pt.PartitaError):
+            assert f"`{name}`" in errors or f"`partita.{name}`" in errors, name
+        else:
+            assert f"\n   {name}\n" in listed, name

@@ -1,4 +1,4 @@
-"""Each wrong call gives one clear typed error and leaves what is stored alone."""
+"""Each invalid call raises one specific typed error and does not change stored data."""
 
 from __future__ import annotations
 

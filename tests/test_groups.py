@@ -1,4 +1,4 @@
-"""Collections with nested groups: every operation reaches into them."""
+"""Collections with nested groups: every operation includes the groups."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HOURS = 2000
 
 
 def tree(first: int, number: int, factor: float = 1.0) -> xr.DataTree:
-    """Rows by the hour: `power` and `lat` can be told from the hour alone."""
+    """Rows by the hour: `power` and `lat` can be computed from the hour."""
     hours = np.arange(first, first + number)
     root = xr.Dataset(
         {"ssh": (("time", "x"), np.stack([hours, -hours], 1).astype("f4"))},
@@ -129,7 +129,7 @@ def test_copies_and_tables_hold_groups(collection, tmp_path):
 def test_lazy_reads_show_groups(collection):
     lazy = collection.read(chunks={}, where="time >= '2022-02-01'")
     power = lazy["data_01/ku/power"]
-    # An object holds four chunks.
+    # An object contains four chunks.
     assert power.chunks[0][:2] == (400, 272)
     assert power.values[:, 0].tolist() == list(range(744, HOURS))
     with xr.open_datatree(collection.url, engine="partita") as opened:

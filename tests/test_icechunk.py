@@ -1,4 +1,4 @@
-"""Collections in Icechunk repositories: branches, tags, older states, and the ways to them."""
+"""Collections in Icechunk repositories: branches, tags, older versions, and the URLs for them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from s3_server import s3_server
 
 
 def rows(first: str, days: int, value: float) -> xr.Dataset:
-    """One row a day, of two columns."""
+    """One row a day, with two columns."""
     time = np.datetime64(first) + np.arange(days)
     return xr.Dataset(
         {"ssh": (("time", "x"), np.full((days, 2), value))}, {"time": time.astype("M8[us]")}
@@ -136,7 +136,7 @@ def test_states_of_a_view(ssh, memory):
     assert [place.path for place in trial.sync()] == ["year=2022/month=03"]
     assert (len(trial.partitions), len(view.partitions)) == (3, 2)
 
-    # Over a state of the base that stays.
+    # Over a pinned version of the base.
     kept = pt.create_view(f"icechunk+{memory}/kept", ssh.at(ssh.history()[1].number), [twice])
     ssh.drop_partitions("month == 1")
     assert pt.open(kept.url).is_synced()

@@ -1,5 +1,5 @@
-"""Commits of collections in Icechunk repositories are done, proven not done, or unknown, and what
-is committed can be read."""
+"""Commits of collections in Icechunk repositories are done, proven not done, or unknown, and
+committed data can be read."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def rows(value: int, cycle: int = 0) -> dict:
     return {
         "time": ("n", np.arange(600).astype("M8[s]")),
         "cycle": ("n", np.full(600, cycle, "i4")),
-        # Chunks that are too large to be kept within a manifest.
+        # Chunks that are too large to be inlined in a manifest.
         "v": ("n", np.random.default_rng(value).permutation(600) * 1000 + value),
     }
 
@@ -54,16 +54,16 @@ def collection(s3: ScriptedS3) -> pt.Collection:
 
 
 def is_commit(request: Request) -> bool:
-    """Whether a request swaps the object that says what the branches end with."""
+    """Whether a request swaps the object that records the heads of the branches."""
     return request.operation == "SWAP" and request.key == "lake/c/repo"
 
 
 class Once:
-    """Answers the first commit in a way of its own, and what is asked afterwards in another."""
+    """Answers the first commit in one way, and all later requests in another."""
 
     def __init__(self, answer: int, *, carried_out: bool, then: dict[str, tuple[int, int]]) -> None:
         self._answer, self._carried_out = answer, carried_out
-        # By operations: an answer, and how often it is given.
+        # By operation: an answer, and the number of times it is given.
         self._then = dict(then)
         self.met = False
 
@@ -148,7 +148,7 @@ def test_another_writer_builds_upon_a_commit_whose_answer_was_lost(s3, collectio
 
 @pytest.mark.parametrize("carried_out", [False, True])
 def test_an_interrupted_commit_says_what_became_of_it(s3, collection, carried_out):
-    """Ctrl-C while the commit is under way: its answer comes too late."""
+    """Ctrl-C while the commit is in flight: its answer comes too late."""
     release, ended = threading.Event(), threading.Event()
     met = []
 
@@ -226,7 +226,7 @@ def test_what_was_collected_is_not_committed(tmp_path, s3, place):
 
 @pytest.mark.parametrize(("hours", "expires"), [(11, False), (13, True)])
 def test_what_was_staged_long_ago_is_not_committed(s3, collection, hours, expires):
-    """Half of the day for which garbage collection leaves it alone."""
+    """Half of the day for which garbage collection keeps it."""
     s3.age("/chunks/", 3600 * 100)
     forms = staged(collection, 2)
     new = [key for key in s3.keys("/chunks/") if s3.objects[key].time > s3.now() - 3600]
@@ -242,7 +242,7 @@ def test_what_was_staged_long_ago_is_not_committed(s3, collection, hours, expire
 
 
 def test_a_copy_that_takes_days(s3, tmp_path):
-    """It goes on from its journal, however old its first chunks are by the time of its commit."""
+    """It continues from its journal, however old its first chunks are at the time of its commit."""
     by = pt.Sequence(["cycle"])
     plain = pt.create_collection(tmp_path / "c", rows(1), axis="time", partition_by=by)
     for cycle in range(1, 70):

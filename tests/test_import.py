@@ -1,4 +1,4 @@
-"""Files of arrays that are imported: one commit, bounded memory, nothing lost in silence."""
+"""Import of array files: one commit, bounded memory, no silent loss."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_all_files_come_in_one_commit(
     np.testing.assert_array_equal(found.time.values.astype("M8[ns]"), wanted.time)
     np.testing.assert_array_equal(found.ssh, wanted.ssh)
     assert found.ssh.attrs == {"units": "m"} and found.attrs["history"] == "day 0"
-    # The file says that chunks have one row, since the dimension has no limit.
+    # The file declares chunks of one row, since the dimension is unlimited.
     assert c.read(chunks={}).ssh.chunks[0] == (16, 8, 4)
     assert seen
 
@@ -153,6 +153,11 @@ def test_files_that_do_not_fit_are_named_or_left_out(
     far = write(tmp_path / "static.nc", day(4).assign(lon=("x", [7.0, 8.0, 9.0])))
     cut = day(5).isel(x=slice(2))
     files = [*days[:2], str(broken), other, far, write(tmp_path / "cut.nc", cut), *days[2:]]
+    text = tmp_path / "text.nc"
+    text.write_text("hello")
+    with pytest.raises(pt.InvalidArgument, match=r"text\.nc: it is no file of NetCDF") as refused:
+        pt.import_files(tmp_path / "bad", [*days[:2], text], partition_by="month", workers=workers)
+    assert "\n" not in str(refused.value)
     for bad in (str(broken), other, far):
         with pytest.raises(pt.PartitaError, match=Path(bad).name):
             pt.import_files(
@@ -175,7 +180,7 @@ def test_a_job_that_was_stopped_goes_on(tmp_path: Path, days: list[str]) -> None
     report = pt.import_files(url, days, **options)
     assert (report.skipped, report.imported) == (days[:2], days[2:])
     assert pt.open_collection(url).read().sizes["time"] == 4 * len(days)
-    # Another content is another file.
+    # A file with other content is another file.
     write(Path(days[0]), day(0, value=5.0))
     report = pt.import_files(url, days, merge="upsert", skip_existing=True)
     assert report.imported == days[:1] and len(report.skipped) == len(days) - 1
@@ -291,6 +296,8 @@ def test_the_command_imports_and_reports(tmp_path: Path, days: list[str]) -> Non
     again = command("import", url, *days, "--skip-existing")
     assert again.returncode == 0 and "imported 0 files" in again.stdout, again.stderr
     assert command("import", url, tmp_path / "none.nc").returncode == 3
+    told = json.loads(command("import", url, tmp_path / "none.nc", "--json").stderr)
+    assert told["error"]["kind"] == "NotFound"
     one = write(tmp_path / "one.nc", day(0, value=9.0))
     assert command("import", url, one).returncode == 1
     assert command("import", url, one, "--merge", "upsert").returncode == 0

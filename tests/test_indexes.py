@@ -1,4 +1,4 @@
-"""Indexes of collections: what they find, reads and updates of it, and keeping them true."""
+"""Indexes of collections: queries, reads and updates by index, and keeping indexes up to date."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def test_only_the_rows_found_are_updated(collection):
     assert [p.path for p in written] == [p.path for p in rows.partitions]
     factor = xr.where(whole.cycle.isin([1, 4]), 100, 1)
     np.testing.assert_array_equal(collection.read().ssh, whole.ssh * factor)
-    # The rows are those of an earlier commit by now.
+    # By now, the rows are those of an earlier commit.
     with pytest.raises(pt.CommitConflict, match="choose them again"):
         collection.update(mirrored, rows=rows)
     with pytest.raises(pt.CommitConflict, match="choose them again"):
@@ -278,7 +278,7 @@ def test_an_index_of_a_function(collection, form):
     expected = collection.read("pass == 1")
     xr.testing.assert_identical(index.read("number == 1"), expected)
     stored = pt.open_index("passes.parquet", collection)
-    # What the function is not given may change.
+    # Data that the function does not receive may change.
     collection.update(lambda part: {"ssh": part.ssh + 1})
     assert stored.query("number == 1").rows == expected.sizes["time"]
     collection.drop_partitions("day == 31")
@@ -303,7 +303,7 @@ def test_what_a_function_does_wrong(collection):
     for function, error, text in [
         (failing, KeyError, "mine"),
         (lambda part: {"start": [0]}, pt.SchemaMismatch, "lacks a column"),
-        (lambda part: {"start": [0], "stop": [1000]}, pt.InvalidArgument, "outside"),
+        (lambda part: {"start": [0], "stop": [1000]}, pt.InvalidArgument, "reaches beyond"),
         (lambda part: 3, pt.InvalidArgument, "cannot be stored"),
     ]:
         with pytest.raises(error, match=text):

@@ -1,4 +1,4 @@
-"""The Python package icechunk opens what Partita wrote, and the other way round.
+"""The Python package icechunk opens repositories of Partita, and vice versa.
 
 ZCollection's own development head cannot be installed here; what it does with a repository is done
 by hand, and the document of its collection is one that it wrote.
@@ -30,7 +30,7 @@ def at(path: Path) -> icechunk.Repository:
 
 
 def passes(start: str, days: int, cycle: int) -> xr.Dataset:
-    """Ten rows a day, in the variables that the golden collection has."""
+    """Ten rows a day, with the variables of the golden collection."""
     time = np.datetime64(start, "us") + np.arange(days * 10) * np.timedelta64(144, "m")
     return xr.Dataset({"time": ("time", time), "cycle": ("time", np.full(days * 10, cycle, "i4"))})
 
@@ -61,7 +61,7 @@ def many(tmp_path: Path, **options) -> tuple[pt.Collection, xr.Dataset]:
 
 
 def check_same(store: icechunk.IcechunkStore, ds: xr.Dataset) -> None:
-    """Each partition that zarr and xarray read has the rows of its month."""
+    """Checks that each partition read by zarr and xarray has the rows of its month."""
     for month in np.unique(ds.time.dt.month):
         group = f"year=2022/month={month:02d}"
         found = xr.open_zarr(store, group=group, consolidated=False, decode_cf=False)
@@ -128,7 +128,7 @@ def test_partita_reads_and_continues_what_zcollection_wrote(tmp_path):
     listed = zarr.open_group(store, mode="r")["_zc_meta/_catalog__state.json"].attrs["_payload"]
     assert json.loads(listed)["paths"][-1] == "year=2022/month=03"
 
-    # They commit, while we have it open.
+    # They commit while we have it open.
     session = theirs.writable_session("main")
     cycle = zarr.open_array(session.store, path="year=2022/month=03/cycle", mode="r+")
     cycle[:5] = 77
@@ -145,7 +145,7 @@ def test_partita_reads_and_continues_what_zcollection_wrote(tmp_path):
 
 
 def test_staging_on_what_others_change_is_done_again(tmp_path):
-    """Their commit comes between what we looked at and our commit."""
+    """Their commit comes between our read and our commit."""
     shutil.copytree(GOLDEN, tmp_path / "c")
     ours = pt.open_collection(f"icechunk+{tmp_path / 'c'}")
     theirs = at(tmp_path / "c")
@@ -214,7 +214,7 @@ def test_icechunk_reads_from_s3_what_partita_wrote(tmp_path):
 
 @pytest.mark.parametrize("version", [1, 2])
 def test_a_repository_that_icechunk_made(tmp_path, version):
-    """Empty, of either version of its format, and then a collection of ours."""
+    """An empty repository, in either version of the format, and then one of our collections."""
     storage = icechunk.local_filesystem_storage(str(tmp_path / "c"))
     icechunk.Repository.create(storage, spec_version=version)
     days = np.datetime64("2022-01-01") + np.arange(40)

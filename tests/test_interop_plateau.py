@@ -1,4 +1,4 @@
-"""Partita and plateau on the same datasets: what one writes, the other reads and updates."""
+"""Partita and plateau on the same datasets: each reads and updates the data of the other."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class TestTypes:
         ours = lake.open("ours").read()
         # The order of columns in their files is not part of their schema.
         theirs = lake.open("theirs").read(columns=list(ours.columns))
-        # Plateau's schema has microseconds; ours keeps the nanoseconds that were given.
+        # Plateau's schema has microseconds; ours keeps the nanoseconds of the data.
         zoned = ["utc", "oslo"]
         assert [theirs[name].dt.unit for name in zoned] == ["us", "us"]
         same_frame(theirs.astype({name: ours[name].dtype for name in zoned}), ours)
@@ -46,7 +46,7 @@ class TestTypes:
             )
 
     def test_both_append_what_the_other_began(self, lake):
-        # plateau cannot append these even to what it wrote itself.
+        # plateau cannot append these even to its own datasets.
         frame = every_type().drop(columns=["list_int", "list_text", "utc", "oslo"])
         later = frame.assign(id=frame["id"] + 100)
         for name, create in {"ours": lake.create, "theirs": lake.theirs_create}.items():
@@ -101,7 +101,7 @@ VALUES = {
 
 
 def plain(value: object) -> object:
-    """A value as a user writes it, whatever numpy made of it."""
+    """A value in the type that a user writes, without numpy's types."""
     if isinstance(value, np.datetime64):
         return pd.Timestamp(value)
     return value.item() if isinstance(value, np.generic) else value
@@ -153,7 +153,7 @@ class TestPartitionValues:
             assert sorted(found["id"]) == expected, value
 
     def test_slashes_reach_plateau_whole(self, lake):
-        """plateau itself cuts such values off at the slash when it writes them."""
+        """plateau itself truncates such values at the slash when it writes them."""
         frame = self.frame(WITH_SLASHES)
         table = lake.create("ours", frame, partition_by="key", index=["id"])
         same_frame(table.read(), frame)
@@ -168,7 +168,7 @@ class TestPartitionValues:
         same_frame(table.refresh().read(), left)
 
     def test_booleans_are_read_as_they_were_written(self, lake):
-        """plateau writes them well and reads every one of them as True."""
+        """plateau writes them correctly and reads every one of them as True."""
         frame = self.frame([True, False])
         lake.create("ours", frame, partition_by="key")
         lake.theirs_create("theirs", frame, partition_on=["key"])
@@ -283,7 +283,7 @@ class TestIndices:
         assert lake.open("t").scan(where="rider == 201").explain().details["files_read"] == 0
 
     def test_nulls_are_not_lost_behind_an_index(self, lake):
-        """plateau's index does not know nulls, and plateau loses rows by it."""
+        """plateau's index does not contain nulls, so plateau loses rows."""
         frame = trips(rows=12)
         frame["fare"] = [None if n % 4 == 0 else n / 2 for n in range(12)]
         lake.theirs_create("t", frame, partition_on=["city"], secondary_indices=["fare"])
@@ -293,7 +293,7 @@ class TestIndices:
         assert sorted(table.read(where="not (fare == 0.5)")["id"]) == [2, 3, 5, 6, 7, 9, 10, 11]
 
     def test_a_commit_of_plateau_without_the_index_hides_nothing(self, lake):
-        """plateau's commit_dataset adds partitions and leaves the indices as they were."""
+        """plateau's commit_dataset adds partitions without updating the indices."""
         from plateau.io.eager import commit_dataset, write_single_partition
 
         lake.theirs_create("t", trips(), partition_on=["city"], secondary_indices=["rider"])
@@ -439,7 +439,8 @@ dnf = st.lists(st.lists(conditions, min_size=1, max_size=3), min_size=1, max_siz
 
 
 class TestPredicates:
-    """On columns without nulls both answer alike, with and without partitions and indices."""
+    """On columns without nulls both give the same results, with and without partitions and
+    indices."""
 
     @pytest.fixture(scope="class")
     def lake(self, tmp_path_factory) -> Lake:
@@ -484,7 +485,7 @@ class TestPredicates:
 
 
 class TestForms:
-    """Forms of the format that plateau writes on request, or wrote once."""
+    """Forms of the format that plateau writes on request, or wrote in older versions."""
 
     def test_partitions_found_by_listing(self, lake):
         frame = trips()

@@ -21,7 +21,7 @@ LEVEL = pt.Variable("level", ("time", "x"), "f8", fill_value=-1.0, attributes={"
 
 
 def months(count: int, value: float = 1.0, skip: int = 0) -> Arrays:
-    """Days of 2022, so many months from the first of January."""
+    """Days of 2022, a number of months from the first of January."""
     time = np.arange("2022-01-01", f"2022-{count + 1:02}-01", dtype="M8[D]").astype("M8[us]")[skip:]
     ssh = np.arange(time.size * 3, dtype="f8").reshape(-1, 3) * value
     return Arrays(
@@ -36,15 +36,15 @@ def base(tmp_path) -> pt.Collection:
 
 
 def described(view: Path) -> dict[str, Any]:
-    """The files of a view, without what Partita adds and what may differ."""
+    """The files of a view, without Partita's additions and parts that may differ."""
     found = documents(view, is_json=lambda path: path.name in (".view", ".zattrs", ".zarray"))
     found[".view"].pop("partita", None)
     found[".view"].pop("base_dir")
-    # How newer releases of fsspec name a class.
+    # The name that newer releases of fsspec give to a class.
     base = found[".view"]["view_ref"]["fs"]
     base["cls"] = base["cls"].replace(":", ".")
     for name, document in found.items():
-        # Other chunks are as good.
+        # Other chunk sizes are equally valid.
         if name.endswith(".zarray"):
             document.pop("chunks")
     return found
@@ -79,7 +79,7 @@ def test_both_agree_on_what_is_synced(tmp_path, zcollection, base):
     view.update(lambda ds: {"level": ds.ssh.values})
     before = view.read("month != 2")
 
-    # Partita follows what ZCollection did to the base: rows before, and a month more.
+    # Partita follows the changes of ZCollection to the base: earlier rows, and one more month.
     zcollection.insert(base.url, months(4, value=5.0, skip=10))
     assert zcollection.is_synced(view.url) is False
     assert not view.is_synced()
@@ -98,7 +98,7 @@ def test_both_agree_on_what_is_synced(tmp_path, zcollection, base):
         zcollection.load_view(view.url).variables["level"].data, view.read().level
     )
 
-    # The other way round.
+    # And vice versa.
     extra = months(5, value=7.0)
     base.insert({name: (one.dimensions, one.data) for name, one in extra.variables.items()})
     assert not view.is_synced()
@@ -131,7 +131,7 @@ def test_the_golden_view_is_read_alike(tmp_path, zcollection):
     moved = document.read_text().replace("/data/golden/v1", str(tmp_path))
     with pytest.raises(pt.NotFound, match="base"):
         pt.open_view(GOLDEN / "v1-view")
-    # Where both were moved together the base is found.
+    # If both were moved together, the base is found.
     ours = pt.open(tmp_path / "view").read()
     document.write_text(moved)
     theirs = zcollection.load_view(tmp_path / "view")

@@ -1,5 +1,5 @@
-"""Collections in Zarr v3: zarr-python and xarray read them, and they are stored as ZCollection's
-development head stores them."""
+"""Collections in Zarr v3: zarr-python and xarray read them, and they are stored in the form of
+ZCollection's development head."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GOLDEN = Path(__file__).parent / "golden" / "zcollection"
 
 
 def described(root: Path) -> dict[str, Any]:
-    """The files of a collection, without what Partita adds."""
+    """The files of a collection, without Partita's additions."""
     found = documents(root, is_json=lambda path: path.suffix == ".json")
     description = found["_zcollection.json"]
     extras = description.pop("extras", {})
@@ -31,7 +31,7 @@ def described(root: Path) -> dict[str, Any]:
 
 def by_name(schema: dict[str, Any]) -> dict[str, Any]:
     """A schema with its variables and groups by name, since xarray does not keep their order, and
-    without dimensions that no variable has, which xarray does not keep either."""
+    without unused dimensions, which xarray does not keep either."""
     variables = {variable["name"]: variable for variable in schema["variables"]}
     groups = {group["name"]: by_name(group) for group in schema["groups"]}
     used = set().union(*(variable["dimensions"] for variable in variables.values()))
@@ -40,7 +40,7 @@ def by_name(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def remade(name: str, url: Path) -> tuple[pt.Collection, pt.Collection]:
-    """A collection that ZCollection wrote, and what Partita makes of what it reads in it."""
+    """A collection that ZCollection wrote, and a Partita collection with the same content."""
     golden = pt.open_collection(GOLDEN / name, read_only=True)
     stored = json.loads((GOLDEN / name / "_zcollection.json").read_text())
     made = pt.create_collection(
@@ -61,7 +61,8 @@ class TestGolden:
         ours, theirs = described(tmp_path / name), described(GOLDEN / name)
         assert set(ours) == set(theirs)
         for path, document in theirs.items():
-            # Ours shows the fill value to xarray too, which looks for it in the attributes alone.
+            # Ours also stores the fill value as an attribute, the only place where xarray looks for
+            # it.
             if document and "fill_value" in document:
                 ours[path]["attributes"].pop("_FillValue", None)
             assert ours[path] == document, path
@@ -89,7 +90,7 @@ class TestGolden:
 
 
 def with_codecs(arrays: Arrays, **encoding: Any) -> dict[str, Any]:
-    """The mapping that Partita takes, with the same codecs for all variables."""
+    """The mapping for Partita, with the same codecs for all variables."""
     mapping = {}
     for name, one in arrays.variables.items():
         own = {} if one.data.dtype == object else dict(encoding)
@@ -119,7 +120,7 @@ def as_zarr_reads(collection: pt.Collection) -> Arrays:
 
 
 def as_xarray_reads(collection: pt.Collection) -> Arrays:
-    """The same by xarray, whose engine does not know the directories of partitions either."""
+    """The same with xarray, whose engine does not know the directories of partitions either."""
     root = Path(collection.url)
     partitions = [
         xr.open_dataset(
@@ -156,7 +157,7 @@ def blosc(name: str, shuffle: str, size: int) -> dict[str, Any]:
 
 
 def test_nested_groups_leave_dimensions_to_those_around_them(tmp_path):
-    """Their own, of a fixed size, would hide the one that is partitioned."""
+    """A fixed size of their own would hide the partitioned dimension."""
     _, made = remade("v3-date", tmp_path / "c")
     made.add_variable("data_01/ku/snr", ["time", "x_ac"], "f4", fill_value=-1.0)
     stored = json.loads((tmp_path / "c" / "_zcollection.json").read_text())

@@ -1,4 +1,4 @@
-"""Partita and ZCollection on the same collections: what one writes, the other reads and changes."""
+"""Partita and ZCollection on the same collections: each reads and changes the data of the other."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MONTHLY = {"id": "Date", "variables": ["time"], "resolution": "M"}
 
 
 def both(tmp_path, zcollection, arrays: Arrays) -> dict[str, pt.Collection]:
-    """The same arrays by month, as Partita stores them and as ZCollection does."""
+    """The same arrays by month, stored by Partita and by ZCollection."""
     create(tmp_path / "ours", arrays, "time", pt.Date("time", "month"))
     zcollection.create(tmp_path / "theirs", "time", MONTHLY, arrays)
     zcollection.insert(tmp_path / "theirs", arrays)
@@ -37,14 +37,14 @@ def both(tmp_path, zcollection, arrays: Arrays) -> dict[str, pt.Collection]:
 
 
 def all_read_alike(zcollection, collections: dict[str, pt.Collection]) -> Arrays:
-    """Asserts that both read both collections alike, and returns what they read."""
+    """Asserts that both libraries read both collections with the same result, and returns it."""
     first = zcollection.load(collections["theirs"].url)
     for collection in collections.values():
         same_arrays(zcollection.load(collection.url), first)
         same_arrays(read(collection), first)
         assert zcollection.unreadable(collection.url) == []
         assert collection.verify(data=True) == []
-    # Also compared where NaN, which does not equal itself, is among the attributes.
+    # A comparison that also works with NaN, which does not equal itself, among the attributes.
     ours, theirs = (described(Path(collection.url)) for collection in collections.values())
     assert {name: repr(document) for name, document in ours.items()} == {
         name: repr(document) for name, document in theirs.items()
@@ -53,7 +53,7 @@ def all_read_alike(zcollection, collections: dict[str, pt.Collection]) -> Arrays
 
 
 def described(root: Path) -> dict[str, Any]:
-    """The files of a collection, without what Partita adds."""
+    """The files of a collection, without Partita's additions."""
     found = documents(root, is_json=lambda path: path.name.startswith(".z"))
     found[".zcollection"].pop("partita", None)
     return found
@@ -83,7 +83,7 @@ class TestKinds:
 
 
 def moments(unit: str) -> Arrays:
-    """Seven moments, in partitions of three, one and three, and in each several chunks."""
+    """Seven moments, in partitions of three, one and three, each with several chunks."""
     start = np.datetime64("1999-12-31T23:59:58").astype(f"M8[{unit}]").astype("M8[s]")
     after = (start.astype(f"M8[{unit}]") + [1, 2, 3]).astype("M8[s]")
     time = np.concatenate([[start] * 3, after[:1], [after[2]] * 3]).astype("M8[us]")
@@ -224,7 +224,7 @@ class TestIndexes:
         fresh = collections.build_index("cycle", tmp_path / "fresh.parquet")
         assert theirs.to_arrow().equals(fresh.to_arrow())
         assert b"made by" in pq.read_schema(file).metadata
-        # ZCollection leaves no record, so Partita must be told to look.
+        # ZCollection does not record a commit, so the refresh has to include all partitions.
         zcollection.build_index(collections.url, file)
         assert pt.open_index(file, collections).commit is None
         assert pt.open_index(file, collections, function=runs).refresh(all=True) == 2

@@ -1,4 +1,4 @@
-"""Ctrl-C during a change of a collection: the caller is told what became of the commit."""
+"""Ctrl-C during a change of a collection: the caller learns the outcome of the commit."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def collection(s3: ScriptedS3) -> pt.Collection:
 
 @pytest.fixture
 def slow(s3: ScriptedS3, collection: pt.Collection) -> pt.Collection:
-    """The same, opened by a client that is interrupted."""
+    """The same collection, opened by a client that is interrupted."""
     return pt.open(URL, storage_options=s3.options("slow"))
 
 
@@ -64,7 +64,7 @@ def values(s3: ScriptedS3) -> set[float]:
 
 
 def next_writer(s3: ScriptedS3) -> None:
-    # By the clock of the store the process that was interrupted is long dead.
+    # By the clock of the store, the lease of the interrupted process expired long ago.
     s3.age("/.partita/publish", 3600)
     pt.open(URL, storage_options=s3.options()).insert(rows(9.0, [9]), merge="upsert")
 
@@ -74,7 +74,8 @@ def is_record(request: Request) -> bool:
 
 
 class Interrupting:
-    """Interrupts the main thread at the first request that is meant, and answers it afterwards."""
+    """Interrupts the main thread at the first matching request, and answers the request
+    afterwards."""
 
     def __init__(self, meant: Callable[[Request], bool], answer: int | None = None) -> None:
         self._meant, self._answer = meant, answer
@@ -116,7 +117,8 @@ def test_before_the_commit(s3, slow, change):
 @pytest.mark.parametrize("carried_out", [False, True])
 @pytest.mark.parametrize("change", CHANGES)
 def test_while_the_commit_is_under_way(s3, slow, change, carried_out):
-    """Its answer does not come in time, and in one of two cases it is carried out much later."""
+    """Its answer does not come in time, and in one of two cases the request is carried out much
+    later."""
     meant = Interrupting(lambda r: is_record(r) and not r.done, None if carried_out else 403)
     done = threading.Event()
 
@@ -141,7 +143,7 @@ def test_while_the_commit_is_under_way(s3, slow, change, carried_out):
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_after_the_commit(s3, slow, change):
-    """While it is published, which takes long."""
+    """The interruption comes during the publication, which takes long."""
     script = s3.script = Interrupting(lambda r: r.operation == "COPY")
     with pytest.raises(KeyboardInterrupt) as caught:
         CHANGES[change](slow)
@@ -157,7 +159,7 @@ def test_after_the_commit(s3, slow, change):
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_an_answer_that_was_lost_and_found(s3, slow, change):
-    """The commit was carried out, and Ctrl-C comes while its fate is being learned."""
+    """The commit was carried out, and Ctrl-C comes while its outcome is being determined."""
     script = s3.script = Interrupting(lambda r: is_record(r) and r.done, NO_ANSWER)
     script.release()
     with pytest.raises(KeyboardInterrupt) as caught:

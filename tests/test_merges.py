@@ -1,4 +1,4 @@
-"""Merges of a collection do what `partita.merge` says, row by row, whatever the rows are."""
+"""Merges of a collection follow the definitions of `partita.merge`, row by row, for any rows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Row = tuple[int, int | None, int]
 
 
 def expected(strategy: merge.Strategy, steps: int | None, old: list[Row], new: list[Row]) -> Any:
-    """The definitions, for the rows of one partition; `steps` is the tolerance."""
+    """The definitions of the merges, for the rows of one partition; `steps` is the tolerance."""
     if strategy.name == "replace":
         return new
     if strategy.name == "concat":
@@ -44,7 +44,7 @@ def expected(strategy: merge.Strategy, steps: int | None, old: list[Row], new: l
             )
 
     kept = [row for row in old if row[1] is None or not is_replaced(row[1])]
-    # What has no place on the axis stays behind all others.
+    # Rows without a value on the axis stay behind all others.
     return sorted(kept + new, key=lambda row: (row[1] is None, row[1] or 0))
 
 
@@ -63,9 +63,9 @@ def dataset(rows: list[Row], dtype: str) -> dict[str, Any]:
 
 
 def stored(collection: pt.Collection) -> list[Row]:
-    """All rows, partition after partition."""
+    """All rows, partition by partition."""
     ds = collection.read()
-    # Zarr v2 has no place for the size of a dimension before there are rows.
+    # Zarr v2 cannot store the size of a dimension before there are rows.
     if ds.sizes["t"]:
         np.testing.assert_array_equal(ds.w.values.T, [ds.v.values, -ds.v.values])
     axis = ds.t.values
@@ -79,7 +79,7 @@ def stored(collection: pt.Collection) -> list[Row]:
 
 @st.composite
 def inserts(draw: st.DrawFn, dtype: str) -> list[tuple[list[Row], merge.Strategy, int | None]]:
-    """Some inserts: rows that overlap, are in no order, equal, missing, far apart, or none."""
+    """Inserts with rows that overlap, are unordered, equal, missing, far apart, or empty."""
     moments = st.integers(0, 25) | st.sampled_from([0, 60, 100])
     if dtype[1] in "mM":
         moments |= st.none()
@@ -102,7 +102,7 @@ def inserts(draw: st.DrawFn, dtype: str) -> list[tuple[list[Row], merge.Strategy
 
 
 def tolerances(steps: int | None, dtype: str) -> st.SearchStrategy[Any]:
-    """The ways to say a tolerance of so many steps of the axis."""
+    """The ways to specify a tolerance of a number of steps of the axis."""
     if steps is None:
         return st.none()
     if dtype[1] in "iu":
@@ -153,7 +153,7 @@ def test_every_strategy(zarr_format, dtype, data):
     steps=st.none() | st.integers(0, 8),
 )
 def test_dates(zarr_format, old, new, name, steps):
-    """Each day is merged by itself: no period reaches from one to the next."""
+    """Each day is merged separately: no period extends from one to the next."""
 
     def rows(hours: list[int], first: int) -> list[Row]:
         return [(hour // 24, hour, first + number) for number, hour in enumerate(hours)]
@@ -196,7 +196,7 @@ ENCODINGS: dict[int, list[dict[str, Any]]] = {
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_every_form_of_a_variable(zarr_format, data):
-    """Texts, chunks beside each other, shards, codecs, and rows that lie across."""
+    """Texts, several chunks, shards, codecs, and variables with transposed dimensions."""
     encoding = data.draw(st.sampled_from(ENCODINGS[zarr_format]))
     width = data.draw(st.integers(1, 3))
     across = data.draw(st.booleans())
@@ -239,7 +239,7 @@ def test_every_form_of_a_variable(zarr_format, data):
 
 
 def test_old_rows_of_a_variable_that_is_new_are_filled(tmp_path):
-    """Zarr v3 lets a partition lack an array."""
+    """In Zarr v3 a partition may lack an array."""
     old, new = [(0, at, at) for at in range(0, 24, 2)], [(0, at, at) for at in range(5, 17, 2)]
     collection = pt.create_collection(
         str(tmp_path / "c"),

@@ -1,4 +1,4 @@
-"""Copies and migrations of collections: other formats, chunks and codecs, and kills on the way."""
+"""Copies and migrations of collections: other formats, chunks and codecs, and kills in between."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DAYS = 1500
 
 
 def daily(url, days: int = DAYS, **options) -> pt.Collection:
-    """Three rows a day, in a partition each day."""
+    """Three rows a day, in one partition per day."""
     time_axis = np.datetime64("2000-01-01", "s") + np.arange(days * 3) * np.timedelta64(8, "h")
     data = xr.Dataset(
         {
@@ -170,7 +170,7 @@ def test_the_command_takes_views_and_indexes_along(tmp_path):
     found = pt.open_index(f"{new}-time.parquet", pt.open(new)).query()
     assert pt.open(new).read(rows=found).identical(old.read())
 
-    # What one that was broken off has not done is done; then there is nothing left.
+    # The interrupted migration is completed; then there is nothing left to do.
     shutil.rmtree(f"{new}-view")
     assert run(*command).returncode == 0
     assert pt.open(f"{new}-view").read().identical(view.read())

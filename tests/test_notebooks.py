@@ -1,4 +1,4 @@
-"""What notebooks show: well-formed, escaped, readable in light and dark, and only of its own."""
+"""The HTML of notebooks: well-formed, escaped, readable in light and dark, and self-contained."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _VOID = {"rect", "br", "img"}
 
 
 class Reader(HTMLParser):
-    """The elements of a page, with their text; fails where one is not closed."""
+    """The elements of a page, with their text; fails if one is not closed."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -92,7 +92,35 @@ THINGS = {
     "history_of_a_collection": lambda where: collection(where).history(),
     "index": lambda where: collection(where).build_index("n", "n.parquet"),
     "expression": lambda where: pt.col("a") == _EVIL,
+    "commit": lambda where: table(where).delete(where=pt.col(_EVIL) > 3),
+    "snapshot": lambda where: table(where).history()[0],
+    "commit_of_a_collection": lambda where: collection(where).history()[0],
+    "staged": lambda where: table(where).stage({_EVIL: [7], "at": [dt.datetime(2024, 1, 1)]}),
+    "staged_partitions": lambda where: staged_partitions(where),
+    "transaction": lambda where: table(where).transaction(),
+    "transaction_that_was_committed": lambda where: committed(table(where)),
+    "garbage": lambda where: garbage(table(where)),
+    "no_garbage": lambda where: table(where).collect_garbage(),
+    "selection": lambda where: collection(where).build_index("n", "m.parquet").query("n == 2"),
 }
+
+
+def staged_partitions(where: str) -> pt.StagedPartitions:
+    time = np.array(["2024-05-01"], "M8[us]")
+    return collection(where).stage({"time": ("time", time), "n": ("time", [3])})
+
+
+def committed(made: pt.Table) -> pt.Transaction:
+    with made.transaction() as tx:
+        tx.delete(where=pt.col(_EVIL) == 1)
+        assert _EVIL in Reader(tx._repr_html_()).text
+    return tx
+
+
+def garbage(made: pt.Table) -> pt.Garbage:
+    made.delete(where=pt.col(_EVIL) == 1)
+    made.expire(keep_last=1)
+    return made.collect_garbage(grace=dt.timedelta(0), dry_run=True)
 
 
 @pytest.fixture(params=list(THINGS))
@@ -131,6 +159,28 @@ def test_a_plan_shows_what_is_left_after_each_step(memory):
     )
     shown = Reader(trips.scan(where="y > 1 and v == 3").explain()._repr_html_()).text
     assert "of the table3after partition2after index1after statistics1" in shown
+
+
+def test_a_collection_shows_how_its_variables_are_cut(memory):
+    time = np.arange("2024-01-01", "2024-02-01", dtype="M8[h]").astype("M8[us]")
+    cut = pt.create_collection(
+        f"{memory}/c",
+        {"time": ("time", time), "ssh": (("time", "x"), np.zeros((time.size, 250), "f4"))},
+        axis="time",
+        partition_by=pt.Date("time", "month"),
+        chunks={"time": 500, "x": 100},
+        zarr_format=3,
+    )
+    read = Reader(cut._repr_html_())
+    assert "500 × 100, 195.3 KiB" in read.text
+    drawn = [a for tag, a in read.elements if tag == "svg" and a["aria-label"] == "chunks of ssh"]
+    assert [(a["width"], a["height"]) for a in drawn] == [("27", "27")]
+
+
+def test_everything_says_what_it_is_in_one_screen(thing):
+    text = repr(thing)
+    assert len(text.splitlines()) <= 40
+    assert text.startswith(("<partita.", "[")) or type(thing).__name__ in text or "files" in text
 
 
 def test_a_table_shows_its_largest_partitions(memory):
@@ -209,6 +259,32 @@ def test_plots_go_where_they_are_told(memory):
         assert plot(ax=axes) is axes and axes.has_data()
 
 
+def test_an_error_ends_at_the_line_of_the_user(memory, monkeypatch):
+    made = table(memory)
+
+    def lines_of(error: pt.PartitaError) -> str:
+        return "\n".join(error._render_traceback_())
+
+    with pytest.raises(pt.InvalidPredicate) as caught:
+        made.read(where="nothing == 1")
+    shown = lines_of(caught.value)
+    assert 'made.read(where="nothing == 1")' in shown and "does not exist" in shown
+    assert "table.py" not in shown
+    monkeypatch.setenv("PARTITA_DEBUG", "1")
+    assert "table.py" in lines_of(caught.value)
+
+
+def test_an_error_shows_the_function_of_the_user_in_which_it_happened(memory):
+    made, other = collection(memory), table(f"{memory}/2")
+
+    def smooth(part):
+        return {"n": other.read(where="nothing == 1")}
+
+    with pytest.raises(pt.InvalidPredicate) as caught:
+        made.update(smooth)
+    assert 'other.read(where="nothing == 1")' in "\n".join(caught.value._render_traceback_())
+
+
 def luminance(colour: str) -> float:
     parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
     linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
@@ -222,7 +298,7 @@ def contrast(one: str, other: str) -> float:
 
 @pytest.mark.parametrize("colours", [page.LIGHT, page.DARK], ids=["light", "dark"])
 def test_contrast_is_enough(colours):
-    """WCAG 2.1, level AA: 4.5 for text, 3 for what marks something."""
+    """WCAG 2.1, level AA: a contrast of 4.5 for text, and 3 for graphical marks."""
     for text, back in [("text", "back"), ("muted", "back"), ("text", "code")]:
         assert contrast(colours[text], colours[back]) >= 4.5, (text, back)
     for back in ("back", "empty"):

@@ -1,4 +1,4 @@
-"""Outcomes of commits: one commit per key, the truth after Ctrl-C, and refusals."""
+"""Outcomes of commits: one commit per key, correct reports after Ctrl-C, and rejections."""
 
 from __future__ import annotations
 
@@ -83,7 +83,8 @@ def test_staged_files_are_committed_once_and_only_while_they_are_there(table):
 
 
 def test_ctrl_c_says_whether_the_commit_was_made(tmp_path):
-    """Interrupts appends at many moments; each says the truth, and none is lost or made twice."""
+    """Interrupts appends at many moments; each reports the outcome correctly, and none is lost or
+    doubled."""
     program = textwrap.dedent("""
         import json, signal, sys
         import partita as pt
@@ -134,7 +135,7 @@ def test_a_lock_file_of_another_user_who_died_is_in_nobodys_way(tmp_path_factory
     import shutil
     import tempfile
 
-    # Other users do not get into the folders of pytest.
+    # Other users have no access to the directories of pytest.
     folder = tempfile.mkdtemp()
     try:
         os.chmod(folder, 0o777)
@@ -152,7 +153,7 @@ def test_a_lock_file_of_another_user_who_died_is_in_nobodys_way(tmp_path_factory
             os._exit(0)
         os.waitpid(child, 0)
         assert os.path.exists(lock)
-        # Other users may not be able to read the interpreter: it is loaded before.
+        # Other users may not be able to read the interpreter, so it is loaded before.
         append = (
             "import os, sys\nimport partita as pt\n"
             "pt.create_table('memory://loaded/t', {'a': [0]}).append({'a': [1]})\n"

@@ -1,6 +1,7 @@
-"""What a package index shows of the installed wheel."""
+"""The metadata of the installed wheel that a package index shows."""
 
 import importlib.metadata
+import re
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 def test_the_readme_is_its_description():
     assert METADATA["Description-Content-Type"].startswith("text/markdown")
     title = (ROOT / "README.md").read_text().partition("\n")[0]
-    # The body of the metadata, or a field, by the version of the library that reads them.
+    # The description is the body or a field of the metadata, depending on the library version.
     assert (METADATA["Description"] or METADATA.get_payload()).startswith(title)
 
 
@@ -34,3 +35,13 @@ def test_the_extra_of_everything_has_each(extra):
         r for r in METADATA.get_all("Requires-Dist") if 'extra == "all"' in r.replace("'", '"')
     )
     assert extra in everything.partition("[")[2].partition("]")[0].split(",")
+
+
+def test_the_workflow_runs_what_a_developer_runs():
+    workflow = (ROOT / ".github" / "workflows" / "test.yml").read_text()
+    assert re.search(r"^ +run: \.ci/run$", workflow, re.MULTILINE)
+    assert "make test" in (ROOT / ".ci" / "run").read_text()
+    (rust,) = re.findall(
+        r'^rust-version = "(.*)"$', (ROOT / "Cargo.toml").read_text(), re.MULTILINE
+    )
+    assert set(re.findall(r"rust:([\d.]+)", workflow)) == {rust}

@@ -1,4 +1,4 @@
-"""Forms of plateau's datasets that are no longer written, or by few: CSV, indices in the header."""
+"""Forms of plateau's datasets that are rarely or no longer written: CSV, indices in the header."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _keys(lake: Lake, name: str) -> list[str]:
 
 
 def _embed(lake: Lake, name: str, column: str) -> None:
-    """Puts an index into the header, as datasets of old have it."""
+    """Embeds an index in the header, as old datasets have it."""
     found = lake.their_index(name, column).index_dct
     path = lake.root / f"{name}.by-dataset-metadata.json"
     header = json.loads(path.read_text())
@@ -112,7 +112,7 @@ def test_an_index_in_the_header_leaves_out_files(lake, column):
         assert scan.count() == count
         plan = scan.explain().details
         assert (plan["indices"], plan["files_read"]) == ([column], count)
-    # The next commit makes a file of it.
+    # The next commit converts it to a file.
     table.append(frames[2])
     assert table.index == [column]
     value = frames[2][column].iloc[0]
@@ -133,7 +133,7 @@ def test_a_function_works_out_metadata(lake):
     other = lake.open("t")
     count = lambda present: {"runs": present["runs"] + 1}  # noqa: E731
     other.append(frame(), metadata=count)
-    # On a table that has not seen the other's commit.
+    # On a table object that has not loaded the other's commit.
     table.append(frame(), metadata=count)
     table.delete(where="id == 1", metadata=lambda present: {"old": None, **count(present)})
     with table.transaction(metadata=count) as tx:

@@ -10,7 +10,7 @@ from s3_server import s3_server
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    """A home directory with no profiles yet, in an environment that says nothing of AWS."""
+    """A home directory without profiles, in an environment without AWS variables."""
     import os
 
     for name in [name for name in os.environ if name.startswith("AWS_")]:
@@ -41,7 +41,7 @@ def test_a_profile_says_how_to_reach_a_store(home, tmp_path, monkeypatch):
         assert asked.count() == 2
         monkeypatch.setenv("AWS_PROFILE", "work")
         assert pt.open_table("s3://test/asked").count() == 2
-        # Asked for, it counts before keys of the environment.
+        # A profile named explicitly takes precedence over keys of the environment.
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "nothing")
         assert pt.open_table("s3://test/asked", storage_options={"profile": "work"}).count() == 2

@@ -1,4 +1,4 @@
-"""What reads leave out of large files, of Partita's own and of files that pyarrow has written."""
+"""Pruning within large files, written by Partita and by pyarrow."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def data() -> pa.Table:
 
 @pytest.fixture(scope="module")
 def foreign(tmp_path_factory, data):
-    """A table of plateau's whose one file pyarrow has written, with small pages and their index."""
+    """A plateau table with one file written by pyarrow, with small pages and a page index."""
     plateau = pytest.importorskip("plateau.io.eager")
     folder = tmp_path_factory.mktemp("foreign")
     plateau.store_dataframes_as_dataset(
@@ -73,7 +73,7 @@ def own(tmp_path_factory, data):
 
 
 def conditions(data: pa.Table, count: int):
-    """Conditions, and the same as masks that pyarrow makes."""
+    """Conditions, and the equivalent masks computed by pyarrow."""
     chance = random.Random(5)
     operators = {
         "==": pc.equal,

@@ -1,4 +1,4 @@
-"""What the Python face does, from the outside."""
+"""The public behaviour of the Python package."""
 
 from __future__ import annotations
 
@@ -218,7 +218,7 @@ class TestData:
 
     @pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.int64()])
     def test_buffers_may_begin_anywhere(self, memory, kind):
-        # As those of a frame that came from another process.
+        # Buffers of a frame from another process may be unaligned like these.
         def moved(buffer):
             space = np.zeros(buffer.size + 8, "u1")
             first = (4 - space.ctypes.data) % 8
@@ -309,7 +309,7 @@ class TestChanging:
 class TestShowing:
     def test_repr_answers_the_first_questions(self, trips):
         text = repr(trips)
-        for word in ("trips", trips.url, "city", "rider", "fare", "double", "version"):
+        for word in ("trips", trips.url, "city", "rider", "fare", "float64", "version"):
             assert word in text
 
     def test_html_is_escaped(self, memory):
@@ -349,7 +349,7 @@ class TestProcessesAndThreads:
 
     @pytest.mark.parametrize("method", ["fork", "spawn"])
     def test_multiprocessing(self, local_trips, method):
-        # The runtime of this process is running by now; a forked child must do without it.
+        # The runtime of this process is running by now; a forked child cannot use it.
         with multiprocessing.get_context(method).Pool(2) as pool:
             assert pool.map(_append_and_count, [local_trips] * 4, chunksize=1)
         assert local_trips.refresh().count() == 10

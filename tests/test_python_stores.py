@@ -1,4 +1,5 @@
-"""Tables in stores of Python: fsspec file systems, minimalkv stores and batch stores."""
+"""Tables in stores implemented in Python: fsspec file systems, minimalkv stores and batch
+stores."""
 
 from __future__ import annotations
 
@@ -35,7 +36,7 @@ _numbers = itertools.count()
 
 
 class Dictionary:
-    """A batch store over a dictionary, which counts what it is asked."""
+    """A batch store over a dictionary, which counts its requests."""
 
     def __init__(self, objects: dict[str, bytes] | None = None) -> None:
         self.objects = {} if objects is None else objects
@@ -106,7 +107,7 @@ PLACES = {
 
 @pytest.fixture(params=PLACES)
 def place(request, tmp_path):
-    """A store of Python, and the path of a table to be in it."""
+    """A store implemented in Python, and the path of a table in it."""
     return PLACES[request.param](tmp_path)
 
 
@@ -141,7 +142,7 @@ def test_a_table_lives_there(place, table, trips_frame):
     table.build_index("fare")
     table.optimize()
     expected = [1.0, 9.0, 20.0, 30.0]
-    # The row that was appended has the time of the first, but another rider.
+    # The appended row has the time of the first one, but another rider.
     assert fares(table) == [*expected, 99.0]
     again = pt.open(path, filesystem=filesystem)
     assert fares(again) == [*expected, 99.0]
@@ -195,13 +196,13 @@ def test_writes_need_a_single_writer(place, table, trips_frame):
         with pytest.raises(pt.CommitUnsupported, match=r"conditional writes.*single_writer"):
             write()
     assert fares(plain.refresh()) == before
-    # Nothing was begun either.
+    # Nothing was started either.
     assert table.expire(keep_last=1) == 0
     assert table.collect_garbage(grace=dt.timedelta(0)).keys == []
 
 
 def test_a_lost_race_is_seen(place, table, trips_frame):
-    """Compared without the help of the store, but compared."""
+    """The comparison is done by the client, without the store's help."""
     filesystem, path = place
     other = pt.open_table(path, filesystem=filesystem, single_writer=True)
     other.append(trips_frame)
@@ -253,7 +254,7 @@ def test_local_files_are_those_of_a_url(tmp_path, trips_frame):
     table = pt.open_table(tmp_path / "t", filesystem=LocalFileSystem(), single_writer=True)
     table.append(trips_frame)
     assert there.refresh().count() == 12
-    # Not even for a moment is there half a file.
+    # A partial file is never visible, not even for a moment.
     assert not [path for path in tmp_path.rglob("*") if "#" in path.name]
     assert there.verify(data=True) == []
 
@@ -267,7 +268,7 @@ def test_plateau_reads_the_same_store(trips_frame):
 
 
 def test_large_objects(place):
-    """Larger than what is written by one request elsewhere."""
+    """Objects larger than the size that other stores write by one request."""
     filesystem, path = place
     text = [bytes([65 + n]) * (7 << 20) for n in range(3)]
     table = pt.create_table(
@@ -332,7 +333,7 @@ class TestArchive:
 
 class TestErrors:
     class Failing(Dictionary):
-        """Fails as it is told to."""
+        """A store that fails on demand."""
 
         failure: BaseException | None = None
         fails = "get_ranges"
@@ -431,7 +432,7 @@ class TestBatching:
     FILES = 500
 
     class Distant(Dictionary):
-        """Takes a moment to answer, as stores do."""
+        """A store with the latency of a remote one."""
 
         def _each(self, name, work, requests):
             time.sleep(0.001)
@@ -546,7 +547,7 @@ next(batches)
 
 def test_ages_come_from_wherever_the_file_system_tells_them():
     class Silent(MemoryFileSystem):
-        """Tells times only when asked for one file."""
+        """A store that only reports times for single files."""
 
         cachable = False
         protocol = "silent"

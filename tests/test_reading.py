@@ -1,4 +1,4 @@
-"""The ways of reading that plateau's users know, beside plateau itself."""
+"""The ways of reading known from plateau, compared with plateau itself."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_nothing_keeps_its_schema(table):
 
 
 def test_data_larger_than_what_is_held_is_pulled_piece_by_piece(lake):
-    """The generator is never far ahead of what was written."""
+    """The generator is never far ahead of the writes."""
     ahead = []
     table = lake.create("s", {"n": [0], "text": ["x"]}, partition_by="n")
 

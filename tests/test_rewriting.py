@@ -1,4 +1,4 @@
-"""Row deletes, upserts, compaction, indices and columns added later; plateau reads the result."""
+"""Row deletes, upserts, compaction, and later indices and columns; plateau reads the result."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def table(request, lake) -> pt.Table:
 
 
 def check(lake: Lake, table: pt.Table, expected: pd.DataFrame) -> None:
-    """Both libraries read `expected`, by whole and by index."""
+    """Checks that both libraries read `expected`, as a whole and by index."""
     columns = list(expected.columns)
     for frame in (table.read(), lake.open("t").read(), lake.theirs_read("t")):
         same_frame(frame[columns], expected.reset_index(drop=True))

@@ -37,7 +37,7 @@ steps = st.one_of(
 
 
 class Pair:
-    """One table of each library; `swap` lets each go on with what the other has written."""
+    """One table of each library; `swap` lets each continue on the table of the other."""
 
     def __init__(self, root: Path) -> None:
         self.ours, self.theirs = "a", "b"

@@ -1,4 +1,4 @@
-"""Collections that many processes stage for, and one commits: what arrays of jobs and MPI do."""
+"""Collections that many processes stage for and one commits to, as in job arrays and MPI."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_jobs_stage_and_one_commits(c: pt.Collection, tmp_path: Path) -> None:
     found = c.read()
     assert found.v.values.tolist() == [0.0] * 40 + [1.0] * 40 + [2.0] * 40
     assert np.unique(np.diff(found.time)) == np.timedelta64(1, "D")
-    # An answer that was lost is asked for again.
+    # A commit with a lost answer is repeated.
     c.commit(staged, key="all of them")
     assert len(c.history()) == before + 1 and c.verify(data=True) == []
 

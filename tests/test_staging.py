@@ -1,4 +1,4 @@
-"""Staged files, transactions, and how files are written."""
+"""Staged files, transactions, and options of writes."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def test_headers_in_msgpack(lake):
     assert len(table.history()) == 3
     with pytest.raises(pt.InvalidArgument, match="msgpack"):
         lake.create("u", trips(), header="yaml")
-    # plateau's update writes a JSON header beside it, which everybody then reads.
+    # plateau's update writes a JSON header beside it, which all readers prefer from then on.
     lake.theirs_update("t", trips(first=120))
     assert lake.open("t").count() == len(expected) + 60
     assert [problem.kind for problem in lake.open("t").verify()] == ["header"]

@@ -1,4 +1,4 @@
-"""Collections where processes fork, users share directories, and disks are full."""
+"""Collections with forked processes, users that share directories, and full disks."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_children_use_what_their_parent_opened(place):
 
 @pytest.mark.skipif(not IS_ROOT or not shutil.which("setpriv"), reason="needs to be root")
 def test_two_users_of_a_group(tmp_path):
-    """The directory is the group's, and what either makes the other may replace."""
+    """The directory belongs to a group, and each user may replace the files of the other."""
     top, lake = tmp_path, tmp_path / "lake"
     while top != Path("/tmp") and top != top.parent:
         top.chmod(0o755)
@@ -93,7 +93,8 @@ def test_two_users_of_a_group(tmp_path):
     lake.chmod(0o2775)
 
     def as_user(user: int, program: str) -> str:
-        """Runs a program in a fork of this process: others may not enter where Python is."""
+        """Runs a program in a fork of this process, since other users cannot read the Python
+        installation."""
         read, write = os.pipe()
         child = os.fork()
         if child == 0:
@@ -116,7 +117,7 @@ def test_two_users_of_a_group(tmp_path):
         os.waitpid(child, 0)
         return told
 
-    # What is imported late, they could not import.
+    # Lazy imports are done before, since the users could not import these modules.
     known = create(f"memory://{tmp_path.name}/c")
     known.update(lambda ds: {"n": ds.n + 1})
     known.copy(f"memory://{tmp_path.name}/copy").read()
@@ -163,7 +164,7 @@ def test_two_users_of_a_group(tmp_path):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of 24 MB, of which 4 MB are free."""
+    """A file system of 24 MB with 4 MB free."""
     place = tmp_path / "disk"
     place.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(place)], check=True)
@@ -177,7 +178,7 @@ def small_disk(tmp_path):
 @pytest.mark.skipif(not IS_ROOT or not shutil.which("mount"), reason="needs to be root to mount")
 @pytest.mark.parametrize("place", ["", "icechunk+"])
 def test_a_full_disk(small_disk, place):
-    """What was committed stays, whatever does not fit any more, and goes on when there is room."""
+    """Committed data stays although nothing more fits, and writes continue once there is space."""
     url = f"{place}{small_disk / 'c'}"
     collection = create(url, 60_000)
     expected, failures = {0: 0.0}, 0

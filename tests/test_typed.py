@@ -1,4 +1,4 @@
-"""What editors show: types that mypy and pyright check in a user's program, and examples."""
+"""Editor support: types that mypy and pyright check in a user's program, and examples."""
 
 import inspect
 import runpy
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import partita as pt
+from partita.readable import Readable
 
 PROGRAM = Path(__file__).parent / "typed" / "program.py"
 
@@ -17,7 +18,8 @@ def test_the_checked_program_runs(capsys):
 
 
 @pytest.mark.parametrize(
-    "kind", [pt.Table, pt.Collection, pt.View, pt.Scan, pt.Index, pt.Transaction]
+    "kind",
+    [pt.Table, pt.Collection, pt.View, pt.Scan, pt.Index, pt.Transaction, pt.Query, Readable],
 )
 def test_every_method_has_an_example(kind):
     methods = [

@@ -1,4 +1,4 @@
-"""Copies and checks: what plateau sees of them, and what damage is found and mended."""
+"""Copies and verification: plateau's view of copies, and the detection and repair of damage."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_a_file_swapped_for_another_is_found(lake):
     table = lake.create("t", trips(), partition_by="city")
     victim = data_file(lake)
     pq.write_table(pq.read_table(victim).slice(0, 3), victim)
-    assert kinds(table) == [("statistics", False)]
+    assert kinds(table) == [("damaged", False)]
 
 
 def test_an_index_that_lost_values_is_rebuilt(lake, table):
@@ -129,7 +129,7 @@ def test_an_index_that_lost_values_is_rebuilt(lake, table):
     expected = {("index", True), ("header", True)}
     (lake.root / "t.by-dataset-metadata.msgpack.zstd").write_bytes(b"stale")
     if table.version:
-        # What plateau wrote holds its schema nowhere else.
+        # Datasets of plateau have no other copy of their schema.
         (lake.root / "t" / "table" / "_common_metadata").write_bytes(b"rubbish")
         expected.add(("schema", True))
     assert {kind for kind, _ in kinds(table)} == {kind for kind, _ in expected}

@@ -25,7 +25,7 @@ def lake(tmp_path) -> Lake:
 
 @pytest.fixture
 def table(lake) -> pt.Table:
-    """Version 1 has sixty trips, 2 has ten more, 3 none in Rome."""
+    """Version 1 has sixty trips, 2 has ten more, 3 has none in Rome."""
     table = lake.create("t", trips(), partition_by="city", index="rider")
     table.append(trips(first=60, rows=10))
     table.delete(where={"city": "Rome"})
@@ -94,7 +94,7 @@ def test_expired_versions_and_their_files_go(lake, table):
     time.sleep(0.02)
     assert table.collect_garbage().keys == [], "younger than a day"
     told = table.collect_garbage(grace=NOW, dry_run=True)
-    # Two snapshots have gone, and the mark of the expiry has come.
+    # Two snapshots have been removed, and the mark of the expiry was added.
     assert len(lake.files("t")) == files - 2 + 1
     assert table.collect_garbage(grace=NOW) == told
     assert len(lake.files("t")) == files - 2 + 1 - len(told.keys)

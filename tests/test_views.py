@@ -1,4 +1,5 @@
-"""Views: variables laid over a collection, through the Python package and the command line."""
+"""Views: additional variables over a collection, through the Python package and the command
+line."""
 
 from __future__ import annotations
 
@@ -44,7 +45,7 @@ def base(request, tmp_path) -> pt.Collection:
 
 
 def beside(base: pt.Collection, path: Path) -> str:
-    """A place of the kind that a collection is in."""
+    """A location in the same kind of store as the collection's."""
     return f"{'icechunk+' if is_repository(base) else ''}{path}"
 
 
@@ -60,7 +61,7 @@ def view(base, tmp_path) -> pt.View:
 
 
 def same(found: xr.Dataset) -> None:
-    """Asserts that the variable of a view goes with that of its base."""
+    """Asserts that the variable of a view is aligned with that of its base."""
     np.testing.assert_array_equal(found.double.values, (found.ssh.values * 2).astype("f4"))
 
 
@@ -246,7 +247,7 @@ def test_sync_keeps_what_is_still_there(view, base):
     assert march.notnull().all(), "each of these rows was there before"
     assert view.read("month == 4").double.isnull().all()
     assert view.verify(data=True) == []
-    # That there is a view is a commit of its own in a repository.
+    # In a repository, the creation of a view is a separate commit.
     made = ["create"] * (2 if is_repository(view) else 1)
     assert [commit.operation for commit in view.history()] == ["sync", "update", *made]
 
@@ -273,7 +274,7 @@ def test_what_makes_no_view_is_refused(base, tmp_path):
 
 
 def set_to(url: str, name: str, value: int) -> None:
-    """What a process does that updates a variable of a view."""
+    """The job of a process that updates a variable of a view."""
 
     def function(part: xr.Dataset) -> dict[str, np.ndarray]:
         return {name: np.full(part.sizes["time"], value, "i4")}
@@ -361,7 +362,7 @@ def test_views_are_migrated_with_their_base(base, tmp_path, repository):
     view.update(lambda part: {"double": part.double + 1}, where="month == 2")
     assert not view.read().identical(old.read())
 
-    # One that was broken off among the views goes on with what is missing.
+    # If the migration of a view was interrupted, it continues with the missing parts.
     view.copy(tmp_path / "kept", base=base if base.zarr_format == other else new)
     shutil.rmtree(tmp_path / "new-part")
     migrate()

@@ -1,4 +1,4 @@
-"""Files by which workers of a cluster say that they have begun, for tests that end them."""
+"""Files by which workers of a cluster signal that they have begun, for tests that kill them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["begun"]
 
 
 def begun(signals: Path, workers: int) -> list[int]:
-    """The processes that have begun, once there are as many as that."""
+    """The processes that have begun, once there are the given number of them."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         found = [int(path.name.split("-")[1]) for path in signals.glob("began-*")]

@@ -25,7 +25,7 @@ _ROWS = 250
 
 
 def trips_of(writer: int, number: int) -> pd.DataFrame:
-    """What append `number` of `writer` adds: two rows in two cities, one file each."""
+    """The rows of append `number` of `writer`: two rows in two cities, one file each."""
     return pd.DataFrame(
         {
             "city": [CITIES[number % 4], CITIES[(number + 1) % 4]],
@@ -51,7 +51,7 @@ def churn_data(operation: int) -> pd.DataFrame:
 
 
 def churn_state(operations: int) -> dict[tuple[str, int], int]:
-    """The rows that each operation has in each city after so many operations."""
+    """The rows of each operation in each city after the given number of operations."""
     state: dict[tuple[str, int], int] = {}
     for operation in range(operations):
         if operation % 2 == 1:
@@ -70,7 +70,7 @@ def step(table: pt.Table, operation: int) -> None:
 
 
 class Writer:
-    """A process that works on a table, from the side of the test."""
+    """The test's handle of a process that writes to a table."""
 
     def __init__(self, job: str, url: str, options: dict[str, str], *arguments: int) -> None:
         self.process = subprocess.Popen(
@@ -87,18 +87,18 @@ class Writer:
         assert line == "ready\n", line + self.process.stderr.read()
 
     def go(self) -> None:
-        """Lets it begin."""
+        """Starts the work."""
         self.process.stdin.write("go\n")
         self.process.stdin.flush()
 
     def finish(self, timeout: float = 240) -> list[str]:
-        """Waits for its end; what it said, provided that it ended well."""
+        """Waits for its end; returns its output after checking that it succeeded."""
         said, complaints = self.process.communicate(timeout=timeout)
         assert self.process.returncode == 0, complaints
         return said.splitlines()
 
     def kill(self) -> list[str]:
-        """Kills it without warning; what it had said by then, whole lines only."""
+        """Kills it without warning; returns the complete lines of its output so far."""
         self.process.kill()
         said, complaints = self.process.communicate(timeout=60)
         assert "Traceback" not in complaints, complaints

@@ -1,4 +1,4 @@
-"""ZCollection in a process and a virtual environment of its own, for the tests of interoperability.
+"""ZCollection in a separate process and virtual environment, for the tests of interoperability.
 
 Imported by a test, this file has the side that asks. Run as a program by the Python of a virtual
 environment with ZCollection, it has the side that answers: requests and answers are lines of JSON,
@@ -45,7 +45,7 @@ class Arrays:
     chunks: dict[str, int] = dataclasses.field(default_factory=dict)
 
     def save(self, directory: str, name: str) -> dict[str, Any]:
-        """Writes the data to a file there; the rest in the types of JSON."""
+        """Writes the data to a file in the directory; returns the rest as JSON types."""
         stored: dict[str, np.ndarray] = {}
         variables = {}
         for number, (key, variable) in enumerate(self.variables.items()):
@@ -74,7 +74,7 @@ class Arrays:
 
     @staticmethod
     def take(saved: dict[str, Any]) -> Arrays:
-        """What `save` described; the file is removed."""
+        """Loads the data described by `save`; the file is removed."""
         variables = {}
         with np.load(saved["file"]) as stored:
             for number, (key, described) in enumerate(saved["variables"].items()):
@@ -98,11 +98,11 @@ class Arrays:
 
 
 class PeerError(Exception):
-    """What ZCollection raised."""
+    """An exception raised by ZCollection."""
 
 
 class Peer:
-    """The process, from the side of the test. Its methods are those of `Library`."""
+    """The test's handle of the process. Its methods are those of `Library`."""
 
     def __init__(self, python: Path, directory: Path) -> None:
         self._directory = str(directory)
@@ -157,7 +157,7 @@ class Peer:
 
 
 class Library:
-    """The process, from its own side."""
+    """The implementation inside the process."""
 
     def __init__(self, directory: str) -> None:
         import dask
@@ -175,7 +175,7 @@ class Library:
         self._numbers = itertools.count()
 
     def create(self, path: str, axis: str, partitioning: dict[str, Any], arrays: Arrays) -> None:
-        """Makes a collection without rows."""
+        """Creates a collection without rows."""
         kinds = self._library.partitioning
         variables = tuple(partitioning["variables"])
         if partitioning["id"] == "Date":
@@ -202,7 +202,7 @@ class Library:
         variables: list[str] | None = None,
         delayed: bool = False,
     ) -> dict[str, Any] | None:
-        """Reads partitions; arrays are as they are stored, nothing is masked."""
+        """Reads partitions; arrays have their stored values, without masks."""
         dataset = self._open(path, "r").load(
             filters=filters, selected_variables=variables, delayed=delayed
         )
@@ -211,11 +211,11 @@ class Library:
         return self._arrays(dataset.compute() if delayed else dataset)
 
     def partitions(self, path: str, filters: str | None = None) -> list[str]:
-        """The paths of partitions, as they are listed."""
+        """The paths of partitions, in the order of the listing."""
         return list(self._open(path, "r").partitions(filters=filters, relative=True))
 
     def unreadable(self, path: str) -> list[str]:
-        """The partitions that its own check complains of."""
+        """The partitions that ZCollection's own check reports as invalid."""
         return list(self._open(path, "r").validate_partitions())
 
     def scale(self, path: str, name: str, factor: float, filters: str | None = None) -> None:
@@ -241,7 +241,7 @@ class Library:
         self._open(path, "w").drop_partitions(filters=filters)
 
     def create_view(self, path: str, base: str, arrays: Arrays, filters: str | None = None) -> None:
-        """Makes a view with the variables that the arrays describe, filled."""
+        """Creates a view with the variables that the arrays describe, filled."""
         reference = self._library.ViewReference(base)
         view = self._library.create_view(path, reference, filters=filters)
         for variable in self._dataset(arrays).metadata().variables.values():
@@ -262,26 +262,26 @@ class Library:
         self._library.open_view(path).update(function)
 
     def is_synced(self, path: str) -> bool:
-        """Whether a view has the rows of its base."""
+        """Whether a view has the same rows as its base."""
         return bool(self._library.open_view(path).is_synced())
 
     def sync_view(self, path: str) -> None:
-        """Brings a view in line with its base."""
+        """Updates a view to the rows of its base."""
         self._library.open_view(path).sync()
 
     def view_filters(self, path: str) -> Any:
-        """The condition that a view stores."""
+        """The stored condition of a view."""
         return self._library.open_view(path).filters
 
     def build_index(self, path: str, file: str) -> None:
-        """Makes an index of the runs of equal values of the variable `cycle`, or updates it."""
+        """Creates or updates an index of the runs of equal values of the variable `cycle`."""
         kind = self._cycles()
         collection = self._open(path, "r")
         known = kind.open(file) if os.path.exists(file) else kind.create(file, collection)
         known.update(collection)
 
     def query_index(self, file: str, columns: dict[str, Any]) -> list[list[Any]]:
-        """What an index finds: keys with the ends of slices."""
+        """The result of an index query: keys with the ends of slices."""
         return [
             [{name: int(value) for name, value in key}, int(rows.start), int(rows.stop)]
             for key, rows in self._cycles().open(file).query(columns)
@@ -370,7 +370,7 @@ def _taken(argument: Any) -> Any:
 
 
 def _main(directory: str) -> None:
-    # Whatever prints must not come between the answers.
+    # Other output must not appear between the answers.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     library = Library(directory)

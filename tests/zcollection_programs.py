@@ -29,7 +29,7 @@ DATES = np.arange(
 
 
 def plain(value: Any) -> Any:
-    """Whatever a program found, in the types of JSON."""
+    """Any result of a program, as JSON types."""
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -45,7 +45,8 @@ def plain(value: Any) -> Any:
 
 
 def error_of(function: Any, *args: Any, **kwargs: Any) -> list[str]:
-    """The class of the error that a call raises, as far as programs know it, and its message."""
+    """The class of the error that a call raises, as far as programs can rely on it, and its
+    message."""
     try:
         function(*args, **kwargs)
     except Exception as error:
@@ -96,7 +97,7 @@ def series(zc: Any, days: list[int], value: float) -> Any:
 
 
 def overview(zc: Any, directory: str) -> Any:
-    """What the documentation shows of collections."""
+    """The collection examples of the documentation."""
     collection = monthly(zc, directory)
     found: list[Any] = [collection.metadata.get_config()]
     found.append(sorted(os.listdir(os.path.join(directory, "monthly", "year=2000"))))
@@ -124,7 +125,7 @@ def overview(zc: Any, directory: str) -> Any:
 
 
 def filters(zc: Any, directory: str) -> Any:
-    """Partitions, selected in every way."""
+    """Selection of partitions in every way."""
     collection = monthly(zc, directory)
     texts = [
         "month % 2 == 0",
@@ -223,7 +224,7 @@ def updates(zc: Any, directory: str) -> Any:
 
 
 def failures(zc: Any, directory: str) -> Any:
-    """Calls that are refused, and how."""
+    """Invalid calls, and their errors."""
     data = measurements(zc)
     handler = zc.partitioning.Date(("time",), "M")
     collection = monthly(zc, directory)
@@ -273,7 +274,7 @@ def failures(zc: Any, directory: str) -> Any:
 
 
 def upkeep(zc: Any, directory: str) -> Any:
-    """Everything else that a collection can do."""
+    """All other operations of a collection."""
     collection = monthly(zc, directory, synchronizer=zc.sync.ProcessSync(directory + "/lock"))
     found: list[Any] = []
     copy = collection.copy(
@@ -365,7 +366,7 @@ def sequences(zc: Any, directory: str) -> Any:
 
 
 def datasets(zc: Any, directory: str) -> Any:
-    """Datasets and variables by themselves."""
+    """Datasets and variables without a collection."""
     found: list[Any] = []
     for delayed in (True, False):
         data = measurements(zc, delayed)
@@ -402,7 +403,7 @@ def datasets(zc: Any, directory: str) -> Any:
 
 
 def indexing(zc: Any, directory: str) -> Any:
-    """What the documentation shows of indexes: half orbits of a satellite."""
+    """The index examples of the documentation: half orbits of a satellite."""
     dates = np.datetime64("2000-01-01", "ns") + np.arange(2000) * np.timedelta64(53, "m")
     passes, cycles = np.arange(2000) // 25 % 10 + 1, np.arange(2000) // 250 + 1
     data = zc.Dataset(
@@ -468,7 +469,7 @@ def indexing(zc: Any, directory: str) -> Any:
 
 
 def views(zc: Any, directory: str) -> Any:
-    """What the documentation shows of views, and how they follow their base."""
+    """The view examples of the documentation, including updates of the base."""
     collection = monthly(zc, directory)
     base, path = os.path.join(directory, "monthly"), os.path.join(directory, "view")
     view = zc.create_view(path, zc.ViewReference(base), filters="month < 6")
@@ -542,7 +543,7 @@ PROGRAMS = {
 
 
 def run(name: str, zc: Any) -> Any:
-    """What a program returns, in the types of JSON."""
+    """The result of a program, as JSON types."""
     with tempfile.TemporaryDirectory() as directory:
         found = plain(PROGRAMS[name](zc, directory))
     text = json.dumps(found).replace(directory, "DIRECTORY")
@@ -561,7 +562,7 @@ if __name__ == "__main__":
     warnings.simplefilter("ignore")
     import zcollection.indexing
 
-    # That needs pyarrow, which not every environment has.
+    # This needs pyarrow, which not every environment has.
     if not hasattr(zcollection.indexing, "Indexer"):
         del PROGRAMS["indexing"]
     wanted = [name for name in sys.argv[1:] or PROGRAMS if name in PROGRAMS]

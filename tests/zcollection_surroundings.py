@@ -13,7 +13,7 @@ __all__ = ["elsewhere", "files", "periods", "sections"]
 
 
 def periods(zc: Any, directory: str) -> Any:
-    """All ways in which two short periods lie to each other."""
+    """All relative positions of two short periods."""
     period = zc.merging.period
     found: dict[str, Any] = {}
     days = [np.datetime64("2000-01-01") + day for day in range(4)]
@@ -41,7 +41,7 @@ def periods(zc: Any, directory: str) -> Any:
 
 
 def files(zc: Any, directory: str) -> Any:
-    """Files in directories, walked through and copied between file systems."""
+    """Files in directories, traversed and copied between file systems."""
     utils = zc.fs_utils
     fs, memory = utils.get_fs(), utils.get_fs("memory")
     for name in ("a/b/x", "a/y", "z"):
@@ -67,7 +67,7 @@ def files(zc: Any, directory: str) -> Any:
 
 
 def sections(zc: Any, directory: str) -> Any:
-    """Sequences cut into sections."""
+    """Sequences divided into sections."""
     cut = zc.dask_utils.split_sequence
     found = [[list(part) for part in cut(range(7), count)] for count in (None, 1, 2, 3, 7, 9)]
     try:
@@ -79,7 +79,7 @@ def sections(zc: Any, directory: str) -> Any:
 
 
 def elsewhere(zc: Any, directory: str) -> Any:
-    """A collection and a view in memory, and in a directory taken for a whole file system."""
+    """A collection and a view in memory, and in a directory that serves as a whole file system."""
     local = fsspec.filesystem("file")
     places = [fsspec.filesystem("memory"), fsspec.filesystem("dir", path=directory, fs=local)]
     found = []

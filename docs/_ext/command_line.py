@@ -32,7 +32,8 @@ class Commands(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         top = help_of()
         sections = []
-        names = set(_COMMAND.findall(top.partition("Examples:")[0])) - {"help"}
+        # What the Python package adds is not in the list of the engine.
+        names = set(_COMMAND.findall(top.partition("Examples:")[0])) - {"help"} | {"sql"}
         for name in sorted(names):
             section = nodes.section(ids=[f"partita-{name}"], names=[f"partita {name}"])
             section += nodes.title(text=f"partita {name}")

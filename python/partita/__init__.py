@@ -47,6 +47,8 @@ from partita.dataset import (
     open_view,
     rebuild,
 )
+from partita.engines._polars import scan_polars
+from partita.engines._sql import Query, sql
 from partita.errors import (
     AlreadyExists,
     CommitConflict,
@@ -78,6 +80,8 @@ from partita.records import (
     History,
     Partition,
     Problem,
+    Retained,
+    SchemaVersion,
     Snapshot,
 )
 from partita.scan import Scan
@@ -116,11 +120,14 @@ __all__ = [
     "PartitionInfo",
     "PartitaError",
     "Problem",
+    "Query",
     "ReadOnly",
+    "Retained",
     "Scan",
     "SchemaMismatch",
     "Selection",
     "Sequence",
+    "SchemaVersion",
     "Snapshot",
     "Staged",
     "StagedExpired",
@@ -146,4 +153,6 @@ __all__ = [
     "open_table",
     "open_view",
     "rebuild",
+    "scan_polars",
+    "sql",
 ]

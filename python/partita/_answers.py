@@ -11,7 +11,7 @@ __all__ = ["answer", "each", "one_by_one"]
 
 _THREADS = 32
 
-# With its process: a forked child has no threads of its parent.
+# The pool, with the id of its process, since a forked child has no threads of its parent.
 _POOL: tuple[int, ThreadPoolExecutor] | None = None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from partita._arrow import pyarrow
 from partita._text import text
@@ -14,7 +14,9 @@ from partita.expression import Where
 
 __all__ = [
     "Compression",
+    "DtypeBackend",
     "Metadata",
+    "SchemaMode",
     "Version",
     "columns_of",
     "metadata_json",
@@ -30,8 +32,11 @@ __all__ = [
 
 Version = int | str | dt.datetime
 Compression = str | Mapping[str, str]
+DtypeBackend = Literal["numpy_nullable", "pyarrow"]
 Metadata = Mapping[str, Any] | Callable[[dict[str, Any]], Mapping[str, Any]]
 """Annotations, or a function of those that are there which gives those to set."""
+
+SchemaMode = Literal["merge"]
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
 
@@ -72,6 +77,7 @@ def write_options(
     key: str | None = None,
     bloom_filters: str | Sequence[str] | None = None,
     grace: dt.timedelta | None = None,
+    schema_mode: SchemaMode | None = None,
 ) -> dict[str, Any]:
     """How to write; what is None is left to the engine."""
     columns: Mapping[str, str] = {}
@@ -83,11 +89,14 @@ def write_options(
             raise InvalidArgument(f"a compression is a name such as 'zstd(3)', not {codec!r}")
     if key is not None and not isinstance(key, str):
         raise InvalidArgument(f"the key of a commit is text, not {key!r}")
+    if schema_mode not in (None, "merge"):
+        raise InvalidArgument(f"schema_mode is 'merge' or None, not {schema_mode!r}")
     return {
         "compression": compression,
         "column_compression": list(columns.items()),
         "sort_by": names("sort_by", sort_by),
         "bloom_filters": None if bloom_filters is None else names("bloom_filters", bloom_filters),
+        "merges": schema_mode == "merge",
         "row_group_rows": whole("row_group_rows", row_group_rows, 1),
         "target_file_bytes": whole("target_file_bytes", target_file_bytes, 1),
         "metadata": None if callable(metadata) else metadata_json(metadata),

@@ -52,11 +52,7 @@ def _texts(variable: str, array: np.ndarray[Any, Any]) -> tuple[str, list[Any]]:
     expected = type(items[0]) if isinstance(items[0], (str, bytes)) else str
     odd = next(item for item in items if not isinstance(item, expected))
     if type(odd).__module__.split(".")[0] == "cftime":
-        raise _unsupported(
-            variable,
-            "dates of a calendar that is not numpy's (cftime); convert them to datetime64, or "
-            "store the encoded numbers with their units and calendar as attributes",
-        )
+        raise _unsupported(variable, "dates of cftime, and the collection no times")
     if _is_missing(odd):
         raise _unsupported(variable, "texts and missing values; replace those: fillna('')")
     raise _unsupported(

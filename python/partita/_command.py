@@ -1,7 +1,7 @@
-"""The ``partita`` command: the Rust one, and what needs xarray.
+"""The ``partita`` command: the Rust one, and what needs xarray or DuckDB.
 
-``partita import`` of files of arrays, and ``partita read`` of a collection into NetCDF or Zarr, are
-done here; everything else is left to the engine.
+``partita import`` of files of arrays, ``partita read`` of a collection into NetCDF or Zarr, and
+``partita sql`` are done here; everything else is left to the engine.
 """
 
 from __future__ import annotations
@@ -11,27 +11,40 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from partita import _native
 
 _OUTPUTS = (".nc", ".nc4", ".cdf", ".netcdf", ".zarr")
 _RESOLUTIONS = ("year", "month", "day", "hour", "minute", "second")
-# Options of the two commands that are no flags: what stands behind one is its value.
-_FLAGS = ("--json", "--quiet", "-q", "--single-writer", "--no-groups", "--skip-existing")
+# Options that take no value. Behind any other option, the next argument is its value.
+_FLAGS = (
+    "--json",
+    "--quiet",
+    "-q",
+    "--single-writer",
+    "--no-groups",
+    "--skip-existing",
+    "--explain",
+    "--help",
+    "-h",
+)
 
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
     arguments = sys.argv[1:]
+    if _positional(arguments)[:1] == ["sql"]:
+        arguments.remove("sql")
+        sys.exit(_guarded(_sql, arguments))
     for command, ours, run in (("import", _imports_arrays, _import), ("read", _writes, _read)):
         if command in arguments and not {"--help", "-h"} & set(arguments):
             others = list(arguments)
             others.remove(command)
             if ours(others):
                 sys.exit(_guarded(run, others))
-    # The command listens to Ctrl-C itself; Python's handler would run after it and raise.
+    # The command handles Ctrl-C itself; Python's handler would run after it and raise.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.exit(_native.main(["partita", *arguments]))
 
@@ -67,16 +80,26 @@ def _guarded(run: Any, arguments: Sequence[str]) -> int:
     from partita.errors import CommitConflict, NotFound, PartitaError
 
     try:
-        run(arguments)
+        code: int | None = run(arguments)
     except KeyboardInterrupt:
         return 130
     except PartitaError as error:
-        print(f"error: {error}", file=sys.stderr)
+        _tell(arguments, error.kind, str(error), error.context)
         return 3 if isinstance(error, NotFound) else 4 if isinstance(error, CommitConflict) else 1
     except (ImportError, OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        kind = "Store" if isinstance(error, OSError) else "InvalidArgument"
+        _tell(arguments, kind, str(error), {})
         return 1
-    return 0
+    return code or 0
+
+
+def _tell(arguments: Sequence[str], kind: str, message: str, context: Mapping[str, str]) -> None:
+    """Says what failed, in the form of the engine's command."""
+    if "--json" in arguments:
+        described = {"kind": kind, "message": message, "context": dict(context)}
+        print(json.dumps({"error": described}), file=sys.stderr)
+    else:
+        print(f"error: {message}", file=sys.stderr)
 
 
 def _common(parser: argparse.ArgumentParser) -> None:
@@ -98,7 +121,9 @@ def _import(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("url", help="the collection")
     parser.add_argument(
-        "files", nargs="+", help="NetCDF, HDF5 and Zarr: files, folders, patterns such as 'in/*.nc'"
+        "files",
+        nargs="+",
+        help="NetCDF, HDF5 and Zarr: files, folders, patterns such as 'in/*.nc', URLs",
     )
     parser.add_argument("--axis", help="the variable along which a new collection grows; time")
     parser.add_argument(
@@ -130,6 +155,13 @@ def _import(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--skip-existing", action="store_true", help="leave out files that were imported before"
     )
+    parser.add_argument(
+        "--source-option",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="of the store of files given as URLs; those of --option if there are none",
+    )
     parser.add_argument("--workers", type=int, metavar="N", help="processes that read files")
     parser.add_argument("--single-writer", action="store_true", help="nobody else writes")
     _common(parser)
@@ -154,6 +186,7 @@ def _import_files(given: argparse.Namespace) -> None:
         on_error=given.on_error,
         skip_existing=given.skip_existing,
         workers=given.workers,
+        source_options=_options(given.source_option) or None,
         storage_options=_options(given.option),
         single_writer=given.single_writer,
         progress=sys.stderr.isatty() and not given.quiet,
@@ -218,6 +251,48 @@ def _read(arguments: Sequence[str]) -> None:
         print(json.dumps({"output": os.path.abspath(given.output), "rows": rows}))
     else:
         print(f"wrote {rows:,} rows to {given.output}")
+
+
+def _sql(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="partita sql",
+        description="Query a table in SQL, in which it is called t. DuckDB runs the query and "
+        "reads the columns and rows that it needs. The result is shown as `partita read` shows "
+        "rows.",
+        epilog="Example: partita sql lake/trips 'select city, avg(fare) from t group by city'",
+    )
+    parser.add_argument("url", help="the table")
+    parser.add_argument("query", help="one statement that gives rows, in the SQL of DuckDB")
+    parser.add_argument("--at", metavar="VERSION", help="an older version, by number or time")
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", help="write to this file: CSV, JSON lines or Parquet"
+    )
+    parser.add_argument("-f", "--format", choices=("table", "csv", "jsonl", "parquet"))
+    parser.add_argument("-n", "--limit", metavar="N", help="show at most this many rows")
+    parser.add_argument(
+        "--explain", action="store_true", help="run it, and show what it read of the table instead"
+    )
+    _common(parser)
+    given = parser.parse_args(arguments)
+    import partita as pt
+
+    at = int(given.at) if given.at is not None and given.at.isdigit() else given.at
+    table = pt.open_table(given.url, at=at, storage_options=_options(given.option), read_only=True)
+    query = table.sql(given.query)
+    if given.explain:
+        for _ in query.to_batches():
+            pass
+        if table.last_run is None:
+            raise pt.InvalidArgument("the query reads nothing of the table")
+        account = table.last_run.explain()
+        print(json.dumps(account.details) if given.json else account)
+        return 0
+    # The engine's command knows how rows are shown and written.
+    result = "memory://partita-sql/result"
+    pt.create_table(result, query.to_arrow())
+    shown = [f"--{name}={getattr(given, name)}" for name in ("output", "format", "limit")
+             if getattr(given, name) is not None]  # fmt: skip
+    return _native.main(["partita", "read", result, *shown, *(["--json"] if given.json else [])])
 
 
 def _for_file(data: Any) -> Any:

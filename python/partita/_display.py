@@ -5,19 +5,21 @@ Nothing here makes a request: what is shown is what an open dataset knows.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from partita import _native
+from partita._type_names import array_type_name, column_type_name
 from partita.errors import PartitaError
-from partita.records import Partition, human_bytes, human_count
+from partita.records import Partition, counted, human_bytes, human_count
 
 if TYPE_CHECKING:
     from partita.collection import Collection
     from partita.table import Table
 
 __all__ = [
+    "ShownVariable",
     "collection_facts",
     "collection_kind",
     "collection_text",
@@ -26,19 +28,9 @@ __all__ = [
     "table_columns",
     "table_facts",
     "table_text",
-    "type_name",
 ]
 
 _MOST_COLUMNS = 20
-_NAMES = {
-    "b": "bool",
-    "i": "int",
-    "u": "uint",
-    "f": "float",
-    "c": "complex",
-    "m": "timedelta",
-    "M": "datetime",
-}
 
 
 def known_partitions(table: Table) -> list[Partition] | None:
@@ -50,7 +42,7 @@ def known_partitions(table: Table) -> list[Partition] | None:
 
 
 def table_facts(table: Table) -> list[tuple[str, str]]:
-    """What a table is, in the order in which one asks."""
+    """The facts about a table, the most important first."""
     partitions = known_partitions(table)
     rows = size = None
     if partitions is not None:
@@ -59,13 +51,13 @@ def table_facts(table: Table) -> list[tuple[str, str]]:
     version = "not written by partita" if table.version is None else str(table.version)
     facts = [
         ("rows", human_count(rows)),
-        ("size", f"{human_bytes(size)} in {human_count(table.num_files)} files"),
+        ("size", f"{human_bytes(size)} in {counted(table.num_files, 'file')}"),
         ("version", version),
     ]
     if table.partition_by:
         keys = ", ".join(table.partition_by)
-        number = "?" if partitions is None else human_count(len(partitions))
-        facts.append(("partitioned by", f"{keys} ({number} partitions)"))
+        number = None if partitions is None else len(partitions)
+        facts.append(("partitioned by", f"{keys} ({counted(number, 'partition')})"))
     if table.index:
         facts.append(("index on", ", ".join(table.index)))
     return facts
@@ -80,10 +72,10 @@ def _sum(numbers: Iterable[int | None]) -> int | None:
     return total
 
 
-def table_columns(table: Table) -> tuple[list[tuple[str, Any]], int]:
-    """The first columns with their types, and how many there are besides."""
+def table_columns(table: Table) -> tuple[list[tuple[str, str]], int]:
+    """The first columns with the names of their types, and how many there are besides."""
     schema = table.schema
-    shown = [(field.name, field.type) for field in schema][:_MOST_COLUMNS]
+    shown = [(field.name, column_type_name(field.type)) for field in schema][:_MOST_COLUMNS]
     return shown, len(schema) - len(shown)
 
 
@@ -105,7 +97,7 @@ def collection_kind(collection: Collection) -> str:
 
 
 def collection_facts(collection: Collection) -> list[tuple[str, str]]:
-    """What a collection or a view is."""
+    """The facts about a collection or a view, the most important first."""
     base = collection._native.base
     facts = [("url", _native.masked(collection.url))]
     if base is not None:
@@ -120,36 +112,32 @@ def collection_facts(collection: Collection) -> list[tuple[str, str]]:
     ]
 
 
-def collection_variables(collection: Collection) -> tuple[list[tuple[str, str, str]], int]:
-    """The first variables with types and dimensions, and how many there are besides."""
-    found: list[tuple[str, str, str]] = []
+@dataclass(frozen=True)
+class ShownVariable:
+    """A variable of a collection, as it is shown."""
 
-    def walk(schema: dict[str, Any], path: str) -> None:
+    path: str
+    dtype: str
+    """The type, as the engine writes it: ``<f8``."""
+    dimensions: Sequence[str]
+    described: Sequence[Mapping[str, Any]]
+    """The dimensions of its group, with their sizes and chunks."""
+
+
+def collection_variables(collection: Collection) -> tuple[list[ShownVariable], int]:
+    """The first variables, and how many there are besides."""
+    found: list[ShownVariable] = []
+
+    def walk(schema: dict[str, Any], path: str, outer: Sequence[Mapping[str, Any]]) -> None:
+        described = [*outer, *schema["dimensions"]]
         for variable in schema["variables"]:
-            dimensions = ", ".join(variable["dimensions"])
-            kind = type_name(variable["dtype"])
-            found.append((path + variable["name"], kind, f"({dimensions})"))
+            name, dimensions = path + variable["name"], variable["dimensions"]
+            found.append(ShownVariable(name, variable["dtype"], dimensions, described))
         for name, group in schema["groups"].items():
-            walk(group, f"{path}{name}/")
+            walk(group, f"{path}{name}/", described)
 
-    walk(collection._native.schema().to_dict(), "")
+    walk(collection._native.schema().to_dict(), "", ())
     return found[:_MOST_COLUMNS], max(0, len(found) - _MOST_COLUMNS)
-
-
-def type_name(dtype: str) -> str:
-    """The name of a numpy type, given its array-protocol code: ``float64`` for ``<f8``.
-
-    Examples
-    --------
-    >>> type_name("<f8"), type_name("<M8[us]"), type_name("<U5"), type_name(">i2")
-    ('float64', 'datetime64[us]', '<U5', 'int16, big-endian')
-    """
-    parts = re.fullmatch(r"[<>|=]?([biufcmM])(\d+)(\[.*\])?", dtype)
-    if parts is None:
-        return dtype
-    kind, size, unit = parts[1], int(parts[2]), parts[3] or ""
-    swapped = ", big-endian" if dtype.startswith(">") else ""
-    return f"{_NAMES[kind]}{'' if kind == 'b' else 8 * size}{unit}{swapped}"
 
 
 def collection_text(collection: Collection) -> str:
@@ -158,8 +146,12 @@ def collection_text(collection: Collection) -> str:
     lines = [f"<partita.{collection_kind(collection)} {collection.name}>"]
     lines += [f"  {name:<15} {value}" for name, value in collection_facts(collection)]
     lines.append("  variables")
-    width = max((len(name) for name, _, _ in variables), default=0)
-    lines += [f"    {name:<{width}}  {kind} {dims}" for name, kind, dims in variables]
+    width = max((len(variable.path) for variable in variables), default=0)
+    lines += [
+        f"    {variable.path:<{width}}  {array_type_name(variable.dtype)} "
+        f"({', '.join(variable.dimensions)})"
+        for variable in variables
+    ]
     if more:
         lines.append(f"    … and {more} more")
     return "\n".join(lines)

@@ -15,6 +15,7 @@ from partita._packing import MEANING, is_time_units
 from partita.errors import InvalidArgument
 
 __all__ = [
+    "CODECS",
     "REMEMBERED",
     "Json",
     "attributes_of",
@@ -28,6 +29,13 @@ __all__ = [
 Json = Any
 
 REMEMBERED = "xarray_encoding"
+
+CODECS = "codecs"
+"""The codecs of a variable that was read, with the format of Zarr that they are of.
+
+They do not go by the names that xarray has for codecs: it would write them with Zarr of any format,
+and those of one format are errors in the other.
+"""
 
 # Entries of what is remembered: that the fill value was an attribute, and types of attributes.
 _AS_ATTRIBUTE = "_FillValue_is_attribute"
@@ -244,7 +252,10 @@ def _is_packed(dtype: str, kept: Mapping[str, Any]) -> bool:
 def _codecs(variable: str, dtype: str, encoding: Mapping[str, Any]) -> dict[str, Any] | None:
     """The codecs of numcodecs or of Zarr 3 in an encoding; None if it names none."""
     if not _names_codecs(encoding):
-        return None
+        read = encoding.get(CODECS)
+        if read is not None and not (isinstance(read, dict) and read.get("zarr") in (2, 3)):
+            raise _no_codec(variable, read)
+        return read
     compressors = _configurations(variable, encoding.get("compressors"))
     if "compressor" in encoding:
         compressors = _configurations(variable, encoding["compressor"])
@@ -321,12 +332,16 @@ def _configurations(variable: str, codecs: Any) -> list[dict[str, Json]]:
                 codec = getattr(codec, form)()
                 break
         if not isinstance(codec, Mapping) or not ({"id", "name"} & set(codec)):
-            raise InvalidArgument(
-                f"variable {variable} has an encoding that is no codec: {codec!r}",
-                context={"variable": variable},
-            )
+            raise _no_codec(variable, codec)
         found.append(attributes_of(variable, codec))
     return found
+
+
+def _no_codec(variable: str, codec: Any) -> InvalidArgument:
+    return InvalidArgument(
+        f"variable {variable} has an encoding that is no codec: {codec!r}",
+        context={"variable": variable},
+    )
 
 
 def chunks_of(variables: Iterable[Any]) -> list[tuple[str, int]]:
@@ -414,42 +429,10 @@ def encoding_of(described: Mapping[str, Any], chunks: Mapping[str, Any]) -> dict
         encoding["chunks"] = tuple(
             size if isinstance(size, int) else max(whole, 1) for size, whole in pairs
         )
-    encoding.update(_codec_encoding(described["codecs"]))
+    if described["codecs"] is not None:
+        encoding[CODECS] = described["codecs"]
     is_packed = isinstance(remembered, Mapping) and "_FillValue" in remembered
     if fill is not None and as_attribute and not is_packed and described["dtype"][1] in "iufc":
         # By these together numbers are decoded.
         attributes["_FillValue"] = encoding.pop("_FillValue")
     return encoding
-
-
-def _codec_encoding(codecs: Mapping[str, Any] | None) -> dict[str, Any]:
-    if codecs is None:
-        return {}
-    if codecs["zarr"] == 2:
-        found: dict[str, Any] = {"compressor": _numcodec(codecs["compressor"])}
-        filters = _chosen(codecs["filters"])
-        if filters:
-            found["filters"] = [_numcodec(config) for config in filters]
-        if codecs["order"] == ">":
-            found["endian"] = "big"
-        return found
-    found = {
-        "filters": tuple(codecs["array_to_array"]),
-        "serializer": codecs["array_to_bytes"],
-        "compressors": tuple(codecs["bytes_to_bytes"]),
-    }
-    if codecs["shard_bytes"] is not None:
-        found["shard_bytes"] = codecs["shard_bytes"]
-    return found
-
-
-def _numcodec(config: Any) -> Any:
-    """The object of numcodecs, or its configuration where that is not installed."""
-    if config is None:
-        return None
-    try:
-        import numcodecs
-
-        return numcodecs.get_codec(dict(config))
-    except (ImportError, ValueError, TypeError):
-        return config

@@ -14,14 +14,14 @@ from partita.errors import InvalidArgument
 
 __all__ = ["FsspecStore", "path_of"]
 
-# The names under which file systems tell when a file was written. The last is when it was made,
-# which is the same thing for the files that are never changed.
+# The names under which file systems report when a file was written. The last one is the time of its
+# creation, which is the same for files that are never changed.
 _TIMES = (
     *("mtime", "LastModified", "last_modified", "updated", "modified", "Last-Modified"),
     *("creation_time", "created"),
 )
 
-# How the engine names temporary files, which no listing shows.
+# The names of the engine's temporary files, which listings leave out.
 _TEMPORARY = re.compile(r"#\d+$")
 
 # Characters that some file systems take for a pattern when several files are deleted by one call.
@@ -64,10 +64,10 @@ class FsspecStore:
             inner = inner.fs
         self._is_async = bool(inner.async_impl)
         self._is_local = isinstance(inner, LocalFileSystem)
-        # An archive is one open file, and gathers its table of contents while it is asked.
+        # An archive is one open file, and builds its table of contents during requests.
         waits_for_nothing = isinstance(inner, (MemoryFileSystem, AbstractArchiveFileSystem))
         self._answers = one_by_one if waits_for_nothing else each
-        # Where directories are made, they stay when what they held is deleted.
+        # Where directories exist as such, they stay when their last file is deleted.
         self._keeps_directories = not (self._is_async or waits_for_nothing)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -100,7 +100,7 @@ class FsspecStore:
         if not self._is_local:
             self._filesystem.pipe_file(path, content)
             return
-        # Readers must not see half a file.
+        # The file is renamed into place, so that readers do not see half of it.
         temporary = f"{path}#{random.getrandbits(63)}"
         try:
             self._filesystem.pipe_file(temporary, content)
@@ -113,7 +113,7 @@ class FsspecStore:
         try:
             work()
         except FileNotFoundError:
-            # What an object store does not find is the bucket, which is not ours to make.
+            # In an object store the bucket is missing, which is not created here.
             if self._is_async:
                 raise
             self._filesystem.makedirs(self._filesystem._parent(path), exist_ok=True)
@@ -155,7 +155,7 @@ class FsspecStore:
     def list(self, directories: Sequence[tuple[str, bool]]) -> Sequence[Any]:
         """List directories."""
         self._filesystem.invalidate_cache()
-        # The listing of one directory may be many requests, so each takes all threads.
+        # Listing one directory may take many requests, so each listing uses all threads.
         return one_by_one(self._list, directories)
 
     def _list(self, request: tuple[str, bool]) -> tuple[Sequence[Any], Sequence[str]]:
@@ -194,7 +194,7 @@ class FsspecStore:
         missing = [key for key, size, time in entries if size is None or time is None]
         if not missing:
             return entries
-        # Times are compared with those of `head`, so they must come from there if they only do so.
+        # These times are compared with those of `head`, and come from there if only it has them.
         first = self._head(missing[0])
         if first[1] is None and all(size is not None for _, size, _ in entries):
             return entries

@@ -31,7 +31,7 @@ class PartitionInfo:
 class Inserting:
     """How rows are made fit, and merged; may travel to other processes."""
 
-    merge: Merge
+    merge: Merge | str
     encode: bool
     decode: bool = False
     """Whether a merge function is given decoded values, or numbers as they are stored."""

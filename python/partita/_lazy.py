@@ -326,7 +326,7 @@ def chunked(dataset: Any, dimension: str, chunks: Mapping[str, Any] | str | int,
             )
             wanted = max(limit // max(row, 1), 1)
         asked[dimension] = _grouped(stored, wanted)
-    # xarray adds the chunks to the token.
+    # The chunks are missing here because xarray adds them to the token.
     return dataset.chunk(asked, name_prefix="partita-", token=dask.base.tokenize(token))
 
 

@@ -12,6 +12,7 @@ import decimal
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from partita._calendars import is_date
 from partita.errors import InvalidPredicate
 
 _EPOCH_DAY = dt.date(1970, 1, 1).toordinal()
@@ -35,6 +36,8 @@ def literal(value: Any) -> Any:
         return ("date", value.toordinal() - _EPOCH_DAY)
     if isinstance(value, decimal.Decimal):
         return _decimal(value)
+    if is_date(value):
+        return value.isoformat()
     return _foreign(value)
 
 

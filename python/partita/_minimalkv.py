@@ -68,7 +68,7 @@ class MinimalkvStore:
         try:
             self._named(lambda: self._store.delete(key))
         except OSError as error:
-            # On files it also removes directories that are empty, and two may meet there.
+            # On files it also removes empty directories, and two deletes may collide there.
             if error.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST):
                 raise
 
@@ -109,7 +109,7 @@ class MinimalkvStore:
         try:
             return self._store.iter_prefixes("/", below)
         except AttributeError:
-            # A read-only decorator lets only some methods through.
+            # A read-only decorator passes on only some methods.
             keys = [key[len(below) :] for key in self._store.iter_keys(below)]
             parts = (key.partition("/") for key in keys)
             return {below + name + slash for name, slash, _ in parts}

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from partita._arrow import optional
+from partita._calendars import missing_dates
 from partita.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ def plain_array(variable: str, data: Any) -> tuple[np.ndarray[Any, Any], Any]:
     if isinstance(array, np.ma.MaskedArray):
         return plain_array(variable, array)
     if array.dtype.kind == "O" and array.size:
-        return _of_objects(variable, array), None
+        array = _of_objects(variable, array)
+        return array, missing_dates(array) if array.dtype.kind == "O" else None
     return array, None
 
 
@@ -89,11 +91,6 @@ def _of_objects(variable: str, array: np.ndarray[Any, Any]) -> np.ndarray[Any, A
             ]
         return np.array(times, target).reshape(array.shape)
     return array
-
-
-def _is_fine(item: Any) -> bool:
-    """Whether a time of pandas has nanoseconds."""
-    return bool(getattr(item, "nanosecond", 0) or getattr(item, "nanoseconds", 0))
 
 
 def _moment(item: Any) -> Any:

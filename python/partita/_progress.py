@@ -41,8 +41,24 @@ def reporting(progress: Progress) -> Iterator[Report | None]:
         )
 
 
+def _pace(done: int, total: int | None, seconds: float) -> str:
+    """The rate, and how long the rest takes at this rate; nothing before there is a rate.
+
+    Examples
+    --------
+    >>> _pace(500, 1000, 2.0), _pace(1000, 1000, 4.0), _pace(0, 1000, 1.0)
+    (', 250/s, 2 s left', ', 250/s', '')
+    """
+    if done <= 0 or seconds <= 0:
+        return ""
+    rate = done / seconds
+    pace = f", {human_count(round(rate))}/s" if rate >= 1 else ""
+    left = (total - done) / rate if total and total > done else 0
+    return pace + (f", {left:.0f} s left" if left >= 1 else "")
+
+
 class _Bar:
-    """One line that is written over. Where nobody watches, only its last state is written."""
+    """One line that is overwritten; where there is no terminal, its last state alone."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
@@ -60,7 +76,7 @@ class _Bar:
         else:
             count = human_count(done)
         width = len(self._line)
-        self._line = f"{what}: {count} in {seconds:.1f} s"
+        self._line = f"{what}: {count} in {seconds:.1f} s{_pace(done, total, seconds)}"
         if self._watched:
             self._out.write("\r" + self._line.ljust(width))
             self._out.flush()

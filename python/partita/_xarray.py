@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 from partita import _native
 from partita._arrays import fill_of, numpy_module, to_items, to_numpy
 from partita._arrow import optional
+from partita._calendars import UNITS_OF_DATES, calendar_of, to_dates
+from partita._decoding import missing_times
 from partita._encoding import (
     REMEMBERED,
     attributes_of,
@@ -26,8 +28,9 @@ from partita._encoding import (
     split_encoding,
     stored_dtype,
 )
-from partita._packing import MEANING, Packing, as_stored, missing_as, missing_times, with_fill
+from partita._packing import MEANING, Packing
 from partita._plain import plain_array
+from partita._stored import as_stored, missing_as, with_fill
 from partita._values import cast_exactly
 from partita.errors import InvalidArgument
 
@@ -368,6 +371,9 @@ def _as_given(
     if encode and _packs(encoding):
         return _packed(path, data, variable)
     array, masked = plain_array(path, data)
+    calendar = calendar_of(path, array)
+    if calendar is not None:
+        return _dates_as_given(path, array, masked, variable, calendar)
     if array.dtype.kind == "M":
         lost = missing_times(path, array, attributes, encoding)
         masked = masked if lost is None else lost if masked is None else masked | lost
@@ -382,6 +388,29 @@ def _as_given(
         cast = cast_exactly(array, wanted)
         array = array if cast is None else cast
     return array, attributes, encoding
+
+
+def _dates_as_given(
+    path: str, array: np.ndarray[Any, Any], masked: Any, variable: _Variable, calendar: str
+) -> tuple[np.ndarray[Any, Any], Mapping[Any, Any], Mapping[str, Any]]:
+    """Dates of cftime as numbers, with what decodes them as attributes."""
+    np = numpy_module()
+    encoding = dict(variable.encoding)
+    kind = np.dtype(encoding.pop("dtype", None) or "i8")
+    kind = kind if kind.kind in "iuf" else np.dtype("i8")
+    units = encoding.pop("units", None) or UNITS_OF_DATES
+    encoding.pop("calendar", None)
+    meaning = {"units": units, "calendar": calendar}
+    numbers = as_stored(
+        path,
+        array if masked is None else np.ma.masked_array(array, masked),
+        {},
+        {},
+        {"dtype": kind.newbyteorder("<").str, "attributes": meaning},
+        fill=encoding.get("_FillValue"),
+        dimensions=variable.dimensions,
+    )
+    return numbers, {**variable.attributes, **meaning}, encoding
 
 
 def _packs(encoding: Mapping[str, Any]) -> bool:
@@ -403,10 +432,11 @@ def _packed(
         return _as_given(path, data, variable, encode=False)
     meaning = {key: encoding.pop(key) for key in MEANING[:4] if encoding.get(key) is not None}
     fill = encoding.pop("_FillValue", None)
-    packing = Packing.of(meaning, fill)
+    packing = Packing.of(meaning, fill, kind)
+    described = {**variable.attributes, **meaning}
     if fill is not None:
         fill = missing_as(path, kind.str, packing)
-        encoding["_FillValue"] = fill
+        described["_FillValue"] = fill
     if masked is not None:
         array = np.ma.masked_array(array, masked)
     numbers = as_stored(
@@ -420,7 +450,7 @@ def _packed(
         encode=True,
         rounded=True,
     )
-    return numbers, {**variable.attributes, **meaning}, encoding
+    return numbers, described, encoding
 
 
 def missing_of(dtype: Any) -> Any:
@@ -546,13 +576,36 @@ def _variable(described: dict[str, Any], chunks: Mapping[str, Any], decode: bool
     encoding = encoding_of(described, chunks)
     array = to_numpy(described["data"], described["shape"])
     array = _in_units_of_xarray(described, array, encoding)
-    if decode and "_FillValue" in encoding and not is_packed:
+    dates = _with_missing_dates(array, attributes, encoding) if decode else None
+    if dates is not None:
+        array = dates
+    elif decode and "_FillValue" in encoding and not is_packed:
         if described["dtype"][1] in "Mm":
             array = without_times(array, encoding["_FillValue"])
         else:
             attributes["_FillValue"] = encoding.pop("_FillValue")
     # Looking for other kinds of arrays, xarray would import dask.
     return xarray.Variable(described["dimensions"], array, attributes, encoding, fastpath=True)
+
+
+def _with_missing_dates(
+    array: np.ndarray[Any, Any], attributes: dict[str, Any], encoding: dict[str, Any]
+) -> np.ndarray[Any, Any] | None:
+    """Dates in place of numbers of a calendar that numpy does not have, if some are missing."""
+    np = numpy_module()
+    packing = Packing.of(attributes, encoding.get("_FillValue"))
+    numpys = (None, "standard", "proleptic_gregorian")
+    if packing.calendar in numpys or packing.is_scaled or array.dtype.kind not in "iuf":
+        return None
+    missing = np.isnan(array) if array.dtype.kind == "f" else np.zeros(array.shape, bool)
+    filled = packing.is_missing(array)
+    missing = missing if filled is None else missing | filled
+    if not missing.any():
+        return None
+    meaning = ("units", "calendar", "_FillValue", "missing_value")
+    encoding.update({key: attributes.pop(key) for key in meaning if key in attributes})
+    encoding["dtype"] = array.dtype
+    return to_dates(array, missing, encoding)
 
 
 def without_times(array: np.ndarray[Any, Any], fill: Any) -> np.ndarray[Any, Any]:

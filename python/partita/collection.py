@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from partita import _native
-from partita._arguments import micros, moment
+from partita._arguments import micros, moment, whole
 from partita._arrow import optional
 from partita._display import collection_text
 from partita._encoding import attributes_of, restored
@@ -28,6 +28,7 @@ from partita.records import (
     Garbage,
     History,
     Problem,
+    Retained,
 )
 from partita.staged_partitions import StagedPartitions, forms_of
 from partita.stores import FileSystem, connection
@@ -643,7 +644,7 @@ class Collection:
             What `stage` and `stage_update` returned, here or in other processes. If the commit
             fails it stays, to be committed again or discarded.
         key : str, optional
-            Your name for this commit: one that was made lately is not made again.
+            Your name for this commit: one that is in the history is not made again.
         operation : str, default "insert"
             What the history calls it.
 
@@ -1209,10 +1210,12 @@ class Collection:
         where : expression, str, list or dict, optional
             Which partitions: a condition on the fields of the keys.
         data : bool, default False
-            Decode every chunk, and check that rows lie where they belong.
+            Decode every chunk, check that rows lie where they belong, and compare objects with the
+            digests that were committed.
         repair : bool, default False
             Write the list of partitions anew where it is wrong, and statistics where they are wrong
-            or missing.
+            or missing. With `data`, mend partitions from retained objects, also those that are gone
+            without a commit that dropped them.
 
         Examples
         --------
@@ -1536,6 +1539,7 @@ class Collection:
         *,
         keep_within: dt.timedelta | None = None,
         keep_last: int | None = None,
+        max_bytes: int | None = None,
         grace: dt.timedelta | None = None,
     ) -> None:
         """Set how much history a collection in plain Zarr keeps, for all of its writers.
@@ -1551,6 +1555,10 @@ class Collection:
             Keep states that were replaced within this time.
         keep_last : int, optional
             Keep the last so many states.
+        max_bytes : int, optional
+            End the history before the oldest states while more bytes than this are retained,
+            whatever the other two ask. What is within the grace period stays. Staged copies of
+            what is still published count too.
         grace : timedelta, optional
             The grace period; it stays what it is if nothing is given (24 hours at first). What is
             staged has to be committed within half of it.
@@ -1573,8 +1581,33 @@ class Collection:
             return None if value is None else micros(name, value) // 1_000_000
 
         self._native.set_retention(
-            seconds("keep_within", keep_within), keep_last, seconds("grace", grace)
+            seconds("keep_within", keep_within),
+            whole("keep_last", keep_last, 1),
+            whole("max_bytes", max_bytes, 0),
+            seconds("grace", grace),
         )
+
+    def retained(self) -> Retained | None:
+        """Tell how much is kept beside what is published; None in an Icechunk repository.
+
+        That is what commits have replaced and history or the grace period keeps, and what is
+        staged. One listing.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> c = pt.create_collection(
+        ...     "memory://examples/retained",
+        ...     {"time": ("time", [0, 1, 5]), "v": ("time", [1.0, 2.0, 3.0])},
+        ...     axis="time",
+        ...     partition_by=pt.GroupedSequence(["time"], size=5),
+        ...     zarr_format=3,
+        ... )
+        >>> c.retained().bytes > 0
+        True
+        """
+        found = self._native.retained()
+        return None if found is None else Retained(*found)
 
     def expire(
         self, *, keep_within: dt.timedelta | None = None, keep_last: int | None = None

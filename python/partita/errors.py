@@ -57,8 +57,14 @@ class PartitaError(Exception):
         self.kind = kind if kind is not None else self._default_kind
         self.context = dict(context or {})
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows of this error, which ends at the caller's line."""
+        from partita._tracebacks import rendered
+
+        return rendered(self)
+
     def __reduce__(self) -> tuple[Any, ...]:
-        # Keyword-only arguments are lost by the default, and workers send errors home pickled.
+        # Workers send errors pickled, and the default loses keyword-only arguments.
         return _rebuild, (type(self), str(self), self.kind, self.context)
 
 
@@ -81,7 +87,7 @@ class AlreadyExists(PartitaError):
 
 
 class InvalidArgument(PartitaError, ValueError):
-    """An argument is out of its domain."""
+    """An argument has a value that is not accepted."""
 
     _default_kind = "InvalidArgument"
 
@@ -99,13 +105,13 @@ class SchemaMismatch(PartitaError, ValueError):
 
 
 class OutOfSync(PartitaError):
-    """A view and its base do not have the same rows any more; `View.sync` brings it in line."""
+    """A view and its base do not have the same rows any more; `View.sync` corrects that."""
 
     _default_kind = "OutOfSync"
 
 
 class CommitConflict(PartitaError):
-    """Another commit made this one impossible; starting again may succeed."""
+    """Another commit made this one impossible; nothing was changed, and a new try may succeed."""
 
     _default_kind = "CommitConflict"
 
@@ -132,7 +138,7 @@ class StagedExpired(PartitaError):
 
 
 class StaleIndex(PartitaError):
-    """An index does not reflect what it is an index of, and cannot be made to here."""
+    """An index does not reflect its collection, and cannot be refreshed without its function."""
 
     _default_kind = "StaleIndex"
 
@@ -144,7 +150,7 @@ class ReadOnly(PartitaError):
 
 
 class Corrupt(PartitaError):
-    """Stored bytes are not what the format says they must be."""
+    """Stored bytes do not conform to their format, or an object is missing."""
 
     _default_kind = "Corrupt"
 

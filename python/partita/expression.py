@@ -94,7 +94,7 @@ class Expr:
         return expression_html(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The text form reads back as what was written.
+        # Parsing the text gives the same predicate.
         return Expr.parse, (str(self),)
 
 

@@ -13,7 +13,7 @@ from partita._functions import Calling
 from partita._progress import Progress, reporting
 from partita.errors import CommitConflict, InvalidArgument
 from partita.expression import Where, predicate
-from partita.records import CollectionPartition
+from partita.records import CollectionPartition, counted, human_count
 from partita.stores import FileSystem, connection
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Index", "Selection", "open_index"]
 
-# How often a read is begun again because its rows were changed after they were found.
+# How often a read begins again if its rows were changed after they were found.
 _ATTEMPTS = 20
 
 
@@ -94,19 +94,27 @@ class Selection:
         return Selection, (self._native,)
 
     def __repr__(self) -> str:
-        rows, partitions = self.rows, len(self.partitions)
-        return (
-            f"Selection({rows} row{'s' * (rows != 1)} of {partitions} "
-            f"partition{'s' * (partitions != 1)}, commit {self.commit})"
-        )
+        rows, partitions = counted(self.rows, "row"), counted(len(self.partitions), "partition")
+        return f"Selection({rows} of {partitions}, commit {self.commit})"
+
+    def _repr_html_(self) -> str:
+        from partita._notebook import record_html
+
+        pairs = [
+            ("rows", human_count(self.rows)),
+            ("partitions", human_count(len(self.partitions))),
+            ("commit", str(self.commit)),
+        ]
+        return record_html("Selection", pairs)
 
 
 class Index:
     """An index of a collection; made by `Collection.build_index` and `open_index`.
 
-    It is a table of slices of rows, each with what is true of it, in one Parquet file that
-    ZCollection opens too. The file says which commit of the collection it reflects. A query looks
-    again at partitions that were changed since; `refresh` stores what was found.
+    It is a table in one Parquet file, which ZCollection opens too. Each row of it names a slice of
+    rows of a partition, and says what is true of them. The file says which commit of the collection
+    it reflects. A query looks again at partitions that were changed since; `refresh` stores what
+    was found.
 
     Examples
     --------
@@ -160,15 +168,13 @@ class Index:
 
     @property
     def variables(self) -> list[str] | None:
-        """The variables of which it tells the runs of equal values; None if it is of a function."""
+        """The variables whose runs of equal values it lists; None if a function made it."""
         return self._native.variables
 
     @property
     def commit(self) -> int | None:
-        """The last commit that it reflects; None if that is not known.
-
-        As of a file that ZCollection wrote.
-        """
+        """The last commit that it reflects; None if that is not known, because ZCollection wrote
+        the file."""
         return self._native.commit
 
     def query(
@@ -182,9 +188,9 @@ class Index:
             A condition on the columns of the index, on ``start`` and ``stop``, and on the fields of
             the keys; all rows that the index names if not given.
         stale : {"refresh", "allow"}, default "refresh"
-            What to do if the collection was changed since. By default the partitions concerned are
-            looked at again, for this object alone; an index of a function that is not at hand
-            raises `StaleIndex`. ``"allow"`` takes the index as it is.
+            What to do if the collection was changed since. By default the changed partitions are
+            looked at again, and what is found is used by this object alone. If a function made the
+            index and is not given, `StaleIndex` is raised. ``"allow"`` uses the index as it is.
 
         Examples
         --------
@@ -264,15 +270,15 @@ class Index:
     def refresh(
         self, *, all: bool = False, workers: int | None = None, progress: Progress = False
     ) -> int:
-        """Look again at the partitions that were changed, and store what they are now.
+        """Look again at the partitions that were changed, and store what was found.
 
-        Of two that do so at once, none loses what the other found.
+        If two processes do so at the same time, neither loses what the other found.
 
         Parameters
         ----------
         all : bool, default False
-            Look at all partitions, whatever the commits say: what ZCollection itself writes is in
-            none.
+            Look at all partitions, not only at those that commits have changed: ZCollection writes
+            without a commit.
         workers : int, optional
             How many partitions are worked on at once.
         progress : bool or callable, default False
@@ -318,9 +324,9 @@ class Index:
         url : str or path-like
             Where its file is to be; a bare name keeps it with `collection`.
         collection : Collection
-            One with the same rows in the same partitions, or in some of them.
+            A collection with the same rows in the same partitions, or in some of them.
         stale : {"refresh", "allow"}, default "refresh"
-            Whether an index that is behind is copied as it is. It counts as behind then.
+            ``"allow"`` copies an index that is behind as it is, and the copy is behind as well.
         storage_options, filesystem, single_writer
             As of `Collection.build_index`.
 
@@ -344,7 +350,7 @@ class Index:
         return _reopen(collection, place, self._function)
 
     def to_arrow(self) -> pa.Table:
-        """Its table, as it is stored; queries may have brought it up to date for this object.
+        """The table of the index, with what queries of this object have found since.
 
         Examples
         --------
@@ -362,7 +368,7 @@ class Index:
         return pyarrow("to_arrow()").table(self._native.table())
 
     def to_pandas(self) -> pd.DataFrame:
-        """Its table, as `to_arrow` has it.
+        """The table of the index as a DataFrame; see `to_arrow`.
 
         Examples
         --------
@@ -408,20 +414,34 @@ def open_index(
     read_only: bool = False,
     single_writer: bool = False,
 ) -> Index:
-    """Open an index of a collection, one of ZCollection's too.
+    """Open an index of a collection, which Partita or ZCollection has made.
 
     Parameters
     ----------
     url : str or path-like
-        Where its file is; a bare name, such as ``"cycle.parquet"``, is one that is kept with the
-        collection.
+        Where its file is; a bare name, such as ``"cycle.parquet"``, means a file that is kept with
+        the collection.
     collection : Collection
         What it is an index of.
     function : callable, optional
-        What it was made by. An index of a function cannot follow the collection without it.
+        The function that made the index. Without it, such an index cannot be refreshed.
     storage_options, filesystem, read_only, single_writer
         Of the store of the file, as for `open_collection`; those of the collection if it is kept
         with that.
+
+    Examples
+    --------
+    >>> import partita as pt
+    >>> c = pt.create_collection(
+    ...     "memory://examples/open_index",
+    ...     {"time": ("time", [0, 1, 5]), "v": ("time", [1.0, 2.0, 3.0])},
+    ...     axis="time",
+    ...     partition_by=pt.GroupedSequence(["time"], size=5),
+    ...     zarr_format=3,
+    ... )
+    >>> _ = c.build_index("v", "v.parquet")
+    >>> pt.open_index("v.parquet", c).query("v > 1").rows
+    2
     """
     place = place_of(url, storage_options, filesystem, read_only, single_writer)
     called = None if function is None else tabulating(function)

@@ -15,14 +15,14 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any, Literal, Union
 
 from partita.errors import InvalidArgument
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Merge", "Strategy", "concat", "replace", "time_series", "upsert"]
+__all__ = ["Merge", "MergeName", "Strategy", "concat", "replace", "time_series", "upsert"]
 
 Tolerance = Union[int, dt.timedelta, "np.timedelta64", None]  # noqa: UP007 (a forward reference)
 
@@ -39,50 +39,95 @@ class Strategy:
         return f"{self.name}({given})"
 
 
-Merge = str | Strategy | Callable[[Any, Any], Any] | None
+MergeName = Literal["replace", "concat", "time_series", "upsert"]
+Merge = MergeName | Strategy | Callable[[Any, Any], Any] | None
 """What ``merge=`` takes: the name of a strategy, a strategy, or a function of the old and the new
 ``xarray.Dataset`` that returns the merged one."""
 
 
 def replace() -> Strategy:
-    """The new rows take the place of the whole partition."""
+    """The new rows replace all rows of the partitions to which they belong.
+
+    Examples
+    --------
+    >>> from partita import merge
+    >>> merge.replace()
+    replace()
+    """
     return Strategy("replace")
 
 
 def concat() -> Strategy:
-    """The old rows, then the new ones; neither is ordered, and none is left out."""
+    """Keep all old rows and put the new ones behind them; nothing is sorted.
+
+    Examples
+    --------
+    >>> from partita import merge
+    >>> merge.concat()
+    concat()
+    """
     return Strategy("concat")
 
 
 def time_series(tolerance: Tolerance = None) -> Strategy:
-    """The new rows, and the old ones outside of the periods that the new ones cover, in order.
+    """Replace the old rows within the periods that the new rows cover, and sort by the axis.
 
     Parameters
     ----------
     tolerance : numpy.timedelta64, datetime.timedelta or int, optional
         A period reaches from one new row to the next as long as they are not further apart than
         this, so that gaps in the new rows do not remove old ones; an int counts steps of the axis.
-        Without it, from the first new row to the last.
+        Without a tolerance the period reaches from the first new row to the last.
+
+    Examples
+    --------
+    >>> import partita as pt
+    >>> c = pt.create_collection(
+    ...     "memory://examples/time_series",
+    ...     {"cycle": ("row", [1, 2, 5])},
+    ...     axis="cycle",
+    ...     partition_by=pt.GroupedSequence(["cycle"], size=10),
+    ...     zarr_format=3,
+    ... )
+    >>> _ = c.insert({"cycle": ("row", [4, 6])}, merge=pt.merge.time_series())
+    >>> c.read().cycle.values
+    array([1, 2, 4, 6])
     """
     return Strategy("time_series", tolerance)
 
 
 def upsert(tolerance: Tolerance = None) -> Strategy:
-    """The new rows, and the old ones that are not where a new one is, in order.
+    """Replace the old rows that have the place of a new one on the axis, and sort by the axis.
 
     Parameters
     ----------
     tolerance : numpy.timedelta64, datetime.timedelta or int, optional
-        An old row is where a new one is if they are at most this far apart; an int counts steps of
-        the axis. Without it if their values are equal.
+        An old row has the place of a new one if they are at most this far apart; an int counts
+        steps of the axis. Without a tolerance their values have to be equal.
+
+    Examples
+    --------
+    >>> import partita as pt
+    >>> c = pt.create_collection(
+    ...     "memory://examples/upsert",
+    ...     {"cycle": ("row", [1, 2, 5])},
+    ...     axis="cycle",
+    ...     partition_by=pt.GroupedSequence(["cycle"], size=10),
+    ...     zarr_format=3,
+    ... )
+    >>> _ = c.insert({"cycle": ("row", [2, 4])}, merge=pt.merge.upsert())
+    >>> c.read().cycle.values
+    array([1, 2, 4, 5])
     """
     return Strategy("upsert", tolerance)
 
 
-def merge_arguments(merge: Merge, call: Callable[[Callable[..., Any]], Any]) -> dict[str, Any]:
+def merge_arguments(
+    merge: Merge | str, call: Callable[[Callable[..., Any]], Any]
+) -> dict[str, Any]:
     """The engine's form; `call` wraps a function so that the engine can call it.
 
-    Nothing is said of what is put where variables are missing.
+    What fills missing variables is not part of it.
     """
     if merge is None:
         merge = replace()

@@ -113,10 +113,24 @@ class Sequence:
 
 @dataclass(frozen=True)
 class GroupedSequence:
-    """Partitions a collection by the values of integer variables, neighbours of the last together.
+    """Partitions a collection by groups of values of integer variables.
 
-    A partition is named by the first value of its group: with a size of 10 and a start of 1, the
-    values 1 to 10 are in ``cycle=1``.
+    Of the last variable, `size` successive values share a partition, which is named by the first of
+    them: with a size of 10 and a start of 1, the values 1 to 10 are in ``cycle=1``. Such
+    collections need ``zarr_format=3``.
+
+    Examples
+    --------
+    >>> import partita as pt
+    >>> c = pt.create_collection(
+    ...     "memory://examples/grouped",
+    ...     {"cycle": ("row", [1, 10, 11])},
+    ...     axis="cycle",
+    ...     partition_by=pt.GroupedSequence(["cycle"], size=10, start=1),
+    ...     zarr_format=3,
+    ... )
+    >>> [partition.path for partition in c.partitions]
+    ['cycle=1', 'cycle=11']
     """
 
     variables: Names[str]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from partita._native import CollectionPartition
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from matplotlib.axes import Axes
 
 __all__ = [
@@ -22,7 +23,10 @@ __all__ = [
     "History",
     "Partition",
     "Problem",
+    "Retained",
+    "SchemaVersion",
     "Snapshot",
+    "counted",
     "human_bytes",
     "human_count",
 ]
@@ -57,7 +61,49 @@ def human_count(count: int | None) -> str:
     return "?" if count is None else f"{count:,}"
 
 
-def _things(count: int | None, thing: str) -> str:
+@dataclass(frozen=True)
+class Retained:
+    """Space that a collection takes beside what is published.
+
+    Attributes
+    ----------
+    objects : int
+        How many objects are kept; of local files as many inodes at most.
+    bytes : int
+        What only they take. A hard link to a published file takes nothing.
+    """
+
+    objects: int
+    bytes: int
+
+    def __repr__(self) -> str:
+        return f"{human_bytes(self.bytes)} in {counted(self.objects, 'object')}"
+
+
+def _change(added: int, removed: int) -> str:
+    return f"+{human_count(added)} −{human_count(removed)}"
+
+
+def _some(names: Sequence[str], most: int = 6) -> str:
+    """The first of many names."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f", … and {human_count(more)} more" if more > 0 else "")
+
+
+def _record_html(kind: str, pairs: list[tuple[str, str]]) -> str:
+    from partita._notebook import record_html
+
+    return record_html(kind, pairs)
+
+
+def counted(count: int | None, thing: str) -> str:
+    """A number of things for people.
+
+    Examples
+    --------
+    >>> counted(1, "file"), counted(2000, "row"), counted(None, "row")
+    ('1 file', '2,000 rows', '? rows')
+    """
     return f"{human_count(count)} {thing}{'' if count == 1 else 's'}"
 
 
@@ -85,6 +131,48 @@ class Commit:
             f"+{self.files_added} -{self.files_removed} files, {human_bytes(self.bytes_added)})"
         )
 
+    def _repr_html_(self) -> str:
+        pairs = [
+            ("version", str(self.version)),
+            ("rows", _change(self.rows_added, self.rows_removed)),
+            ("files", _change(self.files_added, self.files_removed)),
+            ("written", human_bytes(self.bytes_added)),
+            ("attempts", human_count(self.attempts)),
+        ]
+        return _record_html("Commit", pairs)
+
+
+@dataclass(frozen=True)
+class SchemaVersion:
+    """A schema that a table has had, and the commit that brought it."""
+
+    version: int
+    """The first version of this schema, or the oldest that the history still holds."""
+    commit: str
+    time: dt.datetime
+    """When it was committed, in UTC."""
+    operation: str
+    schema: pa.Schema
+    column_ids: dict[str, int]
+    """The id of each column; empty for versions of releases that gave none."""
+    comments: dict[str, str]
+
+    @classmethod
+    def _from_native(cls, fields: Mapping[str, Any], schema: pa.Schema) -> SchemaVersion:
+        return cls(**{**fields, "time": _moment(fields["time"]), "schema": schema})
+
+    def __repr__(self) -> str:
+        columns = ", ".join(f"{field.name}: {field.type}" for field in self.schema)
+        return (
+            f"SchemaVersion(version={self.version}, {self.time:%Y-%m-%d %H:%M:%S}Z, "
+            f"{self.operation}: {columns})"
+        )
+
+
+def _moment(micros: int) -> dt.datetime:
+    epoch = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
+    return epoch + dt.timedelta(microseconds=micros)
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -105,17 +193,29 @@ class Snapshot:
 
     @classmethod
     def _from_native(cls, fields: Mapping[str, Any]) -> Snapshot:
-        epoch = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
-        time = epoch + dt.timedelta(microseconds=fields["time"])
-        return cls(**{**fields, "time": time})
+        return cls(**{**fields, "time": _moment(fields["time"])})
 
     def __repr__(self) -> str:
         return (
             f"Snapshot(version={self.version}, {self.time:%Y-%m-%d %H:%M:%S}Z, "
             f"{self.operation}: +{human_count(self.rows_added)} "
-            f"-{human_count(self.rows_removed)} rows, {_things(self.rows, 'row')} in "
-            f"{_things(self.files, 'file')}, {human_bytes(self.bytes)})"
+            f"-{human_count(self.rows_removed)} rows, {counted(self.rows, 'row')} in "
+            f"{counted(self.files, 'file')}, {human_bytes(self.bytes)})"
         )
+
+    def _repr_html_(self) -> str:
+        pairs = [
+            ("version", str(self.version)),
+            ("time", f"{self.time:%Y-%m-%d %H:%M:%S}Z"),
+            ("operation", self.operation),
+            ("rows", f"{human_count(self.rows)} ({_change(self.rows_added, self.rows_removed)})"),
+            (
+                "files",
+                f"{human_count(self.files)} ({_change(self.files_added, self.files_removed)})",
+            ),
+            ("size", human_bytes(self.bytes)),
+        ]
+        return _record_html("Snapshot", pairs)
 
 
 class PartitionKey(dict[str, str]):
@@ -176,8 +276,8 @@ class Partition:
 
     def __repr__(self) -> str:
         return (
-            f"Partition({self.path or 'whole table'}: {_things(self.rows, 'row')}, "
-            f"{_things(self.files, 'file')}, {human_bytes(self.bytes)})"
+            f"Partition({self.path or 'whole table'}: {counted(self.rows, 'row')}, "
+            f"{counted(self.files, 'file')}, {human_bytes(self.bytes)})"
         )
 
 
@@ -199,9 +299,19 @@ class CollectionCommit:
     def __repr__(self) -> str:
         return (
             f"CollectionCommit(number={self.number}, {self.time:%Y-%m-%d %H:%M:%S}Z, "
-            f"{self.operation}: {_things(len(self.partitions), 'partition')}, "
+            f"{self.operation}: {counted(len(self.partitions), 'partition')}, "
             f"{human_bytes(self.bytes)} written)"
         )
+
+    def _repr_html_(self) -> str:
+        pairs = [
+            ("number", str(self.number)),
+            ("time", f"{self.time:%Y-%m-%d %H:%M:%S}Z"),
+            ("operation", self.operation),
+            ("partitions", _some(self.partitions)),
+            ("written", human_bytes(self.bytes)),
+        ]
+        return _record_html("CollectionCommit", pairs)
 
 
 Entry = TypeVar("Entry", Snapshot, CollectionCommit)
@@ -270,7 +380,12 @@ class Garbage:
     collection, has removed."""
 
     def __repr__(self) -> str:
-        return f"Garbage({_things(len(self.keys), 'object')}, {human_bytes(self.bytes)})"
+        return f"Garbage({counted(len(self.keys), 'object')}, {human_bytes(self.bytes)})"
+
+    def _repr_html_(self) -> str:
+        from partita._notebook import garbage_html
+
+        return garbage_html(self)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import functools
 import json
 import operator
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,8 +15,11 @@ from partita._arguments import names
 from partita._arrow import optional, pyarrow, pyarrow_schema
 from partita._pandas import to_pandas
 from partita._progress import Progress, reporting
+from partita.engines._batches import Batches
+from partita.engines._request import EngineRequest, LastRun
 from partita.errors import InvalidArgument
 from partita.expression import Expr, col, predicate
+from partita.readable import Readable
 from partita.records import Explain
 
 if TYPE_CHECKING:
@@ -29,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Scan"]
 
 
-class Scan:
+class Scan(Readable):
     """A read of some rows and columns of a table at one version; made by `Table.scan`.
 
     Nothing is read until it is asked for in a form: `to_pandas`, `to_arrow`, `to_polars`,
@@ -55,11 +59,21 @@ class Scan:
         described: str,
         divide: Callable[..., dd.DataFrame] | None = None,
         remake: tuple[Any, ...] | None = None,
+        *,
+        is_limited: bool = False,
+        last_run: LastRun | None = None,
+        request: EngineRequest | None = None,
     ) -> None:
         self._native = native
         self._described = described
         self._divide = divide
         self._remake = remake
+        self._is_limited = is_limited
+        self._last_run = LastRun(last_run)
+        self._request = request
+
+    def _rows(self) -> Scan:
+        return self
 
     @property
     def schema(self) -> pa.Schema:
@@ -189,7 +203,8 @@ class Scan:
         for pairs, native in self._native.pieces(by_file):
             key = dict(pairs)
             shown = ", ".join(f"{name}={value!r}" for name, value in key.items())
-            yield key, Scan(native, f"{self._described}, {shown}")
+            described = f"{self._described}, {shown}"
+            yield key, Scan(native, described, is_limited=self._is_limited)
 
     def to_polars(self, *, progress: Progress = False) -> pl.DataFrame:
         """Read into a Polars DataFrame.
@@ -291,8 +306,12 @@ class Scan:
         >>> scan.explain().details["last_run"]["requests"]
         1
         """
-        text, details = self._native.explain()
-        return Explain(text, json.loads(details))
+        text, json_text = self._native.explain()
+        details = json.loads(json_text)
+        if self._request is not None:
+            text = f"{self._request.text()}\n{text}"
+            details["engine"] = asdict(self._request)
+        return Explain(text, details)
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         return self._native.__arrow_c_stream__(requested_schema)
@@ -320,10 +339,69 @@ class Scan:
     def _narrowed(self, where: Expr, described: str) -> Scan:
         narrowed = self._native.narrowed(predicate(where))
         if self._remake is None:
-            return Scan(narrowed, described)
+            return Scan(narrowed, described, is_limited=self._is_limited)
         table, version, columns, other, *limits = self._remake
         both = where if other is None else other & where
-        return Scan(narrowed, described, None, (table, version, columns, both, *limits))
+        remake = (table, version, columns, both, *limits)
+        return Scan(narrowed, described, None, remake, is_limited=self._is_limited)
+
+    def _pushed_down(
+        self,
+        request: EngineRequest,
+        columns: list[str] | None,
+        where: Expr | None,
+        limit: int | None,
+        batch_rows: int | None,
+    ) -> Scan:
+        """This scan with what an engine requests, noted as its last run.
+
+        `where` is None for a scan with a limit, which would apply it before the limit, and not
+        after as the engine means it. `limit` and `batch_rows` only save work: they have no effect
+        after the table has moved to another version, and the caller has to stop at the limit.
+        """
+        native = self._sized(limit, batch_rows)
+        parts = [self._described]
+        if columns is not None:
+            native = native.selecting(columns)
+            parts.append(f"columns={columns}")
+        if where is not None:
+            native = native.narrowed(predicate(where))
+            parts.append(f"where={where}")
+        if limit is not None:
+            parts.append(f"limit={limit}")
+        scan = Scan(
+            native,
+            ", ".join(parts),
+            is_limited=self._is_limited or limit is not None,
+            request=request,
+        )
+        self._last_run.note(scan)
+        return scan
+
+    def _sized(self, limit: int | None, batch_rows: int | None) -> _native.Scan:
+        """The scan with a limit, if the table is still at the version of the scan."""
+        if self._remake is None or (limit is None and batch_rows is None):
+            return self._native
+        table, version, columns, where, own_limit, own_batch_rows = self._remake
+        if version is None or table.version != version:
+            return self._native
+        limits = [one for one in (limit, own_limit) if one is not None]
+        return table._native.scan(
+            columns,
+            None if where is None else predicate(where),
+            min(limits, default=None),
+            own_batch_rows or batch_rows,
+        )
+
+    def _first(self, rows: int) -> pd.DataFrame:
+        """The first rows as a frame."""
+        pa = pyarrow("reading into pandas")
+        batches, left = [], rows
+        reading = Batches(Scan(self._sized(rows, None), self._described))
+        while left > 0 and (batch := next(reading, None)) is not None:
+            batches.append(batch.slice(0, left))
+            left -= batches[-1].num_rows
+        return to_pandas(pa.Table.from_batches(batches, self.schema))
 
     def _collect(self, progress: Progress) -> _native.Batches:
         with reporting(progress) as report:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from partita.errors import InvalidArgument
-from partita.records import human_bytes
+from partita.records import human_bytes, human_count
 
 __all__ = ["StagedPartitions", "forms_of"]
 
@@ -63,6 +63,17 @@ class StagedPartitions:
 
     def __repr__(self) -> str:
         return f"StagedPartitions({len(self.paths)} partitions, {human_bytes(self.bytes)})"
+
+    def _repr_html_(self) -> str:
+        from partita._native import masked
+        from partita._notebook import record_html
+
+        pairs = [
+            ("collection", masked(self.url)),
+            ("partitions", human_count(len(self.paths))),
+            ("size", human_bytes(self.bytes)),
+        ]
+        return record_html("StagedPartitions", pairs)
 
 
 def forms_of(staged: StagedPartitions | Iterable[StagedPartitions], url: str) -> list[bytes]:

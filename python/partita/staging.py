@@ -42,9 +42,9 @@ class Staged:
 
     @classmethod
     def merge(cls, staged: Sequence[Staged]) -> list[Staged]:
-        """Put several together into as few as can be: one for each form of the data among them.
+        """Merge several into as few as possible: one for each schema of the data among them.
 
-        To commit the result is to commit all of them, and it takes less room.
+        Committing the result commits all of them. It is smaller to send.
 
         Examples
         --------
@@ -56,7 +56,7 @@ class Staged:
         return [cls(native) for native in _native.Staged.merge([one._native for one in staged])]
 
     def without(self, keys: Sequence[str]) -> Staged:
-        """The same without some of its files, which are garbage then."""
+        """The same without some of its files, which become garbage."""
         return Staged(self._native.without(list(keys)))
 
     def to_bytes(self) -> bytes:
@@ -94,6 +94,16 @@ class Staged:
     def __repr__(self) -> str:
         return f"Staged({human_count(self.rows)} rows, {human_bytes(self.bytes)})"
 
+    def _repr_html_(self) -> str:
+        from partita._notebook import record_html
+
+        pairs = [
+            ("rows", human_count(self.rows)),
+            ("files", human_count(len(self.keys))),
+            ("size", human_bytes(self.bytes)),
+        ]
+        return record_html("Staged", pairs)
+
     def __reduce__(self) -> tuple[Any, ...]:
         return Staged.from_bytes, (self.to_bytes(),)
 
@@ -101,8 +111,8 @@ class Staged:
 class Transaction:
     """Several changes that become visible together; made by `Table.transaction`.
 
-    Rows are written when they are appended, and seen by nobody until the block ends. If it ends by
-    an exception nothing has changed. Deletes apply to the rows that were there before, not to
+    Rows are written when they are appended, and nobody sees them before the block ends. If an
+    exception ends it, nothing has changed. Deletes apply to the rows that were there before, not to
     those that the same transaction appends.
     """
 
@@ -199,6 +209,25 @@ class Transaction:
             except Exception:
                 self._table.discard(staged)
                 raise
+
+    def __repr__(self) -> str:
+        return f"Transaction({', '.join(f'{name}={value}' for name, value in self._facts())})"
+
+    def _repr_html_(self) -> str:
+        from partita._notebook import record_html
+
+        return record_html("Transaction", self._facts())
+
+    def _facts(self) -> list[tuple[str, str]]:
+        """What it will commit, or has committed."""
+        if self.commit is not None:
+            return [("table", self._table.name), ("commit", repr(self.commit))]
+        return [
+            ("table", self._table.name),
+            ("state", "open" if self._open else "not open"),
+            ("rows appended", human_count(sum(one.rows for one in self._staged))),
+            ("deletes", "nothing" if self._scope is None else str(self._scope)),
+        ]
 
     def _check(self) -> None:
         if not self._open:

@@ -1,8 +1,8 @@
 """Stores of Python in the place of a URL: fsspec file systems, minimalkv stores, and your own.
 
-``filesystem=`` takes them wherever partita takes a URL, which is then a path in them. A URL is
-better where there is one: the engine speaks to it without Python, and commits safely beside other
-writers.
+Every function that takes a URL also takes ``filesystem=``; the URL is then a path in that store.
+Use a URL alone if there is one: the engine then accesses the store without Python, and commits
+safely beside other writers.
 """
 
 from __future__ import annotations

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from partita import _native
 from partita._arguments import (
     Compression,
+    DtypeBackend,
     Metadata,
+    SchemaMode,
     Version,
     columns_of,
     micros,
@@ -27,8 +29,11 @@ from partita._arrow import pyarrow, pyarrow_schema
 from partita._data import stream
 from partita._display import table_text
 from partita._progress import Progress, reporting
+from partita._text import text
+from partita.engines._request import LastRun
 from partita.errors import InvalidArgument
 from partita.expression import Expr, Where, predicate
+from partita.readable import Readable
 from partita.records import (
     Commit,
     Garbage,
@@ -36,6 +41,7 @@ from partita.records import (
     Partition,
     PartitionKey,
     Problem,
+    SchemaVersion,
     Snapshot,
 )
 from partita.scan import Scan
@@ -53,7 +59,7 @@ if TYPE_CHECKING:
 __all__ = ["Table"]
 
 
-class Table:
+class Table(Readable):
     """An open table; made by `create_table`, `open_table` and `open`.
 
     It reads the version that it was at when it was opened, moved on by its own commits and by
@@ -89,6 +95,10 @@ class Table:
         self._read_only = read_only
         self._single_writer = single_writer
         self._pinned = pinned
+        self._last_run = LastRun()
+
+    def _rows(self) -> Scan:
+        return self.scan()
 
     # What it is
 
@@ -116,6 +126,20 @@ class Table:
     def columns(self) -> list[str]:
         """The names of the columns."""
         return list(self.schema.names)
+
+    @property
+    def column_ids(self) -> dict[str, int]:
+        """The id of each column, by name.
+
+        A column keeps it when it is renamed, and no other ever gets it. New data files carry it as
+        the field id of Parquet.
+        """
+        return self._native.column_ids
+
+    @property
+    def comments(self) -> dict[str, str]:
+        """The comments on columns, by name; see `set_comment`."""
+        return self._native.comments
 
     @property
     def partition_by(self) -> list[str]:
@@ -194,7 +218,7 @@ class Table:
         limit: int | None = None,
         categoricals: Sequence[str] | None = None,
         dates_as_object: bool = True,
-        dtype_backend: str | None = None,
+        dtype_backend: DtypeBackend | None = None,
         progress: Progress = False,
     ) -> pd.DataFrame:
         """Read into a pandas DataFrame.
@@ -270,7 +294,14 @@ class Table:
         divide = functools.partial(_to_dask, self, names, filters) if limit is None else None
         condition = None if filters is None else Expr(filters)
         remake = (self, self.version, names, condition, limit, batch_rows)
-        return Scan(native, _described(self.name, names, filters, limit), divide, remake)
+        return Scan(
+            native,
+            _described(self.name, names, filters, limit),
+            divide,
+            remake,
+            is_limited=limit is not None,
+            last_run=self._last_run,
+        )
 
     def to_dask(
         self,
@@ -325,6 +356,7 @@ class Table:
         compression: Compression | None = None,
         sort_by: str | Sequence[str] | None = None,
         bloom_filters: str | Sequence[str] | None = None,
+        schema_mode: SchemaMode | None = None,
         row_group_rows: int | None = None,
         target_file_bytes: int | None = None,
         key: str | None = None,
@@ -345,6 +377,11 @@ class Table:
             As for `create_table`.
         bloom_filters : str or sequence of str, optional
             The columns of which these files get bloom filters; those of the table if left out.
+        schema_mode : {"merge"}, optional
+            What becomes of data whose columns or types are not those of the table. They are refused
+            if it is left out. With ``"merge"``, columns that the table has not are added to it,
+            those that the data lack are null in the new rows, and a type gets wider where a value
+            needs it and nothing is lost; see `widen_column`.
         key : str, optional
             A name of your own for this commit; see `commit`.
         progress : bool or callable, default False
@@ -353,7 +390,7 @@ class Table:
         Raises
         ------
         SchemaMismatch
-            If the columns or their types are not those of the table.
+            If the columns or their types are not those of the table, or cannot be merged with them.
 
         Examples
         --------
@@ -363,6 +400,11 @@ class Table:
         >>> _ = table.append(({"a": [n]} for n in range(4, 6)))  # streamed
         >>> table.count()
         5
+        >>> _ = table.append({"a": [0.5], "b": ["new"]}, schema_mode="merge")
+        >>> table.read(where="a < 2")
+             a     b
+        0  1.0  None
+        1  0.5   new
         """
         write = write_options(
             metadata,
@@ -372,6 +414,7 @@ class Table:
             target_file_bytes,
             key=key,
             bloom_filters=bloom_filters,
+            schema_mode=schema_mode,
         )
         with stream(data, self.schema) as source, reporting(progress) as report:
             return Commit(**self._native.append(source, write, report))
@@ -386,6 +429,7 @@ class Table:
         sort_by: str | Sequence[str] | None = None,
         row_group_rows: int | None = None,
         target_file_bytes: int | None = None,
+        schema_mode: SchemaMode | None = None,
         key: str | None = None,
         progress: Progress = False,
     ) -> Commit:
@@ -400,7 +444,9 @@ class Table:
             Rows, in any form that `create_table` takes.
         where : Expr, str, list or dict
             Which rows go. The new rows need not match.
-        metadata, compression, sort_by, row_group_rows, target_file_bytes, key, progress
+        metadata, compression, sort_by, row_group_rows, target_file_bytes, schema_mode, key
+            As for `append`.
+        progress : bool or callable, default False
             As for `append`.
 
         Examples
@@ -414,7 +460,13 @@ class Table:
         ['a', 'new']
         """
         write = write_options(
-            metadata, compression, sort_by, row_group_rows, target_file_bytes, key
+            metadata,
+            compression,
+            sort_by,
+            row_group_rows,
+            target_file_bytes,
+            key,
+            schema_mode=schema_mode,
         )
         scope = predicate(required("replace", where))
         with stream(data, self.schema) as source, reporting(progress) as report:
@@ -474,6 +526,7 @@ class Table:
         sort_by: str | Sequence[str] | None = None,
         row_group_rows: int | None = None,
         target_file_bytes: int | None = None,
+        schema_mode: SchemaMode | None = None,
         key: str | None = None,
         progress: Progress = False,
     ) -> Commit:
@@ -487,7 +540,9 @@ class Table:
             Rows, in any form that `create_table` takes. Their keys are held in memory.
         on : str or sequence of str
             The columns that make the key.
-        metadata, compression, sort_by, row_group_rows, target_file_bytes, key, progress
+        metadata, compression, sort_by, row_group_rows, target_file_bytes, schema_mode, key
+            As for `append`.
+        progress : bool or callable, default False
             As for `append`.
 
         Raises
@@ -504,7 +559,13 @@ class Table:
         ['a', 'B', 'C']
         """
         write = write_options(
-            metadata, compression, sort_by, row_group_rows, target_file_bytes, key
+            metadata,
+            compression,
+            sort_by,
+            row_group_rows,
+            target_file_bytes,
+            key,
+            schema_mode=schema_mode,
         )
         with stream(data, self.schema) as source, reporting(progress) as report:
             return Commit(**self._native.upsert(source, names("on", on), write, report))
@@ -519,6 +580,7 @@ class Table:
         sort_by: str | Sequence[str] | None = None,
         row_group_rows: int | None = None,
         target_file_bytes: int | None = None,
+        schema_mode: SchemaMode | None = None,
         progress: Progress = False,
     ) -> Staged:
         """Write rows to files that nobody can see yet.
@@ -529,7 +591,7 @@ class Table:
         ----------
         data : object
             Rows, in any form that `create_table` takes.
-        compression, sort_by, row_group_rows, target_file_bytes, progress
+        compression, sort_by, row_group_rows, target_file_bytes, schema_mode, progress
             As for `append`.
 
         Examples
@@ -540,7 +602,14 @@ class Table:
         >>> table.commit(staged).rows_added
         2
         """
-        write = write_options(None, compression, sort_by, row_group_rows, target_file_bytes)
+        write = write_options(
+            None,
+            compression,
+            sort_by,
+            row_group_rows,
+            target_file_bytes,
+            schema_mode=schema_mode,
+        )
         with stream(data, self.schema) as source, reporting(progress) as report:
             return Staged(self._native.stage(source, write, report))
 
@@ -804,11 +873,22 @@ class Table:
         """
         return Commit(**self._native.add_columns(schema_of(columns), write_options(key=key)))
 
-    def widen_column(self, column: str, to: Any, *, key: str | None = None) -> Commit:
-        """Give a column a wider type; no file is written again.
+    def widen_column(
+        self, column: str, to: Any, *, key: str | None = None, progress: Progress = False
+    ) -> Commit:
+        """Give a column a wider type.
 
-        Integers become doubles, decimals get more digits, a column that held only nulls takes any
-        type. A partition column, or one with an index, keeps its type.
+        Integers become doubles or decimals, decimals get more digits, dates become times without
+        a zone, structs get fields, a column that held only nulls takes any type. Integers of any
+        width are stored as such of 64 bits, so among them nothing changes. A partition column, or
+        one with an index, keeps its type. Where dates become times, or integers decimals, the
+        files are written again; else none is.
+
+        Raises
+        ------
+        SchemaMismatch
+            If the type is not wider, or if there are integers beyond 2^53, which doubles would
+            round.
 
         Examples
         --------
@@ -820,7 +900,80 @@ class Table:
         [1.0, 1.5]
         """
         write = write_options(key=key)
-        return Commit(**self._native.widen_column(schema_of({column: to}), write))
+        with reporting(progress) as report:
+            schema = schema_of({column: to})
+            return Commit(**self._native.widen_column(schema, write, report))
+
+    def rename_column(
+        self, column: str, to: str, *, key: str | None = None, progress: Progress = False
+    ) -> Commit:
+        """Give a column another name, in one atomic commit.
+
+        The files that hold it are written again, since plateau finds columns by the names in them.
+        Older versions keep theirs. The column keeps its id, its index and its comment. Partition
+        columns, and those that such are derived from, keep their names.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> table = pt.create_table("memory://tables/rename", {"a": [1], "b": [2]})
+        >>> _ = table.rename_column("a", "c")
+        >>> table.columns, table.at(1).columns
+        (['c', 'b'], ['a', 'b'])
+        """
+        (old,), (new,) = names("column", column), names("to", to)
+        with reporting(progress) as report:
+            return Commit(**self._native.rename_column(old, new, write_options(key=key), report))
+
+    def drop_column(
+        self, column: str, *, key: str | None = None, progress: Progress = False
+    ) -> Commit:
+        """Drop a column, with its index, in one atomic commit.
+
+        The files that hold it are written again without it. Older versions keep theirs, until they
+        are expired and garbage is collected.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> table = pt.create_table("memory://tables/drop_column", {"a": [1], "b": [2]})
+        >>> _ = table.drop_column("a")
+        >>> table.columns
+        ['b']
+        """
+        (old,) = names("column", column)
+        with reporting(progress) as report:
+            return Commit(**self._native.drop_column(old, write_options(key=key), report))
+
+    def reorder_columns(self, columns: str | Sequence[str], *, key: str | None = None) -> Commit:
+        """Put columns before the others, in the order given. No file is written again.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> table = pt.create_table("memory://tables/reorder", {"a": [1], "b": [2], "c": [3]})
+        >>> _ = table.reorder_columns(["c", "a"])
+        >>> table.columns
+        ['c', 'a', 'b']
+        """
+        order = names("columns", columns)
+        return Commit(**self._native.reorder_columns(order, write_options(key=key)))
+
+    def set_comment(self, column: str, comment: str | None, *, key: str | None = None) -> Commit:
+        """Set the comment on a column, or remove it with None. No file is written again.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> table = pt.create_table("memory://tables/comment", {"fare": [12.5]})
+        >>> _ = table.set_comment("fare", "in euros, tip not included")
+        >>> table.comments
+        {'fare': 'in euros, tip not included'}
+        """
+        if comment is not None:
+            comment = text("a comment", comment)
+        (name,) = names("column", column)
+        return Commit(**self._native.set_comment(name, comment, write_options(key=key)))
 
     def refresh(self) -> Table:
         """Move to the newest version, and return the table.
@@ -956,7 +1109,8 @@ class Table:
         Parameters
         ----------
         data : bool, default False
-            Decode all data as well, not only footers and indexed columns.
+            Decode all data as well, not only footers and indexed columns, and compare each byte of
+            the data files with the digests that were committed.
         repair : bool, default False
             Put right what can be: rebuild indices, write the schema file again, remove a header
             that nobody reads.
@@ -1089,6 +1243,23 @@ class Table:
         [3, 1]
         """
         return History(Snapshot._from_native(fields) for fields in self._native.history())
+
+    def schema_history(self) -> list[SchemaVersion]:
+        """The schemas that the table has had, newest first, as far as the history goes back.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> table = pt.create_table("memory://tables/schema_history", {"a": [1]})
+        >>> _ = table.append({"a": [2]})
+        >>> _ = table.rename_column("a", "b")
+        >>> [(one.version, one.schema.names, one.column_ids) for one in table.schema_history()]
+        [(3, ['b'], {'b': 1}), (1, ['a'], {'a': 1})]
+        """
+        return [
+            SchemaVersion._from_native(fields, pyarrow_schema(schema))
+            for fields, schema in self._native.schema_history()
+        ]
 
     def committed(self, id_or_key: str) -> Snapshot | None:
         """The commit of this id, or of this idempotency key, if it was made.

@@ -50,11 +50,11 @@ class Variable:
 class View(Collection):
     """An open view; made by `create_view`, `open_view` and `open`.
 
-    It is read, mapped and updated as a collection that has the variables of its base and its own:
-    one of its own that has the name of one of the base is read in its place. The base is never
-    changed through it: `insert` and `drop_partitions` refuse, `update` stores variables of the view
-    alone, and a copy is a view, over the same base or the one given. Where the rows of the base
-    have changed since, reading raises `OutOfSync` until `sync` is called.
+    It is read, mapped and updated like a collection that has the variables of its base and its own.
+    If both have a variable of the same name, that of the view is read. The base is never changed
+    through a view: `insert` and `drop_partitions` are refused, `update` stores variables of the
+    view only, and a copy of a view is a view, over the same base or a given one. If the rows of the
+    base have changed, reading raises `OutOfSync` until `sync` is called.
 
     Examples
     --------
@@ -83,7 +83,7 @@ class View(Collection):
         """The collection under the view, for reading."""
         if self._base is not None:
             return self._base
-        # What opened the view opened its base too, if that is in a store of the same kind.
+        # The options with which the view was opened fit its base if both are in stores of one kind.
         options = self._storage_options if self._native.shares_store() else {}
         native = self._native.base_collection()
         return Collection(native, options, read_only=True, single_writer=False)
@@ -95,10 +95,11 @@ class View(Collection):
 
     @property
     def where(self) -> str | None:
-        """Which partitions of the base it covers: a condition on fields of keys, None for all."""
+        """Which partitions of the base it covers: a condition on the fields of keys, or None for
+        all."""
         return self._native.covered()
 
-    # Following the base
+    # Synchronising with the base
 
     def is_synced(self) -> bool:
         """Whether it has the partitions of the base that it covers, with the same rows.
@@ -125,18 +126,18 @@ class View(Collection):
     ) -> list[CollectionPartition]:
         """Bring the view in line with its base, in one commit.
 
-        Partitions that are new in the base are made, filled, if the view covers them; those that
-        are gone are dropped. Where rows changed, values of those that are still there are kept, by
-        their values on the axis, and new rows are filled.
+        Partitions that are new in the base are made, with fill values, if the view covers them.
+        Partitions that are gone are dropped. Where rows changed, the values of rows that are still
+        there are kept, which are found by their values on the axis; new rows get the fill value.
 
         Parameters
         ----------
         where : expression, str, list or dict, optional
-            Which partitions it covers from now on, a condition on the fields of keys;
+            Which partitions it covers from now on: a condition on the fields of keys.
             ``where="true"`` means all. Partitions that it has already stay.
         key : str, optional
-            Your name for this commit: one of the same name that was made before is not made again,
-            and nothing is returned then.
+            A name of your own for this commit. If a commit of this name was made before, nothing is
+            done and the list is empty.
         progress : bool or callable, default False
             True shows a bar on standard error; a callable is called with (done, total) partitions.
 
@@ -178,7 +179,7 @@ class View(Collection):
         found._base = self._base
         return found
 
-    # How it travels
+    # Pickling
 
     def _reference(self) -> Any:
         from partita._lazy import Reference

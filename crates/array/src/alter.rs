@@ -1,4 +1,4 @@
-//! Removing partitions, and changing which variables and attributes there are.
+//! Dropping partitions, and changing the variables and attributes of a collection.
 
 use std::collections::{HashMap, HashSet};
 
@@ -18,33 +18,35 @@ use crate::options::Work;
 use crate::statistics::rebuild;
 use crate::transact::Stage;
 
-/// Partitions worked on at once.
-const AT_ONCE: usize = 16;
+/// Partitions changed concurrently.
+const PARTITIONS_IN_FLIGHT: usize = 16;
 
-/// Which partitions are removed.
+/// Options of dropping partitions.
 #[derive(Debug, Clone, Default)]
 pub struct DropOptions {
-    /// Those for which this is true; all if there is none. The columns are the fields of the keys.
+    /// Drops the partitions for which this is true; all if there is none. The columns are the
+    /// fields of the keys.
     pub predicate: Option<Predicate>,
-    /// Of these only those that were written longer ago than this, by the clock of the store.
+    /// Drops only partitions that were last written longer ago than this, by the clock of the
+    /// store.
     pub older_than: Option<SignedDuration>,
-    /// The caller's name for this commit: one that was made before is not made again.
+    /// The idempotency key of the commit: a commit with the same key is not made twice.
     pub key: Option<String>,
-    /// Stops the work.
+    /// Cancels the operation.
     pub work: Work,
 }
 
-/// How it is changed what a collection is.
+/// Options of changing variables and attributes.
 #[derive(Debug, Clone, Default)]
 pub struct AlterOptions {
-    /// The caller's name for this commit: one that was made before is not made again.
+    /// The idempotency key of the commit: a commit with the same key is not made twice.
     pub key: Option<String>,
-    /// Told about partitions.
+    /// Receives progress in partitions.
     pub work: Work,
 }
 
 impl Collection {
-    /// Removes partitions, in one commit. Returns those that are gone, ordered by key; none where a
+    /// Drops partitions, in one commit. Returns those that were dropped, ordered by key; none if a
     /// commit with the same `key` was made before.
     ///
     /// # Errors
@@ -55,9 +57,9 @@ impl Collection {
             None => None,
             Some(age) => {
                 self.check_writable()?;
-                let now = store_time(self.store()).await?;
-                let before = now.checked_sub(age);
-                Some(before.map_err(|error| Error::invalid("that is no age").caused_by(error))?)
+                let before = store_time(self.store()).await?.checked_sub(age);
+                let out_of_range = "the age is out of range";
+                Some(before.map_err(|error| Error::invalid(out_of_range).caused_by(error))?)
             }
         };
         let dropped = std::sync::Mutex::default();
@@ -66,10 +68,10 @@ impl Collection {
         Ok(dropped.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
-    /// Adds a variable to the collection and, filled with its fill value, to every partition, in
-    /// one commit. It must have the partitioned dimension, and only dimensions that there are.
-    /// `group` is the path of the group that gets it, and is made if it is not there; the root if
-    /// it is empty.
+    /// Adds a variable to the collection, and to every partition, filled with its fill value, in
+    /// one commit. It must have the partitioned dimension and otherwise only existing dimensions.
+    /// `group` is the path of its group, which is created if it does not exist; an empty path is
+    /// the root.
     ///
     /// # Errors
     /// [`AlreadyExists`](ErrorKind::AlreadyExists); [`InvalidArgument`](ErrorKind::InvalidArgument)
@@ -98,8 +100,8 @@ impl Collection {
 
     /// Replaces the attributes of the collection, or of one variable or group.
     ///
-    /// What the partitions themselves say of attributes stays as it is: ZCollection's Zarr v2
-    /// layout keeps none there.
+    /// Attributes in the documents of partitions stay as they are: ZCollection's Zarr v2 layout
+    /// keeps none there.
     ///
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound) if there is no such variable or group;
@@ -117,15 +119,15 @@ impl Collection {
 }
 
 impl Collection {
-    /// Says of which variables statistics are kept, beside the axis, and makes them: smallest and
-    /// largest values in each partition. A condition on such a variable need not open partitions
-    /// that cannot hold such rows.
+    /// Sets the variables, besides the axis, of which statistics are kept, and computes them: the
+    /// smallest and largest values in each partition. A condition on such a variable then skips
+    /// partitions that cannot hold matching rows.
     ///
     /// # Errors
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) for a variable that does not have the
     /// partitioned dimension alone, or whose values cannot be compared;
-    /// [`ReadOnly`](ErrorKind::ReadOnly); [`CommitConflict`](ErrorKind::CommitConflict); what
-    /// reading the variables fails with.
+    /// [`ReadOnly`](ErrorKind::ReadOnly); [`CommitConflict`](ErrorKind::CommitConflict); the errors
+    /// of reading the variables.
     pub async fn set_statistics(&self, variables: &[String], options: &AlterOptions) -> Result<()> {
         let alter = Alter { edit: Edit::Statistics { variables }, work: &options.work };
         self.transact("set_statistics", options.key.as_deref(), &alter).await?;
@@ -158,13 +160,17 @@ impl Stage for Drops<'_> {
                 let old = written.is_some_and(|written| written < before);
                 Ok::<_, Error>(old.then_some(partition))
             };
-            let old: Vec<Option<Partition>> =
-                stream::iter(found).map(is_old).buffered(AT_ONCE).try_collect().await?;
+            let old: Vec<Option<Partition>> = stream::iter(found)
+                .map(is_old)
+                .buffered(PARTITIONS_IN_FLIGHT)
+                .try_collect()
+                .await?;
             let gone: Vec<Partition> = old.into_iter().flatten().collect();
             for partition in &gone {
                 snapshot.base().check_removable(&partition.path)?;
             }
-            // Of age it matters that nobody wrote the partition meanwhile.
+            // The age of a partition changes if somebody writes it meanwhile, so that a drop by age
+            // depends on it.
             let reads = self.before.is_some();
             gone.iter().for_each(|partition| draft.add(Change::drop(&partition.path), reads));
             *self.dropped.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = gone;
@@ -229,7 +235,8 @@ impl Alter<'_> {
                 progress.advance(1);
                 change
             };
-            let changes = stream::iter(groups).map(one).buffer_unordered(AT_ONCE).try_collect();
+            let changes =
+                stream::iter(groups).map(one).buffer_unordered(PARTITIONS_IN_FLIGHT).try_collect();
             let changes: Result<Vec<Option<Change>>> = changes.await;
             progress.finish();
             for change in changes?.into_iter().flatten() {
@@ -240,7 +247,7 @@ impl Alter<'_> {
         Ok(())
     }
 
-    /// As `edit_config`, where only variables of the view itself can be changed.
+    /// Like `edit_config`, for a view, of which only its own variables can be changed.
     fn edit_view(&self, config: &mut Config, base: &Config) -> Result<Option<String>> {
         let named = |error: Error, path: &str| error.with("variable", path);
         let path = match &self.edit {
@@ -258,13 +265,14 @@ impl Alter<'_> {
             && config.schema.variable(path).is_none()
             && base.schema.variable(path).is_some()
         {
-            let why = "the variable is of the base of the view, which is not changed through it";
+            let why = "the variable belongs to the base of the view, which is not changed through \
+                       the view";
             return Err(named(Error::invalid(why), path));
         }
         self.edit_config(config)
     }
 
-    /// Changes what the collection is; the variable whose arrays change with it.
+    /// Edits the configuration; returns the variable whose arrays change, if there is one.
     fn edit_config(&self, config: &mut Config) -> Result<Option<String>> {
         match &self.edit {
             Edit::Add { group, variable } => add(config, group, variable).map(Some),
@@ -276,7 +284,8 @@ impl Alter<'_> {
                 }
                 if config.axis == *path || config.partitioning.variables().contains(path) {
                     return Err(named(Error::invalid(
-                        "the collection is built along this variable, or partitioned by it",
+                        "this variable is the axis of the collection, or the collection is \
+                         partitioned by it",
                     )));
                 }
                 config.schema = config.schema.filtered(&|other, _| other != *path);
@@ -302,8 +311,8 @@ impl Alter<'_> {
         }
     }
 
-    /// What happens to the arrays of the variable in one partition, or in the group of those that
-    /// are not partitioned.
+    /// The change of the variable's arrays in one partition, or in the group of variables that are
+    /// not partitioned.
     async fn change(
         &self,
         snapshot: &Snapshot,
@@ -318,7 +327,7 @@ impl Alter<'_> {
             None => immutable_group(config.layout),
         };
         let listing = match read_listing(&snapshot.store, config, directory).await {
-            // Such variables are stored by the first insert that has them.
+            // The first insert that contains such a variable stores it.
             Err(error) if error.kind() == ErrorKind::NotFound && partition.is_none() => {
                 return Ok(None);
             }
@@ -339,12 +348,12 @@ impl Alter<'_> {
     }
 }
 
-/// Refuses a view that would override what tells rows apart.
+/// Refuses a view that would override the axis or a variable that partitions.
 pub(crate) fn check_override(base: &Config, path: &str) -> Result<()> {
     let rows = base.rows_variable();
     if rows.as_deref() == Some(path) || base.partitioning.variables().contains(&path) {
         return Err(Error::invalid(
-            "the base of the view is built along this variable, or partitioned by it",
+            "this variable is the axis of the base of the view, or the base is partitioned by it",
         ));
     }
     Ok(())
@@ -360,12 +369,12 @@ pub(crate) fn add(config: &mut Config, group: &str, variable: &VariableSchema) -
     if config.schema.variable(&path).is_some() {
         return Err(named(Error::new(
             ErrorKind::AlreadyExists,
-            "there is such a variable already",
+            "a variable with this name exists already",
         )));
     }
     if variable.axis(&config.dimension).is_none() {
         return Err(named(
-            Error::invalid("a variable that is added needs the dimension that is partitioned")
+            Error::invalid("a variable that is added must have the partitioned dimension")
                 .with("dimension", &config.dimension),
         ));
     }
@@ -383,7 +392,7 @@ pub(crate) fn add(config: &mut Config, group: &str, variable: &VariableSchema) -
     Ok(path)
 }
 
-/// The attributes of a variable or of a group.
+/// The attributes of a variable or group.
 fn attributes_of<'a>(schema: &'a mut Schema, path: &str) -> Option<&'a mut Attributes> {
     match path.split_once('/') {
         Some((group, rest)) => attributes_of(schema.groups.get_mut(group)?, rest),

@@ -9,7 +9,8 @@ use partita_core::store::repository_url;
 use partita_core::{Error, ErrorKind, Predicate, Result, Store, StoreOptions};
 use uuid::Uuid;
 
-use crate::commit::{Home, Record, Snapshot, check_repository_layout};
+use crate::backend::{self, Backend};
+use crate::commit::{Plain, Record, Snapshot, check_repository_layout};
 use crate::dataset::Schema;
 use crate::layout::{Config, Layout, config_key};
 use crate::options::CreateOptions;
@@ -19,8 +20,8 @@ use crate::repository::Repository;
 /// A collection in a store. Clones are cheap and share what they know of it.
 #[derive(Clone)]
 pub struct Collection {
-    home: Home,
-    /// What the collection was when it was last looked at.
+    backend: Arc<dyn Backend>,
+    /// The configuration at the last refresh.
     config: Arc<RwLock<Arc<Config>>>,
     /// Of a view, the collection under it.
     base: Option<Arc<Collection>>,
@@ -84,9 +85,9 @@ impl Collection {
     ) -> Result<Self> {
         store.check_writable()?;
         let (config, commit) = new_config(schema, axis, partitioning, options)?;
-        let home = Home::Plain(store);
-        home.create(&config, commit).await?;
-        Ok(Self::of(home, Arc::new(config), None))
+        let backend = Plain::in_store(store);
+        backend.create(&config, commit).await?;
+        Ok(Self::of(backend, Arc::new(config), None))
     }
 
     /// Makes an empty collection in an Icechunk repository, which is made if there is none, at the
@@ -106,8 +107,8 @@ impl Collection {
         check_repository_layout(options.layout, store.url())?;
         let (config, commit) = new_config(schema, axis, partitioning, options)?;
         let repository = Repository::open_or_create(store).await?;
-        let home = Home::Repository(repository.clone());
-        if let Err(error) = home.create(&config, commit).await {
+        let backend: Arc<dyn Backend> = Arc::new(repository.clone());
+        if let Err(error) = backend.create(&config, commit).await {
             if repository.is_new()
                 && error.kind() != ErrorKind::CommitUnknown
                 && let Err(left) = repository.remove().await
@@ -116,11 +117,11 @@ impl Collection {
             }
             return Err(error);
         }
-        Ok(Self::of(home, Arc::new(config), None))
+        Ok(Self::of(backend, Arc::new(config), None))
     }
 
-    fn of(home: Home, config: Arc<Config>, base: Option<Arc<Self>>) -> Self {
-        Self { home, config: Arc::new(RwLock::new(config)), base }
+    fn of(backend: Arc<dyn Backend>, config: Arc<Config>, base: Option<Arc<Self>>) -> Self {
+        Self { backend, config: Arc::new(RwLock::new(config)), base }
     }
 
     /// Opens the collection at `url`, in either layout. Three requests; four for Zarr v3.
@@ -133,7 +134,7 @@ impl Collection {
     /// [`NotFound`](ErrorKind::NotFound) if there is none; [`Corrupt`](ErrorKind::Corrupt) if its
     /// metadata cannot be read.
     pub async fn open(url: &str, store: &StoreOptions) -> Result<Self> {
-        Self::open_home(Home::open(url, store).await?, None).await
+        Self::open_backend(backend::open(url, store).await?, None).await
     }
 
     /// Opens the collection at the root of a store.
@@ -141,7 +142,7 @@ impl Collection {
     /// # Errors
     /// As [`Collection::open`].
     pub async fn open_in(store: Store) -> Result<Self> {
-        Self::open_home(Home::Plain(store), None).await
+        Self::open_backend(Plain::in_store(store), None).await
     }
 
     /// Opens the collection in the Icechunk repository at the root of a store, on its main branch.
@@ -149,14 +150,17 @@ impl Collection {
     /// # Errors
     /// As [`Collection::open`].
     pub async fn open_in_repository(store: Store) -> Result<Self> {
-        Self::open_home(Home::Repository(Repository::open(store).await?), None).await
+        Self::open_backend(Arc::new(Repository::open(store).await?), None).await
     }
 
     /// Opens what is at a place: a collection, or over its base a view.
-    pub(crate) fn open_home(home: Home, base: Option<Self>) -> BoxFuture<'static, Result<Self>> {
+    pub(crate) fn open_backend(
+        backend: Arc<dyn Backend>,
+        base: Option<Self>,
+    ) -> BoxFuture<'static, Result<Self>> {
         async move {
-            let snapshot = Self::look(&home, base.as_ref()).await?;
-            Ok(Self::of(home, snapshot.whole, base.map(Arc::new)))
+            let snapshot = Self::look(backend.as_ref(), base.as_ref()).await?;
+            Ok(Self::of(backend, snapshot.whole, base.map(Arc::new)))
         }
         .boxed()
     }
@@ -170,10 +174,10 @@ impl Collection {
     /// Where the collection is.
     #[must_use]
     pub fn url(&self) -> &str {
-        self.home.url()
+        self.backend.url()
     }
 
-    /// What the collection is: layout, axis, partitioning, schema; as it was when this handle or a
+    /// The configuration (layout, axis, partitioning, schema) at the time when this handle or a
     /// clone of it was last used. The schema of a view is that of what can be read.
     #[must_use]
     pub fn config(&self) -> Arc<Config> {
@@ -190,17 +194,17 @@ impl Collection {
     }
 
     /// The newest state of what is at a place: a collection, or over its base a view.
-    async fn look(home: &Home, base: Option<&Self>) -> Result<Snapshot> {
+    async fn look(backend: &dyn Backend, base: Option<&Self>) -> Result<Snapshot> {
         let under = match base {
             Some(base) => Some(Box::pin(base.snapshot()).await?),
             None => None,
         };
-        home.snapshot(under).await
+        backend.snapshot(under).await
     }
 
     /// The newest state.
     pub(crate) async fn snapshot(&self) -> Result<Snapshot> {
-        let snapshot = Self::look(&self.home, self.base()).await?;
+        let snapshot = Self::look(self.backend(), self.base()).await?;
         let mut known = self.config.write().unwrap_or_else(PoisonError::into_inner);
         *known = Arc::clone(&snapshot.whole);
         Ok(snapshot)
@@ -212,17 +216,17 @@ impl Collection {
     /// # Errors
     /// [`Store`](ErrorKind::Store); [`Corrupt`](ErrorKind::Corrupt) if a record cannot be read.
     pub async fn history(&self) -> Result<Vec<Record>> {
-        self.home.records().await
+        self.backend.records().await
     }
 
     /// The store, rooted at the collection, or at the repository that it is in.
     #[must_use]
     pub fn store(&self) -> &Store {
-        self.home.store()
+        self.backend.store()
     }
 
-    pub(crate) fn home(&self) -> &Home {
-        &self.home
+    pub(crate) fn backend(&self) -> &dyn Backend {
+        self.backend.as_ref()
     }
 
     /// Refuses if the collection is only for reading.
@@ -239,7 +243,7 @@ impl Collection {
             .with("version", version)
             .with("store", self.url()));
         }
-        self.home.check_writable()
+        self.backend.check_writable()
     }
 
     /// The partitions for which the predicate is true, or all, ordered by the values of their keys.
@@ -252,7 +256,7 @@ impl Collection {
     }
 }
 
-/// What a new collection is, and the id of its commit.
+/// The configuration of a new collection, and the id of its commit.
 fn new_config(
     schema: Schema,
     axis: &str,

@@ -1,4 +1,4 @@
-//! Arrays of one dimension as columns of Arrow, for predicates to look at.
+//! Converts arrays of one dimension to Arrow columns, on which predicates are evaluated.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use partita_core::{Error, ErrorKind, Result};
 
 use crate::dataset::{Array, DType};
 
-/// The type of the column that an array of this type becomes; none if it cannot be compared.
+/// The Arrow type of the column for an array of this type; none if its values cannot be compared.
 pub(crate) fn column_type(dtype: DType) -> Option<DataType> {
     Some(match dtype {
         DType::Bool => DataType::Boolean,
@@ -27,7 +27,7 @@ pub(crate) fn column_type(dtype: DType) -> Option<DataType> {
     })
 }
 
-/// The coarsest unit of Arrow in which times of a unit can be said.
+/// The coarsest time unit of Arrow that represents times of this unit exactly.
 fn unit_of(unit: CalendarUnit) -> Option<TimeUnit> {
     Some(match unit {
         CalendarUnit::Millisecond => TimeUnit::Millisecond,
@@ -40,12 +40,12 @@ fn unit_of(unit: CalendarUnit) -> Option<TimeUnit> {
     })
 }
 
-/// The column of an array with one dimension. "Not a time" is null; durations are numbers of their
-/// own unit.
+/// Converts an array of one dimension to a column. "Not a time" becomes null; durations become
+/// numbers in their own unit.
 ///
 /// # Errors
-/// [`InvalidPredicate`](ErrorKind::InvalidPredicate) for a type without a column, or a time beyond
-/// what its column can hold.
+/// [`InvalidPredicate`](ErrorKind::InvalidPredicate) for a type without a column, or a time outside
+/// the range of the column's type.
 pub(crate) fn column_of(array: &Array) -> Result<ArrayRef> {
     let dtype = array.dtype();
     let refuse = || {
@@ -81,7 +81,8 @@ pub(crate) fn column_of(array: &Array) -> Result<ArrayRef> {
     })
 }
 
-fn float(item: &[u8]) -> Option<f64> {
+/// The value of a float of any width.
+pub(crate) fn float(item: &[u8]) -> Option<f64> {
     match item.len() {
         2 => Some(f16::from_le_bytes(item.try_into().ok()?).to_f64()),
         4 => Some(f32::from_le_bytes(item.try_into().ok()?).into()),
@@ -102,7 +103,7 @@ fn text(dtype: DType, item: &[u8]) -> String {
 
 fn times(array: &Array, unit: TimeUnit) -> Result<ArrayRef> {
     let DType::DateTime(of, multiple) = array.dtype() else {
-        return Err(Error::invalid("these are no times"));
+        return Err(Error::invalid("these values are not times"));
     };
     let scale = match of {
         CalendarUnit::Week => 604_800,
@@ -125,8 +126,11 @@ fn times(array: &Array, unit: TimeUnit) -> Result<ArrayRef> {
         };
         let time = scaled.and_then(|time| i64::try_from(time).ok());
         time.map(Some).ok_or_else(|| {
-            Error::new(ErrorKind::InvalidPredicate, "a time is too far away to be compared")
-                .with("dtype", array.dtype())
+            Error::new(
+                ErrorKind::InvalidPredicate,
+                "a time is outside the range in which it can be compared",
+            )
+            .with("dtype", array.dtype())
         })
     };
     let values: Vec<Option<i64>> =

@@ -1,11 +1,10 @@
 //! What became of a commit.
 
-use futures::FutureExt;
 use futures::future::BoxFuture;
 use partita_core::Result;
 
 use crate::collection::Collection;
-use crate::commit::{Home, Record};
+use crate::commit::Record;
 
 impl Collection {
     /// The commit with this id, or with this name that its writer gave it as its key, if it was made
@@ -18,13 +17,6 @@ impl Collection {
     /// # Errors
     /// [`Store`](partita_core::ErrorKind::Store), [`Corrupt`](partita_core::ErrorKind::Corrupt).
     pub fn committed<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Record>>> {
-        async move {
-            if let Home::Repository(repository) = self.home() {
-                return repository.committed(name).await;
-            }
-            let named = |record: &Record| record.id == name || record.key.as_deref() == Some(name);
-            Ok(self.history().await?.into_iter().rev().find(named))
-        }
-        .boxed()
+        self.backend().committed(name)
     }
 }

@@ -1,4 +1,4 @@
-//! Making a dataset fit the schema of a collection before any of it is written.
+//! Checks and completes a dataset against the schema of a collection, before any of it is written.
 
 use std::collections::HashMap;
 
@@ -7,52 +7,53 @@ use partita_core::{Error, ErrorKind, Result};
 use crate::dataset::{Array, Dataset, FillValue, Schema, Variable, VariableSchema};
 use crate::layout::Config;
 
-/// A dataset that fits a collection.
+/// A dataset that matches the schema of a collection.
 pub(crate) struct Fitting {
     /// Exactly the partitioned variables of the schema, in its order and with its attributes, fill
     /// values and codecs.
     pub rows: Dataset,
-    /// The variables that are not partitioned, as far as they are given.
+    /// The variables that are not partitioned, as far as the dataset has them.
     pub immutable: Dataset,
-    /// The partitioned variables that were not given, and are filled.
+    /// The partitioned variables that the dataset lacks, and that are filled in `rows`.
     pub missing: Vec<Missing>,
 }
 
-/// A variable that was not given.
+/// A variable that the dataset lacks.
 pub(crate) struct Missing {
     pub path: String,
-    /// Whether a fill value for its missing items is known. If not, the items are zeros, which must
-    /// not be stored.
+    /// True if there is a value for its missing items. If not, the items are zeros, which must not
+    /// be stored.
     pub is_known: bool,
 }
 
 impl Missing {
-    /// Refuses to store a variable of which it is not known what stands for missing items.
+    /// Refuses to store a variable without a value for missing items.
     pub fn check(&self) -> Result<()> {
         if self.is_known {
             return Ok(());
         }
         Err(Error::new(
             ErrorKind::SchemaMismatch,
-            "a variable of the collection is missing, and it has no fill value and its type nothing \
-             that means missing; give the variable, or say what to put there",
+            "a variable of the collection is missing, and it has neither a fill value nor a type \
+             with a value that means missing; give the variable, or a value to fill it with",
         )
         .with("variable", &self.path))
     }
 }
 
 impl Fitting {
-    /// The rows, if it is known what stands for all missing items.
+    /// The rows, if there is a value for every missing variable.
     pub fn filled(self) -> Result<Dataset> {
         self.missing.iter().try_for_each(Missing::check)?;
         Ok(self.rows)
     }
 }
 
-/// Makes a dataset fit. What is missing of the partitioned variables is filled with what `fills` says
-/// by their paths, else with their fill values, else with what means missing in their types.
+/// Checks a dataset and completes it. A missing partitioned variable is filled with the value that
+/// `fills` has for its path, else with its fill value, else with the value of its type that means
+/// missing.
 ///
-/// `sizes` are those of the dimensions as they are stored.
+/// `sizes` are the stored sizes of the dimensions.
 ///
 /// # Errors
 /// [`SchemaMismatch`](ErrorKind::SchemaMismatch) with the variable, if the schema does not have it
@@ -108,7 +109,7 @@ pub(crate) fn conform(
     Ok(Fitting { rows, immutable, missing })
 }
 
-/// The item that is stored in place of missing items of a variable.
+/// The value that is stored for missing items of a variable.
 fn missing_item(
     path: &str,
     own: &VariableSchema,
@@ -162,10 +163,10 @@ pub(crate) fn given_sizes(data: &Dataset) -> HashMap<String, usize> {
     sizes
 }
 
-/// Where a dataset gets a variable from; none leaves it out.
+/// Provides a variable of a dataset that is being built; none leaves it out.
 pub(crate) type Source<'a> = dyn Fn(&str, &VariableSchema) -> Result<Option<Variable>> + 'a;
 
-/// A dataset of the variables of `schema`.
+/// Builds a dataset of the variables of `schema`.
 pub(crate) fn build(schema: &Schema, prefix: &str, source: &Source<'_>) -> Result<Dataset> {
     let mut built = Dataset::new(Vec::new(), schema.attributes.clone())?;
     for (name, own) in &schema.variables {
@@ -182,7 +183,7 @@ pub(crate) fn build(schema: &Schema, prefix: &str, source: &Source<'_>) -> Resul
     Ok(built.with_schema_of(schema))
 }
 
-/// A variable with its fill value everywhere.
+/// A variable with its fill value in every item.
 pub(crate) fn fill(
     path: &str,
     schema: &VariableSchema,
@@ -200,8 +201,8 @@ fn full(
     let shape = schema.dimensions.iter().map(|name| {
         size(name).ok_or_else(|| {
             Error::invalid(
-                "a variable is missing, and cannot be filled since the size of its dimension is not \
-                 known; give the variable",
+                "a variable is missing, and cannot be filled since the size of its dimension is \
+                 not known; give the variable",
             )
             .with("variable", path)
             .with("dimension", name)
@@ -212,11 +213,11 @@ fn full(
     Variable::new(schema.clone(), data)
 }
 
-/// A dataset of the variables of `schema`: each from the first dataset that has it, else filled if
-/// `fills` says so, else left out. `size` says how large dimensions are.
+/// Builds a dataset of the variables of `schema`: each from the first dataset that has it, else
+/// filled if `fills` is true for it, else left out. `size` returns the sizes of dimensions.
 ///
 /// # Errors
-/// As [`conform`].
+/// The same as [`conform`].
 pub(crate) fn merged(
     schema: &Schema,
     from: &[&Dataset],

@@ -1,7 +1,8 @@
-//! Copying a collection: as it is, or into another layout, with other chunks and codecs.
+//! Copying a collection, unchanged or into another layout, with other chunks and codecs.
 //!
-//! - `into_repository`: into an Icechunk repository, in one commit. `partition`: one partition.
-//! - `journal`: what is done, so that a copy that was killed goes on.
+//! - `into_repository`: copies into an Icechunk repository, in one commit. `partition`: copies one
+//!   partition.
+//! - `journal`: the progress of a copy, from which an interrupted copy continues.
 
 mod into_repository;
 mod journal;
@@ -19,7 +20,7 @@ use partition::Copying;
 use uuid::Uuid;
 
 use crate::collection::{Collection, Partition};
-use crate::commit::{Home, SCRATCH, Snapshot, check_repository_layout, exists, refuse_existing};
+use crate::commit::{Plain, SCRATCH, Snapshot, check_repository_layout, exists, refuse_existing};
 use crate::dataset::Schema;
 use crate::layout::{
     Config, Layout, encode_config, immutable_group, list_partitions, parent_groups, rebuild_catalog,
@@ -28,56 +29,59 @@ use crate::options::Work;
 use crate::repository::Repository;
 use crate::statistics::rebuild;
 
-/// Partitions under way at once, and noted at once.
-const AT_ONCE: usize = 4;
-const BATCH: usize = 64;
+/// Partitions copied concurrently, and partitions per entry of the journal.
+const PARTITIONS_IN_FLIGHT: usize = 4;
+const PARTITIONS_PER_ENTRY: usize = 64;
 
-/// How often the copy catches up with writers.
+/// How often the copy is repeated for partitions that writers changed meanwhile.
 const ATTEMPTS: u32 = 1000;
 
-/// What only one process copies under at a time.
+/// The lease that a process holds while it copies to a place.
 const LEASE: &str = ".partita/copying";
 
-/// What of a collection is copied, and into what.
+/// Options of a copy.
 #[derive(Debug, Clone, Default)]
 pub struct CopyOptions {
-    /// Which partitions; all if there is none. The columns are the fields of the keys.
+    /// Selects the partitions to copy; all if there is none. The columns are the fields of the
+    /// keys.
     pub predicate: Option<Predicate>,
-    /// The layout of the copy; the same if nothing is said. Another one means that everything is
-    /// decoded and encoded again.
+    /// The layout of the copy; by default the same. For another one all data are decoded and
+    /// encoded again.
     pub layout: Option<Layout>,
-    /// The same variables with other chunks and codecs, for which everything is encoded again too.
+    /// The same variables with other chunks and codecs; all data are then decoded and encoded
+    /// again.
     pub schema: Option<Schema>,
-    /// Of a view, the collection that its copy is laid over, which has the same rows; the same as
-    /// here if nothing is said. The layout of the copy is that of its base.
+    /// For a view, the base of its copy, which must have the same rows; by default the same base.
+    /// The layout of the copy is that of its base.
     pub base: Option<Collection>,
-    /// Read what was written, and compare checksums of the decoded data.
+    /// Read the copy back, and compare checksums of the decoded data.
     pub verify: bool,
-    /// Told about partitions.
+    /// Receives progress in partitions.
     pub work: Work,
 }
 
 impl Collection {
-    /// Copies the collection to a store that has none, and returns the copy. It exists from the
-    /// moment when all of it is there. A partition at a time; of the history nothing is copied.
+    /// Copies the collection to a store without one, and returns the copy. It becomes visible when
+    /// it is complete. The history is not copied.
     ///
-    /// The copy is of the state that one commit left: what writers change meanwhile is copied again
-    /// before the end. A copy that was broken off is continued by the same call, which leaves out
-    /// what is done and was not changed by a commit since. Only one process copies to a place: one that
-    /// was suspended for so long that another took over ends with
+    /// The copy is the state that one commit left: partitions that writers change meanwhile are
+    /// copied again before the end. If a copy is interrupted, the same call continues it, and skips
+    /// partitions that were copied and not changed by a commit since. Only one process at a time
+    /// copies to a place: one that was suspended until another process took over fails with
     /// [`CommitConflict`](ErrorKind::CommitConflict), and writes nothing more.
     ///
-    /// Indexes that are kept with the collection are kept with the copy too. The copy of a view is a
-    /// view, over the same base or over another one with the same rows.
+    /// Indexes that are stored beside the collection are also copied. The copy of a view is a view,
+    /// over the same base or over another one with the same rows.
     ///
     /// # Errors
     /// [`AlreadyExists`](ErrorKind::AlreadyExists); [`InvalidArgument`](ErrorKind::InvalidArgument)
-    /// if the other layout cannot hold it, or the schema has other variables;
-    /// [`Corrupt`](ErrorKind::Corrupt) if what was written does not decode to what was read; what
-    /// reading and writing fail with.
+    /// if the other layout cannot store the collection, or the schema has other variables;
+    /// [`Corrupt`](ErrorKind::Corrupt) if the copy does not decode to the same values; the errors
+    /// of reading and writing.
     pub async fn copy(&self, target: Store, options: &CopyOptions) -> Result<Self> {
         target.check_writable()?;
-        // Who asks in vain leaves nothing.
+        // These checks come before the lease is taken, so that a refused copy writes nothing to the
+        // target.
         refuse_existing(&target).await?;
         self.target_config(&self.config(), &target, options)?;
         let lease = target.lease(LEASE).await?;
@@ -85,18 +89,18 @@ impl Collection {
         options.work.progress.finish();
         lease.release(&target).await;
         copied?;
-        let copy = Self::open_home(Home::Plain(target), self.base_of_copy(options)).await?;
+        let copy = Self::open_backend(Plain::in_store(target), self.base_of_copy(options)).await?;
         // Of other objects, what the source knows says nothing of them.
         rebuild(&copy, &HashSet::new(), &options.work.quiet()).await?;
         self.copy_indexes(&copy, &options.work).await?;
         Ok(copy)
     }
 
-    /// Copies the collection to a URL, which may be that of an Icechunk repository. Such a copy is one
-    /// commit, in Zarr v3; one that was broken off is continued by the same call too.
+    /// Copies the collection to a URL, which may be that of an Icechunk repository. Such a copy is
+    /// one commit, in Zarr v3; an interrupted one is also continued by the same call.
     ///
     /// # Errors
-    /// As [`Collection::copy`].
+    /// The same as [`Collection::copy`].
     pub async fn copy_to(
         &self,
         url: &str,
@@ -113,7 +117,7 @@ impl Collection {
         target.check_writable()?;
         let config = self.target_config(&self.config(), &target, options)?;
         if config.view.is_some() {
-            // The layout of a view is that of its base.
+            // A view always has the layout of its base.
             check_repository_layout(config.layout, url)?;
         }
         let copied = self.copy_into(Repository::open_or_create(target).await?, options).await;
@@ -132,7 +136,7 @@ impl Collection {
         async move {
             for _ in 0..ATTEMPTS {
                 refuse_existing(target).await?;
-                let snapshot = match self.home().check_writable() {
+                let snapshot = match self.backend().check_writable() {
                     Ok(()) => self.settled().await?,
                     Err(_) => self.snapshot().await?,
                 };
@@ -150,7 +154,7 @@ impl Collection {
                 if !is_settled(&copied, &snapshot).await? {
                     continue;
                 }
-                // The store may have carried out late requests of an earlier copier in the meantime.
+                // The store may have carried out delayed requests of an earlier copier meanwhile.
                 if copying.is_untouched(&journal, copied?).await? {
                     return copying.finish(&journal).await;
                 }
@@ -160,12 +164,12 @@ impl Collection {
         .boxed()
     }
 
-    /// The collection that the copy of a view is laid over.
+    /// The base of the copy of a view.
     fn base_of_copy(&self, options: &CopyOptions) -> Option<Self> {
         options.base.as_ref().or(self.base()).cloned()
     }
 
-    /// What the copy is to be.
+    /// The configuration of the copy.
     fn target_config(
         &self,
         config: &Config,
@@ -178,8 +182,8 @@ impl Collection {
                 let under = base.config();
                 if options.layout.is_some_and(|layout| layout != under.layout) {
                     return Err(Error::invalid(
-                        "a view has the layout of its base; copy the base first, then the view over \
-                         the copy",
+                        "a view has the layout of its base; copy the base first, then the view \
+                         over the copy",
                     ));
                 }
                 let other = options.base.as_ref().map(Self::url);
@@ -188,7 +192,7 @@ impl Collection {
                 made.with_layout(under.layout).over(&under)?
             }
             _ if options.base.is_some() => {
-                return Err(Error::invalid("only a view is laid over a base"));
+                return Err(Error::invalid("only a view can be copied over another base"));
             }
             _ => config.clone().with_layout(options.layout.unwrap_or(config.layout)),
         };
@@ -203,8 +207,8 @@ impl Collection {
     }
 }
 
-/// False if the copy is to be made again since writers went on. What they are replacing may look
-/// damaged; other errors are what they say.
+/// False if the copy must be repeated because writers went on. Objects that they are replacing may
+/// look damaged; any other error is final.
 async fn is_settled<T>(copied: &Result<T>, snapshot: &Snapshot) -> Result<bool> {
     match copied {
         Err(error) if !matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => Ok(true),
@@ -212,12 +216,15 @@ async fn is_settled<T>(copied: &Result<T>, snapshot: &Snapshot) -> Result<bool> 
     }
 }
 
-/// Two schemas may differ in how variables are stored, and in nothing else.
+/// Checks that two schemas differ only in how variables are stored.
 fn check_same(own: &Schema, other: &Schema) -> Result<()> {
     let named = |path: &str, why: &str| Err(Error::invalid(why).with("variable", path));
     for (path, _) in other.paths() {
         if own.variable(&path).is_none() {
-            return named(&path, "a copy has the same variables, and there is none of this name");
+            return named(
+                &path,
+                "a copy has the same variables, and the collection has none with this name",
+            );
         }
     }
     for (path, variable) in own.paths() {
@@ -227,14 +234,17 @@ fn check_same(own: &Schema, other: &Schema) -> Result<()> {
                 && other.fill == variable.fill
         });
         if !same {
-            return named(&path, "a copy has the same variables, of the same types");
+            return named(
+                &path,
+                "a copy has the same variables, with the same types, dimensions and fill values",
+            );
         }
     }
     Ok(())
 }
 
 impl Config {
-    /// The same collection in another layout, or in the same.
+    /// The configuration of the same collection in another layout.
     #[must_use]
     pub fn with_layout(mut self, layout: Layout) -> Self {
         if layout != self.layout {
@@ -248,7 +258,7 @@ impl Config {
     }
 }
 
-/// Removes partitions at a place that is no collection yet.
+/// Removes partitions at a target that is not a collection yet.
 async fn remove_partitions(
     target: &Store,
     config: &Config,
@@ -264,8 +274,8 @@ async fn remove_partitions(
 }
 
 impl Copying<'_> {
-    /// Copies what the journal does not know as done, and takes out what is not wanted. Returns what
-    /// tells the group of the variables that are not partitioned from another one in its place.
+    /// Copies the partitions that are not done according to the journal, and removes others from
+    /// the target. Returns the fingerprint of the group of variables that are not partitioned.
     async fn all(&self, lease: &Lease, journal: &mut Journal) -> Result<Option<String>> {
         let partitions = self.snapshot.partitions(self.options.predicate.as_ref()).await?;
         forget_changed(journal, self.snapshot).await?;
@@ -292,7 +302,7 @@ impl Copying<'_> {
         let (done, left): (Vec<Partition>, Vec<Partition>) =
             partitions.into_iter().partition(is_done);
         work.progress.advance(done.len() as u64);
-        for batch in left.chunks(BATCH) {
+        for batch in left.chunks(PARTITIONS_PER_ENTRY) {
             lease.check()?;
             let one = async |partition: Partition| {
                 work.cancel.check()?;
@@ -303,13 +313,14 @@ impl Copying<'_> {
                 let (path, commit) = (self.path(&partition), self.snapshot.latest);
                 Ok::<_, Error>(Copied::new(partition.path, path, commit))
             };
-            let copies = stream::iter(batch.to_vec()).map(one).buffer_unordered(AT_ONCE);
+            let copies =
+                stream::iter(batch.to_vec()).map(one).buffer_unordered(PARTITIONS_IN_FLIGHT);
             let mut copied: Vec<Copied> = copies.try_collect().await?;
             let paths: Vec<String> = copied.iter().map(|one| one.path.clone()).collect();
             for (one, print) in copied.iter_mut().zip(self.target.fingerprints(&paths).await?) {
                 one.print = print;
             }
-            // What is noted as done must be on disk.
+            // Partitions must be durable before the journal lists them as done.
             self.target.sync().await?;
             journal.add(self.target, copied).await?;
         }
@@ -322,7 +333,7 @@ impl Copying<'_> {
         Ok(self.target.fingerprints(&group).await?.pop().flatten())
     }
 
-    /// True if all objects are those that were noted.
+    /// True if the objects still have the fingerprints that were noted.
     async fn is_untouched(&self, journal: &Journal, immutable: Option<String>) -> Result<bool> {
         let done: Vec<&Copied> = journal.done.values().collect();
         let paths: Vec<String> = done.iter().map(|done| done.path.clone()).collect();
@@ -331,7 +342,7 @@ impl Copying<'_> {
         Ok(same && self.print_of_immutable().await? == immutable)
     }
 
-    /// Makes a collection of what is there.
+    /// Creates the collection of the copied partitions, by writing its document last.
     async fn finish(&self, journal: &Journal) -> Result<()> {
         let mut parents = BTreeSet::new();
         for copied in journal.done.values() {
@@ -355,7 +366,7 @@ impl Copying<'_> {
     }
 }
 
-/// Takes out of the journal what commits have changed since it was copied.
+/// Removes partitions from the journal that commits changed after they were copied.
 async fn forget_changed(journal: &mut Journal, snapshot: &Snapshot) -> Result<()> {
     let Some(oldest) = journal.done.values().map(|done| done.commit).min() else { return Ok(()) };
     let since = snapshot.since(oldest).await?;

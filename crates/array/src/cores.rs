@@ -1,4 +1,4 @@
-//! Work that keeps cores busy.
+//! A bounded set of threads for work that keeps a core busy.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -8,24 +8,24 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use partita_core::{Error, ErrorKind, Result, cores};
 use tokio::sync::oneshot;
 
-use crate::spare::Spare;
+use crate::buffer_pool::BufferPool;
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// How many cores work may keep busy. Clones share them.
+/// Limits how many cores encode and decode. Clones share the limit.
 ///
-/// Jobs that wait for a store may be many; those that encode and decode are as many as there are
-/// cores and no more, since each has tables and chunks of its own, and more of them drive each
-/// other's out of the caches. A thread that is done with one goes on with the next, without waking
-/// anybody.
+/// Many jobs may wait for a store at once, but no more jobs encode or decode than there are cores:
+/// each has tables and chunks of its own, and more of them would evict each other's from the
+/// caches. A thread that finishes a job takes the next one itself, which saves waking another
+/// thread.
 #[derive(Clone)]
 pub struct Cores {
     queue: Arc<Queue>,
-    spare: Arc<Spare>,
+    buffers: Arc<BufferPool>,
 }
 
 struct Queue {
-    /// How many threads there may be.
+    /// The largest number of threads.
     count: usize,
     state: Mutex<State>,
 }
@@ -33,24 +33,25 @@ struct Queue {
 #[derive(Default)]
 struct State {
     waiting: VecDeque<Job>,
-    /// How many threads there are.
+    /// The number of running threads.
     busy: usize,
 }
 
 impl Cores {
-    /// So many, at least one.
+    /// Allows work on `count` cores, at least one.
     #[must_use]
     pub fn new(count: usize) -> Self {
         let queue = Queue { count: count.max(1), state: Mutex::default() };
-        Self { queue: Arc::new(queue), spare: Arc::default() }
+        Self { queue: Arc::new(queue), buffers: Arc::default() }
     }
 
-    /// The memory in which chunks are encoded and decoded.
-    pub(crate) fn spare(&self) -> Arc<Spare> {
-        Arc::clone(&self.spare)
+    /// The pool of buffers in which chunks are encoded and decoded.
+    pub(crate) fn buffers(&self) -> Arc<BufferPool> {
+        Arc::clone(&self.buffers)
     }
 
-    /// Waits for a core, and runs what keeps it busy. What nobody waits for any more is not begun.
+    /// Queues `work` for the next free core and waits for its result. Work whose future was dropped
+    /// before it began is skipped.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -66,7 +67,8 @@ impl Cores {
             tokio::task::spawn_blocking(move || worker.work());
         }
         result.await.map_err(|error| {
-            Error::new(ErrorKind::Interrupted, "the work was stopped").caused_by(error)
+            Error::new(ErrorKind::Interrupted, "the work was stopped before it ended")
+                .caused_by(error)
         })
     }
 }
@@ -76,7 +78,7 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether another thread is to work.
+    /// Queues a job; true if another thread must be started for it.
     fn push(&self, job: Job) -> bool {
         let mut state = self.lock();
         state.waiting.push_back(job);
@@ -85,7 +87,7 @@ impl Queue {
         more
     }
 
-    /// The next job; none ends the thread, which is one less from then on.
+    /// Takes the next job. If there is none, the calling thread ends and is no longer counted.
     fn next(&self) -> Option<Job> {
         let mut state = self.lock();
         let next = state.waiting.pop_front();
@@ -94,7 +96,7 @@ impl Queue {
     }
 }
 
-/// A thread that works, or is about to.
+/// A thread that runs jobs, or is about to be started.
 struct Worker {
     queue: Arc<Queue>,
     ended: bool,
@@ -103,7 +105,7 @@ struct Worker {
 impl Worker {
     fn work(mut self) {
         while let Some(job) = self.queue.next() {
-            // Whoever waits for it is told by the result that does not come.
+            // A panic drops the sender of the result, which tells the caller that waits for it.
             let _ = catch_unwind(AssertUnwindSafe(job));
         }
         self.ended = true;
@@ -111,7 +113,7 @@ impl Worker {
 }
 
 impl Drop for Worker {
-    /// Runtimes that are shut down do not begin what they were given.
+    /// A runtime that shuts down drops workers that it has not started.
     fn drop(&mut self) {
         if !self.ended {
             self.queue.lock().busy -= 1;
@@ -119,7 +121,7 @@ impl Drop for Worker {
     }
 }
 
-/// All that the process may use.
+/// All cores that the process may use.
 impl Default for Cores {
     fn default() -> Self {
         Self::new(cores())

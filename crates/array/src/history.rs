@@ -4,14 +4,12 @@ use std::collections::BTreeSet;
 
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
-use jiff::{SignedDuration, Timestamp};
-use partita_core::{Error, ErrorKind, Result};
+use jiff::SignedDuration;
+use partita_core::{Error, Result};
 
 use crate::collection::Collection;
-use crate::commit::{
-    Change, Draft, History, Home, PastHome, Retention, Snapshot, change_retention, end_history,
-};
-use crate::repository::{At, number_or_time};
+use crate::commit::{Change, Draft, History, Retention, Snapshot};
+use crate::repository::At;
 use crate::transact::Stage;
 
 /// Partitions restored at once.
@@ -23,40 +21,10 @@ impl Collection {
     /// and tags and ids name states too. A view is seen over the newest state of its base.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) if there is no such state, or it is not retained any more.
+    /// [`NotFound`](partita_core::ErrorKind::NotFound) if there is no such state, or it is not retained any more.
     pub async fn at(&self, at: impl Into<At>) -> Result<Self> {
-        let at = at.into();
-        let home = match self.home() {
-            Home::Repository(repository) => Home::Repository(repository.at(&at).await?),
-            Home::Plain(_) | Home::Past(_) => {
-                Home::Past(PastHome::new(self.store().clone(), self.number_of(&at).await?))
-            }
-        };
-        Self::open_home(home, self.base().cloned()).await
-    }
-
-    /// The number of the commit that is named, in a plain store.
-    async fn number_of(&self, at: &At) -> Result<u64> {
-        let unknown = |name: &str| {
-            Error::new(
-                ErrorKind::NotFound,
-                "commits of a collection in plain Zarr are named by their numbers, or by a time in \
-                 ISO 8601",
-            )
-            .with("name", name)
-            .with("store", self.url())
-        };
-        match at {
-            At::Commit(number) => Ok(*number),
-            At::Time(time) => History::read(self.store()).await?.number_at(*time, self.store()),
-            At::Name(name) => match number_or_time(name) {
-                Some(At::Commit(number)) => Ok(number),
-                Some(At::Time(time)) => {
-                    History::read(self.store()).await?.number_at(time, self.store())
-                }
-                _ => Err(unknown(name)),
-            },
-        }
+        let backend = self.backend().at(&at.into()).await?;
+        Self::open_backend(backend, self.base().cloned()).await
     }
 
     /// Makes the state that a commit left the newest one, by a commit of its own. Returns the
@@ -66,14 +34,13 @@ impl Collection {
     /// branch of the state instead.
     ///
     /// # Errors
-    /// As [`Collection::at`]; [`InvalidArgument`](ErrorKind::InvalidArgument) in a repository;
-    /// [`CommitConflict`](ErrorKind::CommitConflict) as [`Collection::insert`];
-    /// [`ReadOnly`](ErrorKind::ReadOnly).
+    /// As [`Collection::at`]; [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) in a repository;
+    /// [`CommitConflict`](partita_core::ErrorKind::CommitConflict) as [`Collection::insert`];
+    /// [`ReadOnly`](partita_core::ErrorKind::ReadOnly).
     pub fn restore<'a>(&'a self, at: At, key: Option<&'a str>) -> BoxFuture<'a, Result<u64>> {
         async move {
             self.check_writable()?;
-            self.check_plain("make a branch of the state to go on from it")?;
-            let number = self.number_of(&at).await?;
+            let number = self.backend().number_to_restore(&at).await?;
             self.transact("restore", key, &Restore { number }).await
         }
         .boxed()
@@ -83,9 +50,9 @@ impl Collection {
     /// stored with the collection, so that all writers agree.
     ///
     /// # Errors
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for a negative grace period, and in an
+    /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) for a negative grace period, and in an
     /// Icechunk repository, which keeps every state until it is expired;
-    /// [`ReadOnly`](ErrorKind::ReadOnly).
+    /// [`ReadOnly`](partita_core::ErrorKind::ReadOnly).
     pub fn set_retention(
         &self,
         retention: Retention,
@@ -93,15 +60,39 @@ impl Collection {
     ) -> BoxFuture<'_, Result<()>> {
         async move {
             self.check_writable()?;
-            self.check_plain("expire states of the repository instead")?;
             let seconds = |grace: SignedDuration| {
                 u64::try_from(grace.as_secs())
                     .map_err(|_| Error::invalid("the grace period must not be negative"))
             };
             let grace = grace.map(seconds).transpose()?;
-            change_retention(self.store(), retention, grace).await
+            self.backend().set_retention(retention, grace).await
         }
         .boxed()
+    }
+
+    /// The space taken by objects beside the published ones: replaced objects of the history, and
+    /// objects that are staged. In an Icechunk repository nothing is known of that. One listing.
+    ///
+    /// # Errors
+    /// [`Store`](partita_core::ErrorKind::Store).
+    pub async fn retained(&self) -> Result<Option<Retained>> {
+        self.backend().retained().await
+    }
+
+    /// Adds to the error of a full disk how much of it could be freed.
+    pub(crate) async fn with_retained(&self, error: Error) -> Error {
+        if !error.is_disk_full() {
+            return error;
+        }
+        match self.retained().await {
+            Ok(Some(Retained { bytes: bytes @ 1.., .. })) => error.with(
+                "retained",
+                format!(
+                    "{bytes} bytes of earlier states, which `expire` and garbage collection free"
+                ),
+            ),
+            _ => error,
+        }
     }
 
     /// Ends the history before commits older than this. In an Icechunk repository commits that
@@ -109,20 +100,12 @@ impl Collection {
     /// Returns the ids of the commits whose states cannot be read any more.
     ///
     /// # Errors
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for a negative age;
-    /// [`ReadOnly`](ErrorKind::ReadOnly).
+    /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) for a negative age;
+    /// [`ReadOnly`](partita_core::ErrorKind::ReadOnly).
     pub fn expire(&self, older_than: SignedDuration) -> BoxFuture<'_, Result<Vec<String>>> {
         async move {
-            if let Home::Repository(repository) = self.home() {
-                return repository.expire(older_than).await;
-            }
-            if older_than.is_negative() {
-                return Err(Error::invalid("the age must not be negative"));
-            }
-            let before = Timestamp::now()
-                .checked_sub(older_than)
-                .map_err(|error| Error::invalid("that is no age").caused_by(error))?;
-            self.end_history(Some(before), None).await
+            self.check_writable()?;
+            self.backend().expire(older_than).await
         }
         .boxed()
     }
@@ -131,41 +114,24 @@ impl Collection {
     /// as [`Collection::expire`].
     ///
     /// # Errors
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) in an Icechunk repository;
-    /// [`ReadOnly`](ErrorKind::ReadOnly).
+    /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) in an Icechunk repository;
+    /// [`ReadOnly`](partita_core::ErrorKind::ReadOnly).
     pub fn expire_all_but(&self, last: u64) -> BoxFuture<'_, Result<Vec<String>>> {
         async move {
-            self.check_plain("expire commits by their age")?;
-            self.end_history(None, Some(last)).await
+            self.check_writable()?;
+            self.backend().expire_all_but(last).await
         }
         .boxed()
     }
+}
 
-    async fn end_history(
-        &self,
-        before: Option<Timestamp>,
-        last: Option<u64>,
-    ) -> Result<Vec<String>> {
-        self.check_writable()?;
-        self.home().publish().await?;
-        let history = History::read(self.store()).await?;
-        let end = history.end(before, last);
-        let gone = history.expiring(end);
-        if !gone.is_empty() {
-            end_history(self.store(), end).await?;
-        }
-        Ok(gone)
-    }
-
-    fn check_plain(&self, instead: &str) -> Result<()> {
-        match self.home() {
-            Home::Repository(_) => {
-                Err(Error::invalid(format!("this is for collections in plain Zarr; {instead}"))
-                    .with("store", self.url()))
-            }
-            _ => Ok(()),
-        }
-    }
+/// Space that objects beside the published ones take.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Retained {
+    /// Objects; of local files as many inodes at most.
+    pub objects: u64,
+    /// Bytes that only they take: a hard link to a published file takes none.
+    pub bytes: u64,
 }
 
 /// Makes the state after a commit the newest one.

@@ -20,34 +20,33 @@ use crate::read::{OpenPartition, read};
 use crate::statistics::summarise;
 use crate::transact::Stage;
 
-/// Bytes of partitions that are worked on at once, and how many partitions at most.
-const BYTES_AT_ONCE: usize = 512 << 20;
-const MOST_AT_ONCE: usize = 16;
+/// Partitions in flight: up to this many uncompressed bytes, and this many partitions.
+const BYTES_IN_FLIGHT: usize = 512 << 20;
+const PARTITIONS_IN_FLIGHT: usize = 16;
 
 impl Collection {
-    /// Inserts the rows of a dataset, each into its partition, in one commit: either all of them
-    /// become visible, or nothing. Rows may come in any order. Returns the partitions that the rows
-    /// belong to, ordered by key.
+    /// Inserts the rows of a dataset, each into its partition, in one commit: all of them become
+    /// visible or none. Rows may come in any order. Returns the partitions that the rows belong to,
+    /// ordered by key.
     ///
-    /// Variables that are missing are filled: with what the options say, else with their fill values,
-    /// else with "not a number" or "not a time". Where a merge puts a new row in the place of an old
-    /// one, that keeps its values in them. Attributes, fill values and codecs are those of the
-    /// collection. Without a merge, what a partition held is replaced. With
-    /// one, chunks without a row that changes or moves are not written again.
+    /// Missing variables are filled with the values given in the options, else with their fill
+    /// values, else with "not a number" or "not a time". Where a merge replaces an old row with a
+    /// new one, the row keeps its old values of missing variables. Attributes, fill values and
+    /// codecs are those of the collection. Without a merge, the previous rows of a partition are
+    /// replaced. With one, only chunks with a row that changes or moves are written again.
     ///
-    /// Variables that are not partitioned are stored by the first insert that has them, and must be
-    /// the same in later ones.
+    /// Variables that are not partitioned are stored by the first insert that contains them, and
+    /// must have the same values in later ones.
     ///
     /// # Errors
-    /// [`SchemaMismatch`](ErrorKind::SchemaMismatch), with the variable, if the dataset has one that
-    /// the collection does not have, or has with another type, other dimensions or another size, or
-    /// with other values where it is not partitioned, or if a variable is missing and nothing can
-    /// stand for its values;
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) as
+    /// [`SchemaMismatch`](ErrorKind::SchemaMismatch), with the variable, if the collection does not
+    /// have a variable of the dataset, or has it with another type, other dimensions or another
+    /// size, or, for one that is not partitioned, with other values; or if a variable is missing
+    /// and there is no value to fill it with; [`InvalidArgument`](ErrorKind::InvalidArgument) as
     /// [`Partitioning::split`](crate::Partitioning::split) and [`Merge::plan`];
-    /// [`CommitConflict`](ErrorKind::CommitConflict) if other writers never left the partitions
-    /// alone; [`ReadOnly`](ErrorKind::ReadOnly); [`Store`](ErrorKind::Store). Nothing is inserted
-    /// then.
+    /// [`CommitConflict`](ErrorKind::CommitConflict) if other writers kept changing the partitions;
+    /// [`ReadOnly`](ErrorKind::ReadOnly); [`Store`](ErrorKind::Store). After an error nothing is
+    /// inserted.
     pub async fn insert(&self, data: &Dataset, options: &InsertOptions) -> Result<Vec<Partition>> {
         let insert = Insert { data, options, shared: true };
         let total = data.num_bytes() as u64;
@@ -60,17 +59,19 @@ impl Collection {
 }
 
 impl Collection {
-    /// Datasets of rows merged one after the other, as if each were inserted into what those before
-    /// it have left; a function is not called. Nothing is stored.
+    /// Merges datasets one after the other, as if each were inserted into the result of those
+    /// before it. Merge functions are not supported. Nothing is stored.
     ///
     /// # Errors
-    /// As [`Collection::insert`].
+    /// The same as [`Collection::insert`].
     pub async fn merge_rows(&self, data: &[Dataset], options: &InsertOptions) -> Result<Dataset> {
         let snapshot = self.snapshot().await?;
         let config = &snapshot.config;
         let sizes = stored_sizes(&snapshot, &snapshot.partitions(None).await?).await?;
         let MergeWith::Strategy(merge) = &options.merge else {
-            return Err(Error::invalid("rows are merged by a strategy"));
+            return Err(Error::invalid(
+                "rows are merged by a strategy here; a merge function is not supported",
+            ));
         };
         let axis = config.rows_variable().unwrap_or_default();
         let mut merged: Option<Dataset> = None;
@@ -88,14 +89,14 @@ impl Collection {
             let plan = merge.plan(axes.0, axes.1)?;
             merged = Some(plan.apply(&old, &rows, &config.dimension)?);
         }
-        merged.ok_or_else(|| Error::invalid("there is nothing to merge"))
+        merged.ok_or_else(|| Error::invalid("there are no datasets to merge"))
     }
 }
 
 pub(crate) struct Insert<'a> {
     pub data: &'a Dataset,
     pub options: &'a InsertOptions,
-    /// Variables that are not partitioned are stored too.
+    /// Also stores the variables that are not partitioned.
     pub shared: bool,
 }
 
@@ -110,7 +111,7 @@ impl Stage for Insert<'_> {
     }
 }
 
-/// A change of one partition, and whether it was made from what the partition held. None where
+/// The change of a partition, and whether it depends on the previous rows of the partition. None if
 /// nothing changes.
 type Staged = Option<(Change, bool)>;
 
@@ -129,9 +130,9 @@ impl Insert<'_> {
             conform(self.data, config, &sizes, &self.options.fill)?;
         let paths: BTreeMap<Key, String> =
             partitions.into_iter().map(|found| (found.key, found.path)).collect();
-        let groups = config.partitioning.split(&rows)?;
+        let groups = config.partitioning.split(&rows, &config.schema)?;
         let average = rows.num_bytes().checked_div(groups.len()).unwrap_or(0).max(1);
-        let at_once = (BYTES_AT_ONCE / average).clamp(1, MOST_AT_ONCE);
+        let in_flight = (BYTES_IN_FLIGHT / average).clamp(1, PARTITIONS_IN_FLIGHT);
         let place = |group: Group| {
             let exists = paths.get(&group.key);
             let made = || config.partitioning.path(&group.key, config.layout.digits());
@@ -158,7 +159,7 @@ impl Insert<'_> {
                 let staged = staged.map_err(|error| error.with("partition", &partition.path))?;
                 Ok::<_, Error>((partition.path, staged))
             })
-            .buffer_unordered(at_once)
+            .buffer_unordered(in_flight)
             .try_collect()
             .await?;
         for (path, staged) in staged {
@@ -181,18 +182,20 @@ impl Insert<'_> {
             }
             merge => merge,
         };
-        // There are no old rows, or none that are kept, that could have what is missing.
+        // A new partition has no old rows that could provide missing values, nor does one that is
+        // replaced.
         merging.missing.iter().try_for_each(Missing::check)?;
         match merge {
             MergeWith::Strategy(Merge::Replace) => merging.replace_by(rows, false).await,
-            // Another writer may make the partition meanwhile.
+            // The change counts as dependent, since another writer may create the partition
+            // meanwhile.
             MergeWith::Strategy(merge) => merging.create(merge, rows).await,
             MergeWith::Function(_) if merging.fresh => merging.replace_by(rows, true).await,
             MergeWith::Function(function) => merging.call(function.clone(), rows).await,
         }
     }
 
-    /// Stores the variables that are not partitioned and were not stored yet.
+    /// Stores the variables that are not partitioned and were not stored before.
     async fn stage_immutable(
         &self,
         snapshot: &Snapshot,
@@ -225,15 +228,16 @@ impl Insert<'_> {
             {
                 return Err(Error::new(
                     ErrorKind::SchemaMismatch,
-                    "a variable without the partitioned dimension is stored once, and is stored with \
-                     other values; leave it out, or replace it for the whole collection",
+                    "a variable without the partitioned dimension is stored once, and was stored \
+                     with other values; leave it out, or replace it for the whole collection",
                 )
                 .with("variable", path));
             }
         }
         let known = given_sizes(&given);
         let size = |name: &str| known.get(name).or_else(|| sizes.get(name)).copied();
-        // ZCollection cannot read a collection that lacks some, so they are filled if they can be.
+        // ZCollection cannot read a collection that lacks some of them, so the others are filled if
+        // possible.
         let fills = |own: &VariableSchema| own.dimensions.iter().all(|name| size(name).is_some());
         let group = merged(&schema, &[&old, &given], &fills, &size)?;
         let missing = group.schema().paths().into_iter().any(|(path, _)| !is_stored(&path));
@@ -248,7 +252,8 @@ impl Insert<'_> {
     }
 }
 
-/// The sizes of the dimensions that do not grow, from the schema and from a partition.
+/// The sizes of the dimensions that are not partitioned, from the schema and from a stored
+/// partition.
 pub(crate) async fn stored_sizes(
     snapshot: &Snapshot,
     partitions: &[Partition],
@@ -270,20 +275,20 @@ pub(crate) async fn stored_sizes(
     Ok(sizes)
 }
 
-/// Rows of one partition on their way into it.
+/// The insertion of rows into one partition.
 struct Merging<'a> {
     snapshot: &'a Snapshot,
     stage: String,
     partition: &'a Partition,
-    /// The partition is new.
+    /// True if the partition is new.
     fresh: bool,
     insert: &'a Insert<'a>,
-    /// The variables that the rows lack.
+    /// The variables that the dataset lacks.
     missing: &'a [Missing],
 }
 
 impl Merging<'_> {
-    /// The partition becomes these rows.
+    /// Replaces the content of the partition with these rows.
     async fn replace_by(self, rows: Dataset, reads: bool) -> Result<Staged> {
         let config = &self.snapshot.config;
         let statistics = summarise(config, &rows)?;
@@ -294,13 +299,13 @@ impl Merging<'_> {
         Ok(Some((self.replace(plan, facts).await?, reads)))
     }
 
-    /// The partition becomes a group of which this is known.
+    /// Replaces the partition with the planned group; `facts` are its known properties.
     async fn replace(self, plan: GroupPlan, facts: PartitionFacts) -> Result<Change> {
         let (path, work) = (&self.partition.path, &self.insert.options.work);
         self.snapshot.stage_replacement(self.stage, path, plan, facts, work).await
     }
 
-    /// The partition is new: a merge still orders its rows.
+    /// Creates the partition. The merge strategy still orders its rows.
     async fn create(self, merge: &Merge, rows: Dataset) -> Result<Staged> {
         let dimension = self.snapshot.config.dimension.clone();
         let rows = match self.snapshot.config.axis_variable() {
@@ -318,7 +323,7 @@ impl Merging<'_> {
     async fn merge(self, merge: &Merge, rows: Dataset) -> Result<Staged> {
         let config = &self.snapshot.config;
         let dimension = config.dimension.as_str();
-        // Which of the old rows stay is seen from the axis, and for joining any variable will do.
+        // The plan of the merge needs the axis alone. For concatenating rows any variable will do.
         let axis = match (config.axis_variable(), merge) {
             (Some(axis), _) => axis,
             (None, Merge::Concat) => {
@@ -360,8 +365,8 @@ impl Merging<'_> {
         Ok(Some((change.await?, true)))
     }
 
-    /// The rows, with the values of old ones of which they take the place in the variables that
-    /// they lack.
+    /// Returns the new rows, in which missing variables have the values of the old rows that they
+    /// replace.
     async fn with_old_values(
         &self,
         merge: &Merge,
@@ -384,25 +389,27 @@ impl Merging<'_> {
         let old = opened.read(&all, &self.insert.options.work.quiet()).await?;
         let called = tokio::task::spawn_blocking(move || function(old, rows)).await;
         let merged = called.map_err(|error| {
-            Error::new(ErrorKind::Interrupted, "the merge did not end").caused_by(error)
+            Error::new(ErrorKind::Interrupted, "the merge function did not end").caused_by(error)
         })??;
         let fills = &self.insert.options.fill;
         let merged = conform(&merged, config, &HashMap::new(), fills)?.filled()?;
-        let misplaced = config.partitioning.split(&merged)?;
+        let misplaced = config.partitioning.split(&merged, &config.schema)?;
         if let Some(other) = misplaced.iter().find(|group| group.key != self.partition.key) {
-            return Err(Error::invalid("the merge gave rows that belong to another partition")
-                .with("found", &other.key));
+            return Err(Error::invalid(
+                "the merge function returned rows that belong to another partition",
+            )
+            .with("found", &other.key));
         }
         self.replace_by(merged, true).await
     }
 }
 
-/// Which old rows of an axis new ones take the place of; none if there are no variables missing, or no
-/// such rows.
+/// The plan of which new rows replace which old ones, by the values of the axis; none if no
+/// variables are missing, or no row is replaced.
 ///
 /// # Errors
-/// [`SchemaMismatch`](ErrorKind::SchemaMismatch) if there are others, and nothing stands for what is
-/// missing.
+/// [`SchemaMismatch`](ErrorKind::SchemaMismatch) if there are rows that replace none, and a missing
+/// variable has no value to fill it with.
 fn kept(merge: &Merge, (old, new): (&Array, &Array), missing: &[Missing]) -> Result<Option<Plan>> {
     if missing.is_empty() {
         return Ok(None);
@@ -417,7 +424,7 @@ fn kept(merge: &Merge, (old, new): (&Array, &Array), missing: &[Missing]) -> Res
     Ok(places.iter().any(Option::is_some).then(|| Plan::of_places(&places)))
 }
 
-/// The rows with the values of old ones, as the plan says, in the variables that they lack.
+/// Takes the values of missing variables from the old rows that the plan says are replaced.
 fn completed(
     config: &Config,
     plan: &Plan,
@@ -436,9 +443,9 @@ fn completed(
     })
 }
 
-/// The rows of the chunks that have to be written, where the rows `changes` change and `total` is how
-/// many there will be: they begin and end with chunks of all variables. All rows, if some variable is
-/// chunked otherwise than it was, or lies across.
+/// The range of rows that has to be written, rounded to whole chunks of every variable, given that
+/// the rows in `changes` change and the partition will have `total` rows. These are all rows if the
+/// chunks of a variable change, or its partitioned dimension is not the first.
 fn chunks(
     group: &GroupPlan,
     stored: &[Arc<StoredArray>],
@@ -468,6 +475,6 @@ fn chunks(
 fn no_axis() -> Error {
     Error::invalid(
         "the collection has no variable along its axis by which rows can be ordered; replace \
-         partitions, or join rows without order",
+         partitions, or concatenate rows without ordering them",
     )
 }

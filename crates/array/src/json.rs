@@ -1,5 +1,5 @@
-//! JSON as Python's `json` reads and writes it: with NaN and the infinities as bare words, which
-//! attributes of real collections hold.
+//! JSON as Python's `json` module reads and writes it, including the bare words for NaN and the
+//! infinities, which occur in attributes of real collections.
 
 use std::fmt::Write;
 
@@ -50,12 +50,12 @@ impl PartialEq for Json {
 pub enum Style {
     /// On one line, with no space after `,` and `:`.
     Compact,
-    /// One value per line, indented by so many spaces per level.
+    /// One value per line, indented by this many spaces per level.
     Indented(usize),
 }
 
-/// The words that are no JSON, and what stands for them while serde reads the document: a text
-/// that begins with a character that no other text here may begin with.
+/// The bare words that JSON does not have. While serde reads a document, each is replaced by a
+/// string that begins with a character that no other string may begin with.
 const WORDS: [(&str, f64); 3] =
     [("-Infinity", f64::NEG_INFINITY), ("Infinity", f64::INFINITY), ("NaN", f64::NAN)];
 const MARK: char = '\u{fdd0}';
@@ -64,11 +64,11 @@ impl Json {
     /// Reads a document.
     ///
     /// # Errors
-    /// [`Corrupt`](partita_core::ErrorKind::Corrupt) if it is no JSON in UTF-8.
+    /// [`Corrupt`](partita_core::ErrorKind::Corrupt) if it is not JSON in UTF-8.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
-        let corrupt = |error| Error::corrupt("the document is no valid JSON").caused_by(error);
+        let corrupt = |error| Error::corrupt("the document is not valid JSON").caused_by(error);
         let text = std::str::from_utf8(bytes)
-            .map_err(|error| Error::corrupt("the document is no UTF-8").caused_by(error))?;
+            .map_err(|error| Error::corrupt("the document is not UTF-8").caused_by(error))?;
         let value: Value = match serde_json::from_str(text) {
             Ok(value) => value,
             Err(_) => serde_json::from_str(&with_words_marked(text)).map_err(corrupt)?,
@@ -101,7 +101,7 @@ impl Json {
         }
     }
 
-    /// The document as Python writes it: everything outside ASCII escaped.
+    /// The document as Python writes it, with everything outside ASCII escaped.
     #[must_use]
     pub fn to_text(&self, style: Style) -> String {
         let mut out = String::new();
@@ -162,7 +162,7 @@ impl Json {
         }
     }
 
-    /// The number as a float: also a text `NaN`, `Infinity` or `-Infinity`, as Zarr writes them.
+    /// The number as a float; also the strings `NaN`, `Infinity` and `-Infinity`, which Zarr uses.
     #[must_use]
     pub fn as_float(&self) -> Option<f64> {
         match self {
@@ -218,7 +218,8 @@ impl Json {
         Self::Map(members.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
     }
 
-    /// The same value for serde; what JSON cannot say becomes the text that Zarr uses for it.
+    /// The same value for serde; floats that JSON does not have become the strings that Zarr uses
+    /// for them.
     pub(crate) fn to_value(&self) -> Value {
         match self {
             Self::Null => Value::Null,
@@ -262,13 +263,13 @@ impl From<i64> for Json {
     }
 }
 
-/// What Zarr calls a float that is no number of JSON.
+/// Zarr's word for a float that JSON cannot represent.
 pub(crate) fn word_of(value: f64) -> &'static str {
     let same = |(_, other): &(&str, f64)| *other == value;
     WORDS.into_iter().find(same).map_or("NaN", |(word, _)| word)
 }
 
-/// The document with the bare words made texts that begin with [`MARK`].
+/// Returns the document with the bare words replaced by strings that begin with [`MARK`].
 fn with_words_marked(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;

@@ -1,34 +1,38 @@
 //! Collections: labelled arrays partitioned by date or sequence, in the two Zarr layouts of
 //! ZCollection.
 //!
-//! A collection is one document at its root, which says what it holds, and a Zarr group per
-//! partition, in a directory named by the partition's key: `year=2022/month=01`.
+//! A collection is one document at its root, which holds its schema and partitioning, and a Zarr
+//! group per partition, in a directory named by the partition's key: `year=2022/month=01`.
 //!
 //! - [`dataset`]: labelled arrays in memory. An array is contiguous bytes with a type and a shape;
-//!   cutting and joining know only the size of an item.
+//!   slicing and concatenating them only need the size of an item.
 //! - [`json`]: attributes and metadata documents.
-//! - [`partitioning`]: from rows to partitions, and from partitions to paths and back.
-//! - [`layout`]: the stored form, and the only place that knows there are two of them. Everything
-//!   else sees a [`layout::Config`] and arrays with a prefix, a shape and a pipeline of codecs. The
-//!   prefix is free: a partition can be written beside its place and published later.
-//! - [`merge`]: which rows of old and new make a partition; plans, not data.
-//! - `indexer`: which rows have which values, in a file of its own; [`Selection`]: such rows.
-//! - `codec`: from stored chunks to items and back; the filters of numcodecs that the `zarrs` crate
-//!   lacks.
+//! - [`partitioning`]: maps rows to partitions, and partitions to paths and back.
+//! - [`layout`]: the stored form, and the only place that distinguishes the two layouts. The rest
+//!   of the crate sees a [`layout::Config`] and arrays with a prefix, a shape and a pipeline of
+//!   codecs. The prefix is free: a partition can be written under a staging prefix and published
+//!   later.
+//! - [`merge`]: which old and new rows make up a partition. It makes plans and moves no data.
+//! - `indexer`: which rows have which values, stored in a file of its own. [`Selection`] holds the
+//!   rows that a query of an index finds.
+//! - `codec`: decodes stored chunks into items and encodes them, with the filters of numcodecs that
+//!   the `zarrs` crate lacks.
 //! - `repository`: collections inside an Icechunk repository, whose commits are Icechunk's.
-//! - [`Collection`] is the face: create, open, partitions, read. A [`View`] is a collection of
-//!   variables laid over another one.
+//! - [`Collection`] is the entry point: create, open, list partitions, read. A [`View`] is a
+//!   collection of variables over another collection.
 //!
 //! # How a read goes
 //!
-//! The partitions are listed (or taken from a catalog), pruned by the predicate on their keys, and
-//! their array metadata are read: one request per partition in Zarr v2, whose metadata are
-//! consolidated. Then the size of everything is known, and the memory of each variable is allocated
-//! once. It is cut into disjoint bands, one per row of chunks, which jobs fill side by side; joining
-//! them again copies nothing. Variables with items of any length, and those whose partitioned
-//! dimension is not the first, are read per partition and joined by copying.
+//! The partitions are listed (or taken from a catalog) and pruned by the predicate on their keys,
+//! and their array metadata are read: one request per partition in Zarr v2, whose metadata are
+//! consolidated. All sizes are then known, and the memory of each variable is allocated once. It is
+//! split into disjoint bands, one per row of chunks, which jobs fill in parallel; joining the bands
+//! copies nothing. Variables with items of variable length, and those whose partitioned dimension
+//! is not the first, are read per partition and joined by copying.
 
 mod alter;
+mod backend;
+mod buffer_pool;
 mod codec;
 mod collection;
 mod columns;
@@ -39,6 +43,7 @@ mod copy;
 mod cores;
 pub mod dataset;
 mod digest;
+mod encoded_time;
 mod garbage;
 mod history;
 mod indexer;
@@ -49,6 +54,7 @@ mod map;
 mod memory;
 pub mod merge;
 mod migrate;
+mod moments;
 mod options;
 mod pages;
 pub mod partitioning;
@@ -59,7 +65,6 @@ mod repository;
 mod rows;
 mod select;
 mod selection;
-mod spare;
 mod staged;
 mod statistics;
 mod transact;
@@ -74,6 +79,7 @@ pub use copy::CopyOptions;
 pub use cores::Cores;
 pub use dataset::{Array, DType, Dataset, Schema, Variable, VariableSchema};
 pub use garbage::{Garbage, GarbageOptions};
+pub use history::Retained;
 pub use indexer::{
     BuildOptions, Index, IndexFunction, IndexPlace, IndexSource, RefreshOptions, Stale,
 };

@@ -1,4 +1,4 @@
-//! Calling a function with each partition, and storing what it works out.
+//! Calling a function for each partition, and storing the values that it computes.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -21,18 +21,19 @@ use crate::read::{Wanted, read_parts};
 use crate::statistics::summarise;
 use crate::transact::Stage;
 
-/// Works something out from a partition.
+/// Computes a result from a partition.
 pub type MapFunction<T> = Arc<dyn Fn(PartitionData) -> Result<T> + Send + Sync>;
 
-/// How often a partition is read again because commits replaced what was read.
+/// How often a partition is read again because commits replaced it during the read.
 const ATTEMPTS: u32 = 20;
 
 impl Collection {
-    /// Calls a function with each selected partition, several at once, and returns the results in
-    /// the order of the keys. Neighbours are those of the whole collection, whatever is selected.
+    /// Calls a function for each selected partition, several concurrently, and returns the results
+    /// in the order of the keys. Neighbours are those in the whole collection, also if they are not
+    /// selected.
     ///
     /// # Errors
-    /// As [`Collection::read`]; what the function fails with, with the partition.
+    /// The same as [`Collection::read`]; any error of the function, with the partition.
     pub async fn map<T: Send + 'static>(
         &self,
         function: MapFunction<T>,
@@ -56,7 +57,8 @@ impl Collection {
         results
     }
 
-    /// Calls the function with a state that one commit left.
+    /// Reads a partition and calls the function, again until what was read is the state of one
+    /// commit.
     async fn call_current<T: Send + 'static>(
         &self,
         all: &[Partition],
@@ -76,19 +78,19 @@ impl Collection {
         Err(unsteady())
     }
 
-    /// Works out new values of variables, partition by partition, and stores them in one commit:
-    /// all of them become visible, or, if the function fails for one partition, nothing. Other
-    /// variables are not written again; where rows were chosen beforehand, neither are chunks without
-    /// such rows. If another writer changes a partition meanwhile, the function is called again with
-    /// what it holds then. Returns the partitions that were written, ordered by key; none where a
-    /// commit with the same `key` was made before.
+    /// Computes new values of variables, partition by partition, and stores them in one commit: all
+    /// of them become visible, or none if the function fails for a partition. Other variables are
+    /// not written again; with a row selection, neither are chunks without selected rows. If
+    /// another writer changes a partition meanwhile, the function is called again with its new
+    /// content. Returns the partitions that were written, ordered by key; none if a commit with the
+    /// same `key` was made before.
     ///
     /// # Errors
-    /// As [`Collection::map`]; [`SchemaMismatch`](ErrorKind::SchemaMismatch) with the variable, if
-    /// what the function returns does not go with the collection;
+    /// The same as [`Collection::map`]; [`SchemaMismatch`](ErrorKind::SchemaMismatch) with the
+    /// variable, if a variable that the function returns does not fit the collection;
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) for a variable by which rows are
-    /// partitioned; [`CommitConflict`](ErrorKind::CommitConflict), [`ReadOnly`](ErrorKind::ReadOnly)
-    /// as [`Collection::insert`].
+    /// partitioned; [`CommitConflict`](ErrorKind::CommitConflict),
+    /// [`ReadOnly`](ErrorKind::ReadOnly) as [`Collection::insert`].
     pub async fn update(
         &self,
         function: UpdateFunction,
@@ -109,7 +111,7 @@ impl Collection {
 fn unsteady() -> Error {
     Error::new(
         ErrorKind::CommitConflict,
-        "writers replaced the partition while it was read, each time",
+        "other writers replaced the partition during each attempt to read it; try again",
     )
 }
 
@@ -123,11 +125,12 @@ pub(crate) async fn call<T: Send + 'static>(
 }
 
 impl Snapshot {
-    /// The partitions that a function is called with.
+    /// The partitions for which the function is called.
     async fn selected(&self, options: &MapOptions) -> Result<Vec<Partition>> {
         if options.rows.is_some() && options.depth != Depth::None {
             return Err(Error::invalid(
-                "a function that is given chosen rows sees no neighbours; leave out the depth",
+                "a function that is given selected rows cannot be given neighbours; leave out the \
+                 depth",
             ));
         }
         let (rows, predicate) = (options.rows.as_ref(), options.predicate.as_ref());
@@ -139,7 +142,8 @@ impl Snapshot {
         Ok(selected)
     }
 
-    /// The partitions of which some are neighbours that a function sees; none if it sees none.
+    /// All partitions, among which neighbours are looked up; none if the function is given no
+    /// neighbours.
     async fn neighbours(&self, options: &MapOptions) -> Result<Vec<Partition>> {
         match options.depth {
             Depth::None => Ok(Vec::new()),
@@ -147,7 +151,8 @@ impl Snapshot {
         }
     }
 
-    /// The rows of a partition between those of its neighbours in `all`, and where they were read.
+    /// The rows of a partition between those of its neighbours in `all`, with the range of its own
+    /// rows and the partitions that were read.
     async fn window(
         &self,
         all: &[Partition],
@@ -191,7 +196,7 @@ impl Snapshot {
         Ok((PartitionData { key: partition.key.clone(), data, own: start..start + length }, paths))
     }
 
-    /// As `window`, with the partitions that were looked into also where that failed.
+    /// Like `window`, and appends the partitions that were read to `paths`, also if reading failed.
     async fn looked_into(
         &self,
         all: &[Partition],
@@ -204,8 +209,8 @@ impl Snapshot {
         }
     }
 
-    /// As `window`; of a view, what one commit of its base left, which is not looked after when the
-    /// view is committed.
+    /// Like `window`; for views, reads again until the base snapshot is consistent, because
+    /// committing the view does not validate the base.
     fn window_over_base<'a>(
         &'a self,
         all: &'a [Partition],
@@ -230,7 +235,8 @@ impl Snapshot {
         .boxed()
     }
 
-    /// So many rows of the nearest partitions.
+    /// Selects `depth` rows from the nearest partitions, as many partitions as needed: the last
+    /// rows of each with `from_end`, else the first ones.
     async fn rows_of<'a>(
         &self,
         partitions: impl Iterator<Item = &'a Partition>,
@@ -256,7 +262,7 @@ impl Snapshot {
 pub(crate) struct Update<'a> {
     pub function: UpdateFunction,
     pub options: &'a MapOptions,
-    /// Gets the partitions that were written.
+    /// Receives the partitions that were written.
     pub written: &'a std::sync::Mutex<std::collections::BTreeSet<Partition>>,
 }
 
@@ -286,7 +292,7 @@ impl Update<'_> {
         }
         if let Some(only) = only {
             selected.retain(|partition| only.contains(&partition.path));
-            // One that is gone meanwhile is not updated.
+            // A partition that was dropped meanwhile is not updated.
             only.iter().for_each(|path| draft.remove(path));
         } else {
             self.written.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
@@ -337,7 +343,7 @@ impl Update<'_> {
         }
         let total = match rows {
             Some(rows) => rows,
-            // It looked at variables that are not partitioned only.
+            // The function was given only variables that are not partitioned.
             None => {
                 own = 0..snapshot.length(partition).await?;
                 own.end
@@ -355,7 +361,7 @@ impl Update<'_> {
     }
 }
 
-/// The dataset of what a function returned, cut to the partition's own rows.
+/// Makes a dataset of the variables that a function returned, cut to the partition's own rows.
 fn updated(
     snapshot: &Snapshot,
     found: Vec<Variable>,
@@ -397,15 +403,15 @@ fn fit(snapshot: &Snapshot, variable: Variable) -> Result<Variable> {
     let expected = config.schema.variable(variable.name()).ok_or_else(|| {
         if snapshot.whole.schema.variable(variable.name()).is_some() {
             return Error::invalid(
-                "the variable is of the base of the view, which is not changed through it; add a \
-                 variable to the view",
+                "the variable belongs to the base of the view, which is not changed through the \
+                 view; add a variable to the view",
             );
         }
         Error::new(ErrorKind::SchemaMismatch, "the collection has no such variable; add it first")
     })?;
     if config.partitioning.variables().contains(&variable.name()) {
         return Err(Error::invalid(
-            "rows are partitioned by this variable; to change it, insert the rows anew",
+            "rows are partitioned by this variable; to change it, insert the rows again",
         ));
     }
     if expected.axis(&config.dimension).is_none() {

@@ -12,49 +12,49 @@ use crate::options::Work;
 use crate::partitioning::Key;
 use crate::view::View;
 
-/// How a collection is migrated, and what goes along with it.
+/// Options of a migration: how the collection is copied, and with which views and indexes.
 #[derive(Default)]
 pub struct MigrateOptions {
-    /// How the collection is copied. Which partitions, whether it is verified, and who is told of
-    /// progress is the same for views.
+    /// How the collection is copied. Its predicate, verification and progress apply to views too.
     pub copy: CopyOptions,
-    /// Views over the collection.
+    /// The views over the collection that are copied with it.
     pub views: Vec<MigratedView>,
-    /// Indexes of the collection that are not kept with it; those that are always go along.
+    /// The indexes that are copied besides those stored beside the collection, which are always
+    /// copied.
     pub indexes: Vec<MigratedIndex>,
 }
 
-/// A view that goes along with its base, and is laid over the new one.
+/// A view that is copied with its base, over the copy of the base.
 pub struct MigratedView {
     /// The view.
     pub view: View,
-    /// Where the new one is to be.
+    /// The URL of the new view.
     pub url: String,
-    /// The options of its store.
+    /// The store options of the new view.
     pub store: StoreOptions,
     /// The same variables with other chunks and codecs.
     pub schema: Option<Schema>,
 }
 
-/// An index that goes along with its collection.
+/// An index that is copied with its collection.
 pub struct MigratedIndex {
     /// The index.
     pub index: Index,
-    /// Where the file of the new one is to be.
+    /// Where the file of the new index is stored.
     pub target: IndexTarget,
 }
 
-/// Where the index of a collection that is still to be made will be.
+/// The place of an index of a collection that does not exist yet.
 #[derive(Debug, Clone)]
 pub enum IndexTarget {
-    /// [With the collection](IndexPlace::beside), by this name.
+    /// [Beside the collection](IndexPlace::beside), with this name.
     Beside(String),
     /// At a place of its own.
     At(IndexPlace),
 }
 
 impl IndexTarget {
-    /// The place, where this is the collection.
+    /// The place of the index for this collection.
     #[must_use]
     pub fn of(&self, collection: &Collection) -> IndexPlace {
         match self {
@@ -65,13 +65,13 @@ impl IndexTarget {
 }
 
 impl Collection {
-    /// Copies the collection to a URL as [`Collection::copy_to`] does, and then the views and indexes
-    /// that go along, each as a whole. The same call goes on with what was broken off. An index that
-    /// is behind, and cannot be made true without its function, stays behind.
+    /// Copies the collection to a URL as [`Collection::copy_to`] does, and then its views and
+    /// indexes, each as a whole. After an interruption, the same call continues. An index that is
+    /// stale, and cannot be refreshed without its function, is copied stale.
     ///
     /// # Errors
-    /// [`AlreadyExists`](ErrorKind::AlreadyExists) if there is a collection that is no copy of this
-    /// one, or nothing is left to do; as [`Collection::copy_to`].
+    /// [`AlreadyExists`](ErrorKind::AlreadyExists) if the target holds a collection that is not a
+    /// copy of this one, or nothing is left to do; the errors of [`Collection::copy_to`].
     pub fn migrate<'a>(
         &'a self,
         url: &'a str,
@@ -91,7 +91,7 @@ impl Collection {
                 }
                 Err(error) => return Err(error),
             };
-            // What one that was broken off has done is there.
+            // A copy that an interrupted call has finished exists already.
             let mut note = |done: Result<()>| match done {
                 Err(error) if refused.is_some() && error.kind() == ErrorKind::AlreadyExists => {
                     left -= 1;
@@ -113,7 +113,7 @@ impl Collection {
         .boxed()
     }
 
-    /// True if a copy has the partitions that it is to have.
+    /// True if the copy has all partitions that it should have.
     async fn has_keys_of(&self, copy: &Self, options: &CopyOptions) -> Result<bool> {
         let keys = |partitions: Vec<crate::Partition>| -> Vec<Key> {
             partitions.into_iter().map(|partition| partition.key).collect()

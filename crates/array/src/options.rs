@@ -1,4 +1,4 @@
-//! How collections are created, read and changed.
+//! Options for creating, reading and changing collections.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,24 +13,24 @@ use crate::merge::Merge;
 use crate::partitioning::Key;
 use crate::selection::Selection;
 
-/// What a new collection is to be.
+/// Options of a new collection.
 #[derive(Debug, Clone, Default)]
 pub struct CreateOptions {
-    /// How it is stored.
+    /// The layout in which it is stored.
     pub layout: Layout,
-    /// Keep a list of the partitions, which saves listing directories; Zarr v3 only.
+    /// Keep a catalog of the partitions, which saves listing directories; Zarr v3 only.
     pub catalog: bool,
-    /// The variables of which statistics are kept, beside the axis: see
+    /// The variables, besides the axis, of which statistics are kept: see
     /// [`Collection::set_statistics`](crate::Collection::set_statistics).
     pub statistics: Vec<String>,
 }
 
-/// Who is told about the work, who can stop it, and how much of the machine it takes.
+/// How an operation reports progress, how it is cancelled, and how many cores it uses.
 #[derive(Clone)]
 pub struct Work {
-    /// Told about bytes, before compression.
+    /// Receives progress in bytes, before compression.
     pub progress: Arc<dyn Progress>,
-    /// Stops the work.
+    /// Cancels the operation.
     pub cancel: Cancel,
     /// The cores that encode and decode.
     pub cores: Cores,
@@ -44,7 +44,7 @@ impl Default for Work {
 }
 
 impl Work {
-    /// The same, telling nobody: for parts of work that is reported as a whole.
+    /// A copy that reports no progress, for a part of an operation that is reported as a whole.
     pub(crate) fn quiet(&self) -> Self {
         Self { progress: Arc::new(NoProgress), ..self.clone() }
     }
@@ -56,31 +56,31 @@ impl fmt::Debug for Work {
     }
 }
 
-/// What of a collection is to be read.
+/// Which part of a collection is read.
 #[derive(Debug, Clone, Default)]
 pub struct ReadOptions {
-    /// Which partitions and rows; all if there is none. The columns are the fields of the keys, such
-    /// as `year` and `month`, and the variables that have the partitioned dimension alone, such as
-    /// the axis. Of a name that is both, the field is meant.
+    /// Selects partitions and rows; all if there is none. The columns are the fields of the keys,
+    /// such as `year` and `month`, and the variables that have the partitioned dimension alone,
+    /// such as the axis. A name that is both means the field.
     pub predicate: Option<Predicate>,
-    /// Of these only the rows that were chosen beforehand.
+    /// Reads only these rows of the selected partitions; all if there is none.
     pub rows: Option<Selection>,
-    /// Which variables, by their paths; all if there are none.
+    /// The paths of the variables; all if there are none.
     pub variables: Option<Vec<String>>,
-    /// Told about bytes read, after decompression.
+    /// Receives progress in bytes read, after decompression.
     pub work: Work,
 }
 
-/// Merges the rows of a partition with new ones: `(old, new)`, each with all partitioned variables.
-/// The rows of the result must belong to the same partition.
+/// Merges the existing rows of a partition with new ones: `(old, new)`, each with all partitioned
+/// variables. The rows of the result must belong to the same partition.
 pub type MergeFunction = Arc<dyn Fn(Dataset, Dataset) -> Result<Dataset> + Send + Sync>;
 
-/// How inserted rows are merged with those that a partition has.
+/// How inserted rows are merged with the existing rows of a partition.
 #[derive(Clone)]
 pub enum MergeWith {
-    /// By a strategy.
+    /// By one of the built-in strategies.
     Strategy(Merge),
-    /// By a function.
+    /// By a function of the caller.
     Function(MergeFunction),
 }
 
@@ -99,72 +99,75 @@ impl fmt::Debug for MergeWith {
     }
 }
 
-/// How a dataset is inserted.
+/// Options of an insert.
 #[derive(Debug, Clone, Default)]
 pub struct InsertOptions {
-    /// How its rows are merged with those that are there.
+    /// How the rows are merged with existing ones.
     pub merge: MergeWith,
     /// The values that are stored for variables that the data lacks, by the paths of the variables.
     /// They take precedence over fill values.
     pub fill: HashMap<String, FillValue>,
-    /// The caller's name for this commit: one that was made before is not made again.
+    /// The idempotency key of the commit: a commit with the same key is not made twice.
     pub key: Option<String>,
-    /// Told about bytes written, before compression.
+    /// Receives progress in bytes written, before compression.
     pub work: Work,
 }
 
-/// How far a function sees beyond its partition.
+/// How many rows of neighbouring partitions a function is given.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Depth {
-    /// Its own rows only.
+    /// None: the partition's own rows only.
     #[default]
     None,
-    /// So many partitions before and behind, of the whole collection.
+    /// All rows of this many partitions before and after, of the whole collection.
     Partitions(usize),
-    /// So many rows before and behind, of however many partitions of the whole collection.
+    /// This many rows before and after, from as many partitions of the whole collection as needed.
     Rows(usize),
 }
 
-/// What a function is called with.
+/// The argument of a function that is called for each partition.
 #[derive(Debug)]
 pub struct PartitionData {
-    /// The partition.
+    /// The key of the partition.
     pub key: Key,
-    /// Its rows, between those of its neighbours.
+    /// The rows of the partition, between those of its neighbours.
     pub data: Dataset,
-    /// Which rows are its own.
+    /// The range of rows that belong to the partition itself.
     pub own: std::ops::Range<usize>,
 }
 
-/// Works out new values of variables from a partition. They have either the partition's own rows,
-/// or those that the function was given, of which the neighbours' are cut off.
+/// Computes new values of variables from a partition. They have either the partition's own rows, or
+/// all rows that the function was given; the neighbours' rows are then cut off.
 pub type UpdateFunction = Arc<dyn Fn(PartitionData) -> Result<Vec<Variable>> + Send + Sync>;
 
-/// Which partitions a function is called with, and how.
+/// Options of a call of a function for each partition.
 #[derive(Debug, Clone, Default)]
 pub struct MapOptions {
-    /// Which partitions; all if there is none. The columns are the fields of the keys.
+    /// Selects partitions; all if there is none. The columns are the fields of the keys.
     pub predicate: Option<Predicate>,
-    /// Of these only the ones at these paths.
+    /// Uses only the selected partitions at these paths; all if there is none.
     pub paths: Option<Vec<String>>,
-    /// Of these only the rows that were chosen beforehand: the function sees no others. There are no
-    /// neighbours then.
+    /// Passes only these rows of the selected partitions to the function. Neighbours cannot be
+    /// given then.
     pub rows: Option<Selection>,
-    /// Which variables the function is given, by their paths; all if there are none.
+    /// The paths of the variables that the function is given; all if there are none.
     pub variables: Option<Vec<String>>,
-    /// How far the function sees.
+    /// How many neighbouring rows the function is given.
     pub depth: Depth,
-    /// How many partitions are worked on at once, from reading to writing. If nothing is said, the
-    /// function is called for as many as there are cores, while as many others are read or written.
+    /// How many partitions are processed concurrently, from reading to writing. By default the
+    /// function runs for as many partitions as there are cores, while as many others are read or
+    /// written.
     pub at_once: Option<usize>,
-    /// Of an update, the caller's name for its commit: one that was made before is not made again.
+    /// The idempotency key of the commit of an update: a commit with the same key is not made
+    /// twice.
     pub key: Option<String>,
-    /// Told about partitions.
+    /// Receives progress in partitions.
     pub work: Work,
 }
 
-/// How many partitions are worked on at once, and the cores on which functions are called for them.
-/// While functions take all, others are read or written.
+/// The number of partitions in flight, and the cores on which functions are called for them. By
+/// default it is twice the number of cores, so that other partitions are read or written while
+/// functions run on all cores.
 pub(crate) fn concurrency(at_once: Option<usize>) -> (usize, Cores) {
     let cores = cores();
     (at_once.unwrap_or(2 * cores).max(1), Cores::new(at_once.unwrap_or(cores)))

@@ -1,4 +1,4 @@
-//! Storing new values of some rows of a partition: only the objects that hold them are written.
+//! Storing new values of some rows of a partition, by writing only the objects that hold them.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -16,18 +16,19 @@ use crate::read::{Wanted, read};
 use crate::selection::common;
 use crate::statistics::{PartitionStatistics, summarise};
 
-/// New values of some rows.
+/// New values of selected rows of a partition.
 pub(crate) struct Patch<'a> {
     pub snapshot: &'a Snapshot,
     pub partition: &'a Partition,
-    /// The rows, in runs.
+    /// The rows, as runs.
     pub runs: &'a [Range<usize>],
-    /// The variables, with these rows alone.
+    /// The variables, with the values of these rows only.
     pub dataset: &'a Dataset,
 }
 
 impl Patch<'_> {
-    /// Writes what changes, and says what it takes the place of.
+    /// Writes the objects that change, and returns the change, which names the objects that it
+    /// replaces.
     pub async fn stage(&self, stage: String, work: &Work) -> Result<Change> {
         let (config, path) = (&self.snapshot.config, self.partition.path.as_str());
         let schema = self.dataset.schema();
@@ -45,7 +46,8 @@ impl Patch<'_> {
             };
             match array.filter(fits) {
                 Some(array) => rows.extend(self.objects(&name, Arc::new(array), work).await?),
-                // It is not stored yet, or its rows lie across all objects.
+                // The variable is not stored yet, or its partitioned dimension is not the first, so
+                // that all objects change.
                 None => drop(whole.insert(name)),
             }
         }
@@ -67,7 +69,7 @@ impl Patch<'_> {
         self.snapshot.stage_patch(stage, path, plan, replaced, facts, &work).await
     }
 
-    /// What is known of the variables of which statistics are kept.
+    /// The new statistics of the changed variables that have statistics.
     async fn statistics(&self, work: &Work) -> Result<PartitionStatistics> {
         let config = &self.snapshot.config;
         let is_new = |name: &String| self.dataset.variable(name).is_some();
@@ -78,8 +80,8 @@ impl Patch<'_> {
         }
     }
 
-    /// The rows of the objects that hold chosen rows, each with the row with which it begins.
-    /// Objects of which only some rows are chosen are read first.
+    /// The new rows of each object that holds selected rows, with the first row of the object.
+    /// Objects of which only some rows are selected are read first.
     async fn objects(
         &self,
         name: &str,
@@ -102,7 +104,9 @@ impl Patch<'_> {
                 patched.push((Arc::clone(&array), rows.start, values));
                 continue;
             }
-            let old = old.as_ref().ok_or_else(|| Error::invalid("the rows were not read"))?;
+            let old = old
+                .as_ref()
+                .ok_or_else(|| Error::invalid("the old rows of an object were not read"))?;
             let before = old.slice(0, from..from + rows.len())?;
             from += rows.len();
             let shift = |run: &Range<usize>| run.start - rows.start..run.end - rows.start;
@@ -112,7 +116,7 @@ impl Patch<'_> {
         Ok(patched)
     }
 
-    /// The rows of each object with chosen ones, and those of objects that also have others.
+    /// The bands of objects with selected rows, and the rows of those bands that also have others.
     fn bands(&self, array: &StoredArray) -> (Vec<Band>, Vec<Range<usize>>) {
         let height = array.object_rows();
         let mut bands: Vec<Band> = Vec::new();
@@ -134,7 +138,7 @@ impl Patch<'_> {
         (bands, partial)
     }
 
-    /// The variables with these names, with all rows of the partition.
+    /// These variables with all rows of the partition, in which the new values replace old ones.
     async fn wholes(&self, names: &HashSet<String>, work: &Work) -> Result<Dataset> {
         let config = &self.snapshot.config;
         let schema = config.schema.filtered(&|path, _| names.contains(path));
@@ -154,7 +158,7 @@ impl Patch<'_> {
         })
     }
 
-    /// Rows of one variable as they are.
+    /// Reads stored rows of one variable.
     async fn read(
         &self,
         name: &str,
@@ -173,13 +177,13 @@ impl Patch<'_> {
     }
 }
 
-/// The rows of one row of objects, and which of them are chosen.
+/// The rows of one row of objects, and the selected ones among them.
 struct Band {
     rows: Range<usize>,
     chosen: Vec<Range<usize>>,
 }
 
-/// An array with the items of `new` at the places `runs` along a dimension.
+/// Returns `old` with the items of `new` at the runs `runs` along an axis.
 fn replaced(old: &Array, axis: usize, runs: &[Range<usize>], new: &Array) -> Result<Array> {
     let mut pieces = Vec::with_capacity(runs.len() * 2 + 1);
     let (mut end, mut taken) = (0, 0);

@@ -22,32 +22,33 @@ use crate::options::{ReadOptions, Work};
 use crate::select::{Candidate, RowSelection, needs_rows, select};
 use crate::selection::{Selection, common};
 
-/// How often a read is begun again because commits replaced what was read.
+/// How often a read is repeated because commits replaced partitions during it.
 const ATTEMPTS: u32 = 20;
-/// Partitions opened at once.
-const AT_ONCE: usize = 32;
-/// So many times as many partitions in which rows are looked for.
-const BATCHES_AT_ONCE: usize = 2;
+/// Partitions opened concurrently.
+const PARTITIONS_IN_FLIGHT: usize = 32;
+/// Batches of partitions scanned concurrently when a predicate needs row values.
+const BATCHES_IN_FLIGHT: usize = 2;
 
 impl Collection {
     /// Reads the selected partitions and variables into one dataset, joined along the partitioned
-    /// dimension in the order of the keys. Where no partition is selected, that dimension has no
-    /// items. What is read is the state that one commit left: if another one replaces a partition
-    /// meanwhile, the read is begun again.
+    /// dimension in the order of the keys. If no partition is selected, that dimension has size 0.
+    /// The result is the state that one commit left: if another commit replaces a partition
+    /// meanwhile, the read starts again.
     ///
     /// A condition on the axis, or on another variable along the partitioned dimension, selects
-    /// rows: of a date, first by the keys, then by reading the variable; only chunks with such rows
-    /// are fetched of the others.
+    /// rows. For a date axis, the keys exclude partitions first. The variables of the condition are
+    /// then read, and only chunks with matching rows are fetched of the others.
     ///
-    /// Variables, partitions and chunks are read side by side, each chunk straight into its place;
-    /// a variable that a partition lacks is filled with its fill value.
+    /// Variables, partitions and chunks are read in parallel, and each chunk is decoded directly
+    /// into its place in the result. A variable that a partition lacks is filled with its fill
+    /// value.
     ///
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound) if a variable does not exist;
-    /// [`InvalidPredicate`](ErrorKind::InvalidPredicate) if the predicate names what is neither a
-    /// field of the keys nor such a variable; [`Corrupt`](ErrorKind::Corrupt) if what is stored
-    /// cannot be read; [`CommitConflict`](ErrorKind::CommitConflict) if writers never left the
-    /// partitions alone, or changed one since its rows were chosen;
+    /// [`InvalidPredicate`](ErrorKind::InvalidPredicate) if the predicate names a column that is
+    /// neither a field of the keys nor such a variable; [`Corrupt`](ErrorKind::Corrupt) if stored
+    /// data cannot be decoded; [`CommitConflict`](ErrorKind::CommitConflict) if writers kept
+    /// changing the partitions, or changed one after its rows were selected;
     /// [`Interrupted`](ErrorKind::Interrupted) once cancelled.
     pub fn read<'a>(&'a self, options: &'a ReadOptions) -> BoxFuture<'a, Result<Dataset>> {
         async move {
@@ -66,26 +67,26 @@ impl Collection {
     }
 }
 
-/// How large a partition is.
+/// The size of a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartitionSize {
     /// The partition.
     pub partition: Partition,
-    /// The rows along the partitioned dimension.
+    /// The number of rows along the partitioned dimension.
     pub rows: usize,
-    /// The objects that it is stored in.
+    /// The number of objects in which it is stored.
     pub objects: usize,
-    /// The size of these objects.
+    /// The total size of these objects in bytes.
     pub bytes: u64,
 }
 
 impl Collection {
-    /// How large the selected partitions are, ordered by key. Their metadata are read, and their
-    /// objects listed.
+    /// The sizes of the selected partitions, ordered by key. It reads their metadata and lists
+    /// their objects.
     ///
     /// # Errors
-    /// As [`Collection::partitions`]; [`Corrupt`](ErrorKind::Corrupt) if a partition is not
-    /// complete.
+    /// The same as [`Collection::partitions`]; [`Corrupt`](ErrorKind::Corrupt) if a partition is
+    /// incomplete.
     pub fn sizes<'a>(
         &'a self,
         predicate: Option<&'a Predicate>,
@@ -105,20 +106,20 @@ impl Collection {
                 Ok(PartitionSize { partition, rows, objects, bytes })
             };
             let partitions = snapshot.partitions(predicate).await?;
-            stream::iter(partitions).map(size).buffered(AT_ONCE).try_collect().await
+            stream::iter(partitions).map(size).buffered(PARTITIONS_IN_FLIGHT).try_collect().await
         }
         .boxed()
     }
 }
 
 impl Snapshot {
-    /// Reads what is selected. `paths` gets the partitions that were looked into.
+    /// Reads the selected rows. The partitions that are read or scanned are appended to `paths`.
     async fn read(&self, options: &ReadOptions, paths: &mut Vec<String>) -> Result<Dataset> {
         let chosen = self.chosen(options, paths).await?;
         self.read_chosen(&chosen, options).await
     }
 
-    /// Where what this state holds is read from.
+    /// The source from which the variables of this state are read.
     pub(crate) fn source(&self) -> Source<'_> {
         let own = Layer { store: &self.store, config: &self.config };
         let under = self.under.as_deref();
@@ -126,7 +127,8 @@ impl Snapshot {
         Source { config: &self.whole, layers: std::iter::once(own).chain(under).collect() }
     }
 
-    /// The partitions in which rows are wanted. `paths` gets those that were looked into.
+    /// Finds the partitions with selected rows, and these rows. The partitions that are scanned are
+    /// appended to `paths`, also if an error follows.
     pub(crate) async fn chosen(
         &self,
         options: &ReadOptions,
@@ -154,11 +156,11 @@ impl Snapshot {
                 candidates.iter().map(|candidate| candidate.partition.clone()).collect();
             self.check_synced(&looked_into, &options.work).await?;
         }
-        let batches = candidates.chunks(AT_ONCE);
+        let batches = candidates.chunks(PARTITIONS_IN_FLIGHT);
         let batches = batches.map(|batch| self.rows(&selection, batch, options));
         let batches: Vec<_> = batches.collect();
         let batches: Vec<Vec<Chosen>> =
-            stream::iter(batches).buffered(BATCHES_AT_ONCE).try_collect().await?;
+            stream::iter(batches).buffered(BATCHES_IN_FLIGHT).try_collect().await?;
         let mut found: Vec<Chosen> = batches.into_iter().flatten().collect();
         if let Some(rows) = chosen {
             for one in &mut found {
@@ -171,8 +173,8 @@ impl Snapshot {
         Ok(found)
     }
 
-    /// The partitions for which the predicate on the fields of keys is true: of the collection, or
-    /// of rows that were chosen, which takes no listing but of a view.
+    /// The partitions, or those of a row selection, for which the predicate on the fields of keys
+    /// is true. With a row selection nothing is listed, except for a view.
     pub(crate) async fn partitions_of(
         &self,
         chosen: Option<&Selection>,
@@ -187,10 +189,11 @@ impl Snapshot {
         select(rows.places(), &self.config.partitioning, predicate)
     }
 
-    /// True if nothing that was read from these partitions can have changed meanwhile.
+    /// True if no commit can have changed the content that was read from these partitions.
     ///
     /// # Errors
-    /// [`CommitConflict`](ErrorKind::CommitConflict) if one was changed since its rows were chosen.
+    /// [`CommitConflict`](ErrorKind::CommitConflict) if one was changed after its rows were
+    /// selected.
     pub(crate) async fn is_state_of(
         &self,
         chosen: Option<&Selection>,
@@ -207,8 +210,8 @@ impl Snapshot {
         Ok(self.is_steady(&since, paths, false))
     }
 
-    /// Refuses rows of partitions that were changed since they were chosen. Those of a view are
-    /// chosen of its base.
+    /// Refuses a row selection if its partitions were changed after its commit. A selection for a
+    /// view has the commit numbers of its base.
     ///
     /// # Errors
     /// [`CommitConflict`](ErrorKind::CommitConflict).
@@ -217,7 +220,7 @@ impl Snapshot {
         rows.check(&of.since(rows.commit().min(of.latest)).await?, paths)
     }
 
-    /// Reads the rows chosen.
+    /// Reads the selected rows.
     pub(crate) fn read_chosen<'a>(
         &'a self,
         chosen: &'a [Chosen],
@@ -233,7 +236,8 @@ impl Snapshot {
         .boxed()
     }
 
-    /// How many rows a partition has. Of a view, those of its base, if it is synced.
+    /// The number of rows of a partition; for a view, that of its base, after a check that both are
+    /// in sync.
     pub(crate) async fn length(&self, partition: &Partition) -> Result<usize> {
         if let Some(under) = &self.under {
             self.check_synced(std::slice::from_ref(partition), &Work::default()).await?;
@@ -243,8 +247,8 @@ impl Snapshot {
         Ok(self.extent(partition, &options, &known).await?.0)
     }
 
-    /// How many rows a partition has, and at most in a chunk of the variables to be read. `known`
-    /// is for partitions with the same options.
+    /// The number of rows of a partition, and the largest number of rows in a chunk of the
+    /// variables that are read. `known` is shared by calls with the same options.
     pub(crate) async fn extent(
         &self,
         partition: &Partition,
@@ -261,7 +265,7 @@ impl Snapshot {
         Ok((rows, arrays.values().filter_map(chunk).max().unwrap_or(rows)))
     }
 
-    /// The rows of these partitions that are wanted.
+    /// Scans candidate partitions, and returns those with selected rows.
     async fn rows(
         &self,
         selection: &RowSelection,
@@ -292,17 +296,17 @@ impl Snapshot {
     }
 }
 
-/// Runs of rows, in order.
+/// Runs of rows, in ascending order.
 pub(crate) type Runs = Vec<Range<usize>>;
 
-/// A partition, and the rows of it that are wanted; all if nothing is said.
+/// A partition and its selected rows; all rows if `runs` is none.
 #[derive(Debug)]
 pub(crate) struct Chosen {
     pub partition: Partition,
     pub runs: Option<Runs>,
 }
 
-/// A partition, and which of its rows are wanted: all, or those of some runs, in order.
+/// A partition to be read, with the runs of rows to read; all rows if `rows` is none.
 pub(crate) struct Wanted<'a> {
     pub partition: &'a Partition,
     pub rows: Option<Runs>,

@@ -1,9 +1,10 @@
 //! Branches and tags of collections in Icechunk repositories.
 
+use std::sync::Arc;
+
 use partita_core::Result;
 
 use crate::collection::Collection;
-use crate::commit::Home;
 use crate::repository::At;
 
 impl Collection {
@@ -11,7 +12,7 @@ impl Collection {
     /// collection was opened [as it was](Collection::at).
     #[must_use]
     pub fn branch(&self) -> Option<&str> {
-        self.home().repository().ok()?.branch()
+        self.backend().repository().ok()?.branch()
     }
 
     /// The collection on another branch of the repository.
@@ -21,8 +22,8 @@ impl Collection {
     /// on it; [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) if the collection is in
     /// no repository.
     pub async fn on_branch(&self, name: &str) -> Result<Self> {
-        let repository = self.home().repository()?.on_branch(name).await?;
-        Self::open_home(Home::Repository(repository), self.base().cloned()).await
+        let repository = self.backend().repository()?.on_branch(name).await?;
+        Self::open_backend(Arc::new(repository), self.base().cloned()).await
     }
 
     /// The names of the branches, in order.
@@ -31,7 +32,7 @@ impl Collection {
     /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) if the collection is in no
     /// repository.
     pub async fn branches(&self) -> Result<Vec<String>> {
-        self.home().repository()?.branches().await
+        self.backend().repository()?.branches().await
     }
 
     /// The names of the tags, in order.
@@ -39,7 +40,7 @@ impl Collection {
     /// # Errors
     /// As [`Collection::branches`].
     pub async fn tags(&self) -> Result<Vec<String>> {
-        self.home().repository()?.tags().await
+        self.backend().repository()?.tags().await
     }
 
     /// Makes a branch that begins with a state; with the one that this handle reads if none is said.
@@ -47,7 +48,7 @@ impl Collection {
     /// # Errors
     /// [`AlreadyExists`](partita_core::ErrorKind::AlreadyExists); as [`Collection::at`].
     pub async fn create_branch(&self, name: &str, at: Option<&At>) -> Result<()> {
-        self.home().repository()?.create_branch(name, at).await
+        self.backend().repository()?.create_branch(name, at).await
     }
 
     /// Gives a state a name, for good; the one that this handle reads if none is said.
@@ -55,7 +56,7 @@ impl Collection {
     /// # Errors
     /// [`AlreadyExists`](partita_core::ErrorKind::AlreadyExists); as [`Collection::at`].
     pub async fn create_tag(&self, name: &str, at: Option<&At>) -> Result<()> {
-        self.home().repository()?.create_tag(name, at).await
+        self.backend().repository()?.create_tag(name, at).await
     }
 
     /// Removes a branch, and with it the states that nothing else names.
@@ -65,7 +66,7 @@ impl Collection {
     /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) for the main branch, which
     /// stays, and if the collection is in no repository.
     pub async fn delete_branch(&self, name: &str) -> Result<()> {
-        self.home().repository()?.delete_branch(name).await
+        self.backend().repository()?.delete_branch(name).await
     }
 
     /// Removes a tag. Its name cannot be used again.
@@ -73,6 +74,6 @@ impl Collection {
     /// # Errors
     /// [`NotFound`](partita_core::ErrorKind::NotFound); as [`Collection::branches`].
     pub async fn delete_tag(&self, name: &str) -> Result<()> {
-        self.home().repository()?.delete_tag(name).await
+        self.backend().repository()?.delete_tag(name).await
     }
 }

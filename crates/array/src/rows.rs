@@ -1,4 +1,5 @@
-//! Reading in two steps: what a read is to give, and later, perhaps elsewhere, its parts.
+//! Reading in two steps: a plan of the rows of a read, and reads of its parts, later and perhaps in
+//! other processes.
 
 use std::ops::Range;
 
@@ -14,26 +15,26 @@ use crate::options::ReadOptions;
 use crate::partitioning::Group;
 use crate::read::Chosen;
 
-/// How often something is read again because it was moved meanwhile.
+/// How often something is read again because publishing moved it meanwhile.
 const ATTEMPTS: u32 = 20;
-/// Partitions looked at at once.
-const AT_ONCE: usize = 32;
+/// Partitions examined concurrently.
+const PARTITIONS_IN_FLIGHT: usize = 32;
 
-/// What a read gives, part by part.
+/// The rows of a read, by partition.
 #[derive(Debug, Clone)]
 pub struct ReadPlan {
-    /// The last commit that it knows.
+    /// The last commit that the plan reflects.
     pub commit: Known,
-    /// The partitions with rows that are wanted, ordered by key.
+    /// The partitions with selected rows, ordered by key.
     pub partitions: Vec<PlannedRows>,
 }
 
-/// The number of the last commit that is known.
+/// The number of the last known commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Known {
-    /// Of the collection, or of the view itself.
+    /// The commit of the collection, or of the view itself.
     pub own: u64,
-    /// Of a view, that of its base.
+    /// For a view, the commit of its base.
     pub base: Option<u64>,
 }
 
@@ -42,25 +43,25 @@ pub struct Known {
 pub struct PartitionRows {
     /// The partition.
     pub partition: Partition,
-    /// Which of its rows, in runs.
+    /// The rows, as runs.
     pub rows: Vec<Range<usize>>,
 }
 
-/// Rows that a read gives, and how they are stored.
+/// Selected rows of a partition, and how they are stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedRows {
     /// The rows.
     pub rows: PartitionRows,
-    /// How many rows a chunk of the partition holds, or a shard; the largest of the variables.
+    /// The largest number of rows in a chunk, or shard, of the variables of the partition.
     pub chunk: usize,
 }
 
 impl Collection {
-    /// What [`Collection::read`] would read: partitions and their rows. No variables are read but
-    /// those that the predicate names.
+    /// Plans a [`Collection::read`]: returns the partitions and rows that it would read. Only the
+    /// variables in the predicate are read.
     ///
     /// # Errors
-    /// As [`Collection::read`].
+    /// The same as [`Collection::read`].
     pub fn plan<'a>(&'a self, options: &'a ReadOptions) -> BoxFuture<'a, Result<ReadPlan>> {
         async move {
             for _ in 0..ATTEMPTS {
@@ -77,7 +78,7 @@ impl Collection {
                         let rows = PartitionRows { partition: chosen.partition, rows };
                         Ok::<_, Error>(PlannedRows { rows, chunk })
                     };
-                    let chosen = stream::iter(chosen).map(rows).buffered(AT_ONCE);
+                    let chosen = stream::iter(chosen).map(rows).buffered(PARTITIONS_IN_FLIGHT);
                     Ok(ReadPlan {
                         commit: snapshot.known(),
                         partitions: chosen.try_collect().await?,
@@ -94,12 +95,13 @@ impl Collection {
         .boxed()
     }
 
-    /// Reads rows that a plan names, by the paths of partitions, as the commit `commit` left them, or
-    /// an earlier one: all of them into one dataset. The predicate of `options` is not looked at.
+    /// Reads rows of a plan into one dataset. `rows` names partitions by their paths; `commit` is
+    /// that of the plan, or an earlier one. The predicate of `options` is ignored.
     ///
     /// # Errors
-    /// As [`Collection::read`]; [`CommitConflict`](ErrorKind::CommitConflict) if a partition was
-    /// changed since that commit; [`NotFound`](ErrorKind::NotFound) if that is no partition.
+    /// The same as [`Collection::read`]; [`CommitConflict`](ErrorKind::CommitConflict) if a
+    /// partition was changed since that commit; [`NotFound`](ErrorKind::NotFound) if a path is not
+    /// that of a partition.
     pub fn read_rows<'a>(
         &'a self,
         rows: &'a [(String, Vec<Range<usize>>)],
@@ -109,15 +111,18 @@ impl Collection {
         async move {
             for _ in 0..ATTEMPTS {
                 let newest = self.snapshot().await?;
-                // Where old states are kept, the read is of the one that was planned.
+                // If earlier states are kept, the state that was planned is read.
                 let earlier = newest.earlier(commit).await?;
                 let is_planned = earlier.is_some();
                 let snapshot = earlier.unwrap_or(newest);
                 let chosen = |(path, runs): &(String, Vec<Range<usize>>)| {
                     let key = snapshot.config.partitioning.parse(path).ok_or_else(|| {
-                        Error::new(ErrorKind::NotFound, "that is no partition of this collection")
-                            .with("partition", path)
-                            .with("store", self.url())
+                        Error::new(
+                            ErrorKind::NotFound,
+                            "this is not the path of a partition of this collection",
+                        )
+                        .with("partition", path)
+                        .with("store", self.url())
                     })?;
                     let partition = Partition { key, path: path.clone() };
                     Ok::<_, Error>(Chosen { partition, runs: Some(runs.clone()) })
@@ -134,7 +139,8 @@ impl Collection {
                     since.records.extend(below.records);
                     since.moved.extend(below.moved);
                 }
-                // The records are those since the commit, of either layer.
+                // The records are those after the commit, of the collection or of both layers of a
+                // view.
                 let changed = rows.iter().find(|(path, _)| since.touched(path, 0));
                 if let Some((path, _)) = changed {
                     return Err(Error::new(
@@ -153,11 +159,11 @@ impl Collection {
         .boxed()
     }
 
-    /// Which rows of a dataset belong to which partitions, ordered by key. Looks at nothing but the
+    /// The partitions that the rows of a dataset belong to, ordered by key. It uses only the
     /// variables by which rows are partitioned.
     ///
     /// # Errors
-    /// As [`Partitioning::split`](crate::Partitioning::split).
+    /// The same as [`Partitioning::split`](crate::Partitioning::split).
     pub fn places(&self, data: &Dataset) -> Result<Vec<PartitionRows>> {
         let config = self.config();
         let place = |group: Group| PartitionRows {
@@ -167,22 +173,23 @@ impl Collection {
             },
             rows: group.rows,
         };
-        Ok(config.partitioning.split(data)?.into_iter().map(place).collect())
+        Ok(config.partitioning.split(data, &config.schema)?.into_iter().map(place).collect())
     }
 
     /// The number of the last commit.
     ///
     /// # Errors
-    /// As [`Collection::open`].
+    /// The same as [`Collection::open`].
     pub async fn last_commit(&self) -> Result<Known> {
         Ok(self.snapshot().await?.known())
     }
 
-    /// Writers were always faster than a reader.
+    /// The error of a reader that was overtaken by writers in every attempt.
     pub(crate) fn unsteady(&self) -> Error {
         Error::new(
             ErrorKind::CommitConflict,
-            "writers replaced what was being read, each time; read less at once",
+            "other writers changed partitions during each attempt to read them; read fewer \
+             partitions at once",
         )
         .with("store", self.url())
     }

@@ -1,7 +1,7 @@
-//! Which partitions and rows a predicate wants.
+//! Evaluation of predicates on partitions and rows.
 //!
-//! Its columns are the fields of the keys (`year`, `month`, …) and the variables with one dimension,
-//! the partitioned one: the axis first of all. Of a name that is both, the field is meant.
+//! The columns are the fields of the keys (`year`, `month`, …) and the variables that have the
+//! partitioned dimension alone, such as the axis. A name that is both means the field.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -19,14 +19,16 @@ use partita_core::{Error, ErrorKind, Predicate, Result};
 use crate::collection::Partition;
 use crate::columns::{column_of, column_type};
 use crate::dataset::{Dataset, VariableSchema};
+use crate::encoded_time::EncodedTime;
 use crate::layout::Config;
+use crate::moments::counted;
 use crate::partitioning::Partitioning;
 
-/// The partitions for which the predicate is true. Its columns are the fields of the keys.
+/// Selects the partitions for which the predicate is true. Its columns are the fields of the keys.
 ///
 /// # Errors
 /// [`InvalidPredicate`](partita_core::ErrorKind::InvalidPredicate) if it names another column, or
-/// compares one with what is no number.
+/// compares one with a value that is not a number.
 pub(crate) fn select(
     partitions: Vec<Partition>,
     partitioning: &Partitioning,
@@ -44,7 +46,7 @@ fn keep(partitions: Vec<Partition>, wanted: &BooleanArray) -> Vec<Partition> {
     pairs.filter(|(_, wanted)| *wanted == Some(true)).map(|(partition, _)| partition).collect()
 }
 
-/// The fields of keys as columns.
+/// The fields of the keys as columns.
 pub(crate) fn keys(partitions: &[Partition], partitioning: &Partitioning) -> Result<RecordBatch> {
     let fields = partitioning.fields();
     let columns: Vec<ArrayRef> = (0..fields.len())
@@ -59,7 +61,7 @@ pub(crate) fn keys(partitions: &[Partition], partitioning: &Partitioning) -> Res
     Ok(RecordBatch::try_new(schema, columns)?)
 }
 
-/// The values in the narrowest of the types that hold them all.
+/// A column of the narrowest type that holds all values.
 fn integers(values: &[i128]) -> Result<ArrayRef> {
     let signed = values.iter().map(|value| i64::try_from(*value)).collect::<Result<Vec<_>, _>>();
     if let Ok(values) = signed {
@@ -78,11 +80,11 @@ fn integers(values: &[i128]) -> Result<ArrayRef> {
 pub(crate) struct RowSelection {
     predicate: BoundPredicate,
     schema: Arc<Schema>,
-    /// The variables that it looks at.
+    /// The variables that the predicate names.
     pub variables: Vec<String>,
 }
 
-/// Refuses variables of which a row has no one value, or many.
+/// Refuses variables that do not have exactly one value per row.
 fn check_rows(predicate: &Predicate, columns: &Schema, config: &Config) -> Result<()> {
     for name in predicate.columns() {
         let Some(variable) = config.schema.variable(&name) else { continue };
@@ -92,9 +94,9 @@ fn check_rows(predicate: &Predicate, columns: &Schema, config: &Config) -> Resul
         let why = match variable.axis(&config.dimension) {
             None => "a condition chooses rows, and this variable is the same for all of them",
             Some(_) if variable.dimensions.len() > 1 => {
-                "a condition chooses rows, and of this variable each row has several values; read it \
-                 and choose among the values with xarray, or add a variable along the partitioned \
-                 dimension alone, such as their maximum"
+                "a condition chooses rows, and each row has several values of this variable; read \
+                 it and choose among the values with xarray, or add a variable along the \
+                 partitioned dimension alone, such as their maximum"
             }
             Some(_) => "values of this type cannot be compared",
         };
@@ -106,19 +108,19 @@ fn check_rows(predicate: &Predicate, columns: &Schema, config: &Config) -> Resul
     Ok(())
 }
 
-/// A partition in which rows may be wanted.
+/// A partition that may have matching rows.
 pub(crate) struct Candidate {
     pub partition: Partition,
-    /// Every row is wanted, for all that is known of the key.
+    /// True if the key alone shows that every row matches.
     pub whole: bool,
 }
 
 impl RowSelection {
-    /// Says which partitions may have rows for which the predicate is true.
+    /// Finds the partitions that may have rows for which the predicate is true.
     ///
     /// # Errors
-    /// [`InvalidPredicate`](partita_core::ErrorKind::InvalidPredicate) if it names anything else, or compares a
-    /// column with what does not go with its type.
+    /// [`InvalidPredicate`](partita_core::ErrorKind::InvalidPredicate) if it names another column,
+    /// or compares a column with a value that does not fit its type.
     pub fn new(
         predicate: &Predicate,
         partitions: Vec<Partition>,
@@ -141,7 +143,7 @@ impl RowSelection {
         }
         let schema = Arc::new(Schema::new(columns));
         check_rows(predicate, &schema, config)?;
-        let predicate = predicate.bind(&schema)?;
+        let predicate = counted(predicate, &config.schema)?.bind(&schema)?;
         variables.retain(|(path, _)| predicate.columns().contains(path));
         let facts = KeyFacts { keys: &keys, partitions: &partitions, config };
         let variables = variables.into_iter().map(|(path, _)| path).collect();
@@ -157,8 +159,8 @@ impl RowSelection {
         Ok((selection, candidates))
     }
 
-    /// Which partitions may have rows for which the predicate is true, and in which it is true for
-    /// every row, by what is known of them.
+    /// For each partition, whether it may have matching rows, and whether all of its rows match,
+    /// according to the known facts.
     pub fn decide(&self, facts: &dyn Facts) -> Result<(BooleanArray, BooleanArray)> {
         Ok((self.predicate.may_match(facts)?, self.predicate.must_match(facts)?))
     }
@@ -168,8 +170,8 @@ impl RowSelection {
         Some(self.schema.field_with_name(column).ok()?.data_type().clone())
     }
 
-    /// The rows of each partition for which the predicate is true, as runs of neighbours. `data`
-    /// holds the variables that it looks at, of all of them one after the other.
+    /// The rows of each partition for which the predicate is true, as runs. `data` holds the
+    /// variables of the predicate for all partitions, one partition after the other.
     pub fn rows(
         &self,
         partitions: &[Partition],
@@ -215,7 +217,7 @@ impl RowSelection {
     }
 }
 
-/// What the keys of partitions say of their rows.
+/// Facts about rows that follow from the keys of their partitions.
 struct KeyFacts<'a> {
     keys: &'a RecordBatch,
     partitions: &'a [Partition],
@@ -225,6 +227,29 @@ struct KeyFacts<'a> {
 impl KeyFacts<'_> {
     fn variable(&self, name: &str) -> Option<&VariableSchema> {
         self.config.schema.variable(name)
+    }
+
+    /// The bounds of numbers that count times.
+    fn counts(&self, column: &str, time: EncodedTime) -> Option<Bounds> {
+        let data_type = column_type(self.variable(column)?.dtype)?;
+        let period = |partition: &Partition| time.of_fields(partition.key.values());
+        let counts = |end: bool| -> Option<ArrayRef> {
+            let count = |partition: &Partition| {
+                let period = period(partition)?;
+                let (whole, _) = time.count(if end { period.end } else { period.start });
+                // Rounded floats may lie a little outside of their period.
+                i64::try_from(if end { whole + 1 } else { whole - 1 }).ok()
+            };
+            let counts: Int64Array = self.partitions.iter().map(count).collect();
+            cast(&counts, &data_type).ok()
+        };
+        let no_nulls = UInt64Array::from(vec![0; self.partitions.len()]);
+        Some(Bounds {
+            min: counts(false)?,
+            max: counts(true)?,
+            null_count: Some(no_nulls),
+            rows: None,
+        })
     }
 }
 
@@ -242,6 +267,9 @@ impl Facts for KeyFacts<'_> {
         if variable != column {
             return None;
         }
+        if let Some(time) = EncodedTime::of(self.variable(column)?) {
+            return self.counts(column, time);
+        }
         let data_type = column_type(self.variable(column)?.dtype)?;
         let period = |partition: &Partition| Calendar::period(partition.key.values());
         let seconds = |end: bool| -> Option<ArrayRef> {
@@ -250,10 +278,11 @@ impl Facts for KeyFacts<'_> {
                 i64::try_from(if end { next } else { start }).ok()
             };
             let seconds: TimestampSecondArray = self.partitions.iter().map(second).collect();
-            // What cannot be said in the unit of the variable becomes null: not known.
+            // A value outside the range of the variable's unit becomes null, which means not known.
             cast(&seconds, &data_type).ok()
         };
-        // The end is the beginning of the next period: more than any value, as it may be.
+        // The exclusive end of the period serves as the maximum, which may be larger than any
+        // value.
         let no_nulls = UInt64Array::from(vec![0; self.partitions.len()]);
         Some(Bounds {
             min: seconds(false)?,
@@ -264,7 +293,7 @@ impl Facts for KeyFacts<'_> {
     }
 }
 
-/// The predicate names columns that a key does not have.
+/// True if the predicate names columns that are not fields of the keys.
 pub(crate) fn needs_rows(predicate: &Predicate, partitioning: &Partitioning) -> bool {
     let fields = partitioning.fields();
     predicate.columns().iter().any(|column| !fields.contains(&column.as_str()))

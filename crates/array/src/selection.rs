@@ -1,4 +1,4 @@
-//! Rows that were chosen beforehand, such as those that an index finds.
+//! Row selections, such as the rows that a query of an index finds.
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -10,9 +10,9 @@ use crate::collection::Partition;
 use crate::commit::Since;
 use crate::rows::PartitionRows;
 
-/// Rows of partitions, of the state that a commit left. Reads and updates that are given a selection
-/// touch nothing but the chunks that hold its rows, and refuse if one of its partitions was changed
-/// since that commit.
+/// A row selection: rows of partitions in the state that a commit left. Reads and updates with a
+/// selection touch only the chunks that hold its rows, and are refused if one of its partitions was
+/// changed after that commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Selection {
     commit: u64,
@@ -20,8 +20,8 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// Rows as the commit `commit` left them. Partitions are put in the order of their keys, and
-    /// runs in that of their rows; those that touch or overlap become one.
+    /// Selects rows of the state after `commit`. Partitions are sorted by key and runs by row; runs
+    /// that touch or overlap are joined.
     #[must_use]
     pub fn new(commit: u64, rows: impl IntoIterator<Item = PartitionRows>) -> Self {
         let mut given: Vec<PartitionRows> = rows.into_iter().collect();
@@ -40,57 +40,57 @@ impl Selection {
         Self { commit, partitions }
     }
 
-    /// The number of the commit that left the rows so.
+    /// The number of the commit whose state the rows are of.
     #[must_use]
     pub fn commit(&self) -> u64 {
         self.commit
     }
 
-    /// The partitions with rows, ordered by key.
+    /// The partitions with selected rows, ordered by key.
     #[must_use]
     pub fn partitions(&self) -> &[PartitionRows] {
         &self.partitions
     }
 
-    /// How many rows there are.
+    /// The number of selected rows.
     #[must_use]
     pub fn num_rows(&self) -> usize {
         self.partitions.iter().flat_map(|found| &found.rows).map(Range::len).sum()
     }
 
-    /// The runs of rows of a partition; empty if there are none.
+    /// The selected runs of rows of a partition; empty if there are none.
     #[must_use]
     pub fn rows_of(&self, partition: &Partition) -> &[Range<usize>] {
         let place = self.partitions.binary_search_by(|found| found.partition.cmp(partition));
         place.ok().and_then(|place| self.partitions.get(place)).map_or(&[], |found| &found.rows)
     }
 
-    /// The rows that are in both.
+    /// The intersection: rows that are in both.
     #[must_use]
     pub fn and(&self, other: &Self) -> Self {
         self.combine(other, |mine, theirs| mine && theirs)
     }
 
-    /// The rows that are in one of the two.
+    /// The union: rows that are in at least one of the two.
     #[must_use]
     pub fn or(&self, other: &Self) -> Self {
         self.combine(other, |mine, theirs| mine || theirs)
     }
 
-    /// The rows that are not in the other.
+    /// The difference: rows that are not in the other.
     #[must_use]
     pub fn and_not(&self, other: &Self) -> Self {
         self.combine(other, |mine, theirs| mine && !theirs)
     }
 
-    /// The rows that are in one of the two alone.
+    /// The symmetric difference: rows that are in exactly one of the two.
     #[must_use]
     pub fn xor(&self, other: &Self) -> Self {
         self.combine(other, |mine, theirs| mine != theirs)
     }
 
-    /// The result is of the older of the two states, so that a partition that was changed between
-    /// them is noticed.
+    /// The result belongs to the older of the two commits, so that a change between them is
+    /// detected.
     fn combine(&self, other: &Self, keep: impl Fn(bool, bool) -> bool) -> Self {
         let mut combined = Vec::new();
         let (mut mine, mut theirs) = (self.partitions.iter(), other.partitions.iter());
@@ -119,12 +119,12 @@ impl Selection {
         Self { commit: self.commit.min(other.commit), partitions: combined }
     }
 
-    /// The partitions of the rows.
+    /// The partitions with selected rows.
     pub(crate) fn places(&self) -> Vec<Partition> {
         self.partitions.iter().map(|found| found.partition.clone()).collect()
     }
 
-    /// Refuses if one of the partitions at `paths` was changed since the rows were chosen.
+    /// Refuses the selection if one of the partitions at `paths` was changed after its commit.
     pub(crate) fn check(&self, since: &Since, paths: &[&str]) -> Result<()> {
         let paths: HashSet<&str> = paths.iter().copied().collect();
         let mine = self.partitions.iter().map(|found| found.partition.path.as_str());
@@ -141,7 +141,7 @@ impl Selection {
     }
 }
 
-/// Runs in order, those that touch or overlap as one, without empty ones.
+/// Sorts runs, joins those that touch or overlap, and removes empty ones.
 pub(crate) fn fused(mut runs: Vec<Range<usize>>) -> Vec<Range<usize>> {
     runs.retain(|run| !run.is_empty());
     runs.sort_by_key(|run| (run.start, run.end));
@@ -155,17 +155,17 @@ pub(crate) fn fused(mut runs: Vec<Range<usize>>) -> Vec<Range<usize>> {
     fused
 }
 
-/// True if a run begins in the chunk in which one before it ends.
+/// True if `run` begins in the same chunk in which `before`, an earlier run, ends.
 pub(crate) fn shares_chunk(before: &Range<usize>, run: &Range<usize>, height: usize) -> bool {
     before.end.saturating_sub(1) / height == run.start / height
 }
 
-/// The rows that are in both, of runs that are fused.
+/// The rows that are in both lists of fused runs.
 pub(crate) fn common(a: &[Range<usize>], b: &[Range<usize>]) -> Vec<Range<usize>> {
     sweep(a, b, &|mine, theirs| mine && theirs)
 }
 
-/// The rows that `keep` wants, of those that are in one or both of two lists of fused runs.
+/// The rows of two lists of fused runs for which `keep` is true.
 fn sweep(
     a: &[Range<usize>],
     b: &[Range<usize>],

@@ -62,7 +62,7 @@ impl Collection {
 
     /// Commits staged changes, all of them or nothing. Of several for one partition, as a task that
     /// ran twice leaves them, the first counts. `operation` names the commit in the history; with a
-    /// `key` it is not made again if it was made lately. A change that was committed before is not
+    /// `key` that a commit in the history has, nothing is committed and that one is returned. A change that was committed before is not
     /// committed again.
     ///
     /// # Errors
@@ -78,20 +78,18 @@ impl Collection {
     ) -> BoxFuture<'a, Result<Committed>> {
         async move {
             self.check_writable()?;
-            let home = self.home();
+            let backend = self.backend();
             let snapshot = self.settled().await?;
-            if let Some(key) = key
-                && let Some(sequence) = snapshot.find_key(key).await?
-            {
+            let mut draft = Draft::new(operation, key);
+            if let Some(sequence) = draft.made_before(&snapshot).await? {
                 // They may be what that commit names, sent twice, so they are not removed.
                 return Ok(Committed::Done(sequence));
             }
             let all = staged.iter().map(|one| one.change.path.clone()).collect();
             let directories: Vec<String> =
                 staged.iter().filter_map(|one| one.change.staged_directory()).collect();
-            let mut draft = Draft::new(operation, key);
             for mut one in staged.into_iter().rev() {
-                home.receive(&mut one);
+                backend.receive(&mut one);
                 draft.add_staged(one);
             }
             let committed = draft.take_back_committed(&snapshot).await?;
@@ -99,8 +97,8 @@ impl Collection {
                 return Ok(Committed::Done(sequence));
             }
             snapshot.check_received(draft.staged()).await?;
-            let outcome = draft.commit(home, &snapshot).await;
-            home.forget(directories);
+            let outcome = draft.commit(backend, &snapshot).await;
+            backend.forget(directories);
             Ok(match outcome? {
                 Outcome::Done(sequence) => Committed::Done(sequence),
                 Outcome::Stale(stale) => Committed::Stale(stale.unwrap_or(all)),
@@ -121,7 +119,7 @@ impl Collection {
             if snapshot.may_name(one).await? {
                 continue;
             }
-            match self.home().discard(&directory).await {
+            match self.backend().discard(&directory).await {
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
                 _ => {}
             }

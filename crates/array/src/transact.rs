@@ -5,9 +5,11 @@ use futures::future::BoxFuture;
 use partita_core::{Error, ErrorKind, Result};
 
 use crate::collection::Collection;
-use crate::commit::{Draft, Outcome, Snapshot, Staged};
+use crate::commit::{Draft, Outcome, Snapshot, Staged, TURN};
 
-/// How often changes are made anew because others touched what they were made from.
+/// Attempts that a writer makes before it takes turns with others.
+const ATTEMPTS_BEFORE_TURN: u32 = 2;
+/// Attempts of a writer whose turn it is: only writers that have not lost a race yet can be faster.
 const ATTEMPTS: u32 = 30;
 
 /// Something that makes changes from a snapshot.
@@ -32,13 +34,13 @@ impl Collection {
     ) -> BoxFuture<'a, Result<u64>> {
         async move {
             self.check_writable()?;
-            let home = self.home();
+            let backend = self.backend();
             let mut draft = Draft::new(operation, key);
             let committed = self.attempt(&mut draft, stage, true).await;
             match &committed {
                 Ok(1..) => {
-                    home.forget(draft.staged_directories());
-                    draft.discard_abandoned(home).await;
+                    backend.forget(draft.staged_directories());
+                    draft.discard_abandoned(backend).await;
                     if draft.changes_config()
                         && let Err(error) = self.refresh().await
                     {
@@ -46,9 +48,12 @@ impl Collection {
                         tracing::warn!(url = self.url(), %error, "what was committed is not read");
                     }
                 }
-                _ => draft.discard(home).await,
+                _ => draft.discard(backend).await,
             }
-            committed
+            match committed {
+                Err(error) => Err(self.with_retained(error).await),
+                committed => committed,
+            }
         }
         .boxed()
     }
@@ -61,18 +66,18 @@ impl Collection {
     ) -> BoxFuture<'a, Result<Vec<Staged>>> {
         async move {
             self.check_writable()?;
-            let home = self.home();
+            let backend = self.backend();
             let mut draft = Draft::new(operation, None);
             let staged = match self.attempt(&mut draft, stage, false).await {
                 // Whoever commits may be on another machine, and syncs its own writes only.
-                Ok(_) => home.store().sync().await,
+                Ok(_) => backend.store().sync().await,
                 Err(error) => Err(error),
             };
             match staged {
-                Ok(()) => Ok(home.send(draft)),
+                Ok(()) => Ok(backend.send(draft)),
                 Err(error) => {
-                    draft.discard(home).await;
-                    Err(error)
+                    draft.discard(backend).await;
+                    Err(self.with_retained(error).await)
                 }
             }
         }
@@ -86,30 +91,59 @@ impl Collection {
         if snapshot.pending.is_empty() {
             return Ok(snapshot);
         }
-        if let Err(error) = self.home().publish().await {
+        if let Err(error) = self.backend().publish().await {
             // It can be built upon what is staged as well.
             tracing::warn!(url = self.url(), %error, "commits are not published");
         }
         self.snapshot().await
     }
 
-    /// Has `stage` make changes until nobody touches meanwhile what they are made from, and commits
-    /// them, if that is wanted.
+    /// The optimistic loop: stages changes, stages those again that a concurrent commit invalidated,
+    /// and commits if `commit` is set. Writers that have lost a race take turns, so that each of many
+    /// writers to the same partitions is served.
     async fn attempt(&self, draft: &mut Draft, stage: &dyn Stage, commit: bool) -> Result<u64> {
-        let home = self.home();
-        let mut only: Option<Vec<String>> = None;
-        let mut last = None;
-        for _ in 0..ATTEMPTS {
+        let mut trial = Trial { draft, stage, commit, only: None, last: None };
+        if let Some(sequence) = self.attempts(&mut trial, ATTEMPTS_BEFORE_TURN).await? {
+            return Ok(sequence);
+        }
+        let store = self.store();
+        let committed = match store.lease(TURN).await {
+            Ok(turn) => {
+                let committed = turn.accompany(self.attempts(&mut trial, ATTEMPTS)).await;
+                turn.release(store).await;
+                committed
+            }
+            Err(error) => {
+                tracing::debug!(store = store.url(), %error, "a writer goes on out of turn");
+                self.attempts(&mut trial, ATTEMPTS).await
+            }
+        };
+        if let Some(sequence) = committed? {
+            return Ok(sequence);
+        }
+        Err(trial.last.unwrap_or_else(|| {
+            Error::new(
+                ErrorKind::CommitConflict,
+                "other writers kept changing the same partitions; try again when they are done",
+            )
+            .with("attempts", ATTEMPTS_BEFORE_TURN + ATTEMPTS)
+            .with("store", self.url())
+        }))
+    }
+
+    /// Tries at most so many times; none if other commits were faster each time.
+    async fn attempts(&self, trial: &mut Trial<'_>, most: u32) -> Result<Option<u64>> {
+        let backend = self.backend();
+        let Trial { draft, stage, commit, only, last } = trial;
+        for _ in 0..most {
             let snapshot = self.settled().await?;
-            if let Some(key) = &draft.key
-                && let Some(sequence) = snapshot.find_key(key).await?
-            {
+            if let Some(sequence) = draft.made_before(&snapshot).await? {
                 draft.clear();
-                return Ok(sequence);
+                return Ok(Some(sequence));
             }
             draft.begin_attempt(&snapshot);
             if let Err(error) = stage.stage(&snapshot, draft, only.as_deref()).await {
-                // What others are replacing may look damaged.
+                // Objects that a concurrent commit is replacing may look damaged.
                 let damaged = matches!(
                     error.kind(),
                     ErrorKind::Corrupt | ErrorKind::NotFound | ErrorKind::OutOfSync
@@ -117,29 +151,34 @@ impl Collection {
                 if !damaged || !snapshot.is_outdated().await? {
                     return Err(error);
                 }
-                (only, last) = (None, Some(error));
+                (*only, *last) = (None, Some(error));
                 draft.clear();
                 continue;
             }
             let outcome = match commit {
-                true => draft.commit(home, &snapshot).await?,
+                true => draft.commit(backend, &snapshot).await?,
                 false => draft.check(&snapshot).await?,
             };
             match outcome {
-                Outcome::Done(sequence) => return Ok(sequence),
-                Outcome::Stale(paths) => only = paths,
+                Outcome::Done(sequence) => return Ok(Some(sequence)),
+                Outcome::Stale(paths) => *only = paths,
             }
             if only.is_none() {
                 draft.clear();
             }
         }
-        Err(last.unwrap_or_else(|| {
-            Error::new(
-                ErrorKind::CommitConflict,
-                "other writers kept changing the same partitions; try again when they are done",
-            )
-            .with("attempts", ATTEMPTS)
-            .with("store", home.url())
-        }))
+        Ok(None)
     }
+}
+
+/// A commit that is being tried.
+struct Trial<'a> {
+    draft: &'a mut Draft,
+    stage: &'a dyn Stage,
+    /// Commit what was staged, rather than only stage it.
+    commit: bool,
+    /// The partitions whose changes have to be staged again; all if there is none.
+    only: Option<Vec<String>>,
+    /// The last error that a concurrent commit explains.
+    last: Option<Error>,
 }

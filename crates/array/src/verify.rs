@@ -4,21 +4,21 @@ use std::fmt;
 
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
-use partita_core::{Error, ErrorKind, Predicate, Result, Store};
+use partita_core::{Error, ErrorKind, Predicate, Result};
 
 use crate::collection::{Collection, Partition};
-use crate::commit::{Draft, Home, Record, Snapshot};
-use crate::layout::{immutable_group, open_group, read_config, rebuild_catalog};
+use crate::commit::{Draft, Snapshot};
+use crate::layout::{immutable_group, open_group};
 use crate::options::{ReadOptions, Work};
 use crate::read::{Wanted, read};
-use crate::repository::WriteDocuments;
+use crate::select::select;
 use crate::statistics::{PartitionStatistics, Statistics, rebuild, summarise};
 use crate::transact::Stage;
 
 /// Partitions checked at once.
 const AT_ONCE: usize = 8;
 
-/// What a problem is about.
+/// The kind of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProblemKind {
     /// A partition lacks what makes it one, or a variable: its writer died.
@@ -29,7 +29,7 @@ pub enum ProblemKind {
     Misplaced,
     /// The list of partitions is not true.
     Catalog,
-    /// What is noted of the values of a partition is not true.
+    /// The statistics of a partition do not agree with its values.
     Statistics,
     /// A view has other rows than its base.
     Unsynced,
@@ -53,11 +53,11 @@ impl ProblemKind {
 /// Something that is wrong with a collection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// What it is about.
+    /// Its kind.
     pub kind: ProblemKind,
     /// The partition concerned, or the key of the object.
     pub path: String,
-    /// What is wrong.
+    /// A description.
     pub message: String,
     /// True if it was put right.
     pub repaired: bool,
@@ -70,7 +70,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// What is checked.
+/// Options of a verification.
 #[derive(Debug, Clone, Default)]
 pub struct VerifyOptions {
     /// Which partitions; all if there is none. The columns are the fields of the keys.
@@ -97,14 +97,14 @@ impl Collection {
         async move {
             if options.repair {
                 self.check_writable()?;
-                self.home().publish().await?;
+                self.backend().publish().await?;
             }
             let mut problems = match options.data {
                 true => self.check_objects(options).await?,
                 false => Vec::new(),
             };
             let snapshot = self.snapshot().await?;
-            let listed = self.check_catalog(&snapshot, options.repair).await?;
+            let listed = self.backend().check_catalog(&snapshot, options.repair).await?;
             problems.extend(listed.map(|(path, message)| Problem {
                 kind: ProblemKind::Catalog,
                 path: path.to_owned(),
@@ -183,6 +183,7 @@ impl Collection {
     /// written again from retained objects, as far as there are any.
     async fn check_objects(&self, options: &VerifyOptions) -> Result<Vec<Problem>> {
         let snapshot = self.snapshot().await?;
+        let mut problems = self.check_vanished(&snapshot, options).await?;
         let listed = snapshot.partitions(options.predicate.as_ref()).await?.into_iter();
         let mut paths: Vec<String> = listed.map(|partition| partition.path).collect();
         paths.push(immutable_group(snapshot.config.layout).to_owned());
@@ -193,7 +194,6 @@ impl Collection {
         };
         let found: Vec<(String, Vec<String>)> =
             stream::iter(paths).map(check).buffered(AT_ONCE).try_collect().await?;
-        let mut problems = Vec::new();
         for (path, names) in found.into_iter().filter(|(_, names)| !names.is_empty()) {
             let repaired = options.repair && self.mend(&path).await?;
             let message = format!("what is stored is not what was committed: {}", names.join(", "));
@@ -201,9 +201,35 @@ impl Collection {
         }
         Ok(problems)
     }
-}
 
-impl Collection {
+    /// The partitions that were committed and are gone without a commit that dropped them; with
+    /// `repair` they are written again from retained objects, as far as there are any.
+    async fn check_vanished(
+        &self,
+        snapshot: &Snapshot,
+        options: &VerifyOptions,
+    ) -> Result<Vec<Problem>> {
+        let all = snapshot.partitions(None).await?;
+        let immutable = immutable_group(snapshot.config.layout);
+        let listed = all.iter().map(|one| one.path.as_str()).chain([immutable]).collect();
+        let partitioning = &snapshot.config.partitioning;
+        let vanished = snapshot.vanished(&listed).await?.into_iter();
+        let gone = vanished.filter_map(|path| {
+            let key = partitioning.parse(&path)?;
+            Some(Partition { key, path })
+        });
+        let gone = select(gone.collect(), partitioning, options.predicate.as_ref())?;
+        let mut problems = Vec::with_capacity(gone.len());
+        for Partition { path, .. } in gone {
+            let repaired = options.repair && self.mend(&path).await?;
+            let message = "the partition was committed, and is gone: its objects were lost, or \
+                           another program has dropped it";
+            let (kind, message) = (ProblemKind::Missing, message.to_owned());
+            problems.push(Problem { kind, path, message, repaired });
+        }
+        Ok(problems)
+    }
+
     /// Makes a partition what was committed. False if nothing tells what that was, or no copy of an
     /// object is left.
     async fn mend(&self, path: &str) -> Result<bool> {
@@ -216,45 +242,12 @@ impl Collection {
 }
 
 impl Snapshot {
-    /// What is known of the values of these partitions, and of the objects that are there.
+    /// The valid statistics of these partitions.
     async fn statistics(&self, partitions: &[Partition]) -> Result<Statistics> {
         let published = partitions.iter().map(|partition| partition.path.as_str());
         let is_pending = |path: &&str| self.pending.iter().any(|record| record.touches(path));
         let paths = published.filter(|path| !is_pending(path)).collect();
         self.valid_statistics(&paths, &self.config.summarised()).await
-    }
-}
-
-/// The list of partitions of a collection in a repository, written anew.
-struct Relisting;
-
-impl WriteDocuments for Relisting {
-    fn write<'a>(&'a self, target: &'a Store) -> BoxFuture<'a, Result<bool>> {
-        let rebuild = async move {
-            Ok(rebuild_catalog(target, &read_config(target).await?, true).await?.is_some())
-        };
-        rebuild.boxed()
-    }
-}
-
-impl Collection {
-    /// What is wrong with the list of partitions; with `repair` it is written anew.
-    async fn check_catalog(
-        &self,
-        snapshot: &Snapshot,
-        repair: bool,
-    ) -> Result<Option<(&'static str, String)>> {
-        let config = &snapshot.config;
-        let Home::Repository(repository) = self.home() else {
-            return rebuild_catalog(self.store(), config, repair).await;
-        };
-        let found = rebuild_catalog(snapshot.base(), config, false).await?;
-        if repair && found.is_some() {
-            let id = uuid::Uuid::new_v4().simple().to_string();
-            let record = Record::new("verify", id, None, Vec::new());
-            repository.write_documents(record, &Relisting).await?;
-        }
-        Ok(found)
     }
 }
 
@@ -316,7 +309,7 @@ async fn check(
             problem(ProblemKind::Statistics, message)
         }));
     }
-    match data.and_then(|data| config.partitioning.split(&data)) {
+    match data.and_then(|data| config.partitioning.split(&data, &config.schema)) {
         Err(error) if matches!(error.kind(), ErrorKind::Store | ErrorKind::Interrupted) => {
             return Err(error);
         }
@@ -331,7 +324,7 @@ async fn check(
     Ok(problems)
 }
 
-/// What is wrong with a partition of a view: with its rows, and with the variables that it stores.
+/// Checks a partition of a view: its rows against the base, and the variables that the view stores.
 async fn check_view(
     snapshot: &Snapshot,
     partition: &Partition,

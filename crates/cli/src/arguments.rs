@@ -30,10 +30,10 @@ pub(crate) struct Arguments {
     pub(crate) command: Command,
 }
 
-/// What every command takes.
+/// The arguments of every command.
 #[derive(Debug, Args)]
 pub(crate) struct Common {
-    /// Print JSON for programs, errors too
+    /// Print JSON for programs, including errors
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// An option of the store, such as aws_region=eu-north-1; may be repeated
@@ -43,12 +43,12 @@ pub(crate) struct Common {
 }
 
 impl Common {
-    /// The store's options for a command that reads.
+    /// The options for opening a store in a command that reads.
     pub(crate) fn reading(&self) -> StoreOptions {
         self.writing(false).read_only(true)
     }
 
-    /// The store's options for a command that writes.
+    /// The options for opening a store in a command that writes.
     pub(crate) fn writing(&self, single_writer: bool) -> StoreOptions {
         let options = self
             .options
@@ -58,11 +58,11 @@ impl Common {
     }
 }
 
-/// Which state to read.
+/// The version to read.
 #[derive(Debug, Args)]
 pub(crate) struct AtVersion {
-    /// Read an older state: the number of a version, or a time such as 2026-01-31T12:00:00Z; of a
-    /// collection in an Icechunk repository also a tag, a branch, or the id of a commit
+    /// Read an older version: its number, or a time such as 2026-01-31T12:00:00Z; for a collection
+    /// in an Icechunk repository also a tag, a branch, or the id of a commit
     #[arg(long, value_name = "VERSION")]
     at: Option<String>,
 }
@@ -77,7 +77,7 @@ impl AtVersion {
                     return Err(error.into());
                 };
                 return Err(Error::invalid(
-                    "that is a collection of arrays, and this command is for tables; `partita \
+                    "this is a collection of arrays, and the command works on tables; `partita \
                      read` writes collections to files: --output rows.nc or rows.zarr",
                 )
                 .with("url", url)
@@ -117,19 +117,19 @@ pub(crate) enum Either {
 }
 
 impl Either {
-    /// Opens a dataset, whatever its kind.
+    /// Opens a dataset of either kind.
     pub(crate) async fn open(url: &str, options: &StoreOptions) -> Result<Self, Error> {
         match partita::open(url, options).await? {
             Dataset::Table(table) => Ok(Self::Table(table)),
             Dataset::Collection(collection) => Ok(Self::Collection(collection)),
             Dataset::View(view) => Ok(Self::Collection(view.into_collection())),
-            other => Err(Error::invalid("this command does not know datasets of the kind")
+            other => Err(Error::invalid("this command does not support datasets of the kind")
                 .with("kind", other.kind())),
         }
     }
 }
 
-/// Reads a version, or the time at which it was the newest.
+/// Parses a version, or the time at which it was the newest.
 pub(crate) fn version(text: &str) -> Result<At, String> {
     text.parse::<u64>().map(At::Version).or_else(|_| {
         text.parse().map(At::Time).map_err(|_| {
@@ -138,7 +138,7 @@ pub(crate) fn version(text: &str) -> Result<At, String> {
     })
 }
 
-/// One command each, described where its arguments are.
+/// The commands; each is described at its arguments.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Ls(LsArguments),
@@ -148,7 +148,7 @@ pub(crate) enum Command {
     Read(ReadArguments),
     Create(CreateArguments),
     Append(AppendArguments),
-    /// Make a table out of files and folders of CSV, JSON lines or Parquet, or add them to it
+    /// Create a table from files and folders of CSV, JSON lines or Parquet, or add them to it
     Import(ImportArguments),
     Export(ExportArguments),
     Upsert(UpsertArguments),

@@ -1,4 +1,4 @@
-//! Progress on a terminal.
+//! Progress bars on a terminal.
 
 use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,7 +7,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use partita::{NoProgress, Progress};
 
-/// A bar on standard error if somebody watches it, else silence.
+/// A progress bar if standard error is a terminal, otherwise no output.
 pub(crate) fn progress(json: bool) -> Arc<dyn Progress> {
     if json || !std::io::stderr().is_terminal() {
         return Arc::new(NoProgress);
@@ -15,7 +15,7 @@ pub(crate) fn progress(json: bool) -> Arc<dyn Progress> {
     Arc::new(Bar::default())
 }
 
-/// One bar at a time; it leaves no trace when the work ends.
+/// One bar at a time; it is cleared when the work ends.
 #[derive(Default)]
 struct Bar(Mutex<Option<ProgressBar>>);
 

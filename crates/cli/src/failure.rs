@@ -1,4 +1,4 @@
-//! How a command fails, and how that is told.
+//! Failures of commands, and their report.
 
 use std::io::{self, Write};
 
@@ -7,25 +7,25 @@ use serde_json::{Map, Value, json};
 
 use crate::style::{ERROR, HINT, painted};
 
-/// Why a command did not do what was asked.
+/// The reason why a command failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The engine said no.
+    /// An error of the engine.
     Engine(Error),
     /// A local file or stream could not be read or written.
     Io(String, io::Error),
-    /// The arguments do not make sense together.
+    /// The combination of arguments is invalid.
     Usage(String),
-    /// Something is wrong with what was checked.
+    /// The check found problems that were not repaired.
     Found(String),
-    /// A fault of ours.
+    /// An internal error.
     Defect(String),
-    /// Whoever read our output has had enough, which is fine.
+    /// The reader of the output closed it, which is not an error.
     Closed,
 }
 
 impl Failure {
-    /// A failure of a local file: what could not be done, and why.
+    /// A failure on a local file: the attempted action, and the error.
     pub(crate) fn io(what: impl Into<String>, error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Self::Closed,
@@ -128,11 +128,11 @@ impl From<Error> for Failure {
     }
 }
 
-/// Tells of a failure on standard error and returns the exit code.
+/// Reports a failure on standard error and returns the exit code.
 pub(crate) fn report(failure: &Failure, json: bool) -> i32 {
     if !matches!(failure, Failure::Closed) {
         let text = if json { format!("{}\n", failure.json()) } else { failure.text() };
-        // If standard error is closed there is nobody left to tell.
+        // If standard error is closed, the report is lost.
         let _ = anstream::stderr().write_all(text.as_bytes());
     }
     failure.exit_code()

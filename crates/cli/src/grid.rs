@@ -1,26 +1,26 @@
-//! Tables of text for people.
+//! Formatting text tables for the terminal.
 
 use comfy_table::{CellAlignment, ContentArrangement, Row, Table, TableStyle};
 
 use crate::style::{HEADING, painted};
 
-/// Which way a column leans.
+/// The alignment of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Align {
-    /// Words.
+    /// For text.
     Left,
-    /// Numbers.
+    /// For numbers.
     Right,
 }
 
-/// The longest cell that is shown whole.
+/// The maximum width of a cell; longer ones are cut.
 const WIDEST: usize = 60;
-/// What a column keeps of its width where the terminal is too narrow for all of them.
+/// The minimum width of a column if the terminal is too narrow for all columns.
 const NARROWEST: usize = 8;
-/// The room between two columns.
+/// The space between two columns.
 const GAP: usize = 2;
 
-/// Rows and columns of text, as wide as they need to be, and no wider than the terminal.
+/// A table of text, as wide as its content requires, but at most as wide as the terminal.
 #[derive(Debug)]
 pub(crate) struct Grid {
     columns: Vec<(String, Align)>,
@@ -51,8 +51,8 @@ impl Grid {
         anstream::adapter::strip_str(&self.within(None)).to_string()
     }
 
-    /// The grid as text of at most this width. Cells are cut first, then columns are left out from
-    /// the right; the last column says so.
+    /// The grid as text of at most this width. Cells are cut first, then columns are dropped from
+    /// the right; the last column indicates this.
     fn within(&self, width: Option<usize>) -> String {
         let fitting = width.map_or(self.columns.len(), |width| self.fitting(width));
         let cut = fitting < self.columns.len();
@@ -89,7 +89,7 @@ impl Grid {
         shown
     }
 
-    /// How many columns there is room for, from the left.
+    /// The number of columns that fit, from the left.
     fn fitting(&self, width: usize) -> usize {
         let least = |at: usize| {
             let heading = self.columns.get(at).map(|(name, _)| name.as_str());
@@ -111,7 +111,7 @@ impl Grid {
     }
 }
 
-/// A cell on one line: what would move the cursor is escaped, what is very long is cut.
+/// A cell on one line: control characters are escaped, and very long text is cut.
 fn shown(cell: &str) -> String {
     let escaped: String = cell
         .chars()

@@ -1,4 +1,4 @@
-//! Ctrl-C.
+//! Handling of Ctrl-C.
 
 use std::future::Future;
 use std::time::Duration;
@@ -7,14 +7,14 @@ use partita::{Cancel, CommitWatch, Error, ErrorKind};
 
 use crate::failure::Failure;
 
-/// How long an operation may take to stop in good order.
+/// The time in which an operation may stop cleanly.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Runs `work`. Ctrl-C asks it to stop through `cancel`, and no commit is begun any more; a second
-/// one, or too long a wait, leaves the work behind. The error says which commits were made, and of
-/// which one that could not be learned.
+/// Runs `work`. Ctrl-C cancels it through `cancel`, and prevents further commits; a second Ctrl-C,
+/// or a timeout, abandons the work. The error lists the commits that were made, and the one whose
+/// outcome is unknown.
 ///
-/// The work is a task of its own, so that Ctrl-C is heard while it waits for a file.
+/// The work is a separate task, so that Ctrl-C is handled while it blocks on a file.
 pub(crate) async fn interruptible<T: Send + 'static>(
     cancel: &Cancel,
     work: impl Future<Output = Result<T, Failure>> + Send + 'static,
@@ -47,7 +47,7 @@ fn interrupted(commits: &CommitWatch) -> Error {
 
 async fn given_up(cancel: &Cancel, commits: &CommitWatch) {
     if tokio::signal::ctrl_c().await.is_err() {
-        // Without signals there is nothing to wait for, ever.
+        // Without signal support, this future never completes.
         return std::future::pending().await;
     }
     cancel.cancel();

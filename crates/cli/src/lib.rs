@@ -1,4 +1,4 @@
-//! The `partita` command as a library, so that the Python wheel ships it too.
+//! The `partita` command as a library, which the Python wheel includes too.
 //!
 //! One file per command under `commands`. Results go to standard output, everything else (errors,
 //! hints, progress) to standard error.
@@ -62,7 +62,7 @@ where
             report(&Failure::Usage(usage(&error)), true)
         }
         Err(error) => {
-            // A closed pipe is no reason to complain.
+            // A closed pipe is not an error.
             let _ = error.print();
             error.exit_code()
         }
@@ -76,7 +76,7 @@ fn outcome(outcome: Result<(), Failure>, json: bool) -> i32 {
     }
 }
 
-/// What is wrong with the arguments, in one line.
+/// The error of the arguments, in one line.
 fn usage(error: &clap::Error) -> String {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         return "a command is missing".to_owned();
@@ -94,7 +94,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         .build()
         .map_err(|error| Failure::io("cannot start threads", error))?;
     let outcome = runtime.block_on(commands::run(arguments));
-    // An abandoned operation must not keep the command alive.
+    // An abandoned operation must not keep the process alive.
     runtime.shutdown_background();
     outcome
 }

@@ -1,15 +1,15 @@
-//! The file system of a directory, and what it promises to commits.
+//! The file system of a directory, and its guarantees for commits.
 
 use std::path::{Path, PathBuf};
 
 /// A mounted file system.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mount {
-    /// Where it is mounted.
+    /// The mount point.
     pub at: PathBuf,
-    /// Its type, as the system names it: `ext4`, `nfs4`, `fuse.sshfs`, …
+    /// The type reported by the system: `ext4`, `nfs4`, `fuse.sshfs`, …
     pub kind: String,
-    /// What is mounted.
+    /// The mounted device or remote path.
     pub source: String,
     /// The options of the mount and of the file system.
     pub options: Vec<String>,
@@ -18,9 +18,9 @@ pub(crate) struct Mount {
 /// The properties of a file system that commits on local files rely on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Promises {
-    /// Which processes a lock keeps out.
+    /// The processes that a lock excludes.
     pub locks: &'static str,
-    /// What other processes see while a file is renamed over another one.
+    /// The state that other processes see while a file is renamed over another one.
     pub renames: &'static str,
     /// What a completed sync guarantees.
     pub syncs: &'static str,
@@ -33,15 +33,15 @@ const LOCAL: Promises = Promises {
 };
 
 impl Mount {
-    /// The mount that `directory`, or the nearest directory above it that exists, is on. None where the
-    /// system does not tell.
+    /// The mount of `directory`, or of its nearest existing parent. `None` if the system does not
+    /// report it.
     pub fn of(directory: &Path) -> Option<Self> {
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
         let real = directory.ancestors().find_map(|path| path.canonicalize().ok())?;
         Self::find(&mounts, &real)
     }
 
-    /// The last mount in a table of mounts (proc_pid_mountinfo(5)) that a path lies under.
+    /// The last mount in a mount table (proc_pid_mountinfo(5)) that contains a path.
     fn find(mounts: &str, path: &Path) -> Option<Self> {
         let all = mounts.lines().filter_map(Self::parse);
         all.filter(|mount| path.starts_with(&mount.at))
@@ -67,7 +67,7 @@ impl Mount {
         self.options.iter().any(|given| given == option)
     }
 
-    /// What the file system promises, as it is mounted.
+    /// The guarantees of the file system with its mount options.
     pub fn promises(&self) -> Promises {
         let this_machine = "keep out the processes of this machine only: write from one machine";
         let nothing = "do not work: let one process write at a time";
@@ -133,7 +133,7 @@ impl Mount {
     }
 }
 
-/// A text without the octal escapes of the table of mounts.
+/// Decodes the octal escapes of the mount table.
 fn unescape(text: &str) -> String {
     let mut parts = text.split('\\');
     let mut plain = parts.next().unwrap_or_default().to_owned();

@@ -1,4 +1,5 @@
-//! What `partita` says alone and with `--help`: the commands in groups, and examples.
+//! The overview that `partita` prints without arguments and with `--help`: grouped commands, and
+//! examples.
 
 use std::fmt::Write as _;
 
@@ -6,26 +7,26 @@ use clap::Command;
 
 use crate::style::{HEADING, LITERAL, painted};
 
-/// The commands by what one wants to do.
+/// The commands, grouped by purpose.
 const GROUPS: [(&str, &[&str]); 5] = [
-    ("Look", &["ls", "info", "schema", "partitions", "history", "read", "export"]),
+    ("Inspect", &["ls", "info", "schema", "partitions", "history", "read", "export"]),
     ("Write", &["create", "import", "append", "upsert", "delete", "drop"]),
-    ("Go back", &["restore", "expire", "gc"]),
-    ("Keep in shape", &["optimize", "index", "sync", "verify", "copy", "migrate"]),
+    ("Versions", &["restore", "expire", "gc"]),
+    ("Maintain", &["optimize", "index", "sync", "verify", "copy", "migrate"]),
     ("Set up", &["doctor", "completions", "man"]),
 ];
 
-/// What to try first: a line of what it does, and the command.
+/// First examples: a description and the command.
 const EXAMPLES: [(&str, &str); 3] = [
     (
-        "make a table out of a file, in folders by city",
+        "create a table from a file, partitioned by city",
         "partita import lake/trips trips.csv --partition-by city",
     ),
-    ("read some of it", "partita read lake/trips --where \"city == 'Oslo' and fare > 10\""),
-    ("see what happened to it", "partita history lake/trips"),
+    ("read some of its rows", "partita read lake/trips --where \"city == 'Oslo' and fare > 10\""),
+    ("list its versions", "partita history lake/trips"),
 ];
 
-/// The command line with this help.
+/// Adds this overview to the command line's help.
 pub(crate) fn described(command: Command) -> Command {
     let help = format!(
         "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{}\n{}\n{}\n{{options}}\n\n\
@@ -37,7 +38,7 @@ pub(crate) fn described(command: Command) -> Command {
     command.help_template(help)
 }
 
-/// What there is to do, for whoever types the name of the command alone.
+/// The short overview for a call without arguments.
 pub(crate) fn brief(command: &Command) -> String {
     let about = command.get_about().map(ToString::to_string).unwrap_or_default();
     format!(
@@ -79,7 +80,7 @@ mod tests {
     use super::*;
     use crate::arguments::Arguments;
 
-    /// The words of the lines of examples in a help, up to where the shell takes over.
+    /// The words of the example lines in a help text, up to the first shell operator.
     fn examples_of(help: &str) -> Vec<Vec<String>> {
         let (_, examples) = help.split_once("Examples:\n").unwrap();
         let words = |line: &str| {
@@ -90,7 +91,7 @@ mod tests {
         lines.filter(|line| !line.is_empty() && !line.starts_with('#')).map(words).collect()
     }
 
-    /// Every command, and every command below one, with its words.
+    /// All commands and subcommands with their words.
     fn commands(command: &Command, before: &[String]) -> Vec<(Vec<String>, Command)> {
         let mut found = Vec::new();
         for below in command.get_subcommands().filter(|below| below.get_name() != "help") {

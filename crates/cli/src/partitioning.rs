@@ -1,4 +1,4 @@
-//! How a new table is partitioned, as it is written on the command line.
+//! Parsing the partitioning of a new table from the command line.
 
 use std::str::FromStr;
 
@@ -6,7 +6,7 @@ use partita::{BucketPartition, CreateOptions, DatePartition, Resolution};
 
 use crate::types::outside_of_brackets;
 
-/// What `--partition-by` takes: `city`, `month(at)`, `bucket(16, rider)`, and several of them.
+/// The value of `--partition-by`: `city`, `month(at)`, `bucket(16, rider)`, or several of them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct PartitionBy {
     columns: Vec<String>,
@@ -15,7 +15,7 @@ pub(crate) struct PartitionBy {
 }
 
 impl PartitionBy {
-    /// The options of a new table that is partitioned so.
+    /// The options of a new table with this partitioning.
     pub(crate) fn options(self) -> CreateOptions {
         let Self { columns, date, bucket } = self;
         CreateOptions { partition_by: columns, date, bucket, ..CreateOptions::default() }
@@ -69,7 +69,7 @@ impl FromStr for PartitionBy {
     }
 }
 
-/// The function and what it is called with: `month` and `at` of `month(at)`.
+/// Splits a call: `month` and `at` of `month(at)`.
 fn call(key: &str) -> Option<(&str, &str)> {
     let (function, rest) = key.split_once('(')?;
     Some((function.trim(), rest.strip_suffix(')')?))

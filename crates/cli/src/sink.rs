@@ -1,4 +1,4 @@
-//! Where results go: standard output, or a file that appears when it is whole.
+//! The destination of results: standard output, or a file that appears once it is complete.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::failure::Failure;
 
-/// Prints text that is the whole result of a command, with its colours if it goes to a terminal.
+/// Prints the complete result of a command, with colours if the output is a terminal.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let mut out = anstream::stdout().lock();
     out.write_all(text.as_bytes())
@@ -16,8 +16,8 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
         .map_err(|error| Failure::io("cannot write to standard output", error))
 }
 
-/// A writer of results. It remembers that its reader went away, since the encoders above it turn
-/// that into words.
+/// A writer of results. It records that its reader has closed the pipe, since encoders convert that
+/// error to text.
 pub(crate) struct Sink {
     out: BufWriter<Box<dyn Write + Send>>,
     closed: Arc<AtomicBool>,
@@ -30,7 +30,7 @@ impl Sink {
         Self { out: BufWriter::new(Box::new(io::stdout())), closed: Arc::default(), file: None }
     }
 
-    /// A file that replaces whatever is at `path` once [`Sink::finish`] is called.
+    /// A file that replaces `path` once [`Sink::finish`] is called.
     pub(crate) fn file(path: &Path) -> Result<Self, Failure> {
         let mut partial = path.as_os_str().to_owned();
         partial.push(format!(".{}.partial", std::process::id()));
@@ -44,17 +44,17 @@ impl Sink {
         })
     }
 
-    /// True if it is standard output.
+    /// True if the destination is standard output.
     pub(crate) fn is_stdout(&self) -> bool {
         self.file.is_none()
     }
 
-    /// True where the reader went away, whenever that is found.
+    /// A flag that is set once the reader has closed the pipe.
     pub(crate) fn closed(&self) -> Arc<AtomicBool> {
         self.closed.clone()
     }
 
-    /// Everything was written.
+    /// Called after everything was written.
     pub(crate) fn finish(mut self) -> Result<(), Failure> {
         let Some((partial, path)) = self.file.take() else {
             return self.flush().map_err(|e| Failure::io("cannot write to standard output", e));
@@ -90,7 +90,7 @@ impl Write for Sink {
 
 impl Drop for Sink {
     fn drop(&mut self) {
-        // Not finished: what is there is not the result.
+        // Not finished: the partial file is removed.
         if let Some((partial, _)) = &self.file {
             let _ = fs::remove_file(partial);
         }

@@ -1,20 +1,20 @@
-//! Colours. Whoever prints strips them where the output is no terminal or `NO_COLOR` is set.
+//! Colours. Printing strips them if the output is not a terminal or `NO_COLOR` is set.
 
 use anstyle::{AnsiColor, Style};
 use clap::builder::styling::Styles;
 
-/// The heading of a table, and the title of a section.
+/// Headings of tables and titles of sections.
 pub(crate) const HEADING: Style = Style::new().bold();
-/// The name of a fact.
+/// Labels of values.
 pub(crate) const LABEL: Style = AnsiColor::Cyan.on_default();
-/// Something that can be typed.
+/// Text that can be typed.
 pub(crate) const LITERAL: Style = AnsiColor::Green.on_default();
-/// What went wrong.
+/// Error messages.
 pub(crate) const ERROR: Style = AnsiColor::Red.on_default().bold();
-/// What to do about it.
+/// Hints on what to do.
 pub(crate) const HINT: Style = AnsiColor::Yellow.on_default().bold();
 
-/// The same for the help that clap writes.
+/// The same styles for clap's help.
 pub(crate) const HELP: Styles = Styles::styled()
     .header(HEADING)
     .usage(HEADING)
@@ -27,7 +27,7 @@ pub(crate) fn painted(style: Style, text: &str) -> String {
     format!("{style}{text}{style:#}")
 }
 
-/// Facts about one thing, one a line: name and value.
+/// Labelled values, one per line.
 pub(crate) fn facts<'a>(facts: impl IntoIterator<Item = (&'a str, String)>) -> String {
     let line = |(name, value): (&str, String)| {
         format!("{}{value}\n", painted(LABEL, &format!("{name:<16}")))

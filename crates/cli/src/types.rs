@@ -1,5 +1,6 @@
-//! The names of column types: what `schema` shows and `create` understands. They are those of
-//! pyarrow, without what no user of a table has to choose (`large_`, `[day]`, the width of decimals).
+//! The names of column types that `schema` shows and `create` accepts. They are those of pyarrow,
+//! without details that users of a table need not choose (`large_`, `[day]`, the width of
+//! decimals).
 
 use arrow::datatypes::{
     DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, Field, Schema, TimeUnit,
@@ -32,7 +33,7 @@ const PLAIN: [(&str, DataType); 17] = [
     ("timestamp", DataType::Timestamp(TimeUnit::Microsecond, None)),
 ];
 
-/// What a type is called.
+/// The name of a type.
 pub(crate) fn name(data_type: &DataType) -> String {
     match data_type {
         DataType::Utf8 | DataType::Utf8View => "string".to_owned(),
@@ -85,7 +86,7 @@ pub(crate) fn of_numpy(text: &str) -> String {
     named.map_or_else(|| text.to_owned(), |name| format!("{name}{swapped}"))
 }
 
-/// The type of that name.
+/// The type with the given name.
 pub(crate) fn parse(text: &str) -> Result<DataType, String> {
     let text = text.trim();
     if let Some((_, plain)) = PLAIN.iter().find(|(name, _)| *name == text) {
@@ -93,9 +94,9 @@ pub(crate) fn parse(text: &str) -> Result<DataType, String> {
     }
     parameters(text).ok_or_else(|| {
         format!(
-            "{text} is no type; there are bool, int8 to int64, uint8 to uint64, float32, float64, \
-             string, binary, date, timestamp[us], timestamp[us, tz=UTC], time[us], duration[us], \
-             decimal(10, 2) and list<int64>"
+            "{text} is not a type; known types are bool, int8 to int64, uint8 to uint64, float32, \
+             float64, string, binary, date, timestamp[us], timestamp[us, tz=UTC], time[us], \
+             duration[us], decimal(10, 2) and list<int64>"
         )
     })
 }
@@ -136,8 +137,7 @@ fn parameters(text: &str) -> Option<DataType> {
     }
 }
 
-/// The columns that a text names with their types: `id:int64,price:decimal(10, 2)`, or with `=` in
-/// place of the colon.
+/// Parses columns with their types: `id:int64,price:decimal(10, 2)`; `=` may replace the colon.
 pub(crate) fn columns(text: &str) -> Result<Schema, String> {
     let column = |column: &str| {
         let (name, data_type) = column
@@ -149,7 +149,7 @@ pub(crate) fn columns(text: &str) -> Result<Schema, String> {
     Ok(Schema::new(fields.collect::<Result<Vec<_>, String>>()?))
 }
 
-/// The parts between commas that are in no brackets.
+/// Splits a text at commas outside of brackets.
 pub(crate) fn outside_of_brackets(text: &str) -> Vec<&str> {
     let mut depth = 0_usize;
     text.split(|c| {
@@ -220,7 +220,7 @@ mod tests {
         for text in
             ["", "text", "timestamp[m]", "timestamp[us", "decimal(0, 0)", "decimal(99)", "list<x>"]
         {
-            assert!(parse(text).unwrap_err().contains("there are bool"), "{text}");
+            assert!(parse(text).unwrap_err().contains("known types are bool"), "{text}");
         }
         assert!(columns("id").unwrap_err().contains("NAME:TYPE"));
     }

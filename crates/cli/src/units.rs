@@ -1,4 +1,4 @@
-//! Numbers for people.
+//! Formatting numbers for the terminal.
 
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 
@@ -21,7 +21,7 @@ pub fn bytes(count: u64) -> String {
     format!("{size:.1} {unit}")
 }
 
-/// A number with its thousands set apart.
+/// A number with thousands separators.
 pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
@@ -34,18 +34,18 @@ pub(crate) fn count(number: u64) -> String {
     text
 }
 
-/// A number of things: `1 file`, `2 files`.
+/// A number with a noun: `1 file`, `2 files`.
 #[must_use]
 pub fn plural(number: u64, thing: &str) -> String {
     format!("{} {thing}{}", count(number), if number == 1 { "" } else { "s" })
 }
 
-/// A number that may not be known.
+/// A number, or `?` if it is unknown.
 pub(crate) fn known(number: Option<u64>, show: impl Fn(u64) -> String) -> String {
     number.map_or_else(|| "?".to_owned(), show)
 }
 
-/// Reads an age, such as `24h` or `7d`; a day has 24 hours.
+/// Parses an age such as `24h` or `7d`; a day has 24 hours.
 pub(crate) fn age(text: &str) -> Result<SignedDuration, String> {
     let span: Span = text.parse().map_err(|_| "expected an age such as 24h or 7d".to_owned())?;
     span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|error| error.to_string())

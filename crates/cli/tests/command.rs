@@ -1,4 +1,5 @@
-//! The command as cargo builds it; what each command prints is tested on the installed wheel.
+//! The command built by cargo; the output of the individual commands is tested on the installed
+//! wheel.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

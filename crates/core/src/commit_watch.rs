@@ -1,4 +1,4 @@
-//! What is known of the commits of an operation while it runs, for whoever interrupts it.
+//! Tracks which commits of a running operation were made, for code that interrupts the operation.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -41,7 +41,7 @@ impl CommitWatch {
         self.watched().made.clone()
     }
 
-    /// The id of a commit that was asked for, and of which it is not known whether it was made.
+    /// The id of a commit that was requested and whose outcome is not known.
     #[must_use]
     pub fn in_doubt(&self) -> Option<String> {
         self.watched().in_doubt.clone()
@@ -51,7 +51,7 @@ impl CommitWatch {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The commit that was in doubt before.
+    /// Registers a request for the commit `id`; returns the commit that was in doubt before.
     fn begin(&self, id: &str) -> Result<Option<String>> {
         let mut watched = self.watched();
         if watched.closed {
@@ -73,13 +73,14 @@ impl CommitWatch {
     }
 }
 
-/// Sends the request that makes the commit of this id. `is_made` says of its answer whether the
-/// commit was made; none if that is still to be found out, see [`commit_settled`]. An error other than
-/// [`CommitUnknown`](ErrorKind::CommitUnknown) says that this request did not make it.
+/// Sends the request that makes the commit `id`. `is_made` tells from the answer whether the commit
+/// was made; `None` means that this is still to be found out, see [`commit_settled`]. An error
+/// other than [`CommitUnknown`](ErrorKind::CommitUnknown) means that this request did not make the
+/// commit.
 ///
 /// # Errors
 /// [`Interrupted`](ErrorKind::Interrupted) if the operation was interrupted before: nothing is sent
-/// then. What the request fails with.
+/// then. Otherwise the error of the request.
 pub async fn commit_point<T>(
     id: &str,
     request: impl Future<Output = Result<T>>,
@@ -95,15 +96,15 @@ pub async fn commit_point<T>(
             }
         }
         Err(error) if error.kind() == ErrorKind::CommitUnknown => {}
-        // An earlier request may still make it.
+        // An earlier request may still make the commit that was in doubt.
         Err(_) => watch.watched().in_doubt = before,
     }
     answer
 }
 
-/// Notes that it was found out whether the commit of this id was made.
+/// Records the outcome of the commit `id` once it is known.
 pub fn commit_settled(id: &str, made: bool) {
-    // Outside of an operation that is followed there is nobody to tell.
+    // An operation that is not followed has no watch to update.
     let _ = CURRENT.try_with(|watch| watch.settle(id, made));
 }
 

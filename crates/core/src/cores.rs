@@ -1,9 +1,9 @@
-//! What the machine has for this process.
+//! The number of cores available to this process.
 
 use std::sync::LazyLock;
 
-/// How many cores this process may use; two, where the system does not tell. Asked for once: Linux
-/// looks into several files to tell it.
+/// The number of cores that this process may use; two if the system does not report it. Cached,
+/// since Linux reads several files to determine it.
 #[must_use]
 pub fn cores() -> usize {
     static CORES: LazyLock<usize> =

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::secret::masked;
 
-/// What went wrong, in the terms of what the caller does next.
+/// The kind of an error: what went wrong, classified by what the caller can do next.
 ///
 /// The codes returned by [`ErrorKind::code`] are stable and are the names of the Python exceptions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -14,7 +14,7 @@ pub enum ErrorKind {
     NotFound,
     /// The thing to create exists already.
     AlreadyExists,
-    /// An argument is out of its domain.
+    /// An argument is outside its domain.
     InvalidArgument,
     /// A predicate cannot be parsed, or names a column or value that does not fit the schema.
     InvalidPredicate,
@@ -23,20 +23,20 @@ pub enum ErrorKind {
     /// A view and the collection under it do not have the same rows any more; the view has to be
     /// synced.
     OutOfSync,
-    /// Another commit made this one impossible; starting again from the newest state may succeed.
+    /// A concurrent commit made this one impossible; a retry from the newest state may succeed.
     CommitConflict,
     /// The store cannot commit atomically.
     CommitUnsupported,
-    /// It could not be learned whether the commit happened.
+    /// The outcome of the commit is unknown.
     CommitUnknown,
-    /// What was staged is so old that garbage collection may remove it, or has been removed; it has
-    /// to be staged again. Nothing was changed.
+    /// The staged files are so old that garbage collection may remove them, or they have been
+    /// removed; they have to be staged again. Nothing was changed.
     StagedExpired,
-    /// An index does not reflect what it is an index of, and cannot be made to here.
+    /// An index is out of date and cannot be updated in this context.
     StaleIndex,
     /// The store or the dataset was opened for reading only.
     ReadOnly,
-    /// Stored bytes are not what the format says they must be.
+    /// Stored bytes violate the format.
     Corrupt,
     /// The store failed: network, permissions, disk.
     Store,
@@ -98,6 +98,7 @@ struct Inner {
     message: String,
     context: Vec<(&'static str, String)>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    disk_full: bool,
 }
 
 /// The result of every fallible operation of the engine.
@@ -106,7 +107,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error of `kind` that says `message`: a sentence in lower case without a final stop.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, message: message.into(), context: Vec::new(), source: None }))
+        let (message, context) = (message.into(), Vec::new());
+        Self(Box::new(Inner { kind, message, context, source: None, disk_full: false }))
     }
 
     /// Shorthand for [`ErrorKind::InvalidArgument`].
@@ -135,6 +137,22 @@ impl Error {
     ) -> Self {
         self.0.source = Some(source.into());
         self
+    }
+
+    /// Says whether a write failed because the disk is full.
+    #[must_use]
+    pub(crate) fn disk_full(mut self, full: bool) -> Self {
+        self.0.disk_full = full;
+        self
+    }
+
+    /// True if a write failed because the disk is full, or the share of it that the user may take.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        let own = |error: &(dyn std::error::Error + Send + Sync + 'static)| {
+            error.downcast_ref::<Self>().is_some_and(Self::is_disk_full)
+        };
+        self.0.disk_full || self.cause().is_some_and(own)
     }
 
     /// The kind of the error.
@@ -193,10 +211,10 @@ impl fmt::Debug for Error {
 
 impl std::error::Error for Error {}
 
-/// The longest value that an error shows as a whole, in bytes.
+/// The maximum length of a context value in bytes; longer values are cut.
 const LONGEST: usize = 2048;
 
-/// A value as errors show it.
+/// A context value as it is displayed.
 fn shown(value: &str) -> String {
     if value.len() <= LONGEST {
         return masked(value).into_owned();

@@ -1,8 +1,8 @@
-//! Libraries that panic on damaged bytes.
+//! Isolation of libraries that panic on damaged bytes.
 //!
-//! Code that decodes one stored object runs in a guard: a panic inside it becomes an error about that
-//! object. Everything that a panic may leave half done belongs to the call, so nothing of it is seen
-//! afterwards.
+//! Code that decodes one stored object runs in a guard: a panic inside it becomes an error about
+//! that object. All state that a panic may leave inconsistent belongs to the call, so none of it is
+//! visible afterwards.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -15,11 +15,11 @@ use std::task::Poll;
 use crate::{Error, Result};
 
 thread_local! {
-    /// How many guards this thread is in.
+    /// The number of guards that this thread is nested in.
     static DEPTH: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Being in a guard, until it is dropped.
+/// RAII token: the thread is in a guard until this is dropped.
 struct Inside;
 
 impl Inside {
@@ -35,17 +35,17 @@ impl Drop for Inside {
     }
 }
 
-/// Runs `work`, which decodes bytes of others. A panic in it is an error that says that the bytes
-/// are damaged.
+/// Runs `work`, which decodes untrusted bytes. A panic in it becomes an error that says that the
+/// bytes are damaged.
 ///
 /// # Errors
-/// Those of `work`; [`Corrupt`](crate::ErrorKind::Corrupt) where it panics.
+/// Those of `work`; [`Corrupt`](crate::ErrorKind::Corrupt) if it panics.
 pub fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     let _inside = Inside::enter();
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(damaged(panic.as_ref())))
 }
 
-/// As [`guarded`], for work that waits.
+/// Like [`guarded`], for asynchronous work.
 ///
 /// # Errors
 /// As [`guarded`].
@@ -61,8 +61,9 @@ pub async fn guarded_async<T>(work: impl Future<Output = Result<T>>) -> Result<T
     .await
 }
 
-/// Has panics inside of guards print nothing: they are told as errors. For programs, once, before
-/// they use the engine; libraries leave the hook to the program.
+/// Installs a panic hook that prints nothing for panics inside guards, since they are reported as
+/// errors. Programs call this once before they use the engine; libraries leave the hook to the
+/// program.
 pub fn silence_guarded_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -75,7 +76,7 @@ pub fn silence_guarded_panics() {
     });
 }
 
-/// The words of a caught panic.
+/// The message of a caught panic.
 #[must_use]
 pub fn panic_words(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
@@ -83,7 +84,7 @@ pub fn panic_words(panic: &(dyn Any + Send)) -> &str {
 }
 
 fn damaged(panic: &(dyn Any + Send)) -> Error {
-    Error::corrupt("stored bytes cannot be decoded: they are damaged, or not what they seem")
+    Error::corrupt("stored bytes cannot be decoded: they are damaged, or of another format")
         .with("decoder", panic_words(panic))
 }
 

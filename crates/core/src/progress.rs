@@ -11,7 +11,7 @@ pub trait Progress: Send + Sync {
     fn start(&self, what: &str, total: Option<u64>);
     /// `amount` further units are done.
     fn advance(&self, amount: u64);
-    /// The work begun last has ended, well or not.
+    /// The work begun last has ended, successfully or not.
     fn finish(&self);
 }
 

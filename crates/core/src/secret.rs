@@ -1,8 +1,8 @@
-//! Texts without the secrets in them: passwords and signatures in URLs.
+//! Masking of secrets in texts: passwords and signatures in URLs.
 
 use std::borrow::Cow;
 
-/// Parameters of a URL that let whoever knows them in.
+/// URL parameters that contain credentials.
 const SECRET_PARAMETERS: [&str; 8] = [
     "x-amz-signature=",
     "x-amz-security-token=",
@@ -14,13 +14,13 @@ const SECRET_PARAMETERS: [&str; 8] = [
     "password=",
 ];
 
-/// True for characters that end a URL's authority or a parameter in running text.
+/// True for characters that end the authority or a parameter of a URL within running text.
 fn ends(c: char) -> bool {
     c.is_whitespace() || matches!(c, '"' | '\'' | '<' | '>' | ')' | '(' | ',')
 }
 
-/// The text with `***` in place of what secrets it holds: user and password before the host of a
-/// URL, and signatures among its parameters.
+/// The text with each secret replaced by `***`: user and password before the host of a URL, and
+/// signatures among its parameters.
 #[must_use]
 pub fn masked(text: &str) -> Cow<'_, str> {
     if !text.contains("://") && !text.contains('=') {
@@ -40,7 +40,7 @@ fn mask_authorities(text: &str) -> String {
             after.find(|c: char| ends(c) || matches!(c, '/' | '?' | '#')).unwrap_or(after.len());
         let (authority, tail) = after.split_at(end);
         match authority.rsplit_once('@') {
-            // The container of an Azure URL stands before the account in the same way.
+            // In Azure URLs, the container stands before the account in the same position.
             Some((user, host)) if user.contains(':') || is_web(before) => {
                 out.push_str("***@");
                 out.push_str(host);

@@ -9,6 +9,8 @@
     reason = "tests fail by panicking"
 )]
 
+#[path = "predicate/damaged.rs"]
+mod damaged;
 #[path = "predicate/facts.rs"]
 mod facts;
 #[path = "predicate/oracle.rs"]
@@ -207,7 +209,7 @@ fn what_does_not_fit_is_an_error_that_names_both() {
         ("count == '5'", "a number, without quotes"),
         ("count == true", "the value is a boolean"),
         ("count in (1, 'x')", "value: 'x'"),
-        ("day == 'yesterday'", "the text is no date"),
+        ("day == 'yesterday'", "the text is not a date"),
         ("day == 5", "the value is an integer"),
         ("naive == '2020-01-01T00:00:00Z'", "has a time zone, but the column has none"),
         ("count < null", "null has no order"),

@@ -1,25 +1,26 @@
-//! The footer as bytes: its length, and how deep the schema in it is nested.
+//! Checks of the raw footer: its length, and the nesting depth of its schema.
 
 use partita_core::{Error, ErrorKind, Result};
 
 use crate::damaged;
 use crate::thrift::{LIST, STRUCT, Walk};
 
-/// Bytes behind the footer: its length and the magic number.
+/// The size in bytes of the end of a file after the footer: its length and the magic number.
 pub const TAIL: usize = 8;
 
-/// Groups in groups. The decoder and what works on its types call themselves for each level.
+/// The maximum nesting of groups. The decoder and functions on its types recurse into each level.
 const DEEPEST: usize = 64;
 
-/// Where a footer has its schema, and an element of it the number of its children.
+/// The Thrift field ids of the schema in a footer, and of the number of children in a schema
+/// element.
 const SCHEMA: i64 = 2;
 const NUM_CHILDREN: i64 = 5;
 const I32: u8 = 5;
 
-/// The length of the footer, out of the last eight bytes of a file.
+/// The length of the footer, read from the last eight bytes of a file.
 ///
 /// # Errors
-/// [`Corrupt`](ErrorKind::Corrupt) if they are not those of a Parquet file;
+/// [`Corrupt`](ErrorKind::Corrupt) if the bytes are not the end of a Parquet file;
 /// [`InvalidArgument`](ErrorKind::InvalidArgument) for an encrypted one.
 pub fn footer_length(tail: &[u8]) -> Result<u64> {
     let (length, magic) = tail.split_first_chunk::<4>().ok_or_else(|| damaged("is too short"))?;
@@ -29,11 +30,11 @@ pub fn footer_length(tail: &[u8]) -> Result<u64> {
             ErrorKind::InvalidArgument,
             "a Parquet file has an encrypted footer, which cannot be read",
         )),
-        _ => Err(damaged("does not end as one")),
+        _ => Err(damaged("does not end with the Parquet magic number")),
     }
 }
 
-/// Refuses a footer that the decoder would not survive.
+/// Rejects a footer that would crash the decoder.
 ///
 /// # Errors
 /// [`Corrupt`](ErrorKind::Corrupt).
@@ -50,13 +51,13 @@ pub fn check_footer(footer: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// The schema is a tree in the order in which it is walked: a group stands before its children.
+/// Checks the schema, a tree that is stored in pre-order: a group precedes its children.
 fn check_schema(walk: &mut Walk<'_>) -> Result<()> {
     let (count, kind) = walk.list()?;
     if kind != STRUCT {
         return Err(damaged("has no schema"));
     }
-    // Children that are still to come, for each group around the present element.
+    // The number of children left to read, for each group around the current element.
     let mut open: Vec<usize> = Vec::new();
     for left in (0..count).rev() {
         let children = num_children(walk)?;
@@ -64,7 +65,7 @@ fn check_schema(walk: &mut Walk<'_>) -> Result<()> {
             *siblings -= 1;
         }
         if children > left {
-            return Err(damaged("has a schema that is cut short"));
+            return Err(damaged("has a truncated schema"));
         }
         if children > 0 {
             open.push(children);
@@ -88,7 +89,7 @@ fn num_children(walk: &mut Walk<'_>) -> Result<usize> {
         match (number, kind) {
             (NUM_CHILDREN, I32) => {
                 children = usize::try_from(walk.signed()?)
-                    .map_err(|_| damaged("has a group with fewer columns than none"))?;
+                    .map_err(|_| damaged("has a group with a negative number of columns"))?;
             }
             _ => walk.skip(kind)?,
         }
@@ -111,7 +112,7 @@ mod tests {
         out
     }
 
-    /// A footer of nothing but a schema: one column in so many groups.
+    /// A footer that contains only a schema: one column inside `depth` groups.
     fn nested(depth: usize, children: i64) -> Vec<u8> {
         let mut footer = vec![0x15, 0x02, 0x19, 0xfc];
         let mut count = depth + 1;
@@ -145,7 +146,7 @@ mod tests {
         for end in 0..whole.len() {
             assert!(check_footer(&whole[..end]).is_err(), "{end}");
         }
-        // Lists in lists in lists.
+        // Deeply nested lists.
         assert!(check_footer(&[0x19; 100_000]).is_err());
         assert!(check_footer(&[0x1c; 100_000]).is_err());
         assert!(check_footer(&[0x19, 0xfc, 0xff, 0xff, 0xff, 0xff, 0x0f]).is_err());

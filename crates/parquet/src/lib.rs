@@ -1,12 +1,14 @@
-//! Parquet files whose footers were not written by us.
+//! Safe decoding of Parquet footers from untrusted files.
 //!
-//! The decoder of the `parquet` crate trusts what a footer says: it overflows the stack on a schema
-//! that is nested deep, and panics on negative offsets. Here a footer is looked at before it is
-//! decoded (`footer`), and what it says about places in the file afterwards (`places`).
+//! The decoder of the `parquet` crate trusts the footer: it overflows the stack on a deeply nested
+//! schema, and panics on negative offsets. So this crate checks a footer before it is decoded
+//! (`footer`), and the offsets in it afterwards (`places`). Files that are read as a whole
+//! may have a digest of themselves (`seal`).
 
 mod footer;
 mod old_footer;
 mod places;
+mod seal;
 mod thrift;
 
 use std::sync::Arc;
@@ -20,8 +22,9 @@ use partita_core::{Error, Result, guarded};
 
 pub use footer::{TAIL, check_footer, footer_length};
 pub use places::check_places;
+pub use seal::{check_seal, sealed};
 
-/// The metadata of a file that is in memory or can be read at any place.
+/// Loads the metadata of a file that supports random access.
 ///
 /// # Errors
 /// [`Corrupt`](partita_core::ErrorKind::Corrupt) if the footer cannot be read.
@@ -49,17 +52,17 @@ pub fn load(file: &impl ChunkReader, options: ArrowReaderOptions) -> Result<Arro
     Ok(metadata)
 }
 
-/// True if the decoder does not know a converted type that a footer names.
+/// True if the error is about a converted type that the decoder does not know.
 #[must_use]
 pub fn is_old(error: &ParquetError) -> bool {
     error.to_string().contains("ConvertedType")
 }
 
-/// The metadata in a footer of pyarrow before 0.14, which names converted types that never became part
+/// Decodes a footer of pyarrow before 0.14, which contains converted types that never became part
 /// of the format.
 ///
 /// # Errors
-/// The decoder's, if it is no such footer.
+/// Those of the decoder, if it is not such a footer.
 pub fn decode_old(footer: &[u8]) -> parquet::errors::Result<ParquetMetaData> {
     let known = old_footer::with_known_types(footer);
     ParquetMetaDataReader::decode_metadata(known.as_deref().unwrap_or(footer))

@@ -1,14 +1,14 @@
-//! Footers that name converted types which the decoder does not know.
+//! Footers with converted types that the decoder does not know.
 //!
 //! pyarrow before 0.14 marked columns without any value with the converted type 24, `NULL`, which
-//! never became part of the format. The decoder refuses the file for it. Such a mark says nothing of
-//! the values, since there are none, so another one in its place that goes with the physical type
-//! does no harm.
+//! never became part of the format, and for which the decoder rejects the file. Since such a column
+//! has no values, the type can safely be replaced by another one that is valid for the physical
+//! type.
 
-/// The converted types of the format are 0 to 21.
+/// The largest known converted type; those of the format are 0 to 21.
 const LAST_KNOWN: u64 = 21;
 
-/// Compact Thrift, as far as a schema takes: the types of fields.
+/// The field types of compact Thrift that a schema needs.
 mod wire {
     pub const BOOLEANS: [u8; 2] = [1, 2];
     pub const BYTE: u8 = 3;
@@ -20,8 +20,8 @@ mod wire {
     pub const STRUCT: u8 = 12;
 }
 
-/// The footer with known converted types in the place of unknown ones; `None` if there is nothing to
-/// replace, or it cannot be done.
+/// Replaces unknown converted types by known ones; `None` if there is nothing to replace, or the
+/// footer cannot be parsed.
 pub(crate) fn with_known_types(footer: &[u8]) -> Option<Vec<u8>> {
     let mut patched = footer.to_vec();
     let mut reader = Reader { bytes: footer, at: 0 };
@@ -68,7 +68,8 @@ impl Reader<'_> {
         None
     }
 
-    /// The id and the type of the next field of a struct whose fields are numbered from `last`.
+    /// The id and the type of the next field of a struct, given the id `last` of the previous
+    /// field.
     fn field_after(&mut self, last: u64) -> Option<Option<(u64, u8)>> {
         let head = self.byte()?;
         if head == 0 {
@@ -81,7 +82,7 @@ impl Reader<'_> {
         Some(Some((id, head & 0x0f)))
     }
 
-    /// The next field of the outermost struct, of which only the first ones are looked at.
+    /// The next field of the outermost struct, of which only the first fields are read.
     fn field(&mut self) -> Option<Option<(u64, u8)>> {
         // The version is field 1 and the schema field 2.
         let last = u64::from(self.at > 0);
@@ -97,7 +98,8 @@ impl Reader<'_> {
         Some((count, head & 0x0f))
     }
 
-    /// A schema element; where its converted type is not known, its place and what to put there.
+    /// Reads a schema element; if its converted type is unknown, returns the offset of the type and
+    /// its replacement.
     fn element(&mut self) -> Option<Option<(usize, u8)>> {
         let (mut last, mut physical, mut unknown) = (0, None, None);
         while let Some((id, kind)) = self.field_after(last)? {
@@ -116,7 +118,7 @@ impl Reader<'_> {
             }
         }
         let Some(at) = unknown else { return Some(None) };
-        // In zigzag form: integers of 32 and of 64 bits, and UTF-8.
+        // In zigzag encoding: integers of 32 and of 64 bits, and UTF-8.
         let byte = match physical? {
             1 => 17 << 1,
             2 => 18 << 1,
@@ -167,7 +169,7 @@ impl Reader<'_> {
         Some(())
     }
 
-    /// An item of a list, where a boolean takes a byte.
+    /// Skips an item of a list, in which a boolean takes a byte.
     fn item(&mut self, kind: u8, depth: u8) -> Option<()> {
         match wire::BOOLEANS.contains(&kind) {
             true => self.byte().map(drop),
@@ -202,7 +204,7 @@ mod tests {
             .collect();
         assert_eq!(changed.iter().map(|(_, byte)| *byte).collect::<Vec<_>>(), [34, 0]);
         for length in 0..footer(0).len() {
-            // A damaged footer is no reason to panic.
+            // A damaged footer must not cause a panic.
             let _ = with_known_types(&footer(0x30)[..length]);
         }
         assert_eq!(with_known_types(&[]), None);

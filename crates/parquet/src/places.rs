@@ -1,18 +1,18 @@
-//! The places in a file that its footer names. The decoder panics where they are negative.
+//! Validation of offsets in a footer. The decoder panics if they are negative.
 
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use partita_core::{Error, Result};
 
 use crate::damaged;
 
-/// Refuses metadata that name places outside of a file of `size` bytes, or negative numbers of rows.
+/// Rejects metadata with offsets outside of a file of `size` bytes, or negative numbers of rows.
 ///
 /// # Errors
 /// [`Corrupt`](partita_core::ErrorKind::Corrupt).
 pub fn check_places(metadata: &ParquetMetaData, size: u64) -> Result<()> {
     let rows = metadata.file_metadata().num_rows();
     if rows < 0 {
-        return Err(damaged("says to have fewer rows than none").with("rows", rows));
+        return Err(damaged("has a negative number of rows").with("rows", rows));
     }
     let mut total = 0i64;
     for (number, group) in metadata.row_groups().iter().enumerate() {
@@ -21,14 +21,14 @@ pub fn check_places(metadata: &ParquetMetaData, size: u64) -> Result<()> {
         total = total
             .checked_add(rows)
             .filter(|_| rows >= 0)
-            .ok_or_else(|| wrong(damaged("has a row group of an impossible number of rows")))?;
+            .ok_or_else(|| wrong(damaged("has a row group with an invalid number of rows")))?;
         for column in group.columns() {
             check_column(column, size)
                 .map_err(|error| wrong(error.with("column", column.column_path().string())))?;
         }
     }
     if total != rows {
-        return Err(damaged("has other rows in its row groups than it says")
+        return Err(damaged("has row groups whose rows do not add up to its total")
             .with("rows", rows)
             .with("found", total));
     }
@@ -57,8 +57,8 @@ fn within(start: Option<i64>, length: Option<i64>, size: u64) -> Result<()> {
         .and_then(|(start, length)| start.checked_add(length));
     match end {
         Some(end) if end <= size => Ok(()),
-        _ => {
-            Err(damaged("names a place outside of itself").with("start", start).with("size", size))
-        }
+        _ => Err(damaged("has an offset outside of the file")
+            .with("start", start)
+            .with("size", size)),
     }
 }

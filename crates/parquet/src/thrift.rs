@@ -1,4 +1,4 @@
-//! Walking through a document in Thrift's compact protocol without decoding it.
+//! Traversing a document in Thrift's compact protocol without decoding it.
 //!
 //! See the Thrift specification, "Thrift Compact protocol encoding".
 
@@ -6,14 +6,14 @@ use partita_core::Result;
 
 use crate::damaged;
 
-/// Structures in structures. Footers of Parquet have some eight.
+/// The maximum nesting of structs. Footers of Parquet have some eight levels.
 const DEEPEST: usize = 32;
 
-/// The types of fields.
+/// The codes of field types.
 pub(crate) const STRUCT: u8 = 12;
 pub(crate) const LIST: u8 = 9;
 
-/// The part of a document that was not read yet.
+/// The unread rest of a document.
 #[derive(Clone)]
 pub(crate) struct Walk<'a> {
     rest: &'a [u8],
@@ -45,13 +45,13 @@ impl<'a> Walk<'a> {
         Err(damaged("has a footer with a number that is too long"))
     }
 
-    /// A signed number.
+    /// Reads a signed number.
     pub fn signed(&mut self) -> Result<i64> {
         let value = self.unsigned()?;
         Ok((value >> 1).cast_signed() ^ -(value & 1).cast_signed())
     }
 
-    /// The next field of a structure: its number and type; nothing at the end of the structure.
+    /// The id and type of the next field of a struct; `None` at the end of the struct.
     pub fn field(&mut self, before: &mut i64) -> Result<Option<(i64, u8)>> {
         let header = self.byte()?;
         if header & 0x0f == 0 {
@@ -65,7 +65,7 @@ impl<'a> Walk<'a> {
         Ok(Some((number, header & 0x0f)))
     }
 
-    /// The number and the type of the items of a list. Each takes a byte at least.
+    /// The length and the item type of a list. Each item takes at least one byte.
     pub fn list(&mut self) -> Result<(usize, u8)> {
         let header = self.byte()?;
         let count = match header >> 4 {
@@ -73,11 +73,12 @@ impl<'a> Walk<'a> {
             count => u64::from(count),
         };
         let count = usize::try_from(count).ok().filter(|count| *count <= self.rest.len());
-        let count = count.ok_or_else(|| damaged("has a footer with a list longer than itself"))?;
+        let count = count
+            .ok_or_else(|| damaged("has a footer with a list that is longer than the footer"))?;
         Ok((count, header & 0x0f))
     }
 
-    /// Passes over a value.
+    /// Skips a value.
     pub fn skip(&mut self, kind: u8) -> Result<()> {
         self.skip_within(kind, DEEPEST, false)
     }
@@ -85,7 +86,7 @@ impl<'a> Walk<'a> {
     fn skip_within(&mut self, kind: u8, depth: usize, is_item: bool) -> Result<()> {
         let depth = depth.checked_sub(1).ok_or_else(|| damaged("has a footer nested too deep"))?;
         match kind {
-            // A truth value that is a field is in its header.
+            // The value of a boolean field is in the field's header.
             1 | 2 if is_item => self.byte().map(drop),
             1 | 2 => Ok(()),
             3 => self.byte().map(drop),
@@ -107,7 +108,7 @@ impl<'a> Walk<'a> {
                 }
                 Ok(())
             }
-            _ => Err(damaged("has a footer with a value of no known type")),
+            _ => Err(damaged("has a footer with a value of an unknown type")),
         }
     }
 
@@ -133,5 +134,5 @@ impl<'a> Walk<'a> {
 }
 
 fn cut() -> partita_core::Error {
-    damaged("has a footer that is cut short")
+    damaged("has a truncated footer")
 }

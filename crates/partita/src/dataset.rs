@@ -1,4 +1,4 @@
-//! Opening a dataset without knowing its kind.
+//! Opening a dataset of unknown kind.
 
 use partita_array::{Collection, View, holds_repository};
 use partita_core::store::repository_url;
@@ -15,12 +15,12 @@ pub enum Dataset {
     Table(Table),
     /// Labelled arrays in Zarr groups.
     Collection(Collection),
-    /// Variables laid over a collection.
+    /// Additional variables over a collection.
     View(View),
 }
 
 impl Dataset {
-    /// What kind of dataset it is.
+    /// The kind of the dataset.
     #[must_use]
     pub fn kind(&self) -> DatasetKind {
         match self {
@@ -58,7 +58,7 @@ impl Dataset {
     }
 }
 
-/// Opens the dataset at `url`, whatever its kind.
+/// Opens the dataset at `url`, of any kind.
 ///
 /// # Errors
 /// [`partita_core::ErrorKind::NotFound`] if there is no dataset at `url`.
@@ -68,7 +68,7 @@ pub async fn open(url: &str, options: &StoreOptions) -> Result<Dataset> {
     }
     match Table::open(url, options).await {
         Ok(table) => Ok(Dataset::Table(table)),
-        // A URL that names no table, as the root of a store does, may name a collection.
+        // A URL that cannot be a table, such as the root of a store, may be a collection.
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidArgument) => {
             match open_arrays(url, options).await {
                 Err(other) if other.kind() == ErrorKind::NotFound => {
@@ -97,7 +97,7 @@ async fn open_arrays(url: &str, options: &StoreOptions) -> Result<Dataset> {
     }
 }
 
-/// True if there is a view, and it is its base that is missing.
+/// True if the view exists and its base is missing.
 pub(crate) fn names_base(error: &Error) -> bool {
     error.context().iter().any(|(name, _)| *name == "base")
 }

@@ -1,9 +1,8 @@
 //! Partitioned tables and arrays in object stores: the one crate to depend on.
 //!
-//! A *dataset* is a named set of partitions with one schema, living in a store that a URL names:
-//! a local directory, `memory://`, `s3://`, `gs://`, `az://`, or (for reading) `http(s)://`.
-//! Every change is one atomic commit; readers and writers on other machines see it whole or not at
-//! all.
+//! A *dataset* is a named set of partitions with one schema, in a store that a URL names: a local
+//! directory, `memory://`, `s3://`, `gs://`, `az://`, or (for reading) `http(s)://`. Every change
+//! is one atomic commit; readers and writers on other machines see it as a whole or not at all.
 //!
 //! ```
 //! # async fn run() -> partita::Result<()> {
@@ -28,8 +27,8 @@
 //! # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
 //! ```
 //!
-//! What it is not: a query engine (results are Arrow record batches; join and aggregate them in
-//! one) and a server (the store is the only thing that is shared).
+//! Partita is neither a query engine (results are Arrow record batches, which a query engine can
+//! join and aggregate) nor a server (the store is the only shared component).
 
 mod dataset;
 mod listing;
@@ -39,7 +38,7 @@ pub use dataset::{Dataset, open};
 pub use listing::{DatasetInfo, DatasetKind, ls};
 pub use vacancy::check_vacant;
 
-// What tables and stores speak, in the versions that fit.
+// The libraries whose types are part of the public interface, in the matching versions.
 pub use arrow;
 pub use object_store;
 pub use partita_array as array;
@@ -56,5 +55,5 @@ pub use partita_table::{
     Annotate, At, BatchSource, BucketPartition, Commit, Compression, CopyOptions, CreateOptions,
     DatePartition, Draft, Encoding, Explain, Garbage, GarbageOptions, Keep, Operation,
     OptimizeOptions, Partition, Problem, ProblemKind, Reading, Resolution, Scan, ScanFile,
-    SnapshotInfo, Staged, Table, VerifyOptions, WriteOptions,
+    SchemaMode, SchemaVersion, SnapshotInfo, Staged, Table, VerifyOptions, WriteOptions,
 };

@@ -1,4 +1,4 @@
-//! The datasets directly under a store's root.
+//! Listing the datasets directly under a store's root.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,14 +10,14 @@ use partita_core::{Error, ErrorKind, Result};
 
 use crate::dataset::{names_base, open};
 
-/// Directories looked into at once.
-const DIRECTORIES_AT_ONCE: usize = 32;
+/// The maximum number of directories examined concurrently.
+const DIRECTORIES_IN_FLIGHT: usize = 32;
 
-/// The endings of a table's header object: what stands before them is the table's name.
+/// The suffixes of a table's header object; the rest of the key is the table's name.
 pub(crate) const TABLE_HEADERS: [&str; 2] =
     [".by-dataset-metadata.json", ".by-dataset-metadata.msgpack.zstd"];
 
-/// What a dataset holds.
+/// The kind of a dataset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum DatasetKind {
@@ -25,7 +25,7 @@ pub enum DatasetKind {
     Table,
     /// Labelled arrays in Zarr groups.
     Collection,
-    /// Variables laid over a collection.
+    /// Additional variables over a collection.
     View,
 }
 
@@ -52,26 +52,26 @@ impl fmt::Display for DatasetKind {
 pub struct DatasetInfo {
     /// The last component of its URL.
     pub name: String,
-    /// What it holds.
+    /// The kind.
     pub kind: DatasetKind,
-    /// What to give to [`crate::open`].
+    /// The URL to pass to [`crate::open`].
     pub url: String,
 }
 
 /// Lists the datasets directly under the store at `url`, by name.
 ///
-/// A shallow listing of the store, and up to five requests for each directory that is no table's;
-/// nothing is opened but Icechunk repositories, which may hold something else than a collection. A
-/// store that holds nothing, or a directory that does not exist, gives an empty list.
+/// A shallow listing of the store, and up to five requests for each directory that does not belong
+/// to a table; only Icechunk repositories are opened, since they may contain something else than a
+/// collection. An empty store, or a directory that does not exist, gives an empty list.
 ///
 /// # Errors
-/// [`partita_core::ErrorKind::InvalidArgument`] for a URL that cannot be understood,
+/// [`partita_core::ErrorKind::InvalidArgument`] for an invalid URL,
 /// [`partita_core::ErrorKind::Store`] if the store cannot be listed.
 pub async fn ls(url: &str, options: &StoreOptions) -> Result<Vec<DatasetInfo>> {
     let store = Store::open(url, options)?;
     let url_of = |name: &str| format!("{}/{name}", store.url().trim_end_matches('/'));
     let objects = store.list_shallow().await?;
-    // Both forms of header may stand beside each other: one dataset all the same.
+    // A dataset with headers in both encodings is listed once.
     let mut found = BTreeMap::new();
     for name in objects.iter().filter_map(|object| table_name(&object.key)) {
         let url = url_of(name);
@@ -95,7 +95,7 @@ pub async fn ls(url: &str, options: &StoreOptions) -> Result<Vec<DatasetInfo>> {
         let url = url_of_repository(&url_of(&name));
         let kind = match open(&url, &options.clone().read_only(true)).await {
             Ok(dataset) => dataset.kind(),
-            // A view without its base is there, and so is what is damaged.
+            // A view whose base is missing exists, and so does a damaged dataset.
             Err(error) if names_base(&error) => DatasetKind::View,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) if error.kind() != ErrorKind::Corrupt => return Err(error),
@@ -103,7 +103,7 @@ pub async fn ls(url: &str, options: &StoreOptions) -> Result<Vec<DatasetInfo>> {
         };
         Ok::<_, Error>(Some(DatasetInfo { name, kind, url }))
     };
-    let kinds = stream::iter(directories).map(kind_of).buffered(DIRECTORIES_AT_ONCE);
+    let kinds = stream::iter(directories).map(kind_of).buffered(DIRECTORIES_IN_FLIGHT);
     let kinds: Vec<Option<DatasetInfo>> = kinds.try_collect().await?;
     found.extend(kinds.into_iter().flatten().map(|info| (info.name.clone(), info)));
     Ok(found.into_values().collect())
@@ -170,7 +170,7 @@ mod tests {
         assert_eq!(found[0].kind.to_string(), "table");
         assert_eq!(found[2].kind, DatasetKind::Collection);
         crate::open(&found[2].url, &options).await.unwrap();
-        // Without its scheme it is named all the same.
+        // The error suggests the scheme if it is missing.
         let error = crate::open("memory://listing/lake/deep", &options).await.err().unwrap();
         assert!(error.to_string().contains("icechunk+"), "{error}");
     }

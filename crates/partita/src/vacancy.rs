@@ -1,4 +1,4 @@
-//! Checks that a new dataset does not lie at or inside the place of an existing one.
+//! Checks that a new dataset is not created at or inside the location of an existing one.
 
 use futures::future::join_all;
 use partita_array::{Collection, View, holds_repository};
@@ -7,21 +7,21 @@ use partita_core::{Error, ErrorKind, Result};
 
 use crate::listing::{DatasetKind, TABLE_HEADERS};
 
-/// Directories looked at above a new dataset.
+/// The maximum number of parent directories that are checked.
 const LEVELS: usize = 32;
 
-/// Refuses a URL at which, or around which, there is a dataset of another kind than the one that is
-/// to be made there, of which the creation itself takes care. A view may lie in a collection, with
-/// which it is kept. Datasets that lie in each other already can be opened as before.
+/// Fails if there is a dataset at `url`, or in a parent directory, of another kind than `new`; the
+/// creation itself handles one of the same kind. A view may be inside a collection, which keeps it.
+/// Existing datasets inside each other can still be opened.
 ///
-/// A few small requests for each directory from the URL upwards, all at once in each. A directory
-/// above that may not be read counts as one that holds no dataset.
+/// Costs a few small requests for each directory from the URL upwards, all concurrent within a
+/// directory. A parent directory that cannot be read is treated as one without a dataset.
 ///
 /// # Errors
-/// [`AlreadyExists`](ErrorKind::AlreadyExists) naming the dataset that is in the way;
-/// [`Store`](ErrorKind::Store) if the place itself cannot be looked at.
+/// [`AlreadyExists`](ErrorKind::AlreadyExists) naming the existing dataset;
+/// [`Store`](ErrorKind::Store) if the location itself cannot be read.
 pub async fn check_vacant(url: &str, options: &StoreOptions, new: DatasetKind) -> Result<()> {
-    // A repository holds one dataset, of its own kind.
+    // A repository contains one dataset, of its own kind.
     if repository_url(url).is_some() {
         return Ok(());
     }
@@ -29,7 +29,7 @@ pub async fn check_vacant(url: &str, options: &StoreOptions, new: DatasetKind) -
     for (kind, found) in at(url, &options).await? {
         let is_own = match new {
             DatasetKind::Table => kind == "table",
-            // Each refuses the other itself, and replaces its own.
+            // Each of these kinds rejects the other itself, and replaces its own.
             DatasetKind::Collection | DatasetKind::View => {
                 matches!(kind, "collection" | "view")
             }
@@ -38,7 +38,7 @@ pub async fn check_vacant(url: &str, options: &StoreOptions, new: DatasetKind) -
             return Err(in_the_way("there is another dataset here", kind, &found));
         }
     }
-    // Absolute, for local files.
+    // The URL of the store is absolute for local files.
     let mut below = Store::open(url, &options)?.url().to_owned();
     for _ in 0..LEVELS {
         let Ok((above, _)) = split_url(&below) else { return Ok(()) };
@@ -50,7 +50,7 @@ pub async fn check_vacant(url: &str, options: &StoreOptions, new: DatasetKind) -
             .into_iter()
             .find(|(kind, _)| new != DatasetKind::View || !matches!(*kind, "collection" | "view"));
         if let Some((kind, found)) = inside {
-            return Err(in_the_way("the place lies in another dataset", kind, &found));
+            return Err(in_the_way("the location is inside another dataset", kind, &found));
         }
         below = above;
     }
@@ -58,19 +58,22 @@ pub async fn check_vacant(url: &str, options: &StoreOptions, new: DatasetKind) -
 }
 
 fn in_the_way(why: &str, kind: &str, found: &str) -> Error {
-    Error::new(ErrorKind::AlreadyExists, format!("{why}; choose another place, or drop it first"))
-        .with(
-            match kind {
-                "table" => "table",
-                "view" => "view",
-                "collection" => "collection",
-                _ => "repository",
-            },
-            found,
-        )
+    Error::new(
+        ErrorKind::AlreadyExists,
+        format!("{why}; choose another location, or drop it first"),
+    )
+    .with(
+        match kind {
+            "table" => "table",
+            "view" => "view",
+            "collection" => "collection",
+            _ => "repository",
+        },
+        found,
+    )
 }
 
-/// The datasets whose place is the directory at `url`, by kind.
+/// The datasets at the directory `url`, with their kinds.
 async fn at(url: &str, options: &StoreOptions) -> Result<Vec<(&'static str, String)>> {
     let inside = Store::open(url, options)?;
     let mut marks: Vec<(&'static str, Store, String)> = Vec::new();

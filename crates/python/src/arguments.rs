@@ -1,4 +1,4 @@
-//! The option dictionaries that the Python package passes.
+//! The option dictionaries that the Python package passes to the engine.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use object_store::ObjectStore;
 use partita::{
     Annotate, BucketPartition, Compression, CreateOptions, DatePartition, Encoding, Error,
-    Resolution, StoreOptions, WriteOptions,
+    Resolution, SchemaMode, StoreOptions, WriteOptions,
 };
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -17,8 +17,8 @@ use crate::errors::to_python;
 use crate::runtime::Watch;
 use crate::store::PyStore;
 
-/// How a store is reached: a dictionary of names and texts, and under the name `filesystem` the
-/// store itself where it is one of Python.
+/// The options for opening a store: a dictionary of texts, and under the name `filesystem` a store
+/// object of Python.
 pub(crate) struct StoreArguments {
     pairs: Vec<(String, String)>,
     client: Option<Arc<dyn ObjectStore>>,
@@ -39,7 +39,7 @@ impl<'py> FromPyObject<'_, 'py> for StoreArguments {
     }
 }
 
-/// The options of a store from their Python form. The switches may also stand among the pairs.
+/// Converts the options of a store. The switches may also be among the pairs.
 pub(crate) fn store_options(
     arguments: StoreArguments,
     read_only: bool,
@@ -54,7 +54,7 @@ pub(crate) fn store_options(
     if single_writer { options.single_writer(true) } else { options }
 }
 
-/// How to write; absent values are the engine's defaults.
+/// Options of writes; absent values take the engine's defaults.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 pub(crate) struct WriteArguments {
@@ -62,6 +62,7 @@ pub(crate) struct WriteArguments {
     column_compression: Vec<(String, String)>,
     sort_by: Vec<String>,
     bloom_filters: Option<Vec<String>>,
+    merges: bool,
     row_group_rows: Option<usize>,
     target_file_bytes: Option<u64>,
     metadata: Option<String>,
@@ -71,7 +72,7 @@ pub(crate) struct WriteArguments {
 }
 
 impl WriteArguments {
-    /// The engine's form, which reports to and is stopped by `watch`.
+    /// The engine's write options, with progress and cancellation of `watch`.
     pub(crate) fn options(&self, watch: &Watch) -> PyResult<WriteOptions> {
         let mut options = WriteOptions { cancel: watch.cancel.clone(), ..Default::default() };
         if let Some(name) = &self.compression {
@@ -83,6 +84,9 @@ impl WriteArguments {
         }
         options.sort_by.clone_from(&self.sort_by);
         options.bloom_filters.clone_from(&self.bloom_filters);
+        if self.merges {
+            options.schema_mode = SchemaMode::Merge;
+        }
         options.idempotency_key.clone_from(&self.idempotency_key);
         if let Some(micros) = self.grace {
             options.grace = SignedDuration::from_micros(micros);
@@ -106,7 +110,8 @@ impl WriteArguments {
     }
 }
 
-/// A function of JSON text, that of the annotations there are, which gives those to set as JSON.
+/// Wraps a Python function that takes the current annotations as JSON and returns those to set as
+/// JSON.
 fn annotate(function: Py<PyAny>) -> Annotate {
     Annotate::new(move |present| {
         let text = Value::Object(present.clone()).to_string();
@@ -119,7 +124,7 @@ fn annotate(function: Py<PyAny>) -> Annotate {
     })
 }
 
-/// What to create.
+/// Options of a new table.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 pub(crate) struct CreateArguments {
@@ -133,7 +138,7 @@ pub(crate) struct CreateArguments {
 }
 
 impl CreateArguments {
-    /// The engine's form.
+    /// The engine's create options.
     pub(crate) fn options(self, write: WriteOptions) -> PyResult<CreateOptions> {
         Ok(CreateOptions {
             partition_by: self.partition_by,
@@ -160,7 +165,7 @@ fn date(column: String, resolution: &str) -> PyResult<DatePartition> {
     Ok(DatePartition { column, resolution })
 }
 
-/// The user metadata from its JSON text.
+/// Parses the user metadata from JSON.
 pub(crate) fn metadata(json: &str) -> PyResult<Map<String, Value>> {
     serde_json::from_str(json).map_err(|error| {
         to_python(Error::invalid("metadata is not a JSON object").caused_by(error))

@@ -1,7 +1,7 @@
-//! Items of arrays across the Python boundary by numpy's array interface, without a copy.
+//! Exchange of array items through numpy's array interface, without a copy.
 //!
-//! Inwards the numpy array is kept alive and its memory is read in place; outwards numpy keeps the
-//! [`PyItems`] alive. One of three files of the extension with `unsafe`, beside `arrow_ffi` and
+//! On import, the numpy array is kept alive and its memory is read in place; on export, numpy keeps
+//! the [`PyItems`] alive. One of three files of the extension with `unsafe`, beside `arrow_ffi` and
 //! `untracked`.
 
 #![expect(unsafe_code, reason = "numpy says where its items are as an address and a length")]
@@ -14,9 +14,9 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 
 use crate::errors::to_python;
 
-/// The memory of a numpy array that is kept alive.
+/// The memory of a numpy array, which this keeps alive.
 struct Held {
-    // Never lent for longer than this struct lives.
+    // The reference must not outlive this struct.
     items: &'static [u8],
     _array: Py<PyAny>,
 }
@@ -28,11 +28,11 @@ impl AsRef<[u8]> for Held {
 }
 
 /// Shares the memory of a C-contiguous, little-endian `numpy.ndarray` of fixed-size items. The
-/// caller answers for nobody writing to it while the engine reads.
+/// caller must ensure that nobody writes to it while the engine reads.
 pub(crate) fn import_array(variable: &str, array: &Bound<'_, PyAny>) -> PyResult<Array> {
     let invalid = |error: Error| to_python(error.with("variable", variable));
     let ndarray = array.py().import("numpy")?.getattr("ndarray")?;
-    // Asked of the class itself: a subclass could answer for memory that is not there.
+    // Read through the base class: a subclass could return an invalid address.
     let ask = |name| ndarray.getattr(name)?.call_method1("__get__", (array,));
     let interface = ask("__array_interface__")?;
     let name: String = interface.get_item("typestr")?.extract()?;
@@ -51,8 +51,8 @@ pub(crate) fn import_array(variable: &str, array: &Bound<'_, PyAny>) -> PyResult
             let start = std::ptr::with_exposed_provenance(address);
             // SAFETY: a C-contiguous ndarray has `nbytes` initialised bytes at its address for as
             // long as it lives, and `Held` keeps it alive. numpy does not move the memory of an
-            // array that is referred to from elsewhere. That nobody writes to it meanwhile is the
-            // condition of this function.
+            // array that is referred to from elsewhere. The caller ensures that nobody writes to it
+            // meanwhile.
             let items = unsafe { std::slice::from_raw_parts(start, length) };
             Bytes::from_owner(Held { items, _array: array.clone().unbind() })
         }
@@ -60,7 +60,7 @@ pub(crate) fn import_array(variable: &str, array: &Bound<'_, PyAny>) -> PyResult
     Array::from_bytes(dtype, shape, bytes).map_err(invalid)
 }
 
-/// An array of the texts or byte strings in a list, of any length each.
+/// An array of the texts or byte strings of a list, each of any length.
 pub(crate) fn import_list(
     variable: &str,
     list: &Bound<'_, PyList>,
@@ -73,7 +73,9 @@ pub(crate) fn import_list(
             let texts: Vec<Bound<'_, PyString>> = list.extract()?;
             let texts: Vec<&str> =
                 texts.iter().map(|text| text.to_str()).collect::<PyResult<_>>().map_err(|_| {
-                    invalid(Error::invalid("a text holds half a surrogate pair: it is no Unicode"))
+                    invalid(Error::invalid(
+                        "a text contains an unpaired surrogate: it is not valid Unicode",
+                    ))
                 })?;
             Buffer::of_items(texts)
         }
@@ -86,18 +88,18 @@ pub(crate) fn import_list(
     array.map_err(invalid)
 }
 
-/// Fixed-size items in memory, as numpy takes them.
+/// Fixed-size items in memory, exported to numpy.
 #[pyclass(frozen, name = "Items", module = "partita._native")]
 pub(crate) struct PyItems {
     dtype: DType,
     shape: Vec<usize>,
     address: usize,
     writable: bool,
-    // Never looked at again from here: Python may write to memory that is its alone.
+    // Not accessed here any more: Python may write to memory that it owns alone.
     _owner: Owner,
 }
 
-/// What keeps the memory alive.
+/// The owner of the memory, which this keeps alive.
 #[expect(dead_code, reason = "held, not read")]
 enum Owner {
     Shared(Bytes),
@@ -118,8 +120,8 @@ impl PyItems {
     }
 }
 
-/// The items of an array: [`PyItems`], or a flat list of texts or byte strings. Python may write to
-/// memory that nobody else refers to.
+/// Exports the items of an array: [`PyItems`], or a flat list of texts or byte strings. Python may
+/// write to memory without another owner.
 pub(crate) fn export_array(py: Python<'_>, array: Array) -> PyResult<Bound<'_, PyAny>> {
     let array = with_width(array).map_err(to_python)?;
     let (dtype, shape) = (array.dtype(), array.shape().to_vec());
@@ -134,7 +136,8 @@ pub(crate) fn export_array(py: Python<'_>, array: Array) -> PyResult<Bound<'_, P
     Ok(Bound::new(py, items)?.into_any())
 }
 
-/// numpy takes items of no bytes for items of one, which are not there to be read.
+/// Pads items without bytes: numpy treats them as items of one byte, which would read beyond the
+/// memory.
 fn with_width(array: Array) -> partita::Result<Array> {
     let dtype = match array.dtype() {
         DType::FixedBytes(0) => DType::FixedBytes(1),
@@ -151,7 +154,7 @@ fn export_list<'py>(py: Python<'py>, array: &Array) -> PyResult<Bound<'py, PyAny
         match array.dtype() {
             DType::Text => {
                 let text = std::str::from_utf8(item).map_err(|error| {
-                    to_python(Error::corrupt("a text is no UTF-8").caused_by(error))
+                    to_python(Error::corrupt("a text is not UTF-8").caused_by(error))
                 })?;
                 list.append(PyString::new(py, text))?;
             }

@@ -1,8 +1,8 @@
-//! Arrow data across the Python boundary by the PyCapsule interface, without a copy.
+//! Exchange of Arrow data through the PyCapsule interface, without a copy.
 //!
-//! One of three files of the extension with `unsafe`, beside `array_memory` and `untracked`: taking
-//! a stream or a schema out of a capsule means reading a C structure through a pointer that another
-//! library made.
+//! One of three files of the extension with `unsafe`, beside `array_memory` and `untracked`:
+//! importing a stream or a schema from a capsule reads a C structure through a pointer of another
+//! library.
 
 #![expect(unsafe_code, reason = "the capsules hold pointers to C structures of other libraries")]
 
@@ -22,8 +22,8 @@ use pyo3::types::PyCapsule;
 
 use crate::errors::to_python;
 
-/// Takes the batches of any object with `__arrow_c_stream__`. One with `more_streams` gives the first
-/// of several, and there the others, whose types may differ.
+/// Imports the batches of any object with `__arrow_c_stream__`. If the object has `more_streams`,
+/// the stream is the first of several, and that attribute gives the others, whose types may differ.
 pub(crate) fn import_stream(source: &Bound<'_, PyAny>) -> PyResult<BatchSource> {
     let first = import_one(source)?;
     match source.getattr_opt("more_streams")? {
@@ -35,7 +35,7 @@ pub(crate) fn import_stream(source: &Bound<'_, PyAny>) -> PyResult<BatchSource> 
     }
 }
 
-/// Streams one after the other, which an iterator of Python gives.
+/// A concatenation of streams from a Python iterator.
 struct Streams {
     schema: SchemaRef,
     current: BatchSource,
@@ -69,7 +69,7 @@ impl RecordBatchReader for Streams {
     }
 }
 
-/// Batches of another library, which may hold texts that are not UTF-8.
+/// Batches of another library, whose texts are checked to be UTF-8.
 struct Checked(BatchSource);
 
 impl Iterator for Checked {
@@ -118,7 +118,7 @@ pub(crate) fn import_schema(source: &Bound<'_, PyAny>) -> PyResult<SchemaRef> {
     })
 }
 
-/// A capsule with batches that the consumer pulls one by one.
+/// A capsule with a stream that the consumer reads batch by batch.
 pub(crate) fn export_stream<'py>(
     py: Python<'py>,
     batches: BatchSource,
@@ -146,8 +146,8 @@ pub(crate) fn export_batch<'py>(
     Ok((schema, PyCapsule::new_with_value(py, array, c"arrow_array")?))
 }
 
-/// A source that is safe behind C: a panic would end the process there, and so would an error whose
-/// words hold a null byte. Both become ordinary errors.
+/// A source that is safe to call from C: a panic would abort the process there, and so would an
+/// error message that contains a null byte. Both are converted to ordinary errors.
 struct Tame(BatchSource);
 
 impl Iterator for Tame {

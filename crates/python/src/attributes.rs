@@ -1,4 +1,4 @@
-//! Attributes and other JSON values as Python values.
+//! Conversion between attributes or other JSON values and Python values.
 
 use partita::Error;
 use partita::array::json::{Attributes, Json};
@@ -8,19 +8,19 @@ use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 
 use crate::errors::to_python;
 
-/// How deep values may be nested: what readers of JSON take.
+/// The maximum nesting of values, as in JSON parsers.
 const DEEPEST: usize = 100;
 
-/// The attributes in a dictionary.
+/// Converts a dictionary to attributes.
 pub(crate) fn attributes(map: &Bound<'_, PyDict>) -> PyResult<Attributes> {
     read_attributes(map).map_err(to_python)
 }
 
-/// The same, for callers that know whose attributes they are.
+/// Like [`attributes`], for callers that add context to the error.
 ///
 /// # Errors
-/// [`InvalidArgument`](partita::ErrorKind::InvalidArgument) with the attribute, if its value is
-/// none of JSON's.
+/// [`InvalidArgument`](partita::ErrorKind::InvalidArgument) naming the attribute, if its value
+/// cannot be represented in JSON.
 pub(crate) fn read_attributes(map: &Bound<'_, PyDict>) -> partita::Result<Attributes> {
     let pairs = map.iter().map(|(name, value)| {
         let name = text(&name, "the name of an attribute")?;
@@ -30,7 +30,7 @@ pub(crate) fn read_attributes(map: &Bound<'_, PyDict>) -> partita::Result<Attrib
     pairs.collect()
 }
 
-/// A value of Python's JSON as one of the engine.
+/// Converts a JSON-like Python value.
 pub(crate) fn json_of(value: &Bound<'_, PyAny>) -> PyResult<Json> {
     json(value, DEEPEST).map_err(to_python)
 }
@@ -68,18 +68,18 @@ fn json(value: &Bound<'_, PyAny>, depth: usize) -> partita::Result<Json> {
         Ok(Json::Map(keys.into_iter().zip(items(values)?).collect()))
     } else {
         let kind = value.get_type().to_string();
-        Err(Error::invalid("the value is none of JSON's types").with("type", kind))
+        Err(Error::invalid("the value cannot be represented in JSON").with("type", kind))
     }
 }
 
-/// Integers of 64 bits, signed or not: larger ones are read back as floats.
+/// A 64-bit integer, signed or unsigned: larger ones would be read back as floats.
 fn integer(value: &Bound<'_, PyAny>) -> partita::Result<Json> {
     let signed = value.extract::<i64>().map(i128::from);
     let number = signed.or_else(|_| value.extract::<u64>().map(i128::from));
     number.map(Json::Int).map_err(|_| Error::invalid("the integer does not fit 64 bits"))
 }
 
-/// The attributes as a dictionary.
+/// Converts attributes to a dictionary.
 pub(crate) fn to_dict<'py>(
     py: Python<'py>,
     attributes: &Attributes,
@@ -91,7 +91,7 @@ pub(crate) fn to_dict<'py>(
     Ok(map)
 }
 
-/// The value as Python's own.
+/// Converts a value to a Python object.
 pub(crate) fn to_value<'py>(py: Python<'py>, value: &Json) -> PyResult<Bound<'py, PyAny>> {
     match value {
         Json::Null => Ok(py.None().into_bound(py)),

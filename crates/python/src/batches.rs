@@ -1,4 +1,4 @@
-//! Record batches on their way out to Python.
+//! Export of record batches to Python.
 
 use std::pin::pin;
 use std::sync::mpsc::sync_channel;
@@ -17,10 +17,10 @@ use tokio::sync::mpsc::{Receiver, channel};
 use crate::arrow_ffi::{export_batch, export_schema, export_stream};
 use crate::runtime::{Watch, blocking, wait};
 
-/// How many batches a scan may run ahead of its consumer.
+/// The number of batches that a scan may read ahead of its consumer.
 const AHEAD: usize = 2;
 
-/// Starts a scan. Its batches wait in a short queue, and it ends when the queue is dropped.
+/// Starts a scan that feeds a short queue of batches. The scan ends when the queue is dropped.
 pub(crate) fn pump(runtime: &Runtime, scan: Scan) -> Receiver<Result<RecordBatch>> {
     let (sender, receiver) = channel(AHEAD);
     runtime.spawn(async move {
@@ -41,7 +41,7 @@ pub(crate) fn pump(runtime: &Runtime, scan: Scan) -> Receiver<Result<RecordBatch
     receiver
 }
 
-/// Batches that are all here, for any consumer of Arrow streams.
+/// Batches in memory, for any consumer of Arrow streams.
 #[pyclass(frozen, module = "partita._native")]
 pub(crate) struct Batches {
     schema: SchemaRef,
@@ -62,7 +62,7 @@ impl Batches {
         py: Python<'py>,
         requested_schema: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyCapsule>> {
-        // The interface lets a producer ignore the request; the consumer casts then.
+        // The interface allows a producer to ignore the requested schema; the consumer then casts.
         drop(requested_schema);
         let batches: Vec<_> = self.batches.iter().cloned().map(Ok).collect();
         export_stream(py, Box::new(RecordBatchIterator::new(batches, self.schema.clone())))
@@ -93,7 +93,7 @@ impl Batch {
 /// The batches of a running scan, one at a time; Ctrl-C interrupts the wait for the next.
 #[pyclass(frozen, module = "partita._native")]
 pub(crate) struct BatchIterator {
-    // Taken out while a batch is waited for; gone for good once the scan has ended.
+    // Taken while waiting for a batch; `None` for good once the scan has ended.
     queue: Mutex<Option<Receiver<Result<RecordBatch>>>>,
     cancel: Cancel,
 }
@@ -130,7 +130,7 @@ impl BatchIterator {
     }
 }
 
-/// A running scan for consumers that pull it from C, without the interpreter.
+/// A running scan for consumers that read it from C, without the interpreter.
 pub(crate) struct ScanReader {
     runtime: &'static Runtime,
     schema: SchemaRef,

@@ -1,7 +1,7 @@
 //! Collections.
 //!
-//! - `changes`: inserts, functions, and what is staged. `keeping`: copies, checks, garbage.
-//! - `references`: commits, branches, tags. `views`: what views have.
+//! - `changes`: inserts, functions, staged changes. `keeping`: copies, checks, garbage collection.
+//! - `references`: commits, branches, tags. `views`: operations of views.
 
 mod changes;
 mod keeping;
@@ -37,15 +37,15 @@ pub(crate) struct PyCollection {
     url: String,
     options: StoreOptions,
     opening: Opening,
-    // With the process that opened it: connections do not survive a fork.
+    // With the id of the process that opened it: connections do not survive a fork.
     open: Mutex<(u32, Collection)>,
 }
 
-/// The last commit of a collection that is known, and that of the base of a view.
+/// The number of the last known commit of a collection, and that of the base of a view.
 type Commit = (u64, Option<u64>);
 
-/// What a read gives: the last commit that it knows, places with runs of rows, and how many rows a
-/// chunk holds.
+/// The plan of a read: the last known commit, and for each partition its row runs and the number of
+/// rows per chunk.
 type Plan = (Commit, Vec<(PartitionRuns, usize)>);
 
 impl PyCollection {
@@ -57,7 +57,7 @@ impl PyCollection {
         Self::opened(url, options, opening, collection)
     }
 
-    /// Another state of the same, over the same base.
+    /// Another version of this collection, with the same options and base.
     fn elsewhere(&self, it: Collection) -> Self {
         Self::opened(it.url().to_owned(), self.options.clone(), self.opening.clone(), it)
     }
@@ -66,7 +66,7 @@ impl PyCollection {
         Self { url, options, opening, open: Mutex::new((std::process::id(), it)) }
     }
 
-    /// The collection, opened again if this process is a fork of the one that opened it.
+    /// The collection, reopened if this process is a fork of the one that opened it.
     pub(crate) fn collection(&self, py: Python<'_>) -> PyResult<Collection> {
         let process = std::process::id();
         let (owner, collection) = {
@@ -82,7 +82,7 @@ impl PyCollection {
         let fresh = wait(py, &Watch::default(), async move { opening.open(&url, &options).await })?;
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let stale = std::mem::replace(&mut *open, (process, fresh.clone()));
-        // Dropping it could wait for threads that this process does not have.
+        // Dropping it could wait for threads that do not exist in this process.
         std::mem::forget((stale, collection));
         Ok(fresh)
     }
@@ -143,7 +143,7 @@ impl PyCollection {
         self.known(|collection| collection.url().to_owned())
     }
 
-    /// What the collection is, without its schema.
+    /// The configuration of the collection, without its schema.
     fn config<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let config = self.known(Collection::config);
         let dict = PyDict::new(py);
@@ -175,7 +175,7 @@ impl PyCollection {
         PySchema(self.known(|collection| collection.config().schema.clone()))
     }
 
-    /// Looks at the newest state.
+    /// Loads the newest state.
     fn refresh(&self, py: Python<'_>) -> PyResult<()> {
         let collection = self.collection(py)?;
         wait(py, &Watch::default(), async move { collection.refresh().await })
@@ -225,7 +225,7 @@ impl PyCollection {
         Ok(PyDataset::new(data))
     }
 
-    /// What a read would read: the last commit, and partitions with their rows and chunks.
+    /// The plan of a read: the last commit, and partitions with their rows and chunks.
     #[pyo3(signature = (filter, variables, rows=None))]
     fn plan(
         &self,
@@ -243,7 +243,7 @@ impl PyCollection {
         Ok(((plan.commit.own, plan.commit.base), plan.partitions.iter().map(partition).collect()))
     }
 
-    /// Rows of partitions, by their paths, if these were not changed since a commit.
+    /// Reads rows of partitions, given by path, if they have not changed since a commit.
     fn read_rows(
         &self,
         py: Python<'_>,
@@ -263,14 +263,14 @@ impl PyCollection {
         Ok(PyDataset::new(data))
     }
 
-    /// Which rows of a dataset belong to which partitions.
+    /// Assigns the rows of a dataset to partitions.
     fn places(&self, data: PyRef<'_, PyDataset>) -> PyResult<Vec<PartitionRuns>> {
         let data = data.dataset()?;
         let places = self.known(|collection| collection.places(&data)).map_err(to_python)?;
         Ok(places.iter().map(runs_of).collect())
     }
 
-    /// The names of the indexes that are kept with the collection.
+    /// The names of the indexes kept with the collection.
     fn indexes(&self, py: Python<'_>) -> PyResult<Vec<String>> {
         let collection = self.collection(py)?;
         wait(py, &Watch::default(), async move { collection.indexes().await })

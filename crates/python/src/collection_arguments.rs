@@ -1,4 +1,4 @@
-//! What the Python package gives for operations on collections.
+//! Arguments of operations on collections, as the Python package passes them.
 
 use jiff::Timestamp;
 use partita::Error;
@@ -44,7 +44,7 @@ pub(crate) fn layout(zarr_format: u8) -> PyResult<Layout> {
     }
 }
 
-/// How a collection is partitioned: `date`, `sequence` or `grouped`.
+/// The partitioning of a collection: `date`, `sequence` or `grouped`.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 pub(crate) struct PartitioningArguments {
@@ -78,8 +78,8 @@ impl PartitioningArguments {
     }
 }
 
-/// A merge: a strategy by name with its tolerance, a number and the code of its unit (or none for
-/// steps of the axis), or a function; and what is put where variables are missing.
+/// A merge: a strategy by name with its tolerance, which is a number and the code of its unit (or
+/// none for steps of the axis), or a function; and the fill values of missing variables.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 pub(crate) struct MergeArguments {
@@ -90,7 +90,7 @@ pub(crate) struct MergeArguments {
 }
 
 impl MergeArguments {
-    /// How rows are inserted, and the function that is called for it.
+    /// The options of an insert, with the function to call.
     pub(crate) fn options(
         mut self,
         key: Option<String>,
@@ -111,7 +111,9 @@ impl MergeArguments {
             None => Ok(Tolerance::steps(count)),
             Some(code) => CalendarUnit::from_code(&code)
                 .map(|unit| Tolerance::duration(count, unit))
-                .ok_or_else(|| to_python(Error::invalid("that is no unit").with("unit", code))),
+                .ok_or_else(|| {
+                    to_python(Error::invalid("the unit is not known").with("unit", code))
+                }),
         });
         let tolerance = tolerance.transpose()?;
         let merge = match self.name.as_str() {
@@ -128,7 +130,7 @@ impl MergeArguments {
     }
 }
 
-/// A state: the number of a commit, a time in microseconds, or a name.
+/// A version: the number of a commit, a time in microseconds, or a name.
 #[derive(FromPyObject)]
 pub(crate) struct StateArguments(Option<u64>, Option<i64>, Option<String>);
 
@@ -136,15 +138,17 @@ impl StateArguments {
     pub(crate) fn state(self) -> PyResult<At> {
         match self {
             Self(Some(number), ..) => Ok(At::Commit(number)),
-            Self(_, Some(time), _) => Timestamp::from_microsecond(time)
-                .map(At::Time)
-                .map_err(|error| to_python(Error::invalid("that is no time").caused_by(error))),
+            Self(_, Some(time), _) => {
+                Timestamp::from_microsecond(time).map(At::Time).map_err(|error| {
+                    to_python(Error::invalid("the time is out of range").caused_by(error))
+                })
+            }
             Self(.., name) => Ok(At::Name(name.unwrap_or_default())),
         }
     }
 }
 
-/// Which partitions a function is called with, and how.
+/// The partitions to call a function with, and its options.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 pub(crate) struct MapArguments<'py> {

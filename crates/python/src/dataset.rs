@@ -1,4 +1,4 @@
-//! Array datasets: what `partita._xarray` makes of xarray's objects and back.
+//! Array datasets: the objects that `partita._xarray` converts from and to xarray.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -16,8 +16,8 @@ use crate::schema::{PySchema, VariableArguments, chunks_of, dimensions_list, var
 
 /// Variables that share dimensions, with attributes and nested groups.
 ///
-/// The dataset reads the memory of the numpy arrays that it was made of: they must not be written
-/// to while it is in use.
+/// The dataset reads the memory of the numpy arrays that it was created from: they must not be
+/// modified while it is in use.
 #[pyclass(frozen, name = "Dataset", module = "partita._native")]
 pub(crate) struct PyDataset(Mutex<Option<Dataset>>);
 
@@ -26,20 +26,20 @@ impl PyDataset {
         Self(Mutex::new(Some(dataset)))
     }
 
-    /// The engine's dataset, which shares the data.
+    /// The engine's dataset, which shares the memory.
     pub(crate) fn dataset(&self) -> PyResult<Dataset> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or_else(released)
     }
 }
 
 fn released() -> PyErr {
-    to_python(Error::invalid("the data of this dataset were released to someone else"))
+    to_python(Error::invalid("the data of this dataset has been released"))
 }
 
 #[pymethods]
 impl PyDataset {
-    /// A dataset of variables in their dictionary form (see `Schema`) and their data: a numpy array
-    /// of fixed-size items, or a flat list of texts or byte strings with a shape.
+    /// Creates a dataset of variables in their dictionary form (see `Schema`) with their data: a
+    /// numpy array of fixed-size items, or a flat list of texts or byte strings with a shape.
     #[new]
     fn py_new(
         variables: Vec<(VariableArguments<'_>, Bound<'_, PyAny>, Vec<usize>)>,
@@ -77,14 +77,14 @@ impl PyDataset {
         self.dataset().map(|dataset| dataset.schema().names())
     }
 
-    /// Bytes of all data in memory.
+    /// The size of all data in memory, in bytes.
     #[getter]
     fn nbytes(&self) -> PyResult<usize> {
         self.dataset().map(|dataset| dataset.num_bytes())
     }
 
-    /// The data of the variable at a path: `Items`, which numpy reads in place, or a flat list of
-    /// texts or byte strings; with the shape.
+    /// The data and shape of the variable at a path: `Items`, which numpy reads in place, or a flat
+    /// list of texts or byte strings.
     fn data<'py>(&self, py: Python<'py>, path: &str) -> PyResult<(Bound<'py, PyAny>, Vec<usize>)> {
         let dataset = self.dataset()?;
         let array = dataset.require(path).map_err(to_python)?.data().clone();
@@ -92,11 +92,11 @@ impl PyDataset {
         Ok((export_array(py, array)?, shape))
     }
 
-    /// Everything in nested dictionaries, as `Schema.to_dict` has it, and in each variable also
-    /// `data` and `shape`.
+    /// The whole dataset in nested dictionaries, in the form of `Schema.to_dict`, with `data` and
+    /// `shape` added to each variable.
     ///
-    /// A dataset that is released is empty afterwards. Python may then write to what nobody else
-    /// refers to, without a copy.
+    /// A released dataset is empty afterwards. Python may then modify memory without another owner
+    /// in place.
     fn contents<'py>(&self, py: Python<'py>, release: bool) -> PyResult<Bound<'py, PyDict>> {
         let dataset = match release {
             true => self.0.lock().unwrap_or_else(PoisonError::into_inner).take(),
@@ -106,7 +106,7 @@ impl PyDataset {
     }
 }
 
-/// A dataset in its parts, each of which is owned: only then can memory be given away.
+/// A dataset split into its owned parts: only then can memory be given to Python.
 struct Group {
     dimensions: Vec<Dimension>,
     variables: Vec<Variable>,

@@ -1,8 +1,8 @@
-//! The way of requests to a store that is written in Python.
+//! Dispatch of requests to a store that is implemented in Python.
 //!
-//! Requests wait in a queue. One thread takes all that wait, attaches to the interpreter once, and
-//! makes one call of Python for each kind of request among them. So many requests share a crossing,
-//! and no thread of the engine ever waits for the interpreter.
+//! Requests are queued. A single thread takes all queued requests, attaches to the interpreter
+//! once, and makes one Python call for each kind of request among them. Many requests thus share
+//! one transition to Python, and no thread of the engine waits for the interpreter.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
@@ -14,40 +14,41 @@ use tokio::sync::oneshot;
 
 use crate::protocol::{Entry, Listing, serve};
 
-/// Requests of one crossing. More only wait longer for each other.
-const MOST_AT_ONCE: usize = 1024;
+/// The maximum number of requests per transition to Python; larger batches only delay each other.
+const MAX_REQUESTS_PER_CALL: usize = 1024;
 
-/// Where the answer to a request goes.
+/// The channel for the answer to a request.
 pub(crate) type Reply<T> = oneshot::Sender<object_store::Result<T>>;
 
-/// What is asked of a store.
+/// A request to a store.
 pub(crate) enum Request {
-    /// Bytes from `start` to `end`, which are the beginning and the end of the object if absent.
+    /// Reads the bytes from `start` to `end`, by default the beginning and the end of the object.
     Get { key: String, start: Option<u64>, end: Option<u64>, reply: Reply<Bytes> },
-    /// A whole object, written.
+    /// Writes a whole object.
     Put { key: String, payload: PutPayload, reply: Reply<()> },
-    /// Size and age of an object.
+    /// Reads the size and time of an object.
     Head { key: String, reply: Reply<Entry> },
-    /// An object, deleted.
+    /// Deletes an object.
     Delete { key: String, reply: Reply<()> },
-    /// An object, copied.
+    /// Copies an object.
     Copy { from: String, to: String, reply: Reply<()> },
-    /// The objects under a directory, or only those directly in it and its directories.
+    /// Lists the objects under a directory, or only those directly in it and its subdirectories.
     List { directory: String, recursive: bool, reply: Reply<Listing> },
 }
 
-/// A store written in Python, and the threads that speak to it: one in each process.
+/// A store implemented in Python, with one dispatching thread per process.
 pub(crate) struct Client {
     protocol: Arc<Py<PyAny>>,
     first: Dispatcher,
 }
 
-/// Every client of this process, to be closed before the interpreter ends. Locked only by threads
-/// attached to the interpreter, as `fork` is called by one: a child never inherits it locked.
+/// All clients of this process, to be closed before the interpreter exits. Locked only by threads
+/// attached to the interpreter; `fork` is called by such a thread too, so a child never inherits it
+/// locked.
 static CLIENTS: Mutex<Vec<Weak<Client>>> = Mutex::new(Vec::new());
 
 impl Client {
-    /// Begins to serve an object with the methods of `partita.stores.BatchStore`.
+    /// Starts serving an object with the methods of `partita.stores.BatchStore`.
     pub(crate) fn new(_attached: Python<'_>, protocol: Py<PyAny>) -> Arc<Self> {
         let protocol = Arc::new(protocol);
         let first = Dispatcher::start(Arc::clone(&protocol));
@@ -63,13 +64,13 @@ impl Client {
         &self.protocol
     }
 
-    /// Sends a request and waits for its answer, the interpreter being left to others.
+    /// Sends a request and waits for its answer with the interpreter detached.
     pub(crate) async fn ask<T>(
         &self,
         request: impl FnOnce(Reply<T>) -> Request,
     ) -> object_store::Result<T> {
         let (reply, answer) = oneshot::channel();
-        // Where nobody listens the request is dropped, and its reply with it.
+        // If the dispatcher has ended, the request is dropped together with its reply channel.
         let _ = self.dispatcher().queue.send(request(reply));
         answer.await.unwrap_or_else(|_| {
             Err(object_store::Error::Generic {
@@ -79,13 +80,14 @@ impl Client {
         })
     }
 
-    /// The thread of this process. A forked child has none of its parent's threads, and starts one
-    /// of its own.
+    /// The dispatcher of this process. A forked child has none of its parent's threads, and starts
+    /// its own.
     fn dispatcher(&self) -> &Dispatcher {
         let process = std::process::id();
         let mut dispatcher = &self.first;
         while dispatcher.process != process {
-            // A process never touches what follows its own thread: that is for its children.
+            // A process does not modify the list after its own dispatcher: that part belongs to its
+            // children.
             dispatcher = dispatcher
                 .next
                 .get_or_init(|| Box::new(Dispatcher::start(Arc::clone(&self.protocol))));
@@ -93,7 +95,7 @@ impl Client {
         dispatcher
     }
 
-    /// Lets the requests under way end, and refuses all later ones.
+    /// Completes the requests in flight, and rejects all later ones.
     fn close(&self) {
         let process = std::process::id();
         let mut dispatcher = Some(&self.first);
@@ -107,20 +109,20 @@ impl Client {
     }
 }
 
-/// Waits until no thread of ours is in the interpreter, and keeps them out from then on: one that
-/// was inside while the interpreter ends would take the process down.
+/// Waits until no dispatching thread is in the interpreter, and prevents them from entering it
+/// again: a thread inside the interpreter during its exit would crash the process.
 pub(crate) fn close_clients(py: Python<'_>) {
     let clients = std::mem::take(&mut *CLIENTS.lock().unwrap_or_else(PoisonError::into_inner));
     py.detach(|| clients.iter().filter_map(Weak::upgrade).for_each(|client| client.close()));
 }
 
-/// The thread of one process.
+/// The dispatching thread of one process.
 struct Dispatcher {
     process: u32,
     queue: UnboundedSender<Request>,
-    /// Held while the thread is in the interpreter; true once it may not enter any more.
+    /// Locked while the thread is in the interpreter; true once it must not enter any more.
     ended: Arc<Mutex<bool>>,
-    /// The thread of a child of this process.
+    /// The dispatcher of a child of this process.
     next: OnceLock<Box<Dispatcher>>,
 }
 
@@ -129,7 +131,7 @@ impl Dispatcher {
         let (sender, queue) = unbounded_channel();
         let ended = Arc::new(Mutex::new(false));
         let gate = Arc::clone(&ended);
-        // If it cannot be started the queue is dropped, and every request is told so.
+        // If the thread cannot be started, the queue is dropped, and every request fails.
         let _ = std::thread::Builder::new()
             .name("partita-python-store".to_owned())
             .spawn(move || dispatch(queue, &protocol, &gate));
@@ -137,7 +139,7 @@ impl Dispatcher {
     }
 }
 
-/// Serves requests until the queue's other end is dropped.
+/// Serves requests until the sender of the queue is dropped.
 fn dispatch(mut queue: UnboundedReceiver<Request>, protocol: &Py<PyAny>, ended: &Mutex<bool>) {
     while let Some(first) = queue.blocking_recv() {
         let ended = ended.lock().unwrap_or_else(PoisonError::into_inner);
@@ -145,9 +147,9 @@ fn dispatch(mut queue: UnboundedReceiver<Request>, protocol: &Py<PyAny>, ended: 
             continue;
         }
         Python::try_attach(|py| {
-            // Taken now, since more have come while this thread waited for the interpreter.
+            // Taken after the wait for the interpreter, during which further requests were queued.
             let mut requests = vec![first];
-            while requests.len() < MOST_AT_ONCE
+            while requests.len() < MAX_REQUESTS_PER_CALL
                 && let Ok(request) = queue.try_recv()
             {
                 requests.push(request);

@@ -1,4 +1,4 @@
-//! Tables that are yet to be made.
+//! Tables that do not exist yet.
 
 use partita::{DatasetKind, Draft, StoreOptions, check_vacant};
 use pyo3::prelude::*;
@@ -11,7 +11,7 @@ use crate::runtime::{Watch, wait};
 use crate::staged::PyStaged;
 use crate::table::{PyTable, commit_fields};
 
-/// A table that is yet to be made: staged into by many, made by one commit.
+/// A table that does not exist yet: staged by many processes, created in one commit.
 #[pyclass(frozen, name = "Draft", module = "partita._native")]
 pub(crate) struct PyDraft {
     url: String,
@@ -35,7 +35,7 @@ impl PyDraft {
         Ok(Self { url, store, draft })
     }
 
-    /// Refuses if the table exists and is not to be replaced.
+    /// Fails if the table exists and may not be replaced.
     fn check_absent(&self, py: Python<'_>) -> PyResult<()> {
         let (draft, url, store) = (self.draft.clone(), self.url.clone(), self.store.clone());
         wait(py, &Watch::default(), async move {
@@ -44,7 +44,7 @@ impl PyDraft {
         })
     }
 
-    /// Writes rows to files that belong to no table yet.
+    /// Writes rows to files that do not belong to a table yet.
     fn stage(
         &self,
         py: Python<'_>,
@@ -58,7 +58,7 @@ impl PyDraft {
         wait(py, &watch, async move { draft.stage(data, &options).await }).map(PyStaged)
     }
 
-    /// Makes the table out of staged files.
+    /// Creates the table from staged files.
     fn create<'py>(
         &self,
         py: Python<'py>,

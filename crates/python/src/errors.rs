@@ -1,14 +1,14 @@
-//! Engine errors as the exceptions of `partita.errors`.
+//! Conversion of engine errors to the exceptions of `partita.errors`.
 
 use partita::{Error, ErrorKind};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyType};
 
-/// The exception for an engine error. Its class is named after the kind's code; `StoreError` alone
-/// differs, since `Store` is the name of the thing itself.
+/// The exception for an engine error. Its class is named after the kind's code; the only exception
+/// is `StoreError`, since `Store` is the name of the store class.
 pub(crate) fn to_python(error: Error) -> PyErr {
-    // What a function of the caller's raised comes back as it was.
+    // An exception raised by a function of the caller is raised again unchanged.
     if let Some(raised) = error.cause().and_then(|cause| cause.downcast_ref::<PyErr>()) {
         return Python::attach(|py| raised.clone_ref(py));
     }
@@ -22,7 +22,7 @@ pub(crate) fn to_python(error: Error) -> PyErr {
     })
 }
 
-/// The exception for a fault of ours: the engine panicked and the panic was caught.
+/// The exception for an internal error: the engine panicked and the panic was caught.
 pub(crate) fn internal(message: &str) -> PyErr {
     let text = format!("the engine failed unexpectedly; please report this: {message}");
     Python::attach(|py| {
@@ -38,14 +38,14 @@ fn build(
     context: &[(&'static str, String)],
 ) -> PyResult<PyErr> {
     let classes = py.import("partita.errors")?;
-    // A kind that is newer than the Python package still has the base class.
+    // A kind that this version of the Python package does not know becomes the base class.
     let class = classes.getattr(class).or_else(|_| classes.getattr("PartitaError"))?;
     let class = class.cast_into::<PyType>().map_err(|_| {
         PyRuntimeError::new_err(format!("partita.errors is damaged, the error was: {message}"))
     })?;
     let pairs = PyDict::new(py);
     for (name, value) in context {
-        // The innermost place, added first, is the most exact.
+        // The innermost context was added first and is the most specific.
         if !pairs.contains(name)? {
             pairs.set_item(name, value)?;
         }

@@ -15,8 +15,8 @@ use crate::arrow_ffi::import_stream;
 use crate::dataset::PyDataset;
 use crate::errors::to_python;
 
-/// A function of Python, called from threads of the engine. What it raises is kept, and raised
-/// again where the engine was called from.
+/// A Python function, called from threads of the engine. An exception that it raises is stored, and
+/// raised again by the call of the engine.
 #[derive(Clone)]
 pub(crate) struct Function {
     callable: Arc<Py<PyAny>>,
@@ -28,8 +28,8 @@ impl Function {
         Self { callable: Arc::new(callable), raised: Arc::default() }
     }
 
-    /// The result of what called the function, or the exception that the function raised, with a
-    /// note that says in which partition.
+    /// The result of the operation that called the function, or the exception that the function
+    /// raised, with a note that names the partition.
     pub(crate) fn finish<T>(&self, py: Python<'_>, done: PyResult<T>) -> PyResult<T> {
         let raised = self.raised.lock().unwrap_or_else(PoisonError::into_inner).take();
         match (done, raised) {
@@ -38,7 +38,7 @@ impl Function {
                     error.value(py).getattr("context").and_then(|c| c.get_item("partition"));
                 if let Ok(place) = place {
                     let note = format!("in partition {place}");
-                    // Older versions of Python have no notes.
+                    // Older Python versions have no notes.
                     let _ = raised.value(py).call_method1("add_note", (note,));
                 }
                 Err(raised)
@@ -59,7 +59,8 @@ impl Function {
         })
     }
 
-    /// Called with the fields of the key, the rows and which of them are the partition's own.
+    /// Calls the function with the fields of the key, the rows, and the range of the partition's
+    /// own rows.
     fn with_partition<'py>(
         py: Python<'py>,
         callable: &Bound<'py, PyAny>,
@@ -79,7 +80,7 @@ impl Function {
         })
     }
 
-    /// The function returns a dataset of the variables that it worked out, or nothing.
+    /// For updates: the function returns a dataset of computed variables, or `None`.
     pub(crate) fn update(&self) -> UpdateFunction {
         let function = self.clone();
         Arc::new(move |partition| {
@@ -94,7 +95,7 @@ impl Function {
         })
     }
 
-    /// The function returns a table as an object with `__arrow_c_stream__`, or nothing.
+    /// For indexes: the function returns a table as an object with `__arrow_c_stream__`, or `None`.
     pub(crate) fn table(&self) -> IndexFunction {
         let function = self.clone();
         Arc::new(move |partition| {
@@ -112,7 +113,7 @@ impl Function {
         })
     }
 
-    /// Called with the old rows and the new ones; the function returns those that are to be.
+    /// For merges: called with the old and the new rows, the function returns the merged rows.
     pub(crate) fn merge(&self) -> MergeFunction {
         let function = self.clone();
         Arc::new(move |old, new| {

@@ -1,4 +1,4 @@
-//! Indexes of collections, and the rows that they find.
+//! Indexes of collections, and selections of rows.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -20,19 +20,19 @@ use crate::partition::{PartitionRuns, PyPartition, runs_of};
 use crate::predicate::PyPredicate;
 use crate::runtime::{Watch, wait};
 
-/// A partition with runs of its rows, as Python gives it.
+/// A partition with runs of its rows, as passed by Python.
 type GivenRuns<'py> = (PyRef<'py, PyPartition>, Vec<(usize, usize)>);
 
-/// What a selection is made of: the commit, and rows.
+/// The parts of a selection: the commit, and row runs per partition.
 type Parts = (u64, Vec<PartitionRuns>);
 
-/// Rows of partitions, as a commit left them.
+/// Rows of partitions at a commit.
 #[pyclass(frozen, name = "Selection", module = "partita._native")]
 pub(crate) struct PySelection(pub(crate) Selection);
 
 #[pymethods]
 impl PySelection {
-    /// The commit, and partitions with runs of their rows.
+    /// Creates a selection from the commit, and partitions with runs of their rows.
     #[staticmethod]
     fn from_parts(commit: u64, parts: Vec<GivenRuns<'_>>) -> Self {
         let part = |(partition, runs): GivenRuns<'_>| {
@@ -42,7 +42,7 @@ impl PySelection {
         Self(Selection::new(commit, parts.into_iter().map(part)))
     }
 
-    /// What `from_parts` takes.
+    /// The arguments for `from_parts`.
     fn parts(&self) -> Parts {
         (self.0.commit(), self.0.partitions().iter().map(runs_of).collect())
     }
@@ -51,7 +51,7 @@ impl PySelection {
         self.0.num_rows()
     }
 
-    /// Joined with another one: `and`, `or`, `and_not` or `xor`.
+    /// Combines two selections: `and`, `or`, `and_not` or `xor`.
     fn combine(&self, other: PyRef<'_, Self>, operation: &str) -> PyResult<Self> {
         let (mine, theirs) = (&self.0, &other.0);
         Ok(Self(match operation {
@@ -71,7 +71,7 @@ impl PySelection {
     }
 }
 
-/// Where the file of an index is: a name beside the collection, or a URL with the options of its
+/// The location of an index file: a name beside the collection, or a URL with the options of its
 /// store.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
@@ -107,12 +107,12 @@ pub(crate) struct PyIndex {
 }
 
 impl PyIndex {
-    /// The index, on its way to a place.
+    /// The index with the location to migrate it to.
     pub(crate) fn migrated(&self, place: PlaceArguments) -> PyResult<MigratedIndex> {
         Ok(MigratedIndex { index: self.index.clone(), target: place.target()? })
     }
 
-    /// Calls the engine; what the function of the index raises meanwhile is raised again.
+    /// Runs an operation of the engine; exceptions of the index function are raised again.
     fn run<T: Send + 'static>(
         &self,
         py: Python<'_>,
@@ -129,8 +129,8 @@ impl PyIndex {
 
 #[pymethods]
 impl PyIndex {
-    /// Makes an index of variables, or of what a function says; `variables` are those that the
-    /// function is given then.
+    /// Creates an index on variables, or on the results of a function, which then receives
+    /// `variables`.
     #[staticmethod]
     #[pyo3(signature = (
         collection, place, variables, function, filter, overwrite, at_once, progress=None
@@ -206,7 +206,7 @@ impl PyIndex {
         self.index.commit()
     }
 
-    /// Makes the index true again; the number of partitions that were looked at.
+    /// Updates the index; returns the number of partitions examined.
     #[pyo3(signature = (all, at_once, progress=None))]
     fn refresh(
         &self,
@@ -221,7 +221,7 @@ impl PyIndex {
         self.run(py, &watch, async move { index.refresh(&options).await })
     }
 
-    /// The rows that the index finds; with `stale` as it is, else as the collection is by now.
+    /// The rows that the index finds: with `stale` in its stored state, otherwise after an update.
     fn query(
         &self,
         py: Python<'_>,
@@ -237,7 +237,7 @@ impl PyIndex {
         Ok(PySelection(found))
     }
 
-    /// Stores the index for a copy of its collection; with `stale` as it is.
+    /// Stores the index for a copy of its collection; with `stale` without an update.
     fn copy(
         &self,
         py: Python<'_>,
@@ -252,7 +252,7 @@ impl PyIndex {
         self.run(py, &watch, async move { index.copy(place, &copy, stale, &work).await.map(drop) })
     }
 
-    /// The table of the index, as it is stored.
+    /// The stored table of the index.
     fn table(&self) -> PyResult<Batches> {
         let table = self.index.table().map_err(to_python)?;
         Ok(Batches::new(Arc::clone(&table.schema()), vec![table]))

@@ -1,10 +1,10 @@
-//! `partita._native`: what the Python package calls.
+//! `partita._native`: the extension module that the Python package calls.
 //!
-//! Conversion only. Every blocking call runs on one process-wide runtime while the interpreter is
-//! left to other threads ([`runtime`]); errors become the exceptions of `partita.errors`
-//! ([`errors`]); tables cross by Arrow's C interface, one crossing per batch ([`arrow_ffi`]), and
-//! arrays by numpy's, in place ([`array_memory`]); the requests to a store that is written in Python
-//! share crossings ([`dispatch`]).
+//! It only converts. Every blocking call runs on one process-wide runtime with the interpreter
+//! detached ([`runtime`]); errors become the exceptions of `partita.errors` ([`errors`]); tables
+//! are exchanged through Arrow's C interface, batch by batch ([`arrow_ffi`]), and arrays through
+//! numpy's, in place ([`array_memory`]); requests to a store implemented in Python are batched
+//! ([`dispatch`]).
 
 mod arguments;
 mod array_memory;
@@ -19,6 +19,7 @@ mod draft;
 mod errors;
 mod function;
 mod index;
+mod objects;
 mod opening;
 mod partition;
 mod predicate;
@@ -49,6 +50,8 @@ mod _native {
     use crate::draft::PyDraft;
     #[pymodule_export]
     use crate::index::{PyIndex, PySelection};
+    #[pymodule_export]
+    use crate::objects::{download, objects};
     #[pymodule_export]
     use crate::partition::PyPartition;
     #[pymodule_export]
@@ -118,22 +121,22 @@ mod _native {
         }
     }
 
-    /// A text with the passwords of URLs masked.
+    /// Masks the passwords of URLs in a text.
     #[pyfunction]
     fn masked(text: &str) -> String {
         partita::masked(text).into_owned()
     }
 
-    /// Ends the threads that speak to stores written in Python, before the interpreter does.
+    /// Ends the threads of stores implemented in Python, before the interpreter exits.
     #[pyfunction]
     fn close_stores(py: Python<'_>) {
         close_clients(py);
     }
 
-    /// Waits for replaced files to be removed, for which no operation waits.
+    /// Waits for the removal of replaced files, which operations do not wait for.
     #[pyfunction]
     fn finish_removals(py: Python<'_>) -> PyResult<()> {
-        // Who has nothing to wait for needs no threads to do so.
+        // Without pending removals, the runtime is not started.
         if !is_removing() {
             return Ok(());
         }
@@ -143,7 +146,7 @@ mod _native {
         })
     }
 
-    /// Panics that are told as errors print nothing.
+    /// Silences panics that are reported as errors.
     #[pymodule_init]
     fn init(_module: &Bound<'_, PyModule>) -> PyResult<()> {
         partita::silence_guarded_panics();

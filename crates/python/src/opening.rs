@@ -1,21 +1,21 @@
-//! How collections and views are opened, and opened again by a process that was forked.
+//! Opening collections and views, and reopening them in a forked process.
 
 use partita::array::{Collection, View};
 use partita::{Error, StoreOptions};
 
-/// How a collection is opened.
+/// The way in which a collection was opened.
 #[derive(Clone)]
 pub(crate) enum Opening {
-    /// As itself.
+    /// As a collection.
     Collection,
-    /// As a view, over the base that it names.
+    /// As a view, over its recorded base.
     View,
-    /// As a view, over the collection there.
+    /// As a view, over the given collection.
     Over(String, StoreOptions),
 }
 
 impl Opening {
-    /// Opens it.
+    /// Opens the collection.
     pub(crate) async fn open(
         &self,
         url: &str,

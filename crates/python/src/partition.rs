@@ -9,16 +9,16 @@ use pyo3::types::{PyDict, PyList, PyString};
 use crate::untracked::untracked;
 
 /// One partition of a collection.
-// A class of its own: lists hold thousands, of whose keys most are never looked at.
+// A class in Rust: lists contain thousands of partitions, most of whose keys are never read.
 #[pyclass(frozen, eq, hash, name = "CollectionPartition", module = "partita")]
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct PyPartition {
     pub(crate) partition: Partition,
-    /// Most are listed without it.
+    /// Absent in most listings.
     size: Option<Box<Size>>,
 }
 
-/// How large a partition is, as far as it was asked for.
+/// The size of a partition, as far as requested.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 struct Size {
     rows: Option<u64>,
@@ -40,7 +40,7 @@ impl From<PartitionSize> for PyPartition {
     }
 }
 
-/// What the class is made from.
+/// The constructor arguments of the class.
 type Arguments<'py> = (Bound<'py, PyDict>, String, Option<u64>, Option<u64>, Option<u64>);
 
 #[pymethods]
@@ -74,25 +74,25 @@ impl PyPartition {
         Ok(dict)
     }
 
-    /// Where it is, under the collection: ``year=2022/month=01``.
+    /// The path within the collection: ``year=2022/month=01``.
     #[getter]
     fn path(&self) -> &str {
         &self.partition.path
     }
 
-    /// The number of rows, if it was asked for.
+    /// The number of rows, if requested.
     #[getter]
     fn rows(&self) -> Option<u64> {
         self.size.as_ref()?.rows
     }
 
-    /// The number of objects that it is stored in, if it was asked for.
+    /// The number of stored objects, if requested.
     #[getter]
     fn objects(&self) -> Option<u64> {
         self.size.as_ref()?.objects
     }
 
-    /// The size of these objects, if it was asked for.
+    /// The size of these objects in bytes, if requested.
     #[getter]
     fn bytes(&self) -> Option<u64> {
         self.size.as_ref()?.bytes
@@ -116,7 +116,7 @@ impl PyPartition {
     }
 }
 
-/// Partitions, which become a list of Python.
+/// Partitions that are converted to a Python list.
 pub(crate) struct PyPartitions<T = Partition>(pub(crate) Vec<T>);
 
 impl<'py, T: Into<PyPartition>> IntoPyObject<'py> for PyPartitions<T> {

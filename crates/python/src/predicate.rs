@@ -1,4 +1,4 @@
-//! Predicates from Python.
+//! Conversion of predicates from Python.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,8 +10,8 @@ use pyo3::types::{PyBool, PyBytes, PyFloat, PyInt, PyList, PyString, PyTuple};
 
 use crate::errors::to_python;
 
-/// Deeper expressions are refused: the engine walks them by recursion, and a loop in Python builds
-/// them to any depth.
+/// The maximum depth of an expression: the engine traverses it recursively, while a loop in Python
+/// can build any depth.
 const DEEPEST: usize = 100;
 
 /// A boolean expression over columns.
@@ -21,12 +21,12 @@ pub(crate) struct PyPredicate {
     depth: usize,
 }
 
-/// The stored form of an expression.
+/// The representation of an expression.
 enum Form {
     One(Predicate),
-    /// The first `length` of some parts, joined by an operator. A loop in Python makes one such
-    /// expression after the other, each with one part more; they share the parts, so that the loop
-    /// copies none of them.
+    /// The first `length` of shared parts, joined by one operator. A loop in Python that adds one
+    /// part at a time creates many such expressions; they share the parts, so that nothing is
+    /// copied.
     Chain {
         join: Join,
         parts: Arc<Mutex<Vec<Predicate>>>,
@@ -50,7 +50,8 @@ impl Join {
 }
 
 impl Form {
-    /// The parts that are joined so: several of a chain, else the one that it is.
+    /// The operands with respect to an operator: the parts of a chain of that operator, otherwise
+    /// the expression itself.
     fn parts(&self, wanted: Join) -> Vec<Predicate> {
         match (self.predicate(), wanted) {
             (Predicate::And(parts), Join::And) | (Predicate::Or(parts), Join::Or) => parts,
@@ -78,14 +79,14 @@ impl Form {
         }
     }
 
-    /// Both, joined; what is joined so already stays flat.
+    /// Joins two expressions; chains of the same operator stay flat.
     fn join(&self, other: &Self, wanted: Join) -> Self {
         let more = other.parts(wanted);
         if let Self::Chain { join, parts, length } = self
             && *join == wanted
         {
             let mut shared = parts.lock().unwrap_or_else(PoisonError::into_inner);
-            // Only the longest of those that share the parts may add to them.
+            // Only the longest of the expressions that share the parts may append to them.
             if shared.len() == *length {
                 shared.extend(more);
                 let length = shared.len();
@@ -108,7 +109,7 @@ impl PyPredicate {
         self.form.predicate()
     }
 
-    /// An expression of parts the deepest of which is `depth` deep.
+    /// An expression over parts with a maximum depth of `depth`.
     fn over(depth: usize, build: impl FnOnce() -> Form) -> PyResult<Self> {
         if depth >= DEEPEST {
             return Err(to_python(Error::new(
@@ -119,7 +120,7 @@ impl PyPredicate {
         Ok(Self { form: build(), depth: depth + 1 })
     }
 
-    /// `depth` of what `self` adds to a chain of the same operator, which stays flat.
+    /// The depth that `self` contributes to a chain of the same operator, which stays flat.
     fn chained(&self, join: Join) -> usize {
         if self.form.is_joined_by(join) { self.depth - 1 } else { self.depth }
     }
@@ -147,19 +148,19 @@ impl PyPredicate {
         Ok(Self::flat(Predicate::Compare { column, op, value: literal(value)? }))
     }
 
-    /// True for rows whose value is one of (or, negated, none of) `values`.
+    /// True for rows whose value is one of (if negated, none of) `values`.
     #[staticmethod]
     fn is_in(column: String, values: &Bound<'_, PyList>, negated: bool) -> PyResult<Self> {
         Ok(Self::flat(Predicate::In { column, values: literals(values)?, negated }))
     }
 
-    /// True for rows whose value is null (or, negated, is not).
+    /// True for rows whose value is null (if negated, not null).
     #[staticmethod]
     fn is_null(column: String, negated: bool) -> Self {
         Self::flat(Predicate::IsNull { column, negated })
     }
 
-    /// Reads the text form.
+    /// Parses the text form.
     #[staticmethod]
     fn parse(text: &str) -> PyResult<Self> {
         let predicate = guarded(|| Predicate::parse(text)).map_err(to_python)?;
@@ -167,7 +168,7 @@ impl PyPredicate {
         Ok(Self { form: Form::One(predicate), depth })
     }
 
-    /// Reads a list of conjunctions of (column, operator, value).
+    /// Converts a list of conjunctions of (column, operator, value).
     #[staticmethod]
     fn from_dnf(terms: Vec<Vec<(String, String, Bound<'_, PyAny>)>>) -> PyResult<Self> {
         let terms = terms
@@ -203,13 +204,13 @@ impl PyPredicate {
         self.predicate() == other.predicate()
     }
 
-    /// The names of the columns it looks at.
+    /// The names of the columns that the predicate uses.
     fn columns(&self) -> Vec<String> {
         self.predicate().columns().into_iter().collect()
     }
 }
 
-/// How deep a predicate is that was read as text, which bounds it.
+/// The depth of a predicate that was parsed from text, which limits it.
 fn depth(predicate: &Predicate) -> usize {
     1 + match predicate {
         Predicate::And(parts) | Predicate::Or(parts) => {
@@ -231,13 +232,13 @@ fn literals(values: &Bound<'_, PyList>) -> PyResult<Vec<Literal>> {
     values.iter().map(|value| literal(&value)).collect()
 }
 
-/// A literal from its plain form: a Python scalar, or a tagged tuple for what Python has several
-/// classes for: `("date", days)`, `("timestamp", nanoseconds, zoned)`, `("decimal", value, scale)`.
+/// Converts a literal: a Python scalar, or a tagged tuple for types with several Python classes:
+/// `("date", days)`, `("timestamp", nanoseconds, zoned)`, `("decimal", value, scale)`.
 fn literal(value: &Bound<'_, PyAny>) -> PyResult<Literal> {
     if value.is_none() {
         return Ok(Literal::Null);
     }
-    // A bool is an int to Python, so it comes first.
+    // A bool is a subclass of int in Python, so it is tested first.
     if let Ok(value) = value.cast::<PyBool>() {
         return Ok(Literal::Bool(value.is_true()));
     }
@@ -257,7 +258,7 @@ fn literal(value: &Bound<'_, PyAny>) -> PyResult<Literal> {
 }
 
 fn tagged(value: &Bound<'_, PyAny>) -> PyResult<Literal> {
-    let unknown = || PyTypeError::new_err("a literal of a class that predicates do not know");
+    let unknown = || PyTypeError::new_err("predicates do not support literals of this class");
     let tuple = value.cast::<PyTuple>().map_err(|_| unknown())?;
     let tag: String = tuple.get_item(0)?.extract()?;
     match tag.as_str() {

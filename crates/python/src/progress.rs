@@ -1,11 +1,11 @@
-//! Progress from the engine's threads to a Python callable.
+//! Forwarding of progress from the engine's threads to a Python callable.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use partita::Progress;
 use pyo3::prelude::*;
 
-/// What the engine last said.
+/// The last progress report of the engine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Reading {
     what: String,
@@ -13,8 +13,8 @@ struct Reading {
     total: Option<u64>,
 }
 
-/// The engine's side. It only writes numbers down: calling Python from here could wait for a thread
-/// that waits for this one.
+/// The engine's side. It only stores numbers: a call to Python from here could deadlock with a
+/// thread that waits for this one.
 #[derive(Debug, Default)]
 struct Gauge(Mutex<Option<Reading>>);
 
@@ -37,7 +37,7 @@ impl Progress for Gauge {
     fn finish(&self) {}
 }
 
-/// The waiting call's side: tells the callable what has changed.
+/// The side of the waiting Python call: passes changes to the callable.
 pub(crate) struct Meter {
     gauge: Arc<Gauge>,
     callback: Py<PyAny>,
@@ -50,12 +50,12 @@ impl Meter {
         Self { gauge: Arc::default(), callback, told: Mutex::default() }
     }
 
-    /// What to hand to the engine.
+    /// The receiver to pass to the engine.
     pub(crate) fn sink(&self) -> Arc<dyn Progress> {
         self.gauge.clone()
     }
 
-    /// Calls the callable if there is news.
+    /// Calls the callable if the progress has changed.
     pub(crate) fn report(&self, py: Python<'_>) -> PyResult<()> {
         let reading = self.gauge.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         {

@@ -1,7 +1,7 @@
-//! The calls of a Python store: `partita.stores.BatchStore`.
+//! Calls of a store implemented in Python: `partita.stores.BatchStore`.
 //!
-//! Each method takes a list of requests and gives a list of answers of the same length, an answer
-//! being a value or the exception that the request met.
+//! Each method takes a list of requests and returns a list of answers of the same length; an answer
+//! is a value or the exception of the request.
 
 use bytes::Bytes;
 use object_store::PutPayload;
@@ -16,18 +16,18 @@ use pyo3::types::{PyBytes, PyList};
 
 use crate::dispatch::{Reply, Request};
 
-/// What is known of an object.
+/// The metadata of an object.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
     /// The key.
     pub(crate) key: String,
     /// The size in bytes.
     pub(crate) size: u64,
-    /// When it was written, in seconds since 1970, if the store tells.
+    /// When it was written, in seconds since 1970, if the store reports it.
     pub(crate) modified: Option<f64>,
 }
 
-/// What a directory holds.
+/// The content of a directory.
 #[derive(Debug)]
 pub(crate) struct Listing {
     /// The objects.
@@ -36,14 +36,14 @@ pub(crate) struct Listing {
     pub(crate) directories: Vec<String>,
 }
 
-/// A request in the form in which it crosses, the key that errors name, and where the answer goes.
+/// The arguments of a request, the key for errors, and the reply channel.
 struct Call<A, T> {
     arguments: A,
     key: String,
     reply: Reply<T>,
 }
 
-/// Makes one call for each kind of request among those given.
+/// Makes one call for each kind of request among the given ones.
 pub(crate) fn serve(protocol: &Bound<'_, PyAny>, requests: Vec<Request>) {
     let (mut gets, mut puts, mut heads) = (Vec::new(), Vec::new(), Vec::new());
     let (mut deletes, mut copies, mut lists) = (Vec::new(), Vec::new(), Vec::new());
@@ -85,14 +85,14 @@ pub(crate) fn serve(protocol: &Bound<'_, PyAny>, requests: Vec<Request>) {
     call(protocol, "delete", deletes, done);
 }
 
-/// Calls one method, and hands out its answers.
+/// Calls one method, and distributes its answers.
 fn call<'py, A: IntoPyObject<'py>, T>(
     protocol: &Bound<'py, PyAny>,
     method: &str,
     mut calls: Vec<Call<A, T>>,
     convert: impl Fn(&Bound<'py, PyAny>, &str) -> PyResult<T>,
 ) {
-    // Whoever asked may have been interrupted since.
+    // The caller may have been interrupted in the meantime.
     calls.retain(|call| !call.reply.is_closed());
     if calls.is_empty() {
         return;
@@ -139,7 +139,7 @@ fn answers<'py, A: IntoPyObject<'py>>(
     Ok(answers)
 }
 
-/// What is to be stored: copied into Python once, from wherever its pieces lie.
+/// The content to store; copied to Python once, from all of its parts.
 struct Content(PutPayload);
 
 impl<'py> IntoPyObject<'py> for Content {
@@ -160,7 +160,7 @@ impl<'py> IntoPyObject<'py> for Content {
     }
 }
 
-/// The content of an object, not copied: the bytes stay Python's.
+/// The content of an object without a copy: Python owns the bytes.
 fn bytes(answer: &Bound<'_, PyAny>) -> PyResult<Bytes> {
     Ok(Bytes::from_owner(answer.extract::<PyBackedBytes>()?))
 }
@@ -172,7 +172,7 @@ fn listing(answer: &Bound<'_, PyAny>) -> PyResult<Listing> {
     Ok(Listing { objects: rows.into_iter().map(entry).collect(), directories })
 }
 
-/// An exception as an error of the client, with its text as the cause.
+/// Converts an exception to an error of the client, with its text as the cause.
 fn failed(py: Python<'_>, error: &PyErr, key: &str) -> object_store::Error {
     use object_store::Error as E;
     let (path, source) = (key.to_owned(), error.to_string().into());

@@ -1,4 +1,4 @@
-//! The runtime of this process, and waiting on it as Python wants to wait.
+//! The runtime of this process, and waiting for it with signal handling.
 
 use std::any::Any;
 use std::future::Future;
@@ -16,29 +16,29 @@ use tokio::runtime::{Builder, Handle, Runtime, RuntimeFlavor};
 use crate::errors::{internal, to_python};
 use crate::progress::Meter;
 
-/// How long Ctrl-C may go unnoticed.
+/// The maximum delay before Ctrl-C is noticed.
 const POLL: Duration = Duration::from_millis(50);
 
-/// How many polls an operation that was asked to stop is given to do so: a second.
+/// The number of polls that a cancelled operation may take to stop: one second.
 const POLLS_TO_SETTLE: usize = 20;
 
-/// The runtime and the process that made it.
+/// The runtime, with the id of the process that created it.
 ///
-/// Locked only by threads attached to the interpreter, and never across anything that detaches.
-/// `os.fork` is called by an attached thread as well, so a child never inherits a locked mutex.
+/// Locked only by threads attached to the interpreter, and never while detaching. `os.fork` is
+/// called by an attached thread as well, so a child never inherits a locked mutex.
 static RUNTIME: Mutex<Option<(u32, &'static Runtime)>> = Mutex::new(None);
 
-/// What a waiting call listens to besides its result.
+/// The cancellation and progress of a waiting call.
 #[derive(Default)]
 pub(crate) struct Watch {
     /// Set when Python interrupts the call.
     pub(crate) cancel: Cancel,
-    /// Where the operation reports progress, and whom to tell.
+    /// The receiver of progress reports, and the callable to inform.
     pub(crate) meter: Option<Meter>,
 }
 
 impl Watch {
-    /// A watch that tells `callback(what, done, total)` about progress.
+    /// A watch that calls `callback(what, done, total)` on progress.
     pub(crate) fn new(callback: Option<Py<PyAny>>) -> Self {
         Self { cancel: Cancel::default(), meter: callback.map(Meter::new) }
     }
@@ -52,10 +52,10 @@ type Outcome<T> = Result<partita::Result<T>, Box<dyn Any + Send>>;
 
 /// Runs `future` on the runtime and waits for it with the interpreter detached.
 ///
-/// Signals are looked at and progress is told about twenty times a second. If either raises, the
-/// operation is asked to stop, makes no further commit, is given a second to end in good order, and
-/// is dropped then. What was raised says which commits were made; if that cannot be told of one,
-/// `CommitUnknown` is raised from it.
+/// Signals are checked and progress is reported about twenty times a second. If either raises an
+/// exception, the operation is cancelled and makes no further commit; it may take a second to stop,
+/// and is dropped then. The exception has a note with the commits that were made; if the outcome of
+/// one is unknown, `CommitUnknown` is raised from it.
 pub(crate) fn wait<T, F>(py: Python<'_>, watch: &Watch, future: F) -> PyResult<T>
 where
     T: Send + 'static,
@@ -65,7 +65,7 @@ where
     let commits = CommitWatch::default();
     let task = runtime(py)?.spawn(commits.follow(async move {
         let outcome = AssertUnwindSafe(future).catch_unwind().await;
-        // Nobody listens any more only if the call was interrupted and gave up waiting.
+        // The receiver is only closed if the call was interrupted and stopped waiting.
         let _ = sender.send(outcome);
     }));
     loop {
@@ -75,7 +75,7 @@ where
             Ok(Ok(result)) => {
                 let told = watch.report(py);
                 let value = result.map_err(to_python)?;
-                // A signal that came at the end would be raised without saying what was done.
+                // A signal that arrived at the end must be raised with the commits that were made.
                 let told = told.and_then(|()| py.check_signals());
                 return told.map(|()| value).map_err(|raised| interrupted(py, raised, &commits));
             }
@@ -94,7 +94,7 @@ where
     }
 }
 
-/// Waits for a cancelled task; a second Ctrl-C ends the patience.
+/// Waits for a cancelled task; a second Ctrl-C ends the wait.
 fn settle<T: Send>(py: Python<'_>, mut receiver: Receiver<Outcome<T>>) {
     for _ in 0..POLLS_TO_SETTLE {
         let (back, outcome) = receive(py, receiver);
@@ -106,7 +106,7 @@ fn settle<T: Send>(py: Python<'_>, mut receiver: Receiver<Outcome<T>>) {
     }
 }
 
-/// What is raised by a call that was interrupted by `raised`.
+/// The exception of a call that was interrupted by `raised`.
 fn interrupted(py: Python<'_>, raised: PyErr, commits: &CommitWatch) -> PyErr {
     if let Some(id) = commits.in_doubt() {
         let unknown = Error::new(
@@ -123,7 +123,7 @@ fn interrupted(py: Python<'_>, raised: PyErr, commits: &CommitWatch) -> PyErr {
         let note =
             format!("the commit {} was made before the call was interrupted", made.join(", "));
         let value = raised.value(py);
-        // Older versions of Python have no notes, and not every exception takes attributes.
+        // Older Python versions have no notes, and not every exception accepts attributes.
         let _ = value.call_method1("add_note", (note,));
         let _ = value.setattr("committed", made);
     }
@@ -132,7 +132,7 @@ fn interrupted(py: Python<'_>, raised: PyErr, commits: &CommitWatch) -> PyErr {
 
 type Received<T> = (Receiver<Outcome<T>>, Result<Outcome<T>, RecvTimeoutError>);
 
-/// One poll. The receiver travels in and out because it may not be shared with a detached thread.
+/// Polls once. The receiver is moved in and out because it cannot be shared with a detached thread.
 fn receive<T: Send>(py: Python<'_>, receiver: Receiver<Outcome<T>>) -> Received<T> {
     py.detach(move || {
         let outcome = blocking(|| receiver.recv_timeout(POLL));
@@ -140,10 +140,10 @@ fn receive<T: Send>(py: Python<'_>, receiver: Receiver<Outcome<T>>) -> Received<
     })
 }
 
-/// Runs something that blocks, wherever it is called.
+/// Runs blocking work on any thread.
 ///
-/// A Python source of batches is pulled by a thread of the runtime and may itself read a table; the
-/// runtime must know that this thread stands still, or the one would wait for the other.
+/// A Python source of batches is read by a thread of the runtime and may itself read a table; the
+/// runtime must know that this thread blocks, to avoid a deadlock.
 pub(crate) fn blocking<T>(work: impl FnOnce() -> T) -> T {
     match Handle::try_current().map(|handle| handle.runtime_flavor()) {
         Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
@@ -153,8 +153,8 @@ pub(crate) fn blocking<T>(work: impl FnOnce() -> T) -> T {
 
 /// The runtime of this process.
 ///
-/// A forked child has none of its parent's threads: it gets a runtime of its own, and the
-/// parent's is leaked, since ending it would wait for threads that are not there.
+/// A forked child has none of its parent's threads: it gets a new runtime, and the parent's is
+/// leaked, since dropping it would wait for threads that do not exist.
 pub(crate) fn runtime(_attached: Python<'_>) -> PyResult<&'static Runtime> {
     let mut slot = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner);
     let process = std::process::id();

@@ -1,4 +1,4 @@
-//! A read that has been described but not run.
+//! Scans of tables.
 
 use partita::Scan;
 use pyo3::prelude::*;
@@ -10,12 +10,12 @@ use crate::errors::to_python;
 use crate::predicate::PyPredicate;
 use crate::runtime::{Watch, runtime, wait};
 
-/// What to read, of one version; running it any number of times leaves it as it is.
+/// A scan of one version; it can be run any number of times.
 #[pyclass(frozen, name = "Scan", module = "partita._native")]
 pub(crate) struct PyScan(Scan);
 
 impl PyScan {
-    /// Wraps a scan whose columns and predicate are known to fit.
+    /// Wraps a scan whose columns and predicate have been validated.
     pub(crate) fn new(scan: Scan) -> Self {
         Self(scan)
     }
@@ -31,7 +31,7 @@ impl PyScan {
 
 #[pymethods]
 impl PyScan {
-    /// Reads everything.
+    /// Reads all rows.
     #[pyo3(signature = (progress=None))]
     fn collect(&self, py: Python<'_>, progress: Option<Py<PyAny>>) -> PyResult<Batches> {
         let watch = Watch::new(progress);
@@ -41,7 +41,7 @@ impl PyScan {
         Ok(Batches::new(schema, batches))
     }
 
-    /// The read in pieces, by partition or by file, as (pairs, scan).
+    /// Splits the scan by partition or by file, as (pairs, scan).
     #[expect(clippy::type_complexity, reason = "one row of what Python unpacks")]
     fn pieces(
         &self,
@@ -56,7 +56,7 @@ impl PyScan {
         Ok(pieces.into_iter().map(|(key, scan)| (key.pairs().to_vec(), Self(scan))).collect())
     }
 
-    /// The keys of the files that planning leaves, in the order of `pieces(True)`.
+    /// The keys of the files left after planning, in the order of `pieces(True)`.
     fn keys(&self, py: Python<'_>) -> PyResult<Vec<String>> {
         let watch = Watch::default();
         let scan = self.scan(&watch);
@@ -78,24 +78,24 @@ impl PyScan {
             .collect())
     }
 
-    /// The same read of some files.
+    /// The same scan restricted to some files.
     fn only(&self, keys: Vec<String>) -> PyResult<Self> {
         self.0.only(keys).map(Self).map_err(to_python)
     }
 
-    /// The same read of other columns.
+    /// The same scan with other columns.
     fn selecting(&self, columns: Vec<String>) -> PyResult<Self> {
         let scan = self.0.clone().columns(columns);
         scan.schema().map_err(to_python)?;
         Ok(Self(scan))
     }
 
-    /// The same read of fewer rows.
+    /// The same scan with a further condition.
     fn narrowed(&self, filter: PyRef<'_, PyPredicate>) -> Self {
         Self(self.0.clone().filter(filter.predicate()))
     }
 
-    /// Starts reading batch by batch.
+    /// Starts a read by batch.
     fn batches(&self, py: Python<'_>) -> PyResult<BatchIterator> {
         let watch = Watch::default();
         let scan = self.scan(&watch);
@@ -110,7 +110,7 @@ impl PyScan {
         wait(py, &watch, async move { scan.count().await })
     }
 
-    /// What would be read, as text and as JSON.
+    /// The plan of the scan, as text and as JSON.
     fn explain(&self, py: Python<'_>) -> PyResult<(String, String)> {
         let watch = Watch::default();
         let scan = self.scan(&watch);
@@ -129,7 +129,7 @@ impl PyScan {
         py: Python<'py>,
         requested_schema: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyCapsule>> {
-        // The interface lets a producer ignore the request; the consumer casts then.
+        // The interface allows a producer to ignore the requested schema; the consumer then casts.
         drop(requested_schema);
         let scan = self.scan(&Watch::default());
         let schema = scan.schema().map_err(to_python)?;

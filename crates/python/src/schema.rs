@@ -23,7 +23,7 @@ pub(crate) struct PySchema(pub(crate) Schema);
 
 #[pymethods]
 impl PySchema {
-    /// Reads what `to_dict` gave.
+    /// Converts the result of `to_dict` back.
     #[staticmethod]
     fn from_dict(description: GroupArguments<'_>) -> PyResult<Self> {
         let schema = description.schema()?;
@@ -81,7 +81,7 @@ impl GroupArguments<'_> {
     }
 }
 
-/// A dimension, and how it is cut into chunks.
+/// A dimension with its chunking.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 pub(crate) struct DimensionArguments<'py> {
@@ -98,7 +98,7 @@ impl DimensionArguments<'_> {
     }
 }
 
-/// How a dimension is cut: a number, `"whole"` or `"auto"`.
+/// The chunking of a dimension: a number, `"whole"` or `"auto"`.
 pub(crate) fn chunks_of(chunks: &Bound<'_, PyAny>) -> PyResult<Chunks> {
     if let Ok(size) = chunks.extract::<usize>() {
         return Ok(Chunks::Size(size));
@@ -127,7 +127,7 @@ pub(crate) struct VariableArguments<'py> {
 }
 
 impl VariableArguments<'_> {
-    /// The engine's form.
+    /// The engine's variable schema.
     pub(crate) fn schema(&self) -> PyResult<VariableSchema> {
         let invalid = |error: Error| to_python(error.with("variable", &self.name));
         let dtype = dtype_of(&self.dtype).map_err(invalid)?;
@@ -138,7 +138,7 @@ impl VariableArguments<'_> {
                 None => dtype == DType::Bytes || std::str::from_utf8(item).is_ok(),
             };
             if !fits {
-                let error = Error::invalid("the fill value is no item of the variable's type");
+                let error = Error::invalid("the fill value is not a value of the variable's type");
                 return Err(invalid(error.with("dtype", dtype)));
             }
             schema.fill = Some(FillValue::from_bytes(item.to_vec()));
@@ -160,7 +160,7 @@ impl VariableArguments<'_> {
     }
 }
 
-/// The type of numpy's name; `str` and `bytes` for items of any length.
+/// The type with a numpy name; `str` and `bytes` for items of any length.
 pub(crate) fn dtype_of(name: &str) -> partita::Result<DType> {
     match name {
         "str" => Ok(DType::Text),
@@ -192,7 +192,7 @@ fn codecs_of(map: &Bound<'_, PyDict>) -> PyResult<Codecs> {
         Some(3) => Ok(Codecs::V3 {
             array_to_array: many("array_to_array")?,
             array_to_bytes: one("array_to_bytes")?.ok_or_else(|| {
-                to_python(Error::invalid("the codecs of Zarr 3 lack the one that makes bytes"))
+                to_python(Error::invalid("the codecs of Zarr 3 lack an array-to-bytes codec"))
             })?,
             bytes_to_bytes: many("bytes_to_bytes")?,
             shard_bytes: map.get_item("shard_bytes")?.map_or(Ok(None), |size| size.extract())?,
@@ -216,7 +216,7 @@ fn schema_dict<'py>(py: Python<'py>, schema: &Schema) -> PyResult<Bound<'py, PyD
     Ok(dict)
 }
 
-/// The dictionaries of dimensions.
+/// Dimensions as dictionaries.
 pub(crate) fn dimensions_list<'py>(
     py: Python<'py>,
     dimensions: &[Dimension],
@@ -238,7 +238,7 @@ pub(crate) fn dimensions_list<'py>(
     Ok(list)
 }
 
-/// The dictionary of a variable.
+/// A variable as a dictionary.
 pub(crate) fn variable_dict<'py>(
     py: Python<'py>,
     variable: &VariableSchema,

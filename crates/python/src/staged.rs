@@ -1,4 +1,4 @@
-//! Staged files, which may travel between processes.
+//! Descriptors of staged files, which can be sent to other processes.
 
 use partita::{Error, Staged, guarded};
 use pyo3::prelude::*;
@@ -12,17 +12,18 @@ pub(crate) struct PyStaged(pub(crate) Staged);
 
 #[pymethods]
 impl PyStaged {
-    /// Reads what `to_bytes` gave.
+    /// Parses the result of `to_bytes`.
     #[staticmethod]
     fn from_bytes(bytes: &[u8]) -> PyResult<Self> {
         let read = guarded(|| {
-            serde_json::from_slice(bytes)
-                .map_err(|error| Error::corrupt("these bytes are no staged files").caused_by(error))
+            serde_json::from_slice(bytes).map_err(|error| {
+                Error::corrupt("the bytes are not a descriptor of staged files").caused_by(error)
+            })
         });
         read.map(Self).map_err(to_python)
     }
 
-    /// Puts several together into as few as can be.
+    /// Merges several descriptors into as few as possible.
     #[staticmethod]
     fn merge(py: Python<'_>, parts: Vec<PyRef<'_, Self>>) -> PyResult<Vec<Self>> {
         let parts: Vec<Staged> = parts.iter().map(|part| part.0.clone()).collect();
@@ -30,15 +31,18 @@ impl PyStaged {
         Ok(merged.into_iter().map(Self).collect())
     }
 
-    /// The same without some of its files.
+    /// Removes some files from the descriptor.
     fn without(&self, keys: Vec<String>) -> PyResult<Self> {
         guarded(|| self.0.without(&keys)).map(Self).map_err(to_python)
     }
 
-    /// A form to send elsewhere.
+    /// The serialised form.
     fn to_bytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         let bytes = serde_json::to_vec(&self.0).map_err(|error| {
-            to_python(Error::invalid("the staged files cannot be written").caused_by(error))
+            to_python(
+                Error::invalid("the descriptor of staged files cannot be serialised")
+                    .caused_by(error),
+            )
         })?;
         Ok(PyBytes::new(py, &bytes))
     }
@@ -55,7 +59,7 @@ impl PyStaged {
         self.0.rows()
     }
 
-    /// The size of the files.
+    /// The size of the files in bytes.
     #[getter]
     fn bytes(&self) -> u64 {
         self.0.bytes()

@@ -1,4 +1,4 @@
-//! Stores that are written in Python, as clients of the engine.
+//! Stores implemented in Python, as clients of the engine.
 
 use std::fmt;
 use std::ops::Range;
@@ -21,10 +21,10 @@ use pyo3::types::PyType;
 use crate::dispatch::{Client, Request};
 use crate::protocol::{Entry, Listing};
 
-/// Deletions of one call that are under way at once.
-const DELETES_AT_ONCE: usize = 1024;
+/// The maximum number of deletes of one call in flight.
+const DELETES_IN_FLIGHT: usize = 1024;
 
-/// A store that is written in Python.
+/// A store that is implemented in Python.
 #[pyclass(frozen, weakref, name = "PythonStore", module = "partita._native")]
 pub(crate) struct PyStore(PythonStore);
 
@@ -37,7 +37,8 @@ impl PyStore {
 
 #[pymethods]
 impl PyStore {
-    /// A store with the methods of `partita.stores.BatchStore`. Two of the same name are one place.
+    /// Wraps an object with the methods of `partita.stores.BatchStore`. Stores with the same name
+    /// are treated as the same store.
     #[new]
     fn new(py: Python<'_>, protocol: Py<PyAny>, name: String) -> Self {
         Self(PythonStore { client: Client::new(py, protocol), name: name.into() })
@@ -52,7 +53,7 @@ impl PyStore {
     }
 }
 
-/// A store that is written in Python, as the engine sees it.
+/// The engine's client of a store implemented in Python.
 #[derive(Clone)]
 struct PythonStore {
     client: Arc<Client>,
@@ -93,9 +94,10 @@ impl PythonStore {
         self.client.ask(|reply| Request::List { directory, recursive, reply }).await
     }
 
-    /// Reads what a request asks for, and what it begins with.
+    /// Reads the requested range; returns its bytes and its start.
     ///
-    /// Only a whole object tells its size, and none its age: who needs them asks for the head.
+    /// Only the read of a whole object determines its size, and none its time: callers that need
+    /// them request the metadata.
     async fn read(&self, path: &Path, range: Option<GetRange>) -> Result<(Bytes, u64)> {
         let (start, end) = match range {
             None => (0, None),
@@ -185,7 +187,7 @@ impl ObjectStore for PythonStore {
             let store = store.clone();
             async move { store.delete(location?).await }
         };
-        locations.map(delete).buffered(DELETES_AT_ONCE).boxed()
+        locations.map(delete).buffered(DELETES_IN_FLIGHT).boxed()
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
@@ -216,7 +218,7 @@ impl ObjectStore for PythonStore {
     }
 }
 
-/// An upload in parts, which a store in Python gets as one object.
+/// A multipart upload, which a store in Python receives as one object.
 #[derive(Debug)]
 struct Upload {
     store: PythonStore,
@@ -242,14 +244,15 @@ impl MultipartUpload for Upload {
     }
 }
 
-/// The objects of a listing. A key that cannot be one of the engine's names nothing of its.
+/// The objects of a listing. A key that is invalid for the engine cannot be one of its objects and
+/// is skipped.
 fn objects(listing: &Listing) -> impl Iterator<Item = ObjectMeta> + '_ {
     let object = |entry: &Entry| Some(meta(Path::parse(&entry.key).ok()?, entry));
     listing.objects.iter().filter_map(object)
 }
 
-/// An object whose store does not tell its age is from 1970, and so is a new one: ages, which are
-/// differences, are zero then.
+/// The metadata of an object. If the store does not report times, both existing and new objects are
+/// dated 1970, so that ages, which are differences, are zero.
 fn meta(location: Path, entry: &Entry) -> ObjectMeta {
     let since = Duration::try_from_secs_f64(entry.modified.unwrap_or(0.0)).unwrap_or_default();
     let modified = SystemTime::UNIX_EPOCH.checked_add(since).unwrap_or(SystemTime::UNIX_EPOCH);

@@ -1,10 +1,11 @@
 //! Tables.
 //!
-//! - `changes`: what makes commits. `keeping`: versions, copies, checks, garbage.
+//! - `changes`: commits. `keeping`: versions, copies, verification, garbage collection.
 
 mod changes;
 mod keeping;
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
@@ -25,7 +26,7 @@ use crate::scan::PyScan;
 pub(crate) struct PyTable {
     url: String,
     options: StoreOptions,
-    // With the process that opened it: connections do not survive a fork.
+    // With the id of the process that opened it: connections do not survive a fork.
     open: Mutex<(u32, Table)>,
 }
 
@@ -34,8 +35,8 @@ impl PyTable {
         Self { url, options, open: Mutex::new((std::process::id(), table)) }
     }
 
-    /// The table, opened again if this process is a fork of the one that opened it. What lives in
-    /// memory was copied by the fork and has no connections: it stays as it is.
+    /// The table, reopened if this process is a fork of the one that opened it. In-memory stores
+    /// were copied by the fork and have no connections, so their tables are kept.
     fn table(&self, py: Python<'_>) -> PyResult<Table> {
         let process = std::process::id();
         let (owner, table) = {
@@ -56,12 +57,12 @@ impl PyTable {
         })?;
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let stale = std::mem::replace(&mut *open, (process, fresh.clone()));
-        // Dropping it could wait for threads that this process does not have.
+        // Dropping it could wait for threads that do not exist in this process.
         std::mem::forget((stale, table));
         Ok(fresh)
     }
 
-    /// Runs what makes a commit, and tells what it did.
+    /// Runs an operation that commits, and returns its effect.
     fn committing<'py, F>(
         &self,
         py: Python<'py>,
@@ -79,7 +80,7 @@ impl PyTable {
         commit_fields(py, &commit)
     }
 
-    /// What can be asked without a request, from whichever process.
+    /// A property that needs no request, and is valid in any process.
     fn known<T>(&self, ask: impl FnOnce(&Table) -> T) -> T {
         ask(&self.open.lock().unwrap_or_else(PoisonError::into_inner).1)
     }
@@ -151,7 +152,7 @@ impl PyTable {
         Ok(Self::new(url, options, table))
     }
 
-    /// Makes a header of what is there, and opens the table.
+    /// Rebuilds the header from the stored objects, and opens the table.
     #[staticmethod]
     fn rebuild(
         py: Python<'_>,
@@ -178,7 +179,7 @@ impl PyTable {
         self.known(|table| table.name().to_owned())
     }
 
-    /// The version read, or None if it was not written by partita.
+    /// The current version, or None if it was not written by partita.
     #[getter]
     fn version(&self) -> Option<u64> {
         self.known(Table::version)
@@ -196,7 +197,7 @@ impl PyTable {
         self.known(Table::index_columns)
     }
 
-    /// The columns of which data files get bloom filters.
+    /// The columns that get bloom filters by default.
     #[getter]
     fn bloom_filters(&self) -> Vec<String> {
         self.known(Table::bloom_filters)
@@ -212,6 +213,18 @@ impl PyTable {
     #[getter(metadata)]
     fn user_metadata(&self) -> String {
         serde_json::Value::Object(self.known(Table::metadata)).to_string()
+    }
+
+    /// The id of each column.
+    #[getter]
+    fn column_ids(&self) -> BTreeMap<String, i32> {
+        self.known(Table::column_ids)
+    }
+
+    /// The comments on columns.
+    #[getter]
+    fn comments(&self) -> BTreeMap<String, String> {
+        self.known(Table::comments)
     }
 
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
@@ -232,7 +245,7 @@ impl PyTable {
             .collect())
     }
 
-    /// Moves to the newest version.
+    /// Loads the newest version.
     fn refresh(&self, py: Python<'_>) -> PyResult<()> {
         let table = self.table(py)?;
         wait(py, &Watch::default(), async move { table.refresh().await })
@@ -253,7 +266,7 @@ impl PyTable {
         export_stream(py, Box::new(RecordBatchIterator::new([Ok(batch)], schema)))
     }
 
-    /// Describes a read of the version that the table is at now.
+    /// Creates a scan of the current version.
     #[pyo3(signature = (columns=None, filter=None, limit=None, batch_rows=None))]
     fn scan(
         &self,
@@ -269,7 +282,7 @@ impl PyTable {
             scan = scan.columns(columns);
         }
         if let Some(filter) = filter {
-            // Said now, where it is written, and not when the scan is run.
+            // Validated here, and not when the scan is run, so that the error appears at its cause.
             filter.predicate().bind(&table.schema()).map_err(to_python)?;
             scan = scan.filter(filter.predicate());
         }

@@ -1,4 +1,4 @@
-//! What the server does wrong on purpose.
+//! Faults that the server injects.
 
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,14 +6,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Faults of a server; none by default.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Faults {
-    /// Every so many requests, one is answered 503 and not carried out. Zero: never.
+    /// Every `busy_every`-th request is answered 503 and not carried out. Zero: never.
     pub busy_every: u64,
-    /// Every so many conditional puts, one is carried out and answered 500. Zero: never.
+    /// Every `lose_every`-th conditional put is carried out and answered 500. Zero: never.
     pub lose_every: u64,
     /// Conditions of puts are ignored: every writer wins.
     pub ignore_conditions: bool,
     /// Conditions are checked, but not atomically with the write.
     pub unlocked: bool,
+    /// Milliseconds by which each request is delayed before it is carried out.
+    pub delay_ms: u64,
 }
 
 impl Faults {
@@ -25,11 +27,12 @@ impl Faults {
             lose_every: self.lose_every.max(other.lose_every),
             ignore_conditions: self.ignore_conditions || other.ignore_conditions,
             unlocked: self.unlocked || other.unlocked,
+            delay_ms: self.delay_ms.max(other.delay_ms),
         }
     }
 }
 
-/// Parses `busy:N`, `lost:N`, `unconditional` or `unlocked`.
+/// Parses `busy:N`, `lost:N`, `slow:MILLISECONDS`, `unconditional` or `unlocked`.
 impl FromStr for Faults {
     type Err = String;
 
@@ -43,25 +46,29 @@ impl FromStr for Faults {
         match name {
             "busy" => Ok(Self { busy_every: every()?, ..none }),
             "lost" => Ok(Self { lose_every: every()?, ..none }),
+            "slow" => Ok(Self { delay_ms: every()?, ..none }),
             "unconditional" => Ok(Self { ignore_conditions: true, ..none }),
             "unlocked" => Ok(Self { unlocked: true, ..none }),
-            _ => Err("known faults are busy:N, lost:N, unconditional and unlocked".to_owned()),
+            _ => Err(
+                "known faults are busy:N, lost:N, slow:MILLISECONDS, unconditional and unlocked"
+                    .to_owned(),
+            ),
         }
     }
 }
 
-/// Counts events, and picks every so many of them.
+/// Counts events, and selects every `every`-th.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
 
 impl Counter {
-    /// Counts one, and is true for each event whose number is a multiple of `every`.
+    /// Counts an event; true if its number is a multiple of `every`.
     pub fn hits(&self, every: u64) -> bool {
         let number = self.0.fetch_add(1, Ordering::Relaxed) + 1;
         every > 0 && number.is_multiple_of(every)
     }
 
-    /// Events so far.
+    /// The number of events so far.
     pub fn count(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -73,12 +80,17 @@ mod tests {
 
     #[test]
     fn parsing() {
-        let faults = ["busy:3", "lost:5", "unlocked"]
+        let faults = ["busy:3", "lost:5", "slow:30", "unlocked"]
             .map(|text| text.parse::<Faults>().unwrap())
             .into_iter()
             .fold(Faults::default(), Faults::and);
-        let expected =
-            Faults { busy_every: 3, lose_every: 5, ignore_conditions: false, unlocked: true };
+        let expected = Faults {
+            busy_every: 3,
+            lose_every: 5,
+            ignore_conditions: false,
+            unlocked: true,
+            delay_ms: 30,
+        };
         assert_eq!(faults, expected);
         assert!(["busy", "busy:0", "lost:x", "rain"].iter().all(|t| t.parse::<Faults>().is_err()));
     }

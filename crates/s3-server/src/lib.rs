@@ -1,7 +1,7 @@
 //! A small S3 server for tests: `s3s-fs` behind a lock, on a loopback port, with faults on demand.
 //!
-//! It runs wherever the tests run and needs no root. It is written for these tests, so it proves
-//! less than a server written by somebody else; see `tests/servers/ceph_rgw.py` for one.
+//! It runs wherever the tests run and needs no root. Since it is written for these tests, it proves
+//! less than an independent server; see `tests/servers/ceph_rgw.py` for one.
 
 mod faults;
 mod service;
@@ -23,14 +23,14 @@ use tokio::sync::oneshot;
 pub use faults::Faults;
 use service::{LockedFiles, Tally};
 
-/// The access key that the server knows.
+/// The access key that the server accepts.
 pub const ACCESS_KEY: &str = "partita";
 /// The secret of [`ACCESS_KEY`].
 pub const SECRET_KEY: &str = "partita-secret";
 /// A bucket that exists from the start.
 pub const BUCKET: &str = "test";
 
-/// A running server. Dropping it stops it.
+/// A running server. It stops when dropped.
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
@@ -41,11 +41,11 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a server that keeps its objects below `root`, on a thread and a runtime of its own,
-    /// so that tests with or without one can use it. Port 0 takes a free one.
+    /// Starts a server that stores its objects below `root`, on a separate thread with its own
+    /// runtime, so that tests with or without a runtime can use it. Port 0 selects a free port.
     ///
     /// # Errors
-    /// If the directory or the port cannot be had.
+    /// An I/O error if the directory cannot be created or the port cannot be bound.
     pub fn start(root: &Path, port: u16, faults: Faults) -> io::Result<Self> {
         std::fs::create_dir_all(root.join(BUCKET))?;
         let files = FileSystem::new(root)
@@ -58,7 +58,7 @@ impl Server {
 
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        // Bound here, so that a port that is taken is an error and connections wait in the queue.
+        // Bound here, so that a port in use is an error, and connections wait in the queue.
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
@@ -77,7 +77,7 @@ impl Server {
         format!("http://{}", self.address)
     }
 
-    /// The options with which an S3 client reaches the server, in the names of the AWS tools.
+    /// The options of an S3 client for this server, under the names of the AWS tools.
     #[must_use]
     pub fn options(&self) -> Vec<(String, String)> {
         let options = [
@@ -89,21 +89,21 @@ impl Server {
         options.map(|(name, value)| (name.to_owned(), value)).into()
     }
 
-    /// Makes one more bucket.
+    /// Creates another bucket.
     ///
     /// # Errors
-    /// If its directory cannot be made.
+    /// An I/O error if its directory cannot be created.
     pub fn create_bucket(&self, name: &str) -> io::Result<()> {
         std::fs::create_dir_all(self.root.join(name))
     }
 
-    /// Requests so far.
+    /// The number of requests so far.
     #[must_use]
     pub fn requests(&self) -> u64 {
         self.tally.requests.count()
     }
 
-    /// Conditional puts that were carried out and answered as if they had not been.
+    /// The number of conditional puts that were carried out but answered with an error.
     #[must_use]
     pub fn lost_answers(&self) -> u64 {
         self.tally.lost_answers.count()
@@ -136,7 +136,7 @@ async fn serve(
             },
             _ = &mut stopped => return,
         };
-        // Small answers wait 40 ms for company otherwise.
+        // Otherwise Nagle's algorithm delays small responses by 40 ms.
         let _ = socket.set_nodelay(true);
         let connection = http.serve_connection(TokioIo::new(socket), service.clone()).into_owned();
         tokio::spawn(async move {

@@ -8,19 +8,19 @@ use clap::Parser;
 use partita_s3_server::{ACCESS_KEY, BUCKET, Faults, SECRET_KEY, Server};
 
 /// A small S3 server for tests. Prints its endpoint on one line, then serves until its standard
-/// input closes, which happens at the latest when the process that started it dies.
+/// input closes, at the latest when the process that started it dies.
 #[derive(Debug, Parser)]
 #[command(name = "partita-s3-server", after_help = credentials())]
 struct Arguments {
     /// The port on 127.0.0.1; 0 takes a free one.
     #[arg(long, default_value_t = 0)]
     port: u16,
-    /// Where objects are kept.
+    /// The directory of the objects.
     #[arg(long)]
     root: PathBuf,
     /// busy:N (every Nth request is answered 503), lost:N (every Nth conditional put is carried
-    /// out and answered 500), unconditional (conditions are ignored), unlocked (conditions are not
-    /// checked atomically). May be given more than once.
+    /// out and answered 500), slow:MS (every request is delayed by so many milliseconds),
+    /// unconditional (conditions are ignored), unlocked (conditions are not checked atomically). May be given more than once.
     #[arg(long = "fault")]
     faults: Vec<Faults>,
 }

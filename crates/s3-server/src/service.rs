@@ -11,7 +11,7 @@ use tokio::sync::RwLock;
 
 use crate::faults::{Counter, Faults};
 
-/// Counts of what the server did; shared with whoever started it.
+/// Counters of the server, shared with the code that started it.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     pub requests: Counter,
@@ -19,8 +19,8 @@ pub(crate) struct Tally {
     pub lost_answers: Counter,
 }
 
-/// `s3s-fs` behind a lock. As it is, it checks a condition and then writes: two writers whose
-/// checks come before both writes both win.
+/// `s3s-fs` behind a lock. Without it, `s3s-fs` checks a condition and then writes: if two writers
+/// both check before either writes, both win.
 #[derive(Debug)]
 pub(crate) struct LockedFiles {
     files: FileSystem,
@@ -34,7 +34,10 @@ impl LockedFiles {
         Self { files, lock: RwLock::new(()), faults, tally }
     }
 
-    fn admit(&self) -> S3Result<()> {
+    async fn admit(&self) -> S3Result<()> {
+        if self.faults.delay_ms > 0 {
+            tokio::time::sleep(Duration::from_millis(self.faults.delay_ms)).await;
+        }
         if self.tally.requests.hits(self.faults.busy_every) {
             return Err(s3_error!(ServiceUnavailable, "busy, on purpose"));
         }
@@ -42,10 +45,10 @@ impl LockedFiles {
     }
 }
 
-/// Hands an operation on under the lock.
+/// Forwards an operation under the lock.
 macro_rules! forward {
     ($self:ident, $lock:ident, $name:ident, $request:ident) => {{
-        $self.admit()?;
+        $self.admit().await?;
         let _guard = match $self.faults.unlocked {
             true => None,
             false => Some($self.lock.$lock().await),
@@ -54,7 +57,7 @@ macro_rules! forward {
     }};
 }
 
-/// Requests that the server makes of itself.
+/// The requests for metadata that the server sends to itself.
 struct Heads {
     bucket: String,
     request: S3Request<()>,
@@ -77,8 +80,8 @@ impl Heads {
     }
 }
 
-/// A body that comes after the condition of its request has been checked, and after those of
-/// others that came at the same time: without the lock they all win, on however busy a machine.
+/// A body that arrives after the condition of its request, and of concurrent requests, has been
+/// checked: without the lock all of them win, even on a busy machine.
 fn late(body: StreamingBlob) -> StreamingBlob {
     let body = async move {
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -93,7 +96,7 @@ impl S3 for LockedFiles {
         &self,
         mut request: S3Request<PutObjectInput>,
     ) -> S3Result<S3Response<PutObjectOutput>> {
-        self.admit()?;
+        self.admit().await?;
         let input = &mut request.input;
         let conditional = input.if_match.is_some() || input.if_none_match.is_some();
         if self.faults.ignore_conditions {
@@ -149,7 +152,7 @@ impl S3 for LockedFiles {
     ) -> S3Result<S3Response<GetObjectOutput>> {
         let condition = request.input.if_match.clone();
         let found = forward!(self, read, get_object, request)?;
-        // `s3s-fs` does not look at it.
+        // `s3s-fs` does not check this condition.
         match (condition, &found.output.e_tag) {
             (Some(ETagCondition::ETag(wanted)), Some(e_tag)) if wanted != *e_tag => {
                 Err(s3_error!(PreconditionFailed))
@@ -176,7 +179,7 @@ impl S3 for LockedFiles {
         &self,
         mut request: S3Request<ListObjectsV2Input>,
     ) -> S3Result<S3Response<ListObjectsV2Output>> {
-        self.admit()?;
+        self.admit().await?;
         let _guard = self.lock.read().await;
         let bucket = request.input.bucket.clone();
         let input = std::mem::take(&mut request.input);
@@ -185,7 +188,7 @@ impl S3 for LockedFiles {
         for object in listed.output.contents.iter_mut().flatten() {
             let Some(key) = object.key.clone() else { continue };
             let input = HeadObjectInput { bucket: heads.bucket.clone(), key, ..Default::default() };
-            // Every real server tells it; `s3s-fs` does not.
+            // Every real server returns the entity tag; `s3s-fs` does not.
             object.e_tag = self.files.head_object(heads.of(input)).await?.output.e_tag;
         }
         Ok(listed)

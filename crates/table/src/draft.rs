@@ -1,4 +1,4 @@
-//! Tables that are yet to be made: staged into by many, made by one commit.
+//! Tables that do not exist yet: staged by many processes, created in one commit.
 
 use arrow::datatypes::Schema;
 use partita_core::store::split_url;
@@ -8,14 +8,15 @@ use crate::Table;
 use crate::change::{Change, Creation};
 use crate::commit::{Commit, Existing, already_exists, commit};
 use crate::format::keys;
+use crate::format::pandas::ExtensionTypes;
 use crate::format::schema::merge;
 use crate::format::snapshot::Operation;
 use crate::options::{BatchSource, CreateOptions, WriteOptions};
 use crate::stage::{Staged, Target, discard, stage};
 use crate::state::read_header;
 
-/// A table that is yet to be made. Any number of drafts of the same options, in any process, may
-/// stage files for it; one of them makes it.
+/// A table that does not exist yet. Any number of drafts with the same options, in any process, can
+/// stage files for it; one of them creates it.
 #[derive(Debug, Clone)]
 pub struct Draft {
     store: Store,
@@ -44,7 +45,7 @@ impl Draft {
         Ok(Self { store, name: name.to_owned(), options })
     }
 
-    /// Refuses if the table exists and is not to be replaced. One request.
+    /// Fails if the table exists and may not be replaced. One request.
     ///
     /// # Errors
     /// [`AlreadyExists`](ErrorKind::AlreadyExists); [`Store`](ErrorKind::Store).
@@ -55,10 +56,10 @@ impl Draft {
         Ok(())
     }
 
-    /// Writes `data` to files that belong to no table yet.
+    /// Writes `data` to files that do not belong to a table yet.
     ///
     /// # Errors
-    /// As [`Table::append`], but for what depends on a table that exists.
+    /// Those of [`Table::append`], except for those that concern an existing table.
     pub async fn stage(&self, data: BatchSource, options: &WriteOptions) -> Result<Staged> {
         let target = Target {
             store: self.store.clone(),
@@ -69,18 +70,21 @@ impl Draft {
             derived: self.options.derived(),
             bloom_filters: self.bloom_filters(),
             schema: None,
+            last_column_id: 0,
+            extensions: ExtensionTypes::new(),
             version: 0,
         };
         stage(&target, data, options).await
     }
 
-    /// Makes the table out of staged files, in one commit. If it fails they stay, to be committed
-    /// again or discarded. With an idempotency key it may be done again: it is done once.
+    /// Creates the table from staged files, in one commit. If it fails the files stay, to be
+    /// committed again or discarded. With an idempotency key, the call can be repeated and takes
+    /// effect once.
     ///
     /// # Errors
     /// [`AlreadyExists`](ErrorKind::AlreadyExists) unless the table is to be replaced;
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) where nothing is staged;
-    /// [`SchemaMismatch`](ErrorKind::SchemaMismatch) where what is staged has no common schema.
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) if nothing is staged;
+    /// [`SchemaMismatch`](ErrorKind::SchemaMismatch) if the staged files have no common schema.
     pub async fn create(&self, staged: Vec<Staged>) -> Result<(Table, Commit)> {
         self.create_of(staged, true).await
     }
@@ -91,7 +95,7 @@ impl Draft {
         staged_apart: bool,
     ) -> Result<(Table, Commit)> {
         let Some(first) = staged.first() else {
-            return Err(Error::invalid("a table needs staged files to be made of"));
+            return Err(Error::invalid("a table is created from at least one staged file"));
         };
         let write = &self.options.write;
         let mut metadata = self.options.metadata.clone();
@@ -119,11 +123,10 @@ impl Draft {
         Ok((Table::holding(self.store.clone(), &self.name, state), made))
     }
 
-    /// Deletes the files of staged data that is not to be committed. Those that a table names
-    /// stay.
+    /// Deletes staged files that are not going to be committed. Files that a table names stay.
     ///
     /// # Errors
-    /// [`Store`](ErrorKind::Store) if it cannot be learned what the table names.
+    /// [`Store`](ErrorKind::Store) if the files of the table cannot be determined.
     pub async fn discard(&self, staged: Vec<Staged>) -> Result<()> {
         match Table::open_in(self.store.clone(), &self.name).await {
             Ok(table) => table.discard(staged).await,
@@ -140,7 +143,7 @@ impl Draft {
     }
 }
 
-/// The schema of all that is staged; of it `first` was the first.
+/// The common schema of all staged files, starting with that of `first`.
 fn common_schema(staged: &[Staged], first: &Staged) -> Result<Schema> {
     staged.iter().try_fold(first.schema.clone(), |schema, one| {
         Ok(merge(&schema, &one.schema)?.unwrap_or(schema))

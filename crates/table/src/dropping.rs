@@ -11,15 +11,16 @@ use crate::format::keys;
 use crate::garbage::{names, names_of_state, store_time};
 use crate::state::{State, header_key, read_header};
 
-/// Stores tell times to the second; what was written so shortly before the header went is not told
-/// from what was written after it by its time alone.
+/// The resolution of the clocks of stores. An object written within this time before the header was
+/// deleted cannot be distinguished by its time from one written afterwards.
 const TICKS: SignedDuration = SignedDuration::from_secs(2);
 
 impl Table {
-    /// Deletes the table, its history and every file of it; returns how many objects. The header
-    /// goes first, so that a table half deleted is no table. Objects that no table writes stay, and so
-    /// do those of a table that is made at the same place meanwhile. A listing, and some ten requests;
-    /// two more for each version of the last two seconds.
+    /// Deletes the table, its history and all of its files; returns the number of deleted objects.
+    /// The header is deleted first, so a partly deleted table is not a table. Objects of a kind
+    /// that tables do not write stay, and so do those of a table that is created at the same place
+    /// in the meantime. Costs a listing and some ten requests, and two more for each version of the
+    /// last two seconds.
     ///
     /// # Errors
     /// [`ReadOnly`](ErrorKind::ReadOnly); [`Store`](ErrorKind::Store).
@@ -27,7 +28,8 @@ impl Table {
         self.check_writable()?;
         let now = store_time(self.store(), self.name()).await?;
         let before = match self.store().is_written_alone() {
-            // Nobody makes a table meanwhile, and such stores need not know times.
+            // A single writer: no table can be created in the meantime, and such stores need not
+            // report times.
             true => Timestamp::MAX,
             false => now.checked_sub(TICKS).unwrap_or(Timestamp::MIN),
         };
@@ -37,15 +39,15 @@ impl Table {
         }
         let objects = self.store().list_removable(self.name()).await?;
         // Links in the folders of the table are removed, and their targets stay.
-        let doomed = objects.into_iter().filter(|Removable { object, is_link }| {
+        let doomed = objects.into_iter().filter(|Removable { object, is_link, .. }| {
             let is_old = object.last_modified < before || own.contains(&object.key);
             *is_link && self.is_in_own_folder(&object.key) || is_old && self.is_managed(&object.key)
         });
         let doomed: Vec<String> = doomed.map(|found| found.object.key).collect();
         let mut count = doomed.len() as u64 + 1;
         self.store().delete_many(doomed).await?;
-        // These have the same keys in whatever table is made here next. Who makes one looks for the
-        // schema file after the swap of its header.
+        // These keys are the same for the next table at this place. Its creator checks the schema
+        // file after the swap of its header.
         if read_header(self.store(), self.name()).await?.is_none() {
             let table_name = self.state().table_name.clone();
             for key in [keys::common_metadata(self.name(), &table_name), keys::form(self.name())] {

@@ -1,4 +1,4 @@
-//! What a read leaves out, by what, and what it costs.
+//! The report of a read: what was pruned, by which means, and the cost.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use partita_core::store::Meter;
 use serde::Serialize;
 
-/// What planning left out, and why.
+/// The result of planning: the files that were pruned, and why.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Explain {
     /// The predicate, in its text form.
@@ -21,25 +21,26 @@ pub struct Explain {
     pub pruned_by_statistics: usize,
     /// Files to read.
     pub files_read: usize,
-    /// Of these, the small ones, which are fetched whole before anything in them is left out.
+    /// The number of small files among these, which are fetched as a whole before any pruning
+    /// within them.
     pub files_fetched_whole: usize,
-    /// Rows of what is to be read, as far as known.
+    /// Rows in the row groups and files to read, as far as known.
     pub rows_at_most: u64,
-    /// Bytes of the files to read, as far as known, all columns taken together.
+    /// Bytes of the files to read, as far as known, over all columns.
     pub bytes_at_most: u64,
     /// Indices that were looked up.
     pub indices: Vec<String>,
-    /// True if the statistics of all files were at hand, without opening them.
+    /// True if the statistics of all files were available without opening them.
     pub statistics: bool,
-    /// What is left out within files, and the requests and bytes of the read, planning included.
-    /// Columns outside of the predicate may turn out to be needed for fewer rows than planned.
+    /// The data pruned within files, and the requests and bytes of the read, including planning.
+    /// Columns outside of the predicate may be needed for fewer rows than planned.
     #[serde(flatten)]
     pub reading: Reading,
-    /// What the last run of the scan came to, as far as it has come.
+    /// The cost of the last run of the scan so far.
     pub last_run: Option<Reading>,
 }
 
-/// What is read of files, and what it costs.
+/// The parts of files that are read, and their cost.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Reading {
     /// Row groups of the files, as far as known.
@@ -48,17 +49,17 @@ pub struct Reading {
     pub row_groups_pruned_by_statistics: u64,
     /// Further row groups left out by bloom filters.
     pub row_groups_pruned_by_bloom_filter: u64,
-    /// Further row groups left out since none of their pages can hold a row.
+    /// Further row groups left out because none of their pages can match.
     pub row_groups_pruned_by_page_index: u64,
-    /// Row groups that are left.
+    /// Remaining row groups.
     pub row_groups_read: u64,
-    /// Pages of the columns to read in the remaining row groups, where a page index tells.
+    /// Pages of the columns to read in the remaining row groups, if there is a page index.
     pub pages: u64,
     /// Of these, the pages that the page index leaves out.
     pub pages_pruned: u64,
     /// Requests to the store.
     pub requests: u64,
-    /// Bytes that these fetch.
+    /// Bytes fetched by these requests.
     pub bytes: u64,
 }
 
@@ -77,21 +78,21 @@ impl Reading {
     }
 }
 
-/// The account of one run of a scan.
+/// The report of one run of a scan.
 #[derive(Debug, Default)]
 pub(crate) struct Account {
-    /// What counts its requests.
+    /// The counter of its requests.
     pub meter: Arc<Meter>,
     reading: Mutex<Reading>,
 }
 
 impl Account {
-    /// Adds what was left out of a file.
+    /// Adds the pruning results of a file.
     pub fn add(&self, reading: Reading) {
         self.reading.lock().unwrap_or_else(PoisonError::into_inner).add(reading);
     }
 
-    /// What the run came to so far.
+    /// The cost of the run so far.
     pub fn reading(&self) -> Reading {
         let mut reading = *self.reading.lock().unwrap_or_else(PoisonError::into_inner);
         reading.requests += self.meter.requests();

@@ -1,5 +1,5 @@
-//! Statistics of files that other writers added: taken over from an earlier snapshot where it
-//! knows them, else read from the files' footers.
+//! Statistics of files that other writers added: taken from an earlier snapshot if it contains
+//! them, otherwise read from the files' footers.
 
 use arrow::array::{Array, ArrayRef, LargeStringArray, RecordBatch, UInt64Array};
 use arrow::compute::{concat_batches, filter_record_batch, is_null, not, take, take_record_batch};
@@ -9,16 +9,17 @@ use hashbrown::HashMap;
 use partita_core::{Cancel, Error, ErrorKind, Result, Store};
 use std::sync::Arc;
 
+use crate::format::digests::FileDigests;
 use crate::format::footer::ParquetObject;
 use crate::format::statistics::{FileFacts, align, manifest, of_file};
 use crate::scan::is_csv;
 use crate::stage::texts;
 
-/// Footers read at a time.
+/// The maximum number of footer reads in flight.
 const FOOTERS: usize = 64;
 
-/// The manifest of `files` (label and key) with what `earlier` knows of them. Data files never
-/// change, so what was true of a key is still true.
+/// The manifest of `files` (label and key) with the statistics of `earlier`. Data files are
+/// immutable, so statistics of a key stay valid.
 pub(crate) fn remembered(
     files: &[(&str, &str)],
     earlier: &RecordBatch,
@@ -43,7 +44,7 @@ pub(crate) fn remembered(
     Ok(RecordBatch::try_new(Arc::clone(schema), columns?)?)
 }
 
-/// The error of a manifest that should have been completed first.
+/// The error for a manifest that should have been completed first.
 pub(crate) fn missing_row_counts() -> Error {
     Error::corrupt("the row counts of some files are not known")
 }
@@ -53,11 +54,11 @@ pub(crate) fn is_complete(manifest: &RecordBatch) -> bool {
     manifest.column_by_name("rows").is_some_and(|rows| rows.null_count() == 0)
 }
 
-/// The manifest with what it does not know read from the footers of the files; two requests for
-/// each of these.
+/// Fills unknown statistics of the manifest from the footers of the files; two requests for each of
+/// those files.
 ///
 /// # Errors
-/// [`Corrupt`](partita_core::ErrorKind::Corrupt) if a file is gone or is not Parquet.
+/// [`Corrupt`](partita_core::ErrorKind::Corrupt) if a file is missing or is not Parquet.
 pub(crate) async fn complete(
     store: &Store,
     known: &RecordBatch,
@@ -82,13 +83,13 @@ pub(crate) async fn complete(
     let learned: Vec<FileFacts> = stream::iter(files)
         .map(|(label, key)| async move {
             cancel.check()?;
-            facts(store, label, key, table).await
+            facts(store, label, key, None, table).await
         })
         .buffered(FOOTERS)
         .try_collect()
         .await?;
     let parts = [filter_record_batch(known, &not(&unknown)?)?, manifest(&learned, &schema)?];
-    // Back to the order of the header, which is what readers see.
+    // Restore the order of the header, which readers see.
     let (mut old, mut new) = (0, parts[0].num_rows() as u64);
     let order: UInt64Array = unknown
         .values()
@@ -102,14 +103,16 @@ pub(crate) async fn complete(
     Ok(take_record_batch(&concat_batches(&schema, &parts)?, &order)?)
 }
 
-/// What the footer of a file tells; two requests.
+/// Reads the statistics in the footer of a file, which is compared with `digests`; two requests.
 pub(crate) async fn facts(
     store: &Store,
     label: String,
     key: String,
+    digests: Option<FileDigests>,
     table: &SchemaRef,
 ) -> Result<FileFacts> {
-    let mut object = ParquetObject::open(store, &key, None, None).await?;
+    let object = ParquetObject::open(store, &key, None, None).await?;
+    let mut object = object.committed_as(digests);
     let footer = object.metadata(false).await?;
     let metadata = footer.metadata();
     Ok(FileFacts {
@@ -118,6 +121,7 @@ pub(crate) async fn facts(
         footer: None,
         groups: Some(metadata.num_row_groups() as u64),
         buckets: None,
+        digests,
         columns: of_file(metadata, footer.schema(), table),
         label,
         key,

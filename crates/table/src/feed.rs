@@ -1,4 +1,4 @@
-//! From streams of batches, which wait for the store, to the sources that staging pulls from.
+//! Adapts asynchronous streams of batches to the blocking sources that staging reads.
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -9,17 +9,17 @@ use futures::stream::BoxStream;
 use partita_core::{Error, Result};
 use tokio::sync::mpsc;
 
-/// Batches that wait to be pulled.
+/// The number of batches buffered in the channel.
 const AHEAD: usize = 2;
 
-/// A source that a stream fills. To be pulled on a thread that may block.
+/// A source that receives the batches of a stream. It may block, so it needs a thread of its own.
 #[derive(Debug)]
 struct Feed {
     schema: SchemaRef,
     batches: mpsc::Receiver<Result<RecordBatch>>,
 }
 
-/// A source of the batches of `stream`, which runs as a task of its own.
+/// A source of the batches of `stream`, which runs as a separate task.
 pub(crate) fn feed(
     schema: SchemaRef,
     mut stream: BoxStream<'static, Result<RecordBatch>>,
@@ -49,12 +49,12 @@ impl RecordBatchReader for Feed {
     }
 }
 
-/// An error of ours on its way through Arrow.
+/// Wraps an error of the engine as one of Arrow.
 pub(crate) fn wrapped(error: Error) -> ArrowError {
     ArrowError::ExternalError(Box::new(error))
 }
 
-/// The reverse of [`wrapped`]; an error of Arrow's own becomes `other` with its cause.
+/// The inverse of [`wrapped`]; an error of Arrow itself becomes the cause of `other`.
 pub(crate) fn unwrapped(error: ArrowError, other: impl FnOnce() -> Error) -> Error {
     match error {
         ArrowError::ExternalError(inner) => match inner.downcast::<Error>() {

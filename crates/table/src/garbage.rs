@@ -1,4 +1,4 @@
-//! Removing what no version names any more.
+//! Garbage collection: removing objects that no version names.
 
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
@@ -16,16 +16,16 @@ use crate::history::{Recorded, ends_well, gap, lost, walk};
 use crate::stage::{Staged, discard, texts};
 use crate::state::State;
 
-/// The grace period of garbage collection where nothing else is said.
+/// The default grace period of garbage collection.
 pub(crate) const GRACE: SignedDuration = SignedDuration::from_hours(24);
 
-/// What garbage collection removes.
+/// Options of a garbage collection.
 #[derive(Debug, Clone)]
 pub struct GarbageOptions {
-    /// Objects are left alone that were written, or dropped from the table, less than this ago by the
-    /// store's clock: a writer may be about to commit them, or a reader still read them.
+    /// Objects that were written, or dropped from the table, less than this ago by the store's
+    /// clock are kept: a writer may be about to commit them, or a reader may still read them.
     pub grace: SignedDuration,
-    /// Tell what would be removed, and remove nothing.
+    /// Report the objects to remove, and remove nothing.
     pub dry_run: bool,
     /// Stops the work between requests.
     pub cancel: Cancel,
@@ -37,37 +37,37 @@ impl Default for GarbageOptions {
     }
 }
 
-/// What garbage collection removed, or would have.
+/// The objects that garbage collection removed, or would remove.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Garbage {
     /// The keys, in order.
     pub keys: Vec<String>,
-    /// The size of the objects together.
+    /// The total size of the objects in bytes.
     pub bytes: u64,
-    /// Objects that versions of the history name and that are not in the store, in order: another
-    /// program, as plateau's own garbage collection, has removed them.
+    /// Objects that versions of the history name but that are missing in the store, in order:
+    /// another program, such as plateau's own garbage collection, has removed them.
     pub missing: Vec<String>,
 }
 
-/// Keys deleted in a request, and between two looks at whether to stop.
-const AT_ONCE: usize = 1000;
+/// The number of keys per delete request; cancellation is checked in between.
+const KEYS_PER_DELETE: usize = 1000;
 
-/// Snapshots read at a time.
+/// The maximum number of snapshot reads in flight.
 const SNAPSHOTS: usize = 4;
 
-/// The time for which a pin protects files if its writer died before removing it.
+/// How long a pin protects files if its writer died before removing it.
 const PINNED: SignedDuration = SignedDuration::from_hours(24);
 
 impl Table {
-    /// Removes data files, indices and snapshots that neither the newest state nor a version of
-    /// the history names, and what killed writers left, once all of that is as old as the grace
-    /// period. A file is as old as the commit or the expiry that dropped it. Safe beside readers and
-    /// writers whose work takes less than the grace period.
+    /// Removes data files, indices and snapshots that neither the newest state nor a version of the
+    /// history names, and leftovers of killed writers, once they are older than the grace period.
+    /// The age of a file counts from the commit or the expiry that dropped it. Safe beside readers
+    /// and writers whose work takes less than the grace period.
     ///
     /// # Errors
     /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) for a negative grace period;
     /// [`Corrupt`](partita_core::ErrorKind::Corrupt) if a snapshot of the history cannot be read or
-    /// is lost: nothing is removed then; [`ReadOnly`](partita_core::ErrorKind::ReadOnly).
+    /// is missing: nothing is removed then; [`ReadOnly`](partita_core::ErrorKind::ReadOnly).
     pub fn collect_garbage<'a>(
         &'a self,
         options: &'a GarbageOptions,
@@ -80,8 +80,9 @@ impl Table {
             let now = store_time(self.store(), self.name()).await?;
             let before = now
                 .checked_sub(options.grace)
-                .map_err(|error| Error::invalid("that is no age").caused_by(error))?;
-            // Objects first, state second: what is committed in between is seen by the state.
+                .map_err(|error| Error::invalid("the age is out of range").caused_by(error))?;
+            // Objects are listed before the state is loaded, so that the state includes every
+            // commit in between.
             let objects = self.objects().await?;
             let leftovers = self.store().leftovers(self.name()).await?;
             let state = State::load(self.store(), self.name()).await?;
@@ -122,8 +123,8 @@ impl Table {
         Ok(listed.into_iter().map(|found| (found.object.key.clone(), found.object)).collect())
     }
 
-    /// Refuses a history in which a snapshot is missing although it has not expired: what it named
-    /// is not known, so it cannot be told from garbage.
+    /// Fails if a snapshot of the history is missing although it has not expired: the files that it
+    /// named are unknown, so they cannot be distinguished from garbage.
     async fn check_history(&self, state: &State, history: &[Recorded]) -> Result<()> {
         match gap(state, history) {
             Some(missing) if !ends_well(self.store(), state, history).await? => {
@@ -133,14 +134,14 @@ impl Table {
         }
     }
 
-    /// True for an object of this dataset that is not stored.
+    /// True if an object of this dataset is missing in the store.
     fn lost(&self, key: &str, objects: &HashMap<String, ObjectInfo>) -> bool {
         let inside = key.strip_prefix(self.name()).is_some_and(|rest| rest.starts_with('/'));
-        // Most commits had no idempotency key, or lost it to an expiry.
+        // Most commits had no idempotency key, or its object was removed by an expiry.
         inside && !objects.contains_key(key) && !key.starts_with(&keys::claims(self.name()))
     }
 
-    /// Adds to `known` when files were dropped, from the history and the marks of expiries.
+    /// Determines when files were dropped, from the history and the marks of expiries.
     async fn learn_drops(
         &self,
         known: &mut Known,
@@ -148,7 +149,7 @@ impl Table {
         objects: &HashMap<String, ObjectInfo>,
         cancel: &Cancel,
     ) -> Result<()> {
-        // Each of the others has a parent, which names what it dropped.
+        // All other snapshots have a parent, which names the files that they dropped.
         if let Some(oldest) = history.last()
             && let Some(object) = objects.get(&oldest.key)
         {
@@ -169,7 +170,7 @@ impl Table {
                 newest = Some((mark.oldest, object));
             }
         }
-        // The newest mark is kept: it tells where the history begins.
+        // The newest mark is kept: it records where the history begins.
         known.named.extend(newest.map(|(_, object)| object.key.clone()));
         Ok(())
     }
@@ -182,7 +183,7 @@ impl Table {
             if now.duration_since(object.last_modified) >= PINNED {
                 continue;
             }
-            // It may be removed by now.
+            // The pin may have been removed in the meantime.
             let Some(bytes) = self.store().get_opt(&object.key).await? else { continue };
             named.extend(names(&Snapshot::decode(bytes, &object.key)?));
             named.insert(object.key);
@@ -190,7 +191,7 @@ impl Table {
         Ok(named)
     }
 
-    /// Deletes objects, but for those that were named since.
+    /// Deletes objects, except those that were named in the meantime.
     async fn remove(
         &self,
         keys: &mut Vec<String>,
@@ -202,7 +203,7 @@ impl Table {
         let mut named = names_of_state(&state);
         named.extend(self.names_of_pins(now).await?);
         keys.retain(|key| !named.contains(key));
-        for keys in keys.chunks(AT_ONCE) {
+        for keys in keys.chunks(KEYS_PER_DELETE) {
             cancel.check()?;
             self.store().delete_many(keys.to_vec()).await?;
         }
@@ -213,8 +214,8 @@ impl Table {
         Ok(())
     }
 
-    /// True for keys of the kinds under which Partita and plateau write each object once: data and
-    /// index files, and what Partita keeps. Another dataset may lie in the same directory.
+    /// True for keys of the kinds that Partita and plateau write once: data and index files, and
+    /// Partita's own objects. Another dataset may share the directory.
     pub(crate) fn is_managed(&self, key: &str) -> bool {
         let Some(rest) = key.strip_prefix(self.name()).and_then(|rest| rest.strip_prefix('/'))
         else {
@@ -231,7 +232,7 @@ impl Table {
         }
     }
 
-    /// True for keys in the folders in which the dataset has its files.
+    /// True for keys in the folders of the dataset's files.
     pub(crate) fn is_in_own_folder(&self, key: &str) -> bool {
         let rest = key.strip_prefix(self.name()).and_then(|rest| rest.strip_prefix('/'));
         rest.and_then(|rest| rest.split_once('/')).is_some_and(|(folder, _)| {
@@ -243,8 +244,7 @@ impl Table {
         folder == keys::DEFAULT_TABLE_NAME || folder == self.state().table_name
     }
 
-    /// Deletes staged files, but for those that were committed all the same. Where that cannot be
-    /// learned they stay.
+    /// Deletes staged files that were not committed. If that cannot be determined, they stay.
     pub(crate) async fn discard_unnamed(&self, staged: &[Staged]) {
         let keys: Vec<String> = staged.iter().flat_map(Staged::keys).collect();
         if keys.is_empty() {
@@ -265,7 +265,7 @@ impl Table {
         }
     }
 
-    /// Every key that a state and some versions name.
+    /// All keys that a state and some versions name.
     pub(crate) async fn names_of(
         &self,
         state: &State,
@@ -286,7 +286,7 @@ impl Table {
         Ok(named)
     }
 
-    /// The files that a version names.
+    /// The keys that a version names.
     pub(crate) async fn names_in(&self, recorded: &Recorded) -> Result<HashSet<String>> {
         Ok(names(&self.snapshot_at(&recorded.key).await?))
     }
@@ -296,11 +296,11 @@ impl Table {
     }
 }
 
-/// Which objects are in use, and when the others were dropped.
+/// The objects in use, and the times at which others were dropped.
 #[derive(Debug, Default)]
 struct Known {
     named: HashSet<String>,
-    /// When they were dropped, by the store's clock.
+    /// When each object was dropped, by the store's clock.
     dropped: HashMap<String, Timestamp>,
 }
 
@@ -324,7 +324,7 @@ pub(crate) fn names_of_state(state: &State) -> HashSet<String> {
     files.chain(snapshot).map(str::to_owned).collect()
 }
 
-/// The time by the clock of the store: that of an object written just now.
+/// The current time of the store: the time of an object that is written now.
 pub(crate) async fn store_time(store: &Store, name: &str) -> Result<Timestamp> {
     store.now(&keys::clock(name, &uuid::Uuid::new_v4().simple().to_string())).await
 }

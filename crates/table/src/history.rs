@@ -1,5 +1,6 @@
 //! The commits of a table, read from its snapshots.
 
+use arrow::datatypes::Schema;
 use futures::TryStreamExt;
 use jiff::Timestamp;
 use partita_core::{Error, ErrorKind, Result, Store};
@@ -7,25 +8,25 @@ use partita_core::{Error, ErrorKind, Result, Store};
 use crate::format::footer::ParquetObject;
 use crate::format::header::REMEMBERED;
 use crate::format::keys;
-use crate::format::snapshot::{Document, Operation, decode_document};
+use crate::format::snapshot::{Document, Operation, decode_document, decode_snapshot_schema};
 use crate::state::State;
 
 /// One commit of the history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SnapshotInfo {
-    /// The version that it made.
+    /// The version that the commit created.
     pub version: u64,
     /// Its id.
     pub commit: String,
-    /// When the writer made it, by the writer's clock.
+    /// When the commit was made, by the writer's clock.
     pub time: Timestamp,
-    /// What it did.
+    /// The kind of the commit.
     pub operation: Operation,
-    /// Files of the table after it.
+    /// Number of files after the commit.
     pub files: u64,
-    /// Rows of the table after it, as far as known.
+    /// Number of rows after the commit, as far as known.
     pub rows: u64,
-    /// Bytes of the table after it, as far as known.
+    /// Size in bytes after the commit, as far as known.
     pub bytes: u64,
     /// Files it added.
     pub files_added: u64,
@@ -40,9 +41,9 @@ pub struct SnapshotInfo {
 /// A version of a table, by its number or by the time at which it was the newest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum At {
-    /// The version of this number.
+    /// The version with this number.
     Version(u64),
-    /// The newest version committed by then, going by the clocks of the writers.
+    /// The newest version committed at or before this time, by the clocks of the writers.
     Time(Timestamp),
 }
 
@@ -63,6 +64,8 @@ impl From<Timestamp> for At {
 pub(crate) struct Recorded {
     pub key: String,
     pub document: Document,
+    /// The stored schema, where it can be read.
+    pub schema: Option<Schema>,
 }
 
 impl Recorded {
@@ -89,8 +92,9 @@ impl Recorded {
     }
 }
 
-/// Walks from the newest snapshot of `state` to its parents, and stops after the first that `last`
-/// accepts. It ends where a snapshot is gone, unless it is the newest, which nothing removes.
+/// Walks from the newest snapshot of `state` to its ancestors, and stops after the first that
+/// `last` accepts. It also ends at a missing snapshot, unless that is the newest, which nothing
+/// removes.
 pub(crate) async fn walk(
     store: &Store,
     state: &State,
@@ -100,7 +104,8 @@ pub(crate) async fn walk(
     error.map_or(Ok(found), Err)
 }
 
-/// As [`walk`], but as far as the history can be read, with what is wrong there.
+/// Like [`walk`], but returns the readable part of the history together with the error that ended
+/// it.
 pub(crate) async fn walk_far(
     store: &Store,
     state: &State,
@@ -122,21 +127,23 @@ async fn walk_into(
     let mut next = Some(state.own.snapshot.clone()).filter(|key| !key.is_empty());
     while let Some(key) = next {
         let Some(object) = store.head(&key).await? else {
-            // A library that knows no history may have copied the header to another dataset; the
-            // snapshot key then belongs to the original.
+            // A library without knowledge of the history may have copied the header to another
+            // dataset; the snapshot key then belongs to the original.
             if found.is_empty() && key.starts_with(&keys::snapshots(&state.header.uuid)) {
                 return Err(lost(&key));
             }
             break;
         };
         let mut object = ParquetObject::open(store, &key, Some(object.size), None).await?;
-        let document = decode_document(&object.metadata(false).await?, &key)?;
+        let footer = object.metadata(false).await?;
+        let document = decode_document(&footer, &key)?;
+        let schema = decode_snapshot_schema(&footer, &key).ok();
         next = document.parent.clone();
-        // Parents are older: anything else would be a loop in damaged data.
+        // Versions of parents must decrease: otherwise damaged data could contain a cycle.
         if found.last().is_some_and(|newer| newer.document.version <= document.version) {
             return Err(Error::corrupt("a snapshot's parent is not older than it").with("key", key));
         }
-        let recorded = Recorded { key, document };
+        let recorded = Recorded { key, document, schema };
         let done = last(&recorded);
         found.push(recorded);
         if done {
@@ -146,7 +153,7 @@ async fn walk_into(
     Ok(())
 }
 
-/// The error of a snapshot that the history needs and that is gone.
+/// The error for a missing snapshot that the history needs.
 pub(crate) fn lost(key: &str) -> Error {
     Error::corrupt(
         "a snapshot that the table needs for its history is not in the store; put it back, or have \
@@ -155,8 +162,8 @@ pub(crate) fn lost(key: &str) -> Error {
     .with("key", key)
 }
 
-/// The commits up to the snapshot at `key`, the newest first, as far as they are known and as the
-/// header lists them.
+/// The commits up to the snapshot at `key`, newest first, as far as they are known, in the format
+/// of the header's list.
 pub(crate) async fn commits_before(store: &Store, key: &str) -> Result<Vec<String>> {
     let mut commits = Vec::new();
     let mut next = Some(key.to_owned());
@@ -174,8 +181,8 @@ pub(crate) async fn commits_before(store: &Store, key: &str) -> Result<Vec<Strin
     Ok(commits)
 }
 
-/// The snapshots in the store, older than `version`, of commits that the header remembers. Those of
-/// commits that lost a race are not among them.
+/// The stored snapshots older than `version` that belong to commits listed in the header. Snapshots
+/// of commits that lost a race are not included.
 pub(crate) async fn older_recent(
     store: &Store,
     state: &State,
@@ -199,8 +206,8 @@ pub(crate) async fn older_recent(
     Ok(found)
 }
 
-/// The snapshot that the history misses: the parent of the oldest of `walked`, which was walked to
-/// its end, or the newest one itself.
+/// The missing snapshot of the history: the parent of the oldest of `walked`, which must be a
+/// complete walk, or the newest one itself.
 pub(crate) fn gap<'a>(state: &'a State, walked: &'a [Recorded]) -> Option<&'a str> {
     let next = match walked.last() {
         Some(oldest) => oldest.document.parent.as_deref(),
@@ -209,18 +216,18 @@ pub(crate) fn gap<'a>(state: &'a State, walked: &'a [Recorded]) -> Option<&'a st
     next.filter(|key| !key.is_empty())
 }
 
-/// True if the history may end where it misses a snapshot, since the versions up to there have
-/// expired. One request, where it misses one.
+/// True if the history may end at a missing snapshot because the versions up to it have expired.
+/// One request if one is missing.
 pub(crate) async fn ends_well(store: &Store, state: &State, walked: &[Recorded]) -> Result<bool> {
     let Some(missing) = gap(state, walked) else { return Ok(true) };
-    // Expiries of releases that wrote format 1 leave no mark.
+    // Expiries of releases that wrote format 1 left no mark.
     if walked.last().is_some_and(|oldest| !oldest.document.records_changes()) {
         return Ok(true);
     }
     let Some(version) = keys::version_of_snapshot(missing) else { return Ok(false) };
     let mut marks = store.list(&keys::expiries(&state.header.uuid));
     while let Some(mark) = marks.try_next().await? {
-        // The key of a mark tells the oldest version that was kept.
+        // The key of a mark contains the oldest version that was kept.
         if keys::version_of_snapshot(&mark.key).is_some_and(|oldest| version < oldest) {
             return Ok(true);
         }
@@ -228,7 +235,7 @@ pub(crate) async fn ends_well(store: &Store, state: &State, walked: &[Recorded])
     Ok(false)
 }
 
-/// The commit that made the version asked for.
+/// The commit that created the requested version.
 pub(crate) async fn find(store: &Store, state: &State, at: At) -> Result<Recorded> {
     let reached = |recorded: &Recorded| match at {
         At::Version(version) => recorded.document.version <= version,

@@ -1,10 +1,9 @@
 //! Tables: rows in Parquet files, partitioned by column values, in the dataset format of plateau.
 //!
-//! A table is one metadata document (the *header*), which names every data file and index, and
-//! the files themselves. A commit is one compare-and-swap of the header, so a reader sees all of a
-//! commit or nothing of it. Beside the header each commit leaves a *snapshot*: the state as a
-//! columnar file with the statistics of every data file, which is what planning reads and what
-//! history is made of.
+//! A table consists of one metadata document (the *header*), which names every data file and index,
+//! and the files themselves. A commit is one compare-and-swap of the header, so a reader sees a
+//! commit as a whole or not at all. Each commit also writes a *snapshot*: the state as a columnar
+//! file with the statistics of every data file, which planning and the history read.
 //!
 //! - [`format`] is the stored form: keys, header, schema file, index files, snapshots.
 //! - [`Table`] is the face: create, open, append, replace, delete, scan, history.
@@ -35,6 +34,7 @@ mod table;
 mod verify;
 mod versions;
 
+pub use alter::SchemaVersion;
 pub use commit::Commit;
 pub use copy::CopyOptions;
 pub use draft::Draft;
@@ -43,7 +43,7 @@ pub use format::header::Encoding;
 pub use format::snapshot::Operation;
 pub use garbage::{Garbage, GarbageOptions};
 pub use history::{At, SnapshotInfo};
-pub use options::{Annotate, BatchSource, Compression, CreateOptions, WriteOptions};
+pub use options::{Annotate, BatchSource, Compression, CreateOptions, SchemaMode, WriteOptions};
 pub use rewrite::OptimizeOptions;
 pub use scan::{Scan, ScanFile};
 pub use stage::{BucketPartition, DatePartition, Resolution, Staged};

@@ -1,7 +1,7 @@
-//! A history with a snapshot that is lost or damaged, which goes on without it.
+//! Repair of a history with a missing or damaged snapshot.
 //!
-//! The newest snapshot describes what the header names, so it can be written again. An older one
-//! cannot; then the one after it is linked to the newest that is there before it.
+//! The newest snapshot describes the header, so it can be written again. An older one cannot; its
+//! child is then linked to the newest existing snapshot before it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use crate::history::{Recorded, older_recent};
 use crate::stage::total;
 use crate::state::{State, read_header};
 
-/// Has the history of `state` go on without what is missing behind `found`, the snapshots from the
-/// newest on that can be read.
+/// Repairs the history of `state` past the first missing snapshot after `found`, which are the
+/// readable snapshots from the newest on.
 pub(crate) async fn mend(
     store: &Store,
     state: &Arc<State>,
@@ -28,10 +28,10 @@ pub(crate) async fn mend(
     }
 }
 
-/// Writes the snapshot of the newest commit again.
+/// Rewrites the snapshot of the newest commit.
 async fn write_newest(store: &Store, state: &Arc<State>, cancel: &Cancel) -> Result<()> {
     let name = state.header.uuid.as_str();
-    let changed = || Error::invalid("the table was changed meanwhile; verify it again");
+    let changed = || Error::invalid("the table was changed in the meantime; verify it again");
     let (header, stored_as, _) = read_header(store, name).await?.ok_or_else(changed)?;
     if stored_as != state.stored_as {
         return Err(changed());
@@ -39,7 +39,7 @@ async fn write_newest(store: &Store, state: &Arc<State>, cancel: &Cancel) -> Res
     let state = Arc::clone(state).completed(store, cancel).await?;
     let own = &state.own;
     let older = older_recent(store, &state, own.version).await?;
-    // The lost snapshot was the only record of the operation, so this one states a restoration.
+    // The lost snapshot was the only record of the operation, so the new one records a restore.
     let mut document = Document::new(own.version, &own.commit, Operation::Restore, now());
     let last = own.recent.first().and_then(|last| last.split_once('-'));
     document.attempt = last.map(|(_, attempt)| attempt.to_owned()).unwrap_or_default();
@@ -55,6 +55,8 @@ async fn write_newest(store: &Store, state: &Arc<State>, cancel: &Cancel) -> Res
     document.index_lengths = BTreeMap::new();
     document.metadata = state.header.user_metadata();
     document.extension_types.clone_from(&state.extensions);
+    document.last_column_id = own.last_column_id;
+    document.schemas.clone_from(&state.schemas);
     document.files = state.manifest.num_rows() as u64;
     document.rows = total(&state.manifest, "rows");
     document.bytes = total(&state.manifest, "bytes");
@@ -62,7 +64,7 @@ async fn write_newest(store: &Store, state: &Arc<State>, cancel: &Cancel) -> Res
     store.put(&own.snapshot, Snapshot { document, schema, manifest, delta: None }.encode()?).await
 }
 
-/// Links a snapshot to the newest older one that is there, past its parent.
+/// Links a snapshot to the newest existing older one, skipping its missing parent.
 async fn relink(store: &Store, state: &State, child: &Recorded) -> Result<()> {
     let mut snapshot = Snapshot::decode(store.get(&child.key).await?, &child.key)?;
     let older = older_recent(store, state, child.document.version).await?;

@@ -1,4 +1,4 @@
-//! How tables are created and written.
+//! Options for creating and writing tables.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,14 +19,14 @@ use crate::stage::{BucketPartition, DatePartition, Derivations, no_such_column};
 /// Rows to write: a schema and batches, pulled one at a time.
 pub type BatchSource = Box<dyn RecordBatchReader + Send>;
 
-/// What a new table is to be.
+/// Options of a new table.
 #[derive(Debug, Clone, Default)]
 pub struct CreateOptions {
     /// The columns whose values name the partitions, outermost first.
     pub partition_by: Vec<String>,
-    /// Partition columns that are parts of a date; their names stand in `partition_by` too.
+    /// Partition columns that are parts of a date; their names must be in `partition_by` too.
     pub date: Option<DatePartition>,
-    /// The partition column that is the hash bucket of another; its name stands in `partition_by` too.
+    /// The partition column with hash buckets of another; its name must be in `partition_by` too.
     pub bucket: Option<BucketPartition>,
     /// The columns with a secondary index.
     pub index: Vec<String>,
@@ -34,9 +34,9 @@ pub struct CreateOptions {
     pub overwrite: bool,
     /// Annotations of the user.
     pub metadata: Map<String, Value>,
-    /// The form of the header; a table that is replaced keeps its own.
+    /// The encoding of the header; a table that is replaced keeps its own.
     pub header: Encoding,
-    /// How the data is written.
+    /// Options of writing the data.
     pub write: WriteOptions,
 }
 
@@ -47,11 +47,23 @@ impl CreateOptions {
     }
 }
 
+/// What becomes of data whose columns or types are not those of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SchemaMode {
+    /// Data must have all columns of the table and no others, and their values must fit its types.
+    #[default]
+    Fixed,
+    /// Columns that the table has not are added to it; those that the data lack are null in the new
+    /// rows; types get wider where a value needs it and nothing is lost.
+    Merge,
+}
+
 type AnnotateFn = dyn Fn(&Map<String, Value>) -> Result<Map<String, Value>> + Send + Sync;
 
-/// A function of the annotations of a table that gives those to set: a value of null removes one,
-/// and those that it does not name stay. It is called with what is newest on every attempt to
-/// commit, so that none of several writers undoes what another has set.
+/// A function that computes annotations to set from the current ones: a null value removes an
+/// annotation, and those that the result does not name stay. It is called with the newest
+/// annotations on every commit attempt, so that concurrent writers do not undo each other's
+/// changes.
 #[derive(Clone)]
 pub struct Annotate(Arc<AnnotateFn>);
 
@@ -74,39 +86,41 @@ impl fmt::Debug for Annotate {
     }
 }
 
-/// How data is written and committed.
+/// Options of writing and committing data.
 #[derive(Clone)]
 pub struct WriteOptions {
     /// The codec of the Parquet files.
     pub compression: Compression,
-    /// Codecs of single columns, where they differ.
+    /// Codecs of individual columns that differ from `compression`.
     pub column_compression: BTreeMap<String, Compression>,
-    /// The rows of each file are sorted by these columns, nulls last, equal rows as they came. A
-    /// file's rows are held in memory until it is written.
+    /// The columns to sort the rows of each file by, nulls last; the sort is stable. The rows of a
+    /// file are held in memory until it is written.
     pub sort_by: Vec<String>,
-    /// The columns of which files get bloom filters, which tell reads by `==` and `in` which row
-    /// groups lack a value. Where a table is made, all later writes keep to it; where none are given,
-    /// those of the table.
+    /// The columns that get bloom filters, with which reads by `==` and `in` skip row groups that
+    /// lack a value. Given when a table is created, they become the default of all later writes;
+    /// `None` uses the table's default.
     pub bloom_filters: Option<Vec<String>>,
-    /// Rows of a row group. Smaller groups prune better and decode in parallel, larger ones
-    /// compress better.
+    /// How data are treated whose columns or types are not those of the table.
+    pub schema_mode: SchemaMode,
+    /// The number of rows of a row group. Smaller groups prune better and decode in parallel,
+    /// larger ones compress better.
     pub row_group_rows: usize,
-    /// A file that has grown past this many bytes is closed and another begun.
+    /// The size in bytes beyond which a file is closed and another one begun.
     pub target_file_bytes: u64,
     /// Annotations to set in the same commit.
     pub metadata: Map<String, Value>,
-    /// Works out further annotations from those that are there.
+    /// Computes further annotations from the current ones.
     pub annotate: Option<Annotate>,
-    /// A commit whose key is that of a commit which the history holds is taken to be that commit,
-    /// sent again: nothing is done. Whoever sends the same commit with the same key at the same time
-    /// takes part in one commit. A key costs one request, and holds until its commit expires.
+    /// A commit with the key of a commit in the history is treated as a repetition of that commit:
+    /// nothing is done. Concurrent commits with the same key take effect once. A key costs one
+    /// request, and is valid until its commit expires.
     pub idempotency_key: Option<String>,
-    /// The grace of the collections of garbage that may run beside the commit. Files that were staged
-    /// longer than half of it ago are not committed.
+    /// The grace period of garbage collections that may run concurrently. Files that were staged
+    /// more than half of it ago are not committed.
     pub grace: SignedDuration,
-    /// Told about rows written.
+    /// Receives the number of rows written.
     pub progress: Arc<dyn Progress>,
-    /// Stops the work; nothing is committed then.
+    /// Stops the write; nothing is committed then.
     pub cancel: Cancel,
 }
 
@@ -117,6 +131,7 @@ impl Default for WriteOptions {
             column_compression: BTreeMap::new(),
             sort_by: Vec::new(),
             bloom_filters: None,
+            schema_mode: SchemaMode::Fixed,
             row_group_rows: 1 << 18,
             target_file_bytes: 512 << 20,
             metadata: Map::new(),
@@ -136,6 +151,7 @@ impl fmt::Debug for WriteOptions {
             .field("column_compression", &self.column_compression)
             .field("sort_by", &self.sort_by)
             .field("bloom_filters", &self.bloom_filters)
+            .field("schema_mode", &self.schema_mode)
             .field("row_group_rows", &self.row_group_rows)
             .field("target_file_bytes", &self.target_file_bytes)
             .field("metadata", &self.metadata)
@@ -148,7 +164,7 @@ impl WriteOptions {
     ///
     /// # Errors
     /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) for a size of zero,
-    /// [`NotFound`](partita_core::ErrorKind::NotFound) for a column that the data has not.
+    /// [`NotFound`](partita_core::ErrorKind::NotFound) for a column that the data lacks.
     pub(crate) fn check(&self, schema: &Schema) -> Result<()> {
         for name in self.sort_by.iter().chain(self.column_compression.keys()) {
             schema.index_of(name).map_err(|_| no_such_column(name))?;
@@ -163,7 +179,7 @@ impl WriteOptions {
 /// The codec of Parquet pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Compression {
-    /// None.
+    /// No compression.
     None,
     /// Snappy: fast, the default of plateau and pyarrow.
     #[default]
@@ -195,7 +211,7 @@ impl Compression {
 impl FromStr for Compression {
     type Err = Error;
 
-    /// Reads `none`, `snappy`, `zstd`, `zstd(7)`, `lz4` or `gzip`, in any case.
+    /// Parses `none`, `snappy`, `zstd`, `zstd(7)`, `lz4` or `gzip`, ignoring case.
     fn from_str(text: &str) -> Result<Self> {
         let lower = text.to_ascii_lowercase();
         let unknown = || {

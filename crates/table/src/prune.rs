@@ -1,4 +1,5 @@
-//! Planning: which files a predicate can touch, by partition key, index and file statistics.
+//! Planning: selecting the files that may match a predicate, by partition key, index and
+//! statistics.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +30,7 @@ pub(crate) struct Plan {
     pub explain: Explain,
 }
 
-/// Plans a scan of `state`. One request per index that the predicate can use, else none.
+/// Plans a scan of `state`. One request per index that the predicate can use, otherwise none.
 pub(crate) async fn plan(
     store: &Store,
     state: &State,
@@ -61,7 +62,7 @@ pub(crate) async fn plan(
 }
 
 impl Plan {
-    /// The plan of these rows of it alone.
+    /// A plan of only these rows of the manifest.
     pub fn rows(&self, rows: &UInt64Array) -> Result<Self> {
         Ok(Self {
             manifest: take_record_batch(&self.manifest, rows)?,
@@ -71,7 +72,7 @@ impl Plan {
         })
     }
 
-    /// With an account of what there is to read.
+    /// Adds the totals of the files to read to the report.
     pub fn measured(mut self, explain: Explain) -> Self {
         self.explain = Explain {
             files_read: self.manifest.num_rows(),
@@ -82,7 +83,7 @@ impl Plan {
         self
     }
 
-    /// The plan of the files chosen alone.
+    /// A plan of only the chosen files.
     pub fn only(&self, chosen: &BooleanArray) -> Result<Self> {
         Ok(Self {
             manifest: filter_record_batch(&self.manifest, chosen)?,
@@ -92,7 +93,7 @@ impl Plan {
         })
     }
 
-    /// A plan for each file.
+    /// A separate plan for each file.
     pub fn each_file(&self) -> Result<Vec<Self>> {
         (0..self.manifest.num_rows() as u64)
             .map(|row| self.rows(&UInt64Array::from(vec![row])))
@@ -104,7 +105,7 @@ impl Plan {
         partition_keys(&self.manifest)
     }
 
-    /// Drops the files that cannot match; returns how many.
+    /// Removes the files that cannot match; returns their number.
     fn prune(
         &mut self,
         predicate: &BoundPredicate,
@@ -126,7 +127,7 @@ impl Plan {
     }
 }
 
-/// An index in memory and whether a file that it lacks holds no value.
+/// An index in memory, and whether it is complete, so that a file missing in it has no values.
 struct Lookup {
     index: Index,
     complete: bool,
@@ -146,14 +147,15 @@ async fn lookup(
             continue;
         };
         let Some(key) = stored.as_str() else {
-            // Not written by this library: one that cannot be read leaves nothing out.
-            let loaded = load_index(store, stored, &column, &value_type(field.data_type())).await;
+            // The index was not written by this library; one that cannot be read is ignored.
+            let data_type = value_type(field.data_type());
+            let loaded = load_index(store, stored, &column, &data_type, None).await;
             if let Ok(index) = loaded {
                 indices.insert(column, Lookup { index, complete: false });
             }
             continue;
         };
-        // To know what an incomplete index covers, all of it is needed.
+        // The files that an incomplete index covers are only known after reading all of it.
         let lengths = state.index_lengths.get(&column).copied().filter(|_| complete);
         let of = (column.as_str(), field.data_type());
         let index = Index::lookup(store, key, lengths, of, predicate).await?;
@@ -222,7 +224,7 @@ impl Facts for FileFacts<'_> {
         let Some(keys) = keys.and_then(|keys| keys.as_primitive_opt::<Int64Type>()) else {
             return Ok(None);
         };
-        // Other writers may have put the rows of their files in buckets of another making.
+        // Other writers may have used another number of buckets.
         let known = numbers(self.manifest, "buckets");
         let own = known.map(|buckets| buckets == Some(bucket.buckets.into()));
         let keys: Int64Array = keys.iter().zip(own).map(|(key, own)| key.filter(|_| own)).collect();

@@ -1,4 +1,4 @@
-//! A new header in the place of one that is lost or cannot be read.
+//! Rebuilding a header that is missing or unreadable.
 
 use arrow::array::RecordBatch;
 use futures::future::BoxFuture;
@@ -19,17 +19,18 @@ use crate::stage::texts;
 use crate::state::{State, header_key, list_partitions, read_header};
 
 impl Table {
-    /// Makes a header of what is in the store, where the table has none or one that cannot be read.
+    /// Rebuilds the header from the objects in the store, if the table has none or an unreadable
+    /// one.
     ///
-    /// The table is then what its newest snapshot says, if all of its files are there. Else it is
-    /// what the old header names, and if that cannot be read either, every data file that is found:
-    /// those of older versions too, so look whether rows are there twice. History goes on where
-    /// there is some.
+    /// The table then equals its newest snapshot, if all of its files exist. Otherwise it has the
+    /// files that the old header names, and if that cannot be read either, every data file found:
+    /// those of older versions too, so check for duplicate rows. The history continues if there is
+    /// one.
     ///
     /// # Errors
     /// [`AlreadyExists`](ErrorKind::AlreadyExists) if the header can be read;
     /// [`NotFound`](ErrorKind::NotFound) if there are no data files;
-    /// [`CommitConflict`](ErrorKind::CommitConflict) if somebody else wrote one meanwhile.
+    /// [`CommitConflict`](ErrorKind::CommitConflict) if another writer created one in the meantime.
     pub fn rebuild<'a>(url: &'a str, options: &'a StoreOptions) -> BoxFuture<'a, Result<Self>> {
         async move {
             let (store, name) = split_url(url)?;
@@ -38,10 +39,10 @@ impl Table {
         .boxed()
     }
 
-    /// As [`Table::rebuild`], of a table in a store.
+    /// Like [`Table::rebuild`], for a table in an open store.
     ///
     /// # Errors
-    /// As [`Table::rebuild`].
+    /// Those of [`Table::rebuild`].
     pub fn rebuild_in(store: Store, name: &str) -> BoxFuture<'_, Result<Self>> {
         async move {
             store.check_writable()?;
@@ -73,7 +74,7 @@ impl Table {
                 Swap::Done(_) => Self::open_in(store, name).await,
                 Swap::Lost { .. } => Err(Error::new(
                     ErrorKind::CommitConflict,
-                    "the header was written by somebody else meanwhile; look at it first",
+                    "another writer has written the header in the meantime; check it first",
                 )
                 .with("key", key)),
             }
@@ -81,7 +82,7 @@ impl Table {
         .boxed()
     }
 
-    /// A header that names what there is.
+    /// A header that names the existing files.
     async fn made_of(store: &Store, name: &str, old: Option<Header>) -> Result<Header> {
         let found: HashSet<String> =
             store.list(&format!("{name}/")).map_ok(|object| object.key).try_collect().await?;
@@ -96,7 +97,7 @@ impl Table {
         let Some((key, newest)) = newest else {
             header.partitions = old.and_then(|old| old.partitions);
             if header.partitions.is_none() {
-                // The order of the partition columns is that of the keys.
+                // The order of the partition columns follows from the keys.
                 header.partition_keys = None;
                 list_partitions(store, name, &mut header).await?;
             }
@@ -128,7 +129,7 @@ impl Table {
     }
 }
 
-/// The newest snapshot that can be read and of which all files are there.
+/// The newest readable snapshot whose files all exist.
 async fn newest_snapshot(
     store: &Store,
     name: &str,
@@ -136,7 +137,7 @@ async fn newest_snapshot(
 ) -> Result<Option<(String, Snapshot)>> {
     let directory = keys::snapshots(name);
     let mut keys: Vec<&String> = found.iter().filter(|key| key.starts_with(&directory)).collect();
-    // Names begin with the version, filled up with zeros.
+    // Keys begin with the zero-padded version, so this is the order of versions.
     keys.sort_unstable_by(|a, b| b.cmp(a));
     for key in keys {
         match Snapshot::decode(store.get(key).await?, key) {
@@ -151,7 +152,7 @@ async fn newest_snapshot(
     Ok(None)
 }
 
-/// The files of a manifest as a header names them.
+/// The files of a manifest in the form of the header.
 fn named(manifest: &RecordBatch, table: &str) -> IndexMap<String, Files> {
     let pairs = texts(manifest, "label").zip(texts(manifest, "key"));
     let files = |key: &str| Files { files: [(table.to_owned(), key.to_owned())].into() };

@@ -1,4 +1,4 @@
-//! Building and dropping secondary indices of a table that has rows already.
+//! Building and dropping secondary indices of an existing table.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,13 +25,13 @@ use crate::stage::{check_layout, texts};
 use crate::state::State;
 
 impl Table {
-    /// Builds indices on `columns` out of the stored rows, or builds them anew, in one commit.
-    /// From then on every commit keeps them up to date.
+    /// Builds or rebuilds indices on `columns` from the stored rows, in one commit. From then on
+    /// every commit keeps them up to date.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) for a column that the table has not;
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for one that cannot be indexed; else as
-    /// [`Table::append`].
+    /// [`NotFound`](ErrorKind::NotFound) for a column that does not exist;
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for one that cannot be indexed; otherwise
+    /// those of [`Table::append`].
     pub async fn build_index(&self, columns: &[String], options: &WriteOptions) -> Result<Commit> {
         let state = self.state();
         check_layout(&state.stored, &state.partition_by, columns)?;
@@ -44,10 +44,11 @@ impl Table {
         self.commit_proposed(build, &options.cancel).await
     }
 
-    /// Drops the indices on `columns` in one commit. Their files are garbage then.
+    /// Drops the indices on `columns` in one commit. Their files become garbage.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) for a column without an index; else as [`Table::append`].
+    /// [`NotFound`](ErrorKind::NotFound) for a column without an index; otherwise those of
+    /// [`Table::append`].
     pub async fn drop_index(&self, columns: &[String], options: &WriteOptions) -> Result<Commit> {
         let mut change = Change::new(Operation::Index);
         for column in columns {
@@ -58,9 +59,9 @@ impl Table {
         self.commit_proposed(&change, &options.cancel).await
     }
 
-    /// The distinct values of an indexed column, in order, as the index has them. One or two
-    /// requests. Nulls are not indexed; values of files of which another writer told no index are
-    /// missing.
+    /// The distinct values of an indexed column, in the order of the index. One or two requests.
+    /// Nulls are not indexed; values of files that another writer added without updating the index
+    /// are missing.
     ///
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound) if the column has no index.
@@ -69,7 +70,8 @@ impl Table {
         let stored = self.indexed(column)?;
         let field = state.schema.field_with_name(column)?;
         let data_type = value_type(field.data_type());
-        let index = load_index(self.store(), &stored, column, &data_type).await?;
+        let recorded = state.index_lengths.get(column);
+        let index = load_index(self.store(), &stored, column, &data_type, recorded).await?;
         cast_column(column, index.values(), field.data_type())
     }
 
@@ -84,12 +86,12 @@ impl Table {
     }
 }
 
-/// Indices under construction; what was read for an attempt that lost its race is kept.
+/// Indices being built; values that were read for an attempt that lost its race are kept.
 struct Build {
     store: Store,
     columns: Vec<String>,
     options: WriteOptions,
-    /// Per label the distinct values of each column.
+    /// The distinct values of each column, by label.
     done: BTreeMap<String, Vec<ArrayRef>>,
 }
 
@@ -130,8 +132,8 @@ impl Propose for Build {
     }
 }
 
-/// The distinct values of `columns` in each file of a plan, by label. Several files are read at a
-/// time, each as a stream.
+/// The distinct values of `columns` in each file of a plan, by label. Several files are read
+/// concurrently, each as a stream.
 pub(crate) async fn read_values(
     store: &Store,
     state: &State,

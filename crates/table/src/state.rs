@@ -16,47 +16,50 @@ use partita_core::{Cancel, Error, ErrorKind, Result, Store};
 
 use crate::change::index_keys;
 use crate::facts::{complete, is_complete, remembered};
+use crate::format::columns::{plain, with_ids};
 use crate::format::footer::{ParquetObject, missing};
 use crate::format::header::{Encoding, Header, Own};
-use crate::format::index::stored::Lengths;
+use crate::format::index::stored::IndexFile;
 use crate::format::keys;
 use crate::format::pandas::{ExtensionTypes, extension_types};
 use crate::format::schema::{decode_common_metadata, remembering, table_schema};
-use crate::format::snapshot::Snapshot;
+use crate::format::snapshot::{Schemas, Snapshot};
 use crate::format::statistics::{align, manifest_schema};
 use crate::scan::{csv_columns, is_csv};
 use crate::stage::texts;
 
-/// A table as it was at one moment. Immutable: every commit makes a new one.
+/// A table at one version. Immutable: every commit creates a new one.
 #[derive(Debug, Clone)]
 pub(crate) struct State {
     pub header: Header,
     pub encoding: Encoding,
-    /// What the store calls this version of the header.
+    /// The store's version of the header object.
     pub stored_as: Version,
     pub table_name: String,
     pub partition_by: Vec<String>,
-    /// The schema as `_common_metadata` stores it.
+    /// The schema in the form of `_common_metadata`.
     pub stored: Schema,
     /// The schema that scans return.
     pub schema: SchemaRef,
     pub own: Own,
     /// Pandas extension types by column.
     pub extensions: ExtensionTypes,
+    /// The number of the schema, and the older ones.
+    pub schemas: Schemas,
     /// True if every file is known to be in every index.
     pub indices_complete: bool,
-    /// The lengths of the index files, where known.
-    pub index_lengths: BTreeMap<String, Lengths>,
+    /// The entries of the index files, if known.
+    pub index_lengths: BTreeMap<String, IndexFile>,
     /// One row per data file, in the order of the header.
     pub manifest: RecordBatch,
-    /// The files that plateau has removed since the last commit of Partita.
+    /// The files that plateau has removed since Partita's last commit.
     pub forgotten: Option<Forgotten>,
 }
 
-/// Files that the last snapshot names, and the header does not.
+/// Files that the last snapshot names but the header does not.
 #[derive(Debug, Clone)]
 pub(crate) struct Forgotten {
-    /// The data files, as the snapshot has them.
+    /// The data files, with the manifest rows of the snapshot.
     pub manifest: RecordBatch,
     /// The index files.
     pub indices: Vec<String>,
@@ -88,7 +91,7 @@ impl State {
         .boxed()
     }
 
-    /// Reads what the header names.
+    /// Loads the objects that the header names.
     pub async fn from_header(
         store: &Store,
         name: &str,
@@ -113,7 +116,7 @@ impl State {
         }
     }
 
-    /// The state that a snapshot of the same table, stored at `key`, recorded.
+    /// The state recorded in a snapshot of the same table, stored at `key`.
     pub fn at(&self, key: String, snapshot: Snapshot) -> Result<Self> {
         let mut header = self.header.clone();
         header.indices = snapshot.document.indices.clone();
@@ -131,8 +134,8 @@ impl State {
         Head { header, encoding, stored_as, own }.with_snapshot(snapshot)
     }
 
-    /// The same state with rows, sizes and bounds of every file. Reads the footers of files of
-    /// which they are not known.
+    /// The same state with rows, sizes and bounds of every file. Reads the footers of files whose
+    /// statistics are not known.
     pub fn completed<'a>(
         self: Arc<Self>,
         store: &'a Store,
@@ -164,7 +167,7 @@ impl State {
     }
 }
 
-/// The header and how it is stored.
+/// The header with its stored form.
 struct Head {
     header: Header,
     encoding: Encoding,
@@ -175,25 +178,27 @@ struct Head {
 impl Head {
     fn with_snapshot(self, snapshot: Snapshot) -> Result<State> {
         let document = snapshot.document;
-        let schema = table_schema(&snapshot.schema, &self.own.columns, &document.extension_types);
+        let (stored, own) = numbered(&snapshot.schema, self.own);
+        let schema = table_schema(&stored, &own.columns, &document.extension_types);
         Ok(State {
             table_name: document.table_name,
             manifest: align(&snapshot.manifest, &manifest_schema(&schema, &document.partition_by))?,
             partition_by: document.partition_by,
             extensions: document.extension_types,
+            schemas: document.schemas,
             indices_complete: document.indices_complete,
             index_lengths: document.index_lengths,
-            stored: snapshot.schema,
+            stored,
             schema,
             header: self.header,
             encoding: self.encoding,
             stored_as: self.stored_as,
-            own: self.own,
+            own,
             forgotten: None,
         })
     }
 
-    /// The state that another library left; `earlier` is the newest snapshot before it.
+    /// The state after a commit of another library; `earlier` is the newest snapshot before it.
     async fn without_snapshot(
         mut self,
         store: &Store,
@@ -221,7 +226,9 @@ impl Head {
         };
         let key = keys::common_metadata(&header.uuid, &table_name);
         let bytes = store.get_opt(&key).await?.ok_or_else(|| missing(&key))?;
+        // Ids that Arrow libraries make up when they read a file are none of ours.
         let stored = decode_common_metadata(&bytes).map_err(|error| error.with("key", &key))?;
+        let stored = plain(&stored);
         for column in &partition_by {
             if stored.field_with_name(column).is_err() {
                 return Err(Error::corrupt("the schema lacks a partition column")
@@ -232,13 +239,18 @@ impl Head {
         let files: Vec<(&str, &str)> = files(header).collect();
         let forgotten =
             earlier.as_ref().map(|earlier| forgotten(earlier, header, &files)).transpose()?;
+        let mut schemas = Schemas::default();
         let (extensions, known, stored) = match earlier {
             Some(earlier) => {
                 let stored = remembering(&stored, &earlier.schema);
+                schemas = earlier.document.schemas;
+                if stored != earlier.schema {
+                    schemas.retire(&earlier.schema)?;
+                }
                 (earlier.document.extension_types, earlier.manifest, stored)
             }
             None => {
-                // The schema file knows neither the order of the columns nor all pandas types.
+                // The schema file contains neither the order of the columns nor all pandas types.
                 let file = match files.first() {
                     Some((_, key)) if is_csv(key) => {
                         csv_columns(store, key).await.unwrap_or_else(|_| Schema::empty())
@@ -246,7 +258,7 @@ impl Head {
                     Some((_, key)) => file_schema(store, key).await,
                     None => Schema::empty(),
                 };
-                // If the snapshot is lost, the header may still list the columns in their order.
+                // If the snapshot is missing, the header may still list the columns in order.
                 if self.own.columns.is_empty() {
                     let names = file.fields().iter().map(|field| field.name().clone());
                     self.own.columns = partition_by.iter().cloned().chain(names).collect();
@@ -255,7 +267,8 @@ impl Head {
                 (extension_types(&file), known, stored)
             }
         };
-        let schema = table_schema(&stored, &self.own.columns, &extensions);
+        let (stored, own) = numbered(&stored, self.own);
+        let schema = table_schema(&stored, &own.columns, &extensions);
         let manifest = remembered(&files, &known, &manifest_schema(&schema, &partition_by))?;
         Ok(State {
             manifest,
@@ -264,15 +277,24 @@ impl Head {
             stored,
             schema,
             extensions,
+            schemas,
             indices_complete: false,
             index_lengths: BTreeMap::new(),
             header: self.header,
             encoding: self.encoding,
             stored_as: self.stored_as,
-            own: self.own,
+            own,
             forgotten,
         })
     }
+}
+
+/// The stored schema with an id for every column: tables of plateau and of early releases have none
+/// before the next commit.
+fn numbered(stored: &Schema, mut own: Own) -> (Schema, Own) {
+    let (stored, last) = with_ids(stored, own.last_column_id);
+    own.last_column_id = last;
+    (stored, own)
 }
 
 /// The files and indices that `earlier` names and the header, with its `files`, does not.
@@ -321,7 +343,7 @@ pub(crate) fn partition_values(
     Ok(RecordBatch::try_new_with_options(values, columns, &options)?)
 }
 
-/// The key of a header in one of its forms.
+/// The key of a header with the given encoding.
 pub(crate) fn header_key(name: &str, encoding: Encoding) -> String {
     match encoding {
         Encoding::Json => keys::json_header(name),
@@ -329,7 +351,7 @@ pub(crate) fn header_key(name: &str, encoding: Encoding) -> String {
     }
 }
 
-/// The header's bytes; the JSON form counts where both exist, as in plateau.
+/// The header's bytes; the JSON form takes precedence if both exist, as in plateau.
 pub(crate) async fn read_header(
     store: &Store,
     name: &str,
@@ -342,9 +364,9 @@ pub(crate) async fn read_header(
     Ok(None)
 }
 
-/// The snapshot that the header names. It describes this very header, or one before it where
-/// another library has committed since. Where it is gone or damaged, the state can be read from the
-/// header all the same; the history cannot, and whoever asks for it is told.
+/// The snapshot that the header names. It describes this header, or an earlier one if another
+/// library has committed since. If it is missing or damaged, the state can still be read from the
+/// header; the history cannot, and reading it fails.
 async fn newest_snapshot(store: &Store, own: &Own) -> Option<Snapshot> {
     if own.snapshot.is_empty() {
         return None;
@@ -361,7 +383,7 @@ async fn newest_snapshot(store: &Store, own: &Own) -> Option<Snapshot> {
         .ok()
 }
 
-/// The schema of a data file; an empty one where it cannot be read, which a scan will tell.
+/// The schema of a data file; empty if it cannot be read, which a scan will report.
 async fn file_schema(store: &Store, key: &str) -> Schema {
     let footer = async { ParquetObject::open(store, key, None, None).await?.metadata(false).await };
     footer.await.map_or_else(|_| Schema::empty(), |footer| footer.schema().as_ref().clone())
@@ -374,7 +396,7 @@ pub(crate) fn files(header: &Header) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
-/// The one table that the files belong to; none where there are no files.
+/// The name of the single table of the files; `None` if there are no files.
 fn table_name(header: &Header) -> Result<Option<String>> {
     let mut found: Option<&str> = None;
     for files in header.partitions.iter().flatten().map(|(_, files)| files) {
@@ -392,7 +414,7 @@ fn table_name(header: &Header) -> Result<Option<String>> {
     Ok(found.map(str::to_owned))
 }
 
-/// The table of a dataset with no files: the one that has a schema.
+/// The name of the table of a dataset without files: the one that has a schema file.
 async fn find_table_name(store: &Store, name: &str) -> Result<String> {
     let default = keys::common_metadata(name, keys::DEFAULT_TABLE_NAME);
     if store.head(&default).await?.is_some() {

@@ -1,4 +1,4 @@
-//! The table as its users hold it.
+//! The public interface of tables.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,34 +9,38 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatchIterator;
 use partita_core::partition::PartitionKey;
 use partita_core::store::split_url;
-use partita_core::{Cancel, Error, ErrorKind, Predicate, Result, Store, StoreOptions};
+use partita_core::{
+    Cancel, Error, ErrorKind, Predicate, Result, Store, StoreOptions, idempotency_id,
+};
 use serde_json::{Map, Value};
 
 use crate::change::Change;
-use crate::commit::{Commit, Existing, Propose, commit, find_commit, id_of, operation_of};
+use crate::commit::{Commit, Existing, Propose, commit, find_commit, operation_of};
 use crate::draft::Draft;
 use crate::format::keys;
 use crate::format::schema::missing;
 use crate::format::snapshot::Operation;
 use crate::history::{At, SnapshotInfo, find};
 use crate::options::{BatchSource, CreateOptions, WriteOptions};
-use crate::rewrite::Rewrite;
+use crate::rewrite::{Growing, Rewrite};
 use crate::scan::Scan;
-use crate::stage::{BucketPartition, DatePartition, Staged, Target, discard, numbers, stage};
+use crate::stage::{
+    BucketPartition, Columns, DatePartition, Staged, Target, discard, numbers, stage,
+};
 use crate::state::{State, read_header};
 
 /// A table in a store.
 ///
-/// Clones share what they know of the table. Reads see the state that the table was opened at, or
-/// that its own last commit made; [`Table::refresh`] sees what others have committed since.
+/// Clones share the loaded state of the table. Reads see the state at which the table was opened,
+/// or the one of its own last commit; [`Table::refresh`] loads commits of others.
 #[derive(Clone)]
 pub struct Table {
     store: Store,
     name: Arc<str>,
     state: Arc<RwLock<Arc<State>>>,
-    /// Commits of a table and its clones queue up here rather than racing each other.
+    /// Commits through a table and its clones wait for each other here instead of racing.
     turn: Arc<tokio::sync::Mutex<()>>,
-    /// True for an older version, which stays where it is.
+    /// True for an older version, which does not change.
     pinned: bool,
 }
 
@@ -46,30 +50,29 @@ impl fmt::Debug for Table {
     }
 }
 
-/// One partition of a table and what is in it.
+/// One partition of a table with its totals.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Partition {
     /// The key; empty for a table that is not partitioned.
     pub key: PartitionKey,
     /// Number of files.
     pub files: usize,
-    /// Number of rows, where known without opening files.
+    /// Number of rows, if known without opening files.
     pub rows: Option<u64>,
-    /// Number of row groups, where known.
+    /// Number of row groups, if known.
     pub row_groups: Option<u64>,
-    /// Size of the files, where known.
+    /// Size of the files in bytes, if known.
     pub bytes: Option<u64>,
 }
 
 impl Table {
-    /// Makes an empty table of `schema` at `url`. Atomic; of two that make the same table at once,
-    /// one gets [`AlreadyExists`](ErrorKind::AlreadyExists).
+    /// Creates an empty table of `schema` at `url`. Atomic; if two callers create the same table at
+    /// once, one gets [`AlreadyExists`](ErrorKind::AlreadyExists).
     ///
     /// # Errors
     /// [`AlreadyExists`](ErrorKind::AlreadyExists) unless `options.overwrite`;
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) or
-    /// [`NotFound`](ErrorKind::NotFound) where the schema cannot carry the
-    /// partition or index columns; [`ReadOnly`](ErrorKind::ReadOnly).
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) or [`NotFound`](ErrorKind::NotFound) if the
+    /// schema does not support the partition or index columns; [`ReadOnly`](ErrorKind::ReadOnly).
     pub async fn create(
         url: &str,
         schema: SchemaRef,
@@ -81,10 +84,10 @@ impl Table {
         Self::create_from(url, data, options, store).await
     }
 
-    /// Makes a table out of `data`, in one commit.
+    /// Creates a table from `data`, in one commit.
     ///
     /// # Errors
-    /// As [`Table::create`], and as [`Table::append`].
+    /// Those of [`Table::create`] and [`Table::append`].
     pub async fn create_from(
         url: &str,
         data: BatchSource,
@@ -95,10 +98,10 @@ impl Table {
         Self::create_in(Store::open(&root, store)?, &name, data, options).await
     }
 
-    /// Makes a table out of `data` under `name` in a store.
+    /// Creates a table from `data` under `name` in an open store.
     ///
     /// # Errors
-    /// As [`Table::create_from`].
+    /// Those of [`Table::create_from`].
     pub async fn create_in(
         store: Store,
         name: &str,
@@ -115,7 +118,7 @@ impl Table {
         Ok(table)
     }
 
-    /// Makes the table that `change` creates.
+    /// Creates the table with the given change.
     pub(crate) async fn create_by(
         store: Store,
         name: &str,
@@ -129,7 +132,7 @@ impl Table {
         Ok(Self::holding(store, name, state))
     }
 
-    /// Opens the table at `url`. Two requests; a third where plateau has committed last.
+    /// Opens the table at `url`. Two requests; a third if plateau made the last commit.
     ///
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound) if there is none;
@@ -139,10 +142,10 @@ impl Table {
         Self::open_in(Store::open(&root, store)?, &name).await
     }
 
-    /// Opens the table `name` in a store.
+    /// Opens the table `name` in an open store.
     ///
     /// # Errors
-    /// As [`Table::open`].
+    /// Those of [`Table::open`].
     pub async fn open_in(store: Store, name: &str) -> Result<Self> {
         keys::check_name(name)?;
         let state = Arc::new(State::load(&store, name).await?);
@@ -152,7 +155,7 @@ impl Table {
     /// True if there is a table at `url`.
     ///
     /// # Errors
-    /// [`Store`](ErrorKind::Store) if the store cannot be asked.
+    /// [`Store`](ErrorKind::Store) if the store does not answer.
     pub async fn exists(url: &str, store: &StoreOptions) -> Result<bool> {
         let (root, name) = split_url(url)?;
         keys::check_name(&name)?;
@@ -164,12 +167,12 @@ impl Table {
         Self { store, name: name.into(), state, turn: Arc::default(), pinned: false }
     }
 
-    /// The same table, kept at `state`.
+    /// The same table, pinned to `state`.
     pub(crate) fn pinned(&self, state: Arc<State>) -> Self {
         Self { pinned: true, ..Self::holding(self.store.clone(), &self.name, state) }
     }
 
-    /// Refuses if the table, or its store, is only for reading.
+    /// Fails if the table or its store is read-only.
     pub(crate) fn check_writable(&self) -> Result<()> {
         if self.pinned {
             return Err(Error::new(
@@ -219,13 +222,13 @@ impl Table {
         self.state().partition_by.clone()
     }
 
-    /// What the partition columns are derived from, where they are parts of a date.
+    /// The date column that the partition columns are derived from, if there is one.
     #[must_use]
     pub fn date_partition(&self) -> Option<DatePartition> {
         self.state().own.derived.date.clone()
     }
 
-    /// The column whose hash buckets are a partition column, where there is one.
+    /// The column whose hash buckets are a partition column, if there is one.
     #[must_use]
     pub fn bucket_partition(&self) -> Option<BucketPartition> {
         self.state().own.derived.bucket.clone()
@@ -237,25 +240,25 @@ impl Table {
         self.state().header.indices.keys().cloned().collect()
     }
 
-    /// The columns of which data files get bloom filters, where a write says nothing else.
+    /// The columns that get bloom filters by default.
     #[must_use]
     pub fn bloom_filters(&self) -> Vec<String> {
         self.state().own.bloom_filters.clone()
     }
 
-    /// The user's annotations, and the time of creation.
+    /// The user's annotations and the time of creation.
     #[must_use]
     pub fn metadata(&self) -> Map<String, Value> {
         self.state().header.user_metadata()
     }
 
-    /// The version of the state that reads see; none for a table that only plateau has written.
+    /// The version of the state that reads see; `None` for a table that only plateau has written.
     #[must_use]
     pub fn version(&self) -> Option<u64> {
         Some(self.state().own.version).filter(|version| *version > 0)
     }
 
-    /// True for an older version, which stays where it is and refuses every change.
+    /// True for an older version, which does not change and refuses every write.
     #[must_use]
     pub fn is_pinned(&self) -> bool {
         self.pinned
@@ -297,10 +300,10 @@ impl Table {
         Ok(order.into_iter().filter_map(|i| partitions.get_mut(i)?.take()).collect())
     }
 
-    /// Moves to the newest state; a table at an older version stays there. Two requests.
+    /// Loads the newest state; a pinned table keeps its version. Two requests.
     ///
     /// # Errors
-    /// As [`Table::open`].
+    /// Those of [`Table::open`].
     pub async fn refresh(&self) -> Result<()> {
         if self.pinned {
             return Ok(());
@@ -309,23 +312,23 @@ impl Table {
         Ok(())
     }
 
-    /// Adds rows. Atomic; appends of several writers at once all succeed.
+    /// Adds rows. Atomic; concurrent appends of several writers all succeed.
     ///
     /// # Errors
     /// [`SchemaMismatch`](ErrorKind::SchemaMismatch) naming the column;
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) for a null in a partition
     /// column; [`ReadOnly`](ErrorKind::ReadOnly);
     /// [`CommitUnsupported`](ErrorKind::CommitUnsupported);
-    /// [`Store`](ErrorKind::Store). Nothing is stored then.
+    /// [`Store`](ErrorKind::Store). Nothing is committed then.
     pub async fn append(&self, data: BatchSource, options: &WriteOptions) -> Result<Commit> {
         self.update(Some(data), None, options).await
     }
 
-    /// Takes out the rows that `scope` selects and adds `data`, in one commit. The scope is decided
+    /// Removes the rows that `scope` selects and adds `data`, in one commit. The scope is evaluated
     /// on the newest state; `data` may lie outside of it.
     ///
     /// # Errors
-    /// As [`Table::append`] and [`Table::delete`].
+    /// Those of [`Table::append`] and [`Table::delete`].
     pub async fn replace(
         &self,
         scope: &Predicate,
@@ -335,13 +338,13 @@ impl Table {
         self.update(Some(data), Some(scope), options).await
     }
 
-    /// Takes out the rows that `scope` selects. Where it names partition columns alone, whole files
-    /// go and nothing is read; else files that hold such rows are written again without them. The
+    /// Removes the rows that `scope` selects. If it names partition columns alone, whole files are
+    /// removed and nothing is read; otherwise files with such rows are rewritten without them. The
     /// old files stay in the store for readers of older versions.
     ///
     /// # Errors
     /// [`InvalidPredicate`](ErrorKind::InvalidPredicate) for a column that does not exist or a
-    /// value that does not fit it; else as [`Table::append`].
+    /// value that does not fit it; otherwise those of [`Table::append`].
     pub async fn delete(&self, scope: &Predicate, options: &WriteOptions) -> Result<Commit> {
         self.update(None, Some(scope), options).await
     }
@@ -353,7 +356,7 @@ impl Table {
         options: &WriteOptions,
     ) -> Result<Commit> {
         if let Some(scope) = scope {
-            // A bad scope is told before anything is written.
+            // An invalid scope is reported before anything is written.
             scope.bind(&self.schema())?;
         }
         let staged = match data {
@@ -369,10 +372,11 @@ impl Table {
     /// Writes `data` to files that are not yet part of the table. See [`Staged`].
     ///
     /// # Errors
-    /// As [`Table::append`].
+    /// Those of [`Table::append`].
     pub async fn stage(&self, data: BatchSource, options: &WriteOptions) -> Result<Staged> {
         self.check_writable()?;
-        // Before columns are derived, so that the error is that of any other column.
+        // Checked before columns are derived, so that the error is the same as for any other
+        // column.
         let sources = [self.date_partition().map(|date| date.column)]
             .into_iter()
             .chain([self.bucket_partition().map(|bucket| bucket.column)]);
@@ -383,13 +387,14 @@ impl Table {
         stage(&target, data, options).await
     }
 
-    /// Makes staged files part of the table, and takes out the rows that `scope` selects, in one
-    /// commit. If it fails the staged files stay, to be committed again or discarded.
+    /// Adds staged files to the table, and removes the rows that `scope` selects, in one commit. If
+    /// it fails the staged files stay, to be committed again or discarded.
     ///
     /// # Errors
-    /// [`AlreadyExists`](ErrorKind::AlreadyExists) if one of them has been committed before, as far
-    /// as the history tells; [`StagedExpired`](ErrorKind::StagedExpired) if they were staged so long
-    /// ago that garbage collection may remove them, or has; else as [`Table::replace`].
+    /// [`AlreadyExists`](ErrorKind::AlreadyExists) if one of them has been committed before,
+    /// according to the history; [`StagedExpired`](ErrorKind::StagedExpired) if they were staged so
+    /// long ago that garbage collection may remove them, or has; otherwise those of
+    /// [`Table::replace`].
     pub async fn commit(
         &self,
         staged: Vec<Staged>,
@@ -417,11 +422,20 @@ impl Table {
         change.staged_apart = apart;
         change.scope = scope.cloned();
         change = change.with(options);
-        self.commit_proposed(&change, &options.cancel).await
+        if change.staged.iter().all(|staged| staged.columns_are == Columns::All) {
+            return self.commit_proposed(&change, &options.cancel).await;
+        }
+        let mut growing = Growing::new(&self.store, &self.name, change, options);
+        let made = self.commit_proposed(&mut growing, &options.cancel).await;
+        match &made {
+            Err(error) if error.kind() == ErrorKind::CommitUnknown => {}
+            Err(_) => growing.clean(false).await,
+            Ok(made) => growing.clean(!made.is_repeated()).await,
+        }
+        made
     }
 
-    /// Deletes the files of staged data that is not to be committed. Files that were committed all
-    /// the same stay.
+    /// Deletes staged files that are not going to be committed. Files that were committed stay.
     pub async fn discard(&self, staged: Vec<Staged>) {
         self.discard_unnamed(&staged).await;
     }
@@ -429,22 +443,22 @@ impl Table {
     /// Sets the annotations of `options`, and removes those set to null, in one commit.
     ///
     /// # Errors
-    /// As [`Table::append`], and what [`WriteOptions::annotate`] fails with.
+    /// Those of [`Table::append`], and those of [`WriteOptions::annotate`].
     pub async fn set_metadata(&self, options: &WriteOptions) -> Result<Commit> {
         let change = Change::new(Operation::Alter).with(options);
         self.commit_proposed(&change, &options.cancel).await
     }
 
-    /// The commit of this id, or of this idempotency key, if it was made and the history still holds
-    /// it: what to ask after [`CommitUnknown`](ErrorKind::CommitUnknown), whose context names the id.
-    /// Looks at the newest state. Four requests for one of the last 64 commits; for an older one a
-    /// listing of the snapshots, and two requests for each version since.
+    /// The commit with this id or idempotency key, if it was made and is still in the history: the
+    /// query after [`CommitUnknown`](ErrorKind::CommitUnknown), whose context contains the id.
+    /// Reads the newest state. Four requests for one of the last 64 commits; for an older one a
+    /// listing of the snapshots, and two requests for each later version.
     ///
     /// # Errors
-    /// As [`Table::open`], and as [`Table::history`].
+    /// Those of [`Table::open`] and [`Table::history`].
     pub async fn committed(&self, id_or_key: &str) -> Result<Option<SnapshotInfo>> {
         let newest = Arc::new(State::load(&self.store, &self.name).await?);
-        for id in [id_or_key.to_owned(), id_of(id_or_key)] {
+        for id in [id_or_key.to_owned(), idempotency_id(id_or_key)] {
             let Some(found) = find_commit(&self.store, &newest, &id).await? else { continue };
             let recorded = match found.recorded {
                 Some(recorded) => *recorded,
@@ -455,7 +469,7 @@ impl Table {
         Ok(None)
     }
 
-    /// Commits what `change` proposes on the newest state.
+    /// Commits the change that `change` proposes for the newest state.
     pub(crate) async fn commit_proposed(
         &self,
         change: impl Propose,
@@ -470,11 +484,16 @@ impl Table {
         Ok(made)
     }
 
-    /// Commits a rewrite. It examines the files before its turn, so that other commits of this
-    /// process need not wait for it.
+    /// Commits a rewrite. It processes the files before it takes its turn, so that other commits of
+    /// this process need not wait for it.
     pub(crate) async fn rewrite(&self, mut rewrite: Rewrite) -> Result<Commit> {
         let (cancel, state) = (rewrite.cancel(), self.state());
+        // What was made before under the same key is not prepared once more.
+        let may_be_made = rewrite.alters() && rewrite.is_keyed();
         let prepared = async {
+            if may_be_made {
+                return Ok(());
+            }
             let state = state.completed(&self.store, &cancel).await?;
             rewrite.examine(&state).await
         };
@@ -497,14 +516,14 @@ impl Table {
         }
     }
 
-    /// A read of all rows and columns at the present state, to be narrowed.
+    /// A scan of all rows and columns of the current state, which can be narrowed.
     #[must_use]
     pub fn scan(&self) -> Scan {
         Scan::new(self.store.clone(), self.state())
     }
 }
 
-/// Deletes the files staged for a commit that failed for certain.
+/// Deletes the staged files of a commit that certainly failed.
 pub(crate) async fn undo_on_error<T>(
     store: &Store,
     staged: &[Staged],
@@ -518,7 +537,7 @@ pub(crate) async fn undo_on_error<T>(
     outcome
 }
 
-/// Deletes the files staged for a commit that had been made before.
+/// Deletes the staged files of a commit that repeated an earlier one.
 pub(crate) async fn undo_if_repeated(store: &Store, staged: &[Staged], made: &Commit) {
     if made.is_repeated() {
         discard(store, staged.iter().flat_map(Staged::keys).collect()).await;

@@ -1,4 +1,7 @@
-//! Checking a table against what the store holds, and mending what can be mended.
+//! Verifying a table against the objects in the store, and repairing it.
+
+mod content;
+mod header;
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,9 +14,13 @@ use partita_core::{Cancel, Error, ErrorKind, NoProgress, Progress, Result};
 
 use serde_json::Value;
 
+use self::content::check_undecoded;
+use self::header::check_header;
 use crate::Table;
 use crate::change::load_index;
 use crate::facts::facts;
+use crate::format::columns::plain;
+use crate::format::digests::{self, FileDigests};
 use crate::format::header::Encoding;
 use crate::format::index::{Index, value_type};
 use crate::format::keys;
@@ -26,23 +33,24 @@ use crate::options::WriteOptions;
 use crate::prune::{Plan, plan};
 use crate::reindex::read_values;
 use crate::scan::{BATCH_ROWS, Read};
-use crate::stage::texts;
+use crate::stage::{numbers, texts};
 use crate::state::{State, header_key};
 
-/// What a problem is about.
+/// The subject of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProblemKind {
     /// An object that the table names is not in the store.
     Missing,
     /// An object cannot be read.
     Damaged,
-    /// Size, row count or bounds of a file are not those recorded.
+    /// The recorded size, row count or bounds of a file are wrong.
     Statistics,
     /// An index does not agree with the data.
     Index,
-    /// The schema file is not that of the newest commit.
+    /// The schema file differs from that of the newest commit.
     Schema,
-    /// There are two headers; readers use the JSON one.
+    /// There are two headers, of which readers use the JSON one; or the header is neither the one that
+    /// was committed nor one of another library.
     Header,
     /// A snapshot that the history needs is missing or damaged.
     History,
@@ -64,16 +72,16 @@ impl ProblemKind {
     }
 }
 
-/// Something that is wrong with a table.
+/// A fault found in a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// What it is about.
+    /// The subject of the problem.
     pub kind: ProblemKind,
     /// The key of the object concerned.
     pub key: String,
-    /// What is wrong.
+    /// A description of the fault.
     pub message: String,
-    /// True if it was put right.
+    /// True if it was repaired.
     pub repaired: bool,
 }
 
@@ -84,17 +92,18 @@ impl fmt::Display for Problem {
     }
 }
 
-/// How a table is checked.
+/// Options of a verification.
 #[derive(Clone)]
 pub struct VerifyOptions {
-    /// Decode all data as well, not only footers and indexed columns.
+    /// Decode all data as well, not only footers and indexed columns, and compare all bytes of the
+    /// data files with the digests that were committed.
     pub data: bool,
-    /// Put right what can be: rebuild indices, write the schema file again, remove a header that
-    /// nobody reads, have the history go on without snapshots that are lost.
+    /// Repair the faults that can be repaired: rebuild indices, write the schema file again, remove
+    /// a header that nobody reads, and relink the history past missing snapshots.
     pub repair: bool,
-    /// Told about files checked.
+    /// Receives the number of files checked.
     pub progress: Arc<dyn Progress>,
-    /// Stops the work.
+    /// Stops the verification.
     pub cancel: Cancel,
 }
 
@@ -109,17 +118,17 @@ impl Default for VerifyOptions {
     }
 }
 
-/// Files checked at a time; systems that allow a process few open files allow 64.
-const AT_ONCE: usize = 16;
+/// The maximum number of files checked concurrently; some systems limit a process to 64 open files.
+const FILES_IN_FLIGHT: usize = 16;
 
 impl Table {
-    /// Checks the newest state: that every object it names is there, that sizes, row counts and
-    /// bounds are those of the files, that indices agree with the data, that the history can be
-    /// read. Reads all footers and all indexed columns.
+    /// Checks the newest state: that every object it names exists, that recorded sizes, row counts
+    /// and bounds are correct, that indices agree with the data, and that the history can be read.
+    /// Reads all footers and all indexed columns.
     ///
     /// # Errors
     /// [`Corrupt`](ErrorKind::Corrupt) if the table cannot be opened at all;
-    /// [`ReadOnly`](ErrorKind::ReadOnly) to repair what may not be written;
+    /// [`ReadOnly`](ErrorKind::ReadOnly) for a repair of a read-only table;
     /// [`Store`](ErrorKind::Store).
     pub fn verify<'a>(&'a self, options: &'a VerifyOptions) -> BoxFuture<'a, Result<Vec<Problem>>> {
         async move {
@@ -181,8 +190,11 @@ impl Check<'_> {
             if repair {
                 self.table.store().delete(&packed).await?;
             }
-            let message = "a second header, which no reader uses beside the JSON one";
+            let message = "a second header, which readers ignore because there is a JSON one";
             self.add(ProblemKind::Header, &packed, message, repair);
+        }
+        if let Some((key, message)) = check_header(self.table.store(), self.table.name()).await? {
+            self.add(ProblemKind::Header, &key, message, false);
         }
         Ok(())
     }
@@ -191,7 +203,9 @@ impl Check<'_> {
         let key = keys::common_metadata(self.table.name(), &self.state.table_name);
         let stored = self.table.store().get_opt(&key).await?;
         let message = match stored.map(|bytes| decode_common_metadata(&bytes)) {
-            Some(Ok(schema)) if schema.fields() == self.state.stored.fields() => return Ok(()),
+            Some(Ok(schema)) if schema.fields() == plain(&self.state.stored).fields() => {
+                return Ok(());
+            }
             Some(Ok(_)) => "the schema file is not that of the newest commit",
             Some(Err(_)) => "the schema file cannot be read",
             None => "the schema file is not in the store",
@@ -228,7 +242,7 @@ impl Check<'_> {
                     problem
                 }
             })
-            .buffered(AT_ONCE)
+            .buffered(FILES_IN_FLIGHT)
             .collect()
             .await;
         self.options.progress.finish();
@@ -250,7 +264,7 @@ impl Check<'_> {
             self.options.cancel.check()?;
             let Some(recorded) = found.get(number) else { break };
             let bytes = store.get(&recorded.key).await?;
-            // The footer was read; the rows may be damaged all the same.
+            // Only the footer was read so far; the rows may be damaged.
             if let Err(damage) = Snapshot::decode(bytes, &recorded.key) {
                 found.truncate(number);
                 error = Some(damage);
@@ -275,7 +289,7 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Compares indices with the data; returns the columns of those that differ.
+    /// Compares indices with the data; returns the columns whose indices differ.
     async fn indices(&mut self) -> Result<Vec<String>> {
         let columns: Vec<String> = self.state.header.indices.keys().cloned().collect();
         if columns.is_empty() {
@@ -311,7 +325,9 @@ impl Check<'_> {
         found: &[(String, Vec<ArrayRef>)],
     ) -> Result<Option<String>> {
         let data_type = value_type(self.state.schema.field_with_name(column)?.data_type());
-        let stored = match load_index(self.table.store(), stored, column, &data_type).await {
+        let store = self.table.store().comparing_digests();
+        let recorded = self.state.index_lengths.get(column);
+        let stored = match load_index(&store, stored, column, &data_type, recorded).await {
             Ok(index) => index,
             Err(error) if error.kind() == ErrorKind::Corrupt => {
                 return Ok(Some(format!("the index on {column} cannot be read: {error}")));
@@ -330,7 +346,7 @@ impl Check<'_> {
     }
 }
 
-/// Checks one file; a problem comes with the label.
+/// Checks one file; returns the problem together with the label.
 async fn check_file(
     table: &Table,
     state: &State,
@@ -351,17 +367,20 @@ async fn check_file(
         ErrorKind::Corrupt | ErrorKind::SchemaMismatch => Ok(error.to_string()),
         _ => Err(error),
     };
-    let known = match facts(table.store(), label.clone(), key.clone(), &state.schema).await {
+    // They are compared whatever the options of the store say.
+    let store = &table.store().comparing_digests();
+    let digests = FileDigests::of_rows(&file.manifest).into_iter().flatten().next();
+    let known = match facts(store, label.clone(), key.clone(), digests, &state.schema).await {
         Ok(facts) => manifest(&[facts], &file.manifest.schema())?,
         Err(error) => return problem(ProblemKind::Damaged, damaged(error)?),
     };
     if let Some(column) = differs(&file.manifest, &known) {
-        let message = format!("{column} is not what the snapshot says");
+        let message = format!("{column} differs from the snapshot");
         return problem(ProblemKind::Statistics, message);
     }
     if options.data {
         let read = Read {
-            store: table.store().clone(),
+            store: store.clone(),
             table: Arc::clone(&state.schema),
             schema: Arc::clone(&state.schema),
             test: None,
@@ -378,18 +397,28 @@ async fn check_file(
                 Err(error) => return problem(ProblemKind::Damaged, damaged(error)?),
             }
         }
+        if let Some(digests) = digests {
+            let footer = numbers(&file.manifest, "footer").flatten().next();
+            let checked = check_undecoded(store, &key, digests, footer, &state.schema).await;
+            if let Err(error) = checked {
+                return problem(ProblemKind::Damaged, damaged(error)?);
+            }
+        }
     }
     Ok(None)
 }
 
-/// The first column that the snapshot knows otherwise than the file.
+/// Columns of the manifest that are not statistics.
+const UNCOMPARED: [&str; 7] =
+    ["footer", "buckets", "schema_id", "label", "key", digests::FOOTER, digests::REST];
+
+/// The first column whose recorded statistics differ from those of the file.
 fn differs(recorded: &RecordBatch, file: &RecordBatch) -> Option<String> {
     let schema = recorded.schema_ref();
     let columns = schema.fields().iter().zip(recorded.columns()).zip(file.columns());
     columns
         .filter(|((field, recorded), _)| {
-            recorded.null_count() == 0
-                && !matches!(field.name().as_str(), "footer" | "buckets" | "label" | "key")
+            recorded.null_count() == 0 && !UNCOMPARED.contains(&field.name().as_str())
         })
         .find(|((_, recorded), file)| recorded != file)
         .map(|((field, _), _)| field.name().clone())

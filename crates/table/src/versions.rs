@@ -1,4 +1,4 @@
-//! Older versions: reading them, going back to one, and letting go of them.
+//! Older versions: reading, restoring and expiring them.
 
 use std::sync::Arc;
 
@@ -19,17 +19,17 @@ use crate::options::WriteOptions;
 use crate::stage::texts;
 use crate::state::State;
 
-/// Which versions [`Table::expire`] keeps. The newest is always kept.
+/// The versions that [`Table::expire`] keeps. The newest is always kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keep {
-    /// So many of the newest.
+    /// The given number of newest versions.
     Last(usize),
-    /// Those whose snapshot was written within this time, by the store's clock.
+    /// The versions that were the newest at some time within this period, by the store's clock.
     Within(SignedDuration),
 }
 
 impl Table {
-    /// The commits that led here, newest first. Two requests for each.
+    /// The commits up to the current version, newest first. Two requests for each.
     ///
     /// # Errors
     /// [`Corrupt`](ErrorKind::Corrupt) if a snapshot cannot be read.
@@ -38,21 +38,21 @@ impl Table {
         Ok(walked.into_iter().map(Recorded::info).collect())
     }
 
-    /// The commit that made the version that reads see; `None` where only plateau has written.
+    /// The commit that created the current version; `None` if only plateau has written.
     ///
     /// # Errors
-    /// As [`Table::history`].
+    /// Those of [`Table::history`].
     pub async fn last_commit(&self) -> Result<Option<SnapshotInfo>> {
         let walked = walk(self.store(), &self.state(), |_| true).await?;
         Ok(walked.into_iter().map(Recorded::info).next())
     }
 
-    /// The table as it was at an older version, for reading: it stays there, and refuses every
-    /// change. Two requests for each version in between.
+    /// The table at an older version, read-only and pinned to it. Two requests for each version in
+    /// between.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) if the history holds no such version (it may have
-    /// expired). Files that were collected as garbage are noticed when they are read.
+    /// [`NotFound`](ErrorKind::NotFound) if the history does not contain the version (it may have
+    /// expired). Files that were collected as garbage are only noticed when they are read.
     pub async fn at(&self, at: impl Into<At>) -> Result<Self> {
         let state = self.state();
         let recorded = find(self.store(), &state, at.into()).await?;
@@ -61,18 +61,18 @@ impl Table {
     }
 
     /// Makes the state of an older version the newest, in one commit; the versions in between stay
-    /// in the history. Files and indices are those of that version: nothing is written again.
+    /// in the history. Files and indices are reused: nothing is rewritten.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) if the history holds no such version, or a file of it has
-    /// been removed (the key is named); else as [`Table::append`].
+    /// [`NotFound`](ErrorKind::NotFound) if the history does not contain the version, or one of its
+    /// files has been removed (the key is named); otherwise those of [`Table::append`].
     pub async fn restore(&self, at: impl Into<At>, options: &WriteOptions) -> Result<Commit> {
         self.check_writable()?;
         let recorded = find(self.store(), &self.state(), at.into()).await?;
         let bytes = self.store().get(&recorded.key).await?;
         let snapshot = Snapshot::decode(bytes.clone(), &recorded.key)?;
-        // From here on garbage collection leaves the files of that version alone, also if others
-        // let it expire meanwhile, which removes its snapshot.
+        // The pin protects the files of that version from garbage collection, even if another
+        // process expires it in the meantime, which removes its snapshot.
         let pin = keys::pin(self.name());
         self.store().put(&pin, bytes).await?;
         let restored = self.restore_pinned(snapshot, options).await;
@@ -110,7 +110,7 @@ impl Table {
         }
     }
 
-    /// The versions that [`Table::expire`] would take out of the history, newest first.
+    /// The versions that [`Table::expire`] would remove from the history, newest first.
     ///
     /// # Errors
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) to keep none;
@@ -121,13 +121,13 @@ impl Table {
         Ok(kept.split_off(first).into_iter().map(Recorded::info).collect())
     }
 
-    /// Takes the versions that are not to be kept out of the history, with the idempotency keys of
-    /// their commits; returns how many. Their files go with a [`Table::collect_garbage`] whose grace
-    /// has passed since. Where a snapshot of the history was lost, the history is cut there, so that
-    /// garbage can be collected again.
+    /// Removes the versions that are not to be kept from the history, with the idempotency keys of
+    /// their commits; returns their number. Their files are removed by a [`Table::collect_garbage`]
+    /// after its grace period. If a snapshot of the history is missing, the history is truncated
+    /// there, so that garbage can be collected again.
     ///
     /// # Errors
-    /// As [`Table::expirable`]; [`ReadOnly`](ErrorKind::ReadOnly).
+    /// Those of [`Table::expirable`]; [`ReadOnly`](ErrorKind::ReadOnly).
     pub async fn expire(&self, keep: Keep) -> Result<u64> {
         self.check_writable()?;
         let (newest, mut kept) = self.history_to_expire(keep).await?;
@@ -145,10 +145,10 @@ impl Table {
         }
         let mut dropped: Vec<String> = dropped.difference(&stay).cloned().collect();
         dropped.sort_unstable();
-        // The mark first: it is what the age of the dropped files counts from.
+        // The mark is written first: the age of the dropped files counts from it.
         let mark = keys::expiry(self.name(), oldest);
         self.store().put(&mark, marks::encode(&Expiry::new(oldest, dropped))?).await?;
-        // The oldest first: what is left is a history without gaps, also after a crash.
+        // The oldest are deleted first, so that the history has no gaps even after a crash.
         for recorded in expired.iter().rev() {
             self.store().delete(&recorded.key).await?;
         }
@@ -168,7 +168,7 @@ impl Table {
         Ok((newest, history))
     }
 
-    /// The position in the history, newest first, of the first version that is not to be kept.
+    /// The index in the history, newest first, of the first version not to keep.
     async fn first_expired(&self, history: &[Recorded], keep: Keep) -> Result<usize> {
         let age = match keep {
             Keep::Last(count) => return Ok(count.min(history.len())),
@@ -177,8 +177,8 @@ impl Table {
         let since: Timestamp = store_time(self.store(), self.name())
             .await?
             .checked_sub(age)
-            .map_err(|error| Error::invalid("that is no age").caused_by(error))?;
-        // A version counts from the moment at which the next one took its place.
+            .map_err(|error| Error::invalid("the age is out of range").caused_by(error))?;
+        // The age of a version counts from the moment at which the next one replaced it.
         for (position, recorded) in history.iter().enumerate() {
             let written = self.store().head(&recorded.key).await?;
             let written = written.map_or(Timestamp::UNIX_EPOCH, |info| info.last_modified);

@@ -1,16 +1,18 @@
-"""What notebooks show of datasets, reads and their history, as HTML.
+"""What notebooks show of datasets, reads, histories and results, as HTML.
 
-Nothing comes from outside: style and pictures are part of what is shown. All text is escaped.
-A store that cannot be reached is no error here. Only collections make a request, for the list of
-their partitions.
+The HTML loads nothing from elsewhere: style and pictures are part of it. All text is escaped. A
+store that cannot be reached is not an error here. Only collections make requests, to list their
+partitions.
 """
 
 from partita._notebook.faces import (
     collection_html,
     explain_html,
     expression_html,
+    garbage_html,
     history_html,
     index_html,
+    record_html,
     scan_html,
     table_html,
 )
@@ -19,8 +21,10 @@ __all__ = [
     "collection_html",
     "explain_html",
     "expression_html",
+    "garbage_html",
     "history_html",
     "index_html",
+    "record_html",
     "scan_html",
     "table_html",
 ]

@@ -1,4 +1,4 @@
-"""What is shown of each kind of thing."""
+"""The HTML page of each kind of object."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from partita._display import (
+    ShownVariable,
     collection_facts,
     collection_kind,
     collection_variables,
@@ -16,8 +17,10 @@ from partita._display import (
     table_facts,
 )
 from partita._native import masked
+from partita._notebook.chunks import chunk_picture, chunk_text, cuts_of
 from partita._notebook.page import code, facts, grid, muted, page, section
 from partita._notebook.pictures import bar, coverage
+from partita._type_names import array_type_name, column_type_name
 from partita.errors import PartitaError
 from partita.records import CollectionCommit, Snapshot, human_bytes, human_count
 
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
     from partita.collection import Collection
     from partita.expression import Expr
     from partita.index import Index
-    from partita.records import Explain, Partition
+    from partita.records import Explain, Garbage, Partition
     from partita.scan import Scan
     from partita.table import Table
 
@@ -33,13 +36,16 @@ __all__ = [
     "collection_html",
     "explain_html",
     "expression_html",
+    "garbage_html",
     "history_html",
     "index_html",
+    "record_html",
     "scan_html",
     "table_html",
 ]
 
 _MOST_PARTITIONS = 12
+_MOST_KEYS = 50
 
 
 def table_html(table: Table) -> str:
@@ -49,7 +55,7 @@ def table_html(table: Table) -> str:
     roles = {name: "partition" for name in table.partition_by}
     for name in table.index:
         roles[name] = f"{roles[name]}, index" if name in roles else "index"
-    rows = [(escape(name), code(str(kind)), escape(roles.get(name, ""))) for name, kind in columns]
+    rows = [(escape(name), code(kind), escape(roles.get(name, ""))) for name, kind in columns]
     listed = grid(["column", "type", "role"], rows) + _rest(more)
     parts = [facts([("url", masked(table.url)), *table_facts(table)]), section("columns", listed)]
     if table.partition_by and partitions is not None:
@@ -83,10 +89,10 @@ def _sizes(partitions: Sequence[Partition]) -> str:
 
 
 def collection_html(collection: Collection) -> str:
-    """A collection or a view: facts, variables, and which periods are there."""
+    """A collection or a view: facts, variables with their chunks, and the periods that it has."""
     variables, more = collection_variables(collection)
-    rows = [(escape(name), code(kind), escape(dimensions)) for name, kind, dimensions in variables]
-    listed = grid(["variable", "type", "dimensions"], rows) + _rest(more)
+    rows = [_variable(variable) for variable in variables]
+    listed = grid(["variable", "type", "dimensions", "chunk", ""], rows) + _rest(more)
     parts = [facts(collection_facts(collection)), section("variables", listed)]
     try:
         partitions = collection.partitions
@@ -98,6 +104,17 @@ def collection_html(collection: Collection) -> str:
     if attributes:
         parts.append(section("attributes", facts(attributes), is_open=False))
     return page(collection_kind(collection), collection.name, *parts)
+
+
+def _variable(variable: ShownVariable) -> tuple[str, ...]:
+    cuts = cuts_of(variable.dimensions, variable.described)
+    return (
+        escape(variable.path),
+        code(array_type_name(variable.dtype)),
+        escape(f"({', '.join(variable.dimensions)})"),
+        escape(chunk_text(cuts, variable.dtype)),
+        chunk_picture(cuts, variable.path),
+    )
 
 
 def _keys(partitions: Sequence[Any]) -> str:
@@ -117,7 +134,7 @@ def _rest(more: int) -> str:
 
 def scan_html(described: str, scan: Scan) -> str:
     """A read that has not been run: of what, which columns, which rows."""
-    rows = [(escape(field.name), code(str(field.type))) for field in scan.schema]
+    rows = [(escape(field.name), code(column_type_name(field.type))) for field in scan.schema]
     how = muted("nothing is read yet: to_pandas, to_arrow, to_polars, to_batches, count, explain")
     columns = section("columns", grid(["column", "type"], rows))
     return page("Scan", "", facts([("of", described)]), columns, how)
@@ -142,7 +159,7 @@ def explain_html(explain: Explain) -> str:
 
 
 def steps_of(details: Mapping[str, Any]) -> list[tuple[str, int]]:
-    """How many files are left after each step."""
+    """The steps of the pruning, with the number of files left after each."""
     left = details.get("files")
     if not isinstance(left, int):
         return []
@@ -198,6 +215,24 @@ def _commits(commits: Sequence[CollectionCommit]) -> str:
 
 def _time(time: dt.datetime) -> str:
     return f"{time:%Y-%m-%d %H:%M:%S}Z"
+
+
+def record_html(kind: str, pairs: Sequence[tuple[str, str]]) -> str:
+    """A small answer of an operation: a commit, what it staged, what it would commit."""
+    return page(kind, "", facts(pairs))
+
+
+def garbage_html(garbage: Garbage) -> str:
+    """What garbage collection removed: how much, and the first keys."""
+    pairs = [("objects", human_count(len(garbage.keys))), ("size", human_bytes(garbage.bytes))]
+    if garbage.missing:
+        pairs.append(("missing already", human_count(len(garbage.missing))))
+    parts = [facts(pairs)]
+    if garbage.keys:
+        rows = [(code(key),) for key in garbage.keys[:_MOST_KEYS]]
+        listed = grid(["key"], rows) + _rest(len(garbage.keys) - len(rows))
+        parts.append(section("keys", listed, is_open=False))
+    return page("Garbage", "", *parts)
 
 
 def index_html(index: Index) -> str:

@@ -1,4 +1,4 @@
-"""The frame of what is shown, in light and dark: a title, facts, and sections that fold."""
+"""The parts of an HTML page, in light and dark: a title, facts, tables, and sections that fold."""
 
 from __future__ import annotations
 

@@ -27,9 +27,9 @@ __all__ = ["insert", "map_partitions", "update"]
 Staged = tuple[str, int | None, int, bytes]
 Arguments = dict[str, Any]
 
-# How often what other writers have touched meanwhile is staged again.
+# How often partitions that other writers have changed meanwhile are staged again.
 _ATTEMPTS = 30
-# Batches of partitions for each worker, so that one that is slow does not hold up all.
+# Batches of partitions for each worker: several, so that a slow worker does not delay the others.
 _BATCHES = 8
 
 
@@ -174,7 +174,7 @@ def _selected(native: _native.Collection, arguments: Arguments) -> list[Collecti
 
 
 def _travelling(arguments: Arguments, paths: list[str]) -> Arguments:
-    # The paths say it all, and a predicate is no thing to send.
+    # The paths are enough, and a predicate cannot be sent.
     return {**arguments, "predicate": None, "paths": paths}
 
 
@@ -200,7 +200,7 @@ class _Staged:
         # A commit that is sent twice is one commit.
         self._key = key or f"dask-{uuid.uuid4().hex}"
         self._staged: dict[str, Staged] = {}
-        # Something that is staged may be named by a commit.
+        # Once true, a commit may name what was staged, which is not discarded any more.
         self._sent = False
 
     def add(self, staged: Iterable[Staged]) -> None:
@@ -227,8 +227,8 @@ class _Staged:
                 raise
             if not paths:
                 return set(self._staged)
-            # Nothing was committed. What these partitions hold by now is worked out again; the
-            # others are good as they are. What was staged for these is garbage.
+            # Nothing was committed. The changed partitions are computed again from what they hold
+            # now; the others are still valid. What was staged for the changed ones is garbage.
             self._sent = False
             for path in paths:
                 self._staged.pop(path, None)
@@ -248,7 +248,7 @@ class _Staged:
         try:
             self._native.discard_staged([form for *_, form in self._staged.values()])
         except PartitaError:
-            # It is garbage then, and collected as such.
+            # What cannot be discarded becomes garbage, and is collected.
             pass
 
 

@@ -103,7 +103,7 @@ def _is_in(read: Any, condition: Any, negated: bool) -> Expr:
     values = _values(condition.operand("values"))
     for value in values:
         _check(read, name, value)
-    # Whatever the type, pandas has it that a missing value is not in a list.
+    # In pandas a missing value is in no list, whatever the type.
     found = col(name).isin(values)
     return found & col(name).is_not_null() if negated else found
 
@@ -124,7 +124,7 @@ def _values(given: Any) -> list[Any]:
 def _is_null(read: Any, condition: Any) -> Expr:
     name = _column(read, condition.frame)
     if pyarrow().types.is_floating(_type(read, name)):
-        # Not a number is missing to pandas, and a value to a predicate.
+        # NaN is a missing value for pandas, but a value for a predicate.
         raise _Unfit
     column = col(name)
     return column.is_null() if isinstance(condition, dx.IsNa) else column.is_not_null()

@@ -148,7 +148,7 @@ def _by_division(table: Table, where: str | None, index: str, limit: int) -> Pla
     for low, high in itertools.zip_longest(starts, starts[1:]):
         column = col(index)
         bounds = column >= low if high is None else (column >= low) & (column < high)
-        # Without a number the version is kept by the names of its files.
+        # A version without a number is identified by the names of its files.
         found = None if table.version is not None else _names(table.scan(where=bounds))
         pieces.append(Piece(found, str(bounds), None))
     return Plan(tuple(pieces), tuple(_division(value) for value in [*starts, values[-1]]), False)

@@ -132,7 +132,7 @@ def read(
     if names is not None and index in names:
         names.remove(index)
     text = None if where is None else str(Expr(predicate(where)))
-    # What does not fit is told now, not by a worker.
+    # Errors in the arguments are raised here, and not by a worker.
     table.scan(names, where).schema  # noqa: B018
     plan(source, text, by_of(by), index, limit)
     form = form_of(table, categoricals, dates_as_object, index)
@@ -226,7 +226,7 @@ class ReadTable(PartitionsFiltered, BlockwiseIO):  # type: ignore[misc]
         )
 
     def _filter_passthrough_available(self, parent: Any, dependents: Any) -> bool:
-        # Others that use the same rows must find as many partitions as before.
+        # Other expressions that use the same rows rely on this number of partitions.
         return (
             not self._filtered
             and super()._filter_passthrough_available(parent, dependents)

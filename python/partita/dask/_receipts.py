@@ -98,7 +98,7 @@ def merge_receipts(receipts: Iterable[Receipts]) -> Receipts:
             if level + 1 == len(levels):
                 levels.append([])
             levels[level + 1].append(merged)
-    # Those put together longest ago came first.
+    # Receipts that were merged earliest come first.
     return _merged([one for level in reversed(levels) for one in level])
 
 

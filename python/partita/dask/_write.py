@@ -13,7 +13,7 @@ from partita._arguments import Compression
 from partita.dask._frames import typed, types_of
 from partita.dask._receipts import Receipts, merge_receipts
 from partita.dask._shuffle import BUCKET, buckets_of, shuffled
-from partita.dask._writer import Writer
+from partita.dask._writer import Mode, Writer
 from partita.dataset import PartitionBy
 from partita.errors import CommitUnknown, InvalidArgument, PartitaError
 from partita.expression import Where
@@ -32,7 +32,7 @@ def write_table(
     ddf: DataFrame,
     url: str | os.PathLike[str],
     *,
-    mode: str = "create",
+    mode: Mode = "create",
     partition_by: PartitionBy | None = None,
     index: str | Sequence[str] | None = None,
     where: Where | None = None,
@@ -142,7 +142,7 @@ def write(
     parts: Sequence[Delayed], writer: Writer, types: Any, meta: Any, compute: bool
 ) -> Commit | Delayed:
     """Stages every part, gathers the receipts, and commits."""
-    # Two writes of one key may well run at once: to Dask they are different tasks.
+    # Two writes with the same key may run at the same time: for Dask they are different tasks.
     run = uuid.uuid4().hex
     stage = delayed(stage_part, pure=False, traverse=False)
     receipts = [

@@ -8,7 +8,7 @@ import os
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal, get_args
 
 from partita import _native
 from partita._arguments import Compression, metadata_json, names, write_options
@@ -24,9 +24,10 @@ from partita.staging import Staged
 from partita.stores import connection
 from partita.table import Table
 
-__all__ = ["Writer"]
+__all__ = ["Mode", "Writer"]
 
-_MODES = ("append", "create", "replace", "upsert")
+Mode = Literal["append", "create", "replace", "upsert"]
+_MODES = get_args(Mode)
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Writer:
     url: str
     options: Options
     single_writer: bool
-    mode: str
+    mode: Mode
     key: str
     """What makes a commit that is sent twice one commit."""
     where: str | None
@@ -54,7 +55,7 @@ class Writer:
         cls,
         url: str | os.PathLike[str],
         *,
-        mode: str = "create",
+        mode: Mode = "create",
         partition_by: PartitionBy | None = None,
         index: str | Sequence[str] | None = None,
         where: Where | None = None,

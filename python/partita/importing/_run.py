@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import os
 import pickle
+import tempfile
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from partita import _native
+from partita._arguments import options_text
 from partita._arrays import numpy_module, to_numpy
 from partita._arrow import optional
 from partita._functions import Inserting
-from partita._packing import MEANING
+from partita._packing import MEANING, is_time_units
 from partita._progress import Progress, Report, reporting
 from partita._xarray import from_xarray, variables_of
 from partita.collection import Collection
 from partita.dataset import create_collection, open_collection
 from partita.errors import CommitConflict, InvalidArgument, NotFound, PartitaError, SchemaMismatch
 from partita.importing._processes import Failure, Processes
+from partita.importing._remote import Reading
 from partita.importing._report import ImportReport
 from partita.importing._sources import find, open_source
 from partita.importing._tasks import Place, Scanned, Target, named, scan, stage, statics_of
@@ -53,6 +56,7 @@ def import_files(
     on_error: str = "raise",
     skip_existing: bool = False,
     workers: int | None = None,
+    source_options: Mapping[str, Any] | None = None,
     storage_options: Mapping[str, Any] | None = None,
     filesystem: FileSystem | None = None,
     single_writer: bool = False,
@@ -72,7 +76,9 @@ def import_files(
     url : str or path-like
         The collection.
     files : str, path-like or sequence of these
-        Files, patterns such as ``"in/**/*.nc"``, and folders.
+        Files, patterns such as ``"in/**/*.nc"``, and folders; also in stores, as
+        ``"s3://bucket/in/*.nc"``. Of those in stores each process keeps copies of the last four in
+        the folder for temporary files.
     axis : str, optional
         The variable along which a new collection grows; ``time`` if not given.
     partition_by : Date, Sequence, GroupedSequence or str, optional
@@ -106,6 +112,8 @@ def import_files(
     workers : int, optional
         How many processes read files; as many as there are cores if not given, and none for small
         files. 0 reads them in this one.
+    source_options : mapping, optional
+        Of the store of files that are given as URLs; `storage_options` if not given.
     storage_options, filesystem, single_writer
         Of the store of the collection, as of `create_collection`.
     progress : bool or callable, default False
@@ -130,15 +138,22 @@ def import_files(
     """
     _check(merge, batch, combine_attrs, on_error)
     names = [files] if isinstance(files, (str, os.PathLike)) else files
-    found = find(names)
+    given = storage_options if source_options is None else source_options
+    options = dict(options_text(given))
+    found = find(names, options)
     place = connection(url, storage_options, filesystem)
     store = {
         "storage_options": storage_options,
         "filesystem": filesystem,
         "single_writer": single_writer,
     }
-    with reporting(progress) as report, Processes(_count(found, place, workers)) as processes:
-        running = _Import(place, single_writer, groups, on_error == "skip", processes, report)
+    with (
+        tempfile.TemporaryDirectory(prefix="partita-import-") as folder,
+        reporting(progress) as report,
+        Processes(_count(found, place, workers)) as processes,
+    ):
+        reading = Reading(groups, options, folder)
+        running = _Import(place, single_writer, reading, on_error == "skip", processes, report)
         collection = _existing(url, store)
         if collection is not None:
             axis = collection.axis
@@ -219,13 +234,13 @@ class _Import:
         self,
         place: tuple[str, dict[str, Any]],
         single_writer: bool,
-        groups: bool,
+        reading: Reading,
         skips: bool,
         processes: Processes,
         report: Report | None,
     ) -> None:
         self._target = Target(*place, single_writer)
-        self._groups = groups
+        self._reading = reading
         self._skips = skips
         self._processes = processes
         self._report = report
@@ -233,7 +248,7 @@ class _Import:
 
     def scan(self, files: Sequence[str], axis: str, names: Sequence[str]) -> list[Scanned]:
         """What is learned of the files that can be read, in their order."""
-        arguments = [(path, axis, names, self._groups) for path in files]
+        arguments = [(path, axis, names, self._reading) for path in files]
         found: dict[int, Scanned] = {}
         for number, answer in self._processes.call(scan, arguments):
             if isinstance(answer, Failure):
@@ -264,10 +279,10 @@ class _Import:
                 context={"file": first.path},
             )
         try:
-            data = open_source(first.path, groups=self._groups)
+            data = open_source(first.path, self._reading)
             axis = data[options["axis"]]
             if axis.dtype.kind != "M" and isinstance(options["partition_by"], Date):
-                raise _no_times(axis)
+                _check_dates(axis, icechunk or options["zarr_format"] == 3)
             data = _combined(data, scanned, combine_attrs)
             (dimension,) = axis.dims
             chunks = dict(options.pop("chunks") or {})
@@ -370,7 +385,7 @@ class _Import:
     ) -> set[str]:
         """Stages partitions; the files that do not fit."""
         failed: set[str] = set()
-        arguments = [(self._target, place, inserting, self._groups) for place in places]
+        arguments = [(self._target, place, inserting, self._reading) for place in places]
         for done, (number, answer) in enumerate(self._processes.call(stage, arguments), 1):
             if isinstance(answer, Failure):
                 error = answer.error
@@ -417,7 +432,7 @@ class _Import:
             if not new:
                 continue
             try:
-                data = statics_of(path, schema, dimension, self._groups)
+                data = statics_of(path, schema, dimension, self._reading)
                 for name in new:
                     values = to_numpy(*data.data(name))
                     if name not in known:
@@ -463,17 +478,20 @@ def _same(one: Any, other: Any) -> bool:
     return bool(np.array_equal(one, other))
 
 
-def _no_times(axis: Any) -> InvalidArgument:
-    calendar = axis.attrs.get("calendar")
-    if calendar is not None:
-        return InvalidArgument(
-            f"the axis {axis.name} has dates of the calendar {calendar}, which is not numpy's "
-            "(cftime), and such cannot be partitioned by date; partition by variables of integers"
+def _check_dates(axis: Any, is_zarr3: bool) -> None:
+    """Refuses an axis of numbers that cannot be partitioned by date."""
+    units, calendar = axis.attrs.get("units"), axis.attrs.get("calendar")
+    if not is_time_units(units):
+        raise InvalidArgument(
+            f"the axis {axis.name} holds no times, and cannot be partitioned by date: its units "
+            f"are {units!r}"
         )
-    return InvalidArgument(
-        f"the axis {axis.name} holds no times, and cannot be partitioned by date: its units are "
-        f"{axis.attrs.get('units')!r}"
-    )
+    if not is_zarr3:
+        raise InvalidArgument(
+            f"the axis {axis.name} has dates of the calendar {calendar}, which is not numpy's "
+            "(cftime); a collection that is partitioned by them needs zarr_format=3 (--zarr 3), "
+            "since ZCollection could not open one in Zarr 2"
+        )
 
 
 def _rows_of_a_chunk(data: Any, dimension: str) -> int:

@@ -6,13 +6,14 @@ import glob
 import hashlib
 import os
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from partita._arrow import optional
 from partita._packing import is_time_units
 from partita.errors import InvalidArgument, NotFound
+from partita.importing._remote import GROUP_DOCUMENTS, Reading, find_in_store, is_url
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["digest", "find", "group_names", "holds_arrays", "is_array_file", "open_source"]
 
 _SUFFIXES = (".nc", ".nc3", ".nc4", ".cdf", ".netcdf", ".h5", ".hdf5", ".he5", ".zarr")
-_GROUP_DOCUMENTS = (".zgroup", ".zmetadata", "zarr.json")
 _BLOCK = 1 << 22
 
 
@@ -42,11 +42,15 @@ def holds_arrays(name: str) -> bool:
 
 
 def _is_zarr(path: str) -> bool:
-    return any(os.path.exists(os.path.join(path, name)) for name in _GROUP_DOCUMENTS)
+    return any(os.path.exists(os.path.join(path, name)) for name in GROUP_DOCUMENTS)
 
 
-def find(names: Iterable[str | os.PathLike[str]]) -> list[str]:
+def find(
+    names: Iterable[str | os.PathLike[str]], options: Mapping[str, str] | None = None
+) -> list[str]:
     """The files that names, patterns (``in/**/*.nc``) and folders stand for, each once.
+
+    Names may be URLs; the options are those of their store.
 
     Raises
     ------
@@ -56,8 +60,11 @@ def find(names: Iterable[str | os.PathLike[str]]) -> list[str]:
     found: dict[str, None] = {}
     for name in names:
         text = os.path.expanduser(os.fspath(name))
-        matches = sorted(glob.glob(text, recursive=True)) if glob.has_magic(text) else [text]
-        files = [file for match in matches for file in _within(match)]
+        if is_url(text):
+            files = find_in_store(text, options or {}, is_array_file)
+        else:
+            matches = sorted(glob.glob(text, recursive=True)) if glob.has_magic(text) else [text]
+            files = [file for match in matches for file in _within(match)]
         if not files:
             raise NotFound(f"there is no file {text}", context={"file": text})
         found.update(dict.fromkeys(files))
@@ -98,16 +105,11 @@ def group_names(data: Any) -> list[str]:
     return [node.path.strip("/") for node in data.subtree if node.path != "/" and node.variables]
 
 
-def open_source(path: str, *, groups: bool) -> Any:
+def open_source(path: str, reading: Reading) -> Any:
     """A file with its numbers as they are stored, and its times as times.
 
     Nothing but metadata is read until it is looked at. Times whose number is the fill value are
     "not a time". Those of calendars that numpy does not have stay numbers.
-
-    Parameters
-    ----------
-    groups : bool
-        Whether the groups of the file are opened too.
 
     Returns
     -------
@@ -115,7 +117,7 @@ def open_source(path: str, *, groups: bool) -> Any:
         A tree if there are groups.
     """
     optional("xarray", "reading files of arrays")
-    opener = _opener(path, groups)
+    opener = _opener(reading.local(path), reading.groups)
     raw = opener(mask_and_scale=False, decode_times=False)
     if not any(_is_time(v) for node in _nodes(raw).values() for v in node.variables.values()):
         return raw
@@ -144,7 +146,16 @@ def _opener(path: str, groups: bool) -> Any:
     def opened(**how: Any) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return function(path, **options, **how)
+            try:
+                return function(path, **options, **how)
+            except ValueError as error:
+                if "did not find a match" not in str(error):
+                    raise
+                raise InvalidArgument(
+                    "it is no file of NetCDF, HDF5 or Zarr, or of a kind for which the library is "
+                    "missing: pip install netcdf4 h5netcdf zarr",
+                    context={"file": path},
+                ) from None
 
     return opened
 

@@ -14,6 +14,7 @@ from partita._encoding import attributes_of
 from partita._functions import Inserting, fill_items
 from partita._xarray import by_path, from_xarray, variables_of
 from partita.errors import PartitaError, SchemaMismatch
+from partita.importing._remote import Reading
 from partita.importing._sources import digest, group_names, open_source
 
 __all__ = ["Place", "Scanned", "Target", "named", "scan", "stage"]
@@ -74,9 +75,9 @@ def named(error: BaseException, path: str) -> PartitaError:
     return kind(f"{path}: {what}", context=context)
 
 
-def scan(path: str, axis: str, names: Sequence[str], groups: bool) -> Scanned:
+def scan(path: str, axis: str, names: Sequence[str], reading: Reading) -> Scanned:
     """Looks at a file: its digest, its keys, and what is the same for all partitions."""
-    data = open_source(path, groups=groups)
+    data = open_source(path, reading)
     variables = by_path(data)
     if axis not in variables:
         raise SchemaMismatch(
@@ -98,7 +99,7 @@ def scan(path: str, axis: str, names: Sequence[str], groups: bool) -> Scanned:
     statics = {n: _digest(v) for n, v in variables.items() if dimension not in v.dims}
     attributes = {"": dict(data.attrs), **{n: dict(v.attrs) for n, v in variables.items()}}
     plain = {name: attributes_of(name, values) for name, values in attributes.items()}
-    return Scanned(path, digest(path), group_names(data), keys, statics, plain)
+    return Scanned(path, digest(reading.local(path)), group_names(data), keys, statics, plain)
 
 
 def _digest(variable: Any) -> str:
@@ -108,10 +109,10 @@ def _digest(variable: Any) -> str:
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
-def rows_of(path: str, runs: Runs, dimension: str, groups: bool) -> Any:
+def rows_of(path: str, runs: Runs, dimension: str, reading: Reading) -> Any:
     """Rows of a file, without what is the same for all partitions."""
     np = numpy_module()
-    data = open_source(path, groups=groups)
+    data = open_source(path, reading)
     index = slice(*runs[0]) if len(runs) == 1 else np.concatenate([np.arange(*run) for run in runs])
 
     def cut(node: Any) -> Any:
@@ -122,7 +123,7 @@ def rows_of(path: str, runs: Runs, dimension: str, groups: bool) -> Any:
     return data.map_over_datasets(cut) if hasattr(data, "subtree") else cut(data)
 
 
-def stage(target: Target, place: Place, inserting: Inserting, groups: bool) -> list[Any]:
+def stage(target: Target, place: Place, inserting: Inserting, reading: Reading) -> list[Any]:
     """Stages the rows that files have for one partition.
 
     Raises
@@ -137,7 +138,7 @@ def stage(target: Target, place: Place, inserting: Inserting, groups: bool) -> l
     arguments: dict[str, Any] = {}
     for path, runs in place.sources:
         try:
-            rows = rows_of(path, runs, dimension, groups)
+            rows = rows_of(path, runs, dimension, reading)
             dataset, arguments = inserting.prepare(native, rows)
             # Rows that do not fit are reported with this file. A variable that the file lacks may
             # exist in stored rows.
@@ -183,9 +184,9 @@ def _with_zeros(native: _native.Collection, arguments: dict[str, Any]) -> dict[s
     return {**arguments, "fill": [*arguments["fill"], *fill_items(native.schema(), zeros)]}
 
 
-def statics_of(path: str, schema: _native.Schema, dimension: str, groups: bool) -> Any:
+def statics_of(path: str, schema: _native.Schema, dimension: str, reading: Reading) -> Any:
     """The dataset of a file without rows: what is the same for all partitions."""
-    data = open_source(path, groups=groups)
+    data = open_source(path, reading)
 
     def cut(node: Any) -> Any:
         return node.isel({dimension: slice(0, 0)}) if dimension in node.dims else node

@@ -1,5 +1,5 @@
-//! numcodecs `bitround`: floats rounded to so many bits of their mantissa. Decoding leaves them as
-//! they are.
+//! numcodecs `bitround`: floats rounded to a number of bits of their mantissa. Decoding returns the
+//! rounded values.
 
 use partita_core::Result;
 
@@ -8,7 +8,7 @@ use super::filter::{Config, Filter};
 #[derive(Debug)]
 pub(super) struct BitRound {
     item_size: usize,
-    /// How many bits of the mantissa are dropped.
+    /// The number of mantissa bits that are dropped.
     dropped: u32,
 }
 

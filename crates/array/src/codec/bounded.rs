@@ -1,7 +1,7 @@
-//! Unpacking what is to be no longer than a size that is known before.
+//! Decompression with a limit on the size of the result.
 //!
-//! Some kilobytes unpack to gigabytes. The size of a chunk follows from its array, so unpacking stops
-//! where there is more.
+//! A few kilobytes can decompress to gigabytes. The size of a chunk follows from its array, so that
+//! decompression stops at that size.
 
 use std::borrow::Cow;
 use std::io::Read;
@@ -15,10 +15,10 @@ use super::checksum::Checksum;
 use super::compressor::options;
 use super::filter::{Filter, damaged};
 
-/// The bytes of a blosc frame that hold the size of its unpacked content.
+/// The bytes of a blosc frame that hold the size of its decompressed content.
 const BLOSC_SIZE: std::ops::Range<usize> = 4..8;
 
-/// The formats that are unpacked here.
+/// The formats that are decompressed here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Packed {
     Gzip,
@@ -30,7 +30,7 @@ pub(super) enum Packed {
 }
 
 impl Packed {
-    /// The format of a codec of that name, in numcodecs or in Zarr v3.
+    /// The format of the codec with this name, in numcodecs or in Zarr v3.
     pub fn named(name: &str) -> Option<Self> {
         match name.strip_prefix("numcodecs.").unwrap_or(name) {
             "gzip" => Some(Self::Gzip),
@@ -43,7 +43,7 @@ impl Packed {
         }
     }
 
-    /// What the bytes unpack to, if that is no more than `most` bytes.
+    /// Decompresses the bytes; refused if the result has more than `most` bytes.
     pub fn unpack(self, bytes: &[u8], most: usize) -> Result<Vec<u8>> {
         match self {
             Self::Gzip => read(flate2::read::MultiGzDecoder::new(bytes), "gzip", most),
@@ -88,12 +88,12 @@ fn read(packed: impl Read, codec: &str, most: usize) -> Result<Vec<u8>> {
     Ok(unpacked)
 }
 
-/// Refuses a size beyond the most that there can be.
+/// Refuses a decompressed size above the limit.
 pub(super) fn refuse_longer(codec: &str, size: usize, most: usize) -> Result<()> {
     if size <= most {
         return Ok(());
     }
-    Err(Error::corrupt("a chunk unpacks to more than its array says")
+    Err(Error::corrupt("a chunk decompresses to more bytes than the metadata of its array allow")
         .with("codec", codec)
         .with("most_bytes", most))
 }

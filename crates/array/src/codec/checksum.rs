@@ -27,7 +27,7 @@ impl Checksum {
         Self { kind, at_end }
     }
 
-    /// As Zarr v3 has it.
+    /// The variant of Zarr v3.
     pub fn crc32c() -> Self {
         Self { kind: Kind::Crc32c, at_end: true }
     }

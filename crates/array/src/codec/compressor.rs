@@ -50,10 +50,10 @@ impl Compressor {
     }
 }
 
-/// What zlib takes for the level -1, which numcodecs stores where no other was asked for.
+/// zlib's own default, which the level -1 selects. numcodecs stores -1 if no level was given.
 const ZLIB_LEVEL: u8 = 6;
 
-/// The configuration with a level that says how hard to look.
+/// The configuration with an explicit compression level.
 fn with_level(config: &Config<'_>) -> serde_json::Value {
     let mut value = config.config.to_value();
     let is_default = config.config.get("level").and_then(Json::as_int) == Some(-1);
@@ -66,7 +66,8 @@ fn with_level(config: &Config<'_>) -> serde_json::Value {
     value
 }
 
-/// numcodecs leaves the size of the items, and the choice of the shuffle, to the data.
+/// The configuration of blosc in Zarr v3, with the item size and the shuffle mode that numcodecs
+/// derives from the data.
 fn blosc(config: &Config<'_>, item_size: usize) -> Result<serde_json::Value> {
     let int = |name: &str| config.config.get(name).and_then(Json::as_int);
     let typesize = if item_size > BLOSC_MAX_TYPESIZE { 1 } else { item_size.max(1) };
@@ -119,7 +120,7 @@ impl Filter for Compressor {
     }
 }
 
-/// Chunks are encoded and decoded side by side, each by one thread.
+/// Chunks are encoded and decoded in parallel, each by a single thread.
 pub(super) fn options() -> CodecOptions {
     CodecOptions::default().with_concurrent_target(1)
 }

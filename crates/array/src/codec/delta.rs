@@ -1,4 +1,5 @@
-//! numcodecs `delta`: each item as its difference from the one before; the first as it is.
+//! numcodecs `delta`: each item is stored as the difference from the previous one; the first is
+//! stored unchanged.
 
 use partita_core::Result;
 

@@ -1,4 +1,4 @@
-//! The filters of numcodecs: each turns bytes into bytes.
+//! The filters and compressors of numcodecs, each of which maps bytes to bytes.
 
 use std::fmt::Debug;
 use std::mem::MaybeUninit;
@@ -17,57 +17,57 @@ use super::lz4::Lz4;
 use super::packbits::PackBits;
 use super::quantize::Quantize;
 use super::zstd::Zstd;
+use crate::buffer_pool::BufferPool;
 use crate::dataset::{ByteOrder, DType};
 use crate::json::Json;
-use crate::spare::Spare;
 
-/// A step between the items of a chunk and what is stored.
+/// One step of the encoding of a chunk.
 pub(super) trait Filter: Debug + Send + Sync {
-    /// Towards what is stored.
+    /// Encodes: from items towards stored bytes.
     fn encode(&self, bytes: Vec<u8>) -> Result<Vec<u8>>;
 
-    /// Towards the items. `items` is how many there are in the chunk.
+    /// Decodes: from stored bytes towards items. `items` is the number of items in the chunk.
     fn decode(&self, bytes: Vec<u8>, items: usize) -> Result<Vec<u8>>;
 
-    /// As [`Filter::decode`], where the result has `most` bytes at most. Codecs that can unpack a
-    /// few bytes to very many stop before they allocate more than that.
+    /// Like [`Filter::decode`], with a limit of `most` bytes on the result. Compressors, which can
+    /// expand a few bytes to very many, stop before they allocate more than that.
     ///
     /// # Errors
-    /// [`Corrupt`](ErrorKind::Corrupt) if there is more.
+    /// [`Corrupt`](ErrorKind::Corrupt) if the result is larger.
     fn decode_within(&self, bytes: Vec<u8>, items: usize, most: usize) -> Result<Vec<u8>> {
         let decoded = self.decode(bytes, items)?;
         refuse_longer("filter", decoded.len(), most)?;
         Ok(decoded)
     }
 
-    /// As [`Filter::encode`], of bytes that stay where they are.
-    fn encode_from(&self, bytes: &[u8], spare: &Spare) -> Result<Vec<u8>> {
-        let mut memory = spare.room(bytes.len())?;
+    /// Like [`Filter::encode`], without taking ownership of the bytes.
+    fn encode_from(&self, bytes: &[u8], pool: &BufferPool) -> Result<Vec<u8>> {
+        let mut memory = pool.with_capacity(bytes.len())?;
         memory.extend_from_slice(bytes);
         self.encode(memory)
     }
 
-    /// As [`Filter::decode`], of an object, into memory that has just the room, all of which is given
-    /// back.
+    /// Like [`Filter::decode`], from an object into memory of exactly the decoded size, which is
+    /// returned.
     fn decode_into<'a>(
         &self,
         object: Opened,
         items: usize,
-        spare: &Spare,
+        pool: &BufferPool,
         out: &'a mut [MaybeUninit<u8>],
     ) -> Result<&'a mut [u8]> {
-        let bytes = object.read_all(spare.take(), most_stored(out.len()))?;
+        let bytes = object.read_all(pool.take(), most_stored(out.len()))?;
         copy_decoded(&self.decode_within(bytes.into(), items, out.len())?, out)
     }
 
-    /// The bytes of an item after encoding, given those before.
+    /// The size of an encoded item, given the size before encoding.
     fn item_size(&self, before: usize) -> usize {
         before
     }
 }
 
-/// The filter or compressor that numcodecs configures so; `item_size` is that of the items it is
-/// given to encode.
+/// The filter or compressor with this numcodecs configuration; `item_size` is the size of the items
+/// that it encodes.
 pub(super) fn filter(config: &Json, item_size: usize) -> Result<Box<dyn Filter>> {
     let id = config.get("id").and_then(Json::as_text).ok_or_else(|| {
         Error::corrupt("the configuration of a codec has no id")
@@ -85,7 +85,7 @@ pub(super) fn filter(config: &Json, item_size: usize) -> Result<Box<dyn Filter>>
         "crc32c" => Box::new(Checksum::new(Kind::Crc32c, &config)),
         "adler32" => Box::new(Checksum::new(Kind::Adler32, &config)),
         "lz4" => Box::new(Lz4),
-        // numcodecs leaves items of no size, and those of one byte, as they are.
+        // For these sizes, numcodecs does not change the items.
         "shuffle" if matches!(config.config.get("elementsize"), Some(Json::Int(0 | 1))) => {
             Box::new(Unchanged)
         }
@@ -144,32 +144,34 @@ impl Config<'_> {
 pub(super) fn unknown(id: &str) -> Error {
     Error::new(
         ErrorKind::InvalidArgument,
-        "the codec is not known; known are blosc, zstd, zlib, gzip, bz2, lz4, shuffle, delta, \
-         fixedscaleoffset, quantize, astype, packbits, bitround, fletcher32, crc32, crc32c, \
+        "the codec is not supported; supported are blosc, zstd, zlib, gzip, bz2, lz4, shuffle, \
+         delta, fixedscaleoffset, quantize, astype, packbits, bitround, fletcher32, crc32, crc32c, \
          adler32, vlen-utf8 and vlen-bytes",
     )
     .with("codec", id)
 }
 
-/// The most bytes in which a chunk of this many is stored: codecs make little longer, and filters
-/// at most take larger items.
+/// The largest plausible stored size of a chunk of `bytes` bytes: codecs make it at most slightly
+/// longer, and filters at most widen the items.
 pub(super) fn most_stored(bytes: usize) -> u64 {
     u64::try_from(bytes).unwrap_or(u64::MAX).saturating_mul(16).saturating_add(1 << 20)
 }
 
-/// Copies a chunk into its place, if it has the size that it should have, and gives it back.
+/// Copies a decoded chunk to `out`, after a check of its size, and returns `out`.
 pub(super) fn copy_decoded<'a>(
     decoded: &[u8],
     out: &'a mut [MaybeUninit<u8>],
 ) -> Result<&'a mut [u8]> {
     if decoded.len() != out.len() {
-        return Err(Error::corrupt("a chunk holds another number of items than its array says")
-            .with("expected_bytes", out.len())
-            .with("found_bytes", decoded.len()));
+        return Err(Error::corrupt(
+            "a chunk holds another number of items than the metadata of its array say",
+        )
+        .with("expected_bytes", out.len())
+        .with("found_bytes", decoded.len()));
     }
     Ok(out.write_copy_of_slice(decoded))
 }
 
 pub(super) fn damaged(codec: &str) -> Error {
-    Error::corrupt("a chunk is not what its codec wrote").with("codec", codec)
+    Error::corrupt("a chunk is damaged: its codec cannot decode it").with("codec", codec)
 }

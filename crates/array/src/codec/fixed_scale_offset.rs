@@ -1,4 +1,4 @@
-//! numcodecs `fixedscaleoffset`: `round((x - offset) * scale)` as another type.
+//! numcodecs `fixedscaleoffset`: `round((x - offset) * scale)`, stored as another type.
 
 use partita_core::Result;
 

@@ -1,4 +1,5 @@
-//! numcodecs `lz4`: one LZ4 block after the length of its content, four bytes little-endian.
+//! numcodecs `lz4`: the length of the content in four bytes, little-endian, followed by one LZ4
+//! block.
 
 use partita_core::Result;
 
@@ -18,7 +19,7 @@ impl Filter for Lz4 {
     }
 
     fn decode_within(&self, bytes: Vec<u8>, _items: usize, most: usize) -> Result<Vec<u8>> {
-        /// An LZ4 block is at most so many times smaller than its content.
+        /// The largest possible ratio of content to block in LZ4.
         const BEST_RATIO: usize = 255;
         let (size, block) = bytes.split_first_chunk::<4>().ok_or_else(|| damaged("lz4"))?;
         let size = usize::try_from(u32::from_le_bytes(*size)).map_err(|_| damaged("lz4"))?;

@@ -1,9 +1,10 @@
-//! From stored chunks to items and back.
+//! Encoding and decoding of chunks.
 //!
-//! A [`Pipeline`] is what the metadata of one array say: the compressor and filters of numcodecs in
-//! Zarr v2, a chain of codecs in Zarr v3. Compressors and the chains of Zarr v3 are those of the
-//! `zarrs` crate; the filters of numcodecs that it lacks are here, one to a file, and so is zstd,
-//! which both formats use by default and which decodes straight into the result here.
+//! A [`Pipeline`] is built from the metadata of one array: the compressor and filters of numcodecs
+//! in Zarr v2, a chain of codecs in Zarr v3. Compressors and the chains of Zarr v3 are those of the
+//! `zarrs` crate. The filters of numcodecs that it lacks are here, one per file, and so is zstd,
+//! which both formats use by default and which this implementation decodes directly into the
+//! result.
 
 mod bitround;
 mod bounded;

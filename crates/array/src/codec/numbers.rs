@@ -1,11 +1,11 @@
-//! Numbers as filters compute with them.
+//! The numbers on which filters compute.
 
 use partita_core::{Error, Result};
 
 use crate::dataset::{ByteOrder, DType};
 
-/// The items of a chunk as numbers. Integers of every width are in 64 bits, those without a sign
-/// as the same bits.
+/// The items of a chunk as numbers. Integers of every width are widened to 64 bits; unsigned ones
+/// keep their bit pattern.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Numbers {
     Int(Vec<i64>),
@@ -13,7 +13,7 @@ pub(super) enum Numbers {
     Float64(Vec<f64>),
 }
 
-/// A type that filters compute with, as it is stored.
+/// A stored type on which filters can compute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct NumberType {
     pub dtype: DType,
@@ -22,14 +22,14 @@ pub(super) struct NumberType {
 
 impl NumberType {
     /// # Errors
-    /// If the type is neither an integer nor a float of 32 or 64 bits.
+    /// Refuses types other than integers, times, and floats of 32 or 64 bits.
     pub fn new((dtype, order): (DType, ByteOrder), codec: &str) -> Result<Self> {
         let dtype = match dtype {
             DType::DateTime(..) | DType::TimeDelta(..) => DType::Int64,
             DType::Float32 | DType::Float64 => dtype,
             _ if dtype.is_integer() => dtype,
             _ => {
-                return Err(Error::invalid("the codec cannot compute with this type")
+                return Err(Error::invalid("the codec does not support this type")
                     .with("codec", codec)
                     .with("dtype", dtype));
             }
@@ -45,7 +45,7 @@ impl NumberType {
         !self.dtype.is_integer()
     }
 
-    /// Reads items; none if the bytes are not a number of whole items.
+    /// Decodes items; none if the length is not a multiple of the item size.
     pub fn read(self, mut bytes: Vec<u8>) -> Option<Numbers> {
         if !bytes.len().is_multiple_of(self.size()) {
             return None;
@@ -67,8 +67,8 @@ impl NumberType {
         })
     }
 
-    /// Writes numbers as items of this type, converted as C does it on x86: integers wrap, floats
-    /// are cut towards zero, and those that do not fit become the least integer.
+    /// Encodes numbers as items of this type, with the conversions of C on x86: integers wrap,
+    /// floats are truncated towards zero, and floats out of range become the least integer.
     pub fn write(self, numbers: Numbers) -> Vec<u8> {
         let mut bytes = match (self.dtype, numbers) {
             (DType::Float32, Numbers::Float32(v)) => each_of(v, f32::to_le_bytes),
@@ -112,7 +112,8 @@ fn each_of<T, const N: usize>(values: Vec<T>, bytes: impl Fn(T) -> [u8; N]) -> V
     values.into_iter().flat_map(bytes).collect()
 }
 
-/// Turns items round if they are in the other byte order than memory; the same both ways.
+/// Reverses the bytes of items between the given byte order and that of memory; the operation is
+/// its own inverse.
 pub(super) fn swap(bytes: &mut [u8], size: usize, order: ByteOrder) {
     if order == ByteOrder::Big && size > 1 {
         for item in bytes.chunks_exact_mut(size) {

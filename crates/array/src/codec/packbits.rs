@@ -1,5 +1,5 @@
-//! numcodecs `packbits`: eight truth values in a byte, the first in the highest bit, after a byte
-//! that says how many bits of the last are not used.
+//! numcodecs `packbits`: one byte with the number of unused bits in the last byte, then eight
+//! booleans per byte, the first in the highest bit.
 
 use partita_core::Result;
 

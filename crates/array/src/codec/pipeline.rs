@@ -1,4 +1,4 @@
-//! All steps between the items of a chunk and the object that stores them.
+//! The sequence of codecs between the items of a chunk and its stored object.
 
 use std::borrow::Cow;
 use std::mem::MaybeUninit;
@@ -17,11 +17,11 @@ use super::filter::{Filter, copy_decoded, damaged, filter, most_stored};
 use super::numbers::swap;
 use super::vlen;
 use super::zstd::Zstd;
+use crate::buffer_pool::BufferPool;
 use crate::dataset::{Buffer, ByteOrder, DType};
 use crate::json::Json;
-use crate::spare::Spare;
 
-/// How the chunks of one array are encoded.
+/// The encoding of the chunks of one array.
 #[derive(Debug)]
 pub(crate) struct Pipeline {
     dtype: DType,
@@ -39,8 +39,8 @@ enum Steps {
     },
     V3 {
         chain: Box<CodecChain>,
-        /// The chain without the codecs that `packed` names, and those, the last one last: what they
-        /// unpack is bounded.
+        /// `decoding` is the chain without the last codecs, which are in `packed` in the order of
+        /// encoding; these are decoded here, with a limit on the size of the result.
         decoding: Box<CodecChain>,
         packed: Vec<Packed>,
         data_type: DataType,
@@ -48,27 +48,27 @@ enum Steps {
     },
 }
 
-/// A filter or compressor, and the bytes of an item that it is given to encode.
+/// A filter or compressor, and the size of the items that it encodes.
 #[derive(Debug)]
 struct Step {
     filter: Box<dyn Filter>,
     item_size: usize,
 }
 
-/// Bytes that checksums and headers add to a chunk.
+/// The most bytes that checksums and headers add to a chunk.
 const OVERHEAD: usize = 256;
-/// The bound for unpacked texts: this multiple of their stored size, or `SMALL` bytes if that is
-/// more.
+/// The limit for decompressed texts: this multiple of their stored size, or `SMALL` bytes if that
+/// is more.
 const BEST_RATIO: usize = 1024;
 const SMALL: usize = 64 << 20;
 
 impl Pipeline {
-    /// The pipeline of Zarr v2 for chunks of `shape`: filters, then the compressor, in the
-    /// configurations of numcodecs. `fortran` is order `F`.
+    /// The Zarr v2 pipeline for chunks of `shape`: filters, then the compressor, as numcodecs
+    /// configurations. `fortran` stands for order `F`.
     ///
     /// # Errors
-    /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) for a codec that is not known
-    /// or cannot work on the type.
+    /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) for a codec that is not
+    /// supported, or not for this type.
     pub fn v2(
         dtype: DType,
         shape: Vec<usize>,
@@ -87,7 +87,8 @@ impl Pipeline {
                 }
                 _ => {
                     return Err(Error::invalid(
-                        "objects of Python are read only as text (vlen-utf8) or bytes (vlen-bytes)",
+                        "arrays of Python objects are only supported as text (vlen-utf8) or bytes \
+                         (vlen-bytes)",
                     ));
                 }
             }
@@ -102,14 +103,14 @@ impl Pipeline {
         Ok(Self { dtype, shape, items, steps: Steps::V2 { filters: steps, order, fortran } })
     }
 
-    /// The pipeline of Zarr v3 for chunks of `shape`; `fill` is what the array holds where nothing
-    /// is stored.
+    /// The Zarr v3 pipeline for chunks of `shape`; `fill` is the fill value of the array.
     ///
     /// # Errors
-    /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) for a codec that is not known.
+    /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) for a codec that is not
+    /// supported.
     pub fn v3(dtype: DType, shape: Vec<usize>, codecs: &[Json], fill: &[u8]) -> Result<Self> {
         if matches!(dtype, DType::FixedText(_)) && is_big_endian(codecs) {
-            return Err(Error::invalid("text of fixed length is read little-endian only"));
+            return Err(Error::invalid("text of fixed length is only supported as little-endian"));
         }
         let items = crate::dataset::count(&shape)?;
         if let Some(filters) = plain_steps(dtype, codecs) {
@@ -130,16 +131,16 @@ impl Pipeline {
         &self.shape
     }
 
-    /// The bytes of the items of a chunk; none for items of any length.
+    /// The size of the items of a chunk in bytes; none for items of variable length.
     pub fn num_bytes(&self) -> Option<usize> {
         self.items.checked_mul(self.dtype.item_size()?)
     }
 
-    /// The items of a chunk, the last dimension running fastest.
+    /// Decodes a chunk to its items in C order.
     ///
     /// # Errors
-    /// [`Corrupt`](partita_core::ErrorKind::Corrupt) if the bytes are not what the pipeline writes,
-    /// or hold another number of items.
+    /// [`Corrupt`](partita_core::ErrorKind::Corrupt) if the bytes cannot be decoded, or hold
+    /// another number of items.
     pub fn decode(&self, bytes: Bytes) -> Result<Buffer> {
         let buffer = match &self.steps {
             Steps::V2 { filters, order, fortran } => {
@@ -152,40 +153,40 @@ impl Pipeline {
         };
         if !buffer.is_whole(self.items, self.dtype.item_size().unwrap_or(0)) {
             return Err(Error::corrupt(
-                "a chunk holds another number of items than its array says",
+                "a chunk holds another number of items than the metadata of its array say",
             )
             .with("expected", self.items));
         }
         Ok(buffer)
     }
 
-    /// The items of the chunk in an object, put into memory that has just the room for them, and
-    /// which is given back.
+    /// Decodes the chunk in an object into memory of exactly the decoded size, which is returned.
     ///
     /// # Errors
-    /// As [`Pipeline::decode`]; [`Store`](partita_core::ErrorKind::Store) if it cannot be read.
+    /// The same as [`Pipeline::decode`]; [`Store`](partita_core::ErrorKind::Store) if the object
+    /// cannot be read.
     pub fn decode_into<'a>(
         &self,
         object: Opened,
-        spare: &Spare,
+        pool: &BufferPool,
         out: &'a mut [MaybeUninit<u8>],
     ) -> Result<&'a mut [u8]> {
         if let Steps::V2 { filters, order: ByteOrder::Little, fortran: false } = &self.steps
             && let ([only], Some(_)) = (filters.as_slice(), self.dtype.item_size())
         {
-            return only.filter.decode_into(object, self.items, spare, out);
+            return only.filter.decode_into(object, self.items, pool, out);
         }
-        match self.decode(object.read_all(spare.take(), self.most_stored())?)? {
+        match self.decode(object.read_all(pool.take(), self.most_stored())?)? {
             Buffer::Fixed(decoded) => copy_decoded(&decoded, out),
             Buffer::Variable { .. } => Err(damaged("vlen")),
         }
     }
 
-    /// The object that stores a chunk.
+    /// Encodes a chunk to the content of its object.
     ///
     /// # Errors
     /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) if the items cannot be encoded.
-    pub fn encode(&self, buffer: Buffer, spare: &Spare) -> Result<Bytes> {
+    pub fn encode(&self, buffer: Buffer, pool: &BufferPool) -> Result<Bytes> {
         match &self.steps {
             Steps::V2 { filters, order, fortran } => {
                 if let (Buffer::Fixed(bytes), false, ByteOrder::Little) = (&buffer, fortran, order)
@@ -193,7 +194,7 @@ impl Pipeline {
                     let Some((first, others)) = filters.split_first() else {
                         return Ok(bytes.clone());
                     };
-                    let mut bytes = first.filter.encode_from(bytes, spare)?;
+                    let mut bytes = first.filter.encode_from(bytes, pool)?;
                     for step in others {
                         bytes = step.filter.encode(bytes)?;
                     }
@@ -279,7 +280,7 @@ impl Pipeline {
             .decode(Cow::Borrowed(bytes.as_ref()), &shape, data_type, fill, &options())
             .map_err(|error| Error::corrupt("a chunk cannot be decoded").caused_by(error))?;
         match decoded {
-            // Bytes that no codec changed are still those of the object.
+            // Bytes that no codec changed are still a slice of the object.
             ArrayBytes::Fixed(Cow::Borrowed(part)) => Ok(Buffer::Fixed(bytes.slice_ref(part))),
             ArrayBytes::Fixed(Cow::Owned(part)) => Ok(Buffer::Fixed(part.into())),
             ArrayBytes::Variable(items) => {
@@ -294,14 +295,14 @@ impl Pipeline {
         }
     }
 
-    /// Unpacks the codecs of Zarr v3 that were applied last.
+    /// Decodes the last codecs of the chain, in reverse order.
     fn unpack(&self, bytes: Bytes, packed: &[Packed]) -> Result<Bytes> {
         let most = self.most_unpacked(self.dtype.item_size().unwrap_or(1), bytes.len());
         packed.iter().rev().try_fold(bytes, |bytes, step| Ok(step.unpack(&bytes, most)?.into()))
     }
 
-    /// The most bytes that a step gives which was given items of this size to encode. Of items of
-    /// any length it is not known, but little is never packed into much less.
+    /// The largest decoded size of a step that encoded items of this size. For items of variable
+    /// length it is estimated from the stored size.
     fn most_unpacked(&self, item_size: usize, stored: usize) -> usize {
         let known = self.items.saturating_mul(item_size).saturating_add(OVERHEAD);
         if self.dtype.item_size().is_some() {
@@ -311,7 +312,7 @@ impl Pipeline {
         lengths.saturating_add(stored.saturating_mul(BEST_RATIO).max(SMALL))
     }
 
-    /// The most bytes of an object that is read to be decoded.
+    /// The largest object that is read for decoding.
     pub fn most_stored(&self) -> u64 {
         self.num_bytes().map_or(LARGEST, most_stored)
     }
@@ -322,8 +323,7 @@ impl Pipeline {
         shape.ok_or_else(|| Error::corrupt("a chunk has no items along a dimension"))
     }
 
-    /// From the order in which the last dimension runs fastest to that in which the first does, or
-    /// back.
+    /// Converts from C order to Fortran order, or back.
     fn transpose(&self, bytes: &[u8], towards_fortran: bool) -> Vec<u8> {
         let size = self.dtype.item_size().unwrap_or(1);
         let mut out = vec![0; bytes.len()];
@@ -352,7 +352,8 @@ impl Pipeline {
     }
 }
 
-/// The steps of a chain that is what most arrays have: plain bytes, then zstd or nothing.
+/// The steps of the most common Zarr v3 chain, plain bytes and then zstd or nothing; none for
+/// another chain.
 fn plain_steps(dtype: DType, codecs: &[Json]) -> Option<Vec<Step>> {
     let item_size = dtype.item_size()?;
     let (bytes, rest) = codecs.split_first()?;
@@ -372,8 +373,9 @@ fn plain_steps(dtype: DType, codecs: &[Json]) -> Option<Vec<Step>> {
     }
 }
 
-/// The codecs without those at the end that are unpacked here, and these. A shard in a chunk has an
-/// index of its own, so what it takes is not known.
+/// Splits the codecs into those for the library and the last ones, which are decoded here. A chain
+/// with nested shards is not split: a shard contains an index, so that the decoded size of the
+/// outer codecs is not known.
 fn split_packed(codecs: &[Json]) -> (&[Json], Vec<Packed>) {
     let name = |codec: &Json| codec.get("name").and_then(Json::as_text).map(str::to_owned);
     if codecs.iter().any(|codec| name(codec).as_deref() == Some("sharding_indexed")) {
@@ -383,14 +385,14 @@ fn split_packed(codecs: &[Json]) -> (&[Json], Vec<Packed>) {
     let packed = codecs.iter().rev().map_while(is_packed).count();
     let (inner, outer) = codecs.split_at(codecs.len() - packed);
     let outer: Vec<Packed> = outer.iter().filter_map(is_packed).collect();
-    // A checksum alone packs nothing, and that of the library is faster.
+    // A checksum alone does not compress, and the library computes it faster.
     match outer.iter().all(|step| *step == Packed::Crc32c) {
         true => (codecs, Vec::new()),
         false => (inner, outer),
     }
 }
 
-/// The chain of the `zarrs` crate that metadata of Zarr v3 describe.
+/// The chain of the `zarrs` crate for these Zarr v3 codecs.
 fn zarrs_chain(codecs: &[Json]) -> Result<CodecChain> {
     let metadata = codecs
         .iter()
@@ -400,10 +402,11 @@ fn zarrs_chain(codecs: &[Json]) -> Result<CodecChain> {
             Error::corrupt("the codecs of an array cannot be read").caused_by(error)
         })?;
     CodecChain::from_metadata(&metadata)
-        .map_err(|error| Error::invalid("a codec of an array is not known").caused_by(error))
+        .map_err(|error| Error::invalid("a codec of an array is not supported").caused_by(error))
 }
 
-/// What the `zarrs` crate calls a type. Times are integers to it, and items of fixed length bits.
+/// The type's name in the `zarrs` crate, which treats times as integers, and items of fixed length
+/// as raw bits.
 fn zarrs_data_type(dtype: DType) -> Result<DataType> {
     let bits;
     let name = match dtype {
@@ -485,7 +488,7 @@ mod tests {
                 let [shuffle, nothing] = [8, 0].map(|size| format!(r#"[{{"id":"shuffle","elementsize":{size}}}]"#));
                 for filters in ["[]", delta, &shuffle, &nothing] {
                     let pipeline = v2(dtype, filters, compressor, fortran).unwrap();
-                    let stored = pipeline.encode(Buffer::Fixed(raw.clone().into()), &Spare::default()).unwrap();
+                    let stored = pipeline.encode(Buffer::Fixed(raw.clone().into()), &BufferPool::default()).unwrap();
                     let decoded = pipeline.decode(stored).unwrap();
                     prop_assert_eq!(bytes(&decoded), &raw);
                 }
@@ -507,7 +510,7 @@ mod tests {
     fn order_f_runs_down_the_columns() {
         let pipeline = v2("|u1", "[]", "null", true).unwrap();
         let stored = pipeline
-            .encode(Buffer::Fixed(vec![1, 2, 3, 4, 5, 6].into()), &Spare::default())
+            .encode(Buffer::Fixed(vec![1, 2, 3, 4, 5, 6].into()), &BufferPool::default())
             .unwrap();
         assert_eq!(stored.as_ref(), [1, 4, 2, 5, 3, 6]);
     }
@@ -516,7 +519,8 @@ mod tests {
     fn texts_of_any_length() {
         let texts = ["", "a", "ü", "long text", "", "z"];
         let pipeline = v2("|O", r#"[{"id":"vlen-utf8"}]"#, COMPRESSORS[4], false).unwrap();
-        let stored = pipeline.encode(Buffer::of_items(texts).unwrap(), &Spare::default()).unwrap();
+        let stored =
+            pipeline.encode(Buffer::of_items(texts).unwrap(), &BufferPool::default()).unwrap();
         let buffer = pipeline.decode(stored).unwrap();
         let found: Vec<&[u8]> = (0..6).map(|index| buffer.item(index, 0).unwrap()).collect();
         assert_eq!(found, texts.map(str::as_bytes));
@@ -536,7 +540,7 @@ mod tests {
         assert!(v2("|O", "[]", "null", false).is_err());
     }
 
-    /// Nothing but zeros, so many times as long as a chunk of six items.
+    /// A compressed run of zeros, many times longer than a chunk of six items.
     fn bomb(codec: &str) -> Bytes {
         let pipeline = |items| {
             let (dtype, order) = DType::parse("|u1").unwrap();
@@ -544,7 +548,7 @@ mod tests {
             Pipeline::v2(dtype, vec![items], &[], Some(&codec), order, false).unwrap()
         };
         let zeros = Buffer::Fixed(vec![0; 64 << 20].into());
-        pipeline(64 << 20).encode(zeros, &Spare::default()).unwrap()
+        pipeline(64 << 20).encode(zeros, &BufferPool::default()).unwrap()
     }
 
     #[test]
@@ -558,7 +562,7 @@ mod tests {
                 assert_eq!(error.kind(), partita_core::ErrorKind::Corrupt, "{codec}");
                 let mut out = [MaybeUninit::uninit(); 48];
                 let object = Opened::from(stored.clone());
-                assert!(pipeline.decode_into(object, &Spare::default(), &mut out).is_err());
+                assert!(pipeline.decode_into(object, &BufferPool::default(), &mut out).is_err());
             }
         }
     }
@@ -577,7 +581,7 @@ mod tests {
             let error = pipeline.decode(bomb).unwrap_err();
             assert_eq!(error.kind(), partita_core::ErrorKind::Corrupt, "{name}");
             let numbers = Buffer::Fixed((0..48).collect::<Vec<u8>>().into());
-            let stored = pipeline.encode(numbers.clone(), &Spare::default()).unwrap();
+            let stored = pipeline.encode(numbers.clone(), &BufferPool::default()).unwrap();
             assert_eq!(bytes(&pipeline.decode(stored).unwrap()), bytes(&numbers));
         }
     }

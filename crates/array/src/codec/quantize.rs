@@ -1,5 +1,5 @@
-//! numcodecs `quantize`: floats rounded to so many decimal digits, by halving steps, so that they
-//! compress well. Decoding leaves them as they are.
+//! numcodecs `quantize`: floats rounded to multiples of a power of two that keep a number of
+//! decimal digits, so that they compress well. Decoding returns the rounded values.
 
 use partita_core::Result;
 

@@ -1,36 +1,38 @@
-//! How a compressor looks for repetitions.
+//! Choice of the match finder of the zstd compressor.
 //!
-//! A level of zstd is how hard it looks, and most of the time of levels 3 and 4 goes into looking. In
-//! many arrays there is little to be found: measurements of full precision repeat nothing but the
-//! bytes of their exponents. So a sample of a chunk is compressed in cheaper ways too, and the chunk
-//! in one of them, if that takes no more room. The frames are of the same format, and what a chunk
-//! becomes depends on nothing but its items and the level.
+//! The level of zstd determines how thoroughly it searches for repetitions (matches), and levels 3
+//! and 4 spend most of their time on the search. Many arrays have few matches: measurements of full
+//! precision repeat only the bytes of their exponents. So a sample of a chunk is also compressed
+//! with cheaper match finders, and the chunk is compressed with one of them if the sample does not
+//! become larger. The frame format is the same, and the result depends only on the items and the
+//! level.
 
 use zstd::zstd_safe::{CParameter, Strategy};
 
-/// The levels that look for repetitions of two lengths.
+/// The levels with a match finder for two match lengths.
 const LEVELS: std::ops::RangeInclusive<i32> = 3..=4;
-/// Shorter chunks cost little, beside which samples would count.
-const LEAST: usize = 1 << 20;
-/// A sample is so many pieces from all over the chunk, of so many bytes.
+/// Shorter chunks are compressed as the level says, since compressing samples would cost too much
+/// in comparison.
+const MIN_LENGTH: usize = 1 << 20;
+/// A sample consists of this many pieces of this many bytes, spread over the chunk.
 const PIECES: usize = 4;
 const PIECE: usize = 16 << 10;
 
-/// A way that takes the place of that of a level.
+/// The parameters of a match finder that replaces that of the level.
 #[derive(Debug)]
-pub(super) struct Search {
-    /// The shortest repetitions, in bytes.
+pub(super) struct MatchFinder {
+    /// The minimum match length in bytes.
     min_match: u32,
-    /// The logarithm of the number of places that are remembered.
+    /// The base-2 logarithm of the size of the hash table.
     hash_log: u32,
 }
 
-/// In order of the time that they take.
-static WAYS: [Search; 2] =
-    [Search { min_match: 7, hash_log: 15 }, Search { min_match: 6, hash_log: 16 }];
+/// The match finders, from the fastest to the slowest.
+static FINDERS: [MatchFinder; 2] =
+    [MatchFinder { min_match: 7, hash_log: 15 }, MatchFinder { min_match: 6, hash_log: 16 }];
 
-impl Search {
-    /// What makes a compressor look in this way, as far back as level 3 does.
+impl MatchFinder {
+    /// The compressor parameters for this match finder, with the window size of level 3.
     pub fn parameters(&self) -> impl Iterator<Item = CParameter> + use<> {
         [
             CParameter::Strategy(Strategy::ZSTD_fast),
@@ -43,13 +45,14 @@ impl Search {
     }
 }
 
-/// The way for a chunk; none is that of the level. `size` is what a sample is compressed to.
+/// Chooses the match finder for a chunk; none means that of the level. `size` compresses a sample
+/// and returns the size.
 pub(super) fn search<E>(
     level: i32,
     chunk: &[u8],
-    mut size: impl FnMut(&[u8], Option<&Search>) -> Result<usize, E>,
-) -> Result<Option<&'static Search>, E> {
-    if !LEVELS.contains(&level) || chunk.len() < LEAST {
+    mut size: impl FnMut(&[u8], Option<&MatchFinder>) -> Result<usize, E>,
+) -> Result<Option<&'static MatchFinder>, E> {
+    if !LEVELS.contains(&level) || chunk.len() < MIN_LENGTH {
         return Ok(None);
     }
     let mut sample = Vec::with_capacity(PIECES * PIECE);
@@ -59,9 +62,9 @@ pub(super) fn search<E>(
     }
     let size_of_level = size(&sample, None)?;
     let most = size_of_level + size_of_level / 256;
-    for way in &WAYS {
-        if size(&sample, Some(way))? <= most {
-            return Ok(Some(way));
+    for finder in &FINDERS {
+        if size(&sample, Some(finder))? <= most {
+            return Ok(Some(finder));
         }
     }
     Ok(None)
@@ -71,35 +74,37 @@ pub(super) fn search<E>(
 mod tests {
     use super::*;
 
-    /// What is chosen where the sizes are these, of the level and then of each way.
+    /// The choice for samples of these sizes, with the level's match finder and then with each
+    /// other one.
     fn chosen(level: i32, length: usize, sizes: [usize; 3]) -> Option<u32> {
-        let size = |sample: &[u8], way: Option<&Search>| {
+        let size = |sample: &[u8], finder: Option<&MatchFinder>| {
             assert_eq!(sample.len(), PIECES * PIECE);
-            let at =
-                way.map_or(0, |way| 1 + WAYS.iter().position(|o| std::ptr::eq(o, way)).unwrap());
+            let at = finder.map_or(0, |finder| {
+                1 + FINDERS.iter().position(|o| std::ptr::eq(o, finder)).unwrap()
+            });
             Ok::<_, ()>(sizes[at])
         };
-        search(level, &vec![0; length], size).unwrap().map(|way| way.min_match)
+        search(level, &vec![0; length], size).unwrap().map(|finder| finder.min_match)
     }
 
     #[test]
-    fn the_cheapest_way_is_taken_that_needs_no_more_room() {
-        assert_eq!(chosen(3, LEAST, [1024, 1028, 900]), Some(7));
-        assert_eq!(chosen(4, LEAST + 1, [1024, 1029, 1028]), Some(6));
-        assert_eq!(chosen(3, 4 * LEAST + 3, [1024, 1500, 1029]), None);
+    fn the_cheapest_match_finder_that_compresses_as_well_is_taken() {
+        assert_eq!(chosen(3, MIN_LENGTH, [1024, 1028, 900]), Some(7));
+        assert_eq!(chosen(4, MIN_LENGTH + 1, [1024, 1029, 1028]), Some(6));
+        assert_eq!(chosen(3, 4 * MIN_LENGTH + 3, [1024, 1500, 1029]), None);
     }
 
     #[test]
     fn other_levels_and_short_chunks_are_as_the_level_says() {
-        assert_eq!(chosen(3, LEAST - 1, [1024, 1, 1]), None);
-        assert_eq!(chosen(1, LEAST, [1024, 1, 1]), None);
-        assert_eq!(chosen(5, LEAST, [1024, 1, 1]), None);
+        assert_eq!(chosen(3, MIN_LENGTH - 1, [1024, 1, 1]), None);
+        assert_eq!(chosen(1, MIN_LENGTH, [1024, 1, 1]), None);
+        assert_eq!(chosen(5, MIN_LENGTH, [1024, 1, 1]), None);
     }
 
     #[test]
     fn the_sample_is_from_all_over_the_chunk() {
-        let chunk: Vec<u8> = (0..LEAST).map(|at| (at / (LEAST / PIECES)) as u8).collect();
-        let size = |sample: &[u8], _: Option<&Search>| {
+        let chunk: Vec<u8> = (0..MIN_LENGTH).map(|at| (at / (MIN_LENGTH / PIECES)) as u8).collect();
+        let size = |sample: &[u8], _: Option<&MatchFinder>| {
             let parts: Vec<&[u8]> = sample.chunks(PIECE).collect();
             assert!(parts.iter().enumerate().all(|(at, part)| part.iter().all(|b| *b == at as u8)));
             Ok::<_, ()>(1)

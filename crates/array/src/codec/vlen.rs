@@ -1,5 +1,5 @@
-//! numcodecs `vlen-utf8` and `vlen-bytes`: the number of items, then for each its length and bytes;
-//! numbers in four bytes, little-endian.
+//! numcodecs `vlen-utf8` and `vlen-bytes`: the number of items, then the length and the bytes of
+//! each item; numbers have four bytes, little-endian.
 
 use partita_core::{Error, Result};
 
@@ -7,7 +7,11 @@ use super::filter::damaged;
 use crate::dataset::Buffer;
 
 pub(super) fn encode(buffer: &Buffer, items: usize) -> Result<Vec<u8>> {
-    let too_long = |_| Error::invalid("a chunk of texts holds more than can be counted in 32 bits");
+    let too_long = |_| {
+        Error::invalid(
+            "a chunk of texts or bytes is too large: its counts and lengths must fit in 32 bits",
+        )
+    };
     let mut bytes = u32::try_from(items).map_err(too_long)?.to_le_bytes().to_vec();
     for index in 0..items {
         let item = buffer.item(index, 0).unwrap_or_default();
@@ -17,7 +21,7 @@ pub(super) fn encode(buffer: &Buffer, items: usize) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// `text` demands UTF-8.
+/// With `text`, items that are not UTF-8 are refused.
 pub(super) fn decode(bytes: &[u8], text: bool) -> Result<Buffer> {
     let codec = if text { "vlen-utf8" } else { "vlen-bytes" };
     let number = |bytes: &mut &[u8]| -> Option<usize> {

@@ -1,7 +1,7 @@
-//! Zstandard (RFC 8878), as numcodecs and zarr-python have it.
+//! Zstandard (RFC 8878), compatible with numcodecs and zarr-python.
 //!
-//! Contexts are kept by each thread: they are larger than most chunks. How a compressor looks for
-//! repetitions is in `search`.
+//! Each thread keeps its contexts, which are larger than most chunks. The choice of the match
+//! finder is in `search`.
 
 use std::cell::RefCell;
 use std::mem::MaybeUninit;
@@ -16,14 +16,14 @@ use zstd::zstd_safe::{
 
 use super::bounded::Packed;
 use super::filter::{Filter, copy_decoded, damaged, most_stored};
-use super::search::{Search, search};
+use super::search::{MatchFinder, search};
+use crate::buffer_pool::BufferPool;
 use crate::dataset::too_large;
-use crate::spare::Spare;
 
-/// What numcodecs takes where the level is 0 or not named.
+/// The default of numcodecs, also for level 0.
 const DEFAULT_LEVEL: i32 = 3;
 
-/// Bytes of a file that are read and decompressed at once: two blocks.
+/// The bytes of a file that are read and decompressed in one step: two blocks.
 const STEP: usize = 256 << 10;
 
 #[derive(Debug)]
@@ -38,14 +38,14 @@ thread_local! {
 
 struct Decompressor {
     context: DCtx<'static>,
-    /// What was read last of a file.
+    /// The bytes of a file that were read in the last step.
     step: Vec<u8>,
 }
 
 impl Decompressor {
     fn new() -> Result<Self> {
         let mut context = DCtx::try_create().ok_or_else(|| too_large(0))?;
-        // Without it, what is decompressed in steps is copied once more.
+        // Without this parameter, the output of each step is copied once more.
         context.set_parameter(DParameter::StableOutBuffer(true)).map_err(failed)?;
         Ok(Self { context, step: vec![0; STEP] })
     }
@@ -56,55 +56,60 @@ fn failed(code: usize) -> Error {
 }
 
 impl Zstd {
-    /// `level` as in the configuration of numcodecs. Frames end with a checksum whatever that says:
-    /// every decoder compares it, and what a disk has changed is no other value then.
+    /// `level` is that of a numcodecs configuration. Frames always end with a checksum, which every
+    /// decoder verifies, so that damage on a disk is detected.
     pub fn new(level: Option<i128>) -> Self {
         let level = level.and_then(|level| i32::try_from(level).ok()).unwrap_or(0);
         Self { level: if level == 0 { DEFAULT_LEVEL } else { level } }
     }
 
-    /// Into memory that is empty and has the room for it.
+    /// Compresses into `frame`, which is empty and has enough capacity.
     fn compress(&self, bytes: &[u8], mut frame: Vec<u8>) -> std::io::Result<Vec<u8>> {
         COMPRESSOR.with_borrow_mut(|kept| {
             let compressor = match kept {
                 Some(compressor) => compressor,
                 None => kept.insert(Compressor::new(self.level)?),
             };
-            let way = search(self.level, bytes, |sample, way| {
-                self.prepare(compressor, way)?;
+            let finder = search(self.level, bytes, |sample, finder| {
+                self.prepare(compressor, finder)?;
                 compressor.compress(sample).map(|frame| frame.len())
             })?;
-            self.prepare(compressor, way)?;
+            self.prepare(compressor, finder)?;
             compressor.compress_to_buffer(bytes, &mut frame)?;
             Ok(frame)
         })
     }
 
-    /// Has a context look for repetitions in this way, or as the level does.
-    fn prepare(&self, to: &mut Compressor<'_>, way: Option<&Search>) -> std::io::Result<()> {
+    /// Sets up a context for a match finder, or for that of the level.
+    fn prepare(
+        &self,
+        to: &mut Compressor<'_>,
+        finder: Option<&MatchFinder>,
+    ) -> std::io::Result<()> {
         let reset = to.context_mut().reset(ResetDirective::SessionAndParameters);
         reset.map_err(|code| std::io::Error::other(get_error_name(code)))?;
         to.set_parameter(CParameter::CompressionLevel(self.level))?;
         to.set_parameter(CParameter::ChecksumFlag(true))?;
-        way.map_or(Ok(()), |way| way.parameters().try_for_each(|own| to.set_parameter(own)))
+        finder
+            .map_or(Ok(()), |finder| finder.parameters().try_for_each(|own| to.set_parameter(own)))
     }
 }
 
-/// Decompresses an object into memory, and tells how much of it was filled. What is read from a file
-/// is decompressed while it is in the cache of this core.
+/// Decompresses an object into memory, and returns the number of bytes written. A file is read in
+/// steps and each step is decompressed while it is in the CPU cache.
 fn decompress_into(object: &mut Opened, out: &mut [MaybeUninit<u8>]) -> Result<usize> {
     DECOMPRESSOR.with_borrow_mut(|kept| {
         let Decompressor { context, step } = match kept {
             Some(kept) => kept,
             None => kept.insert(Decompressor::new()?),
         };
-        let mut room = Room { memory: out, filled: 0 };
+        let mut output = PartlyFilled { memory: out, filled: 0 };
         if let Some(bytes) = object.content() {
-            return context.decompress(&mut room, bytes).map_err(failed);
+            return context.decompress(&mut output, bytes).map_err(failed);
         }
         context.reset(ResetDirective::SessionOnly).map_err(failed)?;
-        let mut filled = OutBuffer::around(&mut room);
-        // Of the frame; there may be another one behind it.
+        let mut filled = OutBuffer::around(&mut output);
+        // The bytes that the current frame still needs; another frame may follow.
         let mut missing = 0;
         loop {
             let mut input = InBuffer::around(object.read(step)?);
@@ -120,18 +125,18 @@ fn decompress_into(object: &mut Opened, out: &mut [MaybeUninit<u8>]) -> Result<u
     })
 }
 
-/// Memory that the library fills from its beginning.
-struct Room<'a> {
+/// Output memory that the library fills from the start.
+struct PartlyFilled<'a> {
     memory: &'a mut [MaybeUninit<u8>],
     filled: usize,
 }
 
-// SAFETY: all of `memory` may be written, and only what is filled is shown.
-#[expect(unsafe_code, reason = "memory need not be cleared to be filled")]
-unsafe impl WriteBuf for Room<'_> {
+// SAFETY: all of `memory` may be written, and only the filled part is exposed.
+#[expect(unsafe_code, reason = "clearing the memory before it is filled would cost a second pass")]
+unsafe impl WriteBuf for PartlyFilled<'_> {
     fn as_slice(&self) -> &[u8] {
         let (filled, _) = self.memory.split_at(self.filled.min(self.memory.len()));
-        // SAFETY: so many bytes are filled, which is what `filled_until` was told.
+        // SAFETY: this many bytes were initialised, according to `filled_until`.
         unsafe { filled.assume_init_ref() }
     }
 
@@ -150,11 +155,11 @@ unsafe impl WriteBuf for Room<'_> {
 
 impl Filter for Zstd {
     fn encode(&self, bytes: Vec<u8>) -> Result<Vec<u8>> {
-        self.encode_from(&bytes, &Spare::default())
+        self.encode_from(&bytes, &BufferPool::default())
     }
 
-    fn encode_from(&self, bytes: &[u8], spare: &Spare) -> Result<Vec<u8>> {
-        let memory = spare.room(compress_bound(bytes.len()))?;
+    fn encode_from(&self, bytes: &[u8], pool: &BufferPool) -> Result<Vec<u8>> {
+        let memory = pool.with_capacity(compress_bound(bytes.len()))?;
         self.compress(bytes, memory).map_err(|error| {
             Error::invalid("a chunk cannot be encoded").with("codec", "zstd").caused_by(error)
         })
@@ -165,24 +170,28 @@ impl Filter for Zstd {
     }
 
     fn decode_within(&self, bytes: Vec<u8>, _items: usize, most: usize) -> Result<Vec<u8>> {
-        // Frames need not say how long they are, and there may be several.
+        // Frames need not contain their size, and there may be several.
         Packed::Zstd.unpack(&bytes, most)
     }
 
-    #[expect(unsafe_code, reason = "memory need not be cleared to be filled")]
+    #[expect(
+        unsafe_code,
+        reason = "clearing the memory before it is filled would cost a second pass"
+    )]
     fn decode_into<'a>(
         &self,
         mut object: Opened,
         items: usize,
-        spare: &Spare,
+        pool: &BufferPool,
         out: &'a mut [MaybeUninit<u8>],
     ) -> Result<&'a mut [u8]> {
         match decompress_into(&mut object, out) {
-            // SAFETY: all of it was filled.
+            // SAFETY: all bytes were written.
             Ok(size) if size == out.len() => Ok(unsafe { out.assume_init_mut() }),
-            // It may be longer than it should be, or damaged, which is told there.
+            // The object may decompress to another size or be damaged, which this slower path
+            // reports.
             _ => {
-                let bytes = object.read_all(spare.take(), most_stored(out.len()))?;
+                let bytes = object.read_all(pool.take(), most_stored(out.len()))?;
                 copy_decoded(&self.decode_within(bytes.into(), items, out.len())?, out)
             }
         }
@@ -195,7 +204,7 @@ mod tests {
 
     use super::*;
 
-    /// Numbers of full precision: the exponents repeat, and nothing else does.
+    /// Numbers of full precision, in which only the exponents repeat.
     fn noise(bytes: usize) -> Vec<u8> {
         let mut state = 7u64;
         let numbers = std::iter::repeat_with(|| {
@@ -206,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_searched_in_a_cheaper_way_is_as_small_and_the_same_again() {
+    fn a_cheaper_match_finder_compresses_as_well_and_reproducibly() {
         let words = b"the sea is as high as the sea was ".repeat(40_000);
         let chunks = [noise(2 << 20), words, [vec![0; 1 << 20], noise(1 << 20)].concat()];
         for (chunk, level) in chunks.iter().zip([3, 4, 3]) {
@@ -214,16 +223,17 @@ mod tests {
             assert_eq!(zstd::stream::decode_all(frame.as_slice()).unwrap(), *chunk);
             let of_level = zstd::bulk::compress(chunk, level as i32).unwrap().len();
             assert!(frame.len() <= of_level + of_level / 50 + 64, "{} {of_level}", frame.len());
-            // Another level was used meanwhile.
+            // Another level is used in between.
             Zstd::new(Some(1)).encode(chunk[..100].to_vec()).unwrap();
-            let spare = Spare::default();
-            spare.give(vec![1; 8 << 20]);
-            let again = Zstd::new(Some(level)).encode_from(chunk, &spare);
+            let pool = BufferPool::default();
+            pool.give(vec![1; 8 << 20]);
+            let again = Zstd::new(Some(level)).encode_from(chunk, &pool);
             assert_eq!(again.unwrap(), frame);
         }
     }
 
-    /// One frame, several, one that does not say how long its content is, and one with a checksum.
+    /// Objects with the content in one frame, in several, in one without its size, and in one with
+    /// a checksum.
     fn objects(content: &[u8]) -> Vec<Vec<u8>> {
         use std::io::Write;
         let (start, end) = content.split_at(content.len() / 3);
@@ -247,33 +257,33 @@ mod tests {
             flipped[bit / 8] ^= 1 << (bit % 8);
             let mut out = vec![MaybeUninit::uninit(); content.len()];
             let object = Opened::from(bytes::Bytes::from(flipped));
-            let decoded = codec.decode_into(object, 1, &Spare::default(), &mut out);
-            // Some bits of the header say nothing of the content.
+            let decoded = codec.decode_into(object, 1, &BufferPool::default(), &mut out);
+            // Some bits of the header do not affect the content.
             assert!(decoded.map_or(true, |decoded| *decoded == *content), "{bit}");
         }
     }
 
     #[tokio::test]
-    async fn what_is_decoded_while_it_is_read_is_what_was_encoded() {
+    async fn decoding_in_steps_returns_the_encoded_content() {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().to_str().unwrap();
         let store = partita_core::Store::open(root, &Default::default()).unwrap();
         let codec = Zstd::new(None);
-        let spare = Spare::default();
+        let pool = BufferPool::default();
         for size in [0, 5, STEP - 1, 5 * STEP + 3] {
             let content = noise(size + 4);
             for object in objects(&content) {
                 let cut = object[..object.len() - 1].to_vec();
                 let fits = [true, false, false, false];
-                let rooms = [content.len(), content.len() + 1, content.len() - 1, content.len()];
+                let sizes = [content.len(), content.len() + 1, content.len() - 1, content.len()];
                 let stored = [object.clone(), object.clone(), object, cut];
-                for ((bytes, room), fits) in stored.into_iter().zip(rooms).zip(fits) {
+                for ((bytes, size), fits) in stored.into_iter().zip(sizes).zip(fits) {
                     store.put("object", bytes.clone().into()).await.unwrap();
                     let file = store.begin_get("object").await.unwrap().unwrap();
                     assert!(file.content().is_none());
                     for object in [file, Opened::from(bytes::Bytes::from(bytes))] {
-                        let mut out = vec![MaybeUninit::uninit(); room];
-                        let found = codec.decode_into(object, 1, &spare, &mut out);
+                        let mut out = vec![MaybeUninit::uninit(); size];
+                        let found = codec.decode_into(object, 1, &pool, &mut out);
                         match found.map_err(|error| error.kind()) {
                             Ok(all) => assert!(fits && *all == *content),
                             Err(kind) => assert!(!fits && kind == ErrorKind::Corrupt),

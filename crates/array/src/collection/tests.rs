@@ -1,4 +1,4 @@
-//! Partitions written and read back, in both layouts.
+//! Tests that write partitions and read them back, in both layouts.
 
 use partita_core::partition::Resolution;
 use proptest::prelude::*;
@@ -15,7 +15,7 @@ fn options(layout: Layout) -> CreateOptions {
     CreateOptions { layout, ..CreateOptions::default() }
 }
 
-/// `rows` rows of every type, with a day per row, from a day on.
+/// `rows` rows of every type, one row per day from `first_day` on.
 fn dataset(first_day: i64, rows: usize) -> Dataset {
     let time = DType::parse("<M8[us]").unwrap().0;
     let days = first_day..first_day + i64::try_from(rows).unwrap();
@@ -90,7 +90,7 @@ fn nested(mut dataset: Dataset) -> Dataset {
     dataset
 }
 
-/// A collection of the dataset, its partitions written one by one.
+/// A collection of the dataset, whose partitions are written one by one.
 async fn written(store: Store, layout: Layout, data: &Dataset) -> Collection {
     let partitioning = Partitioning::date("time", Resolution::Month);
     let schema = data.schema();
@@ -137,7 +137,7 @@ async fn what_was_written_is_read() {
     }
 }
 
-/// Left for other programs to read: `PARTITA_TEST_KEEP` names a directory.
+/// Keeps the collection for other programs to read, if `PARTITA_TEST_KEEP` names a directory.
 #[tokio::test]
 async fn on_disk_for_other_programs() {
     let kept = std::env::var("PARTITA_TEST_KEEP").ok();
@@ -162,7 +162,8 @@ async fn a_variable_that_a_partition_lacks_is_filled() {
     for layout in [Layout::ZarrV2, Layout::ZarrV3] {
         let collection = written(memory(), layout, &data).await;
         let digits = layout.digits();
-        let group = &collection.config().partitioning.split(&data).unwrap()[1];
+        let group =
+            &collection.config().partitioning.split(&data, &collection.config().schema).unwrap()[1];
         let path = collection.config().partitioning.path(&group.key, digits);
         for key in ["filled", "v03", "v18"] {
             for document in [".zarray", "zarr.json"] {
@@ -180,7 +181,7 @@ async fn a_variable_that_a_partition_lacks_is_filled() {
                 .replace("\"v18/", "\"w18/");
             collection.store().put(&key, text.into()).await.unwrap();
         }
-        // As a program that knows no commits leaves it.
+        // A program that does not know commits leaves a collection like this.
         collection.store().delete_directory(".partita", ".scratch").await.unwrap();
         let names = ["v03", "filled", "v18"];
         for names in [&names[..], &names[..1]] {
@@ -282,7 +283,7 @@ async fn codecs_of_the_other_generation_are_translated() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 
-    /// Any shape in any chunks and shards, and any rows of it.
+    /// The property holds for any shape, chunks and shards, and any selection of rows.
     #[test]
     fn shapes_chunks_and_shards(
         rows in 1..20usize, columns in 0..7usize,
@@ -323,7 +324,8 @@ proptest! {
 
 /// Reads some rows of the first partition.
 async fn some_rows(collection: &Collection, data: &Dataset, ends: (usize, usize)) {
-    let first = &collection.config().partitioning.split(data).unwrap()[0];
+    let first =
+        &collection.config().partitioning.split(data, &collection.config().schema).unwrap()[0];
     let path =
         collection.config().partitioning.path(&first.key, collection.config().layout.digits());
     let (a, b) = (ends.0 % (first.len() + 1), ends.1 % (first.len() + 1));

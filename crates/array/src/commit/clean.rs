@@ -20,12 +20,12 @@ use super::note::{self, Note};
 use super::paths::{manifest_key, record_key};
 use super::record::Record;
 
-/// So many objects are removed by one publisher, and the rest by later ones.
+/// Objects removed by one publisher; later publishers remove the rest.
 const OBJECTS_PER_RUN: usize = 1000;
 /// Partitions cleaned at once.
 const PARTITIONS_AT_ONCE: usize = 16;
 
-/// What may be removed.
+/// Limits of a clean-up.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     /// For how many seconds replaced and staged objects stay.
@@ -37,7 +37,7 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// What every publisher removes.
+    /// The limits of a publisher.
     pub fn of_publisher(head: &Head) -> Self {
         Self { grace: head.grace, objects: OBJECTS_PER_RUN, dry_run: false }
     }
@@ -74,18 +74,21 @@ pub(crate) async fn clean(
             head.clean_after = Some(due.as_second());
             break;
         }
+        let mut freed = 0;
         let cleaner = Cleaner { store, head: &head, record: &record, dry_run: limits.dry_run };
         let mut done = head.clean_change;
         for changes in record.changes.get(done..).unwrap_or_default().chunks(PARTITIONS_AT_ONCE) {
             let cleaned: Vec<_> = changes.iter().map(|own| cleaner.clean(&own.path)).collect();
             let cleaned = stream::iter(cleaned).buffer_unordered(PARTITIONS_AT_ONCE);
             let cleaned: Vec<Vec<(String, u64)>> = cleaned.try_collect().await?;
-            removed.extend(cleaned.into_iter().flatten());
+            let cleaned = cleaned.into_iter().flatten();
+            removed.extend(cleaned.inspect(|(_, bytes)| freed += bytes));
             done += changes.len();
             if removed.len() >= limits.objects {
                 break;
             }
         }
+        head.retained = head.retained.saturating_sub(freed);
         match done >= record.changes.len() {
             true => (head.cleaned, head.clean_change) = (number, 0),
             false => head.clean_change = done,
@@ -103,7 +106,7 @@ fn due(head: &Head, number: u64, time: Timestamp, limits: &Limits) -> Timestamp 
     let is_among_last =
         head.retention.keep_last.is_some_and(|last| head.published.saturating_sub(number) < last);
     let within = match head.retention.keep_within {
-        _ if number <= head.expired => 0,
+        _ if number <= head.expired || head.is_over_limit() => 0,
         _ if is_among_last => u64::MAX,
         within => within.unwrap_or(0),
     };

@@ -103,7 +103,7 @@ impl Contents {
         self.complete
     }
 
-    /// What a whole patch that replaces these names keeps of this state.
+    /// The objects of this state that a patch keeps, where its manifest is whole and replaces these names.
     pub fn kept(self, replaced: &[String]) -> Vec<Kept> {
         let stays = self.objects.into_iter().filter(|(name, _)| !is_under(name, replaced));
         let kept = |(name, held): (String, Held)| {

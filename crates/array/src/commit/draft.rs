@@ -10,12 +10,12 @@ use partita_core::{Error, ErrorKind, Result, Store};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::home::Home;
 use super::log::{self, Created};
 use super::paths::{STAGE, writer_directory};
 use super::publish::publish_with;
 use super::record::{Change, Record};
 use super::snapshot::{Since, Snapshot};
+use crate::backend::Backend;
 use crate::layout::{Config, encode_config};
 use crate::repository::{Object, Repository, State, WriteDocuments};
 
@@ -30,8 +30,10 @@ pub(crate) struct Draft {
     attempt: u32,
     /// The commit from which changes are made at present.
     base: u64,
-    /// The writer's name for the commit.
-    pub key: Option<String>,
+    /// The idempotency key of the commit.
+    pub(super) key: Option<String>,
+    /// Records up to this number were searched for the key.
+    pub(super) searched: Option<u64>,
     changes: BTreeMap<String, Staged>,
     config: Option<Config>,
     /// The directories of changes that were staged and then taken back.
@@ -46,13 +48,13 @@ pub(crate) struct Draft {
 /// A change that was staged, and that a commit may name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Staged {
-    /// What it does to which partition.
+    /// The partition, and how the change affects it.
     pub change: Change,
     /// It was made from what the partition holds.
     pub reads: bool,
     /// The last commit that was known when it was made.
     pub base: u64,
-    /// What is staged for a commit to an Icechunk repository, by keys within the directory. In a
+    /// Objects staged for a commit to an Icechunk repository, by keys within the directory. In a
     /// plain store it lies where the change says.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) objects: Vec<(String, Object)>,
@@ -77,6 +79,7 @@ impl Draft {
             attempt: 0,
             base: 0,
             key,
+            searched: None,
             changes: BTreeMap::new(),
             config: None,
             abandoned: Vec::new(),
@@ -144,6 +147,11 @@ impl Draft {
         self.changes.values()
     }
 
+    /// The name of the operation.
+    pub(super) fn operation(&self) -> &str {
+        &self.operation
+    }
+
     /// There is nothing to commit.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty() && self.config.is_none()
@@ -157,7 +165,7 @@ impl Draft {
         self.config.is_some()
     }
 
-    /// What the collection is to be, if that changes.
+    /// The new configuration of the collection, if the commit changes it.
     pub fn config(&self) -> Option<&Config> {
         self.config.as_ref()
     }
@@ -201,28 +209,26 @@ impl Draft {
 
     /// Commits the changes, made from `snapshot`, and publishes them. A commit that could not be
     /// published stays a commit: readers find it, and the next writer publishes it.
-    pub fn commit<'a>(
+    pub async fn commit(&self, backend: &dyn Backend, snapshot: &Snapshot) -> Result<Outcome> {
+        match self.is_empty() {
+            true => Ok(Outcome::Done(0)),
+            false => backend.commit(self, snapshot).await,
+        }
+    }
+
+    /// Commits the changes to the log of a plain store.
+    pub(super) fn commit_to_log<'a>(
         &'a self,
-        home: &'a Home,
+        store: &'a Store,
         snapshot: &'a Snapshot,
     ) -> BoxFuture<'a, Result<Outcome>> {
         async move {
-            if self.is_empty() {
-                return Ok(Outcome::Done(0));
+            let mut record = self.record()?;
+            if record.config.is_some() {
+                let (_, before) = encode_config(&snapshot.config)?;
+                record.config_before = Some(String::from_utf8_lossy(&before).into_owned());
             }
-            match (home, snapshot.state()) {
-                (Home::Repository(repository), Some(state)) => {
-                    self.commit_checked(repository, state, None).await
-                }
-                _ => {
-                    let mut record = self.record()?;
-                    if record.config.is_some() {
-                        let (_, before) = encode_config(&snapshot.config)?;
-                        record.config_before = Some(String::from_utf8_lossy(&before).into_owned());
-                    }
-                    self.commit_record(home.store(), snapshot, record).await
-                }
-            }
+            self.commit_record(store, snapshot, record).await
         }
         .boxed()
     }
@@ -256,7 +262,7 @@ impl Draft {
         mut record: Record,
     ) -> Result<Outcome> {
         self.check_age(snapshot)?;
-        // What is staged must be on disk before the record that names it.
+        // Staged objects must be on disk before the record that names them.
         store.sync().await?;
         // Where that is all that is to be known, the number of the record tells whether others
         // have committed.
@@ -266,6 +272,7 @@ impl Draft {
             true => Since::default(),
             false => self.since(snapshot).await?,
         };
+        let (document, _) = encode_config(&snapshot.config)?;
         for _ in 0..ATTEMPTS {
             if let Some(stale) = self.stale(&since) {
                 return Ok(stale);
@@ -273,7 +280,7 @@ impl Draft {
             let newest = since.records.last().map_or(snapshot.latest, |last| last.sequence);
             record.sequence = newest.saturating_add(1);
             self.may_be_committed.store(true, Ordering::Relaxed);
-            let created = log::create(store, &record).await?;
+            let created = log::create(store, &record, Some(document)).await?;
             self.may_be_committed.store(false, Ordering::Relaxed);
             match created {
                 Created::Done => {
@@ -298,7 +305,7 @@ impl Draft {
         if *unknown || since.iter().any(|record| record.config.is_some() || is_same(record)) {
             return Some(Outcome::Stale(None));
         }
-        // What a new document says was worked out from all partitions that there were.
+        // A new configuration was derived from all partitions that existed.
         if self.config.is_some() && since.iter().any(Record::changes_listing) {
             return Some(Outcome::Stale(None));
         }
@@ -325,20 +332,20 @@ impl Draft {
 
     /// Removes what was staged, where the commit is proven not to have happened: the directory of
     /// this writer is named by no record then. If that fails it is garbage, and collected as such.
-    pub async fn discard(&self, home: &Home) {
+    pub async fn discard(&self, backend: &dyn Backend) {
         if self.may_be_committed.load(Ordering::Relaxed) {
             return;
         }
         let stage = writer_directory(&self.id);
-        if let Err(error) = home.discard(&stage).await {
+        if let Err(error) = backend.discard(&stage).await {
             tracing::debug!(stage, %error, "staged objects could not be removed");
         }
     }
 
     /// Removes what earlier attempts staged, after the commit of others.
-    pub async fn discard_abandoned(&self, home: &Home) {
+    pub async fn discard_abandoned(&self, backend: &dyn Backend) {
         for directory in &self.abandoned {
-            if let Err(error) = home.discard(directory).await {
+            if let Err(error) = backend.discard(directory).await {
                 tracing::debug!(directory, %error, "staged objects could not be removed");
             }
         }

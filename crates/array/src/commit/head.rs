@@ -17,7 +17,7 @@ use super::record::{LAST, check_requires};
 
 /// The form of heads that this version writes.
 const FORMAT: u32 = 2;
-/// So many published records are named, so that a writer whose record was published before it heard
+/// Published records that the head names, so that a writer whose record was published before it heard
 /// of its commit can tell.
 const RECENT: usize = 256;
 /// The grace period unless another one was set, in seconds.
@@ -38,10 +38,12 @@ pub(crate) struct Head {
     pub cleaned: u64,
     /// History was ended before the state of this commit, beyond what retention does.
     pub expired: u64,
-    /// So many changes of the commit after that were cleaned up too.
+    /// The number of changes of the commit after `cleaned` that were cleaned up too.
     pub clean_change: usize,
     /// Before this time, in seconds since 1970, nothing is to be removed; unknown if absent.
     pub clean_after: Option<i64>,
+    /// Bytes that commits after `cleaned` have staged and preserved, at most.
+    pub retained: u64,
     /// Partitions of stores in which requests may be carried out late that were published within
     /// the grace period.
     pub young: BTreeMap<String, Young>,
@@ -56,10 +58,14 @@ pub struct Retention {
     /// The last so many states.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_last: Option<u64>,
+    /// History is cut where more bytes than this are retained, whatever else is set. Staged and
+    /// replaced objects stay for the grace period all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_bytes: Option<u64>,
 }
 
 impl Retention {
-    /// What is kept unless something else was set: seven days where storage is cheap.
+    /// The default: seven days on object stores.
     fn usual(store: &Store) -> Self {
         let keep_within = (!store.is_local()).then_some(7 * 24 * 60 * 60);
         Self { keep_within, ..Self::default() }
@@ -112,6 +118,8 @@ struct Document {
     clean_change: usize,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     clean_after: Option<i64>,
+    #[serde(default)]
+    retained: u64,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     young: String,
 }
@@ -143,6 +151,7 @@ impl Default for Head {
             expired: 0,
             clean_change: 0,
             clean_after: None,
+            retained: 0,
             young: BTreeMap::new(),
         }
     }
@@ -169,7 +178,7 @@ impl Head {
     }
 
     /// Reads a head; `default` is one without what the format before did not have.
-    fn decode(bytes: &[u8], default: Self) -> Result<Self> {
+    pub(super) fn decode(bytes: &[u8], default: Self) -> Result<Self> {
         let damaged = |error: serde_json::Error| {
             Error::corrupt("the head of the commits cannot be read").caused_by(error)
         };
@@ -178,7 +187,7 @@ impl Head {
         if form.format < FORMAT {
             let OldDocument { published, recent } =
                 serde_json::from_slice(bytes).map_err(damaged)?;
-            // What earlier commits replaced was not retained.
+            // Objects that earlier commits replaced were not retained.
             return Ok(Self { published, recent, cleaned: published, ..default });
         }
         let document: Document = serde_json::from_slice(bytes).map_err(damaged)?;
@@ -200,12 +209,13 @@ impl Head {
             expired: document.expired,
             clean_change: document.clean_change,
             clean_after: document.clean_after,
+            retained: document.retained,
             young,
         })
     }
 
     /// The document, and what no other one has.
-    fn encode(&self) -> Result<(Bytes, String)> {
+    pub(super) fn encode(&self) -> Result<(Bytes, String)> {
         let token = Uuid::new_v4().simple().to_string();
         let young = match self.young.is_empty() {
             true => String::new(),
@@ -223,6 +233,7 @@ impl Head {
             expired: self.expired,
             clean_change: self.clean_change,
             clean_after: self.clean_after,
+            retained: self.retained,
             young,
         };
         let text = serde_json::to_vec(&document).map_err(|error| {
@@ -240,6 +251,20 @@ impl Head {
     pub fn id_of(&self, sequence: u64) -> Option<&str> {
         let found = self.recent.iter().find(|(number, _)| *number == sequence);
         found.map(|(_, id)| id.as_str())
+    }
+
+    /// Counts bytes that are retained. History that is to be cut by that is looked at by the next
+    /// clean-up.
+    pub fn retain(&mut self, bytes: u64) {
+        self.retained = self.retained.saturating_add(bytes);
+        if self.is_over_limit() {
+            self.clean_after = None;
+        }
+    }
+
+    /// More bytes are retained than are to be.
+    pub fn is_over_limit(&self) -> bool {
+        self.retention.max_bytes.is_some_and(|most| self.retained > most)
     }
 
     /// The young partition at a path, by the clock of this machine: past the grace period, and a

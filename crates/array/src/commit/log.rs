@@ -8,8 +8,10 @@ use partita_core::{Error, ErrorKind, Result, Store, commit_point, commit_settled
 
 use super::head::Head;
 use super::paths::{LOG, record_key};
-use super::record::Record;
+use super::record::{Record, WITHDRAWAL};
 
+/// The number of the first commit.
+const FIRST: u64 = 1;
 /// Records read at once.
 const AT_ONCE: usize = 16;
 /// How often it is tried to learn whether a record that was created counts.
@@ -24,7 +26,10 @@ pub(super) async fn read(store: &Store, sequence: u64) -> Result<Option<Record>>
     if record.sequence != sequence {
         return Err(Error::corrupt("a commit record has the number of another").with("key", key));
     }
-    Ok(Some(record))
+    match record.is_withdrawal() {
+        true => Err(withdrawn(store)),
+        false => Ok(Some(record)),
+    }
 }
 
 /// The records after `sequence`, in order. One request more than there are.
@@ -56,6 +61,26 @@ pub(crate) async fn numbers(store: &Store) -> Result<Vec<(u64, partita_core::sto
     store.list(LOG).try_filter_map(async |info| Ok(number(info))).try_collect().await
 }
 
+fn withdrawn(store: &Store) -> Error {
+    Error::new(
+        ErrorKind::NotFound,
+        "the collection was removed by the writer that had just made it, since its first rows could \
+         not be stored",
+    )
+    .with("store", store.url())
+}
+
+/// Takes the number of the first commit of a collection, so that nobody else can commit to it any
+/// more. False if there was a commit.
+///
+/// # Errors
+/// As [`create`].
+pub(crate) async fn withdraw(store: &Store) -> Result<bool> {
+    let id = uuid::Uuid::new_v4().simple().to_string();
+    let record = Record { sequence: FIRST, ..Record::new(WITHDRAWAL, id, None, Vec::new()) };
+    Ok(matches!(create(store, &record, None).await?, Created::Done))
+}
+
 /// How the creation of a record ended.
 pub(super) enum Created {
     /// It is committed.
@@ -78,18 +103,26 @@ pub(crate) async fn commit_id(store: &Store, sequence: u64) -> Result<Option<Str
 /// Creates a record, which is the commit. Its number follows that of the last one known.
 ///
 /// A writer may have slept since it looked, while its number was used, published and removed. Then
-/// the number is free again and dead, which the mark tells.
+/// the number is free again and dead, which the mark tells. The first number is free, too, after the
+/// creation of the collection was taken back: then its document, of this key, is not there.
 ///
 /// # Errors
-/// After any error the record may exist and count: what it names must not be removed.
-pub(super) async fn create(store: &Store, record: &Record) -> Result<Created> {
+/// [`NotFound`](ErrorKind::NotFound) if there is no collection any more, and nothing is committed.
+/// After any other error the record may exist and count: what it names must not be removed.
+pub(super) async fn create(
+    store: &Store,
+    record: &Record,
+    document: Option<&str>,
+) -> Result<Created> {
     let key = record_key(record.sequence);
     let create = store.compare_and_swap(&key, None, record.encode()?, &record.id);
     match commit_point(&record.id, create, Swap::is_done).await? {
         Swap::Lost { .. } => return Ok(Created::Taken),
         Swap::Done(_) => {}
     }
-    let head = read_head(store).await.map_err(|error| {
+    let document = document.filter(|_| record.sequence == FIRST);
+    let answers = futures::try_join!(read_head(store), is_there(store, document));
+    let (head, is_there) = answers.map_err(|error| {
         unknown(
             record,
             store,
@@ -97,17 +130,17 @@ pub(super) async fn create(store: &Store, record: &Record) -> Result<Created> {
         )
         .caused_by(error)
     })?;
+    if !is_there {
+        remove(store, record, &key).await;
+        return Err(withdrawn(store));
+    }
     if head.published < record.sequence {
         return Ok(Created::Done);
     }
     match head.id_of(record.sequence) {
         Some(id) if id == record.id => Ok(Created::Done),
         Some(_) => {
-            // Nobody takes it for a commit, but the history would show it.
-            commit_settled(&record.id, false);
-            if let Err(error) = store.delete(&key).await {
-                tracing::warn!(key, %error, "the record of no commit could not be removed");
-            }
+            remove(store, record, &key).await;
             Ok(Created::Taken)
         }
         None => Err(unknown(
@@ -116,6 +149,22 @@ pub(super) async fn create(store: &Store, record: &Record) -> Result<Created> {
             "so much was committed meanwhile that it cannot be learned whether this commit counts; \
              look at the history",
         )),
+    }
+}
+
+/// Removes a record that nobody takes for a commit, but that the history would show.
+async fn remove(store: &Store, record: &Record, key: &str) {
+    commit_settled(&record.id, false);
+    if let Err(error) = store.delete(key).await {
+        tracing::warn!(key, %error, "the record of no commit could not be removed");
+    }
+}
+
+/// True if there is an object of this key, or none is asked for.
+async fn is_there(store: &Store, key: Option<&str>) -> Result<bool> {
+    match key {
+        Some(key) => Ok(store.head(key).await?.is_some()),
+        None => Ok(true),
     }
 }
 
@@ -144,16 +193,22 @@ pub(crate) async fn store_time(store: &Store) -> Result<jiff::Timestamp> {
     store.now(&format!(".partita/clock-{}", uuid::Uuid::new_v4().simple())).await
 }
 
-/// So many commits are looked through for the name that a writer gave to one.
-pub(super) const KEYS_KEPT: u64 = 64;
-
-/// The number of the commit that its writer named `key`, if it was lately.
-pub(crate) async fn find_key(store: &Store, latest: u64, key: &str) -> Result<Option<u64>> {
-    let numbers = (latest.saturating_sub(KEYS_KEPT).max(1)..=latest).rev();
+/// The newest record with this key among those after `after` up to `latest`. A listing, and a request
+/// a record until it is found; none if there are no such numbers.
+pub(super) async fn find_key(
+    store: &Store,
+    after: u64,
+    latest: u64,
+    key: &str,
+) -> Result<Option<Record>> {
+    if after >= latest {
+        return Ok(None);
+    }
+    let listed = numbers(store).await?.into_iter().map(|(number, _)| number);
+    let mut numbers: Vec<u64> = listed.filter(|n| *n > after && *n <= latest).collect();
+    numbers.sort_unstable_by(|a, b| b.cmp(a));
     let records = stream::iter(numbers).map(|number| read(store, number)).buffered(AT_ONCE);
-    let named = records.try_filter_map(async |record| {
-        let named = record.filter(|record| record.key.as_deref() == Some(key));
-        Ok(named.map(|record| record.sequence))
-    });
+    let named = records
+        .try_filter_map(async |record| Ok(record.filter(|one| one.key.as_deref() == Some(key))));
     std::pin::pin!(named).try_next().await
 }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use partita_core::{Error, Result, Store};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use zstd::zstd_safe::CParameter;
 
 use super::paths::manifest_key;
 use super::record::check_requires;
@@ -90,13 +91,18 @@ impl Manifest {
     }
 }
 
-/// Encodes a document as JSON compressed by zstd.
+/// Encodes a document as JSON compressed by zstd, with the checksum of the format.
 pub(super) fn encode_document(document: &impl Serialize, what: &str) -> Result<Bytes> {
     let failed = |error: std::io::Error| {
         Error::invalid(format!("{what} cannot be written")).caused_by(error)
     };
     let text = serde_json::to_vec(document).map_err(|error| failed(error.into()))?;
-    zstd::bulk::compress(&text, LEVEL).map(Bytes::from).map_err(failed)
+    let compress = || {
+        let mut compressor = zstd::bulk::Compressor::new(LEVEL)?;
+        compressor.set_parameter(CParameter::ChecksumFlag(true))?;
+        compressor.compress(&text)
+    };
+    compress().map(Bytes::from).map_err(failed)
 }
 
 /// Decodes what [`encode_document`] gave.

@@ -1,10 +1,13 @@
 //! Published objects that do not have the content that was committed, and putting them right.
 
+use std::collections::HashSet;
+
 use futures::{StreamExt, TryStreamExt, stream};
 use partita_core::Result;
 
 use super::contents::{Contents, Held};
 use super::note::{self, Note};
+use super::paths::{NOTES, path_of_notes};
 use super::record::Change;
 use super::snapshot::Snapshot;
 use super::standing::{Managed, Standing};
@@ -36,6 +39,26 @@ impl Snapshot {
         let mut names: Vec<String> = found.into_iter().flatten().chain(removed).collect();
         names.sort();
         Ok(names)
+    }
+
+    /// The paths of partitions that were committed, are not among those that are `listed`, and were
+    /// not dropped by a commit. A listing, and two requests for each path that is not listed.
+    pub(crate) async fn vanished(&self, listed: &HashSet<&str>) -> Result<Vec<String>> {
+        if self.state().is_some() {
+            return Ok(Vec::new());
+        }
+        let names = self.base().list_directories(NOTES).await?;
+        let paths = names.iter().map(|name| path_of_notes(name));
+        let missing = paths.filter(|path| !listed.contains(path.as_str()));
+        let check = async |path: String| {
+            let Some(name) = self.newest_note(&path).await? else { return Ok(None) };
+            let note = Note::read(self.base(), &path, &name).await?;
+            let is_there = note.is_some_and(|note| note.stage.is_some());
+            Ok::<_, partita_core::Error>(is_there.then_some(path))
+        };
+        let checks: Vec<_> = missing.map(check).collect();
+        let found = stream::iter(checks).buffered(READ_AT_ONCE);
+        found.try_filter_map(async |path| Ok(path)).try_collect().await
     }
 
     /// Stages a partition as it was committed, from whatever copies of its objects are right; none

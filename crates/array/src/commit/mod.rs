@@ -11,24 +11,29 @@
 //!   `contents`: what a partition consists of by its manifests.
 //! - `log`: reading records and heads, and creating records.
 //! - `draft`, `staging`: changes being staged and committed. `received`: those of other processes.
+//!   `keyed`: idempotency keys.
 //! - `snapshot`: the collection as one commit left it; `past`: as an earlier one did. `overlay`: a store
 //!   in which the objects of a snapshot are in their places. `standing`, `retained`: what is made of
 //!   published objects that are not as they were noted, or missing.
 //! - `publish`, `place`: from records to the published layout. `clean`, `uncommitted`: removing what
 //!   nobody needs any more. `mending`: published objects that lost their content.
 //! - `creation`: the first commit, which makes a collection or a view.
-//! - `home`: where the collection is; in an Icechunk repository, commits are those of `repository`.
+//! - `plain`: all of this behind the trait `Backend`. In an Icechunk repository commits are those of
+//!   `repository`. `collector`: garbage collection.
 //!
 //! Why this is safe: no step removes the only copy of what a record names; a number at or below the
 //! mark is dead, so a writer that slept through the removal of old records cannot take one for its
 //! own; and a reader that finds, after it read, a record that touches what it read, reads again.
 
 mod clean;
+mod collector;
 mod contents;
 mod creation;
+#[cfg(test)]
+mod damaged;
 mod draft;
 mod head;
-mod home;
+mod keyed;
 mod log;
 mod manifest;
 mod mending;
@@ -37,6 +42,7 @@ mod overlay;
 mod past;
 mod paths;
 mod place;
+mod plain;
 mod publish;
 mod received;
 mod record;
@@ -47,17 +53,14 @@ mod standing;
 mod uncommitted;
 mod wire;
 
-pub(crate) use clean::Limits;
 pub(crate) use creation::{check_repository_layout, exists, refuse_existing};
 pub use draft::Staged;
 pub(crate) use draft::{Draft, Outcome};
 pub use head::Retention;
-pub(crate) use home::{Home, PastHome};
-pub(crate) use log::{numbers, store_time};
+pub(crate) use log::store_time;
 pub(crate) use past::History;
-pub(crate) use paths::{SCRATCH, STAGE};
-pub(crate) use publish::{publish, publish_lease};
+pub(crate) use paths::{SCRATCH, STAGE, TURN};
+pub(crate) use plain::Plain;
 pub use record::{Action, Change, Record, Source};
 pub(crate) use snapshot::{Since, Snapshot};
 pub(crate) use staging::PartitionFacts;
-pub(crate) use uncommitted::{change_retention, clean_replaced, end_history, uncommitted};

@@ -1,5 +1,7 @@
 //! The note of a published change: which objects were published, under which versions.
 
+use std::collections::BTreeMap;
+
 use futures::TryStreamExt;
 use partita_core::{Error, ErrorKind, Result, Store};
 use serde::{Deserialize, Serialize};
@@ -7,11 +9,12 @@ use serde::{Deserialize, Serialize};
 use super::manifest::{decode_document, encode_document};
 use super::paths::notes_directory;
 use super::record::check_requires;
+use crate::digest::Digest;
 
 /// The form of notes that this version writes and reads.
 const FORMAT: u32 = 1;
 
-/// What a publisher found in place after it published a change.
+/// The objects of a partition, and their versions, after a change was published.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Note {
     format: u32,
@@ -39,6 +42,10 @@ pub(crate) struct Note {
     pub foreign: bool,
     /// The published objects: name below the partition, size, and the version that the store gave.
     pub versions: Vec<(String, u64, Option<String>)>,
+    /// The digests of these objects by name, as far as manifests tell them; only where requests may be
+    /// carried out late, and readers read notes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub digests: BTreeMap<String, Digest>,
 }
 
 impl Note {
@@ -54,6 +61,7 @@ impl Note {
             created: false,
             foreign: false,
             versions: Vec::new(),
+            digests: BTreeMap::new(),
         }
     }
 

@@ -3,18 +3,19 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::stream::BoxStream;
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
 use jiff::Timestamp;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    CopyOptions, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
-use partita_core::store::is_under;
+use partita_core::store::{LARGEST, content, is_under};
 use partita_core::{Error, Store};
 use tokio::sync::OnceCell;
 
@@ -39,14 +40,14 @@ pub(super) struct Overlay {
     directories: HashMap<String, Directory>,
 }
 
-/// What is known of the objects of one partition.
+/// The origin of the objects of one partition.
 #[derive(Debug, Default)]
 struct Directory {
     /// The changes that are not published, the newest last.
     pending: Vec<Pending>,
-    /// What the partition was in an earlier state.
+    /// The contents of the partition in an earlier state.
     past: Option<Arc<PastStates>>,
-    /// What is published, if that may be overwritten by requests that are carried out late.
+    /// The noted versions of the published objects, if late requests may still overwrite them.
     young: Option<Young>,
     note: OnceCell<Option<Note>>,
     standing: OnceCell<Standing>,
@@ -56,6 +57,8 @@ struct Directory {
 struct Pending {
     change: Change,
     manifest: OnceCell<Option<Arc<Manifest>>>,
+    /// The digests in the manifest, by name.
+    digests: OnceLock<HashMap<String, Digest>>,
 }
 
 /// Where an object of a commit that is not published is.
@@ -83,7 +86,11 @@ impl Overlay {
             }
         }
         for change in pending.iter().flat_map(|record| &record.changes) {
-            let pending = Pending { change: change.clone(), manifest: OnceCell::new() };
+            let pending = Pending {
+                change: change.clone(),
+                manifest: OnceCell::new(),
+                digests: OnceLock::new(),
+            };
             directories.entry(change.path.clone()).or_default().pending.push(pending);
         }
         let inner = base.object_store();
@@ -124,10 +131,11 @@ impl Overlay {
             Place::Removed => Err(missing(at)),
             Place::Below => self.get_published(at, path, directory, name, how).await,
             Place::Staged { pending, keys } => {
+                let digest = pending.digest(name);
                 for key in keys {
                     match self.inner.get_opts(&Path::parse(&key)?, how.clone()).await {
                         Err(object_store::Error::NotFound { .. }) => {}
-                        answer => return answer,
+                        answer => return self.checked(at, &how, answer?, digest).await,
                     }
                 }
                 let manifest = pending.read_manifest(&self.base).await.map_err(failed)?;
@@ -152,7 +160,7 @@ impl Overlay {
         let Some(held) = contents.objects.get(name) else { return Err(missing(at)) };
         match self.inner.get_opts(&Path::parse(&held.key)?, how.clone()).await {
             Err(object_store::Error::NotFound { .. }) => {}
-            answer => return answer,
+            answer => return self.checked(at, &how, answer?, Some(held.digest)).await,
         }
         // Of what is still published no other copy is kept after a while.
         let bytes = match self.inner.get_opts(at, GetOptions::default()).await {
@@ -196,7 +204,9 @@ impl Overlay {
                 Ok(found)
                     if noted.is_some() && (if_match.is_none() || found.meta.e_tag == if_match) =>
                 {
-                    return Ok(found);
+                    // Without a version it may as well be what another program has written.
+                    let digest = if_match.and_then(|_| note.digests.get(name).copied());
+                    return self.checked(at, &how, found, digest).await;
                 }
                 Err(object_store::Error::NotFound { .. }) if noted.is_none() => {
                     return Err(missing(at));
@@ -220,10 +230,36 @@ impl Overlay {
         let Some(held) = managed.elsewhere.get(name) else {
             return self.inner.get_opts(at, how).await;
         };
-        match self.inner.get_opts(&Path::parse(&held.key)?, how).await {
+        match self.inner.get_opts(&Path::parse(&held.key)?, how.clone()).await {
             Err(object_store::Error::NotFound { .. }) => Err(self.lost(at)),
-            answer => answer,
+            answer => self.checked(at, &how, answer?, Some(held.digest)).await,
         }
+    }
+
+    /// An answer that holds a whole object, once its content was compared with what was committed.
+    async fn checked(
+        &self,
+        at: &Path,
+        how: &GetOptions,
+        mut answer: GetResult,
+        digest: Option<Digest>,
+    ) -> Result<GetResult> {
+        let is_whole = how.range.is_none() && !how.head;
+        let Some(digest) = digest.filter(|_| is_whole && self.base.compares_digests()) else {
+            return Ok(answer);
+        };
+        let empty = GetResultPayload::Stream(stream::empty().boxed());
+        let payload = std::mem::replace(&mut answer.payload, empty);
+        let (meta, range) = (answer.meta.clone(), answer.range.clone());
+        let (attributes, extensions) = Default::default();
+        let found = GetResult { payload, meta, range, attributes, extensions };
+        let bytes = content(found, LARGEST).await?;
+        if Digest::of(&bytes) != digest {
+            let error = Error::corrupt("an object is not what was committed");
+            return Err(failed(error.with("key", at.as_ref()).with("store", self.base.url())));
+        }
+        answer.payload = GetResultPayload::Stream(stream::once(async { Ok(bytes) }).boxed());
+        Ok(answer)
     }
 
     fn lost(&self, at: &Path) -> object_store::Error {
@@ -233,6 +269,16 @@ impl Overlay {
 }
 
 impl Pending {
+    /// What was staged under this name, if the manifest was read.
+    fn digest(&self, name: &str) -> Option<Digest> {
+        let manifest = self.manifest.get()?.as_ref()?;
+        let digests = self.digests.get_or_init(|| {
+            let entries = manifest.objects.iter();
+            entries.map(|entry| (entry.name.clone(), entry.digest)).collect()
+        });
+        digests.get(name).copied()
+    }
+
     async fn read_manifest(&self, base: &Store) -> partita_core::Result<&Option<Arc<Manifest>>> {
         self.manifest.get_or_try_init(|| self.change.read_manifest(base)).await
     }

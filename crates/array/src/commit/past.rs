@@ -21,7 +21,7 @@ use crate::partitioning::Key;
 /// Records and notes read at once.
 const READ_AT_ONCE: usize = 32;
 
-/// What is known of the history of a collection.
+/// The history of a collection, as far as it is retained.
 pub(crate) struct History {
     head: Head,
     /// The records of which replaced objects are retained, the oldest first.
@@ -99,10 +99,10 @@ impl History {
     }
 }
 
-/// What partitions were, by their paths.
+/// Earlier contents of partitions, by their paths.
 pub(super) type PastStates = BTreeMap<String, PastState>;
 
-/// What a partition was.
+/// The earlier contents of a partition.
 #[derive(Debug)]
 pub(super) enum PastState {
     Absent,
@@ -169,7 +169,7 @@ impl Snapshot {
 }
 
 impl Snapshot {
-    /// What a partition consisted of that commits since this state have touched; none if it was not
+    /// The contents of a partition that commits since this state have touched; none if it was not
     /// there.
     pub(super) fn past_contents(&self, path: &str) -> Option<&Contents> {
         match self.past.as_ref()?.get(path)? {
@@ -180,7 +180,7 @@ impl Snapshot {
 }
 
 impl History {
-    /// What a partition was after the commit of this number.
+    /// The contents of a partition after the commit of this number.
     async fn state_of(&self, store: &Store, path: &str, number: u64) -> Result<PastState> {
         // Commits that are not published have no notes.
         let pending = self.records.iter().rev().filter(|r| r.sequence > self.head.published);

@@ -1,15 +1,21 @@
 //! The keys of what a collection keeps beside its published layout.
 
+/// The directory of everything that Partita keeps beside a collection.
+pub(super) const DIRECTORY: &str = ".partita";
 /// The directory under which changes are staged.
 pub(crate) const STAGE: &str = ".partita/stage";
 /// The directory in which local directories are put together before they are switched.
 pub(crate) const SCRATCH: &str = ".partita/scratch";
 /// The prefix of the keys of records.
 pub(crate) const LOG: &str = ".partita/log/";
+/// The prefix of the objects of idempotency keys.
+pub(super) const KEYS: &str = ".partita/keys/";
 /// The directory of the notes of published changes.
 pub(super) const NOTES: &str = ".partita/notes";
 /// The head of the log.
 pub(super) const HEAD: &str = ".partita/head.json";
+/// The lease under which writers that have lost a race commit one after the other.
+pub(crate) const TURN: &str = ".partita/turn";
 /// The lease under which one process publishes at a time.
 pub(super) const LEASE: &str = ".partita/publish";
 
@@ -37,4 +43,23 @@ pub(super) fn manifest_key(stage: &str, path: &str) -> String {
 pub(super) fn notes_directory(path: &str) -> String {
     let name = path.replace('%', "%25").replace('+', "%2B").replace('/', "+");
     format!("{NOTES}/{name}")
+}
+
+/// The path of the partition whose notes are in the directory of this name.
+pub(super) fn path_of_notes(name: &str) -> String {
+    name.replace('+', "/").replace("%2B", "+").replace("%25", "%")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directories_of_notes_name_their_partitions() {
+        for path in ["p=1", "year=2022/month=01", "a=1+2/b=100%", "a=%2B/b=%25+"] {
+            let directory = notes_directory(path);
+            let name = directory.strip_prefix(NOTES).and_then(|name| name.strip_prefix('/'));
+            assert_eq!(name.map(path_of_notes).as_deref(), Some(path));
+        }
+    }
 }

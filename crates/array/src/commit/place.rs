@@ -1,6 +1,7 @@
 //! Publishing one change: objects into their places, and the note of what is there then.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
@@ -15,7 +16,7 @@ use super::note::{self, Note, name_of, sequence_of};
 use super::paths::{SCRATCH, staged_directory};
 use super::record::{Action, Change, Record};
 use super::standing::{Managed, Standing, is_late_possible};
-use crate::digest::ObjectEntry;
+use crate::digest::{Digest, ObjectEntry};
 use crate::statistics::{PartitionStatistics, mark};
 
 /// Requests in flight that copy objects, over all partitions.
@@ -29,15 +30,17 @@ pub(super) struct Publisher<'a> {
     pub lease: &'a Lease,
     pub record: &'a Record,
     head: &'a Head,
-    /// What tells the notes of this publisher from those of others.
+    /// A suffix of the names of notes, unique to this publisher.
     nonce: &'a str,
     requests: Semaphore,
+    /// Bytes of the copies that [`Publisher::preserve`] made.
+    preserved: AtomicU64,
 }
 
 /// A change that was published.
 pub(super) struct Published {
     pub path: String,
-    /// What the head notes of the partition.
+    /// The entry of the partition in the head.
     pub young: Option<Young>,
     pub statistics: PartitionStatistics,
 }
@@ -60,7 +63,7 @@ fn own_objects(path: &str, stage: &str, manifest: &Manifest) -> Vec<(String, Str
     own.map(|entry| (entry.name.clone(), format!("{directory}/{}", entry.name))).collect()
 }
 
-/// What was published of a partition before.
+/// The state of a partition that was published before.
 struct Previous {
     /// The name of its note.
     name: String,
@@ -77,7 +80,15 @@ impl<'a> Publisher<'a> {
         nonce: &'a str,
     ) -> Self {
         let requests = Semaphore::new(REQUESTS_IN_FLIGHT);
-        Self { store, lease, record, head, nonce, requests }
+        let preserved = AtomicU64::new(0);
+        Self { store, lease, record, head, nonce, requests, preserved }
+    }
+
+    /// By how many bytes what is retained has grown: what the commit has staged, and what was copied
+    /// before it was replaced.
+    pub fn retained(&self) -> u64 {
+        let staged: u64 = self.record.changes.iter().map(|change| change.bytes).sum();
+        staged.saturating_add(self.preserved.load(Ordering::Relaxed))
     }
 
     /// Publishes the change of one partition.
@@ -112,7 +123,7 @@ impl<'a> Publisher<'a> {
         let (live, previous, copied) = futures::try_join!(live, previous, early)?;
         let kept = self.kept(path, replaced, previous.as_ref(), &live).await?;
         self.preserve(path, replaced, previous.as_ref(), &live).await?;
-        // What lies there already may have been put there by a publisher that was interrupted.
+        // An interrupted publisher may have put objects of this change into place already.
         let is_own = |object: &ObjectVersion| {
             let same = |entry: &ObjectEntry| entry.name == object.name && entry.size == object.size;
             manifest.objects.iter().any(same)
@@ -124,6 +135,9 @@ impl<'a> Publisher<'a> {
             Note::new(self.record.sequence, &self.record.id, Some(stage), manifest.depth);
         note.created = created;
         note.foreign = replaced.is_some() && kept.is_none();
+        if is_late_possible(self.store) {
+            note.digests = digests_of(manifest, kept.is_some(), previous.as_ref());
+        }
         let statistics = manifest.statistics.clone();
         self.note(path, note, previous, objects, statistics).await
     }
@@ -160,7 +174,7 @@ impl<'a> Publisher<'a> {
         self.note(path, note, previous, Vec::new(), PartitionStatistics::new()).await
     }
 
-    /// What was published of the partition before this record. `needs_note` says that the note has
+    /// The state of the partition that was published before this record. `needs_note` says that the note has
     /// to be read whatever its age is.
     async fn previous(&self, path: &str, needs_note: bool) -> Result<Option<Previous>> {
         let name = match self.head.young.get(path) {
@@ -237,6 +251,7 @@ impl<'a> Publisher<'a> {
             let live = format!("{path}/{name}");
             let _permit = self.requests.acquire().await.map_err(closed)?;
             self.lease.check()?;
+            self.preserved.fetch_add(held.size, Ordering::Relaxed);
             if self.store.is_local() {
                 return self.store.link(&live, &held.key).await.map(drop);
             }
@@ -352,6 +367,21 @@ impl<'a> Publisher<'a> {
         });
         Ok(Published { path: path.to_owned(), young, statistics })
     }
+}
+
+/// The digests of what a change published, and of what it keeps of the state before, if that is what
+/// manifests say.
+fn digests_of(
+    manifest: &Manifest,
+    keeps: bool,
+    previous: Option<&Previous>,
+) -> BTreeMap<String, Digest> {
+    let note = previous.filter(|_| keeps).and_then(|previous| previous.note.as_ref());
+    let replaced = manifest.replaced.as_deref().unwrap_or_default();
+    let kept = note.into_iter().flat_map(|note| &note.digests);
+    let kept = kept.filter(|(name, _)| !is_under(name, replaced));
+    let own = manifest.objects.iter().map(|entry| (entry.name.clone(), entry.digest));
+    kept.map(|(name, digest)| (name.clone(), *digest)).chain(own).collect()
 }
 
 fn closed(error: tokio::sync::AcquireError) -> Error {

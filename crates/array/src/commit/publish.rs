@@ -43,15 +43,19 @@ pub(crate) fn publish(store: &Store) -> BoxFuture<'_, Result<u64>> {
 
 /// As [`publish`], where a record is known that is committed and may not be published.
 pub(crate) async fn publish_with(store: &Store, known: Record) -> Result<u64> {
-    let lease = publish_lease(store).await?;
-    let published = lease.hold(publish_all(store, &lease, known)).await;
-    lease.release(store).await;
-    published
+    under_lease(store, async |lease| publish_all(store, lease, known).await).await
 }
 
-/// The right to publish, and to change what is published with commits.
-pub(crate) async fn publish_lease(store: &Store) -> Result<Lease> {
-    store.lease(LEASE).await
+/// Does work that only one process at a time may do: publishing, and changing what is published with
+/// commits.
+pub(crate) async fn under_lease<T>(
+    store: &Store,
+    work: impl AsyncFnOnce(&Lease) -> Result<T>,
+) -> Result<T> {
+    let lease = store.lease(LEASE).await?;
+    let done = lease.hold(work(&lease)).await;
+    lease.release(store).await;
+    done
 }
 
 /// Publishes in order.
@@ -76,6 +80,8 @@ async fn publish_all(store: &Store, lease: &Lease, known: Record) -> Result<u64>
                 tracing::warn!(store = store.url(), %error, "statistics are not written");
             }
         };
+        let retained = publisher.retained();
+        head.retain(retained);
         let advanced = advance(store, lease, head, version.as_ref(), &record, published);
         // Whoever commits after it was looked for publishes that.
         let after = log::read(store, record.sequence.saturating_add(1));

@@ -14,7 +14,11 @@ use crate::statistics::{PartitionStatistics, Statistics};
 pub(super) const FORMAT: u32 = 1;
 
 /// The features that documents may list under `requires`; see `docs/format.md`.
-const FEATURES: [&str; 1] = ["manifests"];
+const FEATURES: [&str; 2] = ["manifests", WITHDRAWAL];
+
+/// The operation of a record that takes the creation of the collection back, and what it requires:
+/// nothing can be committed after it.
+pub(super) const WITHDRAWAL: &str = "withdrawal";
 
 /// Refuses a document of a later format, or one that requires what this version does not know.
 pub(super) fn check_requires(format: u32, known: u32, requires: &[String]) -> Result<()> {
@@ -42,7 +46,7 @@ pub struct Record {
     pub format: u32,
     /// The number of the commit, from 1.
     pub sequence: u64,
-    /// What no other commit has.
+    /// A unique id.
     pub id: String,
     /// `insert`, `update`, …
     pub operation: String,
@@ -51,25 +55,25 @@ pub struct Record {
     /// The writer's name for this commit: one that was committed before is not committed again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    /// What happened to which partitions, each named once.
+    /// The changes, at most one for each partition.
     pub changes: Vec<Change>,
     /// The new document that says what the collection is, if it changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<String>,
-    /// What the collection was before, if that changed: history needs it.
+    /// The configuration before the commit, if the commit changed it; earlier states are read with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) config_before: Option<String>,
-    /// What was found out of the values of partitions that it does not change.
+    /// Statistics of partitions that the commit does not change.
     #[serde(default, skip_serializing_if = "Statistics::is_empty")]
     pub(crate) statistics: Statistics,
 }
 
-/// What a commit does to one partition, or to the group of variables that are not partitioned.
+/// The change of one partition, or of the group of variables that are not partitioned, by a commit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Change {
     /// The directory: `year=2022/month=01`.
     pub path: String,
-    /// What is done to it.
+    /// The kind of change.
     #[serde(flatten)]
     pub action: Action,
     /// How many rows the partition has afterwards, where that is known.
@@ -78,7 +82,7 @@ pub struct Change {
     /// Bytes staged for it.
     #[serde(default)]
     pub bytes: u64,
-    /// What is known of the values that were staged. Of a published commit to a plain store they
+    /// Statistics of the values that were staged. Of a published commit to a plain store they
     /// stand elsewhere, and this is empty.
     #[serde(default, skip_serializing_if = "PartitionStatistics::is_empty")]
     pub statistics: PartitionStatistics,
@@ -105,11 +109,11 @@ pub struct Source {
     pub digest: String,
 }
 
-/// What is done to a directory.
+/// How a change affects the directory of a partition.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "lowercase")]
 pub enum Action {
-    /// What is staged takes the place of everything.
+    /// The staged objects replace all objects.
     Replace {
         /// The directory under which the new objects are, with their full keys.
         stage: String,
@@ -118,11 +122,11 @@ pub enum Action {
         #[serde(default)]
         fresh: bool,
     },
-    /// What is staged takes the place of some objects.
+    /// The staged objects replace some objects.
     Patch {
         /// The directory under which the new objects are, with their full keys.
         stage: String,
-        /// What is replaced or removed: keys of objects, or of directories with all that is in
+        /// The objects that are replaced or removed: keys of objects, or of directories with all that is in
         /// them, relative to the partition. Of a commit to a plain store the manifest has the
         /// exact list, and the record the first component of each.
         replaced: Vec<String>,
@@ -155,6 +159,11 @@ impl Record {
             config_before,
             statistics,
         }
+    }
+
+    /// True if it takes the creation of the collection back.
+    pub(super) fn is_withdrawal(&self) -> bool {
+        self.operation == WITHDRAWAL
     }
 
     pub(crate) fn touches(&self, path: &str) -> bool {

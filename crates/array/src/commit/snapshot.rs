@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use partita_core::{Error, ErrorKind, Predicate, Result, Store};
 
 use super::head::Head;
-use super::log::{self, KEYS_KEPT, read_after};
+use super::log::{self, read_after};
 use super::overlay::Overlay;
 use super::past::PastStates;
 use super::record::{Action, Record};
@@ -21,6 +21,7 @@ use crate::partitioning::Key;
 use crate::repository::State;
 use crate::rows::Known;
 use crate::select::select;
+use crate::statistics::Statistics;
 
 /// The state of a collection after the commit `latest`.
 #[derive(Debug, Clone)]
@@ -30,9 +31,9 @@ pub(crate) struct Snapshot {
     /// The store with what is committed, and not published, in its place. Only for reading single
     /// objects.
     pub store: Store,
-    /// What the collection is. Of a view, with the variables that it stores itself.
+    /// The configuration of the collection; of a view, with the variables that it stores itself.
     pub config: Arc<Config>,
-    /// What can be read: of a view, the variables of its base too.
+    /// The configuration for reading: that of a view includes the variables of its base.
     pub whole: Arc<Config>,
     /// Of a view, the state of the collection under it.
     pub under: Option<Arc<Snapshot>>,
@@ -43,7 +44,7 @@ pub(crate) struct Snapshot {
     /// The partitions of an earlier state; those of the newest one are listed when they are asked
     /// for.
     pub(super) listed: Option<Arc<Vec<Partition>>>,
-    /// What partitions were in an earlier state that later commits have touched.
+    /// The contents in this earlier state of partitions that later commits have touched.
     pub(super) past: Option<Arc<PastStates>>,
     /// How far commits were published, in a plain store.
     pub(super) head: Arc<Head>,
@@ -135,6 +136,23 @@ impl Snapshot {
         self.state.as_ref()
     }
 
+    /// The fingerprints of the objects in each directory; none where objects are immutable, so that
+    /// commits say all that is to be known. A request for each.
+    pub async fn fingerprints(
+        &self,
+        directories: &[String],
+    ) -> Result<Option<Vec<Option<String>>>> {
+        match self.state {
+            Some(_) => Ok(None),
+            None => self.base.fingerprints(directories).await.map(Some),
+        }
+    }
+
+    /// The statistics that commits carry; none where they stand in documents beside the commits.
+    pub fn statistics_of_commits(&self) -> Option<Statistics> {
+        self.state.as_ref().map(State::statistics)
+    }
+
     /// The state that an earlier commit left, where such states are kept: those of a view, and of
     /// its base.
     pub async fn earlier(&self, known: Known) -> Result<Option<Self>> {
@@ -154,11 +172,11 @@ impl Snapshot {
         }
     }
 
-    /// The number of the commit that its writer named `key`, if it was lately.
-    pub async fn find_key(&self, key: &str) -> Result<Option<u64>> {
+    /// The record of the newest commit with this idempotency key, of those after the number `after`.
+    pub(super) async fn find_key(&self, key: &str, after: u64) -> Result<Option<Record>> {
         match &self.state {
-            Some(state) => Ok(state.find_key(key, KEYS_KEPT as usize)),
-            None => log::find_key(&self.base, self.latest, key).await,
+            Some(state) => Ok(state.find_key(key, after)),
+            None => log::find_key(&self.base, after, self.latest, key).await,
         }
     }
 
@@ -201,11 +219,6 @@ impl Snapshot {
     /// It is an earlier state, which does not change.
     pub fn is_past(&self) -> bool {
         self.listed.is_some()
-    }
-
-    /// Objects that were replaced by commits up to this one were removed.
-    pub fn cleaned(&self) -> u64 {
-        self.head.cleaned
     }
 
     /// The store as it is, for writing.
@@ -275,7 +288,7 @@ impl Snapshot {
         }
         let published = |record: &&Record| record.sequence <= head.published;
         let moved = self.pending.iter().filter(published);
-        // What versions before manifests have staged does not stay where it is.
+        // Objects that versions before manifests have staged are moved when they are published.
         let moved = moved.flat_map(|record| &record.changes).filter(|own| !own.has_manifest);
         let moved = moved.map(|change| change.path.clone());
         Ok(Since { records, unknown: false, moved: moved.collect() })
@@ -327,7 +340,7 @@ pub(super) async fn read_document(store: &Store, under: Option<&Snapshot>) -> Re
     }
 }
 
-/// What a collection or view stores itself, and what can be read of it.
+/// The configurations of what a collection or view stores itself, and of what can be read.
 pub(super) fn laid_over(
     config: Config,
     under: Option<&Snapshot>,
@@ -341,7 +354,7 @@ pub(super) fn laid_over(
     Ok((Arc::new(config), Arc::new(whole)))
 }
 
-/// What happened since a snapshot.
+/// The commits since a snapshot.
 #[derive(Debug, Default)]
 pub(crate) struct Since {
     /// The commits, in order.

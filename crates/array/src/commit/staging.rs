@@ -19,7 +19,7 @@ use crate::statistics::PartitionStatistics;
 /// Objects of a partition copied at once.
 const COPIES_AT_ONCE: usize = 16;
 
-/// What is known of the partition after a change.
+/// Facts about a partition as the change leaves it.
 #[derive(Debug, Default)]
 pub(crate) struct PartitionFacts {
     /// How many rows it has.

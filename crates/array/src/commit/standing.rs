@@ -12,11 +12,11 @@ use crate::digest::Digest;
 
 /// Objects whose content is compared at once.
 const COMPARED_AT_ONCE: usize = 16;
-/// So many earlier states are looked at to recognise content that was written late. A request is
+/// Earlier states compared to recognise content that was written late. A request is
 /// carried out late within the grace period only, for which notes are retained.
 const EARLIER_STATES: usize = 1000;
 
-/// What is to be made of the published objects of a partition.
+/// How the published objects of a partition relate to its manifests.
 #[derive(Debug)]
 pub(super) enum Standing {
     /// No manifest tells what the partition consists of, or another program has written to it: the
@@ -129,14 +129,14 @@ async fn digests(
     stream::iter(all).buffer_unordered(COMPARED_AT_ONCE).try_collect().await
 }
 
-/// What the objects of a partition held before the commit of a note.
+/// The digests that the objects of a partition had before the commit of a note.
 async fn earlier(store: &Store, path: &str, note: &Note) -> Result<Past> {
     let mut past = Past::default();
     let mut next = note.previous.clone();
     for _ in 0..EARLIER_STATES {
         let Some(name) = next else { break };
         let Some(note) = Note::read(store, path, &name).await? else { break };
-        // What is not retained any more is past the grace period.
+        // An object that is no longer retained is past the grace period.
         match note.contents(store, path).await {
             Ok(contents) => past.add(&contents),
             Err(error) if error.kind() == partita_core::ErrorKind::Corrupt => break,

@@ -12,69 +12,55 @@ use super::head::{Head, Retention};
 use super::log;
 use super::note::{self, Note};
 use super::paths::{STAGE, staged_directory};
-use super::publish::publish_lease;
-use super::snapshot::Snapshot;
+use super::publish::under_lease;
 
 /// The name of manifests, below the directory of what is staged for a partition.
 const MANIFEST: &str = "/.manifest";
 
 /// Removes what published commits have replaced, beyond what each publisher removes. Returns keys
 /// and sizes.
-pub(crate) async fn clean_replaced(store: &Store, limits: Limits) -> Result<Vec<(String, u64)>> {
-    let lease = publish_lease(store).await?;
-    let cleaned = lease.hold(async {
+pub(super) async fn clean_replaced(store: &Store, limits: Limits) -> Result<Vec<(String, u64)>> {
+    under_lease(store, async |lease| {
         let (head, version) = Head::read_versioned(store).await?;
         match version {
-            Some(version) => clean(store, &lease, head, &version, limits).await,
+            Some(version) => clean(store, lease, head, &version, limits).await,
             None => Ok(Vec::new()),
         }
-    });
-    let cleaned = cleaned.await;
-    lease.release(store).await;
-    cleaned
+    })
+    .await
 }
 
 /// Sets how much history a collection keeps, and its grace period.
-pub(crate) async fn change_retention(
+pub(super) async fn change_retention(
     store: &Store,
     retention: Retention,
     grace: Option<u64>,
 ) -> Result<()> {
-    let lease = publish_lease(store).await?;
-    let changed = lease.hold(async {
+    under_lease(store, async |_| {
         let (mut head, version) = Head::read_versioned(store).await?;
         head.retention = retention;
         head.grace = grace.unwrap_or(head.grace);
-        // What was due by the earlier setting may not be, and the other way round.
+        // The new setting changes when clean-up is due.
         head.clean_after = None;
         head.replace(store, version.as_ref()).await.map(drop)
-    });
-    let changed = changed.await;
-    lease.release(store).await;
-    changed
+    })
+    .await
 }
 
 /// Ends the history of a collection before the state of a commit.
-pub(crate) async fn end_history(store: &Store, end: u64) -> Result<()> {
-    let lease = publish_lease(store).await?;
-    let ended = lease.hold(async {
+pub(super) async fn end_history(store: &Store, end: u64) -> Result<()> {
+    under_lease(store, async |_| {
         let (mut head, version) = Head::read_versioned(store).await?;
         head.expired = head.expired.max(end);
         head.clean_after = None;
         head.replace(store, version.as_ref()).await.map(drop)
-    });
-    let ended = ended.await;
-    lease.release(store).await;
-    ended
+    })
+    .await
 }
 
 /// The staged objects of writers that have changed nothing since `old`, of changes that no commit
 /// names.
-pub(crate) async fn uncommitted(
-    store: &Store,
-    snapshot: &Snapshot,
-    old: Timestamp,
-) -> Result<Vec<ObjectInfo>> {
+pub(super) async fn uncommitted(store: &Store, old: Timestamp) -> Result<Vec<ObjectInfo>> {
     let mut writers: BTreeMap<String, Vec<ObjectInfo>> = BTreeMap::new();
     let prefix = format!("{STAGE}/");
     let mut listed = store.list(&prefix);
@@ -84,7 +70,7 @@ pub(crate) async fn uncommitted(
         writers.entry(writer).or_default().push(object);
     }
     // Objects were listed first and records are read now: what is committed in between is seen.
-    let committed = committed(store, snapshot).await?;
+    let committed = committed(store).await?;
     let mut found = Vec::new();
     for (writer, objects) in writers {
         let changed = store.changed_at(&format!("{prefix}{writer}")).await?;
@@ -96,9 +82,9 @@ pub(crate) async fn uncommitted(
 }
 
 /// The directories of staged changes that records name.
-async fn committed(store: &Store, snapshot: &Snapshot) -> Result<HashSet<String>> {
+async fn committed(store: &Store) -> Result<HashSet<String>> {
     let records = log::records(store).await?;
-    let changes = records.iter().chain(&snapshot.pending).flat_map(|record| &record.changes);
+    let changes = records.iter().flat_map(|record| &record.changes);
     Ok(changes.filter_map(|change| change.staged_directory()).collect())
 }
 

@@ -11,13 +11,13 @@ use partita_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 use super::paths::STAGE;
-use super::record::{Action, Change, LAST, Record, Source, check_requires};
+use super::record::{Action, Change, LAST, Record, Source, WITHDRAWAL, check_requires};
 use crate::statistics::Statistics;
 
 /// The form of records that this version writes.
 const FORMAT: u32 = 2;
-/// What a reader must know to use them.
-const REQUIRES: [&str; 1] = ["manifests"];
+/// The feature that a reader of documents with manifests must know.
+const MANIFESTS: &str = "manifests";
 
 #[derive(Serialize, Deserialize)]
 struct Document {
@@ -66,7 +66,7 @@ enum Kind {
     Drop,
 }
 
-/// What tells the format of a record.
+/// The fields that tell the format of a record.
 #[derive(Deserialize)]
 struct Form {
     format: u32,
@@ -124,9 +124,10 @@ impl Document {
             Entry { path, action, stage, touches: touched, rows, bytes, sources }
         };
         let changes = record.changes.iter().map(entry).collect();
+        let withdrawal = record.is_withdrawal().then_some(WITHDRAWAL);
         Self {
             format: FORMAT,
-            requires: REQUIRES.map(str::to_owned).to_vec(),
+            requires: [MANIFESTS].into_iter().chain(withdrawal).map(str::to_owned).collect(),
             sequence: record.sequence,
             id: record.id.clone(),
             operation: record.operation.clone(),

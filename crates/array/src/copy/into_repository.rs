@@ -1,7 +1,9 @@
 //! Copying a collection into an Icechunk repository.
 //!
-//! Nothing is seen before the one commit that ends it. The journal says where what is staged lies,
-//! which is in memory otherwise.
+//! Nothing becomes visible before the one commit at the end. The journal stores the locations of
+//! staged chunks, which are otherwise kept in memory.
+
+use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
@@ -11,9 +13,13 @@ use uuid::Uuid;
 
 use super::journal::{Copied, Journal};
 use super::partition::{Copying, same};
-use super::{AT_ONCE, ATTEMPTS, BATCH, CopyOptions, LEASE, forget_changed, is_settled};
+use super::{
+    ATTEMPTS, CopyOptions, LEASE, PARTITIONS_IN_FLIGHT, PARTITIONS_PER_ENTRY, forget_changed,
+    is_settled,
+};
+use crate::backend::Backend;
 use crate::collection::{Collection, Partition};
-use crate::commit::{Action, Change, Draft, Home, Outcome, Staged, refuse_existing};
+use crate::commit::{Action, Change, Draft, Outcome, Staged, refuse_existing};
 use crate::conform::merged;
 use crate::dataset::Dataset;
 use crate::layout::{Config, GroupPlan, Layout, immutable_group};
@@ -22,7 +28,7 @@ use crate::repository::{Repository, State, WriteDocuments};
 use crate::statistics::summarise;
 
 impl Collection {
-    /// Copies the collection into a repository that has none.
+    /// Copies the collection into a repository that does not contain one.
     pub(super) async fn copy_into(
         &self,
         repository: Repository,
@@ -34,7 +40,7 @@ impl Collection {
         let copied = lease.hold(self.copy_into_under(&lease, &repository, options)).await;
         lease.release(store).await;
         copied?;
-        Self::open_home(Home::Repository(repository), self.base_of_copy(options)).await
+        Self::open_backend(Arc::new(repository), self.base_of_copy(options)).await
     }
 
     fn copy_into_under<'a>(
@@ -44,7 +50,6 @@ impl Collection {
         options: &'a CopyOptions,
     ) -> BoxFuture<'a, Result<()>> {
         async move {
-            let target = Home::Repository(repository.clone());
             for _ in 0..ATTEMPTS {
                 let state = repository.state().await?;
                 refuse_existing(state.view()).await?;
@@ -66,15 +71,14 @@ impl Collection {
                     options,
                     whole: false,
                 };
-                let mut staging =
-                    Staging { copying: &copying, target: &target, repository, journal };
+                let mut staging = Staging { copying: &copying, repository, journal };
                 let staged = staging.all(&mut draft, lease).await;
                 let outcome = match (is_settled(&staged, &snapshot).await?, staged) {
                     (true, Ok(())) => copying.commit(&draft, repository, &state).await,
                     (true, Err(error)) => Err(error),
                     (false, _) => Ok(Outcome::Stale(None)),
                 };
-                target.forget(draft.staged_directories());
+                repository.forget(draft.staged_directories());
                 if let Outcome::Done(_) = outcome? {
                     Journal::forget(repository.store()).await;
                     return Ok(());
@@ -86,11 +90,10 @@ impl Collection {
     }
 }
 
-/// Stages all of a copy. Where what is staged lies is noted, so that a copy that was broken off goes
-/// on.
+/// Stages all partitions of a copy. The locations of staged chunks are noted in the journal, so
+/// that an interrupted copy can continue.
 struct Staging<'a> {
     copying: &'a Copying<'a>,
-    target: &'a Home,
     repository: &'a Repository,
     journal: Journal,
 }
@@ -107,7 +110,7 @@ impl Staging<'_> {
         for partition in partitions {
             match self.journal.done.get(&partition.path).and_then(|done| done.staged.clone()) {
                 Some(mut staged) => {
-                    self.target.receive(&mut staged);
+                    self.repository.receive(&mut staged);
                     draft.add(staged.change, false);
                     work.progress.advance(1);
                 }
@@ -115,7 +118,7 @@ impl Staging<'_> {
             }
         }
         let stage = draft.stage();
-        for batch in left.chunks(BATCH) {
+        for batch in left.chunks(PARTITIONS_PER_ENTRY) {
             lease.check()?;
             self.batch(batch, draft, &stage).await?;
         }
@@ -134,7 +137,7 @@ impl Staging<'_> {
             let change = staged.map_err(|error| error.with("partition", &partition.path))?;
             Ok::<_, Error>((partition.path, change))
         };
-        let changes = stream::iter(batch.to_vec()).map(one).buffer_unordered(AT_ONCE);
+        let changes = stream::iter(batch.to_vec()).map(one).buffer_unordered(PARTITIONS_IN_FLIGHT);
         let changes: Vec<(String, Change)> = changes.try_collect().await?;
         let staging = self.repository.staging();
         let mut copied = Vec::with_capacity(changes.len());
@@ -146,12 +149,13 @@ impl Staging<'_> {
             let staged = Some(Staged { change, reads: false, base: 0, objects });
             copied.push(Copied { staged, ..Copied::new(source, path, commit) });
         }
-        // What is noted as done must be on disk.
+        // Partitions must be durable before the journal lists them as done.
         self.repository.store().sync().await?;
         self.journal.add(self.repository.store(), copied).await
     }
 
-    /// Takes out of the journal what has lost chunks: to whoever collects garbage they are just that.
+    /// Removes partitions from the journal whose staged chunks were deleted by garbage collection,
+    /// which cannot know that this copy needs them.
     async fn forget_collected(&mut self) -> Result<()> {
         if self.journal.done.is_empty() {
             return Ok(());
@@ -216,7 +220,7 @@ impl Copying<'_> {
     }
 }
 
-/// Compares what is about to be committed with the source.
+/// Compares the staged copy with the source before it is committed.
 struct Check<'a> {
     copying: &'a Copying<'a>,
 }
@@ -237,7 +241,7 @@ impl Check<'_> {
             work.progress.advance(1);
             compared.map_err(|error| error.with("partition", &partition.path))
         };
-        let checks = stream::iter(partitions).map(one).buffer_unordered(AT_ONCE);
+        let checks = stream::iter(partitions).map(one).buffer_unordered(PARTITIONS_IN_FLIGHT);
         checks.try_for_each(|()| async { Ok(()) }).await?;
         if let Some(data) = copying.immutable_source().await? {
             let names = data.schema().names();

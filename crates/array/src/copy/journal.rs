@@ -1,4 +1,5 @@
-//! What a copy has done so far, kept beside what it has done: a copy that was killed goes on.
+//! The journal of a copy: the partitions copied so far, stored with the copy, from which an
+//! interrupted copy continues.
 
 use std::collections::HashMap;
 
@@ -9,23 +10,23 @@ use serde::{Deserialize, Serialize};
 use crate::commit::{SCRATCH, Staged};
 use crate::layout::{Config, encode_config};
 
-/// Where the journal is, under the copy.
+/// The directory of the journal, under the copy.
 pub(crate) const JOURNAL: &str = ".partita/copy";
 const HEAD: &str = ".partita/copy/head.json";
 
-/// A partition that is there, and durable.
+/// A partition that was copied and is durable.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Copied {
-    /// Its path in the source.
+    /// The path in the source.
     pub source: String,
-    /// Its path in the copy.
+    /// The path in the copy.
     pub path: String,
-    /// The last commit of the source that was known before it was read.
+    /// The last known commit of the source before the partition was read.
     pub commit: u64,
-    /// The fingerprint of its objects, which differs if any of them is written again.
+    /// The fingerprint of the objects, which changes if any of them is written again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub print: Option<String>,
-    /// What is staged of it for the commit to an Icechunk repository.
+    /// The staged change for the commit to an Icechunk repository.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub staged: Option<Staged>,
 }
@@ -36,25 +37,25 @@ impl Copied {
     }
 }
 
-/// What is copied to what.
+/// The source and target that a journal belongs to.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Head {
     source: String,
-    /// A hash of the document that is to say what the copy is.
+    /// A hash of the document that will describe the copy.
     config: String,
 }
 
 /// The journal of one copy.
 #[derive(Debug)]
 pub(super) struct Journal {
-    /// By the paths in the source.
+    /// The copied partitions, by their paths in the source.
     pub done: HashMap<String, Copied>,
     entries: usize,
 }
 
 impl Journal {
-    /// The journal of a copy from `source` to what `config` says: that of one that was broken off,
-    /// if it was the same, or a new one. True if nothing but that of another copy was found.
+    /// Opens the journal of an interrupted copy with the same source and configuration, or begins a
+    /// new one. True if there was only the journal of a different copy.
     pub async fn open(target: &Store, source: &str, config: &Config) -> Result<(Self, bool)> {
         let without = Config { commit: None, ..config.clone() };
         let (_, document) = encode_config(&without)?;
@@ -78,15 +79,17 @@ impl Journal {
         keys.sort();
         let mut journal = Self { done: HashMap::new(), entries: 0 };
         for key in keys {
-            let copied: Vec<Copied> = serde_json::from_slice(&target.get(&key).await?)
-                .map_err(|error| Error::corrupt("a journal cannot be read").caused_by(error))?;
+            let copied: Vec<Copied> =
+                serde_json::from_slice(&target.get(&key).await?).map_err(|error| {
+                    Error::corrupt("the journal of the copy cannot be read").caused_by(error)
+                })?;
             journal.done.extend(copied.into_iter().map(|one| (one.source.clone(), one)));
             journal.entries += 1;
         }
         Ok(journal)
     }
 
-    /// Notes partitions that are there.
+    /// Adds partitions that were copied.
     pub async fn add(&mut self, target: &Store, copied: Vec<Copied>) -> Result<()> {
         let text = serde_json::to_vec(&copied).map_err(unwritten)?;
         self.entries += 1;
@@ -95,7 +98,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Removes it, when the copy is a collection.
+    /// Removes the journal, once the copy is a collection.
     pub async fn forget(target: &Store) {
         if let Err(error) = target.delete_directory(JOURNAL, SCRATCH).await {
             tracing::debug!(%error, "the journal of a copy could not be removed");
@@ -104,5 +107,5 @@ impl Journal {
 }
 
 fn unwritten(error: serde_json::Error) -> Error {
-    Error::invalid("a journal cannot be written").caused_by(error)
+    Error::invalid("the journal of the copy cannot be encoded").caused_by(error)
 }

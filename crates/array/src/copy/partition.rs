@@ -1,4 +1,4 @@
-//! Copying one group: as it is, or decoded and encoded again.
+//! Copying one group, object by object or by decoding and encoding it again.
 
 use std::collections::HashMap;
 
@@ -14,21 +14,22 @@ use crate::layout::{Config, GroupPlan, immutable_group, open_group};
 use crate::options::ReadOptions;
 use crate::read::{Wanted, read};
 
-/// Objects under way at once.
-const OBJECTS_AT_ONCE: usize = 16;
+/// Objects copied concurrently.
+const OBJECTS_IN_FLIGHT: usize = 16;
 
-/// From a state of a collection to a place that is to be one.
+/// A copy from a snapshot of a collection to a target that is not a collection yet.
 pub(super) struct Copying<'a> {
     pub snapshot: &'a Snapshot,
     pub target: &'a Store,
     pub config: &'a Config,
     pub options: &'a CopyOptions,
-    /// Bytes are as good, since nothing about them changes.
+    /// True if the objects can be copied unchanged, because layout, chunks and codecs stay the
+    /// same.
     pub whole: bool,
 }
 
 impl Copying<'_> {
-    /// Where a partition goes.
+    /// The path of a partition in the copy.
     pub fn path(&self, partition: &Partition) -> String {
         match self.whole {
             true => partition.path.clone(),
@@ -36,7 +37,7 @@ impl Copying<'_> {
         }
     }
 
-    /// Copies a partition. What is there already, of a copy that was broken off, is removed first.
+    /// Copies a partition. Remains of an interrupted copy are removed first.
     pub async fn partition(&self, partition: &Partition, exists: bool) -> Result<()> {
         let path = self.path(partition);
         if exists {
@@ -63,8 +64,8 @@ impl Copying<'_> {
         Ok(())
     }
 
-    /// A partition as it is to be written, and its rows; of a view, with the copy of the axis that it
-    /// was made for.
+    /// The plan of a partition's group in the copy, and its rows; for a view, including the copy of
+    /// the axis that it was made for.
     pub async fn group(
         &self,
         partition: &Partition,
@@ -117,7 +118,7 @@ impl Copying<'_> {
         Ok(())
     }
 
-    /// The variables that are not partitioned, as far as they are stored.
+    /// Reads the variables that are not partitioned, as far as they are stored.
     pub async fn immutable_source(&self) -> Result<Option<Dataset>> {
         let source = &self.snapshot.config;
         let (store, path) = (&self.snapshot.store, immutable_group(source.layout));
@@ -130,7 +131,7 @@ impl Copying<'_> {
         read(store, source, &[], &self.quietly(stored)).await.map(Some)
     }
 
-    /// Copies the objects of a group.
+    /// Copies the objects of a group unchanged.
     async fn bytes(&self, path: &str) -> Result<()> {
         let source = self.snapshot.base();
         let copy = async |info: partita_core::store::ObjectInfo| {
@@ -138,7 +139,7 @@ impl Copying<'_> {
             self.target.put_deferred(&info.key, bytes).await
         };
         let objects = source.list(&format!("{path}/")).map_ok(copy);
-        let copies = objects.try_buffer_unordered(OBJECTS_AT_ONCE);
+        let copies = objects.try_buffer_unordered(OBJECTS_IN_FLIGHT);
         copies.try_for_each(|()| async { Ok(()) }).await
     }
 
@@ -147,7 +148,7 @@ impl Copying<'_> {
         ReadOptions { variables: Some(variables), work, ..ReadOptions::default() }
     }
 
-    /// Writes where the group is to be: there is no collection yet that shows it.
+    /// Writes the group at its final place, which is not visible yet.
     async fn write(&self, plan: GroupPlan) -> Result<()> {
         let work = self.options.work.quiet();
         plan.write(self.target, "", &work).await.map(drop)
@@ -163,7 +164,7 @@ pub(super) fn same(source: &Dataset, copy: &Dataset) -> Result<()> {
         {
             continue;
         }
-        return Err(Error::corrupt("what was written does not decode to what was read")
+        return Err(Error::corrupt("the copy does not decode to the same values as the source")
             .with("variable", path));
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! An array: items of one type in a shape.
+//! Arrays: items of one type in a shape.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use super::buffer::too_large;
 use super::dtype::NAT;
 use super::{Buffer, DType, FillValue};
 
-/// Items of one type in a shape, the last dimension running fastest. Cloning shares memory.
+/// Items of one type in a shape, in C order. Clones share memory.
 #[derive(Debug, Clone)]
 pub struct Array {
     dtype: DType,
@@ -21,8 +21,8 @@ impl Array {
     /// An array of `buffer`'s items in `shape`.
     ///
     /// # Errors
-    /// [`SchemaMismatch`](ErrorKind::SchemaMismatch) if the buffer has not as many items of that
-    /// type as the shape.
+    /// [`SchemaMismatch`](ErrorKind::SchemaMismatch) if the number or size of the items does not
+    /// match the shape and type.
     pub fn new(dtype: DType, shape: Vec<usize>, buffer: Buffer) -> Result<Self> {
         let items = count(&shape)?;
         let fits = match (&buffer, dtype.item_size()) {
@@ -33,7 +33,7 @@ impl Array {
         if !fits {
             return Err(Error::new(
                 ErrorKind::SchemaMismatch,
-                "the data are not as long as the shape and the type say",
+                "the size of the data does not match the shape and the type",
             )
             .with("dtype", dtype)
             .with("shape", format!("{shape:?}"))
@@ -45,22 +45,22 @@ impl Array {
     /// An array of fixed-size items from their bytes, little-endian.
     ///
     /// # Errors
-    /// As [`Array::new`].
+    /// The same as [`Array::new`].
     pub fn from_bytes(dtype: DType, shape: Vec<usize>, bytes: impl Into<Bytes>) -> Result<Self> {
         Self::new(dtype, shape, Buffer::Fixed(bytes.into()))
     }
 
-    /// A one-dimensional array of texts or byte strings of any length.
+    /// A one-dimensional array of texts or byte strings of variable length.
     ///
     /// # Errors
-    /// As [`Buffer::of_items`].
+    /// The same as [`Buffer::of_items`].
     pub fn from_texts<T: AsRef<str>>(texts: &[T]) -> Result<Self> {
         let buffer = Buffer::of_items(texts.iter().map(AsRef::as_ref))?;
         Self::new(DType::Text, vec![texts.len()], buffer)
     }
 
-    /// An array of which every item is `fill`; zeros, empty texts and "not a time" if there is
-    /// none.
+    /// An array in which every item is `fill`; without one, items are zeros, empty texts or "not a
+    /// time".
     ///
     /// # Errors
     /// [`SchemaMismatch`](ErrorKind::SchemaMismatch) if the fill value is of another size;
@@ -98,12 +98,12 @@ impl Array {
         &self.buffer
     }
 
-    /// The items, which may be nobody else's then.
+    /// The buffer; its memory is not shared if the array was its only owner.
     pub(crate) fn into_buffer(self) -> Buffer {
         self.buffer
     }
 
-    /// The bytes of fixed-size items; none for items of any length.
+    /// The bytes of fixed-size items; none for items of variable length.
     #[must_use]
     pub fn bytes(&self) -> Option<&Bytes> {
         match &self.buffer {
@@ -124,29 +124,29 @@ impl Array {
         self.len() == 0
     }
 
-    /// The bytes of one item, counted in the order of the items.
+    /// The bytes of the item with this number in C order.
     #[must_use]
     pub fn item(&self, index: usize) -> Option<&[u8]> {
         self.buffer.item(index, self.dtype.item_size().unwrap_or(0))
     }
 
-    /// The items in `range` along the dimension `axis`. Shares memory where they lie together.
+    /// The items in `range` along the dimension `axis`. Shares memory if they are contiguous.
     ///
     /// # Errors
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) if they are not in the array.
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) if the range reaches beyond the array.
     pub fn slice(&self, axis: usize, range: Range<usize>) -> Result<Self> {
         self.take_ranges(axis, &[range])
     }
 
-    /// The items in each of the ranges along the dimension `axis`, one range after the other.
+    /// The items in the ranges along the dimension `axis`, concatenated.
     ///
     /// # Errors
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) if they are not in the array.
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) if a range reaches beyond the array.
     pub fn take_ranges(&self, axis: usize, ranges: &[Range<usize>]) -> Result<Self> {
         let (outer, extent, inner) = self.strides(axis)?;
         let outside = ranges.iter().find(|range| range.start > range.end || range.end > extent);
         if let Some(range) = outside {
-            return Err(Error::invalid("the selection lies outside of the array")
+            return Err(Error::invalid("the selection reaches beyond the array")
                 .with("selection", format!("{}..{}", range.start, range.end))
                 .with("size", extent));
         }
@@ -170,21 +170,22 @@ impl Array {
         Self::new(self.dtype, shape, buffer)
     }
 
-    /// The items at each of the indices along the dimension `axis`, in their order.
+    /// The items at the indices along the dimension `axis`, in the order of the indices.
     ///
     /// # Errors
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) if one is not in the array.
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) if an index is out of range.
     pub fn take(&self, axis: usize, indices: &[usize]) -> Result<Self> {
         self.take_ranges(axis, &runs_of(indices))
     }
 
-    /// The arrays one after the other along the dimension `axis`.
+    /// Concatenates arrays along the dimension `axis`.
     ///
     /// # Errors
     /// [`SchemaMismatch`](ErrorKind::SchemaMismatch) if their types differ, or their shapes in
     /// another dimension; [`InvalidArgument`](ErrorKind::InvalidArgument) if there are none.
     pub fn concat(arrays: &[&Self], axis: usize) -> Result<Self> {
-        let first = *arrays.first().ok_or_else(|| Error::invalid("there are no arrays to join"))?;
+        let first =
+            *arrays.first().ok_or_else(|| Error::invalid("there are no arrays to concatenate"))?;
         let (outer, _, inner) = first.strides(axis)?;
         let mut shape = first.shape.clone();
         let mut total = 0;
@@ -195,9 +196,12 @@ impl Array {
                 *mine = *theirs;
             }
             if array.dtype != first.dtype || other != shape {
-                return Err(Error::new(ErrorKind::SchemaMismatch, "the arrays do not go together")
-                    .with("expected", format!("{} {:?}", first.dtype, first.shape))
-                    .with("found", format!("{} {:?}", array.dtype, array.shape)));
+                return Err(Error::new(
+                    ErrorKind::SchemaMismatch,
+                    "the types or shapes of the arrays do not match",
+                )
+                .with("expected", format!("{} {:?}", first.dtype, first.shape))
+                .with("found", format!("{} {:?}", array.dtype, array.shape)));
             }
         }
         if let [only] = arrays {
@@ -234,8 +238,8 @@ impl Array {
         Self::new(first.dtype, shape, buffer)
     }
 
-    /// The items as integers, if they are integers, truth values, times or durations. "Not a time"
-    /// is the least 64-bit integer.
+    /// The items as integers, if they are integers, booleans, times or durations. "Not a time" is
+    /// the least 64-bit integer.
     #[must_use]
     pub fn integers(&self) -> Option<Vec<i128>> {
         fn read<const N: usize>(bytes: &[u8], value: impl Fn([u8; N]) -> i128) -> Vec<i128> {
@@ -257,7 +261,7 @@ impl Array {
         })
     }
 
-    /// Items outside, along and inside of the dimension `axis`.
+    /// The numbers of items outside, along and inside of the dimension `axis`.
     fn strides(&self, axis: usize) -> Result<(usize, usize, usize)> {
         let extent = *self.shape.get(axis).ok_or_else(|| {
             Error::invalid("the array has no such dimension")
@@ -269,7 +273,7 @@ impl Array {
     }
 }
 
-/// Equal types, shapes and bytes; NaN equals the same NaN.
+/// Compares types, shapes and bytes; NaN equals NaN with the same bits.
 impl PartialEq for Array {
     fn eq(&self, other: &Self) -> bool {
         let same = self.dtype == other.dtype && self.shape == other.shape;
@@ -286,7 +290,7 @@ pub(crate) fn count(shape: &[usize]) -> Result<usize> {
     product.ok_or_else(|| too_large(usize::MAX).with("shape", format!("{shape:?}")))
 }
 
-/// The bytes of one item where nothing else is stored.
+/// The item for places where nothing is stored.
 pub(crate) fn fill_item(dtype: DType, fill: Option<&FillValue>) -> Result<Bytes> {
     let item = match (fill, dtype) {
         (Some(fill), _) => fill.item(),
@@ -296,13 +300,16 @@ pub(crate) fn fill_item(dtype: DType, fill: Option<&FillValue>) -> Result<Bytes>
         (None, _) => vec![0; dtype.item_size().unwrap_or(0)].into(),
     };
     if dtype.item_size().is_some_and(|size| size != item.len()) {
-        return Err(Error::new(ErrorKind::SchemaMismatch, "the fill value is of another type")
-            .with("dtype", dtype));
+        return Err(Error::new(
+            ErrorKind::SchemaMismatch,
+            "the size of the fill value does not match the type",
+        )
+        .with("dtype", dtype));
     }
     Ok(item)
 }
 
-/// Writes `item` over and over; leaves zeroed memory untouched if it is all zeros.
+/// Writes `item` repeatedly; if it is all zeros, leaves the zeroed memory untouched.
 pub(crate) fn fill_with(bytes: &mut [u8], item: &[u8]) {
     if item.iter().any(|byte| *byte != 0) {
         for place in bytes.chunks_exact_mut(item.len()) {
@@ -311,7 +318,7 @@ pub(crate) fn fill_with(bytes: &mut [u8], item: &[u8]) {
     }
 }
 
-/// Indices as ranges of neighbours, in the same order.
+/// Converts indices to ranges of consecutive ones, in the same order.
 pub(crate) fn runs_of(indices: &[usize]) -> Vec<Range<usize>> {
     let mut runs: Vec<Range<usize>> = Vec::new();
     for &index in indices {
@@ -335,7 +342,7 @@ mod tests {
         Array::from_bytes(DType::UInt32, shape.to_vec(), bytes).unwrap()
     }
 
-    /// The same array with each number written out as text.
+    /// The same array with each number replaced by a text of a length that depends on it.
     fn spelled(array: &Array) -> Array {
         let texts = array.integers().unwrap().into_iter().map(|v| "x".repeat(v as usize % 5));
         let buffer = Buffer::of_items(texts).unwrap();

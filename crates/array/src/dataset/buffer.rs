@@ -1,4 +1,4 @@
-//! The items of an array, one after the other.
+//! The memory with the items of an array.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -6,14 +6,14 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use partita_core::{Error, Result};
 
-/// Items in a row. Cloning and cutting share memory.
+/// Items in memory. Clones and slices share memory.
 #[derive(Debug, Clone)]
 pub enum Buffer {
-    /// Items of one size, one after the other.
+    /// Items of one size.
     Fixed(Bytes),
-    /// Items of any length: item `i` is `bytes[offsets[i]..offsets[i + 1]]`.
+    /// Items of variable length: item `i` is `bytes[offsets[i]..offsets[i + 1]]`.
     Variable {
-        /// One more than there are items; never falling.
+        /// One more than there are items; never decreasing.
         offsets: Arc<[usize]>,
         /// The items' bytes.
         bytes: Bytes,
@@ -21,11 +21,10 @@ pub enum Buffer {
 }
 
 impl Buffer {
-    /// Items of any length.
+    /// A buffer of items of variable length.
     ///
     /// # Errors
-    /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) if they need more memory than
-    /// there is.
+    /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) if there is not enough memory.
     pub fn of_items<T: AsRef<[u8]>>(items: impl IntoIterator<Item = T>) -> Result<Self> {
         let items = items.into_iter();
         let (least, _) = items.size_hint();
@@ -43,14 +42,14 @@ impl Buffer {
         Ok(Self::Variable { offsets: offsets.into(), bytes: bytes.into() })
     }
 
-    /// Memory for `size` zero bytes.
+    /// A buffer of `size` zero bytes.
     pub(crate) fn zeroed(size: usize) -> Result<BytesMut> {
-        // A plain allocation that fails ends the process.
+        // An infallible allocation would abort the process.
         Vec::<u8>::new().try_reserve_exact(size).map_err(|_| too_large(size))?;
         Ok(BytesMut::zeroed(size))
     }
 
-    /// The bytes of items of one size.
+    /// The bytes of items of one size; none for items of variable length.
     pub(crate) fn as_fixed(&self) -> Option<&[u8]> {
         match self {
             Self::Fixed(bytes) => Some(bytes),
@@ -58,7 +57,7 @@ impl Buffer {
         }
     }
 
-    /// Bytes in memory.
+    /// The size in memory in bytes.
     #[must_use]
     pub fn num_bytes(&self) -> usize {
         match self {
@@ -70,7 +69,7 @@ impl Buffer {
         }
     }
 
-    /// The bytes of item `index`, where items have `item_size` bytes if they are fixed.
+    /// The bytes of item `index`; `item_size` is the size of fixed-size items.
     #[must_use]
     pub fn item(&self, index: usize, item_size: usize) -> Option<&[u8]> {
         match self {
@@ -84,7 +83,7 @@ impl Buffer {
         }
     }
 
-    /// True if the items are these offsets' and bytes'.
+    /// True if the buffer has exactly this many items, and its offsets are consistent.
     pub(crate) fn is_whole(&self, items: usize, item_size: usize) -> bool {
         match self {
             Self::Fixed(bytes) => items.checked_mul(item_size) == Some(bytes.len()),
@@ -96,7 +95,7 @@ impl Buffer {
         }
     }
 
-    /// The items of each of the ranges, one range after the other. One range shares memory.
+    /// The items of the ranges, concatenated. A single range shares memory.
     pub(crate) fn gather(
         &self,
         ranges: impl Iterator<Item = Range<usize>> + Clone,
@@ -150,10 +149,10 @@ impl Buffer {
 }
 
 pub(crate) fn too_large(size: usize) -> Error {
-    Error::invalid("the array needs more memory than there is; select less of it")
+    Error::invalid("there is not enough memory for the array; select fewer items")
         .with("bytes", size)
 }
 
 fn outside() -> Error {
-    Error::invalid("the selection lies outside of the array")
+    Error::invalid("the selection reaches beyond the array")
 }

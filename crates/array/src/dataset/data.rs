@@ -1,4 +1,4 @@
-//! A dataset: variables that share dimensions.
+//! Datasets: variables that share dimensions.
 
 use std::ops::Range;
 
@@ -9,10 +9,10 @@ use super::array::runs_of;
 use super::{Dimension, Schema, Variable};
 use crate::json::Attributes;
 
-/// Variables that share dimensions, with attributes and nested groups. Cloning shares the data.
+/// Variables that share dimensions, with attributes and nested groups. Clones share the data.
 ///
-/// A variable that lacks the dimension along which a dataset is cut or joined stays as it is: it is
-/// the same for all parts.
+/// When a dataset is sliced or concatenated along a dimension, variables without that dimension
+/// stay unchanged: they must be the same in all parts.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Dataset {
     dimensions: Vec<Dimension>,
@@ -23,11 +23,11 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// A dataset of the given variables. The sizes of dimensions are those of the data.
+    /// A dataset of these variables. The sizes of the dimensions are taken from the data.
     ///
     /// # Errors
-    /// [`SchemaMismatch`](ErrorKind::SchemaMismatch) if two variables disagree about the size of a
-    /// dimension; [`InvalidArgument`](ErrorKind::InvalidArgument) if two have one name.
+    /// [`SchemaMismatch`](ErrorKind::SchemaMismatch) if a dimension has different sizes in two
+    /// variables; [`InvalidArgument`](ErrorKind::InvalidArgument) if two have the same name.
     pub fn new(variables: Vec<Variable>, attributes: Attributes) -> Result<Self> {
         let mut dataset = Self { attributes, ..Self::default() };
         for variable in variables {
@@ -39,7 +39,7 @@ impl Dataset {
     /// Adds a variable.
     ///
     /// # Errors
-    /// As [`Dataset::new`].
+    /// The same as [`Dataset::new`].
     pub fn add(&mut self, variable: Variable) -> Result<()> {
         if self.variables.contains_key(variable.name()) {
             return Err(Error::invalid("two variables have the same name")
@@ -52,7 +52,7 @@ impl Dataset {
                 Some(known) => {
                     return Err(Error::new(
                         ErrorKind::SchemaMismatch,
-                        "variables disagree about the size of a dimension",
+                        "a dimension has different sizes in different variables",
                     )
                     .with("variable", variable.name())
                     .with("dimension", name)
@@ -68,17 +68,17 @@ impl Dataset {
     /// Adds a nested group.
     ///
     /// # Errors
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) if the name is taken.
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) if the name is already used.
     pub fn add_group(&mut self, name: &str, group: Self) -> Result<()> {
         if self.variables.contains_key(name) || self.groups.contains_key(name) {
-            return Err(Error::invalid("a variable or a group of that name is there already")
+            return Err(Error::invalid("a variable or a group with this name exists already")
                 .with("group", name));
         }
         self.groups.insert(name.to_owned(), group);
         Ok(())
     }
 
-    /// Says how a dimension is cut into chunks when it is stored.
+    /// Sets the chunk size along a dimension for storing the dataset.
     pub fn set_chunks(&mut self, dimension: &str, chunks: super::Chunks) {
         match self.dimensions.iter_mut().find(|known| known.name == dimension) {
             Some(known) => known.chunks = Some(chunks),
@@ -103,7 +103,8 @@ impl Dataset {
         self.variables.values()
     }
 
-    /// The variable at a path: its name, after those of the groups around it: `data_01/ku/power`.
+    /// The variable at a path: the names of its groups and its own name, such as
+    /// `data_01/ku/power`.
     #[must_use]
     pub fn variable(&self, path: &str) -> Option<&Variable> {
         match path.split_once('/') {
@@ -112,13 +113,14 @@ impl Dataset {
         }
     }
 
-    /// The variable at a path, or an error that names it.
+    /// The variable at a path, or an error with the path.
     ///
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound).
     pub fn require(&self, path: &str) -> Result<&Variable> {
         self.variable(path).ok_or_else(|| {
-            Error::new(ErrorKind::NotFound, "the dataset lacks a variable").with("variable", path)
+            Error::new(ErrorKind::NotFound, "the dataset does not have this variable")
+                .with("variable", path)
         })
     }
 
@@ -133,7 +135,7 @@ impl Dataset {
         self.groups.iter().map(|(name, group)| (name.as_str(), group))
     }
 
-    /// Bytes of all data in memory, those of nested groups included.
+    /// The size of all data in memory in bytes, including nested groups.
     #[must_use]
     pub fn num_bytes(&self) -> usize {
         let own: usize = self.variables().map(|v| v.data().buffer().num_bytes()).sum();
@@ -162,35 +164,36 @@ impl Dataset {
     /// The items in `range` along a dimension.
     ///
     /// # Errors
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) if they are not in the dataset.
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) if the range reaches beyond the dataset.
     pub fn slice(&self, dimension: &str, range: Range<usize>) -> Result<Self> {
         self.take_ranges(dimension, &[range])
     }
 
-    /// The items at each of the indices along a dimension, in their order.
+    /// The items at the indices along a dimension, in the order of the indices.
     ///
     /// # Errors
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) if one is not in the dataset.
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) if an index is out of range.
     pub fn take(&self, dimension: &str, indices: &[usize]) -> Result<Self> {
         self.take_ranges(dimension, &runs_of(indices))
     }
 
-    /// The items in each of the ranges along a dimension, one range after the other.
+    /// The items in the ranges along a dimension, concatenated.
     ///
     /// # Errors
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) if they are not in the dataset.
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) if a range reaches beyond the dataset.
     pub fn take_ranges(&self, dimension: &str, ranges: &[Range<usize>]) -> Result<Self> {
         self.map(&|variable| variable.take_ranges(dimension, ranges))
     }
 
-    /// The datasets one after the other along a dimension.
+    /// Concatenates datasets along a dimension.
     ///
     /// # Errors
-    /// [`SchemaMismatch`](ErrorKind::SchemaMismatch) if they do not hold the same variables of the
-    /// same types and other dimensions; [`InvalidArgument`](ErrorKind::InvalidArgument) if there
-    /// are none.
+    /// [`SchemaMismatch`](ErrorKind::SchemaMismatch) if they do not have the same variables, types
+    /// and other dimensions; [`InvalidArgument`](ErrorKind::InvalidArgument) if there are none.
     pub fn concat(datasets: &[&Self], dimension: &str) -> Result<Self> {
-        let first = *datasets.first().ok_or_else(|| Error::invalid("there is nothing to join"))?;
+        let first = *datasets
+            .first()
+            .ok_or_else(|| Error::invalid("there are no datasets to concatenate"))?;
         let mut joined = Self {
             attributes: first.attributes.clone(),
             chunk_bytes: first.chunk_bytes,
@@ -204,7 +207,7 @@ impl Dataset {
             if let Some(name) = names.find(known) {
                 return Err(Error::new(
                     ErrorKind::SchemaMismatch,
-                    "only some of the parts have it",
+                    "only some of the datasets have this variable",
                 )
                 .with("variable", name));
             }
@@ -216,8 +219,11 @@ impl Dataset {
         }
         for name in first.groups.keys() {
             let lacking = || {
-                Error::new(ErrorKind::SchemaMismatch, "only some of the parts have it")
-                    .with("group", name)
+                Error::new(
+                    ErrorKind::SchemaMismatch,
+                    "only some of the datasets have this variable",
+                )
+                .with("group", name)
             };
             let parts: Vec<&Self> = datasets
                 .iter()
@@ -229,7 +235,7 @@ impl Dataset {
         Ok(joined)
     }
 
-    /// The variables that have a dimension, and those that lack it.
+    /// Splits the dataset into the variables that have a dimension and those that lack it.
     #[must_use]
     pub fn split(&self, dimension: &str) -> (Self, Self) {
         let with = self.filtered(&|_, variable| variable.schema().axis(dimension).is_some());
@@ -237,7 +243,7 @@ impl Dataset {
         (with, without)
     }
 
-    /// The same dataset with only the variables that `keep` says yes to, by their paths.
+    /// The dataset with only the variables for which `keep` is true; it is called with their paths.
     #[must_use]
     pub fn filtered(&self, keep: &dyn Fn(&str, &Variable) -> bool) -> Self {
         let variables = self.variables.iter().filter(|(name, variable)| keep(name, variable));
@@ -253,7 +259,8 @@ impl Dataset {
         }
     }
 
-    /// The same dataset with each variable replaced; dimensions take the sizes of the new ones.
+    /// The dataset with each variable replaced by `change`; the sizes of dimensions are taken from
+    /// the results.
     pub(crate) fn map(&self, change: &dyn Fn(&Variable) -> Result<Variable>) -> Result<Self> {
         let mut mapped = Self {
             attributes: self.attributes.clone(),
@@ -271,7 +278,7 @@ impl Dataset {
         Ok(mapped)
     }
 
-    /// Takes over what `other` says of the dimensions, save their sizes.
+    /// Takes the chunk sizes of the dimensions from `other`.
     pub(crate) fn keep_chunks(&mut self, other: &Self) {
         for dimension in &other.dimensions {
             match self.dimensions.iter_mut().find(|known| known.name == dimension.name) {
@@ -283,7 +290,7 @@ impl Dataset {
         }
     }
 
-    /// Takes over what `schema` says of the dimensions.
+    /// Takes the chunk sizes of the dimensions from `schema`.
     pub(crate) fn with_schema_of(mut self, schema: &Schema) -> Self {
         for dimension in &schema.dimensions {
             if let Some(chunks) = dimension.chunks {

@@ -1,4 +1,4 @@
-//! Types of items, in the terms of NumPy.
+//! Types of items, as in NumPy.
 
 use std::fmt;
 
@@ -37,41 +37,42 @@ pub enum DType {
     Complex64,
     /// Two floats of 64 bits: real and imaginary part.
     Complex128,
-    /// An instant: 64-bit count of so many units since 1970; the least value is "not a time".
+    /// An instant: a 64-bit count of a multiple of a unit since 1970; the least value is "not a
+    /// time".
     DateTime(CalendarUnit, u32),
-    /// A duration: 64-bit count of so many units; the least value is "not a time". With no unit
-    /// it is a bare count.
+    /// A duration: a 64-bit count of a multiple of a unit; the least value is "not a time". Without
+    /// a unit it is a plain count.
     TimeDelta(Option<CalendarUnit>, u32),
-    /// So many bytes, padded with zeros (`|S`).
+    /// This many bytes, padded with zeros (`|S`).
     FixedBytes(u32),
-    /// So many Unicode characters of four bytes, padded with zeros (`<U`).
+    /// This many Unicode characters of four bytes, padded with zeros (`<U`).
     FixedText(u32),
-    /// Text of any length, in UTF-8.
+    /// Text of variable length, in UTF-8.
     Text,
-    /// Bytes of any length.
+    /// Bytes of variable length.
     Bytes,
 }
 
-/// In which order the bytes of a stored number lie.
+/// The byte order of stored numbers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum ByteOrder {
-    /// Least significant first (`<`).
+    /// Least significant byte first (`<`).
     #[default]
     Little,
-    /// Most significant first (`>`).
+    /// Most significant byte first (`>`).
     Big,
 }
 
-/// What stands for "not a time" in times and durations.
+/// The value of times and durations that means "not a time".
 pub(crate) const NAT: i64 = i64::MIN;
 
 impl DType {
-    /// Reads the name that NumPy gives a type (`<f4`, `|b1`, `<M8[us]`, `>U8`, `|O`) and its byte
-    /// order. `|O` is taken as [`DType::Text`], which is all that Zarr keeps in it here.
+    /// Parses NumPy's name of a type (`<f4`, `|b1`, `<M8[us]`, `>U8`, `|O`) and its byte order.
+    /// `|O` becomes [`DType::Text`], the only kind of objects supported without a filter.
     ///
     /// # Errors
-    /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) for what is no such name, or
-    /// a type that collections do not hold (structured, void, extended floats).
+    /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) if it is not such a name, or a
+    /// type that collections do not support (structured, void, extended floats).
     pub fn parse(name: &str) -> Result<(Self, ByteOrder)> {
         let unknown = || {
             Error::invalid(
@@ -121,13 +122,13 @@ impl DType {
         Ok((dtype, order))
     }
 
-    /// The name that NumPy gives the type, with the byte order in memory: `<f4`, `|i1`, `<M8[us]`.
+    /// NumPy's name of the type, with the byte order in memory: `<f4`, `|i1`, `<M8[us]`.
     #[must_use]
     pub fn name(self) -> String {
         self.name_in(ByteOrder::Little)
     }
 
-    /// The name with another byte order.
+    /// NumPy's name of the type with another byte order.
     #[must_use]
     pub fn name_in(self, order: ByteOrder) -> String {
         let sign = match (self, order) {
@@ -165,7 +166,7 @@ impl DType {
         format!("{sign}{rest}")
     }
 
-    /// Bytes per item; none for items of any length.
+    /// The size of an item in bytes; none for items of variable length.
     #[must_use]
     pub fn item_size(self) -> Option<usize> {
         Some(match self {
@@ -185,7 +186,7 @@ impl DType {
         })
     }
 
-    /// Bytes that turn round together between the byte orders.
+    /// The size of the units within which bytes are reversed between the byte orders.
     pub(crate) fn swapped_bytes(self) -> usize {
         match self {
             Self::Complex64 | Self::FixedText(_) => 4,
@@ -222,7 +223,7 @@ impl fmt::Display for DType {
     }
 }
 
-/// `us`, `25us`.
+/// Parses a unit with an optional multiple: `us`, `25us`.
 fn parse_step(step: &str) -> Option<(u32, CalendarUnit)> {
     let digits = step.bytes().take_while(u8::is_ascii_digit).count();
     let (multiple, code) = step.split_at_checked(digits)?;

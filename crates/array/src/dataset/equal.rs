@@ -1,12 +1,12 @@
-//! Arrays that hold the same values, though perhaps in other bits.
+//! Equality of array values, independent of their bit patterns.
 
 use half::f16;
 
 use super::{Array, DType};
 
 impl Array {
-    /// Whether both hold the same values in the same shape. Unlike `==`, which compares bits, it
-    /// takes zeros of both signs for equal, and whatever is "not a number".
+    /// True if both have the same shape and the same values. Unlike `==`, which compares bits, it
+    /// treats zeros of both signs as equal, and all NaN.
     #[must_use]
     pub fn same_values(&self, other: &Self) -> bool {
         if self.dtype() != other.dtype() || self.shape() != other.shape() {
@@ -44,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn zeros_and_what_is_no_number_are_the_same_in_all_bits() {
+    fn zeros_and_nan_are_the_same_in_all_bits() {
         let (one, other) = (floats(&[0.0, f64::NAN, 1.0]), floats(&[-0.0, -f64::NAN, 1.0]));
         assert_ne!(one, other);
         assert!(one.same_values(&other));

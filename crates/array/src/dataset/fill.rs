@@ -1,4 +1,4 @@
-//! Fill values: what an array holds where nothing was stored.
+//! Fill values: the items of an array where nothing was stored.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -15,13 +15,13 @@ use crate::json::Json;
 pub struct FillValue(Bytes);
 
 impl FillValue {
-    /// The fill value with these bytes, little-endian.
+    /// The fill value with these little-endian bytes.
     #[must_use]
     pub fn from_bytes(item: impl Into<Bytes>) -> Self {
         Self(item.into())
     }
 
-    /// The value of a type that means missing: NaN or NaT; none in types without one.
+    /// The value of a type that means missing, which is NaN or NaT; none for types without one.
     #[must_use]
     pub fn missing(dtype: DType) -> Option<Self> {
         let word = match dtype {
@@ -39,25 +39,26 @@ impl FillValue {
         self.0.clone()
     }
 
-    /// Reads the value out of the metadata of either Zarr generation: numbers, `"NaN"`,
-    /// `"Infinity"`, `[real, imaginary]`, bits of a float as `"0x7fc00000"`, times as integers or
-    /// `"NaT"`, fixed-length bytes in base64. `null` is no fill value.
+    /// Decodes the value from the metadata of either Zarr version: numbers, `"NaN"`, `"Infinity"`,
+    /// `[real, imaginary]`, bits of a float as `"0x7fc00000"`, times as integers or `"NaT"`,
+    /// fixed-length bytes in base64. `null` means that there is no fill value.
     ///
     /// # Errors
-    /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) if it is no value of `dtype`.
+    /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) if it is not a value of
+    /// `dtype`.
     pub fn from_json(dtype: DType, json: &Json) -> Result<Option<Self>> {
         if *json == Json::Null {
             return Ok(None);
         }
         let item = item_of(dtype, json).ok_or_else(|| {
-            Error::invalid("the fill value is no value of the variable's type")
+            Error::invalid("the fill value is not a value of the variable's type")
                 .with("dtype", dtype)
                 .with("fill value", json.to_text(crate::json::Style::Compact))
         })?;
         Ok(Some(Self(item.into())))
     }
 
-    /// The value as both Zarr generations write it.
+    /// Encodes the value as both Zarr versions do.
     #[must_use]
     pub fn to_json(&self, dtype: DType) -> Json {
         json_of(dtype, &self.0).unwrap_or(Json::Null)
@@ -91,7 +92,7 @@ fn item_of(dtype: DType, json: &Json) -> Option<Vec<u8>> {
         DType::FixedBytes(_) => {
             let bytes = match json {
                 Json::Text(text) => STANDARD.decode(text).ok()?,
-                // Zarr v2 arrays of text with nothing in them.
+                // Zarr v2 stores 0 as the fill value of arrays of empty texts.
                 Json::Int(0) => Vec::new(),
                 _ => return None,
             };
@@ -130,7 +131,7 @@ fn json_of(dtype: DType, item: &[u8]) -> Option<Json> {
             Json::List(vec![float_json(part, real)?, float_json(part, imaginary)?])
         }
         DType::FixedBytes(_) => {
-            // NumPy does not see the padding.
+            // NumPy ignores trailing padding.
             let length = item.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
             Json::Text(STANDARD.encode(item.get(..length)?))
         }

@@ -1,8 +1,8 @@
 //! Labelled arrays in memory: a [`Dataset`] of named [`Variable`]s over named dimensions, with
 //! attributes and nested groups.
 //!
-//! An [`Array`] is contiguous bytes with a shape and a [`DType`]. Slicing, taking and joining work
-//! on items of so many bytes; only keys, comparisons and merges look at values.
+//! An [`Array`] is contiguous bytes with a shape and a [`DType`]. Slicing and concatenating only
+//! use the size of an item; keys, comparisons and merges use values.
 
 mod array;
 mod buffer;

@@ -1,4 +1,4 @@
-//! What a collection holds, without the data.
+//! Schemas: the variables, dimensions and attributes of a dataset or collection.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,14 +8,14 @@ use partita_core::{Error, ErrorKind, Result};
 use super::{ByteOrder, DType, FillValue};
 use crate::json::{Attributes, Json};
 
-/// How many items along a dimension are stored together.
+/// The chunk size along a dimension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Chunks {
-    /// So many.
+    /// This many items.
     Size(usize),
-    /// All of them.
+    /// All items.
     Whole,
-    /// As many as fit the schema's limit on the size of a chunk.
+    /// As many items as the schema's limit on the size of a chunk allows.
     Auto,
 }
 
@@ -24,11 +24,11 @@ pub enum Chunks {
 pub struct Dimension {
     /// The name.
     pub name: String,
-    /// The number of items; none for the dimension that is partitioned, and where it is not known.
+    /// The number of items; none for the partitioned dimension, and if it is not known.
     pub size: Option<usize>,
-    /// How it is cut into chunks; whole if nothing is said.
+    /// The chunk size; by default the whole dimension.
     pub chunks: Option<Chunks>,
-    /// Kept for the Zarr v3 layout, which stores it without using it.
+    /// Kept for the Zarr v3 layout, whose documents have it but do not use it.
     pub shards: Option<usize>,
 }
 
@@ -39,14 +39,14 @@ impl Dimension {
         Self { name: name.to_owned(), size: None, chunks: None, shards: None }
     }
 
-    /// The same dimension with a size.
+    /// The dimension with a size.
     #[must_use]
     pub fn with_size(mut self, size: usize) -> Self {
         self.size = Some(size);
         self
     }
 
-    /// The same dimension cut into chunks.
+    /// The dimension with a chunk size.
     #[must_use]
     pub fn with_chunks(mut self, chunks: Chunks) -> Self {
         self.chunks = Some(chunks);
@@ -57,43 +57,44 @@ impl Dimension {
 /// The configuration of a numcodecs filter or compressor, or of a codec of Zarr v3.
 pub type Filter = Json;
 
-/// How the chunks of a variable are encoded.
+/// The encoding of the chunks of a variable.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub enum Codecs {
-    /// As the layout has it by default: blosc with zstd in Zarr v2, zstd and sharding in Zarr v3.
+    /// The default of the layout: blosc with zstd in Zarr v2, zstd and sharding in Zarr v3.
     #[default]
     Default,
-    /// The pipeline of Zarr v2, in the configurations of numcodecs (`{"id": "zstd", "level": 3}`).
+    /// A Zarr v2 pipeline, as numcodecs configurations (`{"id": "zstd", "level": 3}`).
     V2 {
         /// The compressor; none stores the bytes as they are.
         compressor: Option<Filter>,
-        /// What is applied before the compressor, in order.
+        /// The filters, which are applied before the compressor, in order.
         filters: Vec<Filter>,
         /// The byte order of stored numbers.
         order: ByteOrder,
     },
-    /// The pipeline of Zarr v3 (`{"name": "zstd", "configuration": {…}}`).
+    /// A Zarr v3 pipeline (`{"name": "zstd", "configuration": {…}}`).
     V3 {
-        /// Applied first, in order.
+        /// The codecs that are applied first, in order.
         array_to_array: Vec<Filter>,
-        /// Then this.
+        /// The codec that is applied next.
         array_to_bytes: Filter,
-        /// Then these, in order.
+        /// The codecs that are applied last, in order.
         bytes_to_bytes: Vec<Filter>,
-        /// The size of the shards, in bytes before compression; none stores each chunk by itself.
+        /// The limit of the size of a shard, in bytes before compression; without one, each chunk
+        /// is an object of its own.
         shard_bytes: Option<u64>,
     },
 }
 
-/// What a variable is for, in the Zarr v3 layout.
+/// The role of a variable in the Zarr v3 layout.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Role {
-    /// Data of the user.
+    /// A variable of the user.
     #[default]
     User,
     /// A variable that fills a gap.
     Filler,
-    /// A variable that others need.
+    /// A variable that other variables need.
     Aux,
 }
 
@@ -104,20 +105,20 @@ pub struct VariableSchema {
     pub name: String,
     /// The type of the items.
     pub dtype: DType,
-    /// The names of the dimensions, the one that runs fastest last.
+    /// The names of the dimensions; the last one varies fastest.
     pub dimensions: Vec<String>,
-    /// What items are where nothing was stored.
+    /// The value of items where nothing was stored.
     pub fill: Option<FillValue>,
     /// The attributes.
     pub attributes: Attributes,
-    /// How it is encoded.
+    /// The encoding.
     pub codecs: Codecs,
-    /// What it is for.
+    /// The role.
     pub role: Role,
 }
 
 impl VariableSchema {
-    /// A variable with no fill value and no attributes, encoded as the layout has it by default.
+    /// A variable without fill value and attributes, with the default encoding of the layout.
     pub fn new<D: AsRef<str>>(name: &str, dtype: DType, dimensions: &[D]) -> Self {
         Self {
             name: name.to_owned(),
@@ -130,24 +131,24 @@ impl VariableSchema {
         }
     }
 
-    /// The same variable with a fill value, as in Zarr's metadata (`"NaN"`, `0`, `null`).
+    /// The variable with a fill value, as in Zarr's metadata (`"NaN"`, `0`, `null`).
     ///
     /// # Errors
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) if it is no value of the variable's type.
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) if it is not a value of the variable's type.
     pub fn with_fill(mut self, fill: impl Into<Json>) -> Result<Self> {
         let fill = FillValue::from_json(self.dtype, &fill.into());
         self.fill = fill.map_err(|error| error.with("variable", &self.name))?;
         Ok(self)
     }
 
-    /// The same variable with an attribute more.
+    /// The variable with an additional attribute.
     #[must_use]
     pub fn with_attribute(mut self, name: &str, value: impl Into<Json>) -> Self {
         self.attributes.insert(name.to_owned(), value.into());
         self
     }
 
-    /// The same variable, encoded otherwise.
+    /// The variable with another encoding.
     #[must_use]
     pub fn with_codecs(mut self, codecs: Codecs) -> Self {
         self.codecs = codecs;
@@ -172,17 +173,18 @@ pub struct Schema {
     pub attributes: Attributes,
     /// The groups, by name.
     pub groups: IndexMap<String, Schema>,
-    /// The largest chunk, in bytes before compression, where a dimension's chunks are
-    /// [`Chunks::Auto`]; 128 MiB if nothing is said.
+    /// The largest chunk in bytes before compression, for dimensions with [`Chunks::Auto`]; 128 MiB
+    /// by default.
     pub chunk_bytes: Option<u64>,
 }
 
 impl Schema {
-    /// A schema of the given variables. Dimensions that are not in `dimensions` are added with an
+    /// A schema of these variables. Dimensions that are not in `dimensions` are added with an
     /// unknown size.
     ///
     /// # Errors
-    /// As [`Schema::check`], and if two variables have one name.
+    /// The same as [`Schema::check`], and [`InvalidArgument`](ErrorKind::InvalidArgument) if two
+    /// variables have the same name.
     pub fn new(dimensions: Vec<Dimension>, variables: Vec<VariableSchema>) -> Result<Self> {
         let mut schema = Self { dimensions, ..Self::default() };
         for variable in variables {
@@ -206,7 +208,7 @@ impl Schema {
         }
     }
 
-    /// Describes dimensions as another schema does, group by group.
+    /// Replaces the descriptions of dimensions with those of another schema, group by group.
     pub(crate) fn take_dimensions(&mut self, other: &Self) {
         let known = |own: &Dimension| other.dimension(&own.name).is_some();
         self.dimensions.retain(|own| !known(own));
@@ -230,7 +232,8 @@ impl Schema {
         own.add_groups(group, rest);
     }
 
-    /// This schema with what another one has more, and with that in place of what has its name.
+    /// This schema with the variables and groups of another one added; those of the other take
+    /// precedence.
     pub(crate) fn overlaid(&self, other: &Self) -> Self {
         let mut whole = self.clone();
         let is_new = |own: &&Dimension| self.dimension(&own.name).is_none();
@@ -252,19 +255,20 @@ impl Schema {
         self.dimensions.iter().find(|dimension| dimension.name == name)
     }
 
-    /// The dimensions of this group and of those below it.
+    /// The dimensions of this group and of nested groups.
     pub(crate) fn all_dimensions(&self) -> Vec<&Dimension> {
         let below = self.groups.values().flat_map(Self::all_dimensions);
         self.dimensions.iter().chain(below).collect()
     }
 
-    /// The sizes of the dimensions that have one, of this group and of those below it.
+    /// The known sizes of dimensions, of this group and of nested groups.
     pub(crate) fn sizes(&self) -> HashMap<String, usize> {
         let known = |dimension: &Dimension| Some((dimension.name.clone(), dimension.size?));
         self.all_dimensions().into_iter().filter_map(known).collect()
     }
 
-    /// The variable at a path: its name, after those of the groups around it: `data_01/ku/power`.
+    /// The variable at a path: the names of its groups and its own name, such as
+    /// `data_01/ku/power`.
     #[must_use]
     pub fn variable(&self, path: &str) -> Option<&VariableSchema> {
         match path.split_once('/') {
@@ -273,7 +277,7 @@ impl Schema {
         }
     }
 
-    /// The variables of this group and those below it, with their paths.
+    /// The variables of this group and of nested groups, with their paths.
     #[must_use]
     pub fn paths(&self) -> Vec<(String, &VariableSchema)> {
         let own = self.variables.values().map(|variable| (variable.name.clone(), variable));
@@ -284,14 +288,14 @@ impl Schema {
         own.chain(below).collect()
     }
 
-    /// The paths of the variables of this group and those below it.
+    /// The paths of the variables of this group and of nested groups.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
         self.paths().into_iter().map(|(path, _)| path).collect()
     }
 
-    /// The same schema with only the variables (and groups with variables) that `keep` says yes to,
-    /// by their paths.
+    /// The schema with only the variables for which `keep` is true, and the groups that contain
+    /// some; it is called with their paths.
     #[must_use]
     pub fn filtered(&self, keep: &dyn Fn(&str, &VariableSchema) -> bool) -> Self {
         let variables = self.variables.iter().filter(|(name, variable)| keep(name, variable));
@@ -306,7 +310,7 @@ impl Schema {
         Self { variables, groups, ..self.clone() }
     }
 
-    /// Checks that names can be stored and that every dimension of a variable is known.
+    /// Checks that names can be stored and that every dimension of a variable is described.
     ///
     /// # Errors
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) or
@@ -315,8 +319,9 @@ impl Schema {
         self.check_below(&HashSet::new())
     }
 
-    /// Takes out of nested groups the dimensions that those around them describe too, which would
-    /// hide those. The size of `growing` is unknown everywhere.
+    /// Removes dimensions from nested groups if an outer group describes them in the same way,
+    /// since the inner description would hide the outer one. The size of `growing` becomes unknown
+    /// everywhere.
     pub(crate) fn share_dimensions(&mut self, growing: &str) {
         self.share_below(&[], growing);
     }
@@ -351,7 +356,7 @@ impl Schema {
                     .with("dimension", &dimension.name));
             }
             if matches!(dimension.chunks, Some(Chunks::Size(0))) {
-                return Err(Error::invalid("a chunk holds at least one item")
+                return Err(Error::invalid("the chunk size must be at least one item")
                     .with("dimension", &dimension.name));
             }
         }
@@ -366,7 +371,7 @@ impl Schema {
                         .with("variable", name));
                 }
                 if !seen.insert(dimension) {
-                    return Err(Error::invalid("a variable has a dimension twice")
+                    return Err(Error::invalid("a variable has the same dimension twice")
                         .with("dimension", dimension)
                         .with("variable", name));
                 }
@@ -385,8 +390,8 @@ impl Schema {
     }
 }
 
-/// Refuses names that would be another object, or none, in a store: Zarr's own names begin with a
-/// dot, an underscore pair, or are `zarr.json`.
+/// Refuses names that are empty, that would address another object in a store, or that Zarr
+/// reserves: those with a leading dot or two leading underscores, and `zarr.json`.
 fn check_name(name: &str) -> Result<()> {
     let why = match name {
         "" => "it is empty",

@@ -1,4 +1,4 @@
-//! A variable: an array with names.
+//! Variables: arrays with a name and named dimensions.
 
 use std::ops::Range;
 
@@ -6,8 +6,8 @@ use partita_core::{Error, ErrorKind, Result};
 
 use super::{Array, VariableSchema};
 
-/// An array with the name, dimensions, fill value, attributes and codecs of its schema. Cloning
-/// shares the data.
+/// An array with the name, dimensions, fill value, attributes and codecs of its schema. Clones
+/// share the data.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Variable {
     schema: VariableSchema,
@@ -15,11 +15,11 @@ pub struct Variable {
 }
 
 impl Variable {
-    /// A variable of `schema` that holds `data`.
+    /// A variable of `schema` with the data `data`.
     ///
     /// # Errors
-    /// [`SchemaMismatch`](ErrorKind::SchemaMismatch) if the type or the number of dimensions
-    /// differs; the variable is named.
+    /// [`SchemaMismatch`](ErrorKind::SchemaMismatch), with the variable, if the type or the number
+    /// of dimensions differs.
     pub fn new(schema: VariableSchema, data: Array) -> Result<Self> {
         let mismatch = |what: &str, expected: String, found: String| {
             Error::new(ErrorKind::SchemaMismatch, format!("the data have another {what}"))
@@ -44,7 +44,7 @@ impl Variable {
         &self.schema.name
     }
 
-    /// Everything but the data.
+    /// The schema: everything but the data.
     #[must_use]
     pub fn schema(&self) -> &VariableSchema {
         &self.schema
@@ -65,16 +65,16 @@ impl Variable {
     /// The same data under another schema.
     ///
     /// # Errors
-    /// As [`Variable::new`].
+    /// The same as [`Variable::new`].
     pub fn with_schema(&self, schema: VariableSchema) -> Result<Self> {
         Self::new(schema, self.data.clone())
     }
 
-    /// The items in each of the ranges along a dimension; the whole variable if it does not have
-    /// it.
+    /// The items in the ranges along a dimension, concatenated; the whole variable if it does not
+    /// have the dimension.
     ///
     /// # Errors
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) if they are not in the variable.
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) if a range reaches beyond the variable.
     pub fn take_ranges(&self, dimension: &str, ranges: &[Range<usize>]) -> Result<Self> {
         let Some(axis) = self.schema.axis(dimension) else { return Ok(self.clone()) };
         let data =
@@ -82,12 +82,14 @@ impl Variable {
         Ok(Self { schema: self.schema.clone(), data })
     }
 
-    /// The variables one after the other along a dimension; the first if they do not have it.
+    /// Concatenates variables along a dimension; returns the first one if they do not have it.
     ///
     /// # Errors
     /// [`SchemaMismatch`](ErrorKind::SchemaMismatch) if types or other dimensions differ.
     pub fn concat(variables: &[&Self], dimension: &str) -> Result<Self> {
-        let first = *variables.first().ok_or_else(|| Error::invalid("there is nothing to join"))?;
+        let first = *variables
+            .first()
+            .ok_or_else(|| Error::invalid("there are no variables to concatenate"))?;
         let Some(axis) = first.schema.axis(dimension) else { return Ok(first.clone()) };
         let arrays: Vec<&Array> = variables.iter().map(|variable| &variable.data).collect();
         let data = Array::concat(&arrays, axis).map_err(|e| e.with("variable", first.name()))?;

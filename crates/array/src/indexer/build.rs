@@ -1,4 +1,4 @@
-//! Making an index, and making it true again.
+//! Building an index, and refreshing one that is stale.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -12,50 +12,51 @@ use super::entries::Worked;
 use super::file::{About, CommitName, encode};
 use super::place::IndexPlace;
 use super::source::{IndexFunction, IndexSource};
-use super::state::{Behind, State};
+use super::state::{IndexLag, State};
 use super::{Index, NO_VIEW};
 use crate::collection::{Collection, Partition};
 use crate::commit::{Action, Snapshot};
 use crate::options::{Work, concurrency};
 
-/// How often something is looked at again because it was changed meanwhile.
+/// How often an operation is repeated because partitions or the index changed meanwhile.
 const ATTEMPTS: u32 = 30;
 
-/// How an index is made.
+/// Options of building an index.
 #[derive(Debug, Clone, Default)]
 pub struct BuildOptions {
-    /// Of which partitions it tells; of all if there is none. The columns are the fields of the
+    /// The partitions that are indexed; all if there is none. The columns are the fields of the
     /// keys.
     pub predicate: Option<Predicate>,
-    /// It takes the place of one that is there.
+    /// Replace an existing index.
     pub overwrite: bool,
-    /// How many partitions are worked on at once; as many as there are cores if nothing is said.
+    /// How many partitions are processed concurrently; by default as many as there are cores.
     pub at_once: Option<usize>,
-    /// Told about partitions.
+    /// Receives progress in partitions.
     pub work: Work,
 }
 
-/// How an index is made true again.
+/// Options of refreshing an index.
 #[derive(Debug, Clone, Default)]
 pub struct RefreshOptions {
-    /// Look at all partitions, whatever the records say: ZCollection's own writes leave none.
+    /// Index all partitions again, not only those that commits changed: writes of ZCollection leave
+    /// no commit records.
     pub all: bool,
-    /// How many partitions are worked on at once; as many as there are cores if nothing is said.
+    /// How many partitions are processed concurrently; by default as many as there are cores.
     pub at_once: Option<usize>,
-    /// Told about partitions.
+    /// Receives progress in partitions.
     pub work: Work,
 }
 
 impl Index {
-    /// Makes an index of a collection and stores it. The file appears as a whole.
+    /// Builds an index of a collection and stores it. The file is created atomically.
     ///
     /// # Errors
     /// [`AlreadyExists`](ErrorKind::AlreadyExists) if there is a file and it is not to be
     /// overwritten; [`NotFound`](ErrorKind::NotFound) or
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) with the variable, if the collection does not
-    /// have it, or it has other dimensions than the partitioned one;
-    /// [`SchemaMismatch`](ErrorKind::SchemaMismatch) with the partition, if the function returns
-    /// tables that do not go together; as [`Collection::map`].
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) with the variable, if the collection does
+    /// not have it, or it has other dimensions than the partitioned one;
+    /// [`SchemaMismatch`](ErrorKind::SchemaMismatch) with the partition, if the tables that the
+    /// function returns differ in their columns; the errors of [`Collection::map`].
     pub fn build<'a>(
         collection: &'a Collection,
         place: IndexPlace,
@@ -68,8 +69,8 @@ impl Index {
             let exists = || {
                 Error::new(
                     ErrorKind::AlreadyExists,
-                    "there is a file here already; overwrite it, or \
-                        open it if it is an index of this collection",
+                    "a file exists here already; overwrite it, or open it if it is an index of \
+                     this collection",
                 )
                 .with("index", place.url())
             };
@@ -94,7 +95,7 @@ impl Index {
                 verified: true,
             };
             let working = Working { collection, source: Some(source), at_once: options.at_once };
-            let state = working.renew(&state, &snapshot, Behind::Everything, &options.work).await?;
+            let state = working.renew(&state, &snapshot, IndexLag::Unknown, &options.work).await?;
             match write(collection, &place, state).await? {
                 Ok(state) => Ok(Self::of(collection.clone(), place, function, state)),
                 Err(Lost) => Err(exists()),
@@ -103,52 +104,55 @@ impl Index {
         .boxed()
     }
 
-    /// Looks again at the partitions that commits have touched since the index was made, or at all
-    /// where that is not known, and stores what they are now. Of two that do so at once, none loses
-    /// what the other found. Returns how many partitions were looked at.
+    /// Indexes again the partitions that commits changed since the index was built, or all
+    /// partitions if these are not known, and stores the result. Concurrent refreshes keep each
+    /// other's results. Returns how many partitions were examined.
     ///
     /// # Errors
-    /// [`StaleIndex`](ErrorKind::StaleIndex) if it is behind and the function of the index is not at
-    /// hand; [`ReadOnly`](ErrorKind::ReadOnly); as [`Index::build`].
+    /// [`StaleIndex`](ErrorKind::StaleIndex) if the index is stale and was opened without its
+    /// function; [`ReadOnly`](ErrorKind::ReadOnly); the errors of [`Index::build`].
     pub fn refresh<'a>(&'a self, options: &'a RefreshOptions) -> BoxFuture<'a, Result<usize>> {
         async move {
             let mut looked_at = 0;
             for _ in 0..ATTEMPTS {
                 let mut state =
                     State::load(&self.collection, &self.place).await?.ok_or_else(|| {
-                        Error::new(ErrorKind::NotFound, "the file of the index is gone")
-                            .with("index", self.url())
+                        Error::new(
+                            ErrorKind::NotFound,
+                            "the file of the index does not exist any more",
+                        )
+                        .with("index", self.url())
                     })?;
                 let known = self.state();
-                // What a query has found out since need not be found out again.
+                // The results of a query that refreshed this handle since are used.
                 let is_ahead = known.version == state.version && known.verified;
                 let stored = state.about.commit.clone();
                 if is_ahead {
                     state = State::clone(&known);
                 }
                 let snapshot = self.collection.snapshot().await?;
-                let behind = match options.all {
-                    true => Behind::Everything,
-                    false => state.behind(&snapshot).await?,
+                let lag = match options.all {
+                    true => IndexLag::Unknown,
+                    false => state.lag(&snapshot).await?,
                 };
                 let work = if looked_at == 0 { options.work.clone() } else { options.work.quiet() };
-                let fresh = match behind {
-                    Behind::Nothing if state.about.commit == stored => {
+                let fresh = match lag {
+                    IndexLag::None if state.about.commit == stored => {
                         state.verified = true;
                         self.keep(state);
                         return Ok(looked_at);
                     }
-                    Behind::Nothing => state,
-                    behind => {
+                    IndexLag::None => state,
+                    lag => {
                         let source = self.source(&state);
-                        looked_at += match &behind {
-                            Behind::Partitions { touched, gone } => touched.len() + gone.len(),
+                        looked_at += match &lag {
+                            IndexLag::Partitions { touched, gone } => touched.len() + gone.len(),
                             _ => 0,
                         };
-                        let everything = matches!(behind, Behind::Everything);
+                        let everything = matches!(lag, IndexLag::Unknown);
                         let at_once = options.at_once;
                         let working = Working { collection: &self.collection, source, at_once };
-                        let fresh = working.renew(&state, &snapshot, behind, &work).await;
+                        let fresh = working.renew(&state, &snapshot, lag, &work).await;
                         let fresh = fresh.map_err(|error| error.with("index", self.url()))?;
                         if everything {
                             looked_at += fresh.entries.partitions.len();
@@ -164,17 +168,20 @@ impl Index {
                     Err(Lost) => continue,
                 }
             }
-            Err(Error::new(ErrorKind::CommitConflict, "others kept writing the index; try again")
-                .with("index", self.url()))
+            Err(Error::new(
+                ErrorKind::CommitConflict,
+                "other writers kept changing the index; try again",
+            )
+            .with("index", self.url()))
         }
         .boxed()
     }
 }
 
-/// Another writer was first.
+/// The compare-and-swap was lost to another writer.
 pub(super) struct Lost;
 
-/// Stores a state in place of the one that it was made from.
+/// Stores a state in place of the one that it was derived from.
 pub(super) async fn write(
     collection: &Collection,
     place: &IndexPlace,
@@ -194,32 +201,32 @@ pub(super) async fn write(
     })
 }
 
-/// A state of the index that reflects a state of the collection.
+/// Returns the state brought up to date with a snapshot of the collection.
 pub(super) async fn renewed(
     collection: &Collection,
     state: &State,
     snapshot: &Snapshot,
-    behind: Behind,
+    lag: IndexLag,
     source: Option<IndexSource>,
     work: &Work,
 ) -> Result<State> {
-    Working { collection, source, at_once: None }.renew(state, snapshot, behind, work).await
+    Working { collection, source, at_once: None }.renew(state, snapshot, lag, work).await
 }
 
-/// The index is behind, and nothing is at hand to make it true.
+/// The index is stale, and its function is not available to refresh it.
 fn stale() -> Error {
     Error::new(
         ErrorKind::StaleIndex,
-        "the collection was changed since the index was made, or it is not known whether, and the \
-         function that made the index is not at hand; give the function and refresh the index, or \
+        "the collection was changed since the index was made, or it is not known whether it was, \
+         and the function of the index was not given; give the function and refresh the index, or \
          allow it to be stale",
     )
 }
 
-/// Working out what an index says of partitions.
+/// The computation of index entries for partitions.
 struct Working<'a> {
     collection: &'a Collection,
-    /// None if it is not at hand.
+    /// None if the index was opened without its function.
     source: Option<IndexSource>,
     at_once: Option<usize>,
 }
@@ -229,21 +236,21 @@ impl Working<'_> {
         &self,
         state: &State,
         snapshot: &Snapshot,
-        behind: Behind,
+        lag: IndexLag,
         work: &Work,
     ) -> Result<State> {
-        let needs_source = match &behind {
-            Behind::Nothing => false,
-            Behind::Partitions { touched, .. } => !touched.is_empty(),
-            Behind::Everything => true,
+        let needs_source = match &lag {
+            IndexLag::None => false,
+            IndexLag::Partitions { touched, .. } => !touched.is_empty(),
+            IndexLag::Unknown => true,
         };
         if needs_source && self.source.is_none() {
             return Err(stale());
         }
-        let (partitions, gone) = match behind {
-            Behind::Nothing => return Ok(state.clone()),
-            Behind::Partitions { touched, gone } => (touched, gone.into_iter().collect()),
-            Behind::Everything => {
+        let (partitions, gone) = match lag {
+            IndexLag::None => return Ok(state.clone()),
+            IndexLag::Partitions { touched, gone } => (touched, gone.into_iter().collect()),
+            IndexLag::Unknown => {
                 let all = snapshot.partitions(state.about.predicate()?.as_ref()).await?;
                 let gone = state.entries.partitions.iter().map(|(found, _)| found.path.clone());
                 (all, gone.collect::<HashSet<String>>())
@@ -260,7 +267,7 @@ impl Working<'_> {
         Ok(State { entries, about, verified: true, ..state.clone() })
     }
 
-    /// What the index says of each partition, in this state of the collection or in a later one.
+    /// Computes the entries of each partition, in the state of the snapshot or in a later one.
     async fn rows(
         &self,
         snapshot: &Snapshot,

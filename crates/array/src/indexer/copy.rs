@@ -1,4 +1,4 @@
-//! Indexes of copies of their collections.
+//! Copies of indexes for copies of their collections.
 
 use std::collections::HashMap;
 
@@ -15,13 +15,14 @@ use crate::options::Work;
 use crate::partitioning::Key;
 
 impl Index {
-    /// Stores the index for a copy of its collection: one with the same rows in the same partitions,
-    /// or in some of them, whatever its layout. The file appears as a whole. With
-    /// [`Stale::Allow`] an index that is behind is copied as it is, and counts as behind.
+    /// Stores the index for a copy of its collection, which has the same rows in the same
+    /// partitions, or in some of them, in any layout. The file is created atomically. With
+    /// [`Stale::Allow`] a stale index is copied unchanged, and the copy counts as stale.
     ///
     /// # Errors
     /// [`AlreadyExists`](ErrorKind::AlreadyExists) if there is a file;
-    /// [`StaleIndex`](ErrorKind::StaleIndex) as [`Index::query`]; [`ReadOnly`](ErrorKind::ReadOnly).
+    /// [`StaleIndex`](ErrorKind::StaleIndex) as [`Index::query`];
+    /// [`ReadOnly`](ErrorKind::ReadOnly).
     pub fn copy<'a>(
         &'a self,
         place: IndexPlace,
@@ -49,15 +50,15 @@ impl Index {
             let state = State { entries, about, others, version: None, verified: true };
             match write(copy, &place, state).await? {
                 Ok(state) => Ok(Self::of(copy.clone(), place, self.function.clone(), state)),
-                Err(_) => Err(Error::new(ErrorKind::AlreadyExists, "there is a file here already")
+                Err(_) => Err(Error::new(ErrorKind::AlreadyExists, "a file exists here already")
                     .with("index", place.url())),
             }
         }
         .boxed()
     }
 
-    /// As [`Index::copy`]. One that is behind, and cannot be made true without its function, stays
-    /// behind.
+    /// Like [`Index::copy`], but copies an index unchanged if it is stale and cannot be refreshed
+    /// without its function.
     pub(crate) async fn copy_or_leave(
         &self,
         place: IndexPlace,
@@ -74,8 +75,8 @@ impl Index {
 }
 
 impl Collection {
-    /// Takes along the indexes that are kept with the collection. One that is behind, and cannot be
-    /// made true without its function, stays behind; one that cannot be read is left out.
+    /// Copies the indexes that are stored beside the collection. One that is stale and cannot be
+    /// refreshed without its function is copied unchanged; one that cannot be read is left out.
     pub(crate) fn copy_indexes<'a>(
         &'a self,
         copy: &'a Self,
@@ -92,7 +93,7 @@ impl Collection {
                 };
                 match copied.await {
                     Err(error) if error.kind() == ErrorKind::Corrupt => {
-                        tracing::warn!(name, %error, "an index is not copied");
+                        tracing::warn!(name, %error, "an index could not be copied");
                     }
                     copied => drop(copied?),
                 }

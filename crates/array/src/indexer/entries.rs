@@ -17,31 +17,32 @@ use crate::rows::PartitionRows;
 use crate::select::keys;
 use crate::selection::Selection;
 
-/// The columns of slices, by their names in the newer generation: no column of a program has them.
+/// The names of the slice columns in the newer generation, which no program uses for its own
+/// columns.
 pub(super) const START: &str = "_start";
 pub(super) const STOP: &str = "_stop";
 
-/// Slices of rows, with what is true of them.
+/// Slices of rows with their values.
 #[derive(Debug, Clone)]
 pub(super) struct Entries {
-    /// `_start` and `_stop` first, then the columns of the index; partition by partition.
+    /// The columns `_start` and `_stop`, then those of the index; sorted by partition.
     pub rows: RecordBatch,
-    /// Which of these rows are of which partition, ordered by key.
+    /// The range of these rows for each partition, ordered by key.
     pub partitions: Vec<(Partition, Range<usize>)>,
 }
 
-/// What was worked out for partitions; none where there are no slices.
+/// The entries computed for partitions; none if a partition has no slices.
 pub(super) type Worked = Vec<(Partition, Option<RecordBatch>)>;
 
 impl Entries {
-    /// An index that names no rows.
+    /// An index without entries.
     pub fn empty() -> Self {
         let field = |name| Field::new(name, DataType::Int64, true);
         let schema = Schema::new(vec![field(START), field(STOP)]);
         Self { rows: RecordBatch::new_empty(Arc::new(schema)), partitions: Vec::new() }
     }
 
-    /// Rows with the partition of each, in any order.
+    /// Builds the entries from rows in any order and the partition of each row.
     pub fn of(rows: &RecordBatch, partitions: Vec<Partition>) -> Result<Self> {
         let mut order: Vec<usize> = (0..partitions.len()).collect();
         order.sort_by(|a, b| partitions.get(*a).cmp(&partitions.get(*b)));
@@ -60,7 +61,8 @@ impl Entries {
         Ok(Self { rows, partitions: ranges })
     }
 
-    /// The same with other rows for some partitions, and without those of `gone`.
+    /// A copy with the entries in `worked` in place of those of the same partitions, and without
+    /// the partitions in `gone`.
     pub fn renewed(&self, gone: &HashSet<String>, worked: Worked) -> Result<Self> {
         let mut parts: BTreeMap<Partition, RecordBatch> = BTreeMap::new();
         for (partition, range) in &self.partitions {
@@ -83,7 +85,8 @@ impl Entries {
         Self::joined(schema.unwrap_or_else(|| Self::empty().rows.schema()), &parts)
     }
 
-    /// The same for the partitions of another collection with these keys, without others.
+    /// A copy for the partitions of another collection, matched by key; partitions that it does not
+    /// have are left out.
     pub fn moved(&self, to: &HashMap<Key, Partition>) -> Result<Self> {
         let part = |(partition, range): &(Partition, Range<usize>)| {
             let rows = self.rows.slice(range.start, range.len());
@@ -102,7 +105,8 @@ impl Entries {
         Ok(Self { rows: concat_batches(&schema, parts.values())?, partitions })
     }
 
-    /// The rows of the collection for which the predicate is true, as `commit` left them.
+    /// The selection of the collection's rows for which the predicate is true, in the state of
+    /// `commit`.
     pub fn select(
         &self,
         predicate: Option<&Predicate>,
@@ -123,8 +127,8 @@ impl Entries {
         Ok(Selection::new(commit, found))
     }
 
-    /// For each row whether the predicate is true. Of a name that is a column and a field of the
-    /// keys, the column is meant.
+    /// Whether the predicate is true, for each row. A name that is both a column and a field of the
+    /// keys means the column.
     fn matches(&self, predicate: &Predicate, partitioning: &Partitioning) -> Result<BooleanArray> {
         let mut fields: Vec<Field> = Vec::new();
         let mut columns: Vec<ArrayRef> = Vec::new();
@@ -157,10 +161,10 @@ impl Entries {
     }
 }
 
-/// The slices of rows.
+/// Converts the slice columns to ranges of rows.
 ///
 /// # Errors
-/// [`InvalidArgument`](ErrorKind::InvalidArgument) for one that is negative, or ends before it
+/// [`InvalidArgument`](ErrorKind::InvalidArgument) if a slice is negative, or ends before it
 /// begins.
 pub(super) fn slices(
     starts: &dyn arrow::array::Array,
@@ -187,7 +191,7 @@ pub(super) fn slices(
     starts.iter().zip(stops.iter()).map(slice).collect()
 }
 
-/// Rows with the columns of a schema, by name.
+/// Returns rows with exactly the columns of a schema, matched by name.
 fn fitted(rows: &RecordBatch, schema: &Arc<Schema>) -> Result<RecordBatch> {
     let mismatch = |what: &str, name: &str| {
         Error::new(

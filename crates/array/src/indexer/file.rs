@@ -1,10 +1,10 @@
-//! The file of an index, in the forms of both generations of ZCollection.
+//! The file of an index, in the formats of both generations of ZCollection.
 //!
-//! The older one names the slices `start` and `stop`, and has a column for each field of the keys,
-//! of the types that ZCollection gives them. The newer one names them `_start` and `_stop`, and has
-//! the path of the partition in the column `_partition`. Both are read whatever the layout of the
-//! collection is; it decides which is written. What Partita knows of an index is in the key-value
-//! metadata of the file, under a name of its own; what others have put there is kept.
+//! The older format names the slices `start` and `stop`, and has a column for each field of the
+//! keys, of the types that ZCollection uses. The newer one names them `_start` and `_stop`, and has
+//! the path of the partition in the column `_partition`. Both are read for either layout of the
+//! collection, which determines the one that is written. Partita's own data about an index is in
+//! the key-value metadata of the file, under a name of its own; entries of other programs are kept.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use parquet::basic::Compression;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 use partita_core::{Error, ErrorKind, Result, guarded};
-use partita_parquet::load;
+use partita_parquet::{check_seal, load, sealed};
 use serde::{Deserialize, Serialize};
 
 use super::entries::{Entries, START, STOP};
@@ -30,38 +30,38 @@ use crate::partitioning::{Key, Partitioning};
 
 /// The column with the path of the partition.
 pub(super) const PARTITION: &str = "_partition";
-/// Under which Partita keeps what it knows of the index.
+/// The key of Partita's own entry in the metadata.
 const METADATA: &str = "partita";
-/// What libraries of Arrow keep for themselves.
+/// The key of the entry that Arrow libraries write.
 const ARROW_SCHEMA: &str = "ARROW:schema";
-/// The form of what is kept under [`METADATA`].
+/// The version of the entry under [`METADATA`].
 const FORMAT: u32 = 1;
 
-/// What Partita knows of an index.
+/// Partita's own data about an index.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct About {
     format: u32,
-    /// What no other state of the file has.
+    /// An id that is unique to each state of the file.
     pub id: String,
-    /// The last commit of the collection that it reflects.
+    /// The last commit of the collection that the index reflects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<CommitName>,
-    /// The variables of which it is made, if it is made of variables.
+    /// The variables that are indexed, if it is an index of variables.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variables: Option<Vec<String>>,
-    /// The variables that the function was given, if it was not all of them.
+    /// The variables that the function is given, if not all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inputs: Option<Vec<String>>,
-    /// Which partitions it tells of, if not of all.
+    /// The predicate on the partitions that are indexed, if not all are.
     #[serde(default, rename = "where", skip_serializing_if = "Option::is_none")]
     pub predicate: Option<String>,
-    /// Where partitions are that are not where their keys say.
+    /// The paths of partitions whose paths do not follow from their keys.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     paths: BTreeMap<String, String>,
 }
 
 impl About {
-    /// An index of variables, or of a function that is given some.
+    /// For an index of variables, or of a function that is given some variables.
     pub fn of(
         variables: Option<Vec<String>>,
         inputs: Option<Vec<String>>,
@@ -71,8 +71,8 @@ impl About {
     }
 }
 
-/// A commit by its number; and by its id, which tells it from one of another collection that was at
-/// the same place.
+/// The number of a commit, and its id, which distinguishes it from a commit of another collection
+/// that was stored at the same place before.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct CommitName {
     pub number: u64,
@@ -80,16 +80,16 @@ pub(super) struct CommitName {
     pub id: Option<String>,
 }
 
-/// A file as it was read.
+/// The content of a file.
 pub(super) struct Read {
     pub entries: Entries,
-    /// None if Partita did not write it.
+    /// None if Partita did not write the file.
     pub about: Option<About>,
-    /// What others keep in it.
+    /// Metadata entries of other programs.
     pub others: Vec<(String, Option<String>)>,
 }
 
-/// The table in the form in which it is stored.
+/// The table as it is stored.
 pub(super) fn table(entries: &Entries, config: &Config) -> Result<RecordBatch> {
     let own = entries.rows.schema();
     let mut fields: Vec<Field> = own.fields().iter().map(|field| field.as_ref().clone()).collect();
@@ -120,8 +120,8 @@ pub(super) fn table(entries: &Entries, config: &Config) -> Result<RecordBatch> {
     Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
 }
 
-/// The type of the column of a field of the keys, as ZCollection has it: of a sequence it does not
-/// store the type, and takes 64 bits.
+/// The type of the column for a field of the keys, as ZCollection chooses it: 64 bits for a
+/// sequence, whose type it does not store.
 fn key_type(partitioning: &Partitioning, name: &str, config: &Config) -> DataType {
     let dtype = config.schema.variable(name).map(|variable| variable.dtype);
     match (partitioning, name) {
@@ -142,7 +142,7 @@ fn numbers(values: impl Iterator<Item = i128>, data_type: &DataType) -> Result<A
     Ok(cast_with_options(&values, data_type, &options)?)
 }
 
-/// The bytes of the file.
+/// Encodes the file.
 pub(super) fn encode(
     entries: &Entries,
     mut about: About,
@@ -160,8 +160,9 @@ pub(super) fn encode(
     let failed = |error: parquet::errors::ParquetError| {
         Error::invalid("the index cannot be written as Parquet").caused_by(error)
     };
-    let text = serde_json::to_string(&about)
-        .map_err(|error| Error::invalid("the index cannot be described").caused_by(error))?;
+    let text = serde_json::to_string(&about).map_err(|error| {
+        Error::invalid("the metadata of the index cannot be encoded").caused_by(error)
+    })?;
     let mut metadata: Vec<KeyValue> =
         others.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())).collect();
     metadata.push(KeyValue::new(METADATA.to_owned(), text));
@@ -170,9 +171,9 @@ pub(super) fn encode(
         .set_key_value_metadata(Some(metadata))
         .build();
     let table = table(entries, config)?;
-    // pyarrow reads the metadata of a file that has a schema of Arrow's from that alone. Partita's
-    // are not in it, so they are lost where another library writes the file: then it is not known
-    // any more what the index reflects.
+    // pyarrow reads the metadata of a file with an Arrow schema from that schema alone. Partita's
+    // entry is not part of it, so that it is lost when another library writes the file: it is then
+    // unknown which commit the index reflects.
     let known = others.iter().filter_map(|(key, value)| Some((key.clone(), value.clone()?)));
     let schema = table.schema().as_ref().clone().with_metadata(known.collect::<BTreeMap<_, _>>());
     let table = table.with_schema(Arc::new(schema))?;
@@ -181,20 +182,21 @@ pub(super) fn encode(
         ArrowWriter::try_new(&mut bytes, table.schema(), Some(properties)).map_err(failed)?;
     writer.write(&table).map_err(failed)?;
     writer.close().map_err(failed)?;
-    Ok(bytes.into())
+    Ok(sealed(bytes).into())
 }
 
-/// Reads a file of either form.
+/// Reads a file of either format.
 pub(super) fn decode(bytes: Bytes, config: &Config) -> Result<Read> {
     guarded(|| decode_checked(bytes, config))
 }
 
 fn decode_checked(bytes: Bytes, config: &Config) -> Result<Read> {
     let damaged = |error: parquet::errors::ParquetError| {
-        Error::corrupt("the index is no Parquet file that can be read").caused_by(error)
+        Error::corrupt("the index is not a readable Parquet file").caused_by(error)
     };
-    let metadata = load(&bytes, ArrowReaderOptions::new()).map_err(|error| {
-        Error::corrupt("the index is no Parquet file that can be read").caused_by(error)
+    let checked = check_seal(&bytes).and_then(|()| load(&bytes, ArrowReaderOptions::new()));
+    let metadata = checked.map_err(|error| {
+        Error::corrupt("the index is not a readable Parquet file").caused_by(error)
     })?;
     let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(bytes, metadata);
     let metadata = builder.metadata().file_metadata().key_value_metadata().cloned();
@@ -202,7 +204,7 @@ fn decode_checked(bytes: Bytes, config: &Config) -> Result<Read> {
     let batches = builder.build().map_err(damaged)?.collect::<Result<Vec<_>, _>>();
     let batches =
         batches.map_err(|error| Error::corrupt("the index cannot be read").caused_by(error))?;
-    // The metadata of the schema are those of the file, which are kept apart.
+    // The metadata of the schema repeat those of the file, which are handled separately.
     let schema = Arc::new(Schema::new(schema.fields().clone()));
     let plain = batches.iter().map(|batch| batch.clone().with_schema(Arc::clone(&schema)));
     let plain = plain.collect::<Result<Vec<_>, _>>()?;
@@ -232,8 +234,11 @@ fn entries(
     let slices = if newer { [START, STOP] } else { ["start", "stop"] };
     let taken: Vec<&str> = if newer { vec![PARTITION] } else { fields.clone() };
     let foreign = |name: &str| {
-        Error::new(ErrorKind::Corrupt, "that is no index of this collection: a column is missing")
-            .with("column", name)
+        Error::new(
+            ErrorKind::Corrupt,
+            "this is not an index of this collection: a column is missing",
+        )
+        .with("column", name)
     };
     let require = |name: &str| table.column_by_name(name).ok_or_else(|| foreign(name));
     let partitions: Vec<Partition> = if newer {
@@ -243,8 +248,10 @@ fn entries(
         let partition = |path: Option<&str>| {
             let path = path.unwrap_or_default();
             let key = config.partitioning.parse(path).ok_or_else(|| {
-                Error::corrupt("the index names what is no partition of this collection")
-                    .with("partition", path)
+                Error::corrupt(
+                    "the index names a path that is not that of a partition of this collection",
+                )
+                .with("partition", path)
             })?;
             Ok(Partition { key, path: path.to_owned() })
         };
@@ -278,7 +285,7 @@ fn entries(
     Entries::of(&rows, partitions)
 }
 
-/// The values of a column of a field of keys.
+/// The values of the column of a key field.
 fn integers(column: &ArrayRef) -> Result<Vec<i128>> {
     let options = arrow::compute::CastOptions { safe: false, ..Default::default() };
     let missing = || Error::corrupt("the index has a partition without a key");

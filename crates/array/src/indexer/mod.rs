@@ -1,17 +1,19 @@
-//! Indexes of collections: which rows of which partitions have which values.
+//! Indexes of collections, which map values to rows of partitions.
 //!
-//! An index is a table of slices of rows, kept in one Parquet file in the form that ZCollection gives
-//! it. Each row says where a slice begins and stops in its partition, and what is true of it: values
-//! of variables, or whatever a function works out. A query by these values and by the fields of keys
-//! gives a [`Selection`], with which reads and updates touch only the chunks concerned.
+//! An index is a table of slices of rows, kept in one Parquet file in ZCollection's format. Each
+//! row says where a slice starts and stops in its partition, and the values that hold for it:
+//! values of variables, or columns that a function computes. A query by these values and by the
+//! fields of keys returns a [`Selection`], with which reads and updates touch only the chunks that
+//! hold its rows.
 //!
-//! - `entries`: the table in memory. `file`: its stored forms, of both generations.
-//! - `source`: what an index is made of: runs of equal values, or a function.
-//! - `state`: what an index reflects, and which partitions were touched since.
-//! - `build`: making an index, and making it true again. `copy`: for a copy of its collection.
+//! - `entries`: the table in memory. `file`: its stored formats, of both generations.
+//! - `source`: what an index is computed from: runs of equal values, or a function.
+//! - `state`: the commit that an index reflects, and the partitions that were changed since.
+//! - `build`: building an index, and refreshing it. `copy`: copying it for a copy of its
+//!   collection.
 //!
-//! The file says which commit of the collection it reflects, so an index that is behind is noticed,
-//! and only the partitions that were touched since are looked at again.
+//! The file names the commit of the collection that it reflects, so that a stale index is detected,
+//! and only the partitions that were changed since are indexed again.
 
 mod build;
 mod copy;
@@ -35,17 +37,17 @@ pub use source::{IndexFunction, IndexSource};
 use crate::collection::{Collection, Partition};
 use crate::options::Work;
 use crate::selection::Selection;
-use state::{Behind, State};
+use state::{IndexLag, State};
 
-/// Views have the rows of their bases.
-const NO_VIEW: &str = "an index is one of a collection; make that of the base of the view";
+/// The error for views, whose rows are those of their bases.
+const NO_VIEW: &str = "a view cannot be indexed; build an index of the base of the view";
 
-/// An open index of a collection. Clones are cheap and share what they know of it.
+/// An open index of a collection. Clones are cheap and share their state.
 #[derive(Clone)]
 pub struct Index {
     collection: Collection,
     place: IndexPlace,
-    /// What works out the rows of an index that is not one of variables.
+    /// The function that computes the entries; none for an index of variables.
     function: Option<IndexFunction>,
     state: Arc<Mutex<Arc<State>>>,
 }
@@ -56,20 +58,21 @@ impl std::fmt::Debug for Index {
     }
 }
 
-/// What a query does if the collection was changed since the index was made.
+/// The way in which a query treats a stale index, whose collection was changed since it was built.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Stale {
-    /// It looks again at the partitions that were touched, for itself alone; the file stays as it
-    /// is. An index of a function that is not at hand cannot, which is an error.
+    /// Indexes the changed partitions again, in memory only; the file stays as it is. For an index
+    /// that was opened without its function this is an error.
     #[default]
     Refresh,
-    /// It takes the index as it is. Rows may be others than those that the condition means.
+    /// Uses the index as it is. The result may differ from the rows for which the condition is true
+    /// now.
     Allow,
 }
 
 impl Index {
-    /// Opens the index of a collection at a place. One of a function is to be given the function,
-    /// if it shall follow the collection.
+    /// Opens the index of a collection at a place. An index of a function needs the function to be
+    /// refreshed.
     ///
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound) if there is none;
@@ -98,7 +101,7 @@ impl Index {
         Self { collection, place, function, state: Arc::new(Mutex::new(Arc::new(state))) }
     }
 
-    /// Where its file is.
+    /// The URL of the file.
     #[must_use]
     pub fn url(&self) -> String {
         self.place.url()
@@ -110,23 +113,23 @@ impl Index {
         &self.collection
     }
 
-    /// The variables of which it tells the runs of equal values; none if it is one of a function.
+    /// The variables whose runs of equal values are indexed; none for an index of a function.
     #[must_use]
     pub fn variables(&self) -> Option<Vec<String>> {
         self.state().about.variables.clone()
     }
 
-    /// The number of the last commit that it reflects, as far as this handle knows; none if that is
-    /// not known, as of a file that ZCollection wrote.
+    /// The number of the last commit that the index reflects, as far as this handle knows; none if
+    /// that is not known, as for a file that ZCollection wrote.
     #[must_use]
     pub fn commit(&self) -> Option<u64> {
         self.state().about.commit.as_ref().map(|commit| commit.number)
     }
 
-    /// Its table, in the form in which it is stored.
+    /// The table as it is stored.
     ///
     /// # Errors
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) if it cannot be put together.
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) if the columns do not form a table.
     pub fn table(&self) -> Result<RecordBatch> {
         file::table(&self.state().entries, &self.collection.config())
     }
@@ -141,13 +144,13 @@ impl Index {
         state
     }
 
-    /// The rows for which the predicate is true, or all that the index names. Its columns are those
+    /// Selects the rows for which the predicate is true, or all indexed rows. The columns are those
     /// of the index, `start` and `stop`, and the fields of the keys.
     ///
     /// # Errors
-    /// [`InvalidPredicate`](ErrorKind::InvalidPredicate) if the predicate names anything else;
-    /// [`StaleIndex`](ErrorKind::StaleIndex) if the collection was changed since the index was made,
-    /// and its function is not at hand; as [`Collection::read`].
+    /// [`InvalidPredicate`](ErrorKind::InvalidPredicate) if the predicate names another column;
+    /// [`StaleIndex`](ErrorKind::StaleIndex) if the collection was changed since the index was
+    /// built, and the index was opened without its function; the errors of [`Collection::read`].
     pub fn query<'a>(
         &'a self,
         predicate: Option<&'a Predicate>,
@@ -164,7 +167,7 @@ impl Index {
     /// The partitions with rows for which the predicate is true, ordered by key.
     ///
     /// # Errors
-    /// As [`Index::query`].
+    /// The same as [`Index::query`].
     pub async fn partitions(
         &self,
         predicate: Option<&Predicate>,
@@ -174,24 +177,24 @@ impl Index {
         Ok(self.query(predicate, stale, work).await?.places())
     }
 
-    /// A state that tells of the newest commit, and the number of that.
+    /// A state that reflects the newest commit, and the number of that commit.
     async fn current(&self, stale: Stale, work: &Work) -> Result<(Arc<State>, u64)> {
         let snapshot = self.collection.snapshot().await?;
         let state = self.state();
         if stale == Stale::Allow {
             return Ok((state, snapshot.latest));
         }
-        let behind = state.behind(&snapshot).await?;
-        if let Behind::Nothing = behind {
+        let lag = state.lag(&snapshot).await?;
+        if let IndexLag::None = lag {
             return Ok((state, snapshot.latest));
         }
         let source = self.source(&state);
-        let fresh = build::renewed(&self.collection, &state, &snapshot, behind, source, work);
+        let fresh = build::renewed(&self.collection, &state, &snapshot, lag, source, work);
         let fresh = fresh.await.map_err(|error| error.with("index", self.place.url()))?;
         Ok((self.keep(fresh), snapshot.latest))
     }
 
-    /// What its rows are worked out by, if that is at hand.
+    /// The source of the entries, if it is available.
     fn source(&self, state: &State) -> Option<IndexSource> {
         match (&state.about.variables, &self.function) {
             (Some(variables), _) => Some(IndexSource::Variables(variables.clone())),

@@ -1,4 +1,4 @@
-//! What an index is made of.
+//! The source of an index: runs of equal values of variables, or a function.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -20,22 +20,22 @@ use crate::options::{PartitionData, ReadOptions, Work};
 use crate::partitioning::Partitioning;
 use crate::read::{Wanted, read};
 
-/// Works out the slices of a partition: a table with the columns `start` and `stop` (or `_start` and
-/// `_stop`), which are rows of the partition, and others of its own. None where there are no slices.
+/// Computes the slices of a partition: a table with the columns `start` and `stop` (or `_start` and
+/// `_stop`), which are rows of the partition, and others of its own. None if there are no slices.
 pub type IndexFunction = MapFunction<Option<RecordBatch>>;
 
-/// What an index is made of.
+/// The source of an index.
 #[derive(Clone)]
 pub enum IndexSource {
-    /// Runs of rows in which each of these variables has the same value. They have the partitioned
-    /// dimension alone.
+    /// Runs of rows in which each of these variables keeps its value. They must have the
+    /// partitioned dimension alone.
     Variables(Vec<String>),
-    /// What a function says of each partition.
+    /// The table that a function returns for each partition.
     Function {
         /// The function.
         function: IndexFunction,
-        /// Which variables it is given, by their paths; all if nothing is said. An index need not
-        /// be made anew where only others were changed.
+        /// The paths of the variables that it is given; all if there are none. The index does not
+        /// become stale when only other variables are changed.
         variables: Option<Vec<String>>,
     },
 }
@@ -50,7 +50,7 @@ impl std::fmt::Debug for IndexSource {
 }
 
 impl IndexSource {
-    /// The variables on which the index depends; none if these are all.
+    /// The variables on which the index depends; none if it depends on all.
     pub(super) fn inputs(&self) -> Option<&[String]> {
         match self {
             Self::Variables(names) => Some(names),
@@ -58,7 +58,7 @@ impl IndexSource {
         }
     }
 
-    /// Checks that the collection has what the index is to be made of.
+    /// Checks that the collection has the variables of the index.
     pub(super) fn check(&self, config: &Config) -> Result<()> {
         for name in self.inputs().unwrap_or_default() {
             let own = config.schema.variable(name).ok_or_else(|| {
@@ -77,7 +77,7 @@ impl IndexSource {
         Ok(())
     }
 
-    /// An index that names no rows, with the columns that it will have as far as they are known.
+    /// An index without entries, with its columns as far as they are known.
     pub(super) fn entries(&self, config: &Config) -> Result<Entries> {
         let Self::Variables(names) = self else { return Ok(Entries::empty()) };
         let known = names.iter().filter_map(|name| Some((name, config.schema.variable(name)?)));
@@ -86,7 +86,7 @@ impl IndexSource {
         Ok(Entries { rows: runs(&none, config)?, ..Entries::empty() })
     }
 
-    /// What the index says of a partition.
+    /// Computes the entries of a partition.
     pub(super) async fn rows(
         &self,
         snapshot: &Snapshot,
@@ -123,20 +123,20 @@ impl IndexSource {
 fn check_column(name: &str, own: &VariableSchema, config: &Config) -> Result<()> {
     if own.dimensions != [config.dimension.as_str()] {
         return Err(Error::invalid(
-            "an index is made of variables that have the partitioned dimension alone",
+            "only variables that have the partitioned dimension alone can be indexed",
         )
         .with("variable", name)
         .with("dimensions", own.dimensions.join(", ")));
     }
     if stored_type(own.dtype).is_none() {
-        return Err(Error::invalid("values of this type cannot be in an index")
+        return Err(Error::invalid("values of this type cannot be indexed")
             .with("variable", name)
             .with("dtype", own.dtype));
     }
     Ok(())
 }
 
-/// The type of a column with values of this type; none if there is none.
+/// The type of the column for values of this type; none if they cannot be indexed.
 fn stored_type(dtype: DType) -> Option<DataType> {
     Some(match dtype {
         DType::Int8 => DataType::Int8,
@@ -147,7 +147,7 @@ fn stored_type(dtype: DType) -> Option<DataType> {
         DType::UInt32 => DataType::UInt32,
         DType::Float16 | DType::Float32 => DataType::Float32,
         dtype => match crate::columns::column_type(dtype)? {
-            // Parquet has no seconds.
+            // Parquet has no timestamps in seconds.
             DataType::Timestamp(TimeUnit::Second, zone) => {
                 DataType::Timestamp(TimeUnit::Millisecond, zone)
             }
@@ -157,7 +157,7 @@ fn stored_type(dtype: DType) -> Option<DataType> {
 }
 
 /// The runs of rows in which all variables keep their values. Variables that are fields of the key
-/// are the same for a partition, and are no columns.
+/// are constant in a partition, and get no column.
 fn runs(arrays: &[(&String, Array)], config: &Config) -> Result<RecordBatch> {
     let rows = arrays.first().map_or(0, |(_, array)| array.len());
     let changes = |row: &usize| {
@@ -168,7 +168,7 @@ fn runs(arrays: &[(&String, Array)], config: &Config) -> Result<RecordBatch> {
     let starts: Int64Array = firsts.iter().map(|row| Some(number(*row))).collect();
     let ends = firsts.iter().skip(1).copied().chain((rows > 0).then_some(rows));
     let stops: Int64Array = ends.map(|row| Some(number(row))).collect();
-    // A column is nullable whether or not a partition has nulls.
+    // Columns are always nullable, since partitions must not differ in their schemas.
     let mut fields =
         vec![Field::new(START, DataType::Int64, true), Field::new(STOP, DataType::Int64, true)];
     let mut columns: Vec<ArrayRef> = vec![Arc::new(starts), Arc::new(stops)];
@@ -193,24 +193,30 @@ fn is_key(name: &str, config: &Config) -> bool {
     }
 }
 
-/// The table of a function, with the slices first.
+/// Checks the table of a function, and returns it with the slice columns first.
 fn checked(table: &RecordBatch, rows: usize, config: &Config) -> Result<RecordBatch> {
     let slice_of = |names: [&str; 2]| {
         let found = names.iter().find_map(|name| table.column_by_name(name));
         let column = found.ok_or_else(|| {
-            Error::new(ErrorKind::SchemaMismatch, "the table lacks a column")
-                .with("column", names[0])
+            Error::new(
+                ErrorKind::SchemaMismatch,
+                "the table that the function returned lacks a column",
+            )
+            .with("column", names[0])
         })?;
         let cast = cast(column, &DataType::Int64);
         let column = cast.map_err(|error| {
-            Error::new(ErrorKind::SchemaMismatch, "a slice is given by whole numbers of rows")
-                .with("column", names[0])
-                .caused_by(error)
+            Error::new(
+                ErrorKind::SchemaMismatch,
+                "the start and stop of a slice must be integers and not null",
+            )
+            .with("column", names[0])
+            .caused_by(error)
         })?;
         if column.null_count() > 0 || !column_is_integer(found) {
             return Err(Error::new(
                 ErrorKind::SchemaMismatch,
-                "a slice is given by whole numbers of rows",
+                "the start and stop of a slice must be integers and not null",
             )
             .with("column", names[0]));
         }
@@ -230,7 +236,7 @@ fn checked(table: &RecordBatch, rows: usize, config: &Config) -> Result<RecordBa
         let is_taken = name == super::file::PARTITION
             || config.layout == Layout::ZarrV2 && keys.contains(&name);
         if is_taken {
-            return Err(Error::invalid("a column has the name of one that the index has itself")
+            return Err(Error::invalid("the name of a column is reserved for the index")
                 .with("column", name));
         }
         fields.push(field.as_ref().clone().with_nullable(true));
@@ -248,7 +254,7 @@ fn check_slices(starts: &ArrayRef, stops: &ArrayRef, rows: usize) -> Result<()> 
     let outside = |run: &&Range<usize>| run.end > rows;
     match slices.iter().find(outside) {
         None => Ok(()),
-        Some(run) => Err(Error::invalid("a slice lies outside of its partition")
+        Some(run) => Err(Error::invalid("a slice reaches beyond the rows of its partition")
             .with("slice", format!("{}..{}", run.start, run.end))
             .with("rows", rows)),
     }

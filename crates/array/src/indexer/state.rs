@@ -1,4 +1,4 @@
-//! What an index reflects, and what happened since.
+//! The state of an index, and the partitions of its collection that it does not reflect.
 
 use std::collections::BTreeMap;
 
@@ -11,32 +11,32 @@ use super::place::IndexPlace;
 use crate::collection::{Collection, Partition};
 use crate::commit::{Action, Change, Snapshot};
 
-/// An index as it is known, in its file or beyond it.
+/// The state of an index, as stored in its file or refreshed in memory.
 #[derive(Debug, Clone)]
 pub(super) struct State {
     pub entries: Entries,
     pub about: About,
-    /// What others keep in the file.
+    /// Metadata entries of other programs.
     pub others: Vec<(String, Option<String>)>,
-    /// The file that it was read from or written to.
+    /// The version of the file that the state was read from or written to.
     pub version: Option<Version>,
-    /// The commit that it reflects is one of this collection.
+    /// True if the commit is known to be one of this collection.
     pub verified: bool,
 }
 
-/// What an index does not reflect.
+/// The partitions of a snapshot that an index does not reflect.
 #[derive(Debug)]
-pub(super) enum Behind {
-    /// It reflects the newest commit.
-    Nothing,
-    /// It does not reflect what became of these partitions, the gone ones apart.
+pub(super) enum IndexLag {
+    /// The index reflects the newest commit.
+    None,
+    /// `touched` were changed after the indexed commit; `gone` do not exist any more.
     Partitions { touched: Vec<Partition>, gone: Vec<String> },
-    /// It is not known what it reflects.
-    Everything,
+    /// It is unknown which commit the index reflects.
+    Unknown,
 }
 
 impl State {
-    /// What is stored at a place; none if nothing is.
+    /// Reads the stored state; none if there is no file.
     pub async fn load(collection: &Collection, place: &IndexPlace) -> Result<Option<Self>> {
         let Some((bytes, version)) = place.store.get_versioned(&place.key).await? else {
             return Ok(None);
@@ -52,22 +52,22 @@ impl State {
         }))
     }
 
-    /// What the index does not reflect of a state of the collection. One request if that is the
-    /// state that it was made from, and it is known already.
-    pub async fn behind(&self, snapshot: &Snapshot) -> Result<Behind> {
-        let Some(commit) = &self.about.commit else { return Ok(Behind::Everything) };
+    /// Compares the index with a snapshot of the collection. It costs one request if the index
+    /// reflects the snapshot and is verified.
+    pub async fn lag(&self, snapshot: &Snapshot) -> Result<IndexLag> {
+        let Some(commit) = &self.about.commit else { return Ok(IndexLag::Unknown) };
         if commit.number > snapshot.latest || !self.is_of(snapshot, commit).await? {
-            return Ok(Behind::Everything);
+            return Ok(IndexLag::Unknown);
         }
         if commit.number == snapshot.latest {
-            return Ok(Behind::Nothing);
+            return Ok(IndexLag::None);
         }
         let since = snapshot.since(commit.number).await?;
         if since.unknown {
-            return Ok(Behind::Everything);
+            return Ok(IndexLag::Unknown);
         }
         let predicate = self.about.predicate()?;
-        // What became of each partition in the end.
+        // The last change of each partition counts; true means that it is gone.
         let mut last: BTreeMap<&str, bool> = BTreeMap::new();
         for change in since.records.iter().flat_map(|record| &record.changes) {
             let is_gone = matches!(change.action, Action::Drop);
@@ -89,12 +89,13 @@ impl State {
         }
         let touched = crate::select::select(touched, partitioning, predicate.as_ref())?;
         if touched.is_empty() && gone.is_empty() {
-            return Ok(Behind::Nothing);
+            return Ok(IndexLag::None);
         }
-        Ok(Behind::Partitions { touched, gone })
+        Ok(IndexLag::Partitions { touched, gone })
     }
 
-    /// True if the commit is one of this collection, and not of one that was at its place.
+    /// True if the commit is one of this collection, and not of one that was stored at the same
+    /// place before.
     async fn is_of(&self, snapshot: &Snapshot, commit: &CommitName) -> Result<bool> {
         if self.verified || commit.number == 0 {
             return Ok(true);
@@ -105,16 +106,16 @@ impl State {
 }
 
 impl About {
-    /// Which partitions the index tells of.
+    /// The predicate on the partitions that are indexed.
     pub fn predicate(&self) -> Result<Option<partita_core::Predicate>> {
         self.predicate.as_deref().map(partita_core::Predicate::parse).transpose()
     }
 
-    /// True if the index may say something else after a change.
+    /// True if a change can alter entries of the index.
     fn depends_on(&self, change: &Change) -> bool {
         let Some(inputs) = self.variables.as_ref().or(self.inputs.as_ref()) else { return true };
         let Action::Patch { replaced, .. } = &change.action else { return true };
-        // Commits of repositories do not say what they replaced.
+        // Commits of repositories do not say which objects they replaced.
         if replaced.is_empty() {
             return true;
         }

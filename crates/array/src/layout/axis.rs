@@ -1,7 +1,8 @@
-//! The copy of the axis in each partition of a view: the rows that the view was made for.
+//! The copy of the base's axis in each partition of a view, which identifies the rows that the view
+//! was made for.
 //!
-//! ZCollection keeps it as an array `.checksum`, with the SHA-256 of its items as an attribute. Its
-//! views in Zarr v3 have none; arrays that their schema does not name are passed over.
+//! ZCollection stores it as an array `.checksum`, with the SHA-256 of its items as an attribute.
+//! Its Zarr v3 views have none, but it ignores arrays that their schema does not name.
 
 use std::fmt::Write;
 
@@ -18,13 +19,13 @@ pub(super) const AXIS: &str = ".checksum";
 /// The attribute that holds the checksum.
 pub(super) const CHECKSUM: &str = "checksum";
 
-/// The copy in one partition.
+/// The copy of the axis in one partition.
 #[derive(Debug)]
 pub(crate) struct AxisCopy {
     array: StoredArray,
 }
 
-/// The checksum of the items of an axis, in hexadecimal digits.
+/// The SHA-256 of the items of an axis, in hexadecimal digits.
 pub(crate) fn checksum_of(axis: &Array) -> String {
     let mut hash = Sha256::new();
     match axis.buffer() {
@@ -34,18 +35,18 @@ pub(crate) fn checksum_of(axis: &Array) -> String {
         }
     }
     hash.finalize().iter().fold(String::new(), |mut text, byte| {
-        // Writing to text does not fail.
+        // Writing to a string cannot fail.
         let _ = write!(text, "{byte:02x}");
         text
     })
 }
 
-/// How a copy of `axis` is stored.
+/// The schema of the array that stores a copy of `axis`.
 pub(super) fn copy_schema(layout: Layout, axis: &VariableSchema) -> VariableSchema {
     let plain = VariableSchema::new(AXIS, axis.dtype, &axis.dimensions);
     let codecs = match layout {
         Layout::ZarrV3 => Codecs::Default,
-        // What Zarr v2 takes where nothing is said.
+        // These are ZCollection's defaults for Zarr v2.
         Layout::ZarrV2 => Codecs::V2 {
             compressor: Some(Json::map([
                 ("id", "blosc".into()),
@@ -62,7 +63,7 @@ pub(super) fn copy_schema(layout: Layout, axis: &VariableSchema) -> VariableSche
     own.clone().with_fill(Json::Int(0)).unwrap_or(own)
 }
 
-/// The copy of `axis` in the partition of a view at `prefix`, if it has one.
+/// Opens the copy of `axis` in the partition of a view at `prefix`, if it has one.
 pub(crate) async fn axis_copy(
     store: &Store,
     config: &Config,
@@ -88,17 +89,17 @@ pub(crate) async fn axis_copy(
 }
 
 impl AxisCopy {
-    /// The checksum that was stored with it.
+    /// The checksum stored with the copy.
     pub fn checksum(&self) -> Option<&str> {
         self.array.schema.attributes.get(CHECKSUM).and_then(Json::as_text)
     }
 
-    /// How many rows it has.
+    /// The number of rows.
     pub fn rows(&self) -> usize {
         self.array.rows()
     }
 
-    /// Its items.
+    /// Reads the items.
     pub async fn read(&self, store: &Store, work: &Work) -> Result<Array> {
         let array = std::sync::Arc::new(self.array.clone());
         let parts = vec![Part::Stored { array, rows: None }];

@@ -1,4 +1,4 @@
-//! Keeping the list of the partitions true.
+//! Updating the catalog of partitions.
 
 use std::collections::BTreeSet;
 
@@ -8,8 +8,8 @@ use super::list::{catalog, directories};
 use super::{Config, Layout, v3};
 use crate::commit::{Action, Change};
 
-/// Brings the catalog up to what the changes did. One that is missing or damaged is made anew from
-/// the directories. Nothing, where the collection keeps none.
+/// Applies changes to the catalog. If it is missing or damaged, it is rebuilt from the directories.
+/// Does nothing for a collection without a catalog.
 pub(crate) async fn edit_catalog(store: &Store, config: &Config, changes: &[Change]) -> Result<()> {
     if config.layout != Layout::ZarrV3 || !config.catalog {
         return Ok(());
@@ -32,7 +32,8 @@ pub(crate) async fn edit_catalog(store: &Store, config: &Config, changes: &[Chan
     store.put(v3::CATALOG, v3::encode_catalog(paths.into_iter().collect()).into()).await
 }
 
-/// What is wrong with the catalog, if anything: its key, and why. With `repair` it is written anew.
+/// Compares the catalog with the directories. Returns its key and the reason if it is wrong; with
+/// `repair` it is also rebuilt.
 pub(crate) async fn rebuild_catalog(
     store: &Store,
     config: &Config,
@@ -55,7 +56,7 @@ pub(crate) async fn rebuild_catalog(
                 ),
             }
         }
-        // A collection without partitions has no catalog yet.
+        // The catalog is created with the first partition.
         None if found.is_empty() => return Ok(None),
         None => "it is missing, or cannot be read".to_owned(),
     };

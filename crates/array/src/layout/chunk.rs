@@ -1,4 +1,4 @@
-//! From rows to the object that stores a chunk.
+//! Assembling rows into chunks, and encoding these as objects.
 
 use std::ops::Range;
 
@@ -7,48 +7,48 @@ use partita_core::Result;
 
 use super::StoredArray;
 use super::region::Region;
+use crate::buffer_pool::BufferPool;
 use crate::dataset::{Array, Buffer, count, fill_with, too_large};
-use crate::spare::Spare;
 
-/// Rows of an array, as a part of what has them in memory.
+/// A run of rows of an array, as a range of rows in memory.
 #[derive(Debug, Clone)]
 pub(super) struct Piece<'a> {
-    /// The row of the array with which they begin.
+    /// The first row, counted in the stored array.
     pub start: usize,
     pub data: &'a Array,
-    /// Which rows of `data` they are.
+    /// The rows, counted in `data`.
     pub rows: Range<usize>,
 }
 
-/// The object at a place of the grid, and the bytes of its items; none if it need not be stored
-/// because every item is the fill value. `pieces` are rows of the chunk, in order; others are the
-/// fill value.
+/// Encodes the chunk at a place of the grid. Returns the object and the size of its items in bytes;
+/// the object is none if it need not be stored because every item is the fill value. `pieces` are
+/// rows of the chunk, in order; other rows have the fill value.
 pub(super) fn encode(
     array: &StoredArray,
     pieces: &[Piece<'_>],
     place: &[usize],
-    spare: &Spare,
+    pool: &BufferPool,
 ) -> Result<(Option<Bytes>, usize)> {
-    let (chunk, is_copy) = gather(array, pieces, place, spare)?;
+    let (chunk, is_copy) = gather(array, pieces, place, pool)?;
     let size = chunk.num_bytes();
-    // Without a fill value Zarr v2 leaves open what an object that is missing means.
+    // In Zarr v2 without a fill value, the content of a missing object is undefined.
     let may_be_missing = array.schema.fill.is_some() || array.is_v3();
     let object = match may_be_missing && is_fill(&chunk, &array.fill) {
         true => None,
-        false => Some(array.pipeline.encode(chunk.clone(), spare)?),
+        false => Some(array.pipeline.encode(chunk.clone(), pool)?),
     };
     if let (Buffer::Fixed(items), true) = (chunk, is_copy) {
-        spare.give_object(items);
+        pool.give_object(items);
     }
     Ok((object, size))
 }
 
-/// The items of a chunk, and whether they were copied to be so.
+/// The items of a chunk, and true if they had to be copied.
 fn gather(
     array: &StoredArray,
     pieces: &[Piece<'_>],
     place: &[usize],
-    spare: &Spare,
+    pool: &BufferPool,
 ) -> Result<(Buffer, bool)> {
     let shape = array.pipeline.shape();
     let items = count(shape)?;
@@ -59,7 +59,7 @@ fn gather(
         && shape.get(1..) == array.shape.get(1..)
     {
         let first = place.first().copied().unwrap_or(0) * height;
-        return rows(array, pieces, first, size, spare);
+        return rows(array, pieces, first, size, pool);
     }
     let bounds = place.iter().zip(shape).zip(&array.shape);
     let bounds: Vec<Range<usize>> = bounds
@@ -78,7 +78,7 @@ fn gather(
         }
         return Ok((Buffer::of_items(found)?, true));
     };
-    let mut chunk = spare.zeroed(size)?;
+    let mut chunk = pool.zeroed(size)?;
     fill_with(&mut chunk, &array.fill);
     for overlap in overlaps {
         let items = overlap.data.buffer().as_fixed().unwrap_or_default();
@@ -87,14 +87,14 @@ fn gather(
     Ok((Buffer::Fixed(chunk.into()), true))
 }
 
-/// The `size` bytes of a chunk that begins with the row `first` and is as wide as its array, and
-/// whether they were copied.
+/// The `size` bytes of a chunk that begins with row `first` and has the full width of its array,
+/// and true if they had to be copied.
 fn rows(
     array: &StoredArray,
     pieces: &[Piece<'_>],
     first: usize,
     size: usize,
-    spare: &Spare,
+    pool: &BufferPool,
 ) -> Result<(Buffer, bool)> {
     let height = array.object_rows();
     let row = size / height;
@@ -110,7 +110,7 @@ fn rows(
     {
         return Ok((Buffer::Fixed(bytes), false));
     }
-    let mut chunk = spare.room(size)?;
+    let mut chunk = pool.with_capacity(size)?;
     let pad = |chunk: &mut Vec<u8>, end: usize| {
         let begin = chunk.len();
         chunk.resize(end, 0);
@@ -140,14 +140,14 @@ fn is_fill(chunk: &Buffer, fill: &[u8]) -> bool {
 struct Overlap<'a> {
     data: &'a Array,
     extent: Vec<usize>,
-    /// Where they begin in the piece.
+    /// The position of the first item in the piece.
     from: Vec<usize>,
-    /// Where they begin in the chunk.
+    /// The position of the first item in the chunk.
     to: Vec<usize>,
 }
 
 impl<'a> Overlap<'a> {
-    /// Of a chunk that is bounded so.
+    /// The overlap with a chunk that has these bounds.
     fn new(bounds: &[Range<usize>], piece: &Piece<'a>) -> Self {
         let (mut extent, mut from, mut to) = (vec![], vec![], vec![]);
         for (axis, (bound, size)) in bounds.iter().zip(piece.data.shape()).enumerate() {
@@ -197,7 +197,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the rows are cut into, whichever are missing, and whatever memory is used for it.
+        /// This holds for any division of the rows into pieces, any missing rows, and fresh or
+        /// reused memory.
         #[test]
         fn every_item_of_a_chunk_is_in_its_place(
             lengths in prop::collection::vec((0..3usize, 1..5usize), 1..5),
@@ -207,13 +208,13 @@ mod tests {
             let mut data = Vec::new();
             for (missing, length) in lengths {
                 there.resize(there.len() + missing, false);
-                // In the same memory are a row before them and one behind them.
+                // The same memory also holds one row before these and one after them.
                 data.push((there.len(), length, numbers(there.len(), length + 2, columns)));
                 there.resize(there.len() + length, true);
             }
             let array = stored(there.len(), columns, height, width);
-            let spare = Spare::default();
-            spare.give(vec![7; 64]);
+            let pool = BufferPool::default();
+            pool.give(vec![7; 64]);
             let (height, width) = (array.pipeline.shape()[0], array.pipeline.shape()[1]);
             for row in 0..there.len().div_ceil(height) {
                 let of_chunk = |(start, length, data)| {
@@ -225,7 +226,7 @@ mod tests {
                 let pieces = data.iter().map(|(start, length, data)| (*start, *length, data));
                 let pieces: Vec<Piece<'_>> = pieces.filter_map(of_chunk).collect();
                 for column in 0..columns.div_ceil(width) {
-                    let (object, size) = encode(&array, &pieces, &[row, column], &spare).unwrap();
+                    let (object, size) = encode(&array, &pieces, &[row, column], &pool).unwrap();
                     prop_assert_eq!(size, height * width * 2);
                     prop_assert_eq!(object.is_none(), pieces.is_empty());
                     let Some(object) = object else { continue };

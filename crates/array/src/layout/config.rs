@@ -1,25 +1,27 @@
-//! What a collection is, whatever its layout.
+//! The configuration of a collection, independent of its layout.
 
 use indexmap::IndexMap;
 use partita_core::{Error, ErrorKind, Result};
 
 use super::view::ViewConfig;
 use crate::dataset::{DType, Schema};
+use crate::encoded_time::EncodedTime;
 use crate::json::{Attributes, Json};
 use crate::partitioning::{Digits, Partitioning};
 
-/// The generation of Zarr, and with it of ZCollection, in which a collection is stored.
+/// The layout in which a collection is stored: a version of Zarr, and with it a generation of
+/// ZCollection.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Layout {
-    /// Zarr v2 and `.zcollection`: what every released ZCollection reads and writes.
+    /// Zarr v2 and `.zcollection`, which every released ZCollection reads and writes.
     #[default]
     ZarrV2,
-    /// Zarr v3 and `_zcollection.json`: nested groups and sharding.
+    /// Zarr v3 and `_zcollection.json`, with nested groups and sharding.
     ZarrV3,
 }
 
 impl Layout {
-    /// How many digits a year has in paths.
+    /// The number of digits of the numbers in paths.
     #[must_use]
     pub fn digits(self) -> Digits {
         match self {
@@ -29,39 +31,41 @@ impl Layout {
     }
 }
 
-/// What a collection is: schema, axis, partitioning.
+/// The configuration of a collection: schema, axis, partitioning.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// How it is stored.
+    /// The layout in which it is stored.
     pub layout: Layout,
-    /// The variable along which the collection grows. If another library wrote a document in the
-    /// Zarr v3 layout, which names a dimension alone, and no variable stands out, the name of that.
+    /// The variable along which the collection grows. In a Zarr v3 document of another library,
+    /// which names only a dimension, it is the name of that dimension if the variable cannot be
+    /// told.
     pub axis: String,
-    /// The dimension that is cut into partitions.
+    /// The dimension along which rows are partitioned.
     pub dimension: String,
-    /// The rule that maps rows to partitions.
+    /// The mapping of rows to partitions.
     pub partitioning: Partitioning,
     /// The variables and their attributes.
     pub schema: Schema,
-    /// True if the Zarr v3 layout keeps a list of the partitions.
+    /// True if the Zarr v3 layout keeps a catalog of the partitions.
     pub catalog: bool,
-    /// The version that the unreleased line of 2025 wrote. Such a collection is read only.
+    /// The version of a document that the unreleased line of 2025 wrote. Such a collection is read
+    /// only.
     pub version: Option<String>,
     /// The id of the commit that wrote the document; none if another library wrote it.
     pub commit: Option<String>,
-    /// The variables of which statistics are kept, beside the axis.
+    /// The variables, besides the axis, of which statistics are kept.
     pub statistics: Vec<String>,
-    /// What else the document of the Zarr v3 layout holds.
+    /// Other members of the document in the Zarr v3 layout, which are kept.
     pub extras: Option<Json>,
-    /// Of a view, what it is laid over. Its schema has the variables of the view alone.
+    /// For a view, the description of its base. The schema then has only the variables of the view.
     pub view: Option<ViewConfig>,
 }
 
 impl Config {
-    /// A collection of `schema`, growing along the variable `axis`.
+    /// The configuration of a collection of `schema` that grows along the variable `axis`.
     ///
     /// # Errors
-    /// As [`Config::check`].
+    /// The same as [`Config::check`].
     pub fn new(
         layout: Layout,
         axis: &str,
@@ -69,7 +73,7 @@ impl Config {
         mut schema: Schema,
     ) -> Result<Self> {
         let variable = schema.variables.get(axis).ok_or_else(|| {
-            Error::new(ErrorKind::NotFound, "the axis is no variable of the dataset")
+            Error::new(ErrorKind::NotFound, "the axis is not a variable of the dataset")
                 .with("axis", axis)
         })?;
         let dimension = match variable.dimensions.as_slice() {
@@ -96,17 +100,17 @@ impl Config {
         Ok(config)
     }
 
-    /// What the document of a view says. Axis and partitioning are those of the base, which
-    /// [`Config::over`] adds.
+    /// The configuration of a view from its document. It lacks axis and partitioning, which
+    /// [`Config::over`] takes from the base.
     pub(super) fn of_view(
         layout: Layout,
         schema: Schema,
         view: ViewConfig,
-        own: Own,
+        own: OwnMembers,
     ) -> Result<Self> {
-        schema
-            .check()
-            .map_err(|error| Error::corrupt("the view contradicts itself").caused_by(error))?;
+        schema.check().map_err(|error| {
+            Error::corrupt("the configuration of the view is inconsistent").caused_by(error)
+        })?;
         let partitioning = Partitioning::Sequence { variables: Vec::new() };
         Ok(Self {
             layout,
@@ -123,18 +127,19 @@ impl Config {
         })
     }
 
-    /// A view without variables.
+    /// The configuration of a view without variables.
     pub(crate) fn new_view(
         layout: Layout,
         attributes: Attributes,
         view: ViewConfig,
         commit: String,
     ) -> Result<Self> {
-        let own = Own { commit: Some(commit), ..Own::default() };
+        let own = OwnMembers { commit: Some(commit), ..OwnMembers::default() };
         Self::of_view(layout, Schema { attributes, ..Schema::default() }, view, own)
     }
 
-    /// The view over a collection: with its axis, partitioning and dimensions.
+    /// Completes the configuration of a view with the axis, partitioning and dimensions of its
+    /// base.
     pub(crate) fn over(mut self, base: &Self) -> Result<Self> {
         if self.layout != base.layout {
             return Err(Error::invalid(
@@ -148,13 +153,13 @@ impl Config {
         Ok(self)
     }
 
-    /// What is read through the view: its variables, and those of the base that it does not
-    /// override.
+    /// The configuration of what is read through the view: its variables, and those of the base
+    /// that it does not override.
     pub(crate) fn laid_over(&self, base: &Self) -> Self {
         Self { schema: base.schema.overlaid(&self.schema), ..self.clone() }
     }
 
-    /// Refuses what is not done through a view.
+    /// Refuses an operation that is not supported for views.
     pub(crate) fn check_no_view(&self, why: &str) -> Result<()> {
         match self.view {
             Some(_) => Err(Error::invalid(why)),
@@ -162,16 +167,18 @@ impl Config {
         }
     }
 
-    /// Checks that the schema can be stored and that the variables of the partitioning are in it.
+    /// Checks that the schema can be stored and that it has the variables of the partitioning.
     ///
     /// # Errors
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) or [`NotFound`](ErrorKind::NotFound), with
     /// the variable's name.
     pub fn check(&self) -> Result<()> {
         self.schema.check()?;
-        // Rows of a view are those of its base, and so is what partitions them.
+        // A view has the rows and the partitioning of its base, so that its schema need not have
+        // these variables.
         if self.view.is_none() {
             self.partitioning.check(&self.schema, &self.dimension)?;
+            self.check_calendar()?;
         }
         if self.layout == Layout::ZarrV2
             && let Some(group) = self.schema.groups.keys().next()
@@ -184,15 +191,30 @@ impl Config {
         match self.statistics.iter().find(|path| !self.can_summarise(path)) {
             None => Ok(()),
             Some(path) => Err(Error::invalid(
-                "statistics are kept of variables that have the partitioned dimension alone, and \
-                 values that can be compared",
+                "statistics are only kept of variables that have the partitioned dimension alone, \
+                 and values that can be compared",
             )
             .with("variable", path)),
         }
     }
 
-    /// The variable along which rows are ordered, if there is one: that of the axis, or in its place
-    /// the one of which partitions are made, if that is a time, or the only time along the
+    /// Refuses dates of other calendars in Zarr v2.
+    fn check_calendar(&self) -> Result<()> {
+        let Partitioning::Date { variable, .. } = &self.partitioning else { return Ok(()) };
+        let counted = self.schema.variables.get(variable).and_then(EncodedTime::of);
+        match (self.layout, counted) {
+            (Layout::ZarrV2, Some(time)) => Err(Error::invalid(
+                "ZCollection could not open a Zarr v2 collection that is partitioned by dates of \
+                 numbers; create it in Zarr v3",
+            )
+            .with("variable", variable)
+            .with("calendar", time.calendar())),
+            _ => Ok(()),
+        }
+    }
+
+    /// The variable along which rows are ordered, if there is one: the axis; if that is not a
+    /// variable, the variable that partitions, if it is a time; else the only time along the
     /// partitioned dimension.
     #[must_use]
     pub fn axis_variable(&self) -> Option<String> {
@@ -216,40 +238,40 @@ impl Config {
         }
     }
 
-    /// The variable that tells rows apart: that along which they are ordered, or else the first of
-    /// those by which they are partitioned.
+    /// The variable that identifies rows: the one along which they are ordered, else the first one
+    /// that partitions.
     #[must_use]
     pub fn rows_variable(&self) -> Option<String> {
         let partitioning = || self.partitioning.variables().first().map(|name| (*name).to_owned());
         self.axis_variable().or_else(partitioning)
     }
 
-    /// The variables that are cut into partitions.
+    /// The schema of the variables that have the partitioned dimension.
     #[must_use]
     pub fn partitioned(&self) -> Schema {
         self.schema.filtered(&|_, variable| variable.axis(&self.dimension).is_some())
     }
 
-    /// The variables that are the same for all partitions.
+    /// The schema of the variables that are the same for all partitions.
     #[must_use]
     pub fn immutable(&self) -> Schema {
         self.schema.filtered(&|_, variable| variable.axis(&self.dimension).is_none())
     }
 }
 
-/// The member of the document in which Partita keeps what is its own.
+/// The member of the document that holds Partita's own values.
 pub(super) const OWN: &str = "partita";
 
-/// What is Partita's own, out of its member and into it.
+/// Partita's own values in the document.
 #[derive(Default)]
-pub(super) struct Own {
+pub(super) struct OwnMembers {
     pub commit: Option<String>,
-    /// The variable of the axis, where the document names the dimension alone.
+    /// The variable of the axis, for a document that names only its dimension.
     pub axis: Option<String>,
     pub statistics: Vec<String>,
 }
 
-impl Own {
+impl OwnMembers {
     pub fn decode(own: Option<&Json>) -> Self {
         let text = |json: &Json| json.as_text().map(str::to_owned);
         let member = |name: &str| own.and_then(|own| own.get(name));
@@ -275,7 +297,7 @@ impl Own {
     }
 }
 
-/// Reads values out of a document, with errors that say which is missing.
+/// Reads members of a JSON document; errors name the missing one.
 pub(super) struct Document<'a>(pub &'a Json);
 
 impl<'a> Document<'a> {
@@ -301,7 +323,7 @@ impl<'a> Document<'a> {
         self.list(name)?.iter().map(size).collect()
     }
 
-    /// An integer, or `default` where there is none.
+    /// An integer, or `default` if the member is missing or null.
     pub fn int_or<T: TryFrom<i128>>(&self, name: &'static str, default: T) -> Result<T> {
         match self.0.get(name) {
             None | Some(Json::Null) => Ok(default),
@@ -318,6 +340,6 @@ pub(super) fn size_of(json: &Json) -> Option<usize> {
 }
 
 pub(super) fn damaged(name: &str) -> Error {
-    Error::corrupt("a metadata document lacks a value, or has it in another form")
+    Error::corrupt("a metadata document lacks a member, or the member has an unexpected type")
         .with("value", name)
 }

@@ -1,7 +1,8 @@
-//! The rows that are written to an array: new ones, and those that it has and that move.
+//! The rows that are written to an array: new ones, and existing ones that change their place.
 //!
-//! Old rows are read when the first chunk needs them, one row of objects at a time, and let go with
-//! the last one that does, so a merge takes no more memory than the chunks that it works on.
+//! Existing rows are read when the first chunk needs them, one row of objects at a time, and
+//! released after the last one that does, so that a merge uses no more memory than the chunks in
+//! flight.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -14,26 +15,26 @@ use tokio::sync::OnceCell;
 use super::StoredArray;
 use super::chunk::Piece;
 use super::read::{check_same, read_band};
+use crate::buffer_pool::BufferPool;
 use crate::cores::Cores;
 use crate::dataset::{Array, Buffer, Dataset, Variable};
 use crate::merge::{Plan, Side};
-use crate::spare::Spare;
 
-/// How the rows that are written to a partition come from those that it has and from new ones.
+/// The rows that are written to a partition, joined from existing and new ones.
 pub(crate) struct Joined<'a> {
-    /// The rows.
+    /// The plan of which rows are old and which are new.
     pub plan: Arc<Plan>,
-    /// Where the partition is.
+    /// The store and path of the partition.
     pub store: &'a Store,
     pub path: &'a str,
     pub stored: &'a [Arc<StoredArray>],
-    /// Variables that were read already. All that have the partitioned dimension, but not first, are
-    /// among them.
+    /// Variables that were read already. They include all whose partitioned dimension is not the
+    /// first.
     pub known: &'a Dataset,
 }
 
 impl Joined<'_> {
-    /// The rows of a variable in the group at `prefix`, of which these are the new ones.
+    /// The rows of a variable in the group at `prefix`; `new` has the new ones.
     pub(super) fn rows(&self, prefix: &str, new: &Variable, dimension: &str) -> Result<Rows> {
         let own = new.schema();
         let array = format!("{prefix}/{}", own.name);
@@ -73,7 +74,7 @@ pub(super) struct Rows {
     new: Array,
 }
 
-/// Where old rows are.
+/// The location of existing rows.
 #[derive(Debug)]
 enum Old {
     Stored(Store, Arc<StoredArray>),
@@ -92,7 +93,7 @@ impl Old {
     }
 }
 
-/// Old rows that lie in one row of objects.
+/// Existing rows in one row of objects, read at most once.
 #[derive(Debug)]
 struct Band {
     rows: Range<usize>,
@@ -103,16 +104,16 @@ struct Band {
 #[derive(Debug)]
 pub(super) struct ChunkRows {
     of: Arc<Rows>,
-    /// The row of the array with which they begin.
+    /// The first row, counted in the array.
     start: usize,
-    /// Which of all rows they are.
+    /// The rows, counted in the plan.
     rows: Range<usize>,
-    /// What is needed of the stored array, in order.
+    /// The existing rows that the chunk needs, in order.
     bands: Vec<Arc<Band>>,
 }
 
 impl Rows {
-    /// All rows of some data; one, if it has no dimension.
+    /// All rows of an array; one row if it has no dimension.
     pub fn of(data: Array) -> Self {
         let count = data.shape().first().copied().unwrap_or(1);
         Self { plan: Arc::new(Plan::new_rows(count)), old: Old::Missing, new: data }
@@ -127,8 +128,8 @@ impl Rows {
         self.new.shape()
     }
 
-    /// The rows `written` of an array in which these begin with the row `first`, cut into chunks of
-    /// `height` rows that begin with the rows `starts`.
+    /// Divides the rows `written` of an array into chunks of `height` rows that begin at the rows
+    /// `starts`. `first` is the row of the array with which the rows of the plan begin.
     pub fn cut(
         self,
         first: usize,
@@ -155,8 +156,8 @@ impl Rows {
         starts.iter().map(chunk).collect()
     }
 
-    /// The old rows among these that have to be read, each run with the number of the row of objects
-    /// in which it lies.
+    /// The existing rows among these that have to be read, each run with the number of its row of
+    /// objects.
     fn bands(&self, rows: &Range<usize>) -> Vec<(usize, Range<usize>)> {
         let Old::Stored(_, array) = &self.old else { return Vec::new() };
         let plan = self.plan.within(rows);
@@ -167,7 +168,7 @@ impl Rows {
 }
 
 impl ChunkRows {
-    /// Reads what no other chunk has read yet.
+    /// Reads the bands that no other chunk has read yet.
     pub async fn load(&self, cores: &Cores) -> Result<()> {
         let Old::Stored(store, array) = &self.of.old else { return Ok(()) };
         let load = async |band: &Arc<Band>| {
@@ -177,7 +178,7 @@ impl ChunkRows {
         try_join_all(self.bands.iter().map(load)).await.map(drop)
     }
 
-    /// The rows, as far as they are there.
+    /// The rows as pieces, without those that are missing.
     pub fn pieces(&self) -> Vec<Piece<'_>> {
         let mut pieces = Vec::new();
         let mut next = self.start;
@@ -198,7 +199,7 @@ impl ChunkRows {
         pieces
     }
 
-    /// Old rows, which begin with the row `start`, in what was read.
+    /// The pieces of existing rows, the first of which is row `start` of the array.
     fn stored(&self, start: usize, rows: &Range<usize>) -> impl Iterator<Item = Piece<'_>> {
         let first = self.bands.partition_point(|band| band.rows.end <= rows.start);
         let bands = self.bands.get(first..).unwrap_or_default().iter();
@@ -211,13 +212,13 @@ impl ChunkRows {
         })
     }
 
-    /// Gives the memory back of what no other chunk needs.
-    pub fn give_back(self, spare: &Spare) {
+    /// Returns the memory of bands that no other chunk needs to the pool.
+    pub fn give_back(self, pool: &BufferPool) {
         let items =
             self.bands.into_iter().filter_map(|band| Arc::into_inner(band)?.items.into_inner());
         for items in items {
             if let Buffer::Fixed(bytes) = items.into_buffer() {
-                spare.give_object(bytes);
+                pool.give_object(bytes);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Documents of arrays that were decoded before: those of partitions are often the same.
+//! A cache of decoded array documents, since the documents of partitions are often equal.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,17 +8,18 @@ use partita_core::Result;
 
 use super::OpenGroup;
 
-/// How many documents are kept.
-const MOST: usize = 1024;
+/// The largest number of cached documents.
+const MAX_DOCUMENTS: usize = 1024;
 
-/// What was decoded from documents, by their content; of groups that are opened with one schema.
+/// Decoded documents by their content, for groups that are opened with the same schema.
 #[derive(Debug, Default)]
 pub(crate) struct KnownArrays {
     found: Mutex<HashMap<(String, Bytes), Arc<OpenGroup>>>,
 }
 
 impl KnownArrays {
-    /// The arrays that the document of `path` describes, wherever they are.
+    /// The arrays that the document describes, for the group at `path`; it is decoded if it is not
+    /// cached.
     pub fn find(
         &self,
         path: &str,
@@ -32,7 +33,7 @@ impl KnownArrays {
         }
         let decoded = Arc::new(decode()?);
         let mut kept = kept();
-        if kept.len() < MOST {
+        if kept.len() < MAX_DOCUMENTS {
             kept.insert(key, Arc::clone(&decoded));
         }
         Ok(decoded)

@@ -1,4 +1,4 @@
-//! Which partitions there are.
+//! Listing partitions.
 
 use std::sync::Arc;
 
@@ -8,11 +8,11 @@ use super::{Config, Layout, v3};
 use crate::collection::Partition;
 use crate::partitioning::{Key, parse_as, parse_component};
 
-/// Every partition, ordered by key. One request where the collection keeps a catalog, else one per
-/// directory above the partitions.
+/// Lists all partitions, ordered by key. It costs one request if the collection keeps a catalog,
+/// else one per directory above the partitions.
 ///
-/// What is not named like a partition is passed over: names with a dot first, which are the
-/// layouts' own, and whatever else lies in the directory.
+/// Entries that do not have the name of a partition are skipped, such as names with a leading dot,
+/// which the layouts use for themselves.
 pub(crate) async fn list_partitions(store: &Store, config: &Config) -> Result<Vec<Partition>> {
     let fields = config.partitioning.key_fields();
     let found = |path: String| Some(Partition { key: parse_as(&fields, &path)?, path });
@@ -28,7 +28,7 @@ pub(crate) async fn list_partitions(store: &Store, config: &Config) -> Result<Ve
     Ok(partitions)
 }
 
-/// Every partition of which there is a directory, in no order.
+/// All partitions that have a directory, in no order.
 pub(super) async fn directories(store: &Store, fields: &Arc<[String]>) -> Result<Vec<Partition>> {
     let own = Arc::clone(fields);
     let values = move |above: &Vec<i128>, name: &str| {
@@ -44,7 +44,7 @@ pub(super) async fn directories(store: &Store, fields: &Arc<[String]>) -> Result
 }
 
 /// The paths in the catalog; none if the collection has no catalog, or one that cannot be read,
-/// which ZCollection takes as missing.
+/// which ZCollection also treats as missing.
 pub(super) async fn catalog(store: &Store, config: &Config) -> Result<Option<Vec<String>>> {
     if config.layout != Layout::ZarrV3 || !config.catalog {
         return Ok(None);

@@ -1,18 +1,22 @@
-//! How collections are stored: the only place that knows the two layouts of ZCollection.
+//! The stored form of collections: the only module that distinguishes the two layouts of
+//! ZCollection.
 //!
-//! - [`config`](Config): the document at the root that says what the collection is.
-//! - [`view`](ViewConfig): what the document of a view says of the collection under it. `axis`: the
-//!   copy of the axis that tells whether both still go together.
-//! - `v2`, `v3`: the documents of each layout, to and from [`Config`] and `StoredArray`.
-//! - `stored`, `region`: where the chunks of an array are and which parts of it they hold.
-//! - `read`, `write`: the arrays of partitions, chunks side by side. `joined`: rows that are written, old and new.
-//!   `chunk`: rows to the object of one.
-//! - `list`, `catalog`: which partitions there are. `known`: documents decoded before.
+//! - [`config`](Config): the document at the root, with the configuration of the collection.
+//! - [`view`](ViewConfig): the description of the base in the document of a view. `axis`: the copy
+//!   of the axis by which a view and its base are compared.
+//! - `v2`, `v3`: decode and encode the documents of each layout, from and to [`Config`] and
+//!   `StoredArray`.
+//! - `stored`, `region`: the places of the chunks of an array, and the items that they hold.
+//! - `read`, `write`: read and write the arrays of partitions, with chunks in parallel. `joined`:
+//!   rows that are written, old and new. `chunk`: assembles rows into chunks.
+//! - `list`, `catalog`: listing partitions. `known`: a cache of decoded documents.
 
 mod axis;
 mod catalog;
 mod chunk;
 mod config;
+#[cfg(test)]
+mod damaged;
 mod joined;
 mod known;
 mod list;
@@ -41,7 +45,7 @@ use partita_core::{Error, ErrorKind, Result, Store};
 use crate::dataset::Schema;
 use crate::json::Attributes;
 
-/// Reads the document that says what the collection at the root of `store` is.
+/// Reads the configuration of the collection at the root of `store`.
 pub(crate) async fn read_config(store: &Store) -> Result<Config> {
     let (v2, v3) = futures::try_join!(store.get_opt(v2::CONFIG), store.get_opt(v3::CONFIG))?;
     if let Some(bytes) = v2 {
@@ -53,7 +57,7 @@ pub(crate) async fn read_config(store: &Store) -> Result<Config> {
     Err(Error::new(ErrorKind::NotFound, "there is no collection here").with("store", store.url()))
 }
 
-/// Reads the document that says what the view at the root of `store` is, of this layout or of either.
+/// Reads the configuration of the view at the root of `store`, in this layout or in either.
 pub(crate) async fn read_view(store: &Store, layout: Option<Layout>) -> Result<Config> {
     for candidate in [Layout::ZarrV2, Layout::ZarrV3] {
         if layout.is_some_and(|layout| layout != candidate) {
@@ -71,7 +75,7 @@ pub(crate) async fn read_view(store: &Store, layout: Option<Layout>) -> Result<C
     Err(Error::new(ErrorKind::NotFound, "there is no view here").with("store", store.url()))
 }
 
-/// Reads the document of whatever is at the root of `store`, a collection or a view.
+/// Reads the configuration of the collection or view at the root of `store`.
 pub(crate) async fn read_either(store: &Store) -> Result<Config> {
     match read_config(store).await {
         Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -82,7 +86,7 @@ pub(crate) async fn read_either(store: &Store) -> Result<Config> {
     }
 }
 
-/// The key and the bytes of the document that says what a collection or a view is.
+/// The key and content of the document with the configuration of a collection or view.
 pub(crate) fn encode_config(config: &Config) -> Result<(&'static str, bytes::Bytes)> {
     let text = match (config.layout, &config.view) {
         (Layout::ZarrV2, None) => v2::encode_config(config)?,
@@ -103,7 +107,7 @@ pub(crate) fn decode_config(like: &Config, bytes: &[u8]) -> Result<Config> {
     }
 }
 
-/// The key of the document that says what this collection or view is.
+/// The key of the document with the configuration of this collection or view.
 pub(crate) fn document_key(config: &Config) -> &'static str {
     match config.view {
         None => config_key(config.layout),
@@ -111,7 +115,7 @@ pub(crate) fn document_key(config: &Config) -> &'static str {
     }
 }
 
-/// The key of the document that says what a collection is.
+/// The key of the document with the configuration of a collection.
 pub(crate) const fn config_key(layout: Layout) -> &'static str {
     match layout {
         Layout::ZarrV2 => v2::CONFIG,
@@ -119,7 +123,7 @@ pub(crate) const fn config_key(layout: Layout) -> &'static str {
     }
 }
 
-/// The key of the document that says what a view is.
+/// The key of the document with the configuration of a view.
 pub(crate) const fn view_key(layout: Layout) -> &'static str {
     match layout {
         Layout::ZarrV2 => v2::VIEW,
@@ -127,7 +131,7 @@ pub(crate) const fn view_key(layout: Layout) -> &'static str {
     }
 }
 
-/// The documents of the groups around the group at `prefix`, which Zarr v3 wants to have.
+/// The documents of the parent groups of the group at `prefix`, which Zarr v3 requires.
 pub(crate) fn parent_groups(layout: Layout, prefix: &str) -> Vec<(String, String)> {
     if layout == Layout::ZarrV2 {
         return Vec::new();
@@ -137,10 +141,10 @@ pub(crate) fn parent_groups(layout: Layout, prefix: &str) -> Vec<(String, String
     parents.map(|parent| v3::group_document(parent, &Attributes::new(), None)).collect()
 }
 
-/// The arrays of a group by the paths of their variables; none where the group lacks a variable.
+/// The arrays of a group, by the paths of their variables; none if the group lacks a variable.
 pub(crate) type OpenGroup = Vec<(String, Option<StoredArray>)>;
 
-/// The arrays of the group at `prefix` that hold the variables of `schema`, or none if there is no
+/// Opens the arrays of the group at `prefix` for the variables of `schema`; none if there is no
 /// such group.
 pub(crate) async fn open_group(
     store: &Store,
@@ -151,7 +155,7 @@ pub(crate) async fn open_group(
     open_known_group(store, config, prefix, schema, &KnownArrays::default()).await
 }
 
-/// As [`open_group`], for one of many groups, all opened with the same schema.
+/// Like [`open_group`], for one of many groups that are opened with the same schema.
 pub(crate) async fn open_known_group(
     store: &Store,
     config: &Config,
@@ -168,22 +172,22 @@ pub(crate) async fn open_known_group(
     }
 }
 
-/// The document that makes a group complete, which lists its arrays; none where the layout has no
-/// such document. Corrupt, if it should be there and is not.
+/// The document that makes a group complete, which lists its arrays; none if the layout has no such
+/// document. It is `Corrupt` if the document is missing.
 pub(crate) async fn read_listing(
     store: &Store,
     config: &Config,
     prefix: &str,
 ) -> Result<Option<bytes::Bytes>> {
     match config.layout {
-        // Partitions of views are no groups.
+        // Partitions of Zarr v2 views are plain directories of arrays.
         Layout::ZarrV2 if config.view.is_some() => Ok(None),
         Layout::ZarrV2 => store.get(&format!("{prefix}/{}", v2::GROUP)).await.map(Some),
         Layout::ZarrV3 => Ok(None),
     }
 }
 
-/// The key of the document without which a group does not count as one.
+/// The key of the document that makes a directory a group.
 pub(crate) fn group_key(layout: Layout, prefix: &str) -> String {
     match layout {
         Layout::ZarrV2 => format!("{prefix}/{}", v2::GROUP),
@@ -191,7 +195,7 @@ pub(crate) fn group_key(layout: Layout, prefix: &str) -> String {
     }
 }
 
-/// The group that holds the variables without the partitioned dimension.
+/// The group of the variables without the partitioned dimension.
 pub(crate) fn immutable_group(layout: Layout) -> &'static str {
     match layout {
         Layout::ZarrV2 => v2::IMMUTABLE,

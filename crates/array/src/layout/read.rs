@@ -1,8 +1,8 @@
 //! Reading the arrays of partitions.
 //!
-//! The memory of a variable is allocated once and cut into bands, one per row of chunks; each band
-//! goes to a job of its own, which fetches its chunks, decodes them and copies them into place. In
-//! the end the bands are one piece again, without a copy.
+//! The memory of a variable is allocated once and split into bands, one per row of chunks. Each
+//! band is filled by a job of its own, which fetches its chunks, decodes them and copies them into
+//! place. The bands are then joined without copying.
 
 mod band;
 
@@ -17,24 +17,25 @@ use partita_core::{Error, Result, Store, cores};
 use super::StoredArray;
 use crate::cores::Cores;
 use crate::dataset::{Array, Buffer, DType, VariableSchema, count, fill_item, fill_with};
-use crate::memory::Room;
+use crate::memory::UninitBuffer;
 use crate::options::Work;
 
-/// Objects on their way from a store that is far away, and the bytes that they are decoded to.
-const MOST_AT_ONCE: usize = 128;
-const BYTES_AT_ONCE: usize = 64 << 20;
+/// Objects in flight from a remote store: up to this many, and this many decoded bytes.
+const OBJECTS_IN_FLIGHT: usize = 128;
+const BYTES_IN_FLIGHT: usize = 64 << 20;
 
-/// Some rows of one variable in one partition.
+/// Rows of one variable in one partition.
 #[derive(Debug, Clone)]
 pub(crate) enum Part {
-    /// Rows along the partitioned dimension of a stored array; all of one that lacks it.
+    /// Rows along the partitioned dimension of a stored array; all rows for an array without that
+    /// dimension.
     Stored { array: Arc<StoredArray>, rows: Option<Range<usize>> },
-    /// So many rows of a variable that the partition lacks.
+    /// Rows of a variable that the partition lacks, with the fill value.
     Missing { shape: Vec<usize> },
 }
 
-/// Reads each variable from its parts, all in one store, joined along `dimension`. Parts of a
-/// variable are of the type that its schema says.
+/// Reads each variable from its parts, which are in one store, joined along `dimension`. All parts
+/// of a variable have the type in its schema.
 pub(crate) async fn read_variables(
     variables: Vec<(&Store, VariableSchema, Vec<Part>)>,
     dimension: &str,
@@ -63,8 +64,8 @@ pub(crate) async fn read_variables(
     let average = total.checked_div(jobs.len()).unwrap_or(0);
     let is_local = variables.iter().all(|(store, _, _)| store.is_local());
     let at_once = match is_local {
-        true => jobs_at_once(),
-        false => (BYTES_AT_ONCE / average.max(1)).clamp(jobs_at_once(), MOST_AT_ONCE),
+        true => jobs_in_flight(),
+        false => (BYTES_IN_FLIGHT / average.max(1)).clamp(jobs_in_flight(), OBJECTS_IN_FLIGHT),
     };
     let done: Result<Vec<Done>> =
         stream::iter(jobs).map(run).buffer_unordered(at_once).try_collect().await;
@@ -90,8 +91,8 @@ pub(crate) async fn read_variables(
     Ok(arrays)
 }
 
-/// Reads rows of a stored array that lie in one row of its objects, maybe into memory that was used
-/// before.
+/// Reads rows of a stored array that lie in one row of its objects, into pooled memory if there is
+/// some.
 pub(super) async fn read_band(
     store: &Store,
     array: &Arc<StoredArray>,
@@ -104,7 +105,7 @@ pub(super) async fn read_band(
     }
     let dtype = array.schema.dtype;
     let size = row_bytes(dtype, &shape)?.checked_mul(rows.len()).ok_or_else(nothing)?;
-    let out = Room::reused(size, &cores.spare())?;
+    let out = UninitBuffer::reused(size, &cores.buffers())?;
     let buffer = match (Band { array: Arc::clone(array), rows }).read(store, out, cores).await? {
         Filled::Fixed(bytes) => Buffer::Fixed(bytes.freeze()),
         Filled::Variable(items) => items,
@@ -112,8 +113,8 @@ pub(super) async fn read_band(
     Array::new(dtype, shape, buffer)
 }
 
-/// More than there are cores, since jobs also wait for the store.
-fn jobs_at_once() -> usize {
+/// More jobs than cores, since jobs also wait for the store.
+fn jobs_in_flight() -> usize {
     cores().saturating_mul(8).clamp(16, 64)
 }
 
@@ -121,25 +122,25 @@ fn nothing() -> Error {
     Error::invalid("there is nothing to read")
 }
 
-/// Memory to be filled by jobs, and what to cut out of it when it is.
+/// Memory that jobs fill, and the range to cut out of it afterwards.
 struct Target {
     shape: Vec<usize>,
     cut: Option<(usize, Range<usize>)>,
     ready: Option<Array>,
 }
 
-/// Memory of some rows of the first dimension, and what is to be read into it.
+/// The buffer for some rows of the first dimension, and the band that is read into it.
 struct Job {
     variable: usize,
     target: usize,
-    /// Where the rows begin in the target.
+    /// The first row, counted in the target.
     start: usize,
     /// None for rows of a variable that the partition lacks.
     band: Option<Band>,
-    /// One item where nothing is stored.
+    /// The item for places where nothing is stored.
     fill: Bytes,
-    /// Nothing for items of any length.
-    out: Room,
+    /// Empty for items of variable length.
+    out: UninitBuffer,
 }
 
 struct Done {
@@ -149,7 +150,7 @@ struct Done {
     out: Filled,
 }
 
-/// Says what is to be read for one variable, and allocates its memory.
+/// Plans the jobs for one variable, and allocates its memory.
 fn plan(
     variable: usize,
     schema: &VariableSchema,
@@ -176,7 +177,8 @@ fn plan(
             }
             Part::Stored { array, rows } => (array, rows.clone()),
         };
-        // Only rows of the first dimension lie together; others are cut out afterwards.
+        // Only rows of the first dimension are contiguous; of another one, all rows are read, and
+        // the selected ones are cut out afterwards.
         let (all, cut) = match (axis, rows) {
             (Some(0), Some(rows)) => (rows, None),
             (Some(axis), Some(rows)) => (0..array.rows(), Some((axis, rows))),
@@ -187,7 +189,7 @@ fn plan(
             *first = all.len();
         }
         let row = row_bytes(schema.dtype, &array.shape)?;
-        let mut memory = Room::new(row.checked_mul(all.len()).ok_or_else(nothing)?)?;
+        let mut memory = UninitBuffer::new(row.checked_mul(all.len()).ok_or_else(nothing)?)?;
         for rows in array.bands(&all) {
             let out = memory.split(row * rows.len());
             let start = rows.start - all.start;
@@ -199,7 +201,7 @@ fn plan(
     Ok(targets)
 }
 
-/// One target for all parts, which lie one after the other.
+/// Plans one target for all parts, which are contiguous in it.
 fn plan_rows(
     variable: usize,
     schema: &VariableSchema,
@@ -225,7 +227,7 @@ fn plan_rows(
             *mine = *theirs;
         }
         if shape != other {
-            return Err(Error::corrupt("partitions disagree about the size of a dimension")
+            return Err(Error::corrupt("a dimension has different sizes in different partitions")
                 .with("expected", format!("{shape:?}"))
                 .with("found", format!("{other:?}")));
         }
@@ -234,7 +236,7 @@ fn plan_rows(
         *first = total;
     }
     let row = row_bytes(schema.dtype, &shape)?;
-    let mut memory = Room::new(row.checked_mul(total).ok_or_else(nothing)?)?;
+    let mut memory = UninitBuffer::new(row.checked_mul(total).ok_or_else(nothing)?)?;
     let missing = fill_item(schema.dtype, schema.fill.as_ref())?;
     let mut start = 0;
     for part in parts {
@@ -262,13 +264,13 @@ fn plan_rows(
     Ok(Target { shape, cut: None, ready: None })
 }
 
-/// Bytes of a row of the first dimension; none for items of any length.
+/// The bytes of a row of the first dimension; zero for items of variable length.
 fn row_bytes(dtype: DType, shape: &[usize]) -> Result<usize> {
     let items = count(shape.get(1..).unwrap_or_default())?;
     items.checked_mul(row_item(dtype)).ok_or_else(nothing)
 }
 
-/// An array that the collection's schema does not describe cannot be read as if it did.
+/// Refuses to read a stored array that differs from the schema of the collection.
 pub(super) fn check_same(schema: &VariableSchema, array: &StoredArray) -> Result<()> {
     let stored = &array.schema;
     if stored.dtype == schema.dtype && stored.dimensions == schema.dimensions {
@@ -276,10 +278,12 @@ pub(super) fn check_same(schema: &VariableSchema, array: &StoredArray) -> Result
     }
     let describe =
         |schema: &VariableSchema| format!("{} ({})", schema.dtype, schema.dimensions.join(", "));
-    Err(Error::corrupt("an array has another type or other dimensions than the collection says")
-        .with("key", &array.prefix)
-        .with("expected", describe(schema))
-        .with("found", describe(stored)))
+    Err(Error::corrupt(
+        "an array has another type or other dimensions than in the schema of the collection",
+    )
+    .with("key", &array.prefix)
+    .with("expected", describe(schema))
+    .with("found", describe(stored)))
 }
 
 impl Target {
@@ -307,7 +311,7 @@ impl Target {
                 };
                 let mut shape = vec![length / count(rest)?.max(1)];
                 shape.extend(rest);
-                // An array without dimensions is joined as one row.
+                // An array without dimensions counts as one row.
                 bands.push(Array::new(schema.dtype, shape, buffer)?);
             }
             let bands: Vec<&Array> = bands.iter().collect();

@@ -1,6 +1,6 @@
 //! Copying a box of items between two arrays.
 
-/// The same box in two arrays of bytes: where it begins in each, and how far it reaches.
+/// The same box in two byte arrays: its start in each, and its extent.
 pub(super) struct Region<'a> {
     pub extent: &'a [usize],
     pub from_shape: &'a [usize],
@@ -10,14 +10,15 @@ pub(super) struct Region<'a> {
 }
 
 impl Region<'_> {
-    /// Calls `copy` with the first item of each run of neighbours in the two arrays and with the
-    /// length of the runs.
+    /// Calls `copy` for each contiguous run, with the first item in both arrays and the number of
+    /// items.
     pub fn runs(&self, mut copy: impl FnMut(usize, usize, usize)) {
         let dimensions = self.extent.len();
         if self.extent.contains(&0) {
             return;
         }
-        // Dimensions that the box fills in both arrays run on into the one outside of them.
+        // Dimensions that the box fills in both arrays are merged into one run with the next outer
+        // one.
         let mut run = 1;
         let mut outer = dimensions;
         while let Some(inner) = outer.checked_sub(1) {
@@ -50,7 +51,7 @@ impl Region<'_> {
         }
     }
 
-    /// Copies items of `size` bytes.
+    /// Copies the items of the box, each of `size` bytes.
     pub fn copy(&self, from: &[u8], to: &mut [u8], size: usize) {
         self.runs(|source, target, items| {
             let source = from.get(source * size..(source + items) * size);
@@ -62,7 +63,7 @@ impl Region<'_> {
     }
 }
 
-/// The number of the item at `start + index`; dimensions that `index` lacks are at `start`.
+/// The number of the item at `start + index`; dimensions that `index` lacks count as zero.
 fn offset(shape: &[usize], start: &[usize], index: &[usize]) -> usize {
     let index = index.iter().copied().chain(std::iter::repeat(0));
     let at = shape.iter().zip(start).zip(index);

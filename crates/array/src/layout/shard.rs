@@ -1,26 +1,26 @@
-//! Shards: objects that hold many chunks, and an index of where each is.
+//! Shards: objects that hold many chunks and an index of their byte ranges.
 
 use std::ops::Range;
 
 use bytes::Bytes;
 use partita_core::{Error, Result, Store};
 
-use super::stored::{MOST_CHUNKS, grid};
+use super::stored::{MAX_CHUNKS, grid};
+use crate::buffer_pool::BufferPool;
 use crate::codec::Pipeline;
 use crate::dataset::{Buffer, DType, count};
 use crate::json::Json;
-use crate::spare::Spare;
 
-/// How the chunks lie in one object of an array.
+/// The arrangement of the chunks in one object of an array.
 #[derive(Debug)]
 pub(crate) struct Shard {
-    /// How one chunk is encoded.
+    /// The codecs of one chunk.
     pub chunk: Pipeline,
     index: Pipeline,
-    /// Bytes of the index.
+    /// The size of the encoded index in bytes.
     index_size: usize,
     at_end: bool,
-    /// Chunks along each dimension.
+    /// The number of chunks along each dimension.
     places: Vec<usize>,
 }
 
@@ -31,7 +31,7 @@ impl Shard {
         let chunks = document.sizes("chunk_shape")?;
         let divides = |(extent, chunk): (&usize, &usize)| *chunk > 0 && extent % chunk == 0;
         if chunks.len() != shape.len() || !shape.iter().zip(&chunks).all(divides) {
-            return Err(Error::corrupt("the chunks do not divide the shard")
+            return Err(Error::corrupt("the shape of a shard is not a multiple of its chunks")
                 .with("shard", format!("{shape:?}"))
                 .with("chunk", format!("{chunks:?}")));
         }
@@ -39,17 +39,19 @@ impl Shard {
         let mut index_shape = places.clone();
         index_shape.push(2);
         let size = count(&index_shape)?;
-        if size / 2 > MOST_CHUNKS {
-            return Err(Error::corrupt("a shard claims to have more chunks than can be handled")
-                .with("chunks", size / 2));
+        if size / 2 > MAX_CHUNKS {
+            return Err(Error::corrupt(
+                "the metadata of a shard claim more chunks than are supported",
+            )
+            .with("chunks", size / 2));
         }
         let nothing = u64::MAX.to_le_bytes();
         let index =
             Pipeline::v3(DType::UInt64, index_shape, document.list("index_codecs")?, &nothing)?;
         let blank = Buffer::Fixed(Buffer::zeroed(size.saturating_mul(8))?.freeze());
         Ok(Self {
-            // The codecs of an index give as many bytes whatever it says.
-            index_size: index.encode(blank, &Spare::default())?.len(),
+            // The codecs of an index have a fixed output size, so that any content will do.
+            index_size: index.encode(blank, &BufferPool::default())?.len(),
             index,
             chunk: Pipeline::v3(dtype, chunks, document.list("codecs")?, fill)?,
             at_end: config.get("index_location").and_then(Json::as_text) != Some("start"),
@@ -57,8 +59,9 @@ impl Shard {
         })
     }
 
-    /// The chunks that touch the box `wanted` of the object `key`: the place of each, and its bytes
-    /// if it is stored. One request if at least half of the object is wanted, else three.
+    /// Fetches the chunks that touch the box `wanted` of the object `key`: the place of each, and
+    /// its bytes if it is stored. It costs one request if at least half of the object is wanted,
+    /// else three.
     pub async fn fetch(
         &self,
         store: &Store,
@@ -73,7 +76,9 @@ impl Shard {
             let cut = |place: Vec<usize>| {
                 let Some(range) = self.locate(&index, &place)? else { return Ok((place, None)) };
                 if range.start > range.end || range.end > bytes.len() {
-                    return Err(Error::corrupt("a chunk lies outside of its shard"));
+                    return Err(Error::corrupt(
+                        "the index of a shard names bytes beyond the end of the shard",
+                    ));
                 }
                 Ok((place, Some(bytes.slice(range))))
             };
@@ -113,14 +118,15 @@ impl Shard {
         self.index.decode(bytes)
     }
 
-    /// Where a chunk lies in its object.
+    /// The byte range of a chunk in its object; none if the chunk is not stored.
     fn locate(&self, index: &Buffer, place: &[usize]) -> Result<Option<Range<usize>>> {
         let number = place.iter().zip(&self.places).fold(0, |at, (i, extent)| at * extent + i);
         let read = |item: usize| {
             let bytes = index.item(item, 8).and_then(|bytes| bytes.try_into().ok());
             bytes.map(u64::from_le_bytes)
         };
-        let outside = || Error::corrupt("a chunk lies outside of its shard");
+        let outside =
+            || Error::corrupt("the index of a shard names bytes beyond the end of the shard");
         let (start, length) = read(number * 2).zip(read(number * 2 + 1)).ok_or_else(outside)?;
         if start == u64::MAX && length == u64::MAX {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! An array as it is stored: its shape, its chunks, and where they are.
+//! A stored array: its shape, its chunks, and their keys.
 
 use std::ops::{Deref, Range};
 use std::sync::Arc;
@@ -11,10 +11,11 @@ use crate::codec::Pipeline;
 use crate::dataset::{VariableSchema, count};
 use crate::json::Json;
 
-/// The largest number of chunks of one array in one partition. Metadata that claim more are damaged.
-pub(super) const MOST_CHUNKS: usize = 1 << 22;
+/// The largest supported number of chunks of one array in one partition. Metadata that claim more
+/// are damaged.
+pub(super) const MAX_CHUNKS: usize = 1 << 22;
 
-/// How the objects of an array are named.
+/// The naming of the objects of an array.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ChunkKeys {
     /// `ssh/0.1`
@@ -26,25 +27,25 @@ pub(crate) enum ChunkKeys {
 /// An array in a store.
 #[derive(Debug, Clone)]
 pub(crate) struct StoredArray {
-    /// Where it is: the directory of its metadata.
+    /// The directory of its metadata.
     pub prefix: String,
     array: Arc<ArrayLayout>,
 }
 
-/// What the document of an array says, wherever the array is.
+/// The content of an array's document, which does not depend on its location.
 #[derive(Debug)]
 pub(crate) struct ArrayLayout {
     pub schema: VariableSchema,
     pub shape: Vec<usize>,
-    /// How one object is encoded, of the shape of a chunk (a shard, where there are shards).
+    /// The codecs of one object, which has the shape of a chunk, or of a shard if there are shards.
     pub pipeline: Pipeline,
-    /// How the chunks lie in an object, where one object holds many.
+    /// The arrangement of chunks in an object, if one object holds many.
     pub shard: Option<Shard>,
     pub keys: ChunkKeys,
-    /// One item where nothing is stored.
+    /// The item for places where nothing is stored.
     pub fill: Bytes,
-    /// What its document says of how chunks are made and named. Chunks of an array are as good for
-    /// another one where this is the same.
+    /// The members of the document that determine the encoding and naming of chunks. Chunks can be
+    /// copied between arrays for which these are equal.
     pub form: Json,
 }
 
@@ -56,14 +57,14 @@ impl Deref for StoredArray {
     }
 }
 
-/// What a document says under these names.
+/// The values of these members of a document.
 pub(super) fn form_of(document: &Json, names: &[&str]) -> Json {
     let member = |name: &&str| document.get(name).cloned().unwrap_or(Json::Null);
     Json::List(names.iter().map(member).collect())
 }
 
 impl ArrayLayout {
-    /// The array at `prefix`, if shape, chunks and dimensions go together.
+    /// The array at `prefix`; refused if shape, chunks and dimensions do not match.
     pub fn at(self, prefix: String) -> Result<StoredArray> {
         let dimensions = self.shape.len();
         let chunks = self.pipeline.shape();
@@ -72,7 +73,7 @@ impl ArrayLayout {
             && chunks.iter().all(|extent| *extent > 0);
         if !fits {
             return Err(Error::corrupt(
-                "the shape, chunks and dimensions of an array do not agree",
+                "the shape, chunks and dimensions of an array do not match",
             )
             .with("variable", &self.schema.name)
             .with("shape", format!("{:?}", self.shape))
@@ -83,17 +84,19 @@ impl ArrayLayout {
         let chunks = self.shard.as_ref().map_or(chunks, |shard| shard.chunk.shape());
         let numbers = self.shape.iter().zip(chunks).map(|(extent, chunk)| extent.div_ceil(*chunk));
         let number = numbers.fold(1usize, |product, number| product.saturating_mul(number));
-        if number > MOST_CHUNKS {
-            return Err(Error::corrupt("an array claims to have more chunks than can be handled")
-                .with("variable", &self.schema.name)
-                .with("chunks", number));
+        if number > MAX_CHUNKS {
+            return Err(Error::corrupt(
+                "the metadata of an array claim more chunks than are supported",
+            )
+            .with("variable", &self.schema.name)
+            .with("chunks", number));
         }
         Ok(StoredArray { prefix, array: Arc::new(self) })
     }
 }
 
 impl StoredArray {
-    /// An array that is described by the same document.
+    /// An array at another prefix with the same document.
     pub fn moved_to(&self, prefix: String) -> Self {
         Self { prefix, array: Arc::clone(&self.array) }
     }
@@ -119,8 +122,7 @@ impl StoredArray {
         }
     }
 
-    /// The places in the chunk grid of the objects that hold the rows `rows` of the first
-    /// dimension.
+    /// The places in the chunk grid of the objects that hold these rows of the first dimension.
     pub fn objects(&self, rows: &Range<usize>) -> Vec<Vec<usize>> {
         let extents = self.shape.iter().enumerate().map(|(i, extent)| match i {
             0 => rows.clone(),
@@ -129,18 +131,18 @@ impl StoredArray {
         grid(&extents.collect::<Vec<_>>(), self.pipeline.shape())
     }
 
-    /// How many rows of the first dimension lie in a chunk.
+    /// The number of rows of the first dimension in a chunk.
     pub fn chunk_rows(&self) -> usize {
         let chunk = self.shard.as_ref().map_or(&self.pipeline, |shard| &shard.chunk);
         chunk.shape().first().copied().unwrap_or(1).max(1)
     }
 
-    /// How many rows of the first dimension lie in an object.
+    /// The number of rows of the first dimension in an object.
     pub fn object_rows(&self) -> usize {
         self.pipeline.shape().first().copied().unwrap_or(1).max(1)
     }
 
-    /// The rows of the first dimension, cut where objects end.
+    /// Splits a range of rows of the first dimension at the boundaries of objects.
     pub fn bands(&self, rows: &Range<usize>) -> Vec<Range<usize>> {
         let Some(height) = self.pipeline.shape().first() else {
             return Vec::from([Range { start: 0, end: 1 }]);
@@ -155,7 +157,7 @@ impl StoredArray {
         bands
     }
 
-    /// True if what is not stored is the fill value by the rules of Zarr v3.
+    /// True if the array has Zarr v3 keys; a missing object then always means the fill value.
     pub fn is_v3(&self) -> bool {
         matches!(self.keys, ChunkKeys::V3 { .. })
     }
@@ -166,7 +168,7 @@ impl StoredArray {
     }
 }
 
-/// The places of the chunks of `shape` that touch the box `extents`.
+/// The places of the chunks of shape `shape` that touch the box `extents`.
 pub(super) fn grid(extents: &[Range<usize>], shape: &[usize]) -> Vec<Vec<usize>> {
     let mut places = vec![Vec::new()];
     for (extent, height) in extents.iter().zip(shape) {

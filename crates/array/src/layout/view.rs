@@ -1,4 +1,4 @@
-//! What the document of a view says of the collection under it.
+//! The description of the base in the document of a view.
 
 use partita_core::store::{repository_url, url_of_repository};
 use partita_core::{Error, Result};
@@ -6,28 +6,28 @@ use partita_core::{Error, Result};
 use super::Layout;
 use crate::json::Json;
 
-/// What a view is laid over.
+/// The base of a view, and the partitions that the view covers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ViewConfig {
     /// The collection under the view.
     pub base: Reference,
-    /// Where the view was when it was created, in the form in which the reference is.
+    /// The location of the view when it was created, in the same form as the reference.
     pub home: Option<String>,
-    /// The condition on the fields of keys that partitions of the base meet which the view covers;
-    /// all if there is none.
+    /// The condition on the fields of keys that selects the partitions of the base that the view
+    /// covers; all if there is none.
     pub filter: Option<String>,
 }
 
-/// Where a collection is, in the form of the layout.
+/// The location of a collection, in the form of the layout.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reference {
-    /// A URL; in the Zarr v2 layout a path in the file system.
+    /// A URL; in the Zarr v2 layout, a path in the file system.
     pub location: String,
-    /// The file system in the form of fsspec; the Zarr v2 layout alone has it.
+    /// The file system in the form of fsspec; only in the Zarr v2 layout.
     pub file_system: Option<Json>,
 }
 
-/// Names of file systems of fsspec, with the schemes of their URLs and their classes.
+/// Protocols of fsspec's file systems, with the schemes of their URLs and their classes.
 const FILE_SYSTEMS: [(&str, &str, &str); 8] = [
     ("file", "", "fsspec.implementations.local.LocalFileSystem"),
     ("local", "", "fsspec.implementations.local.LocalFileSystem"),
@@ -40,7 +40,7 @@ const FILE_SYSTEMS: [(&str, &str, &str); 8] = [
 ];
 
 impl Reference {
-    /// The collection at a URL, or a bare path.
+    /// The reference to the collection at a URL or a bare path.
     #[must_use]
     pub fn new(layout: Layout, url: &str) -> Self {
         if let Some(place) = repository_url(url) {
@@ -66,8 +66,8 @@ impl Reference {
     /// The URL, or bare path, of the collection.
     ///
     /// # Errors
-    /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) if it is in a file system that
-    /// has no URL.
+    /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) if it is in a file system
+    /// without URLs.
     pub fn url(&self) -> Result<String> {
         let Some(file_system) = &self.file_system else {
             return Ok(self.location.strip_prefix("file://").unwrap_or(&self.location).to_owned());
@@ -85,8 +85,8 @@ impl Reference {
                 Ok(format!("{scheme}://{}", self.location.trim_start_matches('/')))
             }
             None => Err(Error::invalid(
-                "the view is laid over a collection in a file system that is not known here; open \
-                 it with its base",
+                "the base of the view is in a file system that is not supported here; open the \
+                 view with its base",
             )
             .with("file system", protocol)
             .with("base", &self.location)),
@@ -95,8 +95,8 @@ impl Reference {
 }
 
 impl ViewConfig {
-    /// Where the base is if it was moved together with the view, which is at `url` now; none if it
-    /// is not known how they lay to each other.
+    /// The location of the base if it was moved together with the view, which is at `url` now; none
+    /// if their relative location is not known.
     #[must_use]
     pub fn moved_base(&self, url: &str) -> Option<String> {
         let ((scheme, home), (other, base)) =
@@ -130,8 +130,8 @@ impl ViewConfig {
     }
 }
 
-/// The scheme of a URL, empty for files, and what comes after it; of a repository, those of where it
-/// is.
+/// The scheme of a URL, which is empty for files, and the rest; for a repository, those of its
+/// location.
 fn split(url: &str) -> (&str, &str) {
     let url = repository_url(url).unwrap_or(url);
     match url.split_once("://") {

@@ -18,32 +18,33 @@ use crate::digest::ObjectEntry;
 use crate::options::Work;
 use crate::partitioning::Key;
 
-/// Documents written at once.
-const AT_ONCE: usize = 8;
-/// Chunks on their way to a store that is far away, and their bytes before compression, which is
-/// more than is sent. As many more may be encoded meanwhile, from rows that lie there too.
-const MOST_AT_ONCE: usize = 64;
-const BYTES_AT_ONCE: usize = 64 << 20;
-/// Chunks for each core, whose bytes before compression are no more than this, or one.
-const MOST_PER_CORE: usize = 3;
+/// Documents written concurrently.
+const DOCUMENTS_IN_FLIGHT: usize = 8;
+/// Upload window for remote stores: up to 64 chunks or 64 MiB (uncompressed) in flight, plus as
+/// much being encoded.
+const CHUNKS_IN_FLIGHT: usize = 64;
+const BYTES_IN_FLIGHT: usize = 64 << 20;
+/// Limits per core: up to this many chunks of at most this many bytes (uncompressed), and at least
+/// one chunk.
+const CHUNKS_PER_CORE: usize = 3;
 const BYTES_PER_CORE: usize = 32 << 20;
 
-/// Arrays and documents of a group, to be written.
+/// The arrays and documents of a group to be written.
 #[derive(Debug, Default)]
 pub(crate) struct GroupPlan {
     arrays: Vec<Planned>,
-    /// Keys and texts. The last is written when all else is there.
+    /// Keys and texts. The last document is written after everything else.
     documents: Vec<(String, String)>,
 }
 
-/// An array, its rows from `start` on, and those of them that are written.
+/// An array, its rows from `start` on, and the range of them that is written.
 #[derive(Debug)]
 struct Planned {
     array: Arc<StoredArray>,
     data: Rows,
     start: usize,
     written: Range<usize>,
-    /// The array is written as a whole.
+    /// True if the array is written as a whole.
     whole: bool,
 }
 
@@ -55,7 +56,7 @@ struct Chunk {
 }
 
 impl Chunk {
-    /// The key and the bytes of the object; none if it need not be stored.
+    /// Encodes the chunk. Returns the key and content of its object; none if it need not be stored.
     async fn encode(self, work: &Work) -> Result<Option<(String, Bytes)>> {
         let Self { array, rows, place } = self;
         work.cancel.check()?;
@@ -63,10 +64,10 @@ impl Chunk {
         let name = array.schema.name.clone();
         let named = |error: Error| error.with("variable", &name);
         rows.load(&work.cores).await.map_err(named)?;
-        let spare = work.cores.spare();
+        let pool = work.cores.buffers();
         let encode = move || {
-            let encoded = encode(&array, &rows.pieces(), &place, &spare);
-            rows.give_back(&spare);
+            let encoded = encode(&array, &rows.pieces(), &place, &pool);
+            rows.give_back(&pool);
             encoded
         };
         let (bytes, size) = work.cores.run(encode).await?.map_err(named)?;
@@ -81,7 +82,7 @@ impl Planned {
         Self { array, data, start, written, whole }
     }
 
-    /// The objects that hold the rows.
+    /// The chunks that hold the rows to be written.
     fn chunks(self) -> Vec<Chunk> {
         let (rows, shape) = (&self.written, self.array.pipeline.shape());
         let mut extents: Vec<Range<usize>> =
@@ -100,8 +101,8 @@ impl Planned {
 }
 
 impl GroupPlan {
-    /// A whole group at `prefix`; `key` is that of the partition that it is. Chunks and dimensions
-    /// are those of the collection's schema.
+    /// Plans a whole group at `prefix`; `key` is the key of the partition, if it is one. Chunks and
+    /// dimensions are those of the collection's schema.
     pub fn group(
         config: &Config,
         prefix: &str,
@@ -111,8 +112,8 @@ impl GroupPlan {
         Self::joined_group(config, prefix, key, dataset, None)
     }
 
-    /// As [`GroupPlan::group`], where the rows of the dataset may be joined with those that the
-    /// group has: each chunk when it is encoded.
+    /// Like [`GroupPlan::group`], for rows that may be joined with existing rows of the group;
+    /// these are read when each chunk is encoded.
     pub fn joined_group(
         config: &Config,
         prefix: &str,
@@ -132,8 +133,8 @@ impl GroupPlan {
         Ok(plan)
     }
 
-    /// Some variables of the group at `prefix`, which has others too. `old` is the document that
-    /// makes it complete, where the layout has one; `removed` are variables that are no more.
+    /// Plans some variables of the group at `prefix`, which also has others. `old` is the document
+    /// that makes it complete, if the layout has one; `removed` are variables that are dropped.
     pub fn variables(
         config: &Config,
         prefix: &str,
@@ -151,17 +152,18 @@ impl GroupPlan {
             Layout::ZarrV2 => {
                 let arrays = plan.arrays.iter().map(|planned| planned.array.as_ref());
                 let old = old.ok_or_else(|| {
-                    Error::corrupt("the partition is not complete").with("partition", prefix)
+                    Error::corrupt("the partition is incomplete: its metadata document is missing")
+                        .with("partition", prefix)
                 })?;
                 plan.documents = v2::edited_documents(prefix, old, arrays, removed)?;
             }
-            // The document of the group itself stays as it is.
+            // The document of the group itself stays unchanged.
             Layout::ZarrV3 => drop(plan.documents.pop()),
         }
         Ok(plan)
     }
 
-    /// Adds the copy of the axis of the base, in one chunk, to the partition of a view at `prefix`.
+    /// Adds the copy of the base's axis, in one chunk, to the partition of a view at `prefix`.
     pub fn add_axis(
         &mut self,
         config: &Config,
@@ -231,28 +233,27 @@ impl GroupPlan {
         Ok(())
     }
 
-    /// Adds rows of an array that is there and stays as it is otherwise: those of whole objects, from
-    /// the row `start` on, with which an object begins.
+    /// Adds rows of an existing array that otherwise stays unchanged: those of whole objects, from
+    /// the row `start` on.
     pub fn add_rows(&mut self, array: Arc<StoredArray>, start: usize, data: Array) {
         self.arrays.push(Planned::new(array, Rows::of(data), start, false));
     }
 
-    /// Leaves all rows but these as they are stored. Every array has the partitioned dimension first,
-    /// and objects of all begin where the rows begin and end.
+    /// Restricts the plan to these rows; all others stay as they are stored. Every array must have
+    /// the partitioned dimension first, and its objects must end where the range begins and ends.
     pub fn keep_all_but(&mut self, rows: &Range<usize>) {
         for planned in &mut self.arrays {
             (planned.written, planned.whole) = (rows.clone(), false);
         }
     }
 
-    /// The arrays.
+    /// The planned arrays.
     pub fn arrays(&self) -> impl Iterator<Item = &StoredArray> {
         self.arrays.iter().map(|planned| planned.array.as_ref())
     }
 
-    /// The keys, relative to the group, of everything that this takes the place of: documents,
-    /// arrays that are written as a whole, and the chunks of others. `old` are the arrays as they
-    /// were.
+    /// The keys, relative to the group, of all objects that the plan replaces: documents, arrays
+    /// that are written as a whole, and chunks of others. `old` are the arrays as they were.
     pub fn replaced(&self, prefix: &str, old: &[Arc<StoredArray>]) -> Vec<String> {
         let mut keys: Vec<String> = self.documents.iter().map(|(key, _)| key.clone()).collect();
         for planned in &self.arrays {
@@ -262,7 +263,7 @@ impl GroupPlan {
             }
             let before = old.iter().find(|old| old.prefix == planned.array.prefix);
             let rows = planned.written.clone();
-            // The last rows are written, or as many as before stay.
+            // Either the last rows are written, or the number of rows stays the same.
             let stay = rows.end < planned.array.rows();
             let end = |old: &StoredArray| if stay { rows.end } else { old.rows() };
             let before = before.map(|old| (old.as_ref(), rows.start..end(old)));
@@ -280,16 +281,16 @@ impl GroupPlan {
         keys
     }
 
-    /// Writes everything, each key below the directory `stage` (or in its place, if that is empty),
-    /// the document that makes the group complete last. Tells about bytes before
-    /// compression; returns the bytes written.
+    /// Writes everything, each key below the directory `stage` (or at its final place, if that is
+    /// empty), and the document that makes the group complete last. Reports progress in bytes
+    /// before compression; returns the bytes written.
     pub async fn write(self, store: &Store, stage: &str, work: &Work) -> Result<u64> {
         self.write_beside(store, stage, work, None).await
     }
 
-    /// As [`GroupPlan::write`]; together with the last document one more object is written that says
-    /// what was written. `describe` gives its key and content from the objects, whose names are their
-    /// keys without the stage.
+    /// Like [`GroupPlan::write`], and writes, together with the last document, one more object that
+    /// describes the written objects. `describe` returns its key and content from the entries of
+    /// the objects, whose names are their keys without the stage.
     pub fn write_beside<'a>(
         self,
         store: &'a Store,
@@ -301,16 +302,17 @@ impl GroupPlan {
             let sizes = self.arrays().filter_map(|array| array.pipeline.num_bytes());
             let largest = sizes.max().unwrap_or(0);
             let chunks: Vec<Chunk> = self.arrays.into_iter().flat_map(Planned::chunks).collect();
-            let spare = work.cores.spare();
+            let pool = work.cores.buffers();
             let put = async |encoded: Result<Option<(String, Bytes)>>| {
                 let Some((key, bytes)) = encoded? else { return Ok(None) };
                 store.put_deferred(&staged(stage, &key), bytes.clone()).await?;
                 let written = ObjectEntry::of(key, &bytes);
-                spare.give_object(bytes);
+                pool.give_object(bytes);
                 Ok::<_, Error>(Some(written))
             };
-            let (encodes, puts) = at_once(store.is_local(), largest, cores());
-            // What is being written keeps no core from the next chunk.
+            let (encodes, puts) = windows(store.is_local(), largest, cores());
+            // Uploading is a separate stage, so that it does not keep a core from encoding the next
+            // chunk.
             let encode = |chunk: Chunk| chunk.encode(work);
             let encoded = stream::iter(chunks).map(encode).buffer_unordered(encodes);
             let chunks = encoded.map(put).buffer_unordered(puts);
@@ -322,7 +324,8 @@ impl GroupPlan {
                 store.put_deferred(&staged(stage, &written.name), text.into()).await?;
                 Ok::<_, Error>(written)
             };
-            let documents = stream::iter(documents).map(document).buffer_unordered(AT_ONCE);
+            let documents =
+                stream::iter(documents).map(document).buffer_unordered(DOCUMENTS_IN_FLIGHT);
             let (mut written, documents): (Vec<ObjectEntry>, Vec<ObjectEntry>) =
                 futures::try_join!(chunks, documents.try_collect())?;
             written.extend(documents);
@@ -348,19 +351,19 @@ impl GroupPlan {
     }
 }
 
-/// The key and the content of an object that says what was written.
+/// Returns the key and content of an object that describes the written objects.
 pub(crate) type Describe<'a> =
     Box<dyn FnOnce(Vec<ObjectEntry>) -> Result<(String, Bytes)> + Send + 'a>;
 
-/// How many chunks are encoded and how many are written at once, of which the largest has so many
-/// bytes.
-fn at_once(is_local: bool, largest: usize, cores: usize) -> (usize, usize) {
+/// The numbers of chunks that are encoded and that are written concurrently, given the size of the
+/// largest chunk in bytes.
+fn windows(is_local: bool, largest: usize, cores: usize) -> (usize, usize) {
     let largest = largest.max(1);
-    let near = cores * (BYTES_PER_CORE / largest).clamp(1, MOST_PER_CORE);
+    let near = cores * (BYTES_PER_CORE / largest).clamp(1, CHUNKS_PER_CORE);
     if is_local {
         return (near, near.min(2 * cores));
     }
-    let far = (BYTES_AT_ONCE / largest).clamp(near, MOST_AT_ONCE.max(near));
+    let far = (BYTES_IN_FLIGHT / largest).clamp(near, CHUNKS_IN_FLIGHT.max(near));
     (far, far)
 }
 
@@ -379,9 +382,9 @@ mod tests {
         fn cores_have_work_and_memory_is_bounded(
             is_local: bool, largest in 0..2usize << 30, cores in 1..300usize,
         ) {
-            let (encodes, puts) = at_once(is_local, largest, cores);
+            let (encodes, puts) = windows(is_local, largest, cores);
             prop_assert!(encodes >= cores && puts >= cores);
-            let bytes = BYTES_AT_ONCE.max(cores * BYTES_PER_CORE.max(largest));
+            let bytes = BYTES_IN_FLIGHT.max(cores * BYTES_PER_CORE.max(largest));
             prop_assert!(encodes * largest <= bytes && puts * largest <= bytes);
         }
     }

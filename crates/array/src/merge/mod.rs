@@ -1,7 +1,7 @@
-//! How new rows are merged with those that a partition has.
+//! Merging new rows with the existing rows of a partition.
 //!
-//! A strategy looks at the values of the axis only, and gives a [`Plan`]: which rows of old and new
-//! make the merged partition, in which order. No row of the new data is ever left out.
+//! A strategy uses only the values of the axis, and returns a [`Plan`]: which old and new rows make
+//! up the merged partition, and in which order. New rows are never left out.
 
 mod plan;
 mod tolerance;
@@ -13,43 +13,45 @@ use partita_core::{Error, Result};
 pub use plan::{Piece, Plan, Side};
 pub use tolerance::Tolerance;
 
+use crate::columns::float;
 use crate::dataset::{Array, DType};
 
-/// How new rows are merged with old ones.
+/// A strategy for merging new rows with old ones.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Merge {
-    /// The new rows alone.
+    /// Only the new rows.
     #[default]
     Replace,
     /// The old rows, then the new ones.
     Concat,
-    /// The new rows, and the old ones outside of the periods that the new ones cover; ordered along
+    /// The new rows, and the old rows outside of the periods that the new rows cover; ordered along
     /// the axis.
     ///
-    /// A period reaches from one new row to the next as long as they are not further apart than the
-    /// tolerance, both ends included; without a tolerance from the first to the last.
+    /// Consecutive new rows belong to the same period if they are at most the tolerance apart; it
+    /// includes both ends. Without a tolerance there is one period, from the first to the last new
+    /// row.
     TimeSeries {
         /// The largest step within a period.
         tolerance: Option<Tolerance>,
     },
-    /// The new rows, and the old ones that are not where a new one is; ordered along the axis.
+    /// The new rows, and the old rows that no new row replaces; ordered along the axis.
     ///
-    /// An old row is where a new one is if they are at most the tolerance apart; without a
-    /// tolerance if their values are equal. New rows with equal values are all kept.
+    /// A new row replaces the old rows that are at most the tolerance away; without a tolerance,
+    /// those with an equal value. New rows with equal values are all kept.
     Upsert {
-        /// The largest distance at which a new row takes the place of an old one.
+        /// The largest distance at which a new row replaces an old one.
         tolerance: Option<Tolerance>,
     },
 }
 
 impl Merge {
-    /// The plan of a merge. `old` and `new` are the values of the axis: integers, times or
-    /// durations, of one type. Rows that are "not a time" are kept, behind all others.
+    /// Plans a merge. `old` and `new` are the values of the axis: integers, times or durations, of
+    /// the same type. Rows that are "not a time" are kept, after all others.
     ///
     /// # Errors
     /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) if the axis has another type
-    /// or number of dimensions, or the tolerance does not go with it;
+    /// or number of dimensions, or the tolerance does not fit it;
     /// [`SchemaMismatch`](partita_core::ErrorKind::SchemaMismatch) if the two types differ.
     pub fn plan(&self, old: &Array, new: &Array) -> Result<Plan> {
         let (rows, added) = (old.len(), new.len());
@@ -73,11 +75,11 @@ impl Merge {
 }
 
 impl Merge {
-    /// For each new row the old one of which it takes the place: the first one at the same value, or
-    /// for [`Merge::Upsert`] with a tolerance the nearest within it.
+    /// The old row that each new row replaces: the first one with the same value, or, for
+    /// [`Merge::Upsert`] with a tolerance, the nearest one within it.
     ///
     /// # Errors
-    /// As [`Merge::plan`].
+    /// The same as [`Merge::plan`].
     pub(crate) fn places(&self, old: &Array, new: &Array) -> Result<Vec<Option<usize>>> {
         let (old, new) = Axis::read_both(old, new)?;
         let reach = match self {
@@ -90,7 +92,7 @@ impl Merge {
     }
 }
 
-/// The row whose value is nearest to one, and no further away than `reach`.
+/// The row with the value nearest to `value`, if it is at most `reach` away.
 fn nearest(sorted: &[(usize, i128)], value: i128, reach: i128) -> Option<usize> {
     let after = sorted.partition_point(|(_, other)| *other < value);
     let before = after.checked_sub(1).and_then(|last| {
@@ -108,7 +110,7 @@ struct Axis {
     values: Vec<i128>,
 }
 
-/// Stands for "not a time", which comes after all times.
+/// Represents "not a time", which sorts after all times.
 const NAT: i128 = i128::MAX;
 
 impl Axis {
@@ -116,12 +118,17 @@ impl Axis {
         let dtype = axis.dtype();
         let refuse = |why: &str| Err(Error::invalid(why).with("dtype", dtype));
         if axis.shape().len() != 1 {
-            return refuse("rows are merged along an axis of one dimension");
+            return refuse("the axis along which rows are merged must have one dimension");
         }
         let is_time = matches!(dtype, DType::DateTime(..) | DType::TimeDelta(..));
         let values = match axis.integers() {
             Some(values) if is_time || dtype.is_integer() => values,
-            _ => return refuse("rows are merged in order along an axis of integers or times only"),
+            _ if matches!(dtype, DType::Float32 | DType::Float64) => ordinals(axis),
+            _ => {
+                return refuse(
+                    "rows can only be merged in order along an axis of numbers or times",
+                );
+            }
         };
         let is_nat = |value: i128| is_time && value == i128::from(i64::MIN);
         let known = |value: i128| if is_nat(value) { NAT } else { value };
@@ -141,7 +148,7 @@ impl Axis {
         Ok((old, new))
     }
 
-    /// All times in order.
+    /// All times, sorted.
     fn sorted(&self) -> Vec<i128> {
         let mut sorted: Vec<i128> = self.values.iter().copied().filter(|it| *it != NAT).collect();
         sorted.sort_unstable();
@@ -149,7 +156,20 @@ impl Axis {
     }
 }
 
-/// The periods that sorted values cover, both ends included. `step` is the largest step within one.
+/// Integers in the order of the floats of an axis; both zeros are equal, and "not a number" sorts as
+/// "not a time" does. Distances between them mean nothing.
+fn ordinals(axis: &Array) -> Vec<i128> {
+    let ordinal = |value: f64| match value {
+        value if value.is_nan() => NAT,
+        value if value < 0.0 => -i128::from(value.abs().to_bits()),
+        value => i128::from(value.abs().to_bits()),
+    };
+    let items = (0..axis.len()).map(|at| axis.item(at).and_then(float));
+    items.map(|item| item.map_or(NAT, ordinal)).collect()
+}
+
+/// The periods that sorted values cover, with both ends. `step` is the largest step within a
+/// period.
 fn periods(sorted: &[i128], step: Option<i128>) -> Vec<(i128, i128)> {
     let mut periods: Vec<(i128, i128)> = Vec::new();
     for &value in sorted {
@@ -172,24 +192,24 @@ fn is_near(sorted: &[i128], value: i128, reach: i128) -> bool {
     sorted.get(first).is_some_and(|other| *other <= value.saturating_add(reach))
 }
 
-/// The old rows that `keep` says yes to and all new ones, ordered along the axis; where values are
-/// equal, old before new, each in their order.
+/// All new rows and the old rows for which `keep` is true, ordered along the axis; of equal values,
+/// old ones come first, and each side keeps its order.
 fn ordered(old: &Axis, new: &Axis, keep: impl Fn(i128) -> bool) -> Plan {
     let kept = |value| value == NAT || keep(value);
     Plan::of(in_turn(sorted_rows(old, kept), sorted_rows(new, |_| true)))
 }
 
-/// The rows of an axis that `keep` says yes to, with their values, ordered by these; where values are
-/// equal, in their order.
+/// The rows of an axis for which `keep` is true, with their values, sorted by value; equal values
+/// keep their order.
 fn sorted_rows(axis: &Axis, keep: impl Fn(i128) -> bool) -> Vec<(usize, i128)> {
     let rows = axis.values.iter().copied().enumerate();
     let mut rows: Vec<(usize, i128)> = rows.filter(|(_, value)| keep(*value)).collect();
-    // A stable sort, and a fast one where the rows are in order already, as they mostly are.
+    // A stable sort, which is fast for rows that are already in order, as they mostly are.
     rows.sort_by_key(|(_, value)| *value);
     rows
 }
 
-/// Rows that are ordered on both sides, in the order of both.
+/// Merges the sorted rows of both sides into one order.
 fn in_turn(
     old: Vec<(usize, i128)>,
     new: Vec<(usize, i128)>,

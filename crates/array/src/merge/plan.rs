@@ -1,4 +1,4 @@
-//! Which rows of two datasets make a third.
+//! Merge plans: the rows of two datasets that make up a third one.
 
 use std::ops::Range;
 
@@ -6,37 +6,38 @@ use partita_core::Result;
 
 use crate::dataset::{Array, Dataset};
 
-/// One of the two datasets that are merged.
+/// One of the two datasets of a merge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Side {
-    /// What is stored.
+    /// The stored rows.
     Old,
-    /// What is added.
+    /// The added rows.
     New,
 }
 
-/// Neighbouring rows of one side.
+/// Consecutive rows of one side.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Piece {
-    /// Where the rows come from.
+    /// The side of the rows.
     pub side: Side,
-    /// Which they are.
+    /// The rows, counted in their side.
     pub rows: Range<usize>,
 }
 
-/// Rows of two datasets, in the order in which they make the merged one.
+/// Rows of two datasets, in the order of the merged dataset.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
     pieces: Vec<Piece>,
-    /// The row of the merged dataset with which each piece begins.
+    /// The first row of each piece, counted in the merged dataset.
     starts: Vec<usize>,
 }
 
-/// With more pieces than this, gathering rows from one joined dataset beats joining the pieces.
+/// With more pieces than this, concatenating both datasets and gathering rows from the result is
+/// faster than concatenating the pieces.
 const MANY_PIECES: usize = 256;
 
 impl Plan {
-    /// The plan of the given rows; neighbours become one piece, empty ranges none.
+    /// The plan for these rows; consecutive ranges become one piece, and empty ones are dropped.
     pub(super) fn of(rows: impl IntoIterator<Item = (Side, Range<usize>)>) -> Self {
         let mut pieces: Vec<Piece> = Vec::new();
         let (mut starts, mut next) = (Vec::new(), 0);
@@ -69,14 +70,15 @@ impl Plan {
         last.map_or(0, |(piece, start)| start + piece.rows.len())
     }
 
-    /// True if nothing is left.
+    /// True if the merged dataset has no rows.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.pieces.is_empty()
     }
 
-    /// The rows of the merged dataset around which all are the old rows of the same numbers, of
-    /// which there are `count`: chunks without one of them need not be written again.
+    /// The range of rows of the merged dataset that differ from the old rows, of which there are
+    /// `count`: all rows before and after it are the old rows with the same numbers. Chunks outside
+    /// of the range need not be written again.
     #[must_use]
     pub fn changes(&self, count: usize) -> Range<usize> {
         let start = match self.pieces.first() {
@@ -93,12 +95,13 @@ impl Plan {
         start..end.max(start)
     }
 
-    /// The plan in which all rows are the first `count` new ones.
+    /// The plan for the first `count` new rows.
     pub(crate) fn new_rows(count: usize) -> Self {
         Self::of([(Side::New, 0..count)])
     }
 
-    /// The plan in which each row is an old one where `places` says so, and else the new one.
+    /// The plan in which each row comes from the old row in `places`, or is the new row if there is
+    /// none.
     pub(crate) fn of_places(places: &[Option<usize>]) -> Self {
         Self::of(places.iter().enumerate().map(|(row, place)| match place {
             Some(old) => (Side::Old, *old..old + 1),
@@ -106,7 +109,7 @@ impl Plan {
         }))
     }
 
-    /// Some rows of the merged dataset.
+    /// The part of the plan for a range of rows of the merged dataset.
     #[must_use]
     pub(crate) fn within(&self, wanted: &Range<usize>) -> Self {
         let first = self.starts.partition_point(|start| *start <= wanted.start).saturating_sub(1);
@@ -119,12 +122,12 @@ impl Plan {
         }))
     }
 
-    /// Merges two datasets along a dimension. Variables that lack it are those of `old`.
+    /// Merges two datasets along a dimension. Variables without it are taken from `old`.
     ///
     /// # Errors
-    /// [`SchemaMismatch`](partita_core::ErrorKind::SchemaMismatch) if they do not hold the same
+    /// [`SchemaMismatch`](partita_core::ErrorKind::SchemaMismatch) if they do not have the same
     /// variables; [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) if they have fewer
-    /// rows than the plan says.
+    /// rows than the plan needs.
     pub fn apply(&self, old: &Dataset, new: &Dataset, dimension: &str) -> Result<Dataset> {
         if self.pieces.len() <= MANY_PIECES {
             let cut = |piece: &Piece| match piece.side {
@@ -139,13 +142,13 @@ impl Plan {
         joined.take_ranges(dimension, &self.joined_rows(old.size(dimension).unwrap_or(0)))
     }
 
-    /// As [`Plan::apply`], of two arrays.
+    /// Like [`Plan::apply`], for two arrays.
     pub(crate) fn join(&self, old: &Array, new: &Array, axis: usize) -> Result<Array> {
         let rows = old.shape().get(axis).copied().unwrap_or(0);
         Array::concat(&[old, new], axis)?.take_ranges(axis, &self.joined_rows(rows))
     }
 
-    /// The rows where the new ones follow `old` old ones.
+    /// The rows of the plan, counted in the concatenation of `old` old rows and the new ones.
     fn joined_rows(&self, old: usize) -> Vec<Range<usize>> {
         let shift = |piece: &Piece| match piece.side {
             Side::Old => piece.rows.clone(),

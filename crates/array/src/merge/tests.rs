@@ -1,4 +1,4 @@
-//! The strategies against their definitions, row by row.
+//! Tests of the strategies against their definitions, row by row.
 
 use proptest::prelude::*;
 
@@ -24,7 +24,7 @@ fn dataset(values: &[i64], offset: u32) -> Dataset {
     Dataset::new(vec![time, row], Attributes::new()).unwrap()
 }
 
-/// The merged rows as (value, came from the new side).
+/// The merged rows as pairs of the value and whether the row is new.
 fn merged(merge: Merge, old: &[i64], new: &[i64]) -> Vec<(i64, bool)> {
     let plan = merge.plan(&axis(old), &axis(new)).unwrap();
     let row = |piece: &Piece| -> Vec<(i64, bool)> {
@@ -36,7 +36,7 @@ fn merged(merge: Merge, old: &[i64], new: &[i64]) -> Vec<(i64, bool)> {
     plan.pieces().iter().flat_map(row).collect()
 }
 
-/// Sorted by value, "not a time" last; what is equal stays in its order.
+/// Sorts by value, "not a time" last; equal values keep their order.
 fn sorted(mut rows: Vec<(i64, bool)>) -> Vec<(i64, bool)> {
     rows.sort_by_key(|(value, _)| (*value == NAT, *value));
     rows
@@ -80,9 +80,9 @@ fn nothing_on_one_side() {
 
 #[test]
 fn axes_that_have_no_order_are_refused() {
-    let floats = Array::from_bytes(DType::Float64, vec![1], vec![0; 8]).unwrap();
-    assert!(SERIES.plan(&floats, &floats).is_err());
-    assert!(Merge::Concat.plan(&floats, &floats).is_ok());
+    let texts = Array::from_bytes(DType::parse("|S1").unwrap().0, vec![1], vec![b'a']).unwrap();
+    assert!(SERIES.plan(&texts, &texts).is_err());
+    assert!(Merge::Concat.plan(&texts, &texts).is_ok());
     let integers = Array::from_bytes(DType::Int64, vec![1], vec![0; 8]).unwrap();
     let error = UPSERT.plan(&axis(&[1]), &integers).unwrap_err();
     assert_eq!(error.kind(), partita_core::ErrorKind::SchemaMismatch);
@@ -106,7 +106,7 @@ proptest! {
         let expected = sorted(of(kept, &new));
         prop_assert_eq!(merged(Merge::Upsert { tolerance }, &old, &new), expected);
 
-        // Covered: between two new rows of which the later is the next after the earlier.
+        // A value is covered between two consecutive new rows.
         let covered = |value: i64| {
             let before = known.iter().filter(|n| **n <= value).max();
             let after = known.iter().filter(|n| **n >= value).min();
@@ -153,4 +153,26 @@ fn many_pieces_make_the_same_rows() {
     let result = plan.apply(&dataset(&old, 0), &dataset(&new, 10_000), "time").unwrap();
     let times = result.variable("time").unwrap().data().integers().unwrap();
     assert_eq!(times, (0..4000).collect::<Vec<i128>>());
+}
+
+#[test]
+fn floats_are_merged_in_their_order() {
+    let axis = |items: &[f64]| {
+        let bytes: Vec<u8> = items.iter().flat_map(|item| item.to_le_bytes()).collect();
+        Array::from_bytes(DType::Float64, vec![items.len()], bytes).unwrap()
+    };
+    let old = [-3.5, -0.0, 1e-300, 2.0, f64::INFINITY];
+    let new = [2.0, f64::NEG_INFINITY, 0.0, 0.5];
+    let plan = Merge::Upsert { tolerance: None }.plan(&axis(&old), &axis(&new)).unwrap();
+    let mut merged = Vec::new();
+    for piece in plan.pieces() {
+        let rows = match piece.side {
+            Side::Old => &old[piece.rows.clone()],
+            Side::New => &new[piece.rows.clone()],
+        };
+        merged.extend_from_slice(rows);
+    }
+    assert_eq!(merged, [f64::NEG_INFINITY, -3.5, 0.0, 1e-300, 0.5, 2.0, f64::INFINITY]);
+    let tolerant = Merge::Upsert { tolerance: Some(Tolerance::steps(1)) };
+    assert!(tolerant.plan(&axis(&old), &axis(&new)).is_err());
 }

@@ -1,11 +1,11 @@
-//! A distance along an axis.
+//! Distances along an axis.
 
 use partita_core::partition::CalendarUnit;
 use partita_core::{Error, Result};
 
 use crate::dataset::DType;
 
-/// A distance along an axis: a duration, or a number of steps of whatever unit the axis has.
+/// A distance along an axis: a duration, or a number of steps in the unit of the axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tolerance {
     count: u64,
@@ -13,24 +13,28 @@ pub struct Tolerance {
 }
 
 impl Tolerance {
-    /// So many steps of the axis: for integers, and for times in their own unit.
+    /// A number of steps of the axis: of integers, or of times in their own unit.
     #[must_use]
     pub fn steps(count: u64) -> Self {
         Self { count, unit: None }
     }
 
-    /// So many units of time.
+    /// A number of units of time.
     #[must_use]
     pub fn duration(count: u64, unit: CalendarUnit) -> Self {
         Self { count, unit: Some(unit) }
     }
 
-    /// The number of whole steps of an axis that are not longer than the tolerance.
+    /// The number of whole steps of an axis within the tolerance.
     ///
     /// # Errors
     /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) for a duration on an axis of
-    /// integers, or where years and months meet units of fixed length.
+    /// integers, for an axis of floats, or if years or months would have to be converted to units of fixed length.
     pub fn in_steps_of(&self, axis: DType) -> Result<i128> {
+        if matches!(axis, DType::Float32 | DType::Float64) {
+            let why = "an axis of floats has no steps; leave the tolerance out";
+            return Err(Error::invalid(why).with("axis", axis));
+        }
         let count = i128::from(self.count);
         let Some(unit) = self.unit else { return Ok(count) };
         let refuse = |why: &str| {
@@ -44,7 +48,8 @@ impl Tolerance {
             }
             _ => {
                 return Err(refuse(
-                    "a duration is no distance along this axis; give a number of steps",
+                    "the tolerance is a duration, but the axis is not a time; give a number of \
+                     steps",
                 ));
             }
         };
@@ -59,7 +64,7 @@ impl Tolerance {
                 refuse("months and years have no fixed length in other units; give days instead")
             })?,
         };
-        // Beyond the range of i128 it is longer than any axis.
+        // A length beyond the range of i128 exceeds any axis, so that it may saturate.
         Ok(count.saturating_mul(length) / (step * i128::from(multiple).max(1)).max(1))
     }
 }

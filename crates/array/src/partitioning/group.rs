@@ -7,14 +7,15 @@ use partita_core::partition::{Calendar, CalendarUnit, Resolution};
 use partita_core::{Error, Result};
 
 use super::{Key, Partitioning};
-use crate::dataset::{Array, DType, Dataset};
+use crate::dataset::{Array, DType, Dataset, Schema};
+use crate::encoded_time::EncodedTime;
 
 /// The rows that belong to one partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
-    /// The partition.
+    /// The key of the partition.
     pub key: Key,
-    /// Its rows in their order, as ranges of neighbours.
+    /// The rows in their order, as ranges of consecutive rows.
     pub rows: Vec<Range<usize>>,
 }
 
@@ -33,20 +34,26 @@ impl Group {
 }
 
 impl Partitioning {
-    /// Groups the rows of a dataset by their partition, ordered by key. Every row is in one group,
-    /// in any order of the input; no rows make no groups.
+    /// Groups the rows of a dataset by partition; groups are ordered by key. Every row is in
+    /// exactly one group, whatever the order of the rows; a dataset without rows has no groups.
     ///
     /// # Errors
     /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) if a time is "not a time" (its
-    /// row is named) or a variable has a type that cannot partition;
+    /// row is named) or the type of a variable cannot be used for partitioning;
     /// [`NotFound`](partita_core::ErrorKind::NotFound) if a variable is missing.
-    pub fn split(&self, dataset: &Dataset) -> Result<Vec<Group>> {
+    ///
+    /// `schema` is that of the collection, whose attributes say what numbers count times.
+    pub fn split(&self, dataset: &Dataset, schema: &Schema) -> Result<Vec<Group>> {
         let mut columns = Vec::new();
         for name in self.variables() {
             let variable = dataset.require(name)?;
             let (data, dtype) = (variable.data(), variable.schema().dtype);
             let named = |error: Error| error.with("variable", name);
-            self.check_type(dtype).map_err(named)?;
+            let counted = schema.variable(name).and_then(EncodedTime::of);
+            self.check_type(dtype, counted).map_err(named)?;
+            if let (Self::Date { resolution, .. }, Some(time)) = (self, counted) {
+                return Ok(self.groups(counted_periods(data, time, *resolution).map_err(named)?));
+            }
             if let (Self::Date { resolution, .. }, DType::DateTime(unit, multiple)) = (self, dtype)
             {
                 let runs = periods(data, unit, multiple, *resolution).map_err(named)?;
@@ -75,10 +82,10 @@ impl Partitioning {
     }
 }
 
-/// Neighbouring rows of one partition, and the values of its key.
+/// Consecutive rows of one partition, and the values of its key.
 type Run = (Vec<i128>, Range<usize>);
 
-/// Runs of times in the same period. The calendar is asked once for each.
+/// Runs of times in the same period. The calendar is evaluated once per run.
 fn periods(
     times: &Array,
     unit: CalendarUnit,
@@ -91,8 +98,7 @@ fn periods(
     for (row, item) in items.iter().enumerate() {
         let steps = i64::from_le_bytes(*item);
         if steps == i64::MIN {
-            let refused = "a row whose time is NaT belongs to no partition; leave it out";
-            return Err(Error::invalid(refused).with("row", row));
+            return Err(no_partition(row));
         }
         if !period.contains(&steps) {
             let fields = Calendar::of(steps, multiple, unit).fields(resolution);
@@ -108,7 +114,33 @@ fn periods(
     Ok(runs)
 }
 
-/// Runs of rows that have the same values in all columns.
+/// Runs of numbers that count times of the same period.
+fn counted_periods(data: &Array, time: EncodedTime, resolution: Resolution) -> Result<Vec<Run>> {
+    let mut runs: Vec<Run> = Vec::new();
+    let mut current = 0..0;
+    for (row, moment) in time.moments(data).into_iter().enumerate() {
+        let moment = moment.ok_or_else(|| no_partition(row))?;
+        if !current.contains(&moment) {
+            let (fields, period) =
+                time.period(moment, resolution).ok_or_else(|| no_partition(row))?;
+            current = period;
+            if runs.last().is_none_or(|(last, _)| *last != fields) {
+                runs.push((fields, row..row));
+            }
+        }
+        if let Some((_, run)) = runs.last_mut() {
+            run.end = row + 1;
+        }
+    }
+    Ok(runs)
+}
+
+fn no_partition(row: usize) -> Error {
+    Error::invalid("a row without a time (NaT) belongs to no partition; leave it out")
+        .with("row", row)
+}
+
+/// Runs of rows with the same values in all columns.
 fn runs(columns: &[Vec<i128>]) -> Vec<Run> {
     let rows = columns.first().map_or(0, Vec::len);
     let at = |row: usize| -> Option<Vec<i128>> {
@@ -152,7 +184,7 @@ mod tests {
     }
 
     fn split(partitioning: &Partitioning, dataset: &Dataset) -> Vec<(Vec<i128>, Vec<usize>)> {
-        let groups = partitioning.split(dataset).unwrap().into_iter();
+        let groups = partitioning.split(dataset, &dataset.schema()).unwrap().into_iter();
         groups.map(|g| (g.key.values().to_vec(), g.rows.into_iter().flatten().collect())).collect()
     }
 
@@ -194,21 +226,24 @@ mod tests {
     #[test]
     fn what_cannot_partition_is_refused_by_name() {
         let date = Partitioning::date("time", Resolution::Day);
-        let error = date.split(&dataset("<M8[ns]", &[("time", &[0, i64::MIN])])).unwrap_err();
+        let times = dataset("<M8[ns]", &[("time", &[0, i64::MIN])]);
+        let error = date.split(&times, &times.schema()).unwrap_err();
         assert_eq!(error.kind(), partita_core::ErrorKind::InvalidArgument);
         assert!(error.to_string().contains("row: 1, variable: time"), "{error}");
         for (partitioning, dtype) in [(date, "<i8"), (Partitioning::sequence(&["time"]), "<f8")] {
-            let error = partitioning.split(&dataset(dtype, &[("time", &[0])])).unwrap_err();
+            let data = dataset(dtype, &[("time", &[0])]);
+            let error = partitioning.split(&data, &data.schema()).unwrap_err();
             assert!(error.to_string().contains("variable: time"), "{error}");
         }
-        let error = Partitioning::sequence(&["x"]).split(&Dataset::default()).unwrap_err();
+        let nothing = Partitioning::sequence(&["x"]);
+        let error = nothing.split(&Dataset::default(), &Schema::default()).unwrap_err();
         assert_eq!(error.kind(), partita_core::ErrorKind::NotFound);
     }
 
     #[test]
     fn no_rows_make_no_groups() {
         let data = dataset("<i4", &[("p", &[])]);
-        assert!(Partitioning::sequence(&["p"]).split(&data).unwrap().is_empty());
+        assert!(Partitioning::sequence(&["p"]).split(&data, &data.schema()).unwrap().is_empty());
     }
 
     proptest! {

@@ -3,18 +3,18 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// The name of a partition: ordered fields with a number each. Ordered by value.
+/// The key of a partition: ordered fields, each with a number. Keys are ordered by these values.
 ///
-/// The numbers are wide enough for signed and unsigned integers of 64 bits and every year.
+/// The numbers can hold signed and unsigned integers of 64 bits and every year.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
-    // Compared first, so that keys of one partitioning are ordered by their values.
+    // The values come first, since the derived ordering compares fields in this order.
     values: Vec<i128>,
     fields: Arc<[String]>,
 }
 
 impl Key {
-    /// The key of `fields` with their values; a field too many has no value and is left out.
+    /// The key of `fields` with their values; fields without a value are left out.
     #[must_use]
     pub fn new(fields: Arc<[String]>, values: Vec<i128>) -> Self {
         Self { values, fields }

@@ -1,9 +1,9 @@
-//! How the rows of a dataset map to partitions: by date, by the values of integer variables, or by
-//! ranges of them.
+//! The mapping of rows to partitions: by date, by the values of integer variables, or by ranges of
+//! these values.
 //!
-//! Rows are grouped by key whatever their order, and keep it within a group; a key that comes back
-//! after others joins its earlier rows. Partitions are ordered by the values of their keys, never
-//! by the text of their paths.
+//! Rows are grouped by key in any order of the input, and keep their order within a group; rows
+//! with the same key need not be consecutive. Partitions are ordered by the values of their keys,
+//! never by the text of their paths.
 
 mod group;
 mod key;
@@ -18,8 +18,9 @@ pub use path::Digits;
 pub(crate) use path::{parse_as, parse_component};
 
 use crate::dataset::{DType, Schema};
+use crate::encoded_time::EncodedTime;
 
-/// The rule that maps rows to partitions.
+/// The mapping of rows to partitions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Partitioning {
@@ -35,13 +36,14 @@ pub enum Partitioning {
         /// The names of the variables.
         variables: Vec<String>,
     },
-    /// By the values of integer variables, so many neighbouring values of the last one together.
+    /// By the values of integer variables, where this many consecutive values of the last one form
+    /// a group.
     GroupedSequence {
         /// The names of the variables.
         variables: Vec<String>,
-        /// How many values are together.
+        /// The number of values per group.
         size: u64,
-        /// A value with which a group begins.
+        /// The first value of a group, from which the others are counted.
         start: i64,
     },
 }
@@ -59,15 +61,15 @@ impl Partitioning {
         Self::Sequence { variables: variables.iter().map(|v| v.as_ref().to_owned()).collect() }
     }
 
-    /// By the values of integer variables, `size` neighbouring values of the last one together,
-    /// from `start` on.
+    /// By the values of integer variables, where `size` consecutive values of the last one form a
+    /// group, counted from `start`.
     #[must_use]
     pub fn grouped_sequence<V: AsRef<str>>(variables: &[V], size: u64, start: i64) -> Self {
         let variables = variables.iter().map(|v| v.as_ref().to_owned()).collect();
         Self::GroupedSequence { variables, size, start }
     }
 
-    /// The variables whose values make the keys.
+    /// The variables whose values determine the keys.
     #[must_use]
     pub fn variables(&self) -> Vec<&str> {
         match self {
@@ -87,24 +89,28 @@ impl Partitioning {
         }
     }
 
-    /// Checks that the variables are there, along `dimension` only, and of a type that can
-    /// partition.
+    /// Checks that the variables exist, have `dimension` alone, and have a type that can be used
+    /// for partitioning.
     ///
     /// # Errors
     /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) or
     /// [`NotFound`](partita_core::ErrorKind::NotFound), with the variable's name.
     pub fn check(&self, schema: &Schema, dimension: &str) -> Result<()> {
         if self.variables().is_empty() {
-            return Err(Error::invalid("a partitioning needs a variable"));
+            return Err(Error::invalid("a partitioning needs at least one variable"));
         }
         if let Self::GroupedSequence { size: 0 | 1, .. } = self {
-            return Err(Error::invalid("a group of values holds at least two; use a sequence"));
+            return Err(Error::invalid(
+                "the size of a group of values must be at least two; use a sequence instead",
+            ));
         }
         let mut seen = Vec::new();
         for name in self.variables() {
             let named = |error: Error| error.with("variable", name);
             if seen.contains(&name) {
-                return Err(named(Error::invalid("a variable partitions twice")));
+                return Err(named(Error::invalid(
+                    "the same variable is given twice for the partitioning",
+                )));
             }
             seen.push(name);
             let variable = schema.variables.get(name).ok_or_else(|| {
@@ -118,20 +124,23 @@ impl Partitioning {
                 .with("dimension", dimension)
                 .with("found", variable.dimensions.join(", ")));
             }
-            self.check_type(variable.dtype).map_err(named)?;
+            self.check_type(variable.dtype, EncodedTime::of(variable)).map_err(named)?;
         }
         Ok(())
     }
 
-    fn check_type(&self, dtype: DType) -> Result<()> {
+    fn check_type(&self, dtype: DType, counted: Option<EncodedTime>) -> Result<()> {
         let (fits, wanted) = match self {
-            Self::Date { .. } => (matches!(dtype, DType::DateTime(..)), "datetime64"),
+            Self::Date { .. } => {
+                let is_time = matches!(dtype, DType::DateTime(..)) || counted.is_some();
+                (is_time, "datetime64, or numbers with units of time and a calendar")
+            }
             _ => (dtype.is_integer(), "an integer type"),
         };
         if fits {
             return Ok(());
         }
-        Err(Error::invalid("a variable of this type cannot partition")
+        Err(Error::invalid("a variable of this type cannot be used for partitioning")
             .with("expected", wanted)
             .with("found", dtype))
     }

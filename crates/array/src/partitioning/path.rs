@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use super::{Key, Partitioning};
 
-/// How many digits the year of a path has at least. Other fields of a date have two.
+/// The minimum number of digits of the year in a path. Other fields of a date have two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Digits {
-    /// Two: the Zarr v2 layout.
+    /// Two digits, for the Zarr v2 layout.
     Two,
-    /// Four: the Zarr v3 layout.
+    /// Four digits, for the Zarr v3 layout.
     Four,
 }
 
 impl Partitioning {
     /// The path of a partition: `year=2022/month=01` for dates, padded with zeros; `cycle=-7` for
-    /// sequences, not padded.
+    /// sequences, without padding.
     #[must_use]
     pub fn path(&self, key: &Key, digits: Digits) -> String {
         let component = |(field, value): (&str, i128)| {
@@ -30,8 +30,8 @@ impl Partitioning {
         key.pairs().map(component).collect::<Vec<_>>().join("/")
     }
 
-    /// Reads the key out of a path; none if it is the path of something else: other fields, or
-    /// values that are no decimal integers.
+    /// Parses a key from a path; none if it is not the path of a partition, because fields differ
+    /// or values are not decimal integers.
     #[must_use]
     pub fn parse(&self, path: &str) -> Option<Key> {
         parse_as(&self.key_fields(), path)
@@ -42,7 +42,7 @@ impl Partitioning {
     }
 }
 
-/// As [`Partitioning::parse`], for many paths of a partitioning with these fields.
+/// Like [`Partitioning::parse`], for many paths of a partitioning with these fields.
 pub(crate) fn parse_as(fields: &Arc<[String]>, path: &str) -> Option<Key> {
     let mut components = path.split('/');
     let mut values = Vec::with_capacity(fields.len());
@@ -52,7 +52,7 @@ pub(crate) fn parse_as(fields: &Arc<[String]>, path: &str) -> Option<Key> {
     components.next().is_none().then(|| Key::new(Arc::clone(fields), values))
 }
 
-/// The value of a component of a path, if it is one of the field.
+/// The value in a component of a path, if it is that of the field.
 pub(crate) fn parse_component(component: &str, field: &str) -> Option<i128> {
     parse_value(component.strip_prefix(field)?.strip_prefix('=')?)
 }

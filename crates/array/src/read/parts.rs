@@ -1,4 +1,4 @@
-//! What is read of each variable, and the dataset that comes of it.
+//! Planning the reads of each variable, and assembling the resulting dataset.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -8,15 +8,15 @@ use futures::{StreamExt, TryStreamExt, stream};
 use partita_core::{Error, ErrorKind, Result, Store};
 
 use super::source::{Arrays, Source};
-use super::{AT_ONCE, Runs, Wanted};
+use super::{PARTITIONS_IN_FLIGHT, Runs, Wanted};
 use crate::collection::Partition;
 use crate::dataset::{Array, Dataset, Schema, Variable, VariableSchema};
 use crate::layout::{Config, KnownArrays, Part, StoredArray, read_variables};
 use crate::options::{ReadOptions, Work};
 use crate::selection::shares_chunk;
 
-/// Reads partitions of a collection into one dataset, in the order in which they are given; of a
-/// view, the variables that it stores itself.
+/// Reads partitions of a collection into one dataset, in the given order; for a view, only the
+/// variables that it stores itself.
 pub(crate) async fn read(
     store: &Store,
     config: &Config,
@@ -26,8 +26,8 @@ pub(crate) async fn read(
     Ok(read_parts(&Source::own(store, config), partitions, options).await?.0)
 }
 
-/// Reads partitions into one dataset, and says how many rows are of which; nothing, if none of the
-/// variables is partitioned.
+/// Reads partitions into one dataset, and returns the number of rows of each. These are empty if
+/// none of the variables is partitioned.
 pub(crate) async fn read_parts(
     source: &Source<'_>,
     partitions: &[Wanted<'_>],
@@ -39,16 +39,16 @@ pub(crate) async fn read_parts(
     Ok((data, opened.partitions.iter().map(|(_, runs)| count(runs)).collect()))
 }
 
-/// The arrays of a partition that are partitioned.
+/// The open partitioned arrays of a partition.
 pub(crate) struct OpenPartition<'a> {
     source: Source<'a>,
     pub arrays: Arrays,
-    /// How many rows it has.
+    /// The number of rows.
     pub rows: usize,
 }
 
 impl<'a> OpenPartition<'a> {
-    /// Opens all of them.
+    /// Opens all partitioned arrays.
     pub async fn new(store: &'a Store, config: &'a Config, partition: &Partition) -> Result<Self> {
         let source = Source::own(store, config);
         let known = KnownArrays::default();
@@ -56,7 +56,7 @@ impl<'a> OpenPartition<'a> {
         Ok(Self { source, arrays, rows })
     }
 
-    /// Reads some variables.
+    /// Reads some of the variables.
     pub async fn read(&self, variables: &[String], work: &Work) -> Result<Dataset> {
         let config = self.source.config;
         let schema = selected(&config.schema, Some(variables))?;
@@ -67,13 +67,13 @@ impl<'a> OpenPartition<'a> {
     }
 }
 
-/// The arrays of what is read.
+/// The open arrays of the variables to be read.
 struct Opened {
-    /// Of each partition, with the rows of it that are wanted.
+    /// The arrays of each partition, with the runs of rows to be read.
     partitions: Vec<(Arrays, Runs)>,
-    /// Those that are not partitioned.
+    /// The arrays that are not partitioned.
     shared: Arrays,
-    /// The sizes of dimensions, as far as they are known.
+    /// The known sizes of dimensions.
     sizes: HashMap<String, usize>,
 }
 
@@ -99,7 +99,13 @@ impl Opened {
         };
         let partitions: Vec<(Arrays, Runs)> = match partitioned.paths().is_empty() {
             true => Vec::new(),
-            false => stream::iter(partitions).map(open).buffered(AT_ONCE).try_collect().await?,
+            false => {
+                stream::iter(partitions)
+                    .map(open)
+                    .buffered(PARTITIONS_IN_FLIGHT)
+                    .try_collect()
+                    .await?
+            }
         };
         let shared = source.open_shared(&immutable).await?;
         Ok(Self::of(&config.schema, partitions, shared))
@@ -114,7 +120,7 @@ impl Opened {
         Self { partitions, shared, sizes }
     }
 
-    /// Reads what is wanted of the variables of a schema.
+    /// Reads the selected rows of the variables of a schema.
     async fn read(&self, source: &Source<'_>, schema: &Schema, work: &Work) -> Result<Dataset> {
         let dimension = source.config.dimension.as_str();
         let paths = schema.paths();
@@ -122,7 +128,7 @@ impl Opened {
         let mut variables = Vec::with_capacity(paths.len());
         for (path, variable) in &paths {
             let layer =
-                source.layer(path).ok_or_else(|| Error::invalid("there is no such variable"))?;
+                source.layer(path).ok_or_else(|| Error::invalid("no layer has this variable"))?;
             let pieces = self.pieces(path, variable, dimension);
             cuts.push(pieces.is_cut.then_some(pieces.rows));
             variables.push((layer.store, (*variable).clone(), pieces.parts));
@@ -139,7 +145,7 @@ impl Opened {
         assemble(schema, "", &mut found)
     }
 
-    /// What is read of a variable.
+    /// The parts that are read of a variable.
     fn pieces(&self, path: &str, variable: &VariableSchema, dimension: &str) -> Pieces {
         let missing = |rows: usize| {
             let size = |name: &String| match name.as_str() == dimension {
@@ -167,30 +173,31 @@ impl Opened {
     }
 }
 
-/// How many rows are in runs.
+/// The total number of rows in the runs.
 fn count(runs: &[Range<usize>]) -> usize {
     runs.iter().map(Range::len).sum()
 }
 
-/// What is read of one variable, and which of these rows are wanted.
+/// The parts that are read of one variable, and the selected rows in them.
 #[derive(Default)]
 struct Pieces {
     parts: Vec<Part>,
-    /// The rows that are wanted, counted over all parts.
+    /// The selected rows, counted over all parts.
     rows: Runs,
-    /// Rows between them are read too, since they lie in the same chunks.
+    /// True if the parts also have other rows, because these lie in the same chunks.
     is_cut: bool,
     length: usize,
 }
 
 impl Pieces {
-    /// Adds runs of an array. Those that share a chunk are read as one, since it is decoded once.
+    /// Adds runs of an array. Runs that share a chunk are read as one part, since the chunk is then
+    /// decoded once.
     fn add(&mut self, array: &Arc<StoredArray>, axis: Option<usize>, runs: &[Range<usize>]) {
         let height = array.chunk_rows();
         let mut segment: Option<Range<usize>> = None;
         for run in runs {
             let joins = |before: &Range<usize>| {
-                // Only rows of the first dimension lie together.
+                // Runs along another axis than the first one share all chunks.
                 let same = axis != Some(0) || shares_chunk(before, run, height);
                 same && run.start >= before.end
             };
@@ -211,14 +218,14 @@ impl Pieces {
         self.end(array, segment.or(runs.is_empty().then_some(0..0)));
     }
 
-    /// Adds the rows of an array that are read as one.
+    /// Adds a part for a segment of the rows of an array.
     fn end(&mut self, array: &Arc<StoredArray>, segment: Option<Range<usize>>) {
         let Some(rows) = segment else { return };
         self.length += rows.len();
         self.parts.push(Part::Stored { array: Arc::clone(array), rows: Some(rows) });
     }
 
-    /// Adds a part of which every row is wanted.
+    /// Adds a part of which every row is selected.
     fn add_whole(&mut self, part: Part, runs: &[Range<usize>]) {
         let rows = count(runs);
         self.rows.push(self.length..self.length + rows);
@@ -227,7 +234,7 @@ impl Pieces {
     }
 }
 
-/// The dataset of a schema, with the arrays of its variables.
+/// Assembles the dataset of a schema from the arrays of its variables.
 fn assemble(schema: &Schema, prefix: &str, arrays: &mut HashMap<String, Array>) -> Result<Dataset> {
     let mut dataset = Dataset::new(Vec::new(), schema.attributes.clone())?;
     for (name, variable) in &schema.variables {
@@ -241,7 +248,7 @@ fn assemble(schema: &Schema, prefix: &str, arrays: &mut HashMap<String, Array>) 
     Ok(dataset.with_schema_of(schema))
 }
 
-/// The schema with only the variables asked for.
+/// The schema reduced to the requested variables.
 pub(super) fn selected(schema: &Schema, variables: Option<&[String]>) -> Result<Schema> {
     let Some(wanted) = variables else { return Ok(schema.clone()) };
     if let Some(unknown) = wanted.iter().find(|path| schema.variable(path).is_none()) {

@@ -1,4 +1,4 @@
-//! Where the variables of a partition are stored.
+//! The layers in which the variables of a partition are stored.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,14 +12,14 @@ use crate::layout::{
 };
 use crate::view::{OTHER_ROWS, out_of_sync};
 
-/// The arrays of a group that hold the variables asked for, by their paths.
+/// The open arrays of a group, by the paths of their variables.
 pub(crate) type Arrays = HashMap<String, Arc<StoredArray>>;
 
-/// Where variables are read from: a collection, or a view and the collection under it.
+/// The layers from which variables are read: a collection, or a view and its base.
 pub(crate) struct Source<'a> {
-    /// What can be read.
+    /// The combined configuration of the layers.
     pub(super) config: &'a Config,
-    /// A variable is in the first that has it.
+    /// The first layer that has a variable provides it.
     pub(super) layers: Vec<Layer<'a>>,
 }
 
@@ -29,7 +29,7 @@ pub(super) struct Layer<'a> {
 }
 
 impl<'a> Source<'a> {
-    /// A collection; of a view, the variables that it stores itself.
+    /// A collection; for a view, only the variables that it stores itself.
     pub fn own(store: &'a Store, config: &'a Config) -> Self {
         Self { config, layers: vec![Layer { store, config }] }
     }
@@ -38,7 +38,8 @@ impl<'a> Source<'a> {
         self.layers.iter().find(|layer| layer.config.schema.variable(path).is_some())
     }
 
-    /// The arrays of a partition that hold the variables of `schema`, and how many rows it has.
+    /// Opens the arrays of a partition for the variables of `schema`, and returns them with the
+    /// number of rows.
     pub(super) async fn open(
         &self,
         schema: &Schema,
@@ -61,7 +62,8 @@ impl<'a> Source<'a> {
             rows = rows.or(length);
             arrays.extend(found);
         }
-        // None of the variables asked for is there; those that partition always are.
+        // The partition has none of the requested variables; the variables that partition are
+        // always stored.
         let rows = match (rows, self.layers.last()) {
             (None, Some(layer)) => layer.length(partition).await.map_err(named)?,
             (rows, _) => rows.unwrap_or(0),
@@ -69,7 +71,8 @@ impl<'a> Source<'a> {
         Ok((arrays, rows))
     }
 
-    /// The arrays that hold the variables of `schema`, which are not partitioned. Views have none.
+    /// Opens the arrays of the variables of `schema`, which are not partitioned. A view has none of
+    /// its own.
     pub(super) async fn open_shared(&self, schema: &Schema) -> Result<Arrays> {
         let Some(layer) = self.layers.last().filter(|_| !schema.paths().is_empty()) else {
             return Ok(Arrays::new());
@@ -81,7 +84,8 @@ impl<'a> Source<'a> {
 }
 
 impl Layer<'_> {
-    /// The arrays of a partition, and how many rows they have; none if there is no array.
+    /// Opens the arrays of a partition in this layer; the number of rows is none if there is no
+    /// array.
     async fn open(
         &self,
         schema: &Schema,
@@ -96,7 +100,7 @@ impl Layer<'_> {
             let size = array.size(&config.dimension);
             if rows.is_some() && size.is_some() && rows != size {
                 return Err(Error::corrupt(
-                    "the variables of the partition have different lengths",
+                    "the variables of the partition have different numbers of rows",
                 )
                 .with("variable", path));
             }
@@ -105,7 +109,7 @@ impl Layer<'_> {
         Ok((arrays, rows))
     }
 
-    /// How many rows a partition has, by the variables that partition.
+    /// The number of rows of a partition, from the variables that partition.
     async fn length(&self, partition: &Partition) -> Result<usize> {
         let config = self.config;
         let keys = config.partitioning.variables();
@@ -114,7 +118,8 @@ impl Layer<'_> {
         let arrays = by_path(opened.unwrap_or_default());
         arrays.values().find_map(|array| array.size(&config.dimension)).ok_or_else(|| {
             Error::corrupt(
-                "the partition is not complete: its writer died, or it was removed while it was read",
+                "the partition is incomplete: its writer was killed, or it was dropped while it \
+                 was read",
             )
         })
     }

@@ -85,11 +85,11 @@ impl History {
         self.entries.into_iter().rev().find(named).map(|entry| entry.record)
     }
 
-    /// The number of the commit that its writer named `key`, if it is among the last `most`.
-    pub fn find_key(&self, key: &str, most: usize) -> Option<u64> {
-        let mut last = self.entries.iter().rev().take(most);
-        let found = last.find(|entry| entry.record.key.as_deref() == Some(key))?;
-        Some(found.record.sequence)
+    /// The newest record with this idempotency key, of those after the number `after`.
+    pub fn find_key(&self, key: &str, after: u64) -> Option<Record> {
+        let records = self.entries.iter().rev().map(|entry| &entry.record);
+        let mut newer = records.take_while(|record| record.sequence > after);
+        newer.find(|record| record.key.as_deref() == Some(key)).cloned()
     }
 
     /// The commits after the number `base`, for somebody who knows the state `known`.

@@ -9,8 +9,10 @@
 //! - `staging`: objects of changes that are not committed. `making`: a state that is made of them;
 //!   `commit`: from that to a commit.
 //! - `history`: commits as those of a collection. `references`: branches, tags, older states.
+//! - `backend`: all of this behind the trait `Backend`.
 //! - `garbage`: expiry and removal of what nothing names; `sweep`: the account of that.
 
+mod backend;
 mod commit;
 mod failure;
 mod garbage;
@@ -301,9 +303,9 @@ impl State {
         self.history.latest()
     }
 
-    /// The number of the commit that its writer named `key`, if it is among the last `most`.
-    pub fn find_key(&self, key: &str, most: usize) -> Option<u64> {
-        self.history.find_key(key, most)
+    /// The newest record with this idempotency key, of those after the number `after`.
+    pub fn find_key(&self, key: &str, after: u64) -> Option<Record> {
+        self.history.find_key(key, after)
     }
 
     /// When a partition was written last, as far as is known: never later than that.

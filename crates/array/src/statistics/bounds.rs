@@ -1,4 +1,4 @@
-//! Smallest and largest values, to and from documents.
+//! Minimum and maximum of columns, and their form in documents.
 
 use std::sync::Arc;
 
@@ -10,11 +10,10 @@ use arrow::datatypes::{DataType, Float64Type, Int64Type, UInt64Type};
 use partita_core::Result;
 use serde_json::Value;
 
-/// Longer texts are no bounds: the documents would grow with the data.
+/// Longer texts are not kept as bounds, since the size of documents would then depend on the data.
 const LONGEST_TEXT: usize = 64;
 
-/// The smallest and the largest value of a column, without nulls and NaN; none where there is no
-/// value.
+/// The minimum and maximum of a column, ignoring nulls and NaN; none if there is no value.
 pub(super) fn bounds_of(column: &ArrayRef) -> Result<(Option<Value>, Option<Value>)> {
     Ok(match column.data_type() {
         DataType::Boolean => {
@@ -49,7 +48,8 @@ pub(super) fn bounds_of(column: &ArrayRef) -> Result<(Option<Value>, Option<Valu
     })
 }
 
-/// Bounds as a column of the type; null where there is none, or one of another type.
+/// Converts bounds to a column of this type; a bound that is missing or of another type becomes
+/// null.
 pub(super) fn column_of_bounds<'a>(
     data_type: &DataType,
     values: impl Iterator<Item = Option<&'a Value>>,

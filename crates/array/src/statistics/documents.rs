@@ -1,9 +1,9 @@
-//! Where statistics are kept.
+//! Storage of statistics.
 //!
-//! A document for each commit, named by its number, and every sixteenth commit one in place of all
-//! before it: so a commit writes what it knows, however many partitions there are, and a reader
-//! fetches few documents. What a later document says of a variable takes the place of what earlier
-//! ones say.
+//! Each commit has a document, named by its number, and every sixteenth one a document that
+//! replaces all before it. So a commit writes only its own statistics, however many partitions
+//! there are, and a reader fetches few documents. Statistics of a variable in a later document
+//! replace those in earlier ones.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -16,16 +16,16 @@ use crate::commit::Snapshot;
 
 const DIRECTORY: &str = ".partita/statistics/";
 
-/// The form of documents that this version writes and reads.
+/// The version of the documents that are written and read.
 const FORMAT: u32 = 1;
 
-/// After so many commits documents are joined.
-const JOINED: u64 = 16;
+/// The number of commits after which documents are joined.
+const COMMITS_PER_JOIN: u64 = 16;
 
-/// Documents read at once.
-const AT_ONCE: usize = 16;
+/// Documents read concurrently.
+const DOCUMENTS_IN_FLIGHT: usize = 16;
 
-/// What is known of partitions, by their paths.
+/// The statistics of partitions, by their paths.
 pub(crate) type Statistics = BTreeMap<String, PartitionStatistics>;
 
 #[derive(Serialize, Deserialize)]
@@ -35,22 +35,23 @@ struct Document {
 }
 
 impl Snapshot {
-    /// What is known of all partitions, to be compared with the objects that are there. One request,
-    /// and one for each document; none in an Icechunk repository, whose commits say it.
+    /// The stored statistics of all partitions, not yet compared with the published objects. It
+    /// costs one request, and one more for each document; none in an Icechunk repository, whose
+    /// commits contain them.
     pub(super) async fn known_statistics(&self) -> Result<Statistics> {
-        match self.state() {
-            Some(state) => Ok(state.statistics()),
+        match self.statistics_of_commits() {
+            Some(known) => Ok(known),
             None => Ok(read_documents(self.base()).await?.1),
         }
     }
 
-    /// Takes out what is of other objects than those that are there. A request for each variable of
-    /// a partition; none where commits say what is known, which is of what they left.
+    /// Removes statistics that were made of other objects than the published ones. It costs one
+    /// request per variable of a partition; none in a repository, whose statistics belong to its
+    /// commits.
     pub(super) async fn retain_valid(&self, statistics: &mut Statistics) -> Result<()> {
-        if self.state().is_some() {
+        let Some(found) = self.fingerprints(&directories(statistics)).await? else {
             return Ok(());
-        }
-        let found = self.base().fingerprints(&directories(statistics)).await?;
+        };
         let mut found = found.into_iter();
         for own in statistics.values_mut() {
             own.retain(|_, own| {
@@ -61,7 +62,7 @@ impl Snapshot {
         Ok(())
     }
 
-    /// What is known of these variables of these partitions, and of the objects that are there.
+    /// The statistics of these variables of these partitions that belong to the published objects.
     pub(crate) async fn valid_statistics(
         &self,
         paths: &HashSet<&str>,
@@ -75,13 +76,13 @@ impl Snapshot {
     }
 }
 
-/// Writes down the statistics of the partitions that the published commit `sequence` changed, which
-/// say of which objects they are. Only for the holder of the lease under which commits are published.
+/// Writes the statistics of the partitions that the published commit `sequence` changed, marked
+/// with the objects that they were made of. The caller must hold the publishing lease.
 pub(crate) async fn note(store: &Store, sequence: u64, partitions: Statistics) -> Result<()> {
     if !partitions.is_empty() {
         write(store, sequence, partitions).await?;
     }
-    if sequence.is_multiple_of(JOINED) {
+    if sequence.is_multiple_of(COMMITS_PER_JOIN) {
         join(store, sequence, |_| {}).await?;
     }
     Ok(())
@@ -89,11 +90,7 @@ pub(crate) async fn note(store: &Store, sequence: u64, partitions: Statistics) -
 
 /// Changes what is known, and has one document in place of all. Only for the holder of the lease
 /// under which commits are published, the last of which is `sequence`.
-pub(super) async fn join(
-    store: &Store,
-    sequence: u64,
-    edit: impl FnOnce(&mut Statistics),
-) -> Result<()> {
+async fn join(store: &Store, sequence: u64, edit: impl FnOnce(&mut Statistics)) -> Result<()> {
     let (keys, mut known) = read_documents(store).await?;
     edit(&mut known);
     let key = key_of(sequence);
@@ -103,6 +100,24 @@ pub(super) async fn join(
     write(store, sequence, known).await?;
     store.delete_many(keys.into_iter().filter(|other| *other != key).collect()).await?;
     Ok(())
+}
+
+/// Puts statistics that were made of the published commit `sequence` beside what is known, and
+/// forgets partitions that are not at `paths`. Only for the holder of the lease under which commits
+/// are published.
+pub(crate) async fn replace_documents(
+    store: &Store,
+    sequence: u64,
+    made: Statistics,
+    paths: &HashSet<&str>,
+) -> Result<()> {
+    join(store, sequence, |known| {
+        known.retain(|path, _| paths.contains(path.as_str()));
+        for (path, own) in made {
+            known.entry(path).or_default().extend(own);
+        }
+    })
+    .await
 }
 
 /// The directories of the variables, in their order.
@@ -119,18 +134,18 @@ fn key_of(sequence: u64) -> String {
 
 async fn write(store: &Store, sequence: u64, partitions: Statistics) -> Result<()> {
     let text = serde_json::to_vec(&Document { format: FORMAT, partitions })
-        .map_err(|error| Error::invalid("statistics cannot be written").caused_by(error))?;
+        .map_err(|error| Error::invalid("statistics cannot be encoded").caused_by(error))?;
     store.put(&key_of(sequence), text.into()).await
 }
 
-/// The keys of the documents, and what they say.
+/// The keys of the documents, and their combined statistics.
 async fn read_documents(store: &Store) -> Result<(Vec<String>, Statistics)> {
     let keys = store.list(DIRECTORY).map_ok(|info| info.key);
     let mut keys: Vec<String> = keys.try_collect().await?;
     keys.sort();
     let read = async |key: &String| {
         let bytes = store.get_opt(key).await?;
-        // It may have been joined to a later one meanwhile.
+        // The document may have been joined into a later one meanwhile.
         let Some(bytes) = bytes else { return Ok(None) };
         let document = serde_json::from_slice(&bytes).ok();
         let document = document.filter(|document: &Document| document.format == FORMAT);
@@ -141,7 +156,7 @@ async fn read_documents(store: &Store) -> Result<(Vec<String>, Statistics)> {
     };
     let reads: Vec<_> = keys.iter().map(read).collect();
     let documents: Vec<Option<Document>> =
-        stream::iter(reads).buffered(AT_ONCE).try_collect().await?;
+        stream::iter(reads).buffered(DOCUMENTS_IN_FLIGHT).try_collect().await?;
     let mut known = Statistics::new();
     for (path, own) in documents.into_iter().flatten().flat_map(|document| document.partitions) {
         known.entry(path).or_default().extend(own);

@@ -1,15 +1,16 @@
-//! What is known of the values in each partition, so that a condition on a coordinate need not open
-//! partitions that cannot hold such rows.
+//! Statistics of the values in each partition, by which a condition on a coordinate skips
+//! partitions that cannot have matching rows.
 //!
-//! They are kept beside the data, under `.partita/statistics/`, where ZCollection does not look.
-//! Each says of which objects it was made: if one of these was written since, by whomever, it is not
-//! believed. So they may be missing or outdated, which costs time and never rows. In an Icechunk
-//! repository the commits themselves say them, of what they leave.
+//! They are stored beside the data, under `.partita/statistics/`, where ZCollection does not look.
+//! Each names the objects that it was made of: if one of these was written since, by any program,
+//! the statistics are ignored. Missing or outdated statistics therefore cost time, and never change
+//! the result. In an Icechunk repository each commit contains the statistics of the state that it
+//! leaves.
 //!
-//! - `bounds`: smallest and largest values, to and from documents.
-//! - `documents`: where statistics are kept. A commit carries those of the partitions that it
-//!   changes, and whoever publishes it writes them down.
-//! - `prune`: which partitions a condition excludes by them. `rebuild`: making them from the data.
+//! - `bounds`: minimum and maximum of columns, and their form in documents.
+//! - `documents`: storage. A commit carries the statistics of the partitions that it changes, and
+//!   its publisher writes them to a document.
+//! - `prune`: excludes partitions by their statistics. `rebuild`: makes statistics from the data.
 
 mod bounds;
 mod documents;
@@ -19,7 +20,7 @@ mod rebuild;
 use std::collections::BTreeMap;
 
 use arrow::array::Array as _;
-pub(crate) use documents::{Statistics, note};
+pub(crate) use documents::{Statistics, note, replace_documents};
 use partita_core::Result;
 use partita_core::store::{ObjectVersion, fingerprint_of};
 pub(crate) use rebuild::rebuild;
@@ -30,31 +31,30 @@ use crate::columns::{column_of, column_type};
 use crate::dataset::Dataset;
 use crate::layout::Config;
 
-/// What is known of the values of one variable in one partition.
+/// Statistics of one variable in one partition.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct VariableStatistics {
-    /// The rows of the partition.
+    /// The number of rows of the partition.
     pub rows: u64,
-    /// Of these, how many are "not a time".
+    /// The number of values that are "not a time".
     pub nulls: u64,
-    /// No value is smaller. Times and durations are numbers of their own unit, floating-point
-    /// numbers are text; NaN does not count.
+    /// A lower bound of the values. Times and durations are numbers in their own unit,
+    /// floating-point numbers are texts; NaN is ignored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min: Option<Value>,
-    /// No value is larger.
+    /// An upper bound of the values.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max: Option<Value>,
-    /// What the objects of the variable were, once they were in their places.
+    /// The fingerprint of the published objects of the variable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     objects: Option<String>,
 }
 
-/// What is known of a partition, by the paths of variables.
+/// The statistics of a partition, by the paths of variables.
 pub type PartitionStatistics = BTreeMap<String, VariableStatistics>;
 
 impl Config {
-    /// The variables of which statistics are kept: the axis, and those that the collection was told
-    /// to have statistics of.
+    /// The variables that have statistics: the axis, and those chosen for the collection.
     pub(crate) fn summarised(&self) -> Vec<String> {
         let own = self.axis_variable().into_iter().chain(self.statistics.iter().cloned());
         let mut names: Vec<String> = own.filter(|name| self.can_summarise(name)).collect();
@@ -63,7 +63,7 @@ impl Config {
         names
     }
 
-    /// The variable has the partitioned dimension alone, and values that can be compared.
+    /// True if the variable has the partitioned dimension alone, and values that can be compared.
     pub(crate) fn can_summarise(&self, path: &str) -> bool {
         self.schema.variable(path).is_some_and(|variable| {
             variable.dimensions == [self.dimension.as_str()]
@@ -72,12 +72,12 @@ impl Config {
     }
 }
 
-/// The statistics of a partition that consists of these rows, as far as its variables are given.
+/// Computes the statistics of a partition that consists of these rows, for the variables in `rows`.
 pub(crate) fn summarise(config: &Config, rows: &Dataset) -> Result<PartitionStatistics> {
     let mut found = PartitionStatistics::new();
     for path in config.summarised() {
         let Some(variable) = rows.variable(&path) else { continue };
-        // What cannot be said as a column is not compared either.
+        // Values that do not fit in a column cannot be compared by a predicate either.
         let Ok(column) = column_of(variable.data()) else { continue };
         let (min, max) = bounds::bounds_of(&column)?;
         let (rows, nulls) = (column.len() as u64, column.null_count() as u64);
@@ -86,7 +86,7 @@ pub(crate) fn summarise(config: &Config, rows: &Dataset) -> Result<PartitionStat
     Ok(found)
 }
 
-/// Notes of which published objects of a partition the statistics are.
+/// Marks the statistics with the published objects of the partition that they were made of.
 pub(crate) fn mark(statistics: &mut PartitionStatistics, objects: &[ObjectVersion]) {
     for (variable, own) in statistics {
         own.objects = fingerprint_of(objects, variable);
@@ -94,7 +94,7 @@ pub(crate) fn mark(statistics: &mut PartitionStatistics, objects: &[ObjectVersio
 }
 
 impl VariableStatistics {
-    /// True if both say the same of the values, whatever objects they are of.
+    /// True if both are equal, apart from the objects that they were made of.
     pub(crate) fn agrees(&self, other: &Self) -> bool {
         (self.rows, self.nulls, &self.min, &self.max)
             == (other.rows, other.nulls, &other.min, &other.max)

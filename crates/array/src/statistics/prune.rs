@@ -1,4 +1,4 @@
-//! Which partitions a condition excludes by what is known of their values.
+//! Excluding partitions by their statistics.
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,8 +15,8 @@ use crate::partitioning::Partitioning;
 use crate::select::{Candidate, RowSelection, keys};
 
 impl Snapshot {
-    /// The candidates that may still have rows for which the predicate is true, by the statistics
-    /// of their variables; of a view, also of those of its base.
+    /// Removes candidates that cannot have matching rows according to the statistics of their
+    /// variables; for a view, also to those of its base.
     pub(crate) fn pruned<'a>(
         &'a self,
         selection: &'a RowSelection,
@@ -35,8 +35,8 @@ impl Snapshot {
         .boxed()
     }
 
-    /// As `pruned`, by statistics of the variables that are meant. They are only asked for if there
-    /// are such variables, and only those are compared with the store that decide something.
+    /// Like `pruned`, for one layer. Statistics are requested only if the predicate names variables
+    /// that have them, and only those that decide something are compared with the store.
     async fn pruned_by(
         &self,
         selection: &RowSelection,
@@ -48,7 +48,8 @@ impl Snapshot {
         let used = meant.filter(|name| summarised.contains(name));
         let used: Vec<&String> = used.collect();
         let is_open = |candidate: &Candidate| {
-            // What is not published has no place of which anything could be known.
+            // Statistics describe published objects; a partition with a pending commit has none
+            // that apply.
             !candidate.whole
                 && !self.pending.iter().any(|record| record.touches(&candidate.partition.path))
         };
@@ -80,13 +81,13 @@ impl Snapshot {
     }
 }
 
-/// How many rows of a partition are wanted.
+/// How many rows of a partition match.
 enum Decision {
     None,
     All,
 }
 
-/// What the statistics say, by the paths of partitions, where they say it for certain.
+/// The decisions that the statistics allow, by the paths of partitions.
 fn decide(
     selection: &RowSelection,
     open: &[&Candidate],
@@ -111,7 +112,7 @@ fn decide(
     Ok(decisions.collect())
 }
 
-/// What the statistics of partitions say of their rows.
+/// Facts about the rows of partitions that follow from their statistics.
 struct StatisticFacts<'a> {
     selection: &'a RowSelection,
     keys: RecordBatch,

@@ -6,45 +6,29 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use partita_core::{ErrorKind, Result};
 
-use super::documents::{Statistics, join};
+use super::documents::Statistics;
 use super::{PartitionStatistics, summarise};
 use crate::collection::{Collection, Partition};
-use crate::commit::{Home, Snapshot, publish_lease};
+use crate::commit::Snapshot;
 use crate::options::{ReadOptions, Work};
 use crate::read::{Wanted, read};
 
-/// Partitions read at once.
-const AT_ONCE: usize = 16;
+/// Partitions read concurrently.
+const PARTITIONS_IN_FLIGHT: usize = 16;
 
-/// Makes the statistics that are missing or outdated, and those of the partitions `wrong` whatever
-/// they say; forgets those of partitions that are gone.
+/// Makes missing and outdated statistics, and again those of the partitions in `wrong`; removes
+/// those of partitions that do not exist any more.
 pub(crate) fn rebuild<'a>(
     collection: &'a Collection,
     wrong: &'a HashSet<String>,
     work: &'a Work,
 ) -> BoxFuture<'a, Result<()>> {
     async move {
-        let home = collection.home();
         let snapshot = collection.settled().await?;
         let partitions = snapshot.partitions(None).await?;
         let made = make_missing(&snapshot, &partitions, wrong, work).await?;
-        let store = match (home, snapshot.state()) {
-            (Home::Repository(repository), Some(state)) => {
-                return repository.note(made, state).await;
-            }
-            _ => home.store(),
-        };
         let paths: HashSet<&str> = partitions.iter().map(|found| found.path.as_str()).collect();
-        let lease = publish_lease(store).await?;
-        let joined = join(store, snapshot.latest, |known| {
-            known.retain(|path, _| paths.contains(path.as_str()));
-            for (path, own) in made {
-                known.entry(path).or_default().extend(own);
-            }
-        });
-        let joined = lease.hold(joined).await;
-        lease.release(store).await;
-        joined
+        collection.backend().note_statistics(made, &snapshot, &paths).await
     }
     .boxed()
 }
@@ -72,12 +56,13 @@ async fn make_missing(
         Ok::<_, partita_core::Error>((partition.path.clone(), made))
     };
     let made: Vec<_> = missing.into_iter().map(one).collect();
-    let made: Result<Statistics> = stream::iter(made).buffered(AT_ONCE).try_collect().await;
+    let made: Result<Statistics> =
+        stream::iter(made).buffered(PARTITIONS_IN_FLIGHT).try_collect().await;
     progress.finish();
     made
 }
 
-/// The statistics of a partition; nothing, where it cannot be read.
+/// Makes the statistics of a partition; none if it cannot be read.
 async fn make(
     snapshot: &Snapshot,
     partition: &Partition,
@@ -87,10 +72,7 @@ async fn make(
     let directories: Vec<String> =
         names.iter().map(|name| format!("{}/{name}", partition.path)).collect();
     // Before they are read: if one is written meanwhile, what is noted is not believed.
-    let objects = match snapshot.state() {
-        Some(_) => None,
-        None => Some(snapshot.base().fingerprints(&directories).await?),
-    };
+    let objects = snapshot.fingerprints(&directories).await?;
     let options = ReadOptions {
         variables: Some(names.to_vec()),
         work: work.quiet(),

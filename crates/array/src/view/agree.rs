@@ -1,4 +1,4 @@
-//! Whether a view and its base have the same rows.
+//! Checks that a view and its base have the same rows.
 
 use futures::{StreamExt, TryStreamExt, stream};
 use partita_core::{Error, ErrorKind, Result};
@@ -10,22 +10,22 @@ use crate::layout::{AxisCopy, axis_copy, checksum_of, open_group};
 use crate::options::{ReadOptions, Work};
 use crate::read::{Wanted, read};
 
-/// Partitions compared at once.
-const AT_ONCE: usize = 16;
+/// Partitions compared concurrently.
+const PARTITIONS_IN_FLIGHT: usize = 16;
 
 pub(crate) const OTHER_ROWS: &str = "the base of the view has other rows in the partition than the \
                                      view was made for; call sync() to bring the view in line";
 const NO_PARTITION: &str =
     "the base of the view does not have the partition any more; call sync() to drop it";
 
-/// A view does not go together with its base.
+/// The error of a view that is out of sync with its base.
 pub(crate) fn out_of_sync(why: &str, partition: &Partition) -> Error {
     Error::new(ErrorKind::OutOfSync, why).with("partition", &partition.path)
 }
 
 impl Snapshot {
-    /// Checks that the partitions of a view have the rows that its base has. Of any other collection
-    /// there is nothing to check.
+    /// Checks that the partitions of a view have the rows of its base. It does nothing for other
+    /// collections.
     pub async fn check_synced(&self, partitions: &[Partition], work: &Work) -> Result<()> {
         if self.under.is_none() {
             return Ok(());
@@ -41,11 +41,11 @@ impl Snapshot {
                 false => Err(out_of_sync(OTHER_ROWS, partition)),
             }
         };
-        let checks = stream::iter(partitions).map(check).buffer_unordered(AT_ONCE);
+        let checks = stream::iter(partitions).map(check).buffer_unordered(PARTITIONS_IN_FLIGHT);
         checks.try_for_each(|()| async { Ok(()) }).await
     }
 
-    /// The variable of the base that tells rows apart.
+    /// The variable of the base that identifies rows.
     pub fn axis_of_base(&self) -> Result<VariableSchema> {
         let config = self.under.as_ref().map(|under| &under.config);
         let axis =
@@ -71,13 +71,13 @@ impl Snapshot {
         }
     }
 
-    /// The axis that a partition of a view was made for, if it says so.
+    /// The copy of the axis that a partition of a view was made for, if the partition stores it.
     pub async fn copy_of_axis(&self, partition: &Partition) -> Result<Option<AxisCopy>> {
         let axis = self.axis_of_base()?;
         axis_copy(&self.store, &self.config, &partition.path, &axis).await
     }
 
-    /// True if a partition of a view has the rows of the base, which has this axis.
+    /// True if a partition of a view has the rows of the base, whose axis is given.
     pub async fn agrees(
         &self,
         partition: &Partition,
@@ -87,12 +87,14 @@ impl Snapshot {
         if let Some(copy) = copy {
             return Ok(copy.checksum() == Some(checksum_of(axis).as_str()));
         }
-        // ZCollection stores no axis with views in Zarr v3.
+        // In Zarr v3, ZCollection stores no axis with views, so that only the numbers of rows are
+        // compared.
         let rows = self.own_rows(partition).await?;
         Ok(rows.is_none_or(|rows| rows == axis.len()))
     }
 
-    /// How many rows the variables have that a view stores in a partition; none if it stores none.
+    /// The number of rows of the variables that a view stores in a partition; none if it stores
+    /// none.
     pub async fn own_rows(&self, partition: &Partition) -> Result<Option<usize>> {
         let (config, path) = (&self.config, &partition.path);
         let opened = open_group(&self.store, config, path, &config.schema).await?;

@@ -1,12 +1,12 @@
-//! Conditions on the fields of keys in the text that a view stores: an expression that ZCollection,
-//! which evaluates it as Python, and Partita both read.
+//! The text of the condition that a view stores: an expression on the fields of keys that both
+//! ZCollection, which evaluates it as Python, and Partita understand.
 
 use partita_core::predicate::Literal;
 use partita_core::{Error, ErrorKind, Predicate, Result};
 
 use crate::layout::ViewConfig;
 
-/// The text of a condition; none if all partitions are meant.
+/// The text of a condition; none if it is true for all partitions.
 pub(super) fn text(predicate: &Predicate) -> Result<Option<String>> {
     match predicate {
         Predicate::Always(true) => Ok(None),
@@ -21,8 +21,8 @@ pub(super) fn stored(view: &ViewConfig) -> Result<Option<Predicate>> {
         Predicate::parse(text).map_err(|error| {
             Error::new(
                 ErrorKind::InvalidPredicate,
-                "which partitions the view covers is said in Python, in a way that is not read \
-                 here; sync it with another condition",
+                "the view stores its condition as a Python expression that Partita does not \
+                 support; sync it with another condition",
             )
             .with("condition", text)
             .caused_by(error)
@@ -47,14 +47,14 @@ fn expression(predicate: &Predicate) -> Result<String> {
             match (values.as_slice(), negated) {
                 ([], true) => "True".to_owned(),
                 ([], false) => "False".to_owned(),
-                // One value in parentheses is no tuple in Python.
+                // One value in parentheses is not a tuple in Python.
                 ([one], true) => format!("{} != {one}", name(column)?),
                 ([one], false) => format!("{} == {one}", name(column)?),
                 (many, true) => format!("{} not in ({})", name(column)?, many.join(", ")),
                 (many, false) => format!("{} in ({})", name(column)?, many.join(", ")),
             }
         }
-        // Fields always have a value.
+        // Fields of keys are never null.
         Predicate::IsNull { negated: true, .. } => "True".to_owned(),
         Predicate::IsNull { negated: false, .. } => "False".to_owned(),
         Predicate::And(parts) if parts.is_empty() => "True".to_owned(),
@@ -91,7 +91,7 @@ fn integer(value: &Literal) -> Result<String> {
 fn refused() -> Error {
     Error::new(
         ErrorKind::InvalidPredicate,
-        "which partitions a view covers is said by comparing fields of keys with integers",
+        "the condition of a view must compare fields of keys with integers",
     )
 }
 

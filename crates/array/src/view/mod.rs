@@ -1,12 +1,13 @@
-//! Views: variables laid over a collection that is not changed, and that may be elsewhere.
+//! Views: variables over a collection, which is not changed and may be in another store.
 //!
-//! A view is a collection of its own, of the variables that it adds or overrides, with the
-//! partitions, the axis and the layout of its base. It has a log, and is committed like any other.
-//! Each partition keeps a copy of the axis that its base had. What is read through it are the
-//! variables of both.
+//! A view is itself a collection, of the variables that it adds or overrides, with the partitions,
+//! axis and layout of its base. It has its own log, and is committed like any collection. Each
+//! partition keeps a copy of the base's axis. A read through the view returns the variables of
+//! both.
 //!
-//! - `agree`: whether both have the same rows. `sync`: making them have. `condition`: which
-//!   partitions of the base a view covers, in the text that ZCollection reads.
+//! - `agree`: checks that both have the same rows. `sync`: brings a view in line with its base.
+//!   `condition`: the partitions of the base that a view covers, in the text that ZCollection
+//!   reads.
 
 mod agree;
 mod condition;
@@ -14,6 +15,7 @@ mod sync;
 
 use std::fmt;
 use std::ops::Deref;
+use std::sync::Arc;
 
 pub(crate) use agree::{OTHER_ROWS, out_of_sync};
 use partita_core::store::{repository_url, url_of_repository};
@@ -21,29 +23,31 @@ use partita_core::{Error, ErrorKind, Predicate, Result, Store, StoreOptions};
 use uuid::Uuid;
 
 use crate::alter::{add, check_override};
+use crate::backend::{self, Backend};
 use crate::collection::Collection;
-use crate::commit::{Home, check_repository_layout};
+use crate::commit::{Plain, check_repository_layout};
 use crate::copy::CopyOptions;
 use crate::dataset::Schema;
 use crate::layout::{Config, Layout, Reference, ViewConfig, view_key};
 use crate::options::Work;
 use crate::repository::Repository;
 
-/// Variables laid over a collection. Read, mapped and updated as a [`Collection`], which has the
+/// Variables over a collection. A view is read, mapped and updated like a [`Collection`] with the
 /// variables of both; rows are changed in the base alone. Clones are cheap.
 #[derive(Clone)]
 pub struct View {
     collection: Collection,
 }
 
-/// Which partitions of its base a view covers.
+/// Options of creating and syncing a view.
 #[derive(Debug, Clone, Default)]
 pub struct ViewOptions {
-    /// Those for which this is true. The columns are the fields of the keys.
+    /// Selects the partitions of the base that the view covers. The columns are the fields of the
+    /// keys.
     pub predicate: Option<Predicate>,
-    /// Of a sync, the caller's name for its commit: one that was made before is not made again.
+    /// The idempotency key of the commit of a sync: a commit with the same key is not made twice.
     pub key: Option<String>,
-    /// Told about partitions.
+    /// Receives progress in partitions.
     pub work: Work,
 }
 
@@ -62,13 +66,13 @@ impl Deref for View {
 }
 
 impl View {
-    /// The documents that say what a view is: a directory with one of them is a view.
+    /// The keys of the documents that describe a view: a directory with one of them is a view.
     pub const DOCUMENTS: [&'static str; 2] = [view_key(Layout::ZarrV2), view_key(Layout::ZarrV3)];
 
-    /// Makes a view at `url` over a collection, of the variables of `schema`, which are filled with
-    /// their fill values. They need the partitioned dimension, and have dimensions of the base; one
-    /// that has the name of a variable of the base is read in its place. Without a predicate the
-    /// view covers all partitions, also those to come.
+    /// Creates a view at `url` over a collection, with the variables of `schema`, which are filled
+    /// with their fill values. They must have the partitioned dimension and otherwise dimensions of
+    /// the base; one with the name of a variable of the base overrides it. Without a predicate the
+    /// view covers all partitions, including later ones.
     ///
     /// # Errors
     /// [`AlreadyExists`](ErrorKind::AlreadyExists);
@@ -90,14 +94,14 @@ impl View {
         check_repository_layout(base.config().layout, url)?;
         let (config, commit) =
             new_view(&url_of_repository(store.url()), base, schema, options).await?;
-        let home = Home::Repository(Repository::open_or_create(store).await?);
-        Self::make(home, base, config, commit, options).await
+        let backend = Arc::new(Repository::open_or_create(store).await?);
+        Self::make(backend, base, config, commit, options).await
     }
 
-    /// Makes a view at the root of a store.
+    /// Creates a view at the root of a store.
     ///
     /// # Errors
-    /// As [`View::create`].
+    /// The same as [`View::create`].
     pub async fn create_in(
         store: Store,
         base: &Collection,
@@ -106,81 +110,84 @@ impl View {
     ) -> Result<Self> {
         store.check_writable()?;
         let (config, commit) = new_view(store.url(), base, schema, options).await?;
-        Self::make(Home::Plain(store), base, config, commit, options).await
+        Self::make(Plain::in_store(store), base, config, commit, options).await
     }
 
     async fn make(
-        home: Home,
+        backend: Arc<dyn Backend>,
         base: &Collection,
         config: Config,
         commit: String,
         options: &ViewOptions,
     ) -> Result<Self> {
-        home.create(&config, commit).await?;
-        let collection = Collection::open_home(home, Some(base.clone())).await?;
+        backend.create(&config, commit).await?;
+        let collection = Collection::open_backend(backend, Some(base.clone())).await?;
         let view = Self { collection };
         view.fill(&options.work).await?;
         Ok(view)
     }
 
-    /// Opens the view at `url`. Its base is where the view says, or, if there is none, where it lies
-    /// if both were moved together. Options of the store are taken for the base too, if that is in a
-    /// store of the same kind.
+    /// Opens the view at `url`. Its base is opened at the stored location, or, if there is none, at
+    /// the same location relative to the view, for the case that both were moved together. The
+    /// options of the store also apply to the base if it is in a store of the same kind.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) if there is no view, or its base is gone;
+    /// [`NotFound`](ErrorKind::NotFound) if there is no view, or its base does not exist any more;
     /// [`Corrupt`](ErrorKind::Corrupt) if its document cannot be read;
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) if that holds a condition that is code.
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) if the document contains a condition that is
+    /// Python code.
     pub async fn open(url: &str, store: &StoreOptions) -> Result<Self> {
-        let home = Home::open(url, store).await?;
-        let config = home.view().await?;
-        let Some(view) = &config.view else { return Err(no_view(&home)) };
-        let base = find_base(view, home.url(), store).await?;
-        Self::open_at(home, &base).await
+        let backend = backend::open(url, store).await?;
+        let config = backend.view().await?;
+        let Some(view) = &config.view else { return Err(no_view(backend.url())) };
+        let base = find_base(view, backend.url(), store).await?;
+        Self::open_at(backend, &base).await
     }
 
-    /// Opens the view at `url` over this base, whatever the view says of it.
+    /// Opens the view at `url` over this base, instead of the stored one.
     ///
     /// # Errors
-    /// As [`View::open`]; [`InvalidArgument`](ErrorKind::InvalidArgument) if that can be no base of
-    /// the view.
+    /// The same as [`View::open`]; [`InvalidArgument`](ErrorKind::InvalidArgument) if this
+    /// collection cannot be the base of the view.
     pub async fn open_over(url: &str, base: &Collection, store: &StoreOptions) -> Result<Self> {
-        Self::open_at(Home::open(url, store).await?, base).await
+        Self::open_at(backend::open(url, store).await?, base).await
     }
 
     /// Opens the view at the root of a store over this base.
     ///
     /// # Errors
-    /// As [`View::open_over`].
+    /// The same as [`View::open_over`].
     pub async fn open_over_in(store: Store, base: &Collection) -> Result<Self> {
-        Self::open_at(Home::Plain(store), base).await
+        Self::open_at(Plain::in_store(store), base).await
     }
 
-    async fn open_at(home: Home, base: &Collection) -> Result<Self> {
+    async fn open_at(backend: Arc<dyn Backend>, base: &Collection) -> Result<Self> {
         check_base(base)?;
-        let collection = Collection::open_home(home, Some(base.clone())).await?;
+        let collection = Collection::open_backend(backend, Some(base.clone())).await?;
         Ok(Self { collection })
     }
 
-    /// True if the options with which a view is opened are those of its base too: both are in stores
-    /// of the same kind.
+    /// True if the store options of a view also apply to its base, because both are in stores of
+    /// the same kind.
     #[must_use]
     pub fn shares_options(view: &str, base: &str) -> bool {
         scheme(view) == scheme(base)
     }
 
-    /// The view that a collection is.
+    /// Converts a collection that is a view.
     ///
     /// # Errors
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) if it is none.
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) if it is not a view.
     pub fn of(collection: Collection) -> Result<Self> {
         match collection.base() {
             Some(_) => Ok(Self { collection }),
-            None => Err(Error::invalid("that is no view").with("store", collection.url())),
+            None => {
+                Err(Error::invalid("this collection is not a view").with("store", collection.url()))
+            }
         }
     }
 
-    /// The collection under the view.
+    /// The base of the view.
     #[must_use]
     pub fn under(&self) -> &Collection {
         self.collection.base().unwrap_or(&self.collection)
@@ -194,7 +201,7 @@ impl View {
 }
 
 impl ViewConfig {
-    /// What a copy at `url` says, over another base if one is given.
+    /// The configuration of a copy of this view at `url`, over another base if one is given.
     pub(crate) fn copied(
         &self,
         base: Option<&str>,
@@ -216,17 +223,17 @@ impl ViewConfig {
 }
 
 impl Collection {
-    /// The variables that a view stores itself, by their paths; those of any other collection are
-    /// all its own.
+    /// The paths of the variables that a view stores itself; for another collection, of all its
+    /// variables.
     ///
     /// # Errors
-    /// As [`Collection::open`].
+    /// The same as [`Collection::open`].
     pub async fn own_variables(&self) -> Result<Vec<String>> {
         Ok(self.snapshot().await?.config.schema.names())
     }
 }
 
-/// What a new view at `url` is, and the id of its commit.
+/// The configuration of a new view at `url`, and the id of its commit.
 async fn new_view(
     url: &str,
     base: &Collection,
@@ -235,7 +242,7 @@ async fn new_view(
 ) -> Result<(Config, String)> {
     check_base(base)?;
     let under = base.snapshot().await?;
-    // A condition on what is no field shows before anything is written.
+    // A condition that does not name key fields is refused before anything is written.
     under.partitions(options.predicate.as_ref()).await?;
     let layout = under.config.layout;
     let view = ViewConfig {
@@ -258,17 +265,17 @@ async fn new_view(
 }
 
 fn check_base(base: &Collection) -> Result<()> {
-    base.config().check_no_view("a view is laid over a collection, not over another view")
+    base.config().check_no_view("the base of a view must be a collection, not another view")
 }
 
-fn no_view(home: &Home) -> Error {
-    Error::new(ErrorKind::NotFound, "there is no view here").with("store", home.url())
+fn no_view(url: &str) -> Error {
+    Error::new(ErrorKind::NotFound, "there is no view here").with("store", url)
 }
 
-/// Opens the base, for reading.
+/// Opens the base of a view for reading.
 async fn find_base(view: &ViewConfig, url: &str, options: &StoreOptions) -> Result<Collection> {
     let stored = match options.client() {
-        // Paths are in the file system that was handed in.
+        // With a given file system, locations are paths in it.
         Some(_) => Ok(view.base.location.trim_start_matches("file://").to_owned()),
         None => view.base.url(),
     };
@@ -301,13 +308,16 @@ async fn find_base(view: &ViewConfig, url: &str, options: &StoreOptions) -> Resu
         ErrorKind::InvalidArgument => ErrorKind::NotFound,
         kind => kind,
     };
-    Err(Error::new(kind, "the base of the view is not where the view says; open it with its base")
-        .with("base", &view.base.location)
-        .with("view", url)
-        .caused_by(error))
+    Err(Error::new(
+        kind,
+        "the base of the view is not at the location that the view stores; open it with its base",
+    )
+    .with("base", &view.base.location)
+    .with("view", url)
+    .caused_by(error))
 }
 
-/// The store that a URL is in: its kind, and the bucket or host.
+/// The kind of a URL's store, and its bucket or host.
 fn place(url: &str) -> (&str, &str) {
     let plain = repository_url(url).unwrap_or(url);
     match (scheme(url), plain.split_once("://")) {

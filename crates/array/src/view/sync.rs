@@ -19,18 +19,17 @@ use crate::read::{Wanted, read};
 use crate::transact::Stage;
 use crate::view::agree::out_of_sync;
 
-/// Partitions worked on at once.
-const AT_ONCE: usize = 8;
-/// How often a comparison is begun again because writers changed what was compared.
+/// Partitions processed concurrently.
+const PARTITIONS_IN_FLIGHT: usize = 8;
+/// How often a comparison is repeated because writers changed partitions during it.
 const ATTEMPTS: u32 = 20;
 
 impl View {
-    /// True if the view has the partitions of its base that it covers, and no others, with the rows
-    /// that they have.
+    /// True if the view has exactly the partitions of its base that it covers, with the same rows.
     ///
     /// # Errors
     /// [`InvalidPredicate`](partita_core::ErrorKind::InvalidPredicate) if ZCollection stored a
-    /// condition that is not read here; those of reading.
+    /// condition that Partita does not support; the errors of reading.
     pub fn is_synced(&self) -> BoxFuture<'_, Result<bool>> {
         async move {
             for _ in 0..ATTEMPTS {
@@ -50,27 +49,27 @@ impl View {
         .boxed()
     }
 
-    /// Brings the view in line with its base, in one commit. Partitions that are new in the base are
-    /// made, filled, if the view covers them; those that are gone are dropped. Where rows changed,
-    /// values are kept of those that are still there, by the values of the axis (of rows with equal
-    /// values, in their order), and new rows are filled. Returns the partitions that were written,
-    /// ordered by key; none where a commit with the same `key` was made before.
+    /// Brings the view in line with its base, in one commit. New partitions of the base that the
+    /// view covers are created and filled; partitions that the base does not have any more are
+    /// dropped. If rows changed, values of rows that still exist are kept, matched by the values of
+    /// the axis (rows with equal values in their order), and new rows are filled. Returns the
+    /// partitions that were written, ordered by key; none if a commit with the same `key` was made
+    /// before.
     ///
-    /// A predicate says which partitions the view covers from now on. Those that it has already
-    /// stay.
+    /// A predicate replaces the condition on the partitions that the view covers. Partitions that
+    /// the view has already stay.
     ///
     /// # Errors
     /// [`InvalidPredicate`](partita_core::ErrorKind::InvalidPredicate);
-    /// [`OutOfSync`](partita_core::ErrorKind::OutOfSync) if ZCollection wrote a partition of which
-    /// it is not known what rows its values belong to;
-    /// [`ReadOnly`](partita_core::ErrorKind::ReadOnly);
+    /// [`OutOfSync`](partita_core::ErrorKind::OutOfSync) if rows changed in a partition for which
+    /// ZCollection stored no axis; [`ReadOnly`](partita_core::ErrorKind::ReadOnly);
     /// [`CommitConflict`](partita_core::ErrorKind::CommitConflict).
     pub async fn sync(&self, options: &ViewOptions) -> Result<Vec<Partition>> {
         let key = options.key.as_deref();
         self.bring_in_line("sync", key, options.predicate.as_ref(), &options.work).await
     }
 
-    /// Makes the partitions of a new view.
+    /// Creates the partitions of a new view.
     pub(super) async fn fill(&self, work: &Work) -> Result<Vec<Partition>> {
         self.bring_in_line("create", None, None, work).await
     }
@@ -96,19 +95,19 @@ impl View {
     }
 }
 
-/// What a partition of a view needs.
+/// The change that a partition of a view needs to be in sync.
 enum Need {
-    /// It is new.
+    /// The view lacks the partition.
     Create(Array),
-    /// Its rows changed.
+    /// The rows of the base changed.
     Match(Array),
-    /// Its rows are those of the base, and it does not say which these are.
+    /// The rows are those of the base, but the partition stores no copy of the axis.
     Note(Array),
-    /// It is gone.
+    /// The base does not have the partition any more.
     Drop,
 }
 
-/// The partitions that a view has, and what those need that are not in line with its base.
+/// The partitions of a view, and the changes of those that are out of sync with its base.
 async fn compare(
     snapshot: &Snapshot,
     work: &Work,
@@ -144,19 +143,20 @@ async fn compare(
             (false, _) => Some((partition, Need::Match(axis))),
         })
     };
-    let needs: Vec<Option<_>> = stream::iter(all).map(need).buffered(AT_ONCE).try_collect().await?;
+    let needs: Vec<Option<_>> =
+        stream::iter(all).map(need).buffered(PARTITIONS_IN_FLIGHT).try_collect().await?;
     Ok((own, needs.into_iter().flatten().collect()))
 }
 
 fn changed_meanwhile(partition: &Partition) -> Error {
-    out_of_sync("the base of the view was changed while it was looked at; try again", partition)
+    out_of_sync("the base of the view was changed while it was compared; try again", partition)
 }
 
 struct Sync<'a> {
-    /// Which partitions the view covers from now on, if that changes.
+    /// The new condition on the partitions that the view covers, if it changes.
     covered: Option<&'a Predicate>,
     work: &'a Work,
-    /// Gets the partitions that were written.
+    /// Receives the partitions that were written.
     written: &'a Mutex<BTreeSet<Partition>>,
 }
 
@@ -196,9 +196,9 @@ impl Sync<'_> {
             progress.advance(1);
             Ok::<_, Error>((partition, change))
         };
-        let made = stream::iter(needs).map(one).buffer_unordered(AT_ONCE);
+        let made = stream::iter(needs).map(one).buffer_unordered(PARTITIONS_IN_FLIGHT);
         let made: Vec<(Partition, Change)> = made.try_collect().await?;
-        // What was read of the base is of one commit.
+        // The content that was read of the base must be the state of one commit.
         let read = own.iter().chain(made.iter().map(|(partition, _)| partition));
         let paths: Vec<&str> = read.map(|partition| partition.path.as_str()).collect();
         if !under.is_current(&paths, true).await? {
@@ -253,7 +253,7 @@ impl Sync<'_> {
         snapshot.stage_replacement(stage, path, plan, facts, &work).await
     }
 
-    /// What a partition holds, for the rows that its base has by now.
+    /// The new content of a partition, for the present rows of its base.
     async fn matched(
         &self,
         snapshot: &Snapshot,
@@ -267,8 +267,8 @@ impl Sync<'_> {
         };
         let Some(copy) = snapshot.copy_of_axis(partition).await? else {
             return Err(out_of_sync(
-                "the rows of the base changed, and the view does not say which rows it was made \
-                 for, since ZCollection wrote it; create it anew",
+                "the rows of the base changed, and the view does not store which rows it was made \
+                 for, since ZCollection wrote it; create the view again",
                 partition,
             ));
         };
@@ -305,7 +305,7 @@ impl Sync<'_> {
     }
 }
 
-/// The variables of a view for so many rows, all fill value.
+/// The variables of a view for `rows` rows, filled with their fill values.
 fn filled(config: &Config, rows: usize, sizes: &HashMap<String, usize>) -> Result<Dataset> {
     let size = |name: &str| match name == config.dimension {
         true => Some(rows),
@@ -314,7 +314,8 @@ fn filled(config: &Config, rows: usize, sizes: &HashMap<String, usize>) -> Resul
     build(&config.schema, "", &|path, own| fill(path, own, &size).map(Some))
 }
 
-/// Where each row was before, by its value on the axis; rows with equal values in their order.
+/// The previous position of each row, found by its value on the axis; rows with equal values are
+/// matched in their order.
 fn matches(old: &Array, new: &Array) -> Vec<Option<usize>> {
     let mut known: HashMap<&[u8], VecDeque<usize>> = HashMap::with_capacity(old.len());
     for at in 0..old.len() {

@@ -1,4 +1,4 @@
-//! Changes of collections against a model, in the face of stores that fail and of other writers.
+//! Tests of changes against a model, with stores that fail and with concurrent writers.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -20,7 +20,7 @@ use proptest::prelude::*;
 #[derive(Debug, Clone)]
 enum Step {
     Insert(Vec<Row>, Merge),
-    /// So many rows that are there are delivered again, from one on, with another value.
+    /// This many existing rows are delivered again, from a row on, with another value.
     Revise(usize, usize, i32),
     Drop(i64),
     Double(i64),
@@ -55,7 +55,7 @@ impl Model {
         }
     }
 
-    /// The insert that a revision is.
+    /// The insert that delivers the rows of a revision.
     fn insert_of(&self, step: &Step) -> Step {
         let Step::Revise(from, count, value) = step else { return step.clone() };
         let rows = self.rows().into_iter().skip(*from).take(*count);
@@ -200,7 +200,7 @@ proptest! {
             assert_eq!(days, model.0.keys().copied().collect::<Vec<_>>());
             let options = VerifyOptions { data: true, ..VerifyOptions::default() };
             assert_eq!(collection.verify(&options).await.unwrap(), []);
-            // A condition on the axis finds the rows that a filter would.
+            // A condition on the axis must find the rows that a filter finds.
             let predicate = "time >= '1970-01-02T03:00:00' and time < '1970-01-04T12:00:00'";
             let predicate = Some(Predicate::parse(predicate).unwrap());
             let found = collection.read(&ReadOptions { predicate, ..ReadOptions::default() }).await;
@@ -211,7 +211,7 @@ proptest! {
     }
 }
 
-/// Rows of `days` days, `per_day` a day.
+/// A writer is stopped at each of its writes in turn.
 #[tokio::test(start_paused = true)]
 async fn a_writer_that_stops_at_any_write_leaves_all_or_nothing() {
     for kind in Kind::ALL {
@@ -231,7 +231,7 @@ async fn a_writer_that_stops_at_any_write_leaves_all_or_nothing() {
             let found = read(&reader).await;
             assert!(found == before || found == after, "torn at write {number}: {found:?}");
             assert!(done.is_err() || found == after, "a lost commit at write {number}");
-            // The next writer finishes what was begun and goes on.
+            // The next writer completes what was begun, and commits its own rows.
             reader.insert(&dataset(&days(4..6, 3)), &merging(merge)).await.unwrap();
             let base = if found == before {
                 days(0..3, 1)
@@ -242,7 +242,7 @@ async fn a_writer_that_stops_at_any_write_leaves_all_or_nothing() {
             let options = VerifyOptions { data: true, ..VerifyOptions::default() };
             assert_eq!(reader.verify(&options).await.unwrap(), []);
             if found == after && done.is_ok() {
-                // Publishing is the last that a commit does; it may be left to others.
+                // Publishing is the last step of a commit; another writer may do it.
                 stopped += 1;
             }
             if stopped > 60 || (stopped > 0 && kind == Kind::Icechunk) {
@@ -259,7 +259,7 @@ async fn eight_writers(store: Store, kind: Kind) {
         tokio::spawn(async move {
             let collection = open(store, kind).await;
             for round in 0..4i64 {
-                // Every writer touches the same days, with rows of its own.
+                // Every writer inserts its own rows into the same days.
                 let rows: Vec<Row> = (0..3)
                     .map(|day| {
                         (day * DAY + round * 1000 + writer * 10, i32::try_from(writer).unwrap())
@@ -270,7 +270,7 @@ async fn eight_writers(store: Store, kind: Kind) {
                     .await
                     .unwrap();
                 let found = read(&collection).await;
-                // Each commit is seen whole.
+                // Each commit is visible as a whole.
                 let counts: Vec<usize> = (0..3)
                     .map(|day| found.iter().filter(|row| row.0 / DAY == day).count())
                     .collect();
@@ -338,7 +338,7 @@ async fn a_delivery_again_writes_its_chunks_alone() {
     assert_eq!(read(&collection).await.len(), 20);
 }
 
-/// A writer puts a partition together from links to files that may be old.
+/// A writer builds a partition from links to files, which may be old.
 #[tokio::test]
 async fn garbage_is_as_old_as_its_directory() {
     let place = tempfile::tempdir().unwrap();
@@ -369,7 +369,7 @@ async fn garbage_is_as_old_as_its_directory() {
     assert!(old.exists());
 }
 
-/// Every operation can be spawned.
+/// Every operation can be spawned, because its future is `Send`.
 #[tokio::test]
 async fn operations_run_on_other_threads() {
     fn spawned<T: Send>(_: impl Future<Output = T> + Send) {}
@@ -489,13 +489,13 @@ async fn what_does_not_fit_is_refused_by_name() {
     let text = refused(VariableSchema::new("v", DType::Int32, &["time", "x"]), vec![7, 3]).await;
     assert!(text.contains("variable: v") && text.contains("dimension: x"), "{text}");
     assert_eq!(read(&collection).await, before);
-    // No rows are no error, and no change.
+    // A dataset without rows is not an error, and changes nothing.
     collection
         .insert(&dataset(&[]), &merging(Merge::TimeSeries { tolerance: None }))
         .await
         .unwrap();
     assert_eq!(read(&collection).await, before);
-    // The axis alone: there is no value of an integer that means missing.
+    // The dataset has only the axis: integers have no value that means missing.
     let only = dataset(&days(5..6, 1)).filtered(&|path, _| path == "time");
     let error = collection.insert(&only, &InsertOptions::default()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::SchemaMismatch, "{error}");

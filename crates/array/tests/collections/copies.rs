@@ -1,4 +1,4 @@
-//! Copies that are broken off, and staging by many with one commit.
+//! Tests of interrupted copies, and of changes staged by many workers for one commit.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -93,7 +93,7 @@ async fn what_another_copy_left_is_no_part_of_the_next() {
     }
 }
 
-/// Does something once a copy has begun.
+/// Sends a message once a copy has begun.
 #[derive(Debug)]
 struct Meddler(tokio::sync::mpsc::UnboundedSender<()>, AtomicBool);
 
@@ -157,7 +157,7 @@ async fn a_copy_has_the_chunks_and_codecs_that_are_asked_for() {
     assert_eq!(error.kind(), ErrorKind::InvalidArgument);
 }
 
-/// What a worker stages, sent as text.
+/// The staged changes of a worker, sent as text.
 async fn staged(store: &Store, kind: Kind, day: i64, value: i32, merge: Merge) -> Vec<Staged> {
     let worker = open(store.clone(), kind).await;
     let rows = dataset(&days(day..day + 1, value));
@@ -177,7 +177,7 @@ async fn what_many_stage_is_one_commit() {
         for day in 1..4 {
             all.extend(staged(&store, kind, day, 2, merge).await);
         }
-        // A task that ran twice.
+        // The changes of a task that ran twice.
         all.extend(staged(&store, kind, 3, 2, merge).await);
         assert_eq!(read(&collection).await, days(0..2, 1));
         for _ in 0..2 {

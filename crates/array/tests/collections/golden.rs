@@ -1,4 +1,4 @@
-//! Collections that other programs wrote, read exactly.
+//! Tests that collections written by other programs are read exactly.
 
 use std::path::PathBuf;
 
@@ -48,7 +48,7 @@ fn floats(dataset: &Dataset, path: &str) -> Vec<f64> {
     }
 }
 
-/// Microseconds since 1970 of midnight of a day in 2022, counted from the first of January.
+/// Microseconds from 1970 to midnight of a day in 2022; days are counted from the first of January.
 fn day_of_2022(day: i128) -> i128 {
     (18_993 + day) * 86_400_000_000
 }

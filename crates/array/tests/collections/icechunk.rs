@@ -1,4 +1,5 @@
-//! Collections in Icechunk repositories: what ZCollection wrote, history, branches, tags, garbage.
+//! Tests of collections in Icechunk repositories: a repository of ZCollection, history, branches,
+//! tags, garbage.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -67,7 +68,8 @@ async fn what_zcollection_wrote_is_read_and_continued() {
     assert_eq!(collection.last_commit().await.unwrap().own, 3);
     sound(&collection).await;
 
-    // The first partition again, as it was before the last commit of ZCollection.
+    // The first partition is inserted again with the rows that it had before ZCollection's last
+    // commit.
     let january = Some(Predicate::parse("month == 1").unwrap());
     let options = ReadOptions { predicate: january.clone(), ..ReadOptions::default() };
     let january_rows = collection.read(&options).await.unwrap();
@@ -169,7 +171,7 @@ async fn what_expired_is_removed_and_the_rest_stays() {
     }
     let kept = collection.at(3).await.unwrap();
     kept.create_tag("kept", None).await.unwrap();
-    // What a worker staged and nobody commits.
+    // A worker stages changes that are never committed.
     collection
         .stage_insert(&dataset(&days(0..40, 9)), &merging(Merge::Replace), true)
         .await
@@ -244,7 +246,7 @@ async fn what_cannot_be_is_refused() {
     assert_eq!(plain.branch(), None);
 }
 
-/// Bytes that were changed, in each kind of object.
+/// A byte is changed in each kind of object.
 #[tokio::test]
 async fn damaged_objects_are_told() {
     let store = memory();
@@ -263,7 +265,7 @@ async fn damaged_objects_are_told() {
                     collection.read(&ReadOptions::default()).await
                 };
                 let found = found.await.map(|data| rows::rows_of(&data));
-                // Of states that nobody looks at, nothing is noticed.
+                // Damage in objects of other states is not detected by this read.
                 match found {
                     Ok(found) => assert_eq!(found, days(0..3, 1), "{key}"),
                     Err(error) => assert_eq!(error.kind(), ErrorKind::Corrupt, "{key}: {error}"),
@@ -319,7 +321,7 @@ async fn urls_name_branches_and_states() {
     let both = [days(0..1, 1), days(1..2, 2)].concat();
     let tagged = Collection::open(&format!("{url}?at=v1"), &store).await.unwrap();
     assert_eq!(read(&tagged).await, both);
-    // Wherever such a handle came from, its URL opens the same.
+    // The URL of any such handle opens the same state.
     let again = Collection::open(trial.at("v1").await.unwrap().url(), &store).await.unwrap();
     assert_eq!(read(&again).await, both);
     let again = Collection::open(trial.url(), &store).await.unwrap();
@@ -332,7 +334,7 @@ async fn urls_name_branches_and_states() {
     }
 }
 
-/// Rows whose chunks are too large to be kept beside their references.
+/// Rows whose chunks are too large to be stored inline in manifests.
 fn large(day: i64, seed: i32) -> Dataset {
     let value =
         |row: i64| i32::try_from(row).unwrap().wrapping_add(seed).wrapping_mul(40_503_211) / 2;
@@ -378,7 +380,7 @@ async fn no_chunk_is_stored_twice_because_another_commit_was_faster() {
     sound(&collection).await;
 }
 
-/// Cancels work after so many partitions.
+/// Cancels the work after a number of partitions.
 #[derive(Debug)]
 struct CancelAfter(AtomicU64, Cancel);
 
@@ -426,7 +428,7 @@ async fn a_copy_into_a_repository_is_continued() {
         if collected {
             target.delete_many(before[..10].to_vec()).await.unwrap();
         }
-        // What changed since is copied again.
+        // Partitions that were changed since are copied again.
         plain.insert(&large(3, 2), &InsertOptions::default()).await.unwrap();
         let copy = plain.copy_to(&repository, &store, &CopyOptions::default()).await.unwrap();
         assert_eq!(read(&copy).await, read(&plain).await);
@@ -462,7 +464,7 @@ async fn variables_may_have_the_names_of_chunks() {
             Ok(vec![variable("c")?, variable("0")?])
         })
     };
-    // Zeros are not stored: what was there before must be gone.
+    // Chunks of zeros are not stored, so that the previous chunks must be removed.
     for number in [7, 0, 8] {
         collection.update(value(number), &MapOptions::default()).await.unwrap();
         let data = collection.read(&ReadOptions::default()).await.unwrap();

@@ -1,4 +1,4 @@
-//! Indexes against a model: what they find, what they cost, and that they stay true.
+//! Tests of indexes against a model: their results, their requests, and how they follow changes.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -93,7 +93,7 @@ fn only(rows: Selection) -> ReadOptions {
     ReadOptions { rows: Some(rows), ..ReadOptions::default() }
 }
 
-/// Adds to the values, which keep their sign in the second column.
+/// Adds an amount to the values; the second column has the negated ones.
 fn adding(amount: i32) -> UpdateFunction {
     Arc::new(move |partition: PartitionData| {
         let rows: Vec<Row> =
@@ -192,7 +192,7 @@ async fn follows(layout: Layout, steps: Vec<Step>, stores: Vec<bool>) {
                 all.iter().filter(|row| row.1 == cycle && row.0 >= DAY).copied().collect();
             let read = collection.read(&only(found.clone())).await.unwrap();
             assert_eq!(rows_of(&read), expected);
-            // A condition on rows says more of those that were chosen.
+            // A condition on rows further restricts a row selection.
             let predicate = Some(Predicate::parse("time >= '1970-01-03T00:05'").unwrap());
             let both = ReadOptions { predicate, ..only(found) };
             let expected: Vec<Row> =
@@ -235,7 +235,7 @@ fn counted() -> (Store, Arc<CountingStore>) {
     (store, counter.unwrap())
 }
 
-/// One day of 90 rows in 30 chunks, with the cycle 1 in rows 31 and 32, 60 to 62, and 89.
+/// One day of 90 rows in 30 chunks; the cycle is 1 in rows 31, 32, 60 to 62, and 89.
 fn long_day() -> Vec<Row> {
     let is_one = |row: i64| matches!(row, 31 | 32 | 60..=62 | 89);
     (0..90).map(|row| (row, i16::from(is_one(row)), 100 + row as i32)).collect()
@@ -264,8 +264,8 @@ async fn only_chunks_with_the_rows_are_read_and_written() {
     };
     assert_eq!(chunks(&counter), ["v/10.0", "v/20.0", "v/29.0"]);
     let counts = counter.reset();
-    // State before, in either layout, and after; what was published, since that was just now;
-    // metadata, three chunks. Nothing is listed.
+    // The state before the read, in either layout, and after it; the last note, since the commit is
+    // recent; metadata; three chunks. Nothing is listed.
     assert_eq!((counts.lists, counts.gets), (0, 4 + 2 + 1 + 1 + 3));
 
     let read: Arc<std::sync::Mutex<Vec<usize>>> = Arc::default();
@@ -284,7 +284,7 @@ async fn only_chunks_with_the_rows_are_read_and_written() {
     };
     collection.update(update, &options).await.unwrap();
     assert_eq!(*read.lock().unwrap(), [6]);
-    // The second of the chunks is replaced as a whole: it is not read to be put together again.
+    // The second chunk is replaced as a whole, so that it is not read.
     let twice = ["v/10.0", "v/10.0", "v/20.0", "v/29.0", "v/29.0"];
     let chunks_read: Vec<String> =
         chunks(&counter).into_iter().filter(|key| !key.contains("stage")).collect();
@@ -292,10 +292,10 @@ async fn only_chunks_with_the_rows_are_read_and_written() {
     let counts = counter.reset();
     let record = collection.history().await.unwrap().pop().unwrap();
     let Action::Patch { replaced, .. } = &record.changes[0].action else { panic!("{record:?}") };
-    // The chunks are named by the manifest.
+    // The manifest names the chunks.
     assert_eq!(replaced, &["v"]);
-    // Three chunks are staged, and put in their places; a manifest, a note of what is there then, a
-    // record, a mark, a lease and its end.
+    // Three chunks are staged, and published; further writes are a manifest, a note of the
+    // published versions, a record, a head, a lease and its release.
     assert!(counts.puts + counts.copies <= 3 + 3 + 6, "{counts:?}");
 
     let values: Vec<i32> = rows_of_values(&collection).await;
@@ -329,7 +329,7 @@ async fn rows_that_were_changed_are_not_updated() {
     let options = MapOptions { rows, depth: Depth::Rows(1), ..MapOptions::default() };
     let error = collection.update(adding(4), &options).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidArgument);
-    // What a function returns has as many rows as it was given.
+    // A function must return as many rows as it was given.
     let rows = Some(query(&index, "cycle == 1").await);
     let options = MapOptions { rows, ..MapOptions::default() };
     let whole: UpdateFunction = Arc::new(|_| Ok(vec![dataset(&long_day()).require("v")?.clone()]));
@@ -339,7 +339,7 @@ async fn rows_that_were_changed_are_not_updated() {
     assert_eq!(rows_of_values(&collection).await, updated.collect::<Vec<_>>());
 }
 
-/// Slices of four rows, with the number of each.
+/// Slices of four rows, with the number of each slice.
 fn quarters() -> IndexFunction {
     Arc::new(|partition: PartitionData| {
         let rows = partition.own.len() as i64;
@@ -380,7 +380,7 @@ async fn an_index_of_a_function_needs_it_to_follow() {
     assert_eq!(error.unwrap_err().kind(), ErrorKind::InvalidPredicate);
 
     let stranger = Index::open(&collection, place.clone(), None).await.unwrap();
-    // It depends on the time alone.
+    // The index depends on the time alone.
     collection.update(adding(4), &MapOptions::default()).await.unwrap();
     assert_eq!(query(&stranger, "number >= 1").await.num_rows(), 6);
     let more: Vec<Row> = (0..3).map(|row| (DAY + row, 0, 1)).collect();
@@ -531,7 +531,7 @@ fn golden(name: &str) -> PathBuf {
     root.join("../../tests/golden/zcollection").canonicalize().unwrap().join(name)
 }
 
-/// A collection that ZCollection wrote, and a table of an index of it.
+/// A collection that ZCollection wrote, and an index of it.
 async fn golden_index(name: &str) -> (Collection, Index) {
     let options = StoreOptions::default();
     let collection = Collection::open(golden(name).to_str().unwrap(), &options).await.unwrap();
@@ -557,7 +557,7 @@ async fn indexes_of_zcollection_are_read() {
         };
         assert_eq!(columns(&table), columns(&stored));
         assert_eq!((index.commit(), index.variables()), (None, None));
-        // Nobody knows what the collection was when it was made.
+        // It is not known which state of the collection the index reflects.
         let refused = index.query(None, Stale::Refresh, &Work::default()).await.unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::StaleIndex);
         let predicate = Predicate::parse(&format!("{column} >= 0 and month == 2")).unwrap();
@@ -583,7 +583,7 @@ async fn an_index_is_written_as_zcollection_does() {
         let file = directory.path().join("index.parquet");
         let expected = golden.table().unwrap();
         let rows = expected.clone();
-        // The function gives what the other library was given.
+        // The function returns the rows that were given to ZCollection.
         let function: IndexFunction = Arc::new(move |partition: PartitionData| {
             let row = usize::from(partition.key.get("month") == Some(2));
             let row = rows.slice(row, 1);

@@ -1,6 +1,12 @@
-//! Collections as their users see them, in one program: each that links the engine takes long to build.
+//! Tests of collections through the public interface, in one program, since linking the engine
+//! takes long.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod changes;
 mod copies;
@@ -11,4 +17,5 @@ mod protocol;
 mod requests;
 mod rows;
 mod statistics;
+mod undo;
 mod views;

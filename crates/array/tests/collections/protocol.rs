@@ -1,5 +1,5 @@
-//! What is committed stays: late requests, other programs, staged changes that are sent twice or come
-//! late, clean-up, and earlier states.
+//! Tests that committed changes stay: delayed requests, other programs, staged changes that are
+//! sent twice or late, clean-up, and earlier states.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,8 @@ use futures::TryStreamExt;
 use jiff::SignedDuration;
 use partita_array::layout::Layout;
 use partita_array::{
-    Collection, DropOptions, GarbageOptions, InsertOptions, Merge, Retention, Staged, VerifyOptions,
+    Collection, DropOptions, GarbageOptions, InsertOptions, Merge, ReadOptions, Retention, Staged,
+    VerifyOptions,
 };
 use partita_core::{ErrorKind, Predicate, Store, StoreOptions};
 
@@ -40,8 +41,8 @@ async fn staged_keys(store: &Store) -> Vec<String> {
     listed.into_iter().map(|object| object.key).collect()
 }
 
-/// Every object of a partition in turn is overwritten by what an earlier commit put there, or
-/// removed, as by a request of its publisher that is carried out late.
+/// Each object of a partition in turn is overwritten with the content of an earlier commit, or
+/// removed, as by a delayed request of that commit's publisher.
 #[tokio::test]
 async fn requests_that_are_carried_out_late_change_nothing() {
     for layout in LAYOUTS {
@@ -63,7 +64,7 @@ async fn requests_that_are_carried_out_late_change_nothing() {
             store.put(key, newest[key].clone()).await.unwrap();
             assert_eq!(read(&collection).await, expected, "{key} is written again");
         }
-        // All of them at once; and the next commit puts right what it touches.
+        // All of them are overwritten at once; the next commit repairs what it touches.
         for key in newest.keys() {
             store.delete(key).await.unwrap();
         }
@@ -76,13 +77,39 @@ async fn requests_that_are_carried_out_late_change_nothing() {
         let mut expected = expected;
         expected.insert(1, (60, 3));
         assert_eq!(read(&collection).await, expected);
-        // A program that knows no commits sees the same.
+        // A program that does not know commits reads the same.
         store.delete_directory(".partita", "scratch").await.unwrap();
         assert_eq!(read(&Collection::open_in(store).await.unwrap()).await, expected);
     }
 }
 
-/// A partition that was dropped is not brought back by a request that is carried out late.
+/// The objects of an earlier state are compared with its manifest when they are read.
+#[tokio::test]
+async fn an_altered_object_of_an_earlier_state_is_named() {
+    for layout in LAYOUTS {
+        let store = memory();
+        let collection = create(store.clone(), layout).await;
+        insert(&collection, &days(0..1, 1)).await;
+        let early = staged_keys(&store).await;
+        collection.insert(&dataset(&days(0..1, 2)), &upserting()).await.unwrap();
+        let past = collection.at(1).await.unwrap();
+        assert_eq!(read(&past).await, days(0..1, 1));
+        let chunks = early.iter().filter(|key| key.contains("/v/") && !key.ends_with("json"));
+        for key in chunks.filter(|key| !key.contains("/.")) {
+            let whole = store.get(key).await.unwrap();
+            let mut altered = whole.to_vec();
+            *altered.last_mut().unwrap() ^= 1;
+            store.put(key, altered.into()).await.unwrap();
+            let past = collection.at(1).await.unwrap();
+            let error = past.read(&ReadOptions::default()).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+            assert!(error.to_string().contains("not what was committed"), "{error}");
+            store.put(key, whole).await.unwrap();
+        }
+    }
+}
+
+/// A delayed request does not bring back a partition that was dropped.
 #[tokio::test]
 async fn dropped_partitions_stay_dropped() {
     for layout in LAYOUTS {
@@ -100,7 +127,7 @@ async fn dropped_partitions_stay_dropped() {
     }
 }
 
-/// What no manifest knows is another program's, and counts from then on.
+/// Objects that no manifest names were written by another program, and become part of the state.
 #[tokio::test]
 async fn writes_of_other_programs_count() {
     for layout in LAYOUTS {
@@ -142,7 +169,7 @@ async fn a_missing_chunk_is_no_fill_value() {
             chunks.keys().find(|key| key.contains("/v/") && key.ends_with("/0")).unwrap()
         });
         store.delete(key).await.unwrap();
-        // Its staged copy is read while that is retained.
+        // The staged copy is read as long as it is retained.
         assert_eq!(read(&collection).await, days(0..1, 1));
         store.delete_directory(".partita/stage", "scratch").await.unwrap();
         let lost = collection.read(&Default::default()).await.unwrap_err();
@@ -154,8 +181,8 @@ async fn staged(collection: &Collection, rows: &[Row]) -> Vec<Staged> {
     collection.stage_insert(&dataset(rows), &upserting(), true).await.unwrap()
 }
 
-/// However staged changes are committed, in parts, twice, or discarded beside it, what a commit
-/// names is there.
+/// Staged changes may be committed in parts, twice, or discarded at the same time: every object
+/// that a commit names exists.
 #[tokio::test]
 async fn what_is_staged_counts_once() {
     for layout in LAYOUTS {
@@ -237,7 +264,8 @@ async fn earlier_states_are_read_and_restored() {
     }
 }
 
-/// Once nothing is retained, the collection is what it was, and is changed as before.
+/// After everything that is retained was removed, the collection is unchanged, and can be changed
+/// as before.
 #[tokio::test]
 async fn clean_up_leaves_the_newest_state() {
     for layout in LAYOUTS {
@@ -259,14 +287,14 @@ async fn clean_up_leaves_the_newest_state() {
             let gone = collection.collect_garbage(&garbage).await.unwrap();
             assert!(!gone.keys.is_empty());
             assert_eq!(read(&collection).await, expected);
-            // Manifests of the current state alone are left.
+            // Only the manifests of the current state are left.
             let left = staged_keys(&store).await;
             assert!(left.iter().all(|key| key.ends_with("/.manifest")), "{left:?}");
             assert_eq!(collection.at(1).await.unwrap_err().kind(), ErrorKind::NotFound);
             let options = VerifyOptions { data: true, ..Default::default() };
             assert_eq!(collection.verify(&options).await.unwrap(), []);
         }
-        // What is replaced now can be read again: a copy was made before.
+        // The state that is replaced now can still be read, since its objects were copied before.
         let latest = collection.last_commit().await.unwrap().own;
         insert(&collection, &days(0..3, 9)).await;
         assert_eq!(read(&collection.at(latest).await.unwrap()).await, expected);
@@ -274,8 +302,8 @@ async fn clean_up_leaves_the_newest_state() {
     }
 }
 
-/// A power cut leaves documents of groups without content, which an earlier publisher had written. In
-/// Zarr v2 there are no groups above partitions.
+/// A power failure leaves empty group documents of an earlier publisher. In Zarr v2 there are no
+/// groups above partitions.
 #[tokio::test]
 async fn documents_of_groups_without_content_are_written_again() {
     let place = tempfile::tempdir().unwrap();
@@ -295,7 +323,7 @@ async fn documents_of_groups_without_content_are_written_again() {
     assert_eq!(store.get(keys[0]).await.unwrap(), "{}");
 }
 
-/// A power cut leaves parts of notes that publishers had written and that no head named.
+/// A power failure leaves parts of notes that publishers had written and that no head names.
 #[tokio::test]
 async fn parts_of_notes_of_publishers_that_died_are_in_nobodys_way() {
     for layout in LAYOUTS {

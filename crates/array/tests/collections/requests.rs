@@ -1,4 +1,5 @@
-//! What operations cost, and what damaged collections give: errors, never a panic.
+//! Tests of the requests that operations send, and of damaged collections, which give errors and
+//! never a panic.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -61,13 +62,13 @@ fn options(predicate: &str, variable: &str) -> ReadOptions {
 async fn a_variable_of_a_partition_costs_its_metadata_and_its_chunks() {
     let (store, counter) = counted("v1-date");
     let collection = Collection::open_in(store).await.unwrap();
-    // What the collection is, in either layout, and whether commits wait to be published: a mark,
-    // and a record.
+    // The document of the collection, in either layout, and the pending commits: a head and a
+    // record.
     assert_eq!(counter.reset().requests(), 4);
     collection.read(&options("month == 2", "ssh")).await.unwrap();
     let counts = counter.reset();
-    // Directories of years and of months; metadata and one chunk; and before and after them what
-    // tells whether a commit came in between.
+    // The directories of years and months; metadata and one chunk; and, before and after them, the
+    // requests that detect a commit in between.
     assert_eq!((counts.lists, counts.gets), (2, 2 + 4 + 2));
 
     let (store, counter) = counted("v3-date");
@@ -92,7 +93,7 @@ async fn immutable_variables_need_no_partition() {
 async fn a_merge_reads_each_chunk_once() {
     let (store, counter) = counting(memory());
     let collection = create(store, Layout::ZarrV2).await;
-    // In forty chunks, and each of them moves by one.
+    // The rows are in forty chunks, and each of them moves by one row.
     let rows: Vec<Row> = (1..=120).map(|number| (number * 600, 1)).collect();
     collection.insert(&dataset(&rows), &InsertOptions::default()).await.unwrap();
     counter.reset();
@@ -109,7 +110,7 @@ async fn a_merge_reads_each_chunk_once() {
     assert_eq!((chunks("time"), chunks("v")), ((40, 40), (40, 40)));
 }
 
-/// How many requests an operation waits for one after the other, since the last time it was asked.
+/// Counts the requests that an operation waits for one after the other, since the last call.
 struct Rounds(tokio::time::Instant);
 
 impl Rounds {
@@ -121,7 +122,7 @@ impl Rounds {
     }
 }
 
-/// However many partitions and chunks there are. Time is that of a clock that jumps.
+/// The number does not depend on the numbers of partitions and chunks. The clock is simulated.
 #[tokio::test(start_paused = true)]
 async fn few_requests_are_waited_for() {
     for (layout, inserts, merges, reads, drops) in
@@ -152,7 +153,7 @@ async fn few_requests_are_waited_for() {
     }
 }
 
-/// Opens and reads a collection of which one file was changed.
+/// Opens and reads a collection in which one file was changed.
 async fn read_changed(files: &[(String, Vec<u8>)], changed: usize, bytes: Vec<u8>) {
     let url = format!("memory://{:032x}", rand_id());
     let store = Store::open(&url, &StoreOptions::default()).unwrap();
@@ -190,7 +191,7 @@ proptest! {
             0 => bytes[at] = byte,
             1 => bytes.truncate(at),
             2 => {
-                // The next number becomes another, larger than any memory as often as not.
+                // The next number is replaced by another one, often larger than any memory.
                 let from = (at..bytes.len()).find(|at| bytes[*at].is_ascii_digit()).unwrap_or(at);
                 let to = (from..bytes.len()).find(|at| !bytes[*at].is_ascii_digit()).unwrap_or(from);
                 bytes.splice(from..to, digits.bytes());

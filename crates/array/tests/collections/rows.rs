@@ -1,4 +1,4 @@
-//! Collections of rows: a time and a value, seven a day, partitioned by day.
+//! Collections of rows with a time and a value, seven rows a day, partitioned by day.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -19,7 +19,7 @@ pub type Row = (i64, i32);
 pub fn dataset(rows: &[Row]) -> Dataset {
     let time = DType::DateTime(CalendarUnit::Second, 1);
     let times: Vec<u8> = rows.iter().flat_map(|(time, _)| time.to_le_bytes()).collect();
-    // Two columns, so that a row is more than an item.
+    // The variable has two columns, so that a row has more than one item.
     let values: Vec<u8> =
         rows.iter().flat_map(|(_, value)| [*value, -*value]).flat_map(i32::to_le_bytes).collect();
     let times = Array::from_bytes(time, vec![rows.len()], times).unwrap();
@@ -52,7 +52,7 @@ pub fn memory() -> Store {
     Store::open(&url, &StoreOptions::default()).unwrap()
 }
 
-/// How a collection is kept.
+/// How a collection is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Plain(Layout),

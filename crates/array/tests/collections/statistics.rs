@@ -1,5 +1,4 @@
-//! What is known of the values in partitions: it saves requests, and changes no answer, whoever
-//! writes.
+//! Tests of statistics: they save requests and never change a result, whichever program writes.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -96,7 +95,7 @@ async fn insert(collection: &Collection, rows: &[Row], merge: Merge) {
     collection.insert(&dataset(rows), &options).await.unwrap();
 }
 
-/// Puts a partition in its place as another program does, which knows nothing of Partita.
+/// Writes a partition as another program does, without statistics and commits.
 async fn overwrite(store: &Store, layout: Layout, rows: &[Row]) {
     let other = create(memory(), layout, &[]).await;
     insert(&other, rows, Merge::Replace).await;
@@ -147,7 +146,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Turns the sign of latitudes.
+/// Negates the latitudes.
 fn negated(data: PartitionData) -> partita_core::Result<Vec<Variable>> {
     let lat = data.data.variable("lat").unwrap();
     let bytes = lat.data().bytes().unwrap();
@@ -185,10 +184,10 @@ async fn perform(collection: &Collection, kind: Kind, step: &Step) {
     }
 }
 
-/// Whether a row is wanted.
-type Wanted = Box<dyn Fn(&Row) -> bool>;
+/// True if a row matches.
+type Matches = Box<dyn Fn(&Row) -> bool>;
 
-fn conditions(number: i64, latitude: f64) -> Vec<(String, Wanted)> {
+fn conditions(number: i64, latitude: f64) -> Vec<(String, Matches)> {
     vec![
         (format!("lat > {latitude:?}"), Box::new(move |row| row.2 > latitude)),
         (
@@ -240,7 +239,7 @@ proptest! {
     }
 }
 
-/// A collection of so many cycles of ten rows, each a degree further to the north.
+/// A collection of `number` cycles of ten rows, each one degree further north than the one before.
 async fn cycles(store: Store, number: i64, statistics: &[&str]) -> Collection {
     let collection = create(store, Layout::ZarrV2, statistics).await;
     let rows = |cycle: i64| (0..10).map(move |row| (cycle, cycle * 10 + row, cycle as f64));
@@ -254,7 +253,7 @@ async fn counted(store: &Store, text: &str) -> (usize, usize) {
     (rows, keys.len())
 }
 
-/// How many rows are found, and the keys that were read for it.
+/// The number of matching rows, and the keys that were read for them.
 async fn objects_read(store: &Store, kind: Kind, text: &str) -> (usize, Vec<String>) {
     let mut counter = None;
     let store = store.wrap(|inner| {
@@ -273,7 +272,7 @@ async fn objects_read(store: &Store, kind: Kind, text: &str) -> (usize, Vec<Stri
 async fn partitions_without_such_rows_are_not_opened() {
     let store = memory();
     let collection = cycles(store.clone(), 30, &[]).await;
-    // The axis is known without being told; ten rows of one cycle are in four chunks of three
+    // The axis always has statistics; the ten rows of one cycle are in four chunks of three
     // variables.
     let (rows, gets) = counted(&store, "time >= 290").await;
     assert_eq!(rows, 10);
@@ -313,7 +312,7 @@ async fn commits_of_repositories_say_what_they_leave() {
     assert!(chunks("lat >= 19").await >= 20);
     collection.set_statistics(&["lat".to_owned()], &AlterOptions::default()).await.unwrap();
     assert!(chunks("lat >= 19").await <= 3);
-    // What an update does not touch is known as before.
+    // Statistics of partitions that an update does not touch stay.
     let same = Arc::new(|data: PartitionData| Ok(vec![data.data.variable("lat").unwrap().clone()]));
     let predicate = Some(Predicate::parse("cycle < 10").unwrap());
     let options = MapOptions { predicate, ..MapOptions::default() };

@@ -1,4 +1,4 @@
-//! Views: variables laid over a collection that is changed by others.
+//! Tests of views: variables over a collection that other writers change.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
@@ -31,7 +31,7 @@ fn covering(predicate: &str) -> ViewOptions {
     ViewOptions { predicate: Some(Predicate::parse(predicate).unwrap()), ..ViewOptions::default() }
 }
 
-/// Where a collection of a kind may be made.
+/// A URL at which a collection of a kind can be created.
 fn place(kind: Kind) -> String {
     let store = memory();
     match kind {
@@ -66,7 +66,7 @@ async fn example(kind: impl Into<Kind>, options: &ViewOptions) -> (Collection, V
     (base, view, url)
 }
 
-/// Sets a variable to ten times the hour of the day, and so much more.
+/// Sets a variable to ten times the hour of the day, plus `more`.
 fn hours(name: &'static str, more: i32) -> UpdateFunction {
     Arc::new(move |given: PartitionData| {
         let times = given.data.variable("time").unwrap().data().integers().unwrap();
@@ -131,7 +131,7 @@ async fn a_view_has_the_variables_of_both() {
         assert_eq!(over_view.unwrap_err().kind(), ErrorKind::InvalidArgument);
         sound(&view).await;
         let operations = view.history().await.unwrap().into_iter().map(|record| record.operation);
-        // That a view is there is a commit of its own in a repository.
+        // In a repository, creating a view is a commit of its own.
         let made = if kind == Kind::Icechunk { 2 } else { 1 };
         let expected = [vec!["create"; made], vec!["update"]].concat();
         assert_eq!(operations.collect::<Vec<_>>(), expected);
@@ -153,7 +153,7 @@ async fn variables_come_and_go() {
         assert_eq!(view.config().schema.names(), ["time", "v", "u"]);
         assert_eq!(view.own_variables().await.unwrap(), ["u"]);
 
-        // One that overrides a variable of the base, which stays as it was.
+        // This variable overrides one of the base, which stays unchanged.
         let mut wide = extra("v");
         wide.dimensions.push("x".into());
         view.add_variable("", &wide, &work).await.unwrap();
@@ -224,7 +224,8 @@ async fn a_partial_view_reads_what_it_covers() {
 #[tokio::test]
 async fn a_view_says_where_it_is_not_in_line() {
     for kind in Kind::ALL {
-        // The same number of rows at other times; more rows; a partition that is gone.
+        // The base has the same number of rows at other times, or more rows, or lacks the
+        // partition.
         for change in 0..3 {
             let (base, view, _) = example(kind, &ViewOptions::default()).await;
             view.update(hours("w", 0), &MapOptions::default()).await.unwrap();
@@ -350,7 +351,7 @@ async fn copies_of_views_go_into_repositories_and_out_of_them() {
         assert_eq!(values(&copy, "w").await.len(), 21, "the other base is as it was");
         sound(&copy).await;
     }
-    // Where the base is in Zarr v2, so is the view.
+    // A view over a base in Zarr v2 is in Zarr v2 too.
     let (_, view, _) = example(Layout::ZarrV2, &ViewOptions::default()).await;
     let target = place(Kind::Icechunk);
     for refused in [
@@ -383,7 +384,8 @@ async fn states_of_a_view_in_a_repository_are_read() {
     let refused = first.update(hours("w", 2), &MapOptions::default()).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::ReadOnly);
 
-    // Rows of the base come after what was tagged: it says so, and the branch follows them.
+    // The base changes after the tag was made: the tagged view is out of sync, and the branch can
+    // be synced.
     base.insert(&dataset(&days(1..2, 5)[1..]), &InsertOptions::default()).await.unwrap();
     let refused = view.at("first").await.unwrap().read(&ReadOptions::default()).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::OutOfSync);
@@ -507,7 +509,7 @@ async fn a_view_that_names_no_rows_is_taken_at_its_word() {
     View::create_in(store.clone(), &base, &schema(&["w"]), &options).await.unwrap();
     let view = View::open_over_in(store.clone(), &base).await.unwrap();
     view.update(hours("w", 0), &MapOptions::default()).await.unwrap();
-    // As ZCollection leaves a partition that it updates.
+    // ZCollection leaves an updated partition like this.
     let day = "year=1970/month=01/day=02";
     let updated = async || {
         let key = format!("{day}/w/zarr.json");
@@ -526,7 +528,7 @@ async fn a_view_that_names_no_rows_is_taken_at_its_word() {
     view.sync(&ViewOptions::default()).await.unwrap();
     assert_eq!(values(&view, "w").await[7..13], [0, 10, 20, 40, 50, 60]);
 
-    // Where rows have changed since, nobody knows what its values belong to.
+    // After rows have changed, it is not known which rows its values belong to.
     updated().await;
     base.insert(&dataset(&days(1..2, 5)), &InsertOptions::default()).await.unwrap();
     let error = view.sync(&ViewOptions::default()).await.unwrap_err();
@@ -545,7 +547,7 @@ async fn rows_that_are_chosen_of_the_base_are_those_of_the_view() {
         };
         let commit = base.last_commit().await.unwrap().own;
         let all = base.partitions(None).await.unwrap();
-        // The view does not cover the first.
+        // The view does not cover the first partition.
         let chosen = Selection::new(commit, [all[0].clone(), all[2].clone()].map(rows));
         let reading = ReadOptions { rows: Some(chosen.clone()), ..ReadOptions::default() };
         let some = view.read(&reading).await.unwrap();
@@ -570,7 +572,7 @@ async fn rows_that_are_chosen_of_the_base_are_those_of_the_view() {
     }
 }
 
-/// What sync is to make of values: by times, of equal times in their order.
+/// The values that sync must produce: matched by time, equal times in their order.
 fn expected(old: &[(i64, i32)], new: &[i64]) -> Vec<i32> {
     let mut known: BTreeMap<i64, VecDeque<i32>> = BTreeMap::new();
     for (time, value) in old {
@@ -614,7 +616,7 @@ proptest! {
                     .collect();
                 assert_eq!(values(&view, "w").await, wanted);
                 sound(&view).await;
-                // Values that tell rows apart, also those at the same time.
+                // The values identify rows, also those with the same time.
                 let number: UpdateFunction = Arc::new(|given: PartitionData| {
                     let times = given.data.variable("time").unwrap().data().integers().unwrap();
                     let value = |(row, time): (usize, &i128)| (*time as i32) + row as i32;

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use arrow::datatypes::{Schema, SchemaRef};
 use clap::Args;
 use partita::{
-    BatchSource, Cancel, Compression, CreateOptions, DatasetKind, Table, WriteOptions, check_vacant,
+    BatchSource, Cancel, Compression, CreateOptions, DatasetKind, SchemaMode, Table, WriteOptions,
+    check_vacant,
 };
 use serde_json::json;
 
@@ -22,12 +23,14 @@ use crate::units;
 
 const EXAMPLES: &str = "\
 Examples:
-  # a new table, in folders by city and month, with an index
+  # a new table, partitioned by city and month, with an index
   partita append lake/trips trips.csv --create --partition-by 'city,month(at)' --index rider
   partita append lake/trips more.parquet days/2026-02-*.csv
-  # what runs again after a failure adds its rows once
+  # a command that is repeated after a failure adds its rows once
   partita append lake/trips feb.parquet --key 2026-02
-  # from another program
+  # files with columns that the table lacks
+  partita append lake/trips trips-with-tips.csv --merge-schema
+  # rows from another program
   partita append lake/trips - --format jsonl < trips.jsonl";
 
 /// Add the rows of CSV, JSON lines or Parquet files, in one commit.
@@ -39,8 +42,8 @@ pub(crate) struct AppendArguments {
     /// Create the table; an error if it exists
     #[arg(long)]
     pub(super) create: bool,
-    /// What names the partitions of the new table: columns, parts of a time as in month(at), hash
-    /// buckets as in bucket(16, rider)
+    /// The partition keys of the new table: columns, parts of a time as in month(at), hash buckets
+    /// as in bucket(16, rider)
     #[arg(long, value_name = "KEYS", requires = "create")]
     pub(super) partition_by: Option<PartitionBy>,
     /// The columns of the new table with a secondary index
@@ -48,40 +51,46 @@ pub(crate) struct AppendArguments {
     pub(super) index: Vec<String>,
 }
 
-/// Rows in files, and how they are stored.
+/// Input files, and how their rows are stored.
 #[derive(Debug, Args)]
 pub(crate) struct Rows {
     /// The table
     pub(super) url: String,
-    /// CSV (with a heading), JSON lines or Parquet, or folders of these, whose names may hold
-    /// values (year=2026); - is standard input
+    /// CSV (with a header line), JSON lines or Parquet, or folders of these, whose names may
+    /// contain values (year=2026); - is standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// The format of the files; by default that of their endings
+    /// The format of the files; by default taken from their extensions
     #[arg(long, short, value_enum)]
     format: Option<Format>,
-    /// The types of columns, where the files do not say them or say others, as in `partita create`
+    /// The types of columns that the files do not define, or define differently, as in `partita
+    /// create`
     #[arg(long, value_name = "NAME=TYPE,…", value_parser = types::columns)]
     schema: Option<Schema>,
-    /// Take the columns of CSV files for text
+    /// Read all columns of CSV files as text
     #[arg(long)]
     strings: bool,
-    /// What stands for a missing value in CSV files, in columns of text too
+    /// The text for a missing value in CSV files, including text columns
     #[arg(long, value_name = "TEXT")]
     null: Vec<String>,
     /// Columns that a file lacks are null there
     #[arg(long)]
     union: bool,
+    /// Add columns that the table has not, make its types wider where a value needs it, and leave
+    /// columns null that the files lack
+    #[arg(long)]
+    merge_schema: bool,
     /// The codec of the stored files: none, snappy, zstd, zstd(LEVEL), lz4, gzip
     #[arg(long, value_name = "CODEC")]
     compression: Option<String>,
     /// Sort the rows of each stored file by these columns
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     sort_by: Vec<String>,
-    /// The columns of which the stored files get bloom filters; a new table keeps to it
+    /// The columns that get bloom filters in the stored files; the default of later writes to a new
+    /// table
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     bloom_filters: Option<Vec<String>>,
-    /// Your name for this commit: one of the same name that was made before is not made again
+    /// An idempotency key: a commit with a key that was used before is not made again
     #[arg(long, value_name = "NAME")]
     key: Option<String>,
     /// Promise that nobody else writes, for stores that cannot commit atomically
@@ -90,7 +99,7 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    /// How the rows are written.
+    /// The write options of the rows.
     pub(super) fn write_options(
         &self,
         common: &Common,
@@ -103,13 +112,17 @@ impl Rows {
             sort_by: self.sort_by.clone(),
             bloom_filters: self.bloom_filters.clone(),
             idempotency_key: self.key.clone(),
+            schema_mode: match self.merge_schema {
+                true => SchemaMode::Merge,
+                false => SchemaMode::Fixed,
+            },
             progress: progress(common.json),
             cancel,
             ..defaults
         })
     }
 
-    /// The rows, with the types of `table`.
+    /// The rows, converted to the types of `table`.
     pub(super) fn of(&self, table: &Table) -> Result<BatchSource, Failure> {
         input::open(&self.files, &self.input(), Some(given_columns(table)))
     }
@@ -121,11 +134,12 @@ impl Rows {
             strings: self.strings,
             null: self.null.clone(),
             union: self.union,
+            merge: self.merge_schema,
         }
     }
 }
 
-/// What was done.
+/// The result of the command.
 struct Done {
     url: String,
     version: Option<u64>,
@@ -183,7 +197,7 @@ async fn append(
     })
 }
 
-/// The columns that data for the table have: all but those that are derived from others.
+/// The columns that data for the table must have: all but derived ones.
 fn given_columns(table: &Table) -> SchemaRef {
     let (date, bucket) = (table.date_partition(), table.bucket_partition());
     let derived = |name: &str| {

@@ -1,4 +1,4 @@
-//! What the commands do with collections.
+//! The implementation of commands for collections.
 
 use jiff::SignedDuration;
 use partita::array::dataset::{Chunks, Schema, VariableSchema};
@@ -19,7 +19,7 @@ use crate::style;
 use crate::types;
 use crate::units;
 
-/// Whom to tell about the work, and who stops it.
+/// The progress display and cancellation of a command.
 pub(crate) fn work(json: bool, cancel: Cancel) -> Work {
     Work { progress: progress(json), cancel, ..Work::default() }
 }
@@ -50,6 +50,7 @@ pub(crate) async fn info(collection: &Collection, json: bool) -> Result<(), Fail
     let variables = config.schema.paths().len();
     let own = collection.own_variables().await?;
     let view = config.view.as_ref().zip(collection.base());
+    let retained = collection.retained().await?;
     if json {
         let last = last.map(|last| {
             json!({
@@ -70,6 +71,7 @@ pub(crate) async fn info(collection: &Collection, json: bool) -> Result<(), Fail
             "partitions": partitions,
             "variables": variables,
             "last_commit": last,
+            "retained": retained.map(|own| json!({"objects": own.objects, "bytes": own.bytes})),
         });
         if let (Some((view, base)), Some(facts)) = (view, facts.as_object_mut()) {
             facts.insert("kind".into(), "view".into());
@@ -101,6 +103,10 @@ pub(crate) async fn info(collection: &Collection, json: bool) -> Result<(), Fail
     }
     if let Some(last) = last {
         facts.push(("last commit", format!("{} at {:.0}", last.operation, last.time)));
+    }
+    if let Some(retained) = retained {
+        let (bytes, objects) = (units::bytes(retained.bytes), units::count(retained.objects));
+        facts.push(("retained", format!("{bytes} in {objects} objects beside the published ones")));
     }
     print(&style::facts(facts))
 }
@@ -266,7 +272,7 @@ pub(crate) async fn verify(
     }
 }
 
-/// `partita gc`: the keys removed, and their bytes.
+/// `partita gc`: returns the removed keys and their size in bytes.
 pub(crate) async fn garbage(
     collection: &Collection,
     grace: SignedDuration,
@@ -278,7 +284,7 @@ pub(crate) async fn garbage(
     Ok((garbage.keys, garbage.bytes))
 }
 
-/// The layout with a format of Zarr.
+/// The layout with the given Zarr format.
 pub(crate) fn layout_of(format: u8) -> Layout {
     if format == 3 { Layout::ZarrV3 } else { Layout::ZarrV2 }
 }
@@ -294,7 +300,7 @@ pub(crate) async fn copy(
     copied(&collection.copy_to(target, store, options).await?, json).await
 }
 
-/// Says what was copied.
+/// Prints the result of a copy.
 pub(crate) async fn copied(copy: &Collection, json: bool) -> Result<(), Failure> {
     let partitions = copy.partitions(None).await?.len() as u64;
     if json {

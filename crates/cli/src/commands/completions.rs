@@ -13,7 +13,7 @@ Examples:
   partita completions zsh > ~/.zfunc/_partita
   partita completions fish > ~/.config/fish/completions/partita.fish";
 
-/// Print the completions of the command for a shell.
+/// Print shell completions of the command.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct CompletionsArguments {

@@ -1,4 +1,4 @@
-//! The question before something is deleted.
+//! Confirmation before a deletion.
 
 use std::io::{IsTerminal, Write};
 
@@ -6,34 +6,36 @@ use clap::Args;
 
 use crate::failure::Failure;
 
-/// Whether to ask, or only to say what would be deleted.
+/// Whether to ask for confirmation, or only report.
 #[derive(Debug, Args)]
 pub(crate) struct Confirm {
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long, short)]
     yes: bool,
-    /// Only say what would be deleted
+    /// Only report what would be deleted
     #[arg(long, short = 'n', conflicts_with = "yes")]
     pub(super) dry_run: bool,
 }
 
 impl Confirm {
-    /// Fails if an answer is needed and nobody can give one.
+    /// Fails if confirmation is required and standard input is not a terminal.
     pub(super) fn check(&self) -> Result<(), Failure> {
         match self.yes || self.dry_run || std::io::stdin().is_terminal() {
             true => Ok(()),
             false => Err(Failure::Usage(
-                "nobody is there to be asked; pass --yes to delete, or --dry-run".to_owned(),
+                "standard input is not a terminal, so nobody can confirm; pass --yes to delete, \
+                 or --dry-run"
+                    .to_owned(),
             )),
         }
     }
 
-    /// True if somebody has to be told beforehand what will be deleted.
+    /// True if the objects to delete must be determined before the deletion.
     pub(super) fn looks_first(&self) -> bool {
         !self.yes
     }
 
-    /// Asks on the terminal, on a thread that may wait: Ctrl-C must be heard meanwhile.
+    /// Asks on the terminal, on a thread that may block, so that Ctrl-C is handled meanwhile.
     pub(super) async fn agreed(&self, question: String) -> Result<bool, Failure> {
         if self.yes {
             return Ok(true);

@@ -19,20 +19,20 @@ Examples:
 
 /// Copy a dataset to another place.
 ///
-/// Options of the store serve both.
+/// Store options apply to both source and target.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct CopyArguments {
     /// The dataset
     url: String,
-    /// Where the copy is to be; the last component is its name
+    /// The location of the copy; the last component is its name
     target: String,
     #[command(flatten)]
     at: AtVersion,
-    /// Copy only these rows, written anew
+    /// Copy only these rows, which are rewritten
     #[arg(long = "where", short = 'w', value_name = "EXPR")]
     filter: Option<String>,
-    /// Copy a collection into this format of Zarr, 2 or 3
+    /// Convert a collection to this Zarr format, 2 or 3
     #[arg(long, value_name = "FORMAT", value_parser = clap::value_parser!(u8).range(2..=3))]
     zarr: Option<u8>,
     /// Replace a table that exists already

@@ -25,33 +25,33 @@ Examples:
   # then
   partita append lake/trips trips.parquet";
 
-/// Make an empty table with given columns.
+/// Create an empty table with given columns.
 ///
-/// `partita import` makes one out of files at once.
+/// `partita import` creates one directly from files.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 #[command(group(ArgGroup::new("schema").required(true)))]
 pub(crate) struct CreateArguments {
-    /// Where the table is to be; the last component is its name
+    /// The location of the table; the last component is its name
     url: String,
     /// The columns: bool, int8 to int64, uint8 to uint64, float32, float64, string, binary, date,
     /// timestamp[us], timestamp[us, tz=UTC], time[us], duration[us], decimal(10, 2), list<int64>
     #[arg(long, group = "schema", value_name = "NAME:TYPE,…", value_parser = types::columns)]
     columns: Option<Schema>,
-    /// A file of CSV, JSON lines or Parquet that has the columns
+    /// A CSV, JSON lines or Parquet file with the columns
     #[arg(long, group = "schema", value_name = "FILE")]
     like: Option<PathBuf>,
-    /// The format of that file; by default that of its ending
+    /// The format of that file; by default taken from its extension
     #[arg(long, short, value_enum, requires = "like")]
     format: Option<Format>,
-    /// What names the partitions: columns, parts of a time as in month(at), hash buckets as in
-    /// bucket(16, rider)
+    /// The partition keys: columns, parts of a time as in month(at), hash buckets as in bucket(16,
+    /// rider)
     #[arg(long, value_name = "KEYS")]
     partition_by: Option<PartitionBy>,
     /// The columns with a secondary index
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     index: Vec<String>,
-    /// The columns of which files get bloom filters
+    /// The columns that get bloom filters
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     bloom_filters: Option<Vec<String>>,
     /// Promise that nobody else writes, for stores that cannot commit atomically

@@ -23,18 +23,20 @@ Examples:
 
 /// Remove rows of a table, or partitions of a collection, in one commit.
 ///
-/// A table keeps the rows in its older versions until these expire: `partita restore` undoes it.
+/// A table keeps the rows in its older versions until these expire: `partita restore` undoes the
+/// deletion.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct DeleteArguments {
     /// The dataset
     url: String,
-    /// Which rows, such as "city == 'Oslo'". On partition columns alone it takes out whole files
+    /// The rows, such as "city == 'Oslo'". A condition on partition columns alone removes whole
+    /// files
     #[arg(long = "where", short = 'w', value_name = "EXPR")]
     filter: String,
     #[command(flatten)]
     confirm: Confirm,
-    /// Your name for this commit: one of the same name that was made before is not made again
+    /// An idempotency key: a commit with a key that was used before is not made again
     #[arg(long, value_name = "NAME")]
     key: Option<String>,
     /// Promise that nobody else writes, for stores that cannot commit atomically

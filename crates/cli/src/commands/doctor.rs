@@ -19,10 +19,10 @@ Examples:
   partita doctor s3://bucket/lake
   partita doctor lake --json";
 
-/// Find out whether a store can commit atomically.
+/// Test whether a store can commit atomically.
 ///
-/// The command writes test objects to the store and deletes them again. For a path it also shows what
-/// the file system promises; for a store on the network, how long its answers take.
+/// The command writes test objects to the store and deletes them again. For a path it also shows
+/// the guarantees of the file system; for a network store, its latency.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct DoctorArguments {
@@ -30,11 +30,11 @@ pub(crate) struct DoctorArguments {
     url: String,
 }
 
-/// Answers of the store that one append waits for, one after the other: the data files, then snapshot
-/// and indices, then the header.
+/// The sequential requests of one append: the data files, then snapshot and indices, then the
+/// header.
 const ROUND_TRIPS: u32 = 3;
 
-/// Requests made to measure one round trip.
+/// The number of requests that measure one round trip.
 const SAMPLES: usize = 5;
 
 /// Runs the command.
@@ -63,7 +63,7 @@ pub(crate) async fn run(arguments: DoctorArguments, common: &Common) -> Result<(
 
 fn file_system(store: &Store) -> Vec<(&'static str, String)> {
     let Some(mount) = Mount::of(Path::new(store.url())) else {
-        return vec![("file system", "the system does not tell".to_owned())];
+        return vec![("file system", "not reported by the system".to_owned())];
     };
     let promises = mount.promises();
     vec![
@@ -74,7 +74,7 @@ fn file_system(store: &Store) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// The shortest of some requests for an object that is not there.
+/// The shortest duration of several requests for an object that does not exist.
 async fn round_trip(store: &Store) -> Result<Duration, Failure> {
     let mut shortest = Duration::MAX;
     for _ in 0..SAMPLES {

@@ -20,7 +20,7 @@ Examples:
 
 /// Remove a table with its history and all of its files.
 ///
-/// There is no way back.
+/// The removal cannot be undone.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct DropArguments {
@@ -68,7 +68,7 @@ pub(crate) async fn run(arguments: DropArguments, common: &Common) -> Result<(),
     print(&format!("removed {url}, {}\n", units::plural(objects, "object")))
 }
 
-/// The objects of a table, of all versions, and their bytes.
+/// The number of objects of a table, in all versions, and their size in bytes.
 async fn size(table: &Table) -> Result<(u64, u64), Error> {
     table
         .store()

@@ -19,23 +19,23 @@ Examples:
   partita expire lake/trips --keep-within 30d
   partita gc lake/trips";
 
-/// Forget old versions of a dataset.
+/// Remove old versions of a dataset from its history.
 ///
-/// It is for tables, and for collections in Icechunk repositories. The next `partita gc` removes
-/// the files of what was forgotten.
+/// Works on tables, and on collections in Icechunk repositories. The next `partita gc` removes the
+/// files of the expired versions.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 #[command(group(ArgGroup::new("keep").required(true)))]
 pub(crate) struct ExpireArguments {
     /// The dataset
     url: String,
-    /// Keep so many of the newest versions of a table
+    /// Keep this many of the newest versions of a table
     #[arg(long, group = "keep", value_name = "COUNT")]
     keep_last: Option<usize>,
-    /// Keep what was the newest version within this time, such as 30d or 12h
+    /// Keep versions that were the newest within this time, such as 30d or 12h
     #[arg(long, group = "keep", value_name = "AGE", value_parser = units::age)]
     keep_within: Option<SignedDuration>,
-    /// Only say which versions of a table would be forgotten
+    /// Only report which versions of a table would expire
     #[arg(long, short = 'n')]
     dry_run: bool,
 }
@@ -43,13 +43,16 @@ pub(crate) struct ExpireArguments {
 /// Runs the command.
 pub(crate) async fn run(arguments: ExpireArguments, common: &Common) -> Result<(), Failure> {
     let dry_run = arguments.dry_run;
-    // Not for reading only, even if nothing is removed: the store is asked for its time by a write.
+    // The store is opened for writing even if nothing is removed: its time is determined by a
+    // write.
     let (url, expired) = match Either::open(&arguments.url, &common.writing(false)).await? {
         Either::Table(table) => {
             let keep = match (arguments.keep_last, arguments.keep_within) {
                 (Some(count), _) => Keep::Last(count),
                 (None, Some(age)) => Keep::Within(age),
-                (None, None) => return Err(Failure::Usage("say what to keep".into())),
+                (None, None) => {
+                    return Err(Failure::Usage("the versions to keep are not given".into()));
+                }
             };
             let expired = match dry_run {
                 true => table.expirable(keep).await?.len() as u64,

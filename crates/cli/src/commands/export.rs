@@ -18,7 +18,7 @@ Examples:
 
 /// Write rows to a CSV, JSON lines or Parquet file.
 ///
-/// The file appears when it is whole.
+/// The file appears once it is complete.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ExportArguments {
@@ -32,10 +32,10 @@ pub(crate) struct ExportArguments {
     /// Only these columns, in this order
     #[arg(long, short, value_name = "A,B", value_delimiter = ',')]
     columns: Option<Vec<String>>,
-    /// Only rows for which this holds, such as "city == 'Oslo' and fare > 10"
+    /// Only rows that match this condition, such as "city == 'Oslo' and fare > 10"
     #[arg(long = "where", short = 'w', value_name = "EXPR")]
     filter: Option<String>,
-    /// The format of the file; by default that of its ending, or CSV on standard output
+    /// The format of the file; by default taken from its extension, or CSV on standard output
     #[arg(long, short, value_enum)]
     format: Option<Format>,
 }

@@ -21,16 +21,16 @@ Examples:
 
 /// Remove files that no version uses.
 ///
-/// Those are the files of expired versions, and what writers left that failed.
+/// These are the files of expired versions, and files left by failed writers.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct GcArguments {
     /// The dataset
     url: String,
-    /// Leave alone what is younger than this, such as 24h or 7d, by the store's clock
+    /// Keep files younger than this, such as 24h or 7d, by the store's clock
     #[arg(long, value_name = "AGE", default_value = "24h", value_parser = units::age)]
     grace: SignedDuration,
-    /// Only list what would be removed
+    /// Only list the files that would be removed
     #[arg(long, short = 'n')]
     dry_run: bool,
 }

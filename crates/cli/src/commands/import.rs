@@ -10,43 +10,45 @@ use crate::partitioning::PartitionBy;
 
 /// The part of `--help` about files that the Python package imports, with examples.
 const HELP: &str = "\
-Files of arrays (NetCDF 3 and 4, HDF5, Zarr), folders and patterns of them, go into a collection. This
-takes the Python package and xarray:
-  --axis NAME             the variable along which a new collection grows; time
+Array files (NetCDF 3 and 4, HDF5, Zarr), and folders and patterns of them, are imported into a
+collection. This requires the Python package and xarray:
+  --axis NAME             the variable along which a new collection grows; default: time
   --partition-by WHAT     month, or another part of a date; or integer variables: cycle,pass
   --zarr 2|3              the format of a new collection; groups of the files need 3
-  --chunk DIM=N           how a dimension of a new collection is cut
-  --merge HOW             replace, concat, time_series or upsert: how rows are merged with those that
-                          are there, and files with each other. Without it, files that overlap and
-                          partitions that have rows are refused
-  --batch N               files in one commit; all in one without it
-  --fill NAME=VALUE       what is put where a variable is missing in a file
-  --combine-attrs HOW     override, drop, identical, no_conflicts or drop_conflicts: attributes of a
-                          new collection that differ between files
-  --no-groups             leave out the groups of the files
-  --on-error raise|skip   with skip, go on without files that do not fit, and report them
-  --skip-existing         leave out files that were imported before, as the history tells
+  --chunk DIM=N           the chunk size of a dimension of a new collection
+  --merge HOW             replace, concat, time_series or upsert: how rows are merged with stored
+                          rows and between files. Without it, overlapping files and partitions that
+                          have rows already are refused
+  --batch N               files per commit; default: all files in one commit
+  --fill NAME=VALUE       the value of a variable that is missing in a file
+  --combine-attrs HOW     override, drop, identical, no_conflicts or drop_conflicts: how
+                          attributes that differ between the files of a new collection are combined
+  --no-groups             do not import the groups of the files
+  --on-error raise|skip   with skip, omit and report files that do not fit
+  --skip-existing         omit files that were imported before, according to the history
   --workers N             processes that read files
-  --json                  print what was done as JSON
+  --source-option K=V     option of the store of files that are given as URLs; --option unless given
+  --json                  print the result as JSON
 
 Examples:
   partita import lake/trips trips.csv --partition-by city --index rider
   partita import lake/trips in/year=2026/ more.parquet
   # arrays: a collection out of NetCDF files (with the Python package)
-  partita import lake/ssh day1.nc day2.nc --partition-by month";
+  partita import lake/ssh day1.nc day2.nc --partition-by month
+  partita import lake/ssh 's3://bucket/in/*.nc' --partition-by month";
 
-/// Make a table out of files, or add them to one that is there, in one commit; or import files of
-/// arrays into a collection.
+/// Create a table from files, or add them to an existing one, in one commit; or import array files
+/// into a collection.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(crate) struct ImportArguments {
     #[command(flatten)]
     rows: Rows,
-    /// What names the partitions, if the table is made: columns, parts of a time as in month(at),
-    /// hash buckets as in bucket(16, rider)
+    /// The partition keys, if the table is created: columns, parts of a time as in month(at), hash
+    /// buckets as in bucket(16, rider)
     #[arg(long, value_name = "KEYS")]
     partition_by: Option<PartitionBy>,
-    /// The columns with a secondary index, if the table is made
+    /// The columns with a secondary index, if the table is created
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     index: Vec<String>,
 }

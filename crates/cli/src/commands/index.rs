@@ -33,7 +33,7 @@ Examples:
 
 /// Build, drop or list indices.
 ///
-/// Those of a table are of columns, those of a collection of variables.
+/// Tables have indices on columns, collections on variables.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct IndexArguments {
@@ -43,11 +43,11 @@ pub(crate) struct IndexArguments {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Build indices out of the stored rows, or build them anew: one for each column of a table; of
-    /// a collection one for all variables together, kept with it
+    /// Build or rebuild indices from the stored rows: one for each column of a table; for a
+    /// collection a single one over all variables, kept with it
     #[command(after_help = BUILD)]
     Build(Build),
-    /// Drop indices: those of columns of a table, or files kept with a collection
+    /// Drop indices: of columns of a table, or the index files kept with a collection
     #[command(after_help = DROP)]
     Drop(Columns),
     /// List the indices
@@ -62,7 +62,7 @@ enum Action {
 struct Build {
     #[command(flatten)]
     columns: Columns,
-    /// The file of the index of a collection; its variables joined by dashes if not given
+    /// The name of the index file of a collection; by default its variables joined by dashes
     #[arg(long)]
     name: Option<String>,
 }
@@ -71,7 +71,7 @@ struct Build {
 struct Columns {
     /// The dataset
     url: String,
-    /// The columns or variables; the files of a collection's indices for drop
+    /// The columns or variables; to drop indices of a collection, their files
     #[arg(required = true)]
     columns: Vec<String>,
     /// Promise that nobody else writes, for stores that cannot commit atomically

@@ -17,7 +17,7 @@ Examples:
   partita info lake/trips --at 3
   partita info lake/trips --at 2026-01-31T12:00:00Z --json";
 
-/// Show what a dataset is: its size, partitioning, indices and last commit.
+/// Show the size, partitioning, indices and last commit of a dataset.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct InfoArguments {
@@ -27,7 +27,7 @@ pub(crate) struct InfoArguments {
     at: AtVersion,
 }
 
-/// What is shown.
+/// The data to show.
 struct Facts {
     table: Table,
     partitions: Vec<Partition>,
@@ -47,7 +47,7 @@ pub(crate) async fn run(arguments: InfoArguments, common: &Common) -> Result<(),
 }
 
 impl Facts {
-    /// A sum over the partitions, if each has its part.
+    /// A sum over the partitions; `None` if a value is unknown.
     fn sum(&self, part: impl Fn(&Partition) -> Option<u64>) -> Option<u64> {
         self.partitions.iter().map(part).sum()
     }

@@ -30,7 +30,7 @@ pub(crate) struct LsArguments {
 pub(crate) async fn run(arguments: LsArguments, common: &Common) -> Result<(), Failure> {
     let found = partita::ls(&arguments.url, &common.reading()).await?;
     if found.is_empty() && !exists(&arguments.url, common).await? {
-        return Err(Error::new(ErrorKind::NotFound, "there is nothing at this place")
+        return Err(Error::new(ErrorKind::NotFound, "there is nothing at this location")
             .with("url", &arguments.url)
             .into());
     }
@@ -52,7 +52,7 @@ pub(crate) async fn run(arguments: LsArguments, common: &Common) -> Result<(), F
     print(&grid.render())
 }
 
-/// True if the store is there: a local directory, or any object elsewhere.
+/// True if the store exists: a local directory, or any object in other stores.
 async fn exists(url: &str, common: &Common) -> Result<bool, Error> {
     let store = Store::open(url, &common.reading())?;
     if store.is_local() {

@@ -19,11 +19,11 @@ Examples:
 
 /// Write the manual pages of the command into a directory.
 ///
-/// There is one for each command.
+/// There is one page for each command.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ManArguments {
-    /// The directory, which is made if it is not there
+    /// The directory, which is created if it does not exist
     directory: PathBuf,
 }
 

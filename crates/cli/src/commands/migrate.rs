@@ -20,42 +20,42 @@ Examples:
   partita migrate lake/ssh lake/ssh3 --zarr 3 --chunk time=1000 --compressor zstd:6
   partita migrate lake/ssh lake/new --view lake/anomaly lake/new-anomaly";
 
-/// Copy a collection into another format of Zarr, other chunks or codecs.
+/// Copy a collection to another Zarr format, with other chunks or codecs.
 ///
-/// Views and indexes may go with it. What is written is read again and compared. Run once more, it
-/// goes on where it was broken off.
+/// Views and indexes can be migrated with it. The written data is read back and compared. If the
+/// command is interrupted, running it again continues.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct MigrateArguments {
     /// The collection
     url: String,
-    /// Where the new collection is to be
+    /// The location of the new collection
     target: String,
     #[command(flatten)]
     at: AtVersion,
     /// Only these partitions
     #[arg(long = "where", short = 'w', value_name = "EXPR")]
     filter: Option<String>,
-    /// The format of Zarr, 2 or 3
+    /// The Zarr format, 2 or 3
     #[arg(long, value_name = "FORMAT", value_parser = clap::value_parser!(u8).range(2..=3))]
     zarr: Option<u8>,
-    /// Items of a dimension in a chunk; may be given for several
+    /// Items per chunk along a dimension; may be repeated for several dimensions
     #[arg(long = "chunk", value_name = "DIMENSION=ITEMS")]
     chunks: Vec<Chunk>,
-    /// How every variable is compressed: zstd or gzip with its level, or none
+    /// The compressor of all variables: zstd or gzip with its level, or none
     #[arg(long, value_name = "CODEC[:LEVEL]")]
     compressor: Option<Compressor>,
-    /// Of a view, the collection that the new view is laid over: its base, migrated before
+    /// For a view, the collection that the new view is based on: its own base, migrated before
     #[arg(long, value_name = "URL")]
     base: Option<String>,
-    /// A view over the collection that is migrated too, and where the new one is to be
+    /// A view over the collection to migrate too, and the location of the new view
     #[arg(long = "view", num_args = 2, value_names = ["URL", "TARGET"])]
     views: Vec<String>,
-    /// The file of an index that is migrated too, and where the new one is to be; those that are
-    /// kept with the collection always are
+    /// An index file to migrate too, and the location of the new one; those kept with the
+    /// collection are always migrated
     #[arg(long = "index", num_args = 2, value_names = ["URL", "TARGET"])]
     indexes: Vec<String>,
-    /// Do not read again what is written
+    /// Do not read the written data back
     #[arg(long)]
     no_verify: bool,
     /// Promise that nobody else writes, for stores that cannot commit atomically
@@ -82,7 +82,7 @@ impl FromStr for Chunk {
     }
 }
 
-/// `CODEC[:LEVEL]`; none without a codec.
+/// `CODEC[:LEVEL]`; `None` for no compression.
 #[derive(Debug, Clone)]
 struct Compressor(Option<(String, i128)>);
 
@@ -109,7 +109,7 @@ impl FromStr for Compressor {
 }
 
 impl Compressor {
-    /// The same codecs with this compressor.
+    /// The same pipeline with this compressor.
     fn replace(&self, codecs: &Codecs) -> Codecs {
         let entry = |name: &str, value: Json| (name.to_owned(), value);
         match codecs {
@@ -152,7 +152,7 @@ impl Compressor {
 }
 
 impl MigrateArguments {
-    /// The schema with what is to be stored otherwise.
+    /// The new schema; `None` if chunks and compressor stay the same.
     fn schema(&self, own: &Schema) -> Result<Option<Schema>, Error> {
         if self.chunks.is_empty() && self.compressor.is_none() {
             return Ok(None);
@@ -171,7 +171,7 @@ impl MigrateArguments {
     }
 }
 
-/// Cuts a dimension in every group; false if none has it.
+/// Sets the chunks of a dimension in every group; false if no group has the dimension.
 fn chunk(schema: &mut Schema, dimension: &str, chunks: Chunks) -> bool {
     let mut found = false;
     for own in schema.dimensions.iter_mut().filter(|own| own.name == dimension) {
@@ -227,7 +227,7 @@ pub(crate) async fn run(
     collection::copied(&copy, common.json).await
 }
 
-/// Values that the option takes by twos.
+/// The values of an option that takes pairs.
 fn pairs(values: &[String]) -> impl Iterator<Item = (&str, &str)> {
     values.chunks_exact(2).filter_map(|pair| match pair {
         [one, other] => Some((one.as_str(), other.as_str())),

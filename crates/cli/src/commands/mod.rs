@@ -1,5 +1,5 @@
-//! The commands, one file each; what several of them do with collections is in [`collection`], and
-//! the question before something is deleted in [`confirm`].
+//! The commands, one file each; their shared parts are in [`collection`] (implementation for
+//! collections) and [`confirm`] (confirmation before a deletion).
 
 pub(crate) mod append;
 pub(crate) mod collection;
@@ -36,7 +36,7 @@ use crate::arguments::{Arguments, Command};
 use crate::failure::Failure;
 use crate::interrupt::interruptible;
 
-/// Runs the command that was asked for.
+/// Runs the command given by the arguments.
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let cancel = Cancel::default();
     let stop = cancel.clone();

@@ -15,15 +15,15 @@ Examples:
   partita optimize lake/trips
   partita optimize lake/trips --where 'year == 2026' --sort-by rider --target-mib 256";
 
-/// Replace small files of a table by larger ones, in one commit.
+/// Merge small files of a table into larger ones, in one commit.
 ///
-/// That makes reads faster. Rows stay as they are.
+/// This makes reads faster and does not change any row.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct OptimizeArguments {
     /// The table
     url: String,
-    /// Put files together up to this size
+    /// Merge files up to this size
     #[arg(long, value_name = "MIB", default_value_t = 128)]
     target_mib: u64,
     /// Sort the rows of each new file by these columns

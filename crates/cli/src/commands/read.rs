@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::output::{Encoder, Format};
 use crate::sink::{Sink, print};
 
-/// Rows shown to people who did not say how many.
+/// The default number of rows shown on a terminal.
 const ROWS_SHOWN: usize = 50;
 
 const EXAMPLES: &str = "\
@@ -30,7 +30,7 @@ Examples:
 
 /// Read rows as a table, CSV, JSON lines or Parquet.
 ///
-/// With --output, a collection is read too, into NetCDF or Zarr.
+/// With --output, a collection can be read too, into NetCDF or Zarr.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ReadArguments {
@@ -41,16 +41,16 @@ pub(crate) struct ReadArguments {
     /// Only these columns, in this order
     #[arg(long, short, value_name = "A,B", value_delimiter = ',')]
     pub(super) columns: Option<Vec<String>>,
-    /// Only rows for which this holds, such as "city == 'Oslo' and fare > 10"
+    /// Only rows that match this condition, such as "city == 'Oslo' and fare > 10"
     #[arg(long = "where", short = 'w', value_name = "EXPR")]
     pub(super) filter: Option<String>,
-    /// At most this many rows; a table shows 50 unless told otherwise
+    /// At most this many rows; by default a table shows 50
     #[arg(long, short = 'n', value_name = "N")]
     pub(super) limit: Option<usize>,
-    /// The form of the rows; by default that of the output's ending, or a table
+    /// The output format; by default taken from the extension of the output, or a table
     #[arg(long, short, value_enum)]
     pub(super) format: Option<Format>,
-    /// Show what would be left out by what, and what reading costs, instead of reading
+    /// Report what the read would prune and its cost, instead of reading
     #[arg(long)]
     pub(super) explain: bool,
     /// Write to this file instead of standard output
@@ -72,7 +72,7 @@ impl ReadArguments {
         match &self.output {
             Some(path) => Format::of(path).ok_or_else(|| {
                 Failure::Usage(format!(
-                    "cannot tell the format of {}; pass --format",
+                    "cannot determine the format of {}; pass --format",
                     path.display()
                 ))
             }),
@@ -97,7 +97,7 @@ async fn explain(scan: &Scan, common: &Common) -> Result<(), Failure> {
     let account = scan.explain().await?;
     let shown = if common.json {
         serde_json::to_string(&account)
-            .map_err(|error| Error::invalid("the account is no JSON").caused_by(error))?
+            .map_err(|error| Error::invalid("the report is not JSON").caused_by(error))?
     } else {
         account.to_string()
     };
@@ -111,7 +111,7 @@ pub(crate) async fn run(
     cancel: Cancel,
 ) -> Result<(), Failure> {
     let format = arguments.format(common)?;
-    // One row more than is shown tells whether there are more.
+    // One row more than is shown is read, to find out whether there are more.
     let shown = (format == Format::Table && arguments.limit.is_none()).then_some(ROWS_SHOWN);
     let limit = arguments.limit.or(shown.map(|rows| rows + 1));
     let table = arguments.at.open(&arguments.url, common).await?;

@@ -34,6 +34,7 @@ pub(crate) async fn run(arguments: SchemaArguments, common: &Common) -> Result<(
     };
     let schema = table.schema();
     let (keys, indexed) = (table.partition_by(), table.index_columns());
+    let (ids, comments) = (table.column_ids(), table.comments());
     if common.json {
         let columns: Vec<Value> = schema
             .fields()
@@ -44,20 +45,29 @@ pub(crate) async fn run(arguments: SchemaArguments, common: &Common) -> Result<(
                     "type": types::name(field.data_type()),
                     "partition": keys.contains(field.name()),
                     "index": indexed.contains(field.name()),
+                    "id": ids.get(field.name()),
+                    "comment": comments.get(field.name()),
                 })
             })
             .collect();
         return print(&format!("{}\n", Value::from(columns)));
     }
-    let mut grid =
-        Grid::new([("column", Align::Left), ("type", Align::Left), ("role", Align::Left)]);
+    let mut headings = vec![("column", Align::Left), ("type", Align::Left), ("role", Align::Left)];
+    if !comments.is_empty() {
+        headings.push(("comment", Align::Left));
+    }
+    let mut grid = Grid::new(headings);
     for field in schema.fields() {
         let roles: Vec<&str> = [(&keys, "partition"), (&indexed, "index")]
             .iter()
             .filter(|(names, _)| names.contains(field.name()))
             .map(|(_, role)| *role)
             .collect();
-        grid.row([field.name().clone(), types::name(field.data_type()), roles.join(", ")]);
+        let mut row = vec![field.name().clone(), types::name(field.data_type()), roles.join(", ")];
+        if !comments.is_empty() {
+            row.push(comments.get(field.name()).cloned().unwrap_or_default());
+        }
+        grid.row(row);
     }
     print(&grid.render())
 }

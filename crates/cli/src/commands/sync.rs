@@ -17,22 +17,21 @@ Examples:
   partita sync lake/anomaly --where 'year >= 2020'
   partita sync lake/anomaly --base s3://bucket/ssh";
 
-/// Bring a view in line with the collection under it, in one commit.
+/// Update a view to the current rows of its base collection, in one commit.
 ///
-/// New partitions are made, those that are gone are dropped, and rows that are still there keep
-/// their values.
+/// Partitions are added and removed as in the base, and rows that still exist keep their values.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct SyncArguments {
     /// The view
     url: String,
-    /// Which partitions it covers from now on, such as "year >= 2020"; "true" for all
+    /// The partitions that the view covers from now on, such as "year >= 2020"; "true" for all
     #[arg(long = "where", short = 'w', value_name = "EXPR")]
     filter: Option<String>,
-    /// The collection under it, if it is not where the view says
+    /// The base collection, if it is not where the view says
     #[arg(long, value_name = "URL")]
     base: Option<String>,
-    /// Your name for this commit: one of the same name that was made before is not made again
+    /// An idempotency key: a commit with a key that was used before is not made again
     #[arg(long, value_name = "NAME")]
     key: Option<String>,
     /// Promise that nobody else writes, for stores that cannot commit atomically

@@ -15,9 +15,10 @@ Examples:
   partita upsert lake/trips corrections.csv --on id
   partita upsert lake/trips corrections.parquet --on city,id --key corrections-7";
 
-/// Put rows in the place of those with the same key, in one commit.
+/// Add rows, replacing those with the same key, in one commit.
 ///
-/// Rows whose key is not stored yet are added. A key may not be null, nor occur twice in the files.
+/// Rows whose key is not stored yet are added. Keys must not be null, and must be unique in the
+/// files.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct UpsertArguments {
@@ -47,7 +48,7 @@ pub(crate) async fn run(
         });
         return print(&format!("{done}\n"));
     }
-    // Of a file that is written again, rows that stay count as removed and added.
+    // Unchanged rows of rewritten files are counted as both removed and added.
     print(&format!(
         "wrote {} in {}, version {}\n",
         units::plural(commit.rows_added, "row"),

@@ -17,19 +17,19 @@ Examples:
   partita verify lake/trips --data
   partita verify lake/trips --repair";
 
-/// Check a dataset against what the store holds, and repair it.
+/// Check a dataset against the objects in the store, and repair it.
 ///
-/// The exit code is 1 if something is wrong and stays so.
+/// The exit code is 1 if a problem was found and not repaired.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct VerifyArguments {
     /// The dataset
     url: String,
-    /// Decode all data as well
+    /// Decode all data as well, and compare it with the digests that were committed
     #[arg(long)]
     data: bool,
-    /// Put right what can be: rebuild indices, write the schema file or the
-    /// list of partitions again
+    /// Repair what can be repaired: rebuild indices, rewrite the schema file or the list of
+    /// partitions
     #[arg(long)]
     repair: bool,
 }

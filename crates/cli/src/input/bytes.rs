@@ -1,4 +1,4 @@
-//! The bytes of an input file, which may be looked at more than once.
+//! The bytes of an input file, which may be read more than once.
 
 use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read, Seek};
@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 
-/// A file, or what came by standard input: finding out the types takes a second look, which a pipe
-/// does not give.
+/// A file, or buffered standard input: type inference needs a second pass, which a pipe does not
+/// support.
 #[derive(Debug, Clone)]
 pub(super) enum Input {
     File(PathBuf),
@@ -16,7 +16,7 @@ pub(super) enum Input {
 }
 
 impl Input {
-    /// The file at `path`; `-` is standard input, which is read to its end.
+    /// Opens the file at `path`; `-` is standard input, which is read to its end.
     pub fn open(path: &Path) -> io::Result<Self> {
         if path.as_os_str() != "-" {
             File::open(path)?;
@@ -27,7 +27,7 @@ impl Input {
         Ok(Self::Read(Bytes::from(bytes)))
     }
 
-    /// The text from its beginning, unpacked where it is gzip, without a byte order mark.
+    /// The text from its beginning, decompressed if it is gzip, and without a byte order mark.
     pub fn text(&self) -> io::Result<BufReader<Box<dyn Read + Send>>> {
         let raw: Box<dyn ReadSeek> = match self {
             Self::File(path) => Box::new(File::open(path)?),
@@ -57,7 +57,7 @@ trait ReadSeek: Read + Seek + Send {}
 
 impl<T: Read + Seek + Send> ReadSeek for T {}
 
-/// Whether the file begins with these bytes; it is at its beginning afterwards.
+/// Whether the file begins with these bytes. The file is rewound afterwards.
 fn begins_with(mut file: Box<dyn ReadSeek>, bytes: &[u8]) -> io::Result<(Box<dyn ReadSeek>, bool)> {
     let mut head = Vec::new();
     file.by_ref().take(bytes.len() as u64).read_to_end(&mut head)?;

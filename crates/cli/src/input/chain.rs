@@ -1,4 +1,4 @@
-//! Files one after the other, in the types that hold all of them.
+//! Concatenation of files, with the common types of all of them.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use crate::output::Format;
 /// The batches of one file.
 type Rows = Box<dyn Iterator<Item = Arrow<RecordBatch>> + Send>;
 
-/// Files one after the other.
+/// A concatenation of files.
 pub(super) struct Chain {
     schema: SchemaRef,
-    /// The file that is read, and the number of its rows that were.
+    /// The current file, and the number of its rows read so far.
     current: Option<(Source, Rows, u64)>,
     files: std::vec::IntoIter<Source>,
     csv: csv::CsvOptions,
@@ -29,7 +29,7 @@ pub(super) struct Chain {
 }
 
 impl Chain {
-    /// Looks into all files for the columns and the types that they need together.
+    /// Reads all files to determine their common columns and types.
     pub fn new(
         sources: Vec<Source>,
         options: &InputOptions,
@@ -56,6 +56,7 @@ impl Chain {
             let known = like.and_then(|like| like.field_with_name(name).ok());
             fields.push(match (chosen, known) {
                 (Some(chosen), _) => chosen.as_ref().clone(),
+                (None, Some(known)) if options.merge => column.merged(known),
                 (None, Some(known)) => column.as_in_table(known),
                 (None, None) => column.field(name),
             });
@@ -107,7 +108,7 @@ impl RecordBatchReader for Chain {
     }
 }
 
-/// The types that the files have for one column.
+/// The types of one column in the files.
 #[derive(Debug, Default)]
 struct Column {
     typed: Option<DataType>,
@@ -119,7 +120,8 @@ impl Column {
         match typed {
             Typed::As(data_type) => {
                 self.typed = Some(match self.typed.take() {
-                    // If no type holds both, values are converted to the type of the first file.
+                    // If there is no common type, values are converted to the type of the first
+                    // file.
                     Some(known) => common_type(&known, &data_type).unwrap_or(known),
                     None => data_type,
                 });
@@ -145,7 +147,7 @@ impl Column {
         Field::new(name, data_type, true)
     }
 
-    /// The column in the type of the table's, or in the one of the files if the table's holds all of
+    /// The column with the type of the table, or the type of the files if the table's type includes
     /// it.
     fn as_in_table(&self, known: &Field) -> Field {
         let narrow = self.typed.as_ref().filter(|typed| {
@@ -154,6 +156,23 @@ impl Column {
         });
         let data_type = narrow.unwrap_or(known.data_type()).clone();
         Field::new(known.name(), data_type, true)
+    }
+
+    /// The column in a type that holds what the files have, if the table may take it.
+    fn merged(&self, known: &Field) -> Field {
+        let found = self.field(known.name());
+        let (own, table) = (found.data_type(), known.data_type());
+        if own.is_null() || own.is_string() || table.is_string() {
+            return self.as_in_table(known);
+        }
+        match self.text {
+            // Text says less than a type: what no type holds beside the table's is read as that.
+            Some(_) => {
+                let common = common_type(own, table).unwrap_or_else(|| table.clone());
+                found.with_data_type(common)
+            }
+            None => found,
+        }
     }
 }
 
@@ -169,13 +188,16 @@ fn look(
             let fields = schema.fields().iter();
             Ok(fields.map(|f| (f.name().clone(), Typed::As(f.data_type().clone()))).collect())
         }
-        (Format::Csv, like) => csv::look(source.input()?.text()?, &options.csv(), like.is_none()),
-        // A key that is missing is null, so any column of the table may be there.
-        (_, Some(like)) => {
+        (Format::Csv, like) => {
+            let guess = like.is_none() || options.merge;
+            csv::look(source.input()?.text()?, &options.csv(), guess)
+        }
+        // A missing key is null, so any column of the table may occur.
+        (_, Some(like)) if !options.merge => {
             let fields = like.fields().iter();
             Ok(fields.map(|f| (f.name().clone(), Typed::As(f.data_type().clone()))).collect())
         }
-        (_, None) => {
+        (_, _) => {
             let found = json::look(source.input()?.text()?)?;
             Ok(found.into_iter().map(|(name, data_type)| (name, Typed::As(data_type))).collect())
         }
@@ -191,7 +213,7 @@ fn read(source: &Source, options: &csv::CsvOptions, schema: &SchemaRef) -> Arrow
     })
 }
 
-/// A batch of a file with the columns that its folders name, in the types of `schema`.
+/// A batch of a file, with the columns of its folder names added, in the types of `schema`.
 fn fitted(
     batch: &RecordBatch,
     first_row: u64,
@@ -228,7 +250,7 @@ fn fitted(
     RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
 }
 
-/// A column that the folder names and the file has too; both must say the same.
+/// A column of both the folder name and the file; both must agree.
 fn both(field: &Field, named: ArrayRef, own: ArrayRef) -> Arrow<ArrayRef> {
     if own.logical_null_count() == own.len() {
         return Ok(named);
@@ -239,7 +261,7 @@ fn both(field: &Field, named: ArrayRef, own: ArrayRef) -> Arrow<ArrayRef> {
         Some(row) => Err(external(
             Error::new(
                 ErrorKind::SchemaMismatch,
-                "a folder names another value of a column than its file holds",
+                "a column has another value in the file than in the folder name",
             )
             .with("column", field.name())
             .with("row", row),

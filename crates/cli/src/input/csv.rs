@@ -1,7 +1,7 @@
-//! CSV files with a heading.
+//! CSV files with a header line.
 //!
-//! A field that is empty is null, and one that is a pair of quotes is the empty text. What stands for
-//! a missing number (`NA`, `null`) is null in columns that do not hold text.
+//! An empty field is null, and a pair of quotes is the empty text. Spellings of missing values
+//! (`NA`, `null`) are null in columns that are not text.
 
 use std::io::{self, BufRead, Read};
 use std::sync::Arc;
@@ -15,26 +15,26 @@ use partita::{Error, ErrorKind};
 use super::json;
 use super::{Arrow, BATCH_BYTES, BATCH_ROWS, Typed, external};
 
-/// Spellings of a missing value in columns that do not hold text.
+/// Spellings of missing values in columns that are not text.
 const MISSING: [&str; 8] = ["NA", "N/A", "n/a", "#N/A", "#NA", "NULL", "null", "None"];
 
 /// The records of a file, one at a time.
 struct Records<R> {
     source: R,
-    /// The number of the record that was read last; the heading is 0.
+    /// The number of the last record read; the header is 0.
     number: u64,
     bytes: Vec<u8>,
-    /// Where each field ends in `bytes`, and whether it stood in quotes.
+    /// The end of each field in `bytes`, and whether it was quoted.
     fields: Vec<(usize, bool)>,
 }
 
-/// Where the reader is in a record.
+/// The position of the parser in a record.
 #[derive(PartialEq)]
 enum At {
     Start,
     Plain,
     Quoted,
-    /// After a quote within quotes, which ends the field or is doubled.
+    /// After a quote within a quoted field, which ends the field or is doubled.
     Closing,
 }
 
@@ -100,7 +100,7 @@ impl<R: BufRead> Records<R> {
                         ended = true;
                         break;
                     }
-                    // The end of a line of Windows after a quoted field.
+                    // The end of a line in Windows format after a quoted field.
                     (At::Closing, b'\r') => {}
                     (_, _) => {
                         self.bytes.push(byte);
@@ -115,7 +115,7 @@ impl<R: BufRead> Records<R> {
         }
     }
 
-    /// The fields of the record, and whether they stood in quotes.
+    /// The fields of the record, and whether they were quoted.
     fn fields(&self) -> impl Iterator<Item = (&[u8], bool)> {
         let starts = std::iter::once(0).chain(self.fields.iter().map(|(end, _)| *end));
         starts.zip(&self.fields).map(|(start, (end, quoted))| {
@@ -126,12 +126,12 @@ impl<R: BufRead> Records<R> {
 
 type Text = io::BufReader<Box<dyn Read + Send>>;
 
-/// How a file is read.
+/// Options for reading a file.
 #[derive(Debug, Clone, Default)]
 pub(super) struct CsvOptions {
-    /// The texts that mean null, in columns of text too.
+    /// The texts that mean null, including text columns.
     pub null: Vec<String>,
-    /// Every column holds text.
+    /// Read every column as text.
     pub strings: bool,
 }
 
@@ -152,13 +152,13 @@ impl CsvOptions {
 
 fn names(records: &mut Records<Text>) -> Arrow<Vec<String>> {
     if !records.advance()? {
-        return Err(ArrowError::CsvError("the file is empty, and so has no heading".into()));
+        return Err(ArrowError::CsvError("the file is empty and has no header line".into()));
     }
     let names = records.fields().enumerate().map(|(place, (name, _))| match utf8(name, "", 0)? {
         "" => Err(external(
             Error::invalid(
-                "a column has no name in the heading, as pandas writes its index; name it, or leave \
-                 it out (to_csv(index=False))",
+                "a column has no name in the header line, as pandas writes its index; name it, or \
+                 leave it out (to_csv(index=False))",
             )
             .with("column", place + 1),
         )),
@@ -178,14 +178,17 @@ fn check_length(records: &Records<Text>, columns: usize) -> Arrow<()> {
         return Ok(());
     }
     Err(external(
-        Error::new(ErrorKind::InvalidArgument, "a record has not as many fields as the heading")
-            .with("row", records.number.saturating_sub(2))
-            .with("expected", columns)
-            .with("found", records.fields.len()),
+        Error::new(
+            ErrorKind::InvalidArgument,
+            "a record and the header line differ in their number of fields",
+        )
+        .with("row", records.number.saturating_sub(2))
+        .with("expected", columns)
+        .with("found", records.fields.len()),
     ))
 }
 
-/// The columns of a file; of each what its texts suggest, where `rows` are to be looked at.
+/// The columns of a file; if `rows` is set, with the types inferred from their texts.
 pub(super) fn look(text: Text, options: &CsvOptions, rows: bool) -> Arrow<Vec<(String, Typed)>> {
     let mut records = Records::new(text);
     let names = names(&mut records)?;
@@ -211,7 +214,7 @@ pub(super) fn look(text: Text, options: &CsvOptions, rows: bool) -> Arrow<Vec<(S
         }
     }
     let typed = found.into_iter().map(|(suggestion, spelled)| match suggestion.data_type() {
-        // Only `NA`, or only empty texts: these are what the column holds.
+        // Only spellings such as `NA`, or only empty texts: the column is text.
         DataType::Null if spelled && options.null.is_empty() => Typed::As(DataType::Utf8),
         _ => Typed::Text(suggestion),
     });
@@ -277,16 +280,13 @@ impl Reader {
     }
 
     fn parsed(&self, field: &Field, texts: ArrayRef) -> Arrow<ArrayRef> {
-        // Lists, structs and maps are written as JSON.
+        // Lists, structs and maps are stored as JSON.
         let texts = match field.data_type().is_nested() && !is_dictionary(field.data_type()) {
             true => json::nested(&texts, field.data_type()).map_err(|error| {
                 external(
-                    Error::new(
-                        ErrorKind::SchemaMismatch,
-                        "a nested value is to be written as JSON",
-                    )
-                    .with("column", field.name())
-                    .caused_by(error),
+                    Error::new(ErrorKind::SchemaMismatch, "a nested value must be written as JSON")
+                        .with("column", field.name())
+                        .caused_by(error),
                 )
             })?,
             false => texts,
@@ -312,7 +312,7 @@ mod tests {
 
     fn records(text: &str) -> Vec<Vec<(String, bool)>> {
         let boxed: Box<dyn Read + Send> = Box::new(io::Cursor::new(text.as_bytes().to_vec()));
-        // A buffer of one byte shows whether anything depends on where it ends.
+        // A buffer of one byte tests every position of a buffer boundary.
         let mut records = Records::new(io::BufReader::with_capacity(1, boxed));
         let mut found = Vec::new();
         while records.advance().unwrap() {

@@ -1,4 +1,4 @@
-//! Folders of files, whose names may hold values: `year=2026/month=01/trips.csv`.
+//! Folders of files, whose names may contain values: `year=2026/month=01/trips.csv`.
 
 use std::fs;
 use std::io;
@@ -15,10 +15,10 @@ use super::{Arrow, Typed, external};
 use crate::failure::Failure;
 use crate::output::Format;
 
-/// The value in a folder's name that Hive, Spark and others write for null.
+/// The value for null in folder names of Hive, Spark and others.
 const MISSING: &str = "__HIVE_DEFAULT_PARTITION__";
 
-/// A file to read.
+/// An input file.
 #[derive(Debug)]
 pub(super) struct Source {
     pub path: PathBuf,
@@ -28,7 +28,7 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// The bytes of the file. Standard input is read once.
+    /// Opens the file. Standard input is read only once.
     pub fn input(&self) -> io::Result<Input> {
         if let Some(input) = self.input.get() {
             return Ok(input.clone());
@@ -38,7 +38,7 @@ impl Source {
     }
 }
 
-/// The columns that the folders of a file name, and their values as text.
+/// The columns that the folder names of a file define, with their values as text.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Values(Vec<(String, Option<String>)>);
 
@@ -54,7 +54,7 @@ impl Values {
         })
     }
 
-    /// The column `field` of `rows` rows, if a folder names it.
+    /// The column `field` with `rows` rows, if a folder name defines it.
     pub fn column(&self, field: &Field, rows: usize) -> Arrow<Option<ArrayRef>> {
         let Some((name, text)) = self.0.iter().find(|(name, _)| name == field.name()) else {
             return Ok(None);
@@ -65,7 +65,7 @@ impl Values {
     }
 }
 
-/// The files of `paths`, folders replaced by the files in them, in the order of their names.
+/// The files of `paths`, with folders replaced by their files, ordered by name.
 pub(super) fn sources(paths: &[PathBuf], format: Option<Format>) -> Result<Vec<Source>, Failure> {
     let mut found = Vec::new();
     for path in paths {
@@ -86,7 +86,7 @@ pub(super) fn sources(paths: &[PathBuf], format: Option<Format>) -> Result<Vec<S
             let format = format.or_else(|| Format::of_input(&path)).filter(|f| *f != Format::Table);
             let format = format.ok_or_else(|| {
                 Failure::Usage(format!(
-                    "cannot tell the format of {}; pass --format csv, jsonl or parquet",
+                    "cannot determine the format of {}; pass --format csv, jsonl or parquet",
                     path.display()
                 ))
             })?;
@@ -108,7 +108,8 @@ fn walk(
     paths.sort();
     for path in paths {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-        // `_SUCCESS` and `_temporary` are of the program that wrote the folder; `_x=1` is a value.
+        // `_SUCCESS` and `_temporary` belong to the program that wrote the folder; `_x=1` is a
+        // value.
         let hidden = |name: &String| {
             name.starts_with('.') || name.starts_with('_') && !(path.is_dir() && name.contains('='))
         };

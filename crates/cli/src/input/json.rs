@@ -1,7 +1,7 @@
 //! JSON lines.
 //!
-//! Numbers are read as the text they are written in, so that none is rounded on the way. A key that
-//! is missing is null, and one that no column has is refused.
+//! Numbers are parsed from their text without rounding. A missing key is null, and an unknown key
+//! is an error.
 
 use std::io::{BufRead, BufReader, Read};
 use std::sync::Arc;
@@ -20,16 +20,16 @@ use super::{Arrow, BATCH_ROWS, external};
 
 type Text = BufReader<Box<dyn Read + Send>>;
 
-/// A type for all values at one place of the documents.
+/// The common type of all values at one position of the documents.
 #[derive(Debug, Clone, Default, PartialEq)]
 enum Shape {
-    /// There was none yet.
+    /// No value seen yet.
     #[default]
     Null,
     Bool,
-    /// Integers of 64 bits.
+    /// 64-bit integers.
     Signed,
-    /// Integers from zero on, some beyond 63 bits.
+    /// Non-negative integers, some beyond 63 bits.
     Unsigned,
     Float,
     Text,
@@ -38,7 +38,7 @@ enum Shape {
 }
 
 impl Shape {
-    /// The type that holds both; `None` if there is none.
+    /// The common type of both; `None` if there is none.
     fn and(self, other: Self) -> Option<Self> {
         use Shape::{Float, List, Null, Signed, Struct, Unsigned};
         Some(match (self, other) {
@@ -146,7 +146,7 @@ pub(super) fn look(text: Text) -> Arrow<Vec<(String, DataType)>> {
     {
         let shape = line.map_err(|error| ArrowError::JsonError(error.to_string()))?;
         let Shape::Struct(fields) = shape else {
-            return Err(ArrowError::JsonError(format!("row {row} is no object")));
+            return Err(ArrowError::JsonError(format!("row {row} is not an object")));
         };
         for (name, shape) in fields {
             let known = columns.entry(name.clone()).or_default();
@@ -162,7 +162,7 @@ pub(super) fn look(text: Text) -> Arrow<Vec<(String, DataType)>> {
     Ok(columns.into_iter().map(|(name, shape)| (name, shape.data_type())).collect())
 }
 
-/// Reads a file in the types of `schema`. Columns that the file does not have are null.
+/// Reads a file with the types of `schema`. Columns missing in the file are null.
 pub(super) fn read(
     text: Text,
     schema: SchemaRef,
@@ -222,7 +222,7 @@ impl Reader {
     }
 }
 
-/// JSON texts as nested values of texts, in the shape of `data_type`.
+/// Parses JSON texts into nested values of texts, in the shape of `data_type`.
 pub(super) fn nested(texts: &ArrayRef, data_type: &DataType) -> Arrow<ArrayRef> {
     let field = Field::new("value", text_type(data_type), true);
     let mut decoder = decoder(Schema::new(vec![field]), texts.len().max(1))?;
@@ -230,16 +230,16 @@ pub(super) fn nested(texts: &ArrayRef, data_type: &DataType) -> Arrow<ArrayRef> 
     for text in texts.as_string::<i64>() {
         let line = format!("{{\"value\":{}}}\n", text.unwrap_or("null"));
         if decoder.decode(line.as_bytes())? != line.len() || decoder.has_partial_record() {
-            return Err(ArrowError::JsonError("the text is no JSON value".into()));
+            return Err(ArrowError::JsonError("the text is not a JSON value".into()));
         }
     }
     match decoder.flush()? {
         Some(batch) if batch.num_rows() == texts.len() => Ok(Arc::clone(batch.column(0))),
-        _ => Err(ArrowError::JsonError("the text is no JSON value".into())),
+        _ => Err(ArrowError::JsonError("the text is not a JSON value".into())),
     }
 }
 
-/// The type with text in the place of everything that holds no other values.
+/// The type with every leaf type replaced by text.
 fn text_type(data_type: &DataType) -> DataType {
     match data_type {
         DataType::Dictionary(_, values) => text_type(values),

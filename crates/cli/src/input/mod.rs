@@ -1,4 +1,4 @@
-//! Files of rows as batches.
+//! Reading input files as record batches.
 
 mod bytes;
 mod chain;
@@ -19,36 +19,38 @@ use self::csv::CsvOptions;
 use crate::failure::Failure;
 use crate::output::Format;
 
-/// Rows of a batch, at most.
+/// The maximum number of rows of a batch.
 const BATCH_ROWS: usize = 1 << 16;
 
-/// Bytes of a batch, about which it ends.
+/// The approximate maximum size of a batch in bytes.
 const BATCH_BYTES: usize = 64 << 20;
 
 type Arrow<T> = Result<T, ArrowError>;
 
-/// The type of a column of a file, as far as it is known.
+/// The type of a column of a file, as far as known.
 #[derive(Debug, Clone)]
 enum Typed {
-    /// The file states the type.
+    /// The file defines the type.
     As(DataType),
-    /// The file holds text, which may be read as another type.
+    /// The file contains text, which may be parsed as another type.
     Text(Suggestion),
 }
 
-/// How files are read.
+/// Options for reading files.
 #[derive(Debug, Default)]
 pub(crate) struct InputOptions {
-    /// The format of all of them; that of their endings otherwise.
+    /// The format of all files; by default taken from their extensions.
     pub format: Option<Format>,
-    /// The types of some columns.
+    /// The types of some columns; others are inferred.
     pub types: Fields,
-    /// Columns of CSV files are text where `types` says nothing else.
+    /// Read columns of CSV files as text unless `types` has them.
     pub strings: bool,
     /// The texts that mean null in CSV files.
     pub null: Vec<String>,
-    /// A column that a file lacks is null there.
+    /// Fill columns that a file lacks with null.
     pub union: bool,
+    /// Columns of a table may get wider types, and others may come, so the files are asked for theirs.
+    pub merge: bool,
 }
 
 impl InputOptions {
@@ -57,11 +59,11 @@ impl InputOptions {
     }
 }
 
-/// Opens files as one source of batches, read one after the other; `-` is standard input.
+/// Opens files as one source of batches; `-` is standard input.
 ///
-/// A folder stands for the files in it, and folders named `column=value` add a column. Text has no
-/// types: it is read with those of the table in `like`, or else with those that the whole of all
-/// files suggests.
+/// A folder stands for the files in it, and folders named `column=value` add a column. Text formats
+/// have no types: values are parsed with the types of the table in `like`, or else with those
+/// inferred from all files.
 pub(crate) fn open(
     paths: &[PathBuf],
     options: &InputOptions,
@@ -74,7 +76,7 @@ pub(crate) fn open(
     Ok(Box::new(Chain::new(sources, options, like.as_deref())?))
 }
 
-/// Runs a decoder, which may panic on what is damaged.
+/// Runs a decoder, which may panic on damaged data.
 fn decoded<T>(work: impl FnOnce() -> Arrow<T>) -> Arrow<T> {
     guarded(|| Ok(work())).unwrap_or_else(|error| Err(external(error)))
 }
@@ -83,7 +85,7 @@ fn external(error: Error) -> ArrowError {
     ArrowError::ExternalError(Box::new(error))
 }
 
-/// An error of a file, which it names.
+/// Adds the path of the file to an error.
 fn of_file(error: ArrowError, path: &Path) -> Error {
     let error = match error {
         ArrowError::ExternalError(inner) => match inner.downcast::<Error>() {

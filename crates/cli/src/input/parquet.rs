@@ -19,7 +19,7 @@ use partita_parquet::load;
 use super::bytes::Input;
 use super::{Arrow, BATCH_BYTES, BATCH_ROWS, external};
 
-/// Rows that are read first, to learn how large rows are.
+/// The number of rows that are read first, to estimate the size of rows.
 const SAMPLE_ROWS: usize = 64;
 
 /// The schema of a file.
@@ -33,7 +33,7 @@ pub(super) fn look(input: &Input) -> Arrow<SchemaRef> {
     ))
 }
 
-/// The rows of a file, in batches that are bounded by their bytes.
+/// The rows of a file, in batches of limited size in bytes.
 pub(super) fn read(input: &Input) -> Arrow<Box<dyn Iterator<Item = Arrow<RecordBatch>> + Send>> {
     match input {
         Input::File(path) => rows(&|| File::open(path)),
@@ -61,7 +61,7 @@ fn rows<R: ChunkReader + 'static>(
     Ok(Box::new(builder(open()?).with_batch_size(batch_rows).build()?))
 }
 
-/// The metadata of a file, with types that set no limit to the bytes of a batch.
+/// The metadata of a file, with types that do not limit the size of a batch.
 fn metadata(file: &impl ChunkReader) -> Arrow<ArrowReaderMetadata> {
     let metadata = load(file, ArrowReaderOptions::new()).map_err(external)?;
     check_rows(&metadata)?;
@@ -69,7 +69,7 @@ fn metadata(file: &impl ChunkReader) -> Arrow<ArrowReaderMetadata> {
         .schema()
         .fields()
         .iter()
-        .map(|field| field.as_ref().clone().with_data_type(roomy(field.data_type())))
+        .map(|field| field.as_ref().clone().with_data_type(with_wide_offsets(field.data_type())))
         .collect();
     let schema = Schema::new_with_metadata(fields, metadata.schema().metadata().clone());
     if schema == **metadata.schema() {
@@ -79,9 +79,9 @@ fn metadata(file: &impl ChunkReader) -> Arrow<ArrowReaderMetadata> {
     Ok(ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options)?)
 }
 
-/// The type with offsets of 64 bits, and dictionaries spelled out where their indices may be too
-/// narrow for all the values of a file.
-fn roomy(data_type: &DataType) -> DataType {
+/// The type with 64-bit offsets, and with dictionaries expanded if their indices may be too narrow
+/// for all values of a file.
+fn with_wide_offsets(data_type: &DataType) -> DataType {
     match data_type {
         DataType::Utf8 => DataType::LargeUtf8,
         DataType::Binary => DataType::LargeBinary,
@@ -93,8 +93,8 @@ fn roomy(data_type: &DataType) -> DataType {
     }
 }
 
-/// Refuses times of the type INT96 that nanoseconds do not reach: they would become other times. They
-/// are read a second time in microseconds, in which nothing wraps, and compared.
+/// Rejects INT96 timestamps outside the range of nanoseconds, which would wrap around. They are
+/// read a second time in microseconds, which cannot wrap, and compared.
 fn check_int96<R: ChunkReader + 'static>(
     metadata: &ArrowReaderMetadata,
     open: &dyn Fn() -> io::Result<R>,
@@ -158,8 +158,8 @@ fn check_int96<R: ChunkReader + 'static>(
     Ok(())
 }
 
-/// Refuses a file whose row groups hold other numbers of rows than it says: a reader would leave
-/// rows out.
+/// Rejects a file whose row groups have another total number of rows than the file declares: a
+/// reader would omit rows.
 fn check_rows(metadata: &ArrowReaderMetadata) -> Arrow<()> {
     let metadata = metadata.metadata();
     let said = metadata.file_metadata().num_rows();
@@ -168,10 +168,8 @@ fn check_rows(metadata: &ArrowReaderMetadata) -> Arrow<()> {
         return Ok(());
     }
     Err(external(
-        Error::corrupt(
-            "the file says how many rows it has, and its row groups hold another number",
-        )
-        .with("expected", said)
-        .with("found", held),
+        Error::corrupt("the rows of the file's row groups do not add up to its total")
+            .with("expected", said)
+            .with("found", held),
     ))
 }

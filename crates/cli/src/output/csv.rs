@@ -1,4 +1,5 @@
-//! CSV: null is an empty field and the empty text a pair of quotes; lists, structs and maps are JSON.
+//! CSV: null is an empty field, and the empty text a pair of quotes; lists, structs and maps are
+//! JSON.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use partita::convert::to_texts;
 
 use super::json;
 
-/// Writes the names of the columns.
+/// Writes the header line.
 pub(super) fn heading(schema: &Schema, out: &mut impl Write) -> io::Result<()> {
     let mut line = Vec::new();
     for (place, field) in schema.fields().iter().enumerate() {
@@ -44,7 +45,8 @@ pub(super) fn rows(batch: &RecordBatch, out: &mut impl Write) -> Result<(), Arro
             if column.is_valid(row) {
                 push(column.value(row), &mut line);
             } else if columns.len() == 1 && !batch.column(0).data_type().is_string() {
-                // An empty line would be no row; quotes are null to all but columns of text.
+                // An empty line would not be read as a row; quotes are null in all but text
+                // columns.
                 line.extend_from_slice(b"\"\"");
             } else if columns.len() == 1 {
                 return Err(ArrowError::CsvError(

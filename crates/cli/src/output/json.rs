@@ -1,4 +1,4 @@
-//! Values in JSON, in forms that `append` reads back.
+//! JSON encoding of values in forms that `append` reads back.
 
 use std::sync::Arc;
 
@@ -9,12 +9,12 @@ use arrow::error::ArrowError;
 use arrow::json::writer::{Encoder, EncoderFactory, EncoderOptions, NullableEncoder, make_encoder};
 use partita::convert::to_texts;
 
-/// Encoders of what JSON has no form of its own for: times and bytes as text, floats that are not
-/// finite as `"NaN"` and `"inf"`, maps with their keys as text.
+/// Encoders for types without a JSON form: times and bytes as text, floats that are not finite as
+/// `"NaN"` and `"inf"`, maps with their keys as text.
 #[derive(Debug)]
 pub(super) struct Forms;
 
-/// The options of a writer that uses them.
+/// The options of a writer with these encoders.
 pub(super) fn options() -> EncoderOptions {
     EncoderOptions::default().with_encoder_factory(Arc::new(Forms))
 }

@@ -1,4 +1,4 @@
-//! Record batches as text or Parquet.
+//! Writing record batches as text or Parquet.
 
 mod csv;
 mod json;
@@ -25,12 +25,12 @@ use crate::failure::Failure;
 use crate::grid::{Align, Grid};
 use crate::sink::{Sink, print};
 
-/// A form of rows.
+/// An output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// Aligned columns for people.
+    /// Aligned columns for the terminal.
     Table,
-    /// Comma-separated values with a heading.
+    /// Comma-separated values with a header line.
     Csv,
     /// One JSON object per line.
     #[value(alias = "ndjson")]
@@ -40,7 +40,7 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    /// The format that the ending of a file to read names; text may be packed.
+    /// The format for the extension of an input file; text may be compressed.
     pub(crate) fn of_input(path: &Path) -> Option<Self> {
         match path.extension()?.to_str()? {
             "gz" => Self::of(Path::new(path.file_stem()?)).filter(|f| *f != Self::Parquet),
@@ -48,7 +48,7 @@ impl Format {
         }
     }
 
-    /// The format that a file's ending names.
+    /// The format for the extension of a file.
     pub(crate) fn of(path: &Path) -> Option<Self> {
         match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
             "csv" => Some(Self::Csv),
@@ -82,7 +82,7 @@ impl Encoder {
                 Form::Table(Grid::new(columns), sink)
             }
             Format::Csv => {
-                // The heading belongs there even if no row follows.
+                // The header line is written even if no row follows.
                 csv::heading(schema, &mut sink)
                     .map_err(|error| Failure::io("cannot write the rows", error))?;
                 Form::Csv(sink)
@@ -102,7 +102,7 @@ impl Encoder {
         Ok(Self { form, closed })
     }
 
-    /// Adds a batch.
+    /// Writes a batch.
     pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<(), Failure> {
         match &mut self.form {
             Form::Table(grid, _) => add_rows(grid, batch).map_err(|e| Failure::Engine(e.into())),
@@ -118,7 +118,7 @@ impl Encoder {
         }
     }
 
-    /// Writes what is left and makes the result visible.
+    /// Writes the rest and makes the result visible.
     pub(crate) fn finish(self) -> Result<(), Failure> {
         let closed = self.closed;
         let sink = match self.form {
@@ -158,7 +158,7 @@ fn add_rows(grid: &mut Grid, batch: &RecordBatch) -> Result<(), ArrowError> {
     Ok(())
 }
 
-/// Times with the exact offset of their zone: the formatter rounds offsets to minutes.
+/// Times formatted with the exact offset of their zone: the formatter rounds offsets to minutes.
 fn zones_spelled_out(column: &ArrayRef) -> ArrayRef {
     match column.data_type() {
         DataType::Timestamp(_, Some(_)) => {

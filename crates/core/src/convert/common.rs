@@ -1,4 +1,4 @@
-//! One type for data that come in several.
+//! The common type of data that come in several types.
 
 use std::sync::Arc;
 
@@ -73,8 +73,7 @@ pub fn common_type(a: &DataType, b: &DataType) -> Option<DataType> {
     })
 }
 
-/// `known` with the parts that had no type yet as `found` has them; `None` where that changes
-/// nothing.
+/// `known` with each part that has no type yet taken from `found`; `None` if that changes nothing.
 #[must_use]
 pub fn settled_type(known: &DataType, found: &DataType) -> Option<DataType> {
     match (known, found) {
@@ -127,7 +126,7 @@ fn common_integer(a: &DataType, b: &DataType) -> Option<DataType> {
     if wide.is_signed_integer() && bits(wide)? > bits(narrow)? {
         return Some(wide.clone());
     }
-    // The unsigned one is as wide: a signed one must be wider.
+    // An unsigned type of this width does not fit a signed type of the same width.
     match bits(wide)? {
         8 => Some(DataType::Int16),
         16 => Some(DataType::Int32),

@@ -1,4 +1,4 @@
-//! Values as keys: NaN equals itself, and zero has no sign.
+//! Normalised key values: NaN equals itself, and zero has no sign.
 
 use std::sync::Arc;
 
@@ -8,11 +8,11 @@ use arrow::datatypes::{DataType, Float32Type, Float64Type};
 
 use crate::Result;
 
-/// The values as they are compared for equality where they are keys: floats with one NaN and without
-/// a negative zero, all others as they are.
+/// The values in the form in which keys are compared for equality: floats with a single NaN and no
+/// negative zero, all other values unchanged.
 ///
 /// # Errors
-/// None that data can cause; Arrow's are passed on.
+/// Data cannot cause an error; errors of Arrow are passed on.
 pub fn as_keys(values: &ArrayRef) -> Result<ArrayRef> {
     Ok(match values.data_type() {
         DataType::Float64 => {

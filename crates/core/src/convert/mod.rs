@@ -6,6 +6,7 @@
 //! that enters a table from another type goes through [`convert_column`].
 
 mod common;
+mod fill;
 mod key;
 mod nested;
 mod scalar;
@@ -24,16 +25,17 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use crate::{Error, ErrorKind, Result};
 
 pub use common::{common_type, settled_type};
+pub use fill::fill_fields;
 pub use key::as_keys;
 pub use text::{Suggestion, parse_column, to_texts};
 pub use valid::check_texts;
 
-/// Why values could not be converted.
+/// The reason why values could not be converted.
 #[derive(Debug)]
 pub(crate) struct Misfit {
-    /// What is wrong.
+    /// A description of the fault.
     reason: String,
-    /// The row and the value, where it is one value that does not fit.
+    /// The row and the value, if a single value does not fit.
     value: Option<(usize, String)>,
     /// The field within a nested column, outermost first.
     path: Vec<String>,
@@ -55,7 +57,7 @@ impl Misfit {
         self
     }
 
-    /// The same, of the row of the outer array that holds the row.
+    /// The same error with the row number mapped to the row of the outer array that contains it.
     pub(crate) fn in_row(mut self, outer: impl Fn(usize) -> usize) -> Self {
         if let Some((row, _)) = &mut self.value {
             *row = outer(*row);
@@ -88,10 +90,10 @@ impl fmt::Display for Misfit {
     }
 }
 
-/// One value, for a message.
+/// A value as text for an error message.
 #[must_use]
 pub fn shown(values: &dyn Array, row: usize) -> String {
-    /// Characters of a value in a message.
+    /// The maximum number of characters of a value in a message.
     const SHOWN: usize = 80;
     let one = values.slice(row, 1);
     let text = match to_texts(&one) {
@@ -110,7 +112,7 @@ pub fn shown(values: &dyn Array, row: usize) -> String {
     }
 }
 
-/// The values as an array of type `to`, each of the same meaning.
+/// Converts the values to type `to`; each keeps its meaning.
 ///
 /// `first_row` is added to the number of the row that an error names.
 ///

@@ -56,7 +56,7 @@ fn list(values: &ArrayRef, given: &FieldRef, wanted: &FieldRef, to: &DataType) -
     let plain = cast(values, &DataType::LargeList(Arc::clone(given)))?;
     let plain = plain.as_list::<i64>();
     let (items, offsets) = (plain.values(), plain.offsets());
-    // A slice shares the items of the whole.
+    // The values array of a sliced list holds the items of the whole list.
     let first = offsets.first();
     let last = offsets.last();
     let place = |offset: i64| usize::try_from(offset).unwrap_or(0);
@@ -129,7 +129,7 @@ fn structure(values: &ArrayRef, wanted: &Fields) -> Converted {
         let column = given
             .column_by_name(field.name())
             .ok_or_else(|| Misfit::types(values.data_type(), field.data_type()))?;
-        // Where the struct is null, the values of its fields have no meaning.
+        // The field values of a null struct are undefined.
         let column = match &nulls {
             Some(nulls) => nullif(column, nulls)?,
             None => Arc::clone(column),
@@ -173,7 +173,7 @@ fn map(values: &ArrayRef, entries: &FieldRef, sorted: bool) -> Converted {
     )?))
 }
 
-/// Lists of keys and values, as libraries without maps have them.
+/// Converts lists of key-value structs, which libraries without a map type produce, to maps.
 fn map_of_list(values: &ArrayRef, entries: &FieldRef, sorted: bool) -> Converted {
     let lists = convert(values, &DataType::List(Arc::clone(entries)))?;
     let lists = lists.as_list::<i32>();

@@ -1,4 +1,4 @@
-//! Values that hold no others.
+//! Values that are not nested.
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
 use arrow::compute::kernels::cmp::not_distinct;
@@ -8,7 +8,7 @@ use arrow::util::display::FormatOptions;
 
 use super::{Converted, Misfit};
 
-/// Types whose values may mean the same.
+/// Groups of types whose values can have the same meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Family {
     Bool,
@@ -43,12 +43,13 @@ impl Family {
     }
 }
 
-/// Converts there and back, and compares: whatever is cut, rounded or wrapped does not come back.
+/// Converts to the target type and back, and compares: a value that was cut, rounded or wrapped
+/// does not come back unchanged.
 ///
 /// Floats and decimals do not become each other: the float 0.1 is not the decimal 0.1.
 pub(super) fn convert(values: &ArrayRef, to: &DataType) -> Converted {
     if matches!(to, DataType::FixedSizeBinary(_)) && *values.data_type() != DataType::LargeBinary {
-        // There is no cast from views, nor from another size.
+        // Arrow has no cast from views or from another fixed size.
         let plain = convert(values, &DataType::LargeBinary)?;
         return convert(&plain, to);
     }
@@ -73,7 +74,7 @@ pub(super) fn convert(values: &ArrayRef, to: &DataType) -> Converted {
     }
 }
 
-/// Two NaN of different bits are the same value.
+/// True if both values are NaN; their bits may differ.
 fn both_nan(a: &ArrayRef, b: &ArrayRef, row: usize) -> bool {
     let nan = |array: &ArrayRef| {
         array.is_valid(row)
@@ -83,7 +84,7 @@ fn both_nan(a: &ArrayRef, b: &ArrayRef, row: usize) -> bool {
     a.data_type().is_floating() && nan(a) && nan(b)
 }
 
-/// The refusal of types that do not go together, with the first value.
+/// The error for two types without a conversion; it shows the first value.
 fn refusal(values: &ArrayRef, to: &DataType) -> Misfit {
     let nulls: Option<BooleanArray> = arrow::compute::is_null(values).ok();
     let row = nulls.and_then(|nulls| (0..nulls.len()).find(|row| !nulls.value(*row)));
@@ -103,7 +104,7 @@ fn is_decimal(data_type: &DataType) -> bool {
     )
 }
 
-/// True where no value can fail to fit, so that nothing need be compared.
+/// True if every value of `from` fits `to`, so that no comparison is needed.
 fn always_fits(from: &DataType, to: &DataType) -> bool {
     use DataType::{
         Binary, BinaryView, Float16, Float32, Float64, Int8, Int16, Int32, Int64, LargeBinary,

@@ -1,4 +1,4 @@
-//! Checks that texts are UTF-8. Other libraries may pass bytes that are not, which no reader could
+//! Checks that texts are UTF-8. Other libraries may pass invalid bytes, which no reader could
 //! decode once they are stored.
 
 use arrow::array::{Array, ArrayRef, AsArray, GenericStringArray, OffsetSizeTrait};
@@ -20,7 +20,7 @@ pub fn check_texts(column: &str, values: &ArrayRef) -> Result<()> {
     })
 }
 
-/// The first row that is not UTF-8; `Some(None)` where it lies within another value.
+/// The first row that is not UTF-8; `Some(None)` if it lies within a nested value.
 fn not_utf8(values: &ArrayRef) -> Option<Option<usize>> {
     let within = |inner: &ArrayRef| not_utf8(inner).map(|_| None);
     match values.data_type() {

@@ -1,7 +1,8 @@
-//! Hash buckets: which of a fixed number of partitions a value belongs to.
+//! Hash buckets: assigning each value to one of a fixed number of partitions.
 //!
-//! The buckets are those of Apache Iceberg's bucket transform (its specification, appendix B, "32-bit
-//! hash requirements"): Murmur3 of the value's bytes, less its sign, modulo the number of buckets.
+//! The buckets are those of Apache Iceberg's bucket transform (its specification, appendix B,
+//! "32-bit hash requirements"): Murmur3 of the value's bytes, with the sign bit cleared, modulo the
+//! number of buckets.
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
 use arrow::compute::{cast, take};
@@ -9,7 +10,8 @@ use arrow::datatypes::{DataType, Int64Type, TimeUnit, UInt64Type};
 
 use crate::{Error, Result};
 
-/// True if values of this type can be put in buckets: integers, text, bytes, dates, timestamps.
+/// True if values of this type can be hashed into buckets: integers, text, bytes, dates,
+/// timestamps.
 #[must_use]
 pub fn is_bucket_type(data_type: &DataType) -> bool {
     match data_type {
@@ -19,14 +21,15 @@ pub fn is_bucket_type(data_type: &DataType) -> bool {
     }
 }
 
-/// The bucket of each value, from 0 to `buckets` - 1; that of null is 0. Equal values have the same
-/// bucket, however wide the integers and whatever the unit of the timestamps is.
+/// The bucket of each value, from 0 to `buckets` - 1; null goes to bucket 0. Equal values have the
+/// same bucket, whatever the width of the integers and the unit of the timestamps.
 ///
 /// # Errors
-/// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) for a type that has no buckets.
+/// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) for a type that cannot be hashed into
+/// buckets.
 pub fn buckets_of(column: &str, values: &ArrayRef, buckets: u32) -> Result<Int64Array> {
     if let Some(dictionary) = values.as_any_dictionary_opt() {
-        // Each distinct value is hashed once.
+        // For dictionaries, each distinct value is hashed once.
         let of_values = buckets_of(column, dictionary.values(), buckets)?;
         let found = take(&of_values, dictionary.keys(), None)?;
         let found = found.as_primitive::<Int64Type>();
@@ -79,7 +82,7 @@ fn murmur3(bytes: &[u8]) -> u32 {
         let last = rest.iter().rev().fold(0_u32, |word, byte| (word << 8) | u32::from(*byte));
         hash ^= mix(last);
     }
-    // The length counts modulo 2^32, as the definition has it.
+    // The definition uses the length modulo 2^32.
     hash ^= (bytes.len() & 0xFFFF_FFFF) as u32;
     hash = (hash ^ (hash >> 16)).wrapping_mul(0x85EB_CA6B);
     hash = (hash ^ (hash >> 13)).wrapping_mul(0xC2B2_AE35);

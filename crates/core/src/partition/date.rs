@@ -1,4 +1,4 @@
-//! Calendar fields of instants, by which data are partitioned in time.
+//! Calendar fields of instants, for partitioning by time.
 //!
 //! An instant is a count of steps since 1970-01-01T00:00, as NumPy and Arrow store it. The calendar
 //! is the proleptic Gregorian one, with a year 0 and years below it.
@@ -37,7 +37,7 @@ pub enum CalendarUnit {
     Attosecond,
 }
 
-/// How finely a date partitions: the last of the fields that are in the key.
+/// The resolution of a date partitioning: the last calendar field in the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Resolution {
     /// One partition per year.
@@ -91,7 +91,8 @@ impl CalendarUnit {
         Self::Attosecond,
     ];
 
-    /// The code of NumPy: `Y`, `M`, `W`, `D`, `h`, `m`, `s`, `ms`, `us`, `ns`, `ps`, `fs`, `as`.
+    /// NumPy's code of the unit: `Y`, `M`, `W`, `D`, `h`, `m`, `s`, `ms`, `us`, `ns`, `ps`, `fs`,
+    /// `as`.
     #[must_use]
     pub fn code(self) -> &'static str {
         match self {
@@ -111,14 +112,14 @@ impl CalendarUnit {
         }
     }
 
-    /// The unit of a code of NumPy; `μs` is `us`.
+    /// The unit of a NumPy code; `μs` is `us`.
     #[must_use]
     pub fn from_code(code: &str) -> Option<Self> {
         let code = if code == "μs" { "us" } else { code };
         Self::ALL.into_iter().find(|unit| unit.code() == code)
     }
 
-    /// Attoseconds per step; none for years and months, whose length varies.
+    /// Attoseconds per step; `None` for years and months, whose length varies.
     #[must_use]
     pub fn attoseconds(self) -> Option<i128> {
         const SECOND: i128 = 1_000_000_000_000_000_000;
@@ -154,7 +155,7 @@ impl Resolution {
         Self::FIELDS.get(..count).unwrap_or(&Self::FIELDS)
     }
 
-    /// The code of NumPy: `Y`, `M`, `D`, `h`, `m`, `s`.
+    /// NumPy's code of the resolution: `Y`, `M`, `D`, `h`, `m`, `s`.
     #[must_use]
     pub fn code(self) -> &'static str {
         match self {
@@ -167,7 +168,7 @@ impl Resolution {
         }
     }
 
-    /// The resolution of a code of NumPy or of a field's name.
+    /// The resolution of a NumPy code or of a field name.
     #[must_use]
     pub fn from_code(code: &str) -> Option<Self> {
         let named = |resolution: &Self| resolution.fields().last() == Some(&code);
@@ -183,7 +184,7 @@ impl fmt::Display for Resolution {
 
 impl Calendar {
     /// The fields of the instant `steps` times `multiple` units after 1970-01-01T00:00. Every
-    /// value of the integers has fields; what stands for "not a time" is the caller's to know.
+    /// integer is valid; the caller has to treat the "not a time" value separately.
     #[must_use]
     pub fn of(steps: i64, multiple: u32, unit: CalendarUnit) -> Self {
         let units = i128::from(steps) * i128::from(multiple);
@@ -205,7 +206,7 @@ impl Calendar {
         }
     }
 
-    /// The values of [`Resolution::fields`].
+    /// The values of the fields named by [`Resolution::fields`].
     #[must_use]
     pub fn fields(&self, resolution: Resolution) -> Vec<i128> {
         let rest = [self.month, self.day, self.hour, self.minute, self.second];
@@ -213,14 +214,13 @@ impl Calendar {
         all.take(resolution.fields().len()).collect()
     }
 
-    /// The seconds from 1970-01-01T00:00 to the beginning of the period that these values of
-    /// [`Resolution::fields`] name, and to the beginning of the next. None if there is no such
-    /// period.
+    /// The start of the period that these values of [`Resolution::fields`] name and the start of
+    /// the next period, in seconds since 1970-01-01T00:00. `None` if there is no such period.
     #[must_use]
     pub fn period(fields: &[i128]) -> Option<(i128, i128)> {
         let field = |at: usize, least: i128| fields.get(at).copied().unwrap_or(least);
         let (year, month, day) = (field(0, 1970), field(1, 1), field(2, 1));
-        // Years beyond those that any instant has.
+        // Reject years outside the range of any instant.
         let sane = year.abs() < 1 << 64 && (1..=12).contains(&month) && (1..=31).contains(&day);
         if fields.is_empty() || !sane {
             return None;
@@ -242,9 +242,9 @@ impl Calendar {
         Some((start, end))
     }
 
-    /// The steps, as [`Calendar::of`] takes them, of all instants in the period that these values of
-    /// [`Resolution::fields`] name. None where there is no such period, where the unit is no fixed
-    /// time, or where the period is too far away to tell.
+    /// The range of steps, as [`Calendar::of`] takes them, of all instants in the period that these
+    /// values of [`Resolution::fields`] name. `None` if there is no such period, if the unit has no
+    /// fixed length, or if the period is outside the range of the integers.
     #[must_use]
     pub fn steps(
         fields: &[i128],
@@ -254,7 +254,7 @@ impl Calendar {
         let second = CalendarUnit::Second.attoseconds()?;
         let step = unit.attoseconds()? * i128::from(multiple);
         let (start, end) = Self::period(fields)?;
-        // The first step that is not before this time.
+        // The first step at or after this time.
         let first = |seconds: i128| {
             let last_before =
                 seconds.checked_mul(second)?.checked_sub(1)?.checked_div_euclid(step)?;
@@ -289,7 +289,7 @@ impl Calendar {
 
 /// Year, month and day of a count of days since 1970-01-01, by eras of 400 years that begin on the
 /// first of March (H. Hinnant, "chrono-compatible low-level date algorithms").
-fn civil(days: i128) -> (i128, i128, i128) {
+pub(super) fn civil(days: i128) -> (i128, i128, i128) {
     let shifted = days + 719_468;
     let (era, of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
     let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
@@ -301,7 +301,7 @@ fn civil(days: i128) -> (i128, i128, i128) {
 }
 
 /// The days from 1970-01-01 to a date; the inverse of [`civil`].
-fn days_from_civil(year: i128, month: i128, day: i128) -> i128 {
+pub(super) fn days_from_civil(year: i128, month: i128, day: i128) -> i128 {
     let shifted = if month <= 2 { year - 1 } else { year };
     let (era, of_era) = (shifted.div_euclid(400), shifted.rem_euclid(400));
     let march = (month + 9) % 12;

@@ -6,8 +6,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 
 use crate::{Error, Result};
 
-/// What plateau leaves unescaped, less the `/` that it leaves too: a value with a slash would
-/// otherwise come back cut at the slash.
+/// The characters that plateau leaves unescaped, except `/`: a value with a slash would otherwise
+/// come back cut at the slash.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'.').remove(b'-').remove(b'~');
 
 /// The ordered (field, value) pairs of a partition; values in their text form.
@@ -50,7 +50,7 @@ impl PartitionKey {
     }
 
     /// Reads the pairs out of the directories of a path. As in plateau, only components with
-    /// exactly one `=` count; the others are passed over.
+    /// exactly one `=` count; the others are skipped.
     ///
     /// # Errors
     /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) if a component does not decode to UTF-8.
@@ -66,7 +66,7 @@ impl PartitionKey {
         Ok(Self(pairs))
     }
 
-    /// Encodes one name (a column, a time) as plateau encodes path components.
+    /// Encodes one name (a column, a time) in the way plateau encodes path components.
     #[must_use]
     pub fn encode_component(text: &str) -> String {
         utf8_percent_encode(text, ESCAPED).to_string()

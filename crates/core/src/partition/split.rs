@@ -19,7 +19,7 @@ pub struct Group {
 }
 
 /// Splits `batch` by the columns `fields`. Groups come in the order of their first row; each keeps
-/// its rows in order; the partition columns are taken out. With no fields the one group is the
+/// its rows in order; the partition columns are removed. Without fields, the single group is the
 /// whole batch.
 ///
 /// # Errors
@@ -43,7 +43,7 @@ pub fn split(batch: &RecordBatch, fields: &[String]) -> Result<Vec<Group>> {
     let firsts = UInt32Array::from_iter_values(members.iter().filter_map(|m| m.first().copied()));
     let mut texts: Vec<LargeStringArray> = Vec::with_capacity(fields.len());
     for (field, column) in fields.iter().zip(&columns) {
-        // Every row is checked for nulls, only one row per group is turned to text.
+        // Every row is checked for nulls, but only one row per group is formatted as text.
         if column.logical_null_count() > 0 {
             texts_of(field, column)?;
         }
@@ -86,7 +86,7 @@ fn members(columns: &[ArrayRef], rows: usize) -> Result<Vec<Vec<u32>>> {
     for row in 0..rows {
         let bytes = encoded.row(row).data();
         let group = match last {
-            // Runs of equal keys are the common case of sorted input.
+            // Fast path: in sorted input, equal keys are adjacent.
             Some((key, group)) if key == bytes => group,
             _ => *seen.entry(bytes).or_insert_with(|| {
                 groups.push(Vec::new());

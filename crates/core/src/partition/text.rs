@@ -1,6 +1,6 @@
-//! Column values as the texts that stand in partition keys, and back.
+//! Conversion of column values to the texts in partition keys, and back.
 //!
-//! The texts are those of Python's `str` on a pandas value, which is what plateau writes.
+//! The texts are those of Python's `str` on a pandas value, which plateau writes.
 
 use std::sync::Arc;
 
@@ -79,10 +79,10 @@ pub fn texts_of(column: &str, values: &ArrayRef) -> Result<LargeStringArray> {
     Ok(texts)
 }
 
-/// The values of type `data_type` that key texts stand for; the reverse of [`texts_of`].
+/// Parses key texts into values of type `data_type`; the inverse of [`texts_of`].
 ///
 /// # Errors
-/// [`ErrorKind::Corrupt`] if a text is no value of the type.
+/// [`ErrorKind::Corrupt`] if a text is not a value of the type.
 pub fn values_of(column: &str, texts: &LargeStringArray, data_type: &DataType) -> Result<ArrayRef> {
     let wrong = |text: &str| {
         Error::corrupt(format!("a partition value is not of type {data_type}"))
@@ -110,7 +110,8 @@ pub fn values_of(column: &str, texts: &LargeStringArray, data_type: &DataType) -
                 })
                 .collect();
             let utc: ArrayRef = Arc::new(nanos?);
-            // The nanoseconds are already in UTC for zoned columns: only the label is missing.
+            // For zoned columns, the nanoseconds are already in UTC: only the zone of the type is
+            // missing.
             let labelled = match zone {
                 Some(zone) => Arc::new(
                     utc.as_primitive::<TimestampNanosecondType>()
@@ -131,7 +132,7 @@ pub fn values_of(column: &str, texts: &LargeStringArray, data_type: &DataType) -
                 .iter()
                 .map(|text| text.map(|text| text.parse().map_err(|_| wrong(text))).transpose())
                 .collect();
-            // Folders written before may name both zeros.
+            // Folders written by other versions may use either zero.
             Ok(as_keys(&cast(&floats?, data_type)?)?)
         }
         _ => utf8_parse(texts, data_type).map_err(|error| {
@@ -178,7 +179,7 @@ fn timestamp_texts(
         .collect()
 }
 
-/// The time zone of a name, or of an offset such as `+02:00`.
+/// The time zone with a given name, or with an offset such as `+02:00`.
 pub(crate) fn time_zone(name: &str) -> Option<TimeZone> {
     if let Some((hours, minutes)) = name.get(1..).and_then(|rest| rest.split_once(':')) {
         let seconds: i32 = hours.parse::<i32>().ok()? * 3600 + minutes.parse::<i32>().ok()? * 60;

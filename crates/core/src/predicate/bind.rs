@@ -1,4 +1,4 @@
-//! Predicates checked against a schema.
+//! Checking predicates against a schema.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use super::value::Value;
 use super::{CompareOp, Literal, Predicate};
 use crate::{Error, ErrorKind, Result};
 
-/// Deepest tree that is bound, so that its evaluation stays within a thread's stack.
+/// The maximum depth of a predicate, so that its evaluation stays within a thread's stack.
 const MAX_DEPTH: usize = 500;
 
 /// A predicate whose columns and types have been checked against a schema.
@@ -24,7 +24,7 @@ pub struct BoundPredicate {
     pub(crate) node: Node,
 }
 
-/// The predicate with its questions put in the terms of the columns' types, and without the special
+/// The predicate with its conditions translated to the columns' types, and without the special
 /// meaning of null literals.
 #[derive(Debug)]
 pub(crate) enum Node {
@@ -59,7 +59,7 @@ impl BoundPredicate {
         &self.predicate
     }
 
-    /// The names of the columns it looks at.
+    /// The names of the columns that the predicate uses.
     #[must_use]
     pub fn columns(&self) -> &BTreeSet<String> {
         &self.columns

@@ -5,10 +5,10 @@ use std::ops::Range;
 
 use crate::{Error, ErrorKind};
 
-/// How much of a long text is shown on either side of the fault.
+/// The number of characters of a long text that are shown on either side of the fault.
 const SHOWN: usize = 48;
 
-/// What is wrong with which bytes of a text.
+/// A syntax error: a message and the range of bytes that it is about.
 #[derive(Debug)]
 pub(crate) struct Fault {
     pub(crate) at: Range<usize>,
@@ -20,7 +20,7 @@ impl Fault {
         Self { at, message: message.into() }
     }
 
-    /// The error: the message, the line of `text`, and carets under the fault.
+    /// Formats the error: the message, the line of `text`, and carets under the fault.
     pub(crate) fn into_error(self, text: &str) -> Error {
         let start = self.at.start.min(text.len());
         let line_start = text.get(..start).and_then(|t| t.rfind('\n')).map_or(0, |at| at + 1);
@@ -47,7 +47,7 @@ impl Fault {
     }
 }
 
-/// Characters that would shift the carets become spaces.
+/// Replaces characters that would shift the carets by spaces.
 fn plain(c: char) -> char {
     if c.is_control() { ' ' } else { c }
 }

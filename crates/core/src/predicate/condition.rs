@@ -1,4 +1,4 @@
-//! One question about one column, ready for arrays of the types that the column comes in.
+//! A condition on one column, prepared for every type in which the column's data may come.
 
 use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
@@ -14,12 +14,12 @@ use super::points::Points;
 use super::value::Value;
 use crate::{Error, ErrorKind, Result};
 
-/// A question about a column.
+/// A condition on a column.
 ///
-/// It is put in the terms of the column's type once. Data may come in another type that means the
-/// same (narrower integers, another unit of time or layout of text, dictionaries); then the question
-/// is put in the terms of that type instead, so that values are never converted and nothing
-/// overflows. The first such type is remembered.
+/// It is translated to the column's type once. Data may come in another type with the same meaning
+/// (narrower integers, another time unit or text layout, dictionaries); the condition is then
+/// translated to that type, so that values are never converted and nothing overflows. The
+/// translation to the first such type is cached.
 #[derive(Debug)]
 pub(crate) struct Condition {
     column: String,
@@ -29,7 +29,7 @@ pub(crate) struct Condition {
 }
 
 impl Condition {
-    /// `None` if the question does not go with a column of `data_type`.
+    /// `None` if the condition cannot be applied to a column of `data_type`.
     pub(crate) fn new(column: &str, question: Question, data_type: &DataType) -> Option<Self> {
         let data_type = leaf(data_type).clone();
         let test = Test::new(&question, &data_type)?;
@@ -41,7 +41,7 @@ impl Condition {
         &self.column
     }
 
-    /// The operator, of a comparison.
+    /// The operator, if this is a comparison.
     pub(crate) fn op(&self) -> Option<CompareOp> {
         match &self.question {
             Question::Compare(op, _) => Some(*op),
@@ -49,7 +49,7 @@ impl Condition {
         }
     }
 
-    /// The test where the answer does not depend on the value.
+    /// The result, if it is the same for every value.
     pub(crate) fn known(&self) -> Option<bool> {
         match &self.bound.1 {
             // A column without a type yet may have values in older or newer data.
@@ -58,12 +58,12 @@ impl Condition {
         }
     }
 
-    /// True if the column may hold NaN, which bounds and indices say nothing about.
+    /// True if the column may hold NaN, which bounds and indices do not cover.
     pub(crate) fn has_nan(&self) -> bool {
         self.bound.0.is_floating()
     }
 
-    /// The answer for NaN: a list holds it or does not, and all comparisons but `!=` are false.
+    /// The result for NaN: a list may contain it, and all comparisons but `!=` are false.
     pub(crate) fn of_nan(&self) -> bool {
         match &self.question {
             Question::Compare(op, _) => *op == CompareOp::Ne,
@@ -71,12 +71,12 @@ impl Condition {
         }
     }
 
-    /// The answer for each value; null where the value is null.
+    /// The result for each value; null if the value is null.
     pub(crate) fn test(&self, array: &ArrayRef) -> Result<BooleanArray> {
         self.test_with(&self.question, array)
     }
 
-    /// The answer that the same column gives to another operator.
+    /// The result of the comparison with another operator in place of its own.
     pub(crate) fn test_op(&self, op: CompareOp, array: &ArrayRef) -> Result<BooleanArray> {
         match &self.question {
             Question::Compare(own, value) if *own != op => {
@@ -86,7 +86,7 @@ impl Condition {
         }
     }
 
-    /// The literals of `in` in the terms of `data_type`.
+    /// The literals of `in`, converted to `data_type`.
     pub(crate) fn points(&self, data_type: &DataType) -> Result<Points> {
         let points = match &self.question {
             Question::In(values) => Points::new(values, data_type),
@@ -95,8 +95,8 @@ impl Condition {
         points.ok_or_else(|| self.mismatch(data_type))
     }
 
-    /// The values that alone give the answer `wanted`, in the type that the condition was bound to;
-    /// `None` where they cannot be listed.
+    /// The complete list of values for which the result is `wanted`, in the type that the condition
+    /// was bound to; `None` if they cannot be listed.
     pub(crate) fn sought(&self, wanted: bool) -> Result<Option<ArrayRef>> {
         let listed = match self.op() {
             None => wanted,
@@ -110,7 +110,7 @@ impl Condition {
 
     fn test_with(&self, question: &Question, array: &ArrayRef) -> Result<BooleanArray> {
         if let Some(dictionary) = array.as_any_dictionary_opt() {
-            // Each distinct value is tested once.
+            // For dictionaries, each distinct value is tested once.
             let answers = self.test_with(question, dictionary.values())?;
             return Ok(take(&answers, dictionary.keys(), None)?.as_boolean().clone());
         }
@@ -130,7 +130,7 @@ impl Condition {
         }
         let test = Test::new(question, data_type).ok_or_else(|| self.mismatch(data_type))?;
         let answers = test.run(&array);
-        // Another thread may have remembered a type in the meantime; either serves.
+        // Another thread may have cached a type in the meantime; either works.
         let _ = self.foreign.set((data_type.clone(), test));
         answers
     }
@@ -146,7 +146,7 @@ impl Condition {
     }
 }
 
-/// Runs spelled out; everything else as it is.
+/// Expands run-end encoded arrays; returns all others unchanged.
 pub(crate) fn flat(array: &ArrayRef) -> Result<Cow<'_, ArrayRef>> {
     Ok(match array.data_type() {
         DataType::RunEndEncoded(_, values) => Cow::Owned(cast(array, values.data_type())?),
@@ -154,7 +154,7 @@ pub(crate) fn flat(array: &ArrayRef) -> Result<Cow<'_, ArrayRef>> {
     })
 }
 
-/// Dictionaries and runs spelled out, however deep.
+/// Expands dictionaries and run-end encoded arrays at every level.
 pub(crate) fn spelled_out(array: &ArrayRef) -> Result<ArrayRef> {
     let target = leaf(array.data_type());
     if target == array.data_type() { Ok(Arc::clone(array)) } else { Ok(cast(array, target)?) }

@@ -47,7 +47,7 @@ fn joined(f: &mut Formatter<'_>, parts: &[Predicate], word: &str, none: &str) ->
     }
 }
 
-/// A part, in parentheses where its own operators would come apart.
+/// Writes a part, in parentheses if its own operator binds less tightly.
 fn operand(f: &mut Formatter<'_>, part: &Predicate) -> fmt::Result {
     match part {
         Predicate::And(parts) | Predicate::Or(parts) => match parts.as_slice() {
@@ -59,7 +59,7 @@ fn operand(f: &mut Formatter<'_>, part: &Predicate) -> fmt::Result {
     }
 }
 
-/// A column name, in backticks where it would not be read as one.
+/// A column name, in backticks if the parser would not read it as a name.
 struct Name<'a>(&'a str);
 
 impl Display for Name<'_> {
@@ -79,7 +79,7 @@ impl Display for Literal {
             Self::Bool(value) => write!(f, "{value}"),
             Self::Int(value) => write!(f, "{value}"),
             Self::Float(value) if value.is_nan() => f.write_str("nan"),
-            // The debug form keeps the point or the exponent that makes it a float.
+            // The debug form keeps the decimal point or the exponent that marks a float.
             Self::Float(value) => write!(f, "{value:?}"),
             Self::String(text) => quoted(f, text),
             Self::Binary(bytes) => {

@@ -19,15 +19,15 @@ impl<T: Into<Literal>> From<T> for DnfValue {
 }
 
 impl Predicate {
-    /// The predicate of a disjunction of conjunctions of (column, operator, value): a row is wanted
-    /// if it meets every term of at least one of the inner lists.
+    /// Builds the predicate of a disjunction of conjunctions of (column, operator, value): a row
+    /// matches if it meets every term of at least one of the inner lists.
     ///
     /// Operators are `==`, `=`, `!=`, `<>`, `<`, `<=`, `>`, `>=`, `in` and `not in`. `==` and `!=`
     /// with null become `is null` and `is not null`.
     ///
     /// # Errors
-    /// [`InvalidPredicate`](ErrorKind::InvalidPredicate), saying which term, if there is no
-    /// conjunction, one has no term, an operator is not known, or a value does not go with its
+    /// [`InvalidPredicate`](ErrorKind::InvalidPredicate), naming the term, if there is no
+    /// conjunction, a conjunction has no term, an operator is unknown, or a value does not fit its
     /// operator.
     pub fn from_dnf(terms: Vec<Vec<(String, String, DnfValue)>>) -> Result<Self> {
         if terms.is_empty() {

@@ -1,4 +1,4 @@
-//! Predicates on rows.
+//! Evaluation of predicates on rows.
 
 use std::borrow::Cow;
 
@@ -12,15 +12,15 @@ use super::path::reach;
 use crate::{Error, ErrorKind, Result};
 
 impl BoundPredicate {
-    /// The answer for each row: true, false, or null where it hangs on a null value. Rows with null
-    /// are not wanted; `arrow::compute::filter` drops them.
+    /// The result for each row: true, false, or null if it depends on a null value. Rows with null
+    /// do not match; `arrow::compute::filter` drops them.
     ///
-    /// Columns are found by name, and may be of any type that means the same as the type that was
+    /// Columns are found by name, and may have any type with the same meaning as the type that was
     /// bound: other widths, units, layouts, dictionaries.
     ///
     /// # Errors
-    /// [`SchemaMismatch`](ErrorKind::SchemaMismatch) if the batch lacks a column or has it in a type
-    /// that the literals do not go with.
+    /// [`SchemaMismatch`](ErrorKind::SchemaMismatch) if the batch lacks a column or has it in a
+    /// type that cannot be compared with the literals.
     pub fn evaluate(&self, batch: &RecordBatch) -> Result<BooleanArray> {
         evaluate(&self.node, batch)
     }
@@ -69,7 +69,7 @@ fn constant(answer: bool, rows: usize) -> BooleanArray {
     BooleanArray::new(values, None)
 }
 
-/// True if every answer is `answer`, so that no further part can change one.
+/// True if every result is `answer`, so that evaluation can stop.
 fn is_all(answers: &BooleanArray, answer: bool) -> bool {
     let other = if answer { answers.values().has_false() } else { answers.values().has_true() };
     answers.null_count() == 0 && !other

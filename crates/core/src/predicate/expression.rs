@@ -1,11 +1,11 @@
-//! The tree of a predicate and the expressions that build it.
+//! The expression tree of a predicate and the functions that build it.
 
 use std::collections::BTreeSet;
 use std::ops::{BitAnd, BitOr, Not};
 
 use super::Literal;
 
-/// How a column is compared with a literal.
+/// A comparison operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CompareOp {
     /// `==`
@@ -23,7 +23,7 @@ pub enum CompareOp {
 }
 
 impl CompareOp {
-    /// The operator as it is written.
+    /// The operator as text.
     #[must_use]
     pub fn symbol(self) -> &'static str {
         match self {
@@ -36,7 +36,7 @@ impl CompareOp {
         }
     }
 
-    /// The operator that means the same with its sides exchanged.
+    /// The operator with the same meaning after its operands are exchanged.
     #[must_use]
     pub fn flipped(self) -> Self {
         match self {
@@ -49,7 +49,7 @@ impl CompareOp {
         }
     }
 
-    /// The operator that is true where this one is false, given values that can be ordered.
+    /// The operator that is true exactly when this one is false, for values with an order.
     pub(crate) fn inverse(self) -> Self {
         match self {
             Self::Eq => Self::Ne,
@@ -62,10 +62,11 @@ impl CompareOp {
     }
 }
 
-/// A boolean expression over columns. [The module](crate::predicate) says what it means.
+/// A boolean expression over columns. [The module](crate::predicate) defines its meaning.
 ///
-/// Its `Display` form is the text that [`Predicate::parse`] reads back to an equal predicate (save
-/// `And` and `Or` of fewer than two parts, which are written as what they mean).
+/// Its `Display` form is the text that [`Predicate::parse`] reads back to an equal predicate
+/// (except for `And` and `Or` of fewer than two parts, which are written in their simplest
+/// equivalent form).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Predicate {
     /// True, or false, for every row.
@@ -76,14 +77,14 @@ pub enum Predicate {
         column: String,
         /// The operator.
         op: CompareOp,
-        /// What the column is compared with.
+        /// The literal to compare with.
         value: Literal,
     },
     /// `column in (values)`; `not in` if negated.
     In {
         /// Name of the column.
         column: String,
-        /// The values; may be none.
+        /// The values; may be empty.
         values: Vec<Literal>,
         /// True for `not in`.
         negated: bool,
@@ -99,11 +100,11 @@ pub enum Predicate {
     And(Vec<Predicate>),
     /// Any of the parts; false if there are none.
     Or(Vec<Predicate>),
-    /// The opposite; null stays null.
+    /// The negation; null stays null.
     Not(Box<Predicate>),
 }
 
-/// A column named in an expression; made by [`col`].
+/// A column of an expression; created by [`col`].
 #[derive(Debug, Clone)]
 pub struct Column(String);
 
@@ -174,7 +175,7 @@ impl Column {
 }
 
 impl Predicate {
-    /// Both; parts of conjunctions become parts of the result.
+    /// The conjunction; parts that are conjunctions themselves are flattened.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         let mut parts = match self {
@@ -188,7 +189,7 @@ impl Predicate {
         Self::And(parts)
     }
 
-    /// Either; parts of disjunctions become parts of the result.
+    /// The disjunction; parts that are disjunctions themselves are flattened.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         let mut parts = match self {
@@ -202,7 +203,7 @@ impl Predicate {
         Self::Or(parts)
     }
 
-    /// The names of the columns it looks at.
+    /// The names of the columns that the predicate uses.
     #[must_use]
     pub fn columns(&self) -> BTreeSet<String> {
         let mut columns = BTreeSet::new();
@@ -247,7 +248,7 @@ impl Not for Predicate {
 
     fn not(self) -> Self {
         match self {
-            // Twice the opposite is the same in three-valued logic too.
+            // A double negation cancels in three-valued logic too.
             Self::Not(inner) => *inner,
             other => Self::Not(Box::new(other)),
         }

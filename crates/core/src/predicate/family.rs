@@ -1,8 +1,8 @@
-//! What kinds of columns there are, as far as comparing goes.
+//! Groups of column types that are compared in the same way.
 
 use arrow::datatypes::DataType;
 
-/// Columns of one family accept the same literals.
+/// A group of types that accept the same literals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Family {
     /// Only nulls.
@@ -40,7 +40,7 @@ impl Family {
         }
     }
 
-    /// What to compare a column of this family with, for messages.
+    /// A description of the values that this family is compared with, for messages.
     pub(crate) fn wants(self) -> &'static str {
         match self {
             Self::Null => "any value",
@@ -55,7 +55,7 @@ impl Family {
     }
 }
 
-/// The type of the values themselves, however they are packed.
+/// The type of the values, without dictionary or run-end encoding.
 pub(crate) fn leaf(data_type: &DataType) -> &DataType {
     match data_type {
         DataType::Dictionary(_, values) => leaf(values),

@@ -1,4 +1,4 @@
-//! Dates, times and timestamps as text.
+//! Parsing and formatting of dates, times and timestamps in ISO 8601.
 
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::TimeZone;
@@ -19,8 +19,8 @@ pub(crate) fn civil_nanos(value: DateTime) -> i128 {
 
 /// Days since 1970-01-01.
 ///
-/// From the calendar alone: the conversion must not fail, and jiff's own goes through instants,
-/// which end a day before its dates do.
+/// Computed from the calendar alone: the conversion must not fail, and jiff's own goes through
+/// instants, whose range ends a day before that of dates.
 pub(crate) fn civil_days(date: Date) -> i32 {
     let (year, month) = (i32::from(date.year()), i32::from(date.month()));
     // Years begin in March, so that the leap day is the last of its year.
@@ -48,7 +48,7 @@ pub(crate) fn parse_timestamp(text: &str) -> Option<(i128, bool)> {
     text.parse::<DateTime>().ok().map(|civil| (civil_nanos(civil), false))
 }
 
-/// Days since the epoch, of a text that is a date and nothing else.
+/// Days since the epoch, if the text is a date without a time.
 pub(crate) fn parse_date(text: &str) -> Option<i32> {
     let (nanos, utc) = parse_timestamp(text)?;
     let only_a_date = !utc && !text.contains(':') && nanos.rem_euclid(NANOS_PER_DAY) == 0;
@@ -65,13 +65,14 @@ pub(crate) fn parse_time(text: &str) -> Option<i128> {
     Some(civil_nanos(DateTime::from_parts(Date::constant(1970, 1, 1), time)))
 }
 
-/// `2020-01-01`, or nothing outside the years that have a text.
+/// Formats `2020-01-01`; `None` outside the range of years that can be written.
 pub(crate) fn format_date(days: i32) -> Option<String> {
     let instant = Timestamp::from_second(i64::from(days) * 86_400).ok()?;
     Some(instant.to_zoned(TimeZone::UTC).date().to_string())
 }
 
-/// `2020-01-01T00:00:00.5`, with `Z` for an instant; nothing outside the years that have a text.
+/// Formats `2020-01-01T00:00:00.5`, with `Z` for an instant; `None` outside the range of years that
+/// can be written.
 pub(crate) fn format_timestamp(nanos: i128, utc: bool) -> Option<String> {
     let instant = Timestamp::from_nanosecond(nanos).ok()?;
     if utc {

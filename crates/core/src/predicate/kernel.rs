@@ -1,4 +1,4 @@
-//! Tests of values, made for one Arrow type and run over whole arrays.
+//! Comparison kernels: conditions compiled for one Arrow type and run over whole arrays.
 
 use std::sync::Arc;
 
@@ -22,19 +22,19 @@ use super::set::{BytesSet, IntSet, ValueSet, WithLookup};
 use super::value::Value;
 use crate::{Error, ErrorKind, Result};
 
-/// What is asked of each value of a column.
+/// A condition on the values of a column.
 #[derive(Debug, Clone)]
 pub(crate) enum Question {
     Compare(CompareOp, Value),
     In(Vec<Value>),
 }
 
-/// A question in the terms of one type.
+/// A condition compiled for one type.
 #[derive(Debug)]
 pub(crate) enum Test {
-    /// The same answer for every value that is not null.
+    /// The result is the same for every value that is not null.
     Known(bool),
-    /// The answers for false and for true.
+    /// The results for false and for true.
     Bool([bool; 2]),
     Int(CompareOp, i128),
     Wide(CompareOp, i256),
@@ -43,14 +43,14 @@ pub(crate) enum Test {
     IntIn(IntSet),
     Int128In(ValueSet<i128>),
     WideIn(ValueSet<i256>),
-    /// Bits of floats, with the zeros as one and with one NaN.
+    /// Bit patterns of floats, with a single zero and a single NaN.
     FloatIn(ValueSet<u64>),
     BytesIn(BytesSet),
 }
 
 impl Test {
-    /// The question as a test of values of `data_type`, which is no dictionary. `None` if the two do
-    /// not go together.
+    /// Compiles the condition for values of `data_type`, which is not a dictionary. `None` if the
+    /// two cannot be compared.
     pub(crate) fn new(question: &Question, data_type: &DataType) -> Option<Self> {
         match question {
             Question::Compare(op, value) => Self::compare(*op, value, data_type),
@@ -101,8 +101,8 @@ impl Test {
         })
     }
 
-    /// The answer for each value; null where the value is null. `array` is of the type that the test
-    /// was made for.
+    /// The result for each value; null if the value is null. `array` must have the type that the
+    /// test was compiled for.
     pub(crate) fn run(&self, array: &ArrayRef) -> Result<BooleanArray> {
         let tested = match self {
             Self::Known(answer) => {
@@ -144,7 +144,7 @@ fn mismatch(data_type: &DataType) -> Error {
     .with("found", data_type)
 }
 
-/// The bits that floats are looked up by. Adding zero makes the negative zero positive.
+/// The bit pattern that identifies a float in a set. Adding zero makes the negative zero positive.
 fn float_key(value: f64) -> u64 {
     if value.is_nan() { f64::NAN.to_bits() } else { (value + 0.0).to_bits() }
 }
@@ -160,7 +160,7 @@ fn holds<T: PartialOrd + ?Sized>(op: CompareOp, left: &T, right: &T) -> bool {
     }
 }
 
-/// Compares with the language's own operators, which on floats are those of IEEE 754.
+/// Compares with Rust's operators, which follow IEEE 754 for floats.
 fn compare<A>(array: A, op: CompareOp, value: A::Item) -> BooleanArray
 where
     A: ArrayAccessor,
@@ -169,8 +169,8 @@ where
     compare_by(array, op, value, |v| v)
 }
 
-/// As [`compare`], on values brought to the type of the literal. One loop per operator, so that each
-/// is free of branches.
+/// Like [`compare`], on values converted to the type of the literal. One loop per operator, so that
+/// each is free of branches.
 fn compare_by<A, T>(array: A, op: CompareOp, value: T, to: impl Fn(A::Item) -> T) -> BooleanArray
 where
     A: ArrayAccessor,
@@ -186,7 +186,7 @@ where
     }
 }
 
-/// Floats as an array of 32 or 64 bits.
+/// Floats as an array of 32 or 64 bits; 16-bit floats are widened.
 fn wide_enough(array: &ArrayRef) -> Result<ArrayRef> {
     Ok(match array.data_type() {
         DataType::Float16 => cast(array, &DataType::Float32)?,
@@ -212,7 +212,8 @@ fn floats_in(array: &ArrayRef, set: &ValueSet<u64>) -> Result<Option<BooleanArra
         .map(|a| BooleanArray::from_unary(a, |v| set.contains(&float_key(f64::from(v))))))
 }
 
-/// What counts steps in at most 64 bits, as the integers that it is stored as; shares the memory.
+/// An array of a type that counts steps in at most 64 bits, as its underlying integers; shares the
+/// memory.
 pub(crate) fn as_integers(array: &ArrayRef) -> Result<ArrayRef> {
     let stored = match array.data_type() {
         DataType::Date32 | DataType::Time32(_) | DataType::Decimal32(_, _) => DataType::Int32,
@@ -281,7 +282,7 @@ where
     set.contains_all(Loop(array))
 }
 
-/// The bits that an integer is looked up by: its own, sign-extended.
+/// The bit pattern that identifies an integer in a set: its own, sign-extended.
 trait Key: ArrowNativeType {
     fn key(self) -> u64;
 }

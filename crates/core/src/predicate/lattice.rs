@@ -1,8 +1,9 @@
-//! Where a value lies among the values that a column of whole steps can hold.
+//! The position of a literal among the values that a column of discrete steps can hold.
 //!
 //! Integers, decimals, dates, times and timestamps are all stored as integers counting some step: a
-//! unit, a hundredth, a day, a microsecond. A literal may fall on such a step, between two, or
-//! outside of what the type can count to; a comparison with it then becomes a comparison with a step.
+//! unit, a hundredth, a day, a microsecond. A literal may be equal to a step, lie between two
+//! steps, or be outside the range of the type; a comparison with it then becomes a comparison with
+//! a step.
 
 use arrow::datatypes::{DataType, TimeUnit, i256};
 
@@ -10,32 +11,32 @@ use super::CompareOp;
 use super::iso8601::{NANOS_PER_DAY, NANOS_PER_SECOND};
 use super::value::{Number, Value};
 
-/// Where a value lies among the steps of a column.
+/// The position of a value relative to the steps of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// On a step.
+    /// Equal to a step.
     At(i256),
-    /// Above this step and below the next.
+    /// Between this step and the next.
     Above(i256),
     /// Smaller than every value of the type.
     TooSmall,
     /// Larger than every value of the type.
     TooLarge,
-    /// NaN: without order.
+    /// NaN, which has no order.
     Nowhere,
 }
 
-/// What a comparison asks of a stored step.
+/// A comparison translated to stored steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Asked {
     Step(CompareOp, i256),
-    /// The same answer for every value.
+    /// The result is the same for every value.
     Known(bool),
 }
 
 impl Place {
-    /// The place of `value` in a column of `data_type`; `None` if the two do not go together or the
-    /// column does not count steps.
+    /// The position of `value` in a column of `data_type`; `None` if the two cannot be compared or
+    /// the column's type does not count steps.
     pub(crate) fn of(value: &Value, data_type: &DataType) -> Option<Self> {
         let (least, most) = range(data_type)?;
         let place = match (value, data_type) {
@@ -56,7 +57,7 @@ impl Place {
         })
     }
 
-    /// What `column op value` asks for a value at this place.
+    /// The comparison `column op value`, translated for a value at this position.
     pub(crate) fn ask(self, op: CompareOp) -> Asked {
         use CompareOp::{Eq, Ge, Gt, Le, Lt, Ne};
         match (self, op) {
@@ -94,7 +95,7 @@ fn range(data_type: &DataType) -> Option<(i256, i256)> {
     }
 }
 
-/// Digits behind the point, for types that hold numbers in steps.
+/// Digits after the decimal point, for types that hold numbers in steps.
 fn scale(data_type: &DataType) -> Option<i32> {
     match data_type {
         DataType::Decimal32(_, scale)
@@ -129,7 +130,7 @@ fn place_of_number(number: Number, scale: i32) -> Place {
         Number::Float(value) if value.is_nan() => Place::Nowhere,
         Number::Float(value) if value.is_infinite() => beyond(value > 0.0),
         Number::Float(value) if scale == 0 => place_of_float(value),
-        // With decimals a float stands for what it is written as: 1.1 is 1.10.
+        // A float compared with decimals represents its shortest decimal form: 1.1 is 1.10.
         Number::Float(value) => match shortest_decimal(value) {
             Some((digits, exponent)) => {
                 place_of_scaled(i256::from_i128(digits), i64::from(scale) + exponent)

@@ -1,4 +1,4 @@
-//! The words of a predicate's text.
+//! The tokens of a predicate's text.
 
 use std::ops::Range;
 
@@ -6,7 +6,7 @@ use super::caret::Fault;
 use super::literal::Literal;
 use super::{CompareOp, iso8601};
 
-/// One word.
+/// One token.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Token {
     /// A keyword, an unquoted column name, or a word for a number such as `nan`.
@@ -19,14 +19,14 @@ pub(crate) enum Token {
     And,
     Or,
     Not,
-    /// `(` or `[`, as its closing counterpart.
+    /// `(` or `[`, represented by its closing counterpart.
     Open(char),
     Close(char),
     Comma,
     End,
 }
 
-/// Cuts a text into words, one at a time, so that memory does not grow with the text.
+/// Splits a text into tokens, one at a time, so that memory does not grow with the text.
 pub(crate) struct Lexer<'a> {
     text: &'a str,
     at: usize,
@@ -39,7 +39,7 @@ impl<'a> Lexer<'a> {
         Self { text, at: 0 }
     }
 
-    /// The next word and where it stands.
+    /// The next token and its byte range.
     pub(crate) fn next(&mut self) -> Found<(Token, Range<usize>)> {
         self.take_while(char::is_whitespace);
         let start = self.at;
@@ -109,7 +109,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// The rest of a path to a field of a struct, `address.city`, after its first word.
+    /// The rest of a path to a struct field, `address.city`, after its first word.
     fn path(&mut self, first: &str) -> Option<String> {
         let mut path = first.to_owned();
         loop {
@@ -124,7 +124,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// A word, or a value with a tag: `date'2020-01-01'`.
+    /// A word, or a tagged value: `date'2020-01-01'`.
     fn word(&mut self) -> Found<Token> {
         let start = self.at;
         let word = self.take_while(|c| c == '_' || c.is_alphanumeric());
@@ -169,7 +169,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// Text in `quote`s; a quote inside is doubled or follows a backslash.
+    /// Text between two `quote` characters; a quote inside is doubled or escaped by a backslash.
     fn quoted(&mut self, quote: char) -> Found<String> {
         let start = self.at;
         self.bump();

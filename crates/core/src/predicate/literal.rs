@@ -1,9 +1,9 @@
-//! Values written in predicates.
+//! Literal values in predicates.
 
-/// A value that a column is compared with.
+/// A value to compare a column with.
 ///
 /// Equality is structural: NaN equals itself and the two zeros differ, so that predicates can be
-/// compared with each other. What a literal means in a comparison depends on the column; see
+/// compared with each other. The meaning of a literal in a comparison depends on the column; see
 /// [the module](crate::predicate).
 #[derive(Debug, Clone)]
 pub enum Literal {
@@ -25,14 +25,14 @@ pub enum Literal {
     Timestamp {
         /// Nanoseconds since 1970-01-01 00:00.
         nanos: i128,
-        /// True if it was given with a time zone, and so is an instant.
+        /// True if it was given with a time zone and is therefore an instant.
         utc: bool,
     },
     /// The decimal number `value / 10^scale`.
     Decimal {
         /// All digits, without the point.
         value: i128,
-        /// How many of the digits stand behind the point.
+        /// The number of digits after the decimal point.
         scale: i8,
     },
 }
@@ -65,7 +65,7 @@ impl PartialEq for Literal {
 impl Eq for Literal {}
 
 impl Literal {
-    /// What kind of value this is, for messages.
+    /// The name of this kind of value, for messages.
     pub(crate) fn noun(&self) -> &'static str {
         match self {
             Self::Null => "null",

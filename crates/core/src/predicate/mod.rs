@@ -1,12 +1,12 @@
-//! Which rows are wanted: boolean expressions over columns.
+//! Predicates: boolean expressions over columns that select rows.
 //!
-//! A [`Predicate`] is written in three ways with one type inside: as an expression
-//! (`col("fare").gt(10)`), as text (`Predicate::parse("fare > 10")`), or as a list of conjunctions
-//! ([`Predicate::from_dnf`]). [`Predicate::bind`] checks it against a schema once; the
-//! [`BoundPredicate`] then tests rows ([`BoundPredicate::evaluate`]) and leaves out whole files and
-//! row groups by what is known about them ([`BoundPredicate::may_match`]).
+//! A [`Predicate`] can be written as an expression (`col("fare").gt(10)`), as text
+//! (`Predicate::parse("fare > 10")`), or as a list of conjunctions ([`Predicate::from_dnf`]).
+//! [`Predicate::bind`] checks it against a schema once; the [`BoundPredicate`] then tests rows
+//! ([`BoundPredicate::evaluate`]) and prunes whole files and row groups by their statistics
+//! ([`BoundPredicate::may_match`]).
 //!
-//! # What a predicate means
+//! # Semantics
 //!
 //! - **Null.** SQL's three-valued logic: a comparison with a null value is neither true nor false,
 //!   and only rows where the whole predicate is *true* are selected. The literal null is the
@@ -17,7 +17,7 @@
 //! - **Numbers** compare by value: `id > 2.5` on an integer column is `id >= 3`, and a number
 //!   outside the range of the column is simply larger or smaller than all of it. With a column of
 //!   floats the literal is rounded to the column's precision first, so that `fare == 0.1` finds
-//!   what was stored as 0.1. A float compared with a decimal column stands for its shortest decimal
+//!   values stored as 0.1. A float compared with a decimal column represents its shortest decimal
 //!   form.
 //! - **Times.** Text compared with a date, time or timestamp column is read as ISO 8601. A date is
 //!   its midnight. In a column with a time zone, text and timestamps without one are taken as UTC;

@@ -1,11 +1,11 @@
-//! Names that were probably meant.
+//! Suggestions for misspelt names.
 
 use arrow::datatypes::Schema;
 
-/// At most this many columns are listed in a message.
+/// The maximum number of columns listed in a message.
 const LISTED: usize = 20;
 
-/// What to do about a column that is not in the schema: the name nearest to it, or all names.
+/// Advice for a column that is not in the schema: the most similar name, or all names.
 pub(crate) fn advice(name: &str, schema: &Schema) -> String {
     let nearest = schema
         .fields()
@@ -27,7 +27,7 @@ pub(crate) fn advice(name: &str, schema: &Schema) -> String {
     }
 }
 
-/// How many characters must be exchanged, added or left out, whatever their case.
+/// The edit distance: the number of characters to exchange, insert or delete, ignoring case.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b) = (a.to_lowercase(), b.to_lowercase());
     let b: Vec<char> = b.chars().collect();

@@ -1,4 +1,4 @@
-//! Which ranges hold one of many points: `in` against bounds.
+//! Tests which ranges contain one of many points, to evaluate `in` on bounds.
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::buffer::BooleanBuffer;
@@ -9,8 +9,8 @@ use super::kernel::as_integers;
 use super::points::Points;
 use crate::Result;
 
-/// For each range, whether a point lies in it. A null bound is open. `None` if the bounds are of
-/// another type than the points.
+/// For each range, whether a point lies in it. A null bound is open. `None` if the bounds and the
+/// points differ in type.
 pub(crate) fn overlap(
     points: &Points,
     min: &ArrayRef,

@@ -1,4 +1,4 @@
-//! The text form of predicates: a recursive descent over the words.
+//! The text form of predicates: a recursive-descent parser over tokens.
 //!
 //! ```text
 //! any     = all { ("or" | "||" | "|") all }
@@ -21,9 +21,9 @@ use super::lexer::{Lexer, Token, float_word};
 use super::{Literal, Predicate};
 use crate::Result;
 
-/// Longest text that is parsed: room for some hundred thousand literals.
+/// The maximum length of a text in bytes: enough for some hundred thousand literals.
 const MAX_LENGTH: usize = 16 << 20;
-/// Deepest nesting of parentheses and negations.
+/// The maximum nesting of parentheses and negations.
 const MAX_DEPTH: usize = 100;
 
 const KEYWORDS: [&str; 9] = ["and", "or", "not", "in", "is", "null", "none", "true", "false"];
@@ -104,7 +104,7 @@ impl<'a> Parser<'a> {
         matches!(&self.token, Token::Word(word) if word.eq_ignore_ascii_case(keyword))
     }
 
-    /// Passes over `keyword` if it is next.
+    /// Consumes `keyword` if it is the next token.
     fn eat(&mut self, keyword: &str) -> Parsed<bool> {
         let found = self.is_word(keyword);
         if found {
@@ -138,7 +138,7 @@ impl<'a> Parser<'a> {
         self.one()
     }
 
-    /// Passes over the word that opens a deeper level and parses that level.
+    /// Consumes the token that opens a nested level and parses that level.
     fn nested(&mut self, inner: impl FnOnce(&mut Self) -> Parsed<Predicate>) -> Parsed<Predicate> {
         if self.depth == MAX_DEPTH {
             return Err(self.fault(format!("nested deeper than {MAX_DEPTH} levels")));

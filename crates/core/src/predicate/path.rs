@@ -8,8 +8,8 @@ use arrow::datatypes::{DataType, Schema};
 
 use crate::Result;
 
-/// The column that a name begins with, and the fields that it names within. A column of the very name
-/// comes first, then the shortest one.
+/// Splits a name into the column that it begins with and the path of fields within. A column whose
+/// name is the whole text takes precedence, then the shortest prefix that is a column.
 fn split<'a>(name: &'a str, exists: &dyn Fn(&str) -> bool) -> Option<(&'a str, &'a str)> {
     if exists(name) {
         return Some((name, ""));
@@ -23,7 +23,8 @@ fn steps(fields: &str) -> impl Iterator<Item = &str> {
     fields.split('.').filter(|field| !field.is_empty())
 }
 
-/// The column that holds what `name` names, and its type; `None` if there is none.
+/// The column that contains what `name` refers to, and the type of the latter; `None` if there is
+/// none.
 pub(crate) fn resolve<'a>(name: &'a str, schema: &'a Schema) -> Option<(&'a str, &'a DataType)> {
     let (column, fields) = split(name, &|name| schema.field_with_name(name).is_ok())?;
     let mut data_type = schema.field_with_name(column).ok()?.data_type();
@@ -34,7 +35,7 @@ pub(crate) fn resolve<'a>(name: &'a str, schema: &'a Schema) -> Option<(&'a str,
     Some((column, data_type))
 }
 
-/// The values that `name` names in a batch; null where a struct around them is.
+/// The values that `name` refers to in a batch; null if an enclosing struct is null.
 pub(crate) fn reach<'a>(name: &str, batch: &'a RecordBatch) -> Result<Option<Cow<'a, ArrayRef>>> {
     let exists = |name: &str| batch.column_by_name(name).is_some();
     let Some((column, fields)) = split(name, &exists) else { return Ok(None) };

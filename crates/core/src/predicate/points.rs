@@ -1,4 +1,4 @@
-//! The literals of `in`, in the terms of one type.
+//! The literals of `in`, converted to one type.
 
 use std::sync::Arc;
 
@@ -11,11 +11,11 @@ use arrow::datatypes::{DataType, i256};
 use super::lattice::Place;
 use super::value::Value;
 
-/// Literals in the terms of one type, ascending and each once, less those that no value can equal.
+/// Literals converted to one type, ascending and distinct, without those that no value can equal.
 #[derive(Debug)]
 pub(crate) enum Points {
     None,
-    /// Whether false and true are among them.
+    /// Two flags: the literals include false, and include true.
     Bools([bool; 2]),
     Steps(Vec<i256>),
     /// NaN last, if it is among them.
@@ -24,7 +24,7 @@ pub(crate) enum Points {
 }
 
 impl Points {
-    /// `None` if one of the values does not go with the type.
+    /// `None` if one of the values cannot be compared with the type.
     pub(crate) fn new(values: &[Value], data_type: &DataType) -> Option<Self> {
         match data_type {
             DataType::Null => Some(Self::None),
@@ -45,7 +45,7 @@ impl Points {
                     .collect();
                 let mut floats = floats?;
                 floats.sort_by(f64::total_cmp);
-                // The zeros are neighbours in total order and equal here.
+                // The two zeros are adjacent in total order, and equal here.
                 floats.dedup();
                 Some(Self::Floats(floats))
             }
@@ -78,8 +78,8 @@ impl Points {
 }
 
 impl Points {
-    /// The literals as an array of `data_type`, the type that they were put in the terms of. `None`
-    /// for types of which no array is made.
+    /// The literals as an array of `data_type`, the type that they were converted to. `None` for
+    /// types that are not supported here.
     pub(crate) fn to_array(&self, data_type: &DataType) -> Option<ArrayRef> {
         let array: ArrayRef = match self {
             Self::None => return None,

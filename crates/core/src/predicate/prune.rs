@@ -1,4 +1,4 @@
-//! Predicates on what is known of many rows at once: partition keys, bounds, indices.
+//! Evaluation of predicates on metadata of many rows: partition keys, bounds, indices.
 //!
 //! For a set of *containers* (files, row groups, partitions) three questions are answered of each
 //! part of a predicate: may it be true for a row, may it be false, may it be null? The negation of a
@@ -19,10 +19,10 @@ use super::overlap::overlap;
 use super::{BoundPredicate, CompareOp};
 use crate::{Error, ErrorKind, Result};
 
-/// What is known about the columns of a number of containers, without opening them.
+/// The metadata of the columns of a number of containers, known without opening them.
 ///
-/// Every array returned has one element per container. What is not known is `None` or null; that
-/// costs time, never rows.
+/// Every array returned has one element per container. `None` or null means that the fact is not
+/// known; that costs time, never rows.
 pub trait Facts {
     /// The number of containers.
     fn len(&self) -> usize;
@@ -40,9 +40,10 @@ pub trait Facts {
     /// Bounds of the values in `column`.
     fn bounds(&self, column: &str) -> Option<Bounds>;
 
-    /// The containers that hold a value of `column` for which `test` is true, by an index; true also
-    /// for containers that the index does not cover. `test` takes an array of values and gives an
-    /// answer for each. Nulls and NaN need not be in the index: it is not asked about them.
+    /// The containers that hold a value of `column` for which `test` is true, according to an
+    /// index; true also for containers that the index does not cover. `test` takes an array of
+    /// values and returns a result for each. Nulls and NaN need not be in the index: it is not used
+    /// for them.
     ///
     /// # Errors
     /// Those of `test`.
@@ -54,12 +55,13 @@ pub trait Facts {
         Ok(None)
     }
 
-    /// The containers that may hold one of `values`, by what cannot list its values, such as a bloom
-    /// filter or a hash; true also for containers of which nothing is known. Asked where a condition
-    /// holds for these values alone, which are not null, not NaN, and of the column's type.
+    /// The containers that may hold one of `values`, according to a structure that can test
+    /// membership but cannot list its values, such as a bloom filter or a hash; true also for
+    /// containers without one. Used for conditions that hold for these values alone, which are not
+    /// null, not NaN, and of the column's type.
     ///
     /// # Errors
-    /// The implementation's.
+    /// Those of the implementation.
     fn holding(&self, _column: &str, _values: &ArrayRef) -> Result<Option<BooleanArray>> {
         Ok(None)
     }
@@ -68,18 +70,18 @@ pub trait Facts {
 /// Bounds of the values of a column, one of each per container.
 #[derive(Debug, Clone)]
 pub struct Bounds {
-    /// No value is smaller; may be less than the smallest value (as truncated text is). NaN does not
+    /// A lower bound; may be less than the smallest value (as truncated text is). NaN does not
     /// count. Null if not known.
     pub min: ArrayRef,
-    /// No value is larger; may be more than the largest value. NaN does not count. Null if not known.
+    /// An upper bound; may be more than the largest value. NaN does not count. Null if not known.
     pub max: ArrayRef,
-    /// How many values are null.
+    /// The number of null values.
     pub null_count: Option<UInt64Array>,
-    /// How many rows there are.
+    /// The number of rows.
     pub rows: Option<UInt64Array>,
 }
 
-/// What a predicate may be for a row.
+/// A result that a predicate can have for a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
     True,
@@ -88,21 +90,21 @@ enum Outcome {
 }
 
 impl BoundPredicate {
-    /// For each container whether one of its rows may be wanted; false only where none can be. No
-    /// answer is null.
+    /// For each container, whether one of its rows may match; false only if none can. No result is
+    /// null.
     ///
     /// # Errors
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) if an array does not have one element per
-    /// container; else what [`Facts::matching`] fails with.
+    /// container; otherwise the errors of [`Facts::matching`].
     pub fn may_match(&self, facts: &dyn Facts) -> Result<BooleanArray> {
         let possible = Pruning { facts, len: facts.len() }.possible(&self.node, Outcome::True)?;
         Ok(BooleanArray::new(possible, None))
     }
 
-    /// For each container whether every one of its rows is wanted for certain. No answer is null.
+    /// For each container, whether every one of its rows matches for certain. No result is null.
     ///
     /// # Errors
-    /// As [`BoundPredicate::may_match`].
+    /// Those of [`BoundPredicate::may_match`].
     pub fn must_match(&self, facts: &dyn Facts) -> Result<BooleanArray> {
         let pruning = Pruning { facts, len: facts.len() };
         let unwanted = &pruning.possible(&self.node, Outcome::False)?
@@ -125,7 +127,7 @@ impl Pruning<'_> {
         BooleanBuffer::new_unset(self.len)
     }
 
-    /// The containers that may hold a row for which `node` has the outcome.
+    /// The containers that may hold a row with this outcome of `node`.
     fn possible(&self, node: &Node, outcome: Outcome) -> Result<BooleanBuffer> {
         match (node, outcome) {
             (Node::Always(answer), _) => Ok(match outcome {
@@ -239,11 +241,11 @@ impl Pruning<'_> {
     }
 }
 
-/// Bounds whose arrays have the right length.
+/// Bounds whose arrays have been checked for their length.
 struct Known(Bounds);
 
 impl Known {
-    /// Containers that may hold a null.
+    /// The containers that may hold a null.
     fn some_null(&self) -> BooleanBuffer {
         match &self.0.null_count {
             None => BooleanBuffer::new_set(self.0.min.len()),
@@ -251,7 +253,7 @@ impl Known {
         }
     }
 
-    /// Containers that may hold a value that is not null.
+    /// The containers that may hold a value that is not null.
     fn some_value(&self) -> BooleanBuffer {
         match (&self.0.null_count, &self.0.rows) {
             (Some(nulls), Some(rows)) => nulls
@@ -263,7 +265,8 @@ impl Known {
         }
     }
 
-    /// Containers where a value within the bounds gives the condition the answer `wanted`.
+    /// The containers in which a value within the bounds may give the condition the result
+    /// `wanted`.
     fn allow(&self, condition: &Condition, wanted: bool) -> Result<BooleanBuffer> {
         let (min, max) = (bound(&self.0.min)?, bound(&self.0.max)?);
         let test = |op, array| condition.test_op(op, array).map(|found| true_or_null(&found));
@@ -272,7 +275,7 @@ impl Known {
                 let points = condition.points(min.data_type())?;
                 Ok(overlap(&points, &min, &max)?.unwrap_or(BooleanBuffer::new_set(min.len())))
             } else {
-                // Only a container with one value alone, and that one in the list, is out.
+                // A container is excluded only if its one possible value is in the list.
                 let listed = having(&condition.test(&min)?, Outcome::True);
                 Ok(!&(&listed & &same(&min, &max)))
             };
@@ -286,7 +289,7 @@ impl Known {
     }
 }
 
-/// A bound as plain values; NaN, which some writers take for a bound, says nothing.
+/// A bound as plain values; NaN, which some writers store as a bound, becomes unknown.
 fn bound(array: &ArrayRef) -> Result<ArrayRef> {
     let array = spelled_out(array)?;
     if !array.data_type().is_floating() {
@@ -297,7 +300,7 @@ fn bound(array: &ArrayRef) -> Result<ArrayRef> {
     if nan.has_true() { Ok(nullif(&array, &nan)?) } else { Ok(array) }
 }
 
-/// Containers whose bounds are equal and known.
+/// The containers whose bounds are equal and known.
 fn same(min: &ArrayRef, max: &ArrayRef) -> BooleanBuffer {
     match cmp::eq(&Arc::clone(min), &Arc::clone(max)) {
         Ok(equal) => having(&equal, Outcome::True),
@@ -306,7 +309,7 @@ fn same(min: &ArrayRef, max: &ArrayRef) -> BooleanBuffer {
     }
 }
 
-/// Bounds in a type that the literals do not go with are no use, and no fault of the predicate.
+/// Bounds in a type that cannot be compared with the literals are ignored: the predicate is valid.
 fn usable(allowed: Result<BooleanBuffer>) -> Result<Option<BooleanBuffer>> {
     match allowed {
         Ok(allowed) => Ok(Some(allowed)),

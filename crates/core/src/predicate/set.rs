@@ -1,17 +1,18 @@
-//! The literals of `in`, arranged to be looked up once per row.
+//! Sets of the literals of `in`, for one look-up per row.
 
 use std::hash::Hash;
 
 use hashbrown::HashSet;
 
-/// So few values are compared one after the other.
+/// Up to this many values are compared one after the other.
 const FEW: usize = 4;
-/// A bitmap may take this many bytes per value, and as many again whatever the count.
+/// The memory that a bitmap may use, in bytes per value; a bitmap of [`BITMAP_BYTES_AT_LEAST`] is
+/// always allowed.
 const BITMAP_BYTES_PER_VALUE: u64 = 64;
 const BITMAP_BYTES_AT_LEAST: u64 = 4 << 10;
 
-/// Integers of at most 64 bits. They are looked up by their bits, sign-extended, so that one set
-/// serves every integer type.
+/// A set of integers of at most 64 bits. They are looked up by their bits, sign-extended, so that
+/// one set serves every integer type.
 #[derive(Debug)]
 pub(crate) struct IntSet {
     least: u64,
@@ -23,13 +24,14 @@ pub(crate) struct IntSet {
 #[derive(Debug)]
 enum Kind {
     Few(Vec<u64>),
-    /// One bit per number from the least on.
+    /// A bitmap with one bit per number, starting at `least`.
     Bits(Vec<u64>),
     Hash(HashSet<u64>),
 }
 
 impl IntSet {
-    /// The set of `values`, which are ascending and all of one integer type; `None` of none.
+    /// The set of `values`, which are ascending and all of one integer type; `None` if there are
+    /// none.
     pub(crate) fn new(values: &[i128]) -> Option<Self> {
         let least = *values.first()? as u64;
         let span = (*values.last()? as u64).wrapping_sub(least);
@@ -51,7 +53,7 @@ impl IntSet {
         Some(Self { least, span, kind })
     }
 
-    /// A function that says whether a key is in the set, chosen once per array.
+    /// Runs `with` with a membership test that is chosen once per array.
     pub(crate) fn contains_all<R>(&self, with: impl WithLookup<R>) -> R {
         let (least, span) = (self.least, self.span);
         match &self.kind {
@@ -70,12 +72,12 @@ impl IntSet {
     }
 }
 
-/// Work that needs a lookup function; generic, so that the lookup is compiled into its loop.
+/// Work that needs a look-up function; generic, so that the look-up is inlined into its loop.
 pub(crate) trait WithLookup<R> {
     fn run(self, contains: impl Fn(u64) -> bool) -> R;
 }
 
-/// Values of any other type.
+/// A set of values of any other type.
 #[derive(Debug)]
 pub(crate) struct ValueSet<T> {
     values: HashSet<T>,
@@ -91,7 +93,7 @@ impl<T: Eq + Hash> ValueSet<T> {
     }
 }
 
-/// Texts or bytes.
+/// A set of texts or bytes.
 #[derive(Debug)]
 pub(crate) struct BytesSet {
     shortest: usize,

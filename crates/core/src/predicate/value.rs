@@ -1,4 +1,4 @@
-//! Literals as values that go with a column.
+//! Literals normalised for a type of column.
 
 use arrow::array::{AsArray, Float64Array};
 use arrow::compute::cast;
@@ -8,7 +8,7 @@ use super::Literal;
 use super::family::Family;
 use super::iso8601::{self, NANOS_PER_DAY};
 
-/// A literal that fits its column, free of the column's width, unit and scale.
+/// A literal that fits its column, independent of the column's width, unit and scale.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Value {
     Bool(bool),
@@ -34,8 +34,8 @@ impl Value {
         matches!(self, Self::Number(number) if number.to_f64().is_nan())
     }
 
-    /// The value of `literal`, which is not null, in a column of type `data_type`; else why it does
-    /// not fit.
+    /// Converts `literal`, which is not null, for a column of type `data_type`; the error says why
+    /// it does not fit.
     pub(crate) fn new(literal: &Literal, data_type: &DataType) -> Result<Self, String> {
         let family = Family::of(data_type)
             .ok_or_else(|| "values of this type cannot be compared".to_owned())?;
@@ -70,13 +70,13 @@ impl Value {
             }
             (Family::Instant(zoned), Literal::String(text)) => {
                 let (nanos, utc) = iso8601::parse_timestamp(text).ok_or_else(|| {
-                    format!("the text is no date or timestamp; write {}", family.wants())
+                    format!("the text is not a date or timestamp; write {}", family.wants())
                 })?;
                 Some(instant(nanos, utc, zoned)?)
             }
             (Family::Time, Literal::String(text)) => {
                 let nanos = iso8601::parse_time(text).ok_or_else(|| {
-                    format!("the text is no time of day; write {}", family.wants())
+                    format!("the text is not a time of day; write {}", family.wants())
                 })?;
                 Some(Self::Nanos(nanos))
             }
@@ -92,7 +92,7 @@ fn instant(nanos: i128, utc: bool, zoned: bool) -> Result<Value, String> {
     Ok(Value::Nanos(nanos))
 }
 
-/// The family that a literal would be most at home in.
+/// The family whose columns the literal is normally compared with.
 fn natural_family(literal: &Literal) -> Family {
     match literal {
         Literal::Null => Family::Null,
@@ -121,7 +121,7 @@ impl Number {
     pub(crate) fn to_f64(self) -> f64 {
         match self {
             Self::Float(value) => value,
-            // By way of the text, so that it is rounded once.
+            // Conversion through text, so that the number is rounded once.
             Self::Exact { value, scale } => {
                 format!("{value}e{}", -scale).parse().unwrap_or(f64::NAN)
             }
@@ -129,8 +129,8 @@ impl Number {
     }
 }
 
-/// The nearest value of a column of floats; kept as it is where that would be an infinity, so that
-/// it stays smaller than the infinities in the column.
+/// The nearest value of a column of floats; unchanged if that would be an infinity, so that it
+/// stays smaller than the infinities in the column.
 fn rounded(value: f64, data_type: &DataType) -> f64 {
     let narrow = match data_type {
         DataType::Float16 | DataType::Float32 => narrowed(value, data_type),

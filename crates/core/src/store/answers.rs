@@ -1,7 +1,7 @@
-//! Answers of web servers, looked at before the client reads them.
+//! Validation of listing responses before the client parses them.
 //!
-//! A proxy or a portal answers everything with a page of HTML and status 200. The client decodes
-//! such a page as a listing of no objects.
+//! A proxy or a captive portal may answer every request with an HTML page and status 200, which the
+//! client would parse as a listing without objects.
 
 use async_trait::async_trait;
 use futures::TryStreamExt;
@@ -13,12 +13,12 @@ use object_store::client::{
 
 /// The root elements of listings of S3 and Google, of Azure, and of WebDAV.
 const LISTINGS: [&[u8]; 3] = [b"ListBucketResult", b"EnumerationResults", b"multistatus"];
-/// A listing of a thousand objects takes less than a megabyte.
+/// The maximum size of a listing in bytes; one of a thousand objects takes less than a megabyte.
 const LARGEST_LISTING: usize = 64 << 20;
-/// The document begins before this.
+/// The root element must begin within this many bytes.
 const BEGINNING: usize = 4096;
 
-/// Makes clients that look at answers.
+/// An HTTP connector whose clients validate responses.
 #[derive(Debug)]
 pub(super) struct Looking;
 
@@ -50,7 +50,9 @@ impl HttpService for Client {
         let body = body.bytes_stream().try_fold(Vec::new(), collect).await?;
         match is_listing(&body) {
             true => Ok(HttpResponse::from_parts(parts, body.into())),
-            false => Err(wrong("is no listing: is the endpoint right, and no proxy between?")),
+            false => Err(wrong(
+                "is not a listing: is the endpoint right, and is there a proxy in between?",
+            )),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Which client serves a location, and what the options mean to it.
+//! Creation of the storage client for a location, and the options that it understands.
 
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -32,7 +32,7 @@ const CLIENT_OPTIONS: &str = "timeout, connect_timeout, max_retries, retry_timeo
 /// The stores of this process that live in memory.
 static MEMORY: LazyLock<Mutex<HashMap<String, Arc<InMemory>>>> = LazyLock::new(Mutex::default);
 
-/// A client, and the same client where it is local files.
+/// A client, and the same client as [`LocalFiles`] if it is one.
 pub(super) type Client = (Arc<dyn ObjectStore>, Option<Arc<LocalFiles>>);
 
 /// A client rooted at the location: keys are relative to it.
@@ -63,7 +63,7 @@ pub(super) fn connect(location: &Location, options: &StoreOptions) -> Result<Cli
     Ok((remote?, None))
 }
 
-/// The store behind a path of it. The path `.` is its root, as is an empty one.
+/// The store below a path of this one. The paths `.` and `` are its root.
 pub(super) fn rooted_at(store: Arc<dyn ObjectStore>, path: &str) -> Result<Arc<dyn ObjectStore>> {
     rooted(store, if path == "." { "" } else { path.trim_matches('/') })
 }
@@ -88,7 +88,7 @@ fn s3(bucket: &str, options: &StoreOptions) -> Result<Arc<dyn ObjectStore>> {
                  endpoint_url, skip_signature (anon), virtual_hosted_style_request, profile, …";
     options.rename("aws_profile", "profile");
     let asked = options.take("profile");
-    // A profile that is asked for by name counts before the keys of the environment.
+    // A profile that was chosen by name takes precedence over keys of the environment.
     let builder = if asked.is_some() { without_keys() } else { AmazonS3Builder::from_env() };
     let mut builder = builder
         .with_bucket_name(bucket)
@@ -99,7 +99,7 @@ fn s3(bucket: &str, options: &StoreOptions) -> Result<Arc<dyn ObjectStore>> {
     }
     builder = with_profile(builder, asked.as_deref())?;
     check_environment(&builder)?;
-    // An endpoint that says http:// has already said that plain HTTP is wanted.
+    // A URL of the endpoint that begins with http:// allows plain HTTP.
     let endpoint = builder
         .get_config_value(&AmazonS3ConfigKey::S3Endpoint)
         .or_else(|| builder.get_config_value(&AmazonS3ConfigKey::Endpoint));
@@ -111,7 +111,7 @@ fn s3(bucket: &str, options: &StoreOptions) -> Result<Arc<dyn ObjectStore>> {
     Ok(Arc::new(built.map_err(bad_configuration("S3"))?))
 }
 
-/// Checks what came from the environment or a profile; options are checked when they are given.
+/// Checks settings from the environment or a profile; options are checked when they are given.
 fn check_environment(builder: &AmazonS3Builder) -> Result<()> {
     use AmazonS3ConfigKey as Key;
     let names = [
@@ -128,7 +128,7 @@ fn check_environment(builder: &AmazonS3Builder) -> Result<()> {
     })
 }
 
-/// The configuration of the environment but for its keys.
+/// The configuration of the environment without its keys.
 fn without_keys() -> AmazonS3Builder {
     use AmazonS3ConfigKey::{AccessKeyId, SecretAccessKey, Token};
     let mut builder = AmazonS3Builder::new();
@@ -142,7 +142,7 @@ fn without_keys() -> AmazonS3Builder {
     builder
 }
 
-/// Adds what neither options nor environment say and the profile does.
+/// Adds settings of the profile that neither options nor the environment define.
 fn with_profile(mut builder: AmazonS3Builder, asked: Option<&str>) -> Result<AmazonS3Builder> {
     use AmazonS3ConfigKey::{
         AccessKeyId, DefaultRegion, Endpoint, Region, S3Endpoint, SecretAccessKey, SkipSignature,
@@ -225,7 +225,7 @@ fn bad_configuration(what: &'static str) -> impl Fn(object_store::Error) -> Erro
     }
 }
 
-/// The options not yet understood, under the names that the client knows.
+/// The options that have not been consumed yet, under the client's names.
 struct Options {
     left: Vec<(String, String)>,
 }
@@ -239,7 +239,7 @@ impl Options {
         self.left.iter().any(|(given, _)| given.strip_prefix("aws_").unwrap_or(given) == name)
     }
 
-    /// Takes an option from an environment variable, unless it is given.
+    /// Takes an option from an environment variable unless it is given.
     fn add_from_environment(&mut self, name: &str, variable: &str) {
         if !self.says(name)
             && let Ok(value) = std::env::var(variable)
@@ -248,7 +248,7 @@ impl Options {
         }
     }
 
-    /// Accepts another library's name for an option, unless the option is given by its own.
+    /// Accepts another library's name for an option, unless the option is given under its own name.
     fn rename(&mut self, alias: &str, name: &str) {
         let given = self.says(name);
         for (option, _) in self.left.iter_mut().filter(|(option, _)| option == alias && !given) {
@@ -288,7 +288,7 @@ impl Options {
         Ok(retry)
     }
 
-    /// The options as keys of the client, values in its notation.
+    /// The options as the client's keys, with values in the client's notation.
     fn parse<K: FromStr<Err: Display>>(
         &self,
         store: &str,

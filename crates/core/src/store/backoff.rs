@@ -1,4 +1,4 @@
-//! Waiting between attempts: exponential, with jitter. The only place of the store that sleeps.
+//! Delays between attempts: exponential, with jitter. The only code of the store that sleeps.
 
 use std::time::Duration;
 
@@ -16,12 +16,12 @@ impl Backoff {
         Self { next: first, longest }
     }
 
-    /// For requests to a store that answered badly.
+    /// For requests that a store failed to answer.
     pub fn for_requests() -> Self {
         Self::new(Duration::from_millis(20), Duration::from_secs(2))
     }
 
-    /// For a lock that another process holds for the time of one small write.
+    /// For a lock that another process holds for the duration of one small write.
     pub fn for_locks() -> Self {
         Self::new(Duration::from_micros(500), Duration::from_millis(20))
     }

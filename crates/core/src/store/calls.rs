@@ -1,5 +1,4 @@
-//! Second names of files, and renames that are more than a rename, on file systems that have them and
-//! on those that do not.
+//! Hard links and atomic renames, with fallbacks for file systems that lack them.
 
 use std::fs;
 use std::io;
@@ -7,13 +6,13 @@ use std::path::Path;
 
 use super::durability::Durability;
 
-/// Which calls may be used. A file system that lacks one answers so itself; this is for tests, which
-/// cannot have each kind of file system.
+/// The system calls that may be used. A file system that lacks a call reports so itself; this is
+/// for tests, which cannot provide every kind of file system.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Calls {
     pub links: bool,
     pub exchange: bool,
-    /// A rename that fails if the new name is taken.
+    /// A rename that fails if the target exists.
     pub rename_new: bool,
 }
 
@@ -24,10 +23,11 @@ impl Default for Calls {
 }
 
 impl Calls {
-    /// Makes `to`, which must not exist, another name of `from`, or a copy of it where the file system
-    /// has no links, has no more of this file, or `to` is on another one. A symbolic link stays one.
+    /// Makes `to`, which must not exist, a hard link to `from`, or a copy of it if the file system
+    /// has no links, the file has its maximum number of links, or `to` is on another file system. A
+    /// symbolic link stays one.
     ///
-    /// The copy is not atomic: it belongs to where nobody looks for it yet.
+    /// The copy is not atomic, so `to` must be a path that nobody reads yet.
     pub fn link_or_copy(self, from: &Path, to: &Path, durability: &Durability) -> io::Result<()> {
         match self.hard_link(from, to) {
             Err(error) if is_refused(&error) => copy(from, to, durability),
@@ -35,14 +35,14 @@ impl Calls {
         }
     }
 
-    /// Gives a file the name `to` if that is free. Afterwards `from` is there too, or is not.
+    /// Gives a file the name `to` if that is free. Afterwards `from` may or may not exist.
     ///
     /// # Errors
-    /// `AlreadyExists` if the name is taken, `Unsupported` if the file system has no call for it.
+    /// `AlreadyExists` if the name is taken, `Unsupported` if the file system lacks the call.
     pub fn put_new(self, from: &Path, to: &Path) -> io::Result<()> {
         match self.hard_link(from, to) {
             Err(error) if is_refused(&error) => match self.rename_new(from, to) {
-                // A system that does not know the call may say that it is not permitted.
+                // A system that does not implement the call may report a missing permission.
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => unsupported(),
                 renamed => renamed,
             },
@@ -68,7 +68,7 @@ impl Calls {
     /// Exchanges two directories atomically.
     ///
     /// # Errors
-    /// `Unsupported` if the file system has no call for it.
+    /// `Unsupported` if the file system lacks the call.
     #[cfg(target_os = "linux")]
     pub fn exchange(self, one: &Path, other: &Path) -> io::Result<()> {
         use rustix::fs::RenameFlags;
@@ -95,13 +95,13 @@ fn unsupported() -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// True if a file gets no second name here, though it could be copied.
+/// True if a hard link failed for a reason that does not prevent a copy.
 pub(super) fn is_refused(error: &io::Error) -> bool {
     use io::ErrorKind::{CrossesDevices, PermissionDenied, TooManyLinks, Unsupported};
     matches!(error.kind(), PermissionDenied | TooManyLinks | Unsupported | CrossesDevices)
 }
 
-/// Copies a file, which is on the disk after [`Durability::everything`].
+/// Copies a file, which is durable after [`Durability::everything`].
 pub(super) fn copy(from: &Path, to: &Path, durability: &Durability) -> io::Result<()> {
     #[cfg(unix)]
     if from.is_symlink() {

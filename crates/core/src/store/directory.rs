@@ -1,7 +1,7 @@
-//! Many objects written beside their place, and switched into it.
+//! Writing many objects to a staging directory and switching them into place.
 //!
 //! Local files are switched atomically, by exchanging two directories. Other stores have no such
-//! thing: objects are copied one by one, so whoever reads meanwhile must know where to look.
+//! operation: objects are copied one by one, so concurrent readers must know which copy to read.
 
 use std::collections::HashSet;
 
@@ -14,15 +14,15 @@ use super::local::LocalFiles;
 use super::{ObjectInfo, Store};
 use crate::{Error, Result};
 
-/// Objects copied at once.
-const COPIES_AT_ONCE: usize = 32;
+/// The maximum number of copies in flight.
+const COPIES_IN_FLIGHT: usize = 32;
 
 impl Store {
-    /// Writes an object that nobody looks for before a later commit names it. As [`Store::put`],
-    /// but local files are neither atomic nor durable before [`Store::sync`] was called.
+    /// Writes an object that nobody reads before a later commit names it. Like [`Store::put`], but
+    /// local files are neither atomic nor durable before [`Store::sync`] was called.
     ///
     /// # Errors
-    /// As [`Store::put`].
+    /// Those of [`Store::put`].
     pub async fn put_deferred(&self, key: &str, bytes: Bytes) -> Result<()> {
         let Some(files) = &self.local else { return self.put(key, bytes).await };
         self.check_writable()?;
@@ -30,11 +30,11 @@ impl Store {
         written.map_err(|error| self.request("written", key).failed(error))
     }
 
-    /// As [`Store::put_deferred`], for an object that other processes may read before the commit: if
-    /// this process is killed, the object is complete or does not exist.
+    /// Like [`Store::put_deferred`], for an object that other processes may read before the commit:
+    /// if this process is killed, the object is complete or does not exist.
     ///
     /// # Errors
-    /// As [`Store::put_deferred`].
+    /// Those of [`Store::put_deferred`].
     pub async fn put_whole_deferred(&self, key: &str, bytes: Bytes) -> Result<()> {
         let Some(files) = &self.local else { return self.put(key, bytes).await };
         self.check_writable()?;
@@ -42,8 +42,8 @@ impl Store {
         written.map_err(|error| self.request("written", key).failed(error))
     }
 
-    /// Makes durable what [`Store::put_deferred`] and [`Store::switch_directory`] wrote. Object
-    /// stores are so already.
+    /// Makes the writes of [`Store::put_deferred`] and [`Store::switch_directory`] durable. Does
+    /// nothing for object stores, whose writes are durable already.
     ///
     /// # Errors
     /// [`Store`](crate::ErrorKind::Store) if the file system fails.
@@ -52,19 +52,19 @@ impl Store {
         files.sync().await.map_err(|error| self.request("written", "").failed(error))
     }
 
-    /// Makes the objects under the directory `staged` those under `live`. With `replaced` only
-    /// what is named there (keys of objects or directories, relative to `live`) is replaced or
-    /// removed, and the rest stays.
+    /// Replaces the objects under `live` by those under the directory `staged`. With `replaced`,
+    /// only the objects named there (keys of objects or directories, relative to `live`) are
+    /// replaced or removed, and the rest stays.
     ///
-    /// Idempotent. Local files are switched atomically, through temporaries under `scratch`, on
-    /// Linux; other stores copy object by object. What is staged stays, save that local files may be
-    /// moved if `moves` says so and there is nothing at `live`: then nothing staged means that it was
-    /// done before. Durable after [`Store::sync`]. Local files that are replaced are removed
-    /// [later](super::removed).
+    /// Idempotent. On Linux, local files are switched atomically, through temporaries under
+    /// `scratch`; other stores copy object by object. The staged objects stay, except that local
+    /// files may be moved if `moves` is set and `live` does not exist: an empty `staged` then means
+    /// that the switch was done before. Durable after [`Store::sync`]. Replaced local files are
+    /// removed [in the background](super::removed).
     ///
     /// # Errors
     /// [`ReadOnly`](crate::ErrorKind::ReadOnly), or [`Store`](crate::ErrorKind::Store) if the store
-    /// fails; then some of the objects may be switched already, where they are copied.
+    /// fails; a store that copies may then have switched some of the objects already.
     pub async fn switch_directory(
         &self,
         staged: &str,
@@ -85,28 +85,29 @@ impl Store {
         let copy = async |name: String| {
             self.copy(&format!("{staged}/{name}"), &format!("{live}/{name}")).await
         };
-        let copies = stream::iter(new.clone()).map(copy).buffer_unordered(COPIES_AT_ONCE);
+        let copies = stream::iter(new.clone()).map(copy).buffer_unordered(COPIES_IN_FLIGHT);
         copies.try_for_each(|()| async { Ok(()) }).await?;
         let stays = |name: &String| replaced.is_some_and(|replaced| !is_under(name, replaced));
         let gone = old.into_iter().filter(|name| !new.contains(name) && !stays(name));
         self.delete_many(gone.map(|name| format!("{live}/{name}")).collect()).await
     }
 
-    /// Makes objects of this store those of the directory `live`: the object `key` becomes the object
-    /// `live/name` for each pair `(name, key)`, and stays what it is. Without `removed` nothing else
-    /// remains under `live`; with it, only the objects go that are [under](is_under) one of these
-    /// names.
+    /// Makes objects of this store those of the directory `live`: for each pair `(name, key)` the
+    /// object `key`, which stays unchanged, becomes the object `live/name`. Without `removed`,
+    /// everything else under `live` is removed; with it, only the objects [under](is_under) one of
+    /// these names.
     ///
-    /// For local files alone. The directory is exchanged for one that is built of links under
-    /// `scratch`, atomically, where the file system can do that, is not
+    /// For local files only. The directory is atomically exchanged for one that is built of hard
+    /// links under `scratch`, if the file system supports that, is not
     /// [shared](Store::is_shared_files), and no symbolic link leads to a directory. Otherwise the
     /// new objects are put into place one at a time, each atomically, and then the others are
-    /// removed: if that is broken off, the same call completes it. Where there are no links, files
-    /// are copied. Durable after [`Store::sync`]. What is replaced is removed
-    /// [later](super::removed).
+    /// removed; if that is interrupted, the same call completes it. On file systems without links,
+    /// files are copied. Durable after [`Store::sync`]. Replaced files are removed [in the
+    /// background](super::removed).
     ///
     /// A lease of this store that is held when the call begins is kept until all of its work has
-    /// ended, also if the caller gives up. Work that nobody waits for ends after the file at hand.
+    /// ended, even if the caller drops the future; the abandoned work then ends after the current
+    /// file.
     ///
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound) if one of the keys does not exist;
@@ -121,7 +122,8 @@ impl Store {
     ) -> Result<()> {
         self.check_writable()?;
         let files = self.files("place_directory")?;
-        // Names may come from metadata that somebody else wrote: none may lead out of the directory.
+        // Names may come from metadata that another program wrote: none may lead out of the
+        // directory.
         let check = |name: &String| self.path(&format!("{live}/{name}")).map(drop);
         let source = |(name, key): &(String, String)| {
             check(name)?;
@@ -135,20 +137,20 @@ impl Store {
         placed.map_err(|error| self.request("written", live).failed(error))
     }
 
-    /// Makes `to` another name of the object `from` if there is no object `to`: a link, or a copy
-    /// where the file system has no links. Says whether there is an object `from`. For local files
-    /// alone; durable after [`Store::sync`].
+    /// Makes `to` a hard link to the object `from` if there is no object `to`, or a copy if the
+    /// file system has no links. Returns whether the object `from` exists. For local files only;
+    /// durable after [`Store::sync`].
     ///
     /// # Errors
-    /// As [`Store::place_directory`].
+    /// Those of [`Store::place_directory`].
     pub async fn link(&self, from: &str, to: &str) -> Result<bool> {
         self.check_writable()?;
         let linked = self.files("link")?.link(&self.path(from)?, &self.path(to)?).await;
         linked.map_err(|error| self.request("written", to).failed(error))
     }
 
-    /// Copies an object, replacing what was there. Atomic and idempotent. One request; local files
-    /// are durable after [`Store::sync`].
+    /// Copies an object, replacing the target. Atomic and idempotent. One request; local files are
+    /// durable after [`Store::sync`].
     ///
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound) if `from` does not exist;
@@ -162,12 +164,13 @@ impl Store {
 
     fn files(&self, what: &str) -> Result<&LocalFiles> {
         self.local.as_deref().ok_or_else(|| {
-            Error::invalid(format!("`{what}` is for local files alone")).with("store", self.url())
+            Error::invalid(format!("`{what}` is only supported for local files"))
+                .with("store", self.url())
         })
     }
 
-    /// Deletes all objects under a directory; local files atomically, through a temporary under
-    /// `scratch`, and with the directories above that are empty then. Idempotent.
+    /// Deletes all objects under a directory and the parent directories that become empty. Local
+    /// files are deleted atomically, through a temporary under `scratch`. Idempotent.
     ///
     /// # Errors
     /// [`ReadOnly`](crate::ErrorKind::ReadOnly), or [`Store`](crate::ErrorKind::Store) if the store
@@ -176,11 +179,11 @@ impl Store {
         self.take_away(directory, scratch, true).await
     }
 
-    /// As [`Store::delete_directory`], but local files are only taken away, and removed
-    /// [later](super::removed).
+    /// Like [`Store::delete_directory`], but local files are only moved away, and removed [in the
+    /// background](super::removed).
     ///
     /// # Errors
-    /// As [`Store::delete_directory`].
+    /// Those of [`Store::delete_directory`].
     pub async fn discard_directory(&self, directory: &str, scratch: &str) -> Result<()> {
         self.take_away(directory, scratch, false).await
     }
@@ -196,9 +199,9 @@ impl Store {
         self.delete_many(names.map(|name| format!("{directory}/{name}")).collect()).await
     }
 
-    /// When something under a directory last changed, by the clock of the store; none if nothing is
-    /// there. Local files change too when they are linked or moved there, however old their content
-    /// is. One request per 1,000 objects.
+    /// The time of the last change under a directory, by the clock of the store; `None` if there is
+    /// nothing. Linking or moving a local file to a place counts as a change, however old its
+    /// content is. One request per 1,000 objects.
     ///
     /// # Errors
     /// [`Store`](crate::ErrorKind::Store) if the store fails.
@@ -265,7 +268,7 @@ mod tests {
             let live = map.iter().filter(|(key, value)| !key.starts_with("s/") && *value == text);
             live.map(|(key, _)| key.clone()).collect()
         };
-        // Twice, since whoever finds it half done does it again.
+        // The switch is repeated, as by a process that finds it unfinished.
         for _ in 0..2 {
             store.switch_directory("s/p", "p", Some(&replaced), false, "scratch").await.unwrap();
             let found = all(&store).await;

@@ -1,4 +1,4 @@
-//! When what is written to local files is on the disk.
+//! Durability of writes to local files.
 
 use std::fs::File;
 use std::io;
@@ -6,18 +6,18 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Bytes written at once. The system takes the largest pages that fit for them, which a virtual
-/// machine may have to get back from its host first: with 2 MiB or more at once, filling a file took
-/// two to four times as long.
+/// Bytes per write call. The kernel allocates the largest pages that fit a write, and a virtual
+/// machine may have to get those from its host first: with 2 MiB or more per call, writing a file
+/// took two to four times as long.
 pub(super) const STEP: usize = 512 << 10;
 
-/// Whether success means that files are on the disk, where they survive a power cut, or in the hands
-/// of the system, where they survive the process.
+/// Whether success means that files are on the disk, where they survive a power cut, or in the page
+/// cache, where they survive the process.
 #[derive(Debug)]
 pub(super) struct Durability {
     waits: bool,
-    /// Open since before the first file that [`Durability::everything`] is to sync: the system tells
-    /// of what could not be written whoever had the file system open then.
+    /// A handle that was opened before the first file that [`Durability::everything`] is to sync:
+    /// the kernel reports write-back errors only to handles that were open at that time.
     root: OnceLock<File>,
     failed: AtomicBool,
 }
@@ -27,51 +27,51 @@ impl Durability {
         Self { waits, root: OnceLock::new(), failed: AtomicBool::new(false) }
     }
 
-    /// Waits for a file.
+    /// Waits until a file is on the disk.
     pub fn file(&self, file: &File) -> io::Result<()> {
         if self.waits { file.sync_all() } else { Ok(()) }
     }
 
-    /// Waits for the entries of a directory. Directories cannot be synced elsewhere than on Unix.
+    /// Waits until the entries of a directory are on the disk. Only Unix can sync directories.
     pub fn directory(&self, path: &Path) -> io::Result<()> {
         if cfg!(unix) { self.file(&File::open(path)?) } else { Ok(()) }
     }
 
-    /// Makes a directory with its parents, and waits for each new entry.
+    /// Creates a directory with its parents, and syncs each new entry.
     pub fn make_directory(&self, path: &Path) -> io::Result<()> {
         let missing: Vec<_> = path.ancestors().take_while(|path| !path.exists()).collect();
         std::fs::create_dir_all(path)?;
         missing.into_iter().filter_map(Path::parent).try_for_each(|path| self.directory(path))
     }
 
-    /// Fills a file below `root`, which is on the disk after [`Durability::everything`].
+    /// Writes a file below `root`, which is durable after [`Durability::everything`].
     pub fn fill(&self, file: &mut File, bytes: &[u8], root: &Path) -> io::Result<()> {
         use io::Write;
         if self.syncs_everything() && self.root.get().is_none() {
-            // Another thread may be faster.
+            // Another thread may have set it first.
             let _ = self.root.set(File::open(root)?);
         }
         bytes.chunks(STEP).try_for_each(|part| file.write_all(part))?;
         if self.waits { begin(file) } else { Ok(()) }
     }
 
-    /// Has a file that was filled without [`Durability::fill`] on the disk after
+    /// Makes a file that was written without [`Durability::fill`] durable after
     /// [`Durability::everything`].
     pub fn copied(&self, path: &Path) -> io::Result<()> {
         if self.syncs_everything() { Ok(()) } else { self.file(&File::open(path)?) }
     }
 
-    /// Waits for what was written to another file system than that of the root.
+    /// Syncs files written to a file system other than that of the root.
     pub fn elsewhere(&self, directory: &Path) -> io::Result<()> {
         if self.syncs_everything() { sync(&File::open(directory)?) } else { Ok(()) }
     }
 
-    /// Whether files are synced together. Elsewhere there is no call that does so.
+    /// Whether all files are synced by one call, which only Linux has.
     fn syncs_everything(&self) -> bool {
         self.waits && cfg!(target_os = "linux")
     }
 
-    /// Waits for every file that was filled.
+    /// Waits until every file written by [`Durability::fill`] is on the disk.
     pub fn everything(&self, root: &Path) -> io::Result<()> {
         if !self.syncs_everything() {
             return Ok(());
@@ -80,7 +80,7 @@ impl Durability {
             Some(root) => sync(root),
             None => sync(&File::open(root)?),
         };
-        // The system tells it once, but all who have written since have to know.
+        // The kernel reports the error once, but every thread that has written since must fail.
         if synced.is_err() {
             self.failed.store(true, Ordering::Release);
         }
@@ -94,8 +94,8 @@ impl Durability {
     }
 }
 
-/// Has the system begin to write a file out, so that the disk is not idle while chunks are encoded.
-/// What fails is told by [`sync`].
+/// Starts the write-back of a file, so that the disk is not idle while chunks are encoded. Errors
+/// are reported by [`sync`].
 #[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "no library that is used has the call")]
 #[expect(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]

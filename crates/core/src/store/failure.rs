@@ -1,24 +1,25 @@
-//! What an error of the storage client means for the caller, and for a commit.
+//! Classification of errors of the storage client, for callers and for commits.
 
 use std::io;
+use std::path::Path;
 
 use object_store::client::{HttpError, HttpErrorKind};
 
 use crate::{Error, ErrorKind};
 
-/// Where a request failed.
+/// The request that failed.
 #[derive(Clone, Copy)]
 pub(super) struct Request<'a> {
-    /// What was being done: `read`, `written`, `deleted`, `listed`.
+    /// The past participle of the operation: `read`, `written`, `deleted`, `listed`.
     pub verb: &'static str,
-    /// The key it was done to.
+    /// The key of the object.
     pub key: &'a str,
-    /// The store it was done in.
+    /// The URL of the store.
     pub store: &'a str,
 }
 
 impl Request<'_> {
-    /// Turns an error of the client into one of the engine, saying what and where.
+    /// Converts an error of the client to one of the engine with its context.
     pub fn failed(self, error: object_store::Error) -> Error {
         use object_store::Error as E;
         let verb = self.verb;
@@ -53,13 +54,15 @@ impl Request<'_> {
             }
             _ => (ErrorKind::Store, format!("the object could not be {verb}{}", reason(&error))),
         };
-        Error::new(kind, message).with("key", self.key).with("store", self.store).caused_by(error)
+        let full = is_disk_full(&error);
+        let failed = Error::new(kind, message).with("key", self.key).with("store", self.store);
+        failed.disk_full(full).caused_by(error)
     }
 }
 
-/// In words why a store gave no answer, where that is known.
+/// An explanation of why a store gave no answer, if that is known.
 fn reason(error: &object_store::Error) -> &'static str {
-    // The client keeps the type of this error to itself.
+    // The client does not export the type of this error.
     let text = error.to_string();
     let status = text.split_once("status code: ").and_then(|(_, after)| after.get(..3));
     match status.and_then(|status| status.parse::<u16>().ok()) {
@@ -88,7 +91,7 @@ const BUSY: &str =
 const REDIRECTED: &str =
     ": the request was redirected elsewhere; are the region and the endpoint right?";
 
-/// True if it is not the object that does not exist.
+/// True if the bucket is missing, not the object.
 pub(super) fn is_missing_bucket(error: &object_store::Error) -> bool {
     let names = ["NoSuchBucket", "ContainerNotFound", "The specified bucket does not exist"];
     let object_store::Error::NotFound { source, .. } = error else { return false };
@@ -96,13 +99,13 @@ pub(super) fn is_missing_bucket(error: &object_store::Error) -> bool {
     names.iter().any(|name| answer.contains(name))
 }
 
-/// On a file system `a/b` is missing in a second way: `a` is a file.
+/// A file system reports a second kind of missing `a/b`: `a` is a file.
 pub(super) fn is_missing_file(error: &object_store::Error) -> bool {
     find::<io::Error>(error)
         .is_some_and(|e| matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory))
 }
 
-/// The first cause of this type.
+/// The first error of this type in the chain of causes.
 fn find<E: std::error::Error + 'static>(error: &object_store::Error) -> Option<&E> {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = cause {
@@ -114,19 +117,40 @@ fn find<E: std::error::Error + 'static>(error: &object_store::Error) -> Option<&
     None
 }
 
-/// Marks a write that is known not to have happened.
+/// Marks a write that certainly did not happen.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(super) struct NotApplied(pub String);
+#[error("{message}")]
+pub(super) struct NotApplied {
+    message: String,
+    /// The kind of the system's error, where that is what failed.
+    kind: Option<io::ErrorKind>,
+}
 
 impl NotApplied {
     /// The marker as an error of the client.
     pub fn error(why: impl Into<String>) -> object_store::Error {
-        object_store::Error::Generic { store: "local", source: Box::new(Self(why.into())) }
+        Self::generic(Self { message: why.into(), kind: None })
+    }
+
+    /// The marker for an error of the system; `what` was being done to `target`.
+    pub fn of_system(what: &str, target: &Path, error: &io::Error) -> object_store::Error {
+        let message = format!("cannot {what} {}: {error}", target.display());
+        Self::generic(Self { message, kind: Some(error.kind()) })
+    }
+
+    fn generic(self) -> object_store::Error {
+        object_store::Error::Generic { store: "local", source: Box::new(self) }
     }
 }
 
-/// Marks a write that is visible, and of which the system did not say that it is on the disk.
+/// Whether a request failed because the file system, or the share of it that the user may take, is full.
+fn is_disk_full(error: &object_store::Error) -> bool {
+    let own = find::<NotApplied>(error).and_then(|own| own.kind);
+    let kind = own.or_else(|| find::<io::Error>(error).map(io::Error::kind));
+    matches!(kind, Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+}
+
+/// Marks a write that is visible but may not be on the disk.
 #[derive(Debug, thiserror::Error)]
 #[error("the object was written, but its directory could not be synced: {0}")]
 pub(super) struct NotDurable(pub std::io::Error);
@@ -145,23 +169,24 @@ pub(super) fn is_of_a_repetition(error: &object_store::Error) -> bool {
     error.to_string().contains(" retries, max_retries: ")
 }
 
-/// What a failed conditional write says about the stored state.
+/// The outcome of a conditional write that returned an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// The condition did not hold, for this attempt or for one the client repeated in silence.
+    /// The condition did not hold, for this attempt or for a previous attempt of the client's
+    /// retries.
     Refused,
-    /// The write may have happened, may still happen, or may not.
+    /// The outcome is unknown: the write may have happened, may still happen, or may not.
     Lost,
-    /// The write happened, and may not survive a power cut.
+    /// The write happened, but may not survive a power cut.
     NotDurable,
     /// The store has no conditional writes.
     Unsupported,
-    /// The write did not happen, and the same call will not do better.
+    /// The write did not happen, and a retry would fail in the same way.
     Failed,
 }
 
 impl Answer {
-    /// Reads the answer from the client's error.
+    /// Classifies the client's error.
     pub fn of(error: &object_store::Error) -> Self {
         use object_store::Error as E;
         match error {
@@ -178,5 +203,25 @@ impl Answer {
             E::Generic { source, .. } if source.is::<NotDurable>() => Self::NotDurable,
             _ => Self::Lost,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_from_other_errors() {
+        let request = Request { verb: "written", key: "a", store: "b" };
+        let failed = |error: io::Error| {
+            request.failed(NotApplied::of_system("write", Path::new("/a"), &error))
+        };
+        assert!(failed(io::ErrorKind::StorageFull.into()).is_disk_full());
+        assert!(failed(io::ErrorKind::QuotaExceeded.into()).is_disk_full());
+        let denied = failed(io::ErrorKind::PermissionDenied.into());
+        assert!(!denied.is_disk_full());
+        assert!(
+            Error::corrupt("x").caused_by(failed(io::ErrorKind::StorageFull.into())).is_disk_full()
+        );
     }
 }

@@ -1,9 +1,9 @@
-//! Which file system local files are on.
+//! Detection of the file system of local files.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-/// What the operating system tells of the file system of a directory; looked up once.
+/// The file system of a directory, as the operating system reports it; looked up once.
 #[derive(Debug)]
 pub(super) struct FileSystem {
     directory: PathBuf,
@@ -19,8 +19,8 @@ struct Kind {
 }
 
 impl FileSystem {
-    /// That of `directory`, or of the nearest one above it that exists when it is looked up. `shared`
-    /// says that several machines write to it, or that none but this one does.
+    /// The file system of `directory`, or of its nearest existing parent at the time of the
+    /// look-up. `shared` overrides the detection: whether several machines write to it.
     pub fn new(directory: &Path, shared: Option<bool>) -> Self {
         Self { directory: directory.to_owned(), shared, found: OnceLock::new() }
     }
@@ -30,7 +30,7 @@ impl FileSystem {
         self.shared.unwrap_or_else(|| self.kind().is_some_and(|kind| kind.shared))
     }
 
-    /// Its name; nothing, where the system does not tell.
+    /// Its name, if the system reports it.
     pub fn name(&self) -> Option<&'static str> {
         self.kind().map(|kind| kind.name)
     }
@@ -46,7 +46,7 @@ impl FileSystem {
 #[cfg(target_os = "linux")]
 fn magic(directory: &Path) -> Option<u32> {
     let found = rustix::fs::statfs(directory).ok()?;
-    // Its type depends on the processor, and some extend the 32 bits with their sign.
+    // The type of this field depends on the platform, and some sign-extend the 32 bits.
     Some(found.f_type as u32)
 }
 
@@ -55,8 +55,8 @@ fn magic(_directory: &Path) -> Option<u32> {
     None
 }
 
-/// The kind that has a number of `statfs(2)`. One that is not known counts as shared, which is slower
-/// and never wrong.
+/// The kind for a type number of `statfs(2)`. An unknown one counts as shared, which is slower and
+/// always correct.
 fn kind_of(magic: u32) -> Kind {
     let found = KINDS.iter().find(|(number, ..)| *number == magic);
     found.map_or(Kind { name: "unknown", shared: true }, |&(_, name, shared)| Kind { name, shared })

@@ -1,4 +1,4 @@
-//! Which objects are in a directory, in which versions.
+//! Listing the objects of a directory with their versions.
 
 use std::fmt::Write as _;
 
@@ -10,28 +10,28 @@ use super::key::parse_key;
 use super::read::is_missing;
 use crate::Result;
 
-/// Directories listed at once.
-const AT_ONCE: usize = 32;
+/// The maximum number of listings in flight.
+const LISTINGS_IN_FLIGHT: usize = 32;
 
-/// What tells an object from another one that took its place.
+/// Identifies the content of an object: it changes when the object is replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectVersion {
     /// The key, below the directory.
     pub name: String,
     /// The size in bytes.
     pub size: u64,
-    /// The entity tag: a read of the object that has it as its condition succeeds while nothing was
-    /// written there since. None in a store that gives no tags.
+    /// The entity tag: a read with this tag as its condition succeeds as long as the object was not
+    /// overwritten. `None` in a store without tags.
     pub version: Option<String>,
     /// When the object was written, by the clock of the store.
     pub last_modified: Timestamp,
 }
 
 impl Store {
-    /// The objects under a directory, ordered by name; none, where there is no such directory.
+    /// The objects under a directory, ordered by name; empty if there is no such directory.
     ///
-    /// The version of a local file is made of its inode, its size and the time when it was last written.
-    /// Links to the same file, and a file that was moved, have the same one.
+    /// The version of a local file consists of its inode, its size and its modification time. Hard
+    /// links to the same file, and a file that was moved, have the same version.
     ///
     /// Costs a request per 1,000 objects.
     ///
@@ -51,9 +51,9 @@ impl Store {
         Ok(found)
     }
 
-    /// For each directory what its objects are, in a few characters: another text, if one of them
-    /// was written since, or one came or went; none, where there are no objects. A directory that
-    /// was moved as a whole within the store may keep its text, and a copy has another one.
+    /// A short fingerprint of the objects of each directory, which changes if one of them is
+    /// written, added or removed; `None` if there are no objects. A directory that was moved as a
+    /// whole within the store may keep its fingerprint; a copy has another one.
     ///
     /// Costs a request per directory and 1,000 objects.
     ///
@@ -68,7 +68,7 @@ impl Store {
         }
         let one = async |directory: &String| Ok(digest(self.listed_versions(directory).await?));
         let all: Vec<_> = directories.iter().map(one).collect();
-        stream::iter(all).buffered(AT_ONCE).try_collect().await
+        stream::iter(all).buffered(LISTINGS_IN_FLIGHT).try_collect().await
     }
 
     async fn listed_versions(&self, directory: &str) -> Result<Vec<ObjectVersion>> {
@@ -93,7 +93,7 @@ impl Store {
     }
 }
 
-/// What [`Store::fingerprints`] says of a directory among these objects.
+/// The [fingerprint](Store::fingerprints) of a directory whose objects are among these.
 #[must_use]
 pub fn fingerprint_of(objects: &[ObjectVersion], directory: &str) -> Option<String> {
     let below = |object: &ObjectVersion| {

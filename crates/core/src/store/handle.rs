@@ -1,4 +1,4 @@
-//! A store that has been opened.
+//! The handle of an open store.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -20,13 +20,13 @@ use super::options::StoreOptions;
 use super::probe::{Capability, Condition};
 use crate::{Error, ErrorKind, Result};
 
-/// What is known of how a store commits; learned once, shared by all who opened the same store.
+/// How a store commits; probed once, and shared by all handles of the same store.
 pub(super) type Learned = Arc<OnceCell<Capability>>;
 
-/// What this process learned of the stores it opened, by a fingerprint of URL and options.
+/// The capabilities that this process has probed, by a fingerprint of URL and options.
 static LEARNED: LazyLock<Mutex<HashMap<blake3::Hash, Learned>>> = LazyLock::new(Mutex::default);
 
-/// The environment variables that send the same URL to another server.
+/// Environment variables that redirect a URL to another server.
 const ENDPOINT_VARIABLES: [&str; 6] = [
     "AWS_ENDPOINT_URL_S3",
     "AWS_ENDPOINT_URL",
@@ -36,31 +36,32 @@ const ENDPOINT_VARIABLES: [&str; 6] = [
     "AZURE_STORAGE_ENDPOINT",
 ];
 
-/// A place where objects live, opened under one prefix. Cloning is cheap; clones share the client
-/// with its connections.
+/// A store of objects, opened under one prefix. Cloning is cheap; clones share the client with its
+/// connections.
 ///
 /// Keys are `/`-separated, relative to the prefix and taken literally: nothing is percent-encoded
 /// or decoded.
 #[derive(Clone)]
 pub struct Store {
     pub(super) inner: Arc<dyn ObjectStore>,
-    /// The same as `inner` where it is known to be local files.
+    /// The same client as `inner`, if it is known to be local files.
     pub(super) local: Option<Arc<LocalFiles>>,
     pub(super) learned: Learned,
     url: Arc<str>,
-    /// What a client that was handed in calls itself.
+    /// The display text of a client that the caller passed in.
     client: Option<Arc<str>>,
     read_only: bool,
     pub(super) single_writer: bool,
-    /// What counts the reads made through this handle.
+    compares_digests: bool,
+    /// The counter of reads made through this handle.
     pub(super) meter: Option<Arc<Meter>>,
-    /// What is asked about objects that are not there.
+    /// The source that is tried for missing objects.
     fallback: Option<Arc<dyn Fallback>>,
 }
 
-/// What is known of objects that should be in a store, and are missing.
+/// A second source for objects that should be in a store but are missing.
 pub trait Fallback: fmt::Debug + Send + Sync {
-    /// The content of a missing object from elsewhere; none if it is rightly missing.
+    /// The content of a missing object; `None` if the object is not supposed to exist.
     fn find<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Bytes>>>;
 }
 
@@ -70,12 +71,12 @@ impl Store {
     ///
     /// With a [client](StoreOptions::with_client) among the options, `url` is a path in it.
     ///
-    /// Costs no request and creates nothing: a directory is made by the first write, and a store
+    /// Costs no request and creates nothing: a directory is created by the first write, and a store
     /// that does not exist is noticed by the first read.
     ///
     /// # Errors
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) for an unknown scheme or option; the message
-    /// lists those that are known.
+    /// lists the known ones.
     pub fn open(url: &str, options: &StoreOptions) -> Result<Self> {
         refuse_repository(url)?;
         if let Some(client) = options.client() {
@@ -91,6 +92,7 @@ impl Store {
             client: None,
             read_only: options.is_read_only(),
             single_writer: options.is_single_writer(),
+            compares_digests: options.compares_digests()?,
             meter: None,
             fallback: None,
         };
@@ -103,9 +105,9 @@ impl Store {
         Ok(store)
     }
 
-    /// Wraps a client that is already rooted where keys begin; `url` is what errors call it.
+    /// Wraps a client whose root is already the prefix of the keys; errors show `url`.
     ///
-    /// What the client can do is learned by a probe of its own before the first commit.
+    /// The client's capabilities are probed before the first commit.
     #[must_use]
     pub fn from_object_store(
         inner: Arc<dyn ObjectStore>,
@@ -120,12 +122,13 @@ impl Store {
             client: None,
             read_only: options.is_read_only(),
             single_writer: options.is_single_writer(),
+            compares_digests: options.compares_digests().unwrap_or(true),
             meter: None,
             fallback: None,
         }
     }
 
-    /// The store at a path of a client that was handed in.
+    /// The store at a path of a client that the caller passed in.
     fn of_client(
         client: &Arc<dyn ObjectStore>,
         path: &str,
@@ -133,7 +136,7 @@ impl Store {
     ) -> Result<Self> {
         if let Some((name, _)) = options.iter().next() {
             return Err(Error::invalid(
-                "a client that is handed in has its options already; give none beside it",
+                "a client that is passed in is configured already; pass no further options",
             )
             .with("option", name));
         }
@@ -149,30 +152,30 @@ impl Store {
             client: Some(name.into()),
             read_only: options.is_read_only(),
             single_writer: options.is_single_writer(),
+            compares_digests: options.compares_digests()?,
             meter: None,
             fallback: None,
         })
     }
 
-    /// The same store with its client wrapped, for instance to count requests. What is known of
-    /// how it commits stays known.
+    /// The same store with its client wrapped, for instance to count requests. The result of the
+    /// probe is kept.
     #[must_use]
     pub fn wrap(&self, wrap: impl FnOnce(Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore>) -> Self {
         Self { inner: wrap(Arc::clone(&self.inner)), local: None, ..self.clone() }
     }
 
-    /// The same store, with something to ask about objects that are missing; see
-    /// [`Store::fall_back`].
+    /// The same store with a second source for missing objects; see [`Store::fall_back`].
     #[must_use]
     pub fn with_fallback(&self, fallback: Arc<dyn Fallback>) -> Self {
         Self { fallback: Some(fallback), ..self.clone() }
     }
 
-    /// The content of an object that was found missing, from elsewhere; none if it is rightly
-    /// missing, or nobody knows.
+    /// Looks up the content of a missing object in the fallback; `None` if the object is not
+    /// supposed to exist, or there is no fallback.
     ///
     /// # Errors
-    /// [`Corrupt`](ErrorKind::Corrupt) if it must be there, and its content is not known.
+    /// [`Corrupt`](ErrorKind::Corrupt) if the object must exist and its content is not known.
     pub async fn fall_back(&self, key: &str) -> Result<Option<Bytes>> {
         match &self.fallback {
             Some(fallback) => fallback.find(key).await,
@@ -186,27 +189,26 @@ impl Store {
         &self.url
     }
 
-    /// True if objects are files of this machine: then little is gained by more requests at once
-    /// than there are cores, while those to other stores mostly wait.
+    /// True if objects are files of this machine: then more concurrent requests than cores gain
+    /// little, while requests to other stores mostly wait for the network.
     #[must_use]
     pub fn is_local(&self) -> bool {
         self.local.is_some()
     }
 
-    /// True if objects are files that other machines may write to: those of network and cluster file
-    /// systems and of FUSE. There a lock may exclude only the processes of one machine. The option
-    /// `shared_files` and the environment variable `PARTITA_SHARED_FILES` say it instead (`true`,
-    /// `false`).
+    /// True if objects are files that other machines may write to: those of network and cluster
+    /// file systems and of FUSE. A lock may exclude only the processes of one machine there. The
+    /// option `shared_files` and the environment variable `PARTITA_SHARED_FILES` override the
+    /// detection (`true`, `false`).
     ///
-    /// Looked up once for all clones of the store, in the directory or the nearest one above it that
-    /// exists.
+    /// Detected once for all clones of the store, on the directory or its nearest existing parent.
     #[must_use]
     pub fn is_shared_files(&self) -> bool {
         self.local.as_ref().is_some_and(|files| files.is_shared())
     }
 
-    /// The name of the file system that objects are on: `ext4`, `nfs`, …; `unknown` for a rare one;
-    /// nothing in other stores, and where the operating system does not tell.
+    /// The name of the file system of the objects: `ext4`, `nfs`, …; `unknown` for an unrecognised
+    /// one; `None` for other stores, and if the operating system does not report it.
     #[must_use]
     pub fn file_system_name(&self) -> Option<&'static str> {
         self.local.as_ref()?.file_system().name()
@@ -224,14 +226,27 @@ impl Store {
         self.single_writer
     }
 
-    /// True if both are the same place, so that a key names the same object in both.
+    /// True if reads compare what they fetch with the digests that were committed; see
+    /// [`StoreOptions::compares_digests`].
+    #[must_use]
+    pub fn compares_digests(&self) -> bool {
+        self.compares_digests
+    }
+
+    /// The same store, of which reads compare digests, whatever its options say.
+    #[must_use]
+    pub fn comparing_digests(&self) -> Self {
+        Self { compares_digests: true, ..self.clone() }
+    }
+
+    /// True if both refer to the same location, so that a key names the same object in both.
     #[must_use]
     pub fn is_same_place(&self, other: &Self) -> bool {
         self.url == other.url && self.client == other.client
     }
 
-    /// Refuses if nothing that is written could become visible: the store is read-only, or is known
-    /// not to commit atomically and the caller did not promise to be its single writer.
+    /// Fails if a write could never be committed: the store is read-only, or is known not to commit
+    /// atomically and the caller did not promise to be its single writer.
     ///
     /// # Errors
     /// [`ReadOnly`](ErrorKind::ReadOnly), [`CommitUnsupported`](ErrorKind::CommitUnsupported).
@@ -259,7 +274,7 @@ impl Store {
         Arc::clone(&self.inner)
     }
 
-    /// Checks a key and makes it the client's.
+    /// Validates a key and converts it to a path of the client.
     pub(super) fn path(&self, key: &str) -> Result<Path> {
         let path = parse_key(key)?;
         if self.local.is_some() {

@@ -1,17 +1,17 @@
-//! Keys of objects, checked before they reach a store.
+//! Validation of object keys.
 
 use object_store::path::Path;
 
 use crate::{Error, Result};
 
-/// The longest name that the file systems in use take for one component of a path.
+/// The maximum length in bytes of one component of a path, on common file systems.
 const LONGEST_FILE_NAME: usize = 255;
 
 /// Takes `key` literally: `city=a%20b` names an object (on disk: a directory) `city=a%20b`.
 ///
-/// Keys may come from hostile metadata, so whatever could leave the store's prefix or be read back
-/// under another name is refused: `..`, `.`, empty components, a slash at either end, control
-/// characters, and on Windows what that system treats as a separator.
+/// Keys may come from hostile metadata, so every key that could leave the store's prefix or be read
+/// back under another name is refused: `..`, `.`, empty components, a slash at either end, control
+/// characters, and on Windows the separators of that system.
 pub(super) fn parse_key(key: &str) -> Result<Path> {
     let refuse = |why: &str| {
         Err(Error::invalid(format!("the key cannot name an object: {why}"))
@@ -36,7 +36,7 @@ pub(super) fn parse_key(key: &str) -> Result<Path> {
     }
 }
 
-/// Refuses keys that a file system cannot hold, before anything is written.
+/// Refuses keys that a file system cannot store, before anything is written.
 pub(super) fn check_file_name(key: &str) -> Result<()> {
     match key.split('/').find(|component| component.len() > LONGEST_FILE_NAME) {
         None => Ok(()),

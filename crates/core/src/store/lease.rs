@@ -1,4 +1,4 @@
-//! What only one process may do at a time.
+//! Leases: the right to do what only one process may do at a time.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -19,29 +19,28 @@ use renewal::Renewed;
 
 mod renewal;
 
-/// How long a lease holds that is not renewed. Longer than any single request may take.
+/// How long a lease is valid without a renewal; longer than any single request may take.
 const TERM: Duration = Duration::from_secs(60);
-/// A lease with less than this left of its term does not allow another request: as long as the client
-/// waits for an answer.
+/// The remaining term below which no further request may start: the client's timeout for an answer.
 const MARGIN: Duration = Duration::from_secs(30);
-/// How often [`Lease::hold`] looks at the lease while its work waits for something else.
+/// How often [`Lease::hold`] checks the lease while its work is pending.
 const WATCH: Duration = Duration::from_secs(1);
-/// A lease that is so old by the clock of the store need not be watched: its holder is long dead. Far
-/// more than the clocks of the machines of one store differ by.
+/// The age by the clock of the store beyond which a lease has expired for certain, so that nobody
+/// needs to watch it. Far more than the clocks of the machines of one store differ by.
 const LONG_DEAD: SignedDuration = SignedDuration::from_secs(180);
-/// How long one waits before asking for the age, which takes some requests.
+/// How long a waiter waits before it determines the age of the lease, which takes some requests.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The right to do what only one process may do at a time.
+/// The exclusive right to an operation that only one process may run at a time.
 ///
 /// On local files it is a lock, which the operating system releases when the process dies. In other
-/// stores, and once the lease was taken where the file system is [shared](Store::is_shared_files), it is
-/// an object that a task renews every ten seconds until the lease is released or dropped. Whoever waits takes it over if it was not
-/// renewed for a term of a minute by the waiter's own stopwatch, or for far longer by the clock of
-/// the store, so that no two clocks are ever compared.
+/// stores, and once the lease was taken on a [shared](Store::is_shared_files) file system, it is an
+/// object that a task renews every ten seconds until the lease is released or dropped. A waiter
+/// takes the lease over if it was not renewed for a term of a minute by the waiter's own monotonic
+/// clock, or for far longer by the clock of the store; times of two clocks are never compared.
 ///
-/// A holder may be suspended, or its renewals may not get through, and it does not notice that its
-/// term ends. So each step has to be taken under [`Lease::hold`], or after [`Lease::check`].
+/// A holder that is suspended, or whose renewals fail, does not notice by itself that its term has
+/// ended. Each step therefore has to run under [`Lease::hold`], or after [`Lease::check`].
 #[derive(Debug)]
 pub struct Lease {
     key: String,
@@ -55,8 +54,8 @@ enum Held {
 }
 
 impl Store {
-    /// Waits for the lease at `key`. For an object as long as it takes; for a lock as long as its
-    /// holder makes [progress](Lease::progress).
+    /// Waits for the lease at `key`: without a limit if it is an object; if it is a lock, as long
+    /// as its holder makes [progress](Lease::progress).
     ///
     /// # Errors
     /// [`Store`](ErrorKind::Store) if the store fails, or the holder of the lock has not made progress
@@ -69,8 +68,8 @@ impl Store {
         {
             let lock = files.lock(&self.path(key)?).await;
             let lock = lock.map_err(|error| self.request("locked", key).failed(error))?;
-            // A machine that has the files over a network knows nothing of the lock, and has made an
-            // object of the lease. This may be the machine that serves them.
+            // A machine that mounts the files over a network does not see the lock and has created
+            // an object for the lease. This machine may be the one that serves the files.
             if self.head(key).await?.is_none() {
                 return Ok(Lease { key: key.to_owned(), held: Held::Lock(lock) });
             }
@@ -82,7 +81,8 @@ impl Store {
             let current = self.get_versioned(key).await?;
             let stale = match (&current, &seen) {
                 (None, _) => true,
-                // Released: the object stays, since deleting it could hit its next holder.
+                // A released lease keeps its object, since deleting it could delete that of the
+                // next holder.
                 (Some((bytes, _)), _) if bytes.starts_with(b"free") => true,
                 (Some((_, version)), Some((same, since))) if version == same => {
                     let waited = since.elapsed();
@@ -105,8 +105,8 @@ impl Store {
         }
     }
 
-    /// How long ago an object was written, by the clock of the store alone; zero where that tells no
-    /// times, and for what is not there.
+    /// The time since an object was written, by the clock of the store; zero if the store reports
+    /// no times or the object does not exist.
     async fn age(&self, key: &str) -> Result<SignedDuration> {
         let Some(info) = self.head(key).await? else { return Ok(SignedDuration::ZERO) };
         let now = self.now(&format!("{key}-clock-{}", Uuid::new_v4().simple())).await?;
@@ -115,12 +115,12 @@ impl Store {
 }
 
 impl Lease {
-    /// Says whether the lease is still held, and for long enough to send one more request. Costs
+    /// Checks that the lease is still held, and for long enough to send one more request. Costs
     /// nothing.
     ///
     /// # Errors
-    /// [`CommitConflict`](ErrorKind::CommitConflict) if somebody else has taken it over, or could
-    /// before the request has ended.
+    /// [`CommitConflict`](ErrorKind::CommitConflict) if another process has taken the lease over,
+    /// or could do so before the request has ended.
     pub fn check(&self) -> Result<()> {
         let Held::Object(lease) = &self.held else { return Ok(()) };
         let why = if lease.is_taken() {
@@ -134,21 +134,33 @@ impl Lease {
         Err(Error::new(ErrorKind::CommitConflict, why).with("key", &self.key))
     }
 
-    /// Does work as long as the lease is held. The work is dropped as soon as [`Lease::check`] fails,
-    /// so that it sends no further request, not even by the repetitions of the client.
+    /// Runs work while the lease is held. The work is dropped as soon as [`Lease::check`] fails, so
+    /// that it sends no further request, including retries of the client.
     ///
-    /// What the work has spawned as tasks of their own is not stopped by that.
+    /// Tasks that the work has spawned are not stopped by that.
     ///
     /// # Errors
-    /// As [`Lease::check`], and those of the work.
+    /// Those of [`Lease::check`], and those of the work.
     pub async fn hold<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         let (mut work, mut watch) = (pin!(work), pin!(watch()));
         poll_fn(|context| {
             self.progress();
-            // Before each step: a process that was suspended goes on here.
+            // Checked before each poll, since a process that was suspended resumes here.
             if let Err(error) = self.check() {
                 return Poll::Ready(Err(error));
             }
+            let _ = watch.as_mut().poll(context);
+            work.as_mut().poll(context)
+        })
+        .await
+    }
+
+    /// Does work that may go on when the lease is lost, and shows those who wait for a lock of local
+    /// files that it goes on.
+    pub async fn accompany<T>(&self, work: impl Future<Output = T>) -> T {
+        let (mut work, mut watch) = (pin!(work), pin!(watch()));
+        poll_fn(|context| {
+            self.progress();
             let _ = watch.as_mut().poll(context);
             work.as_mut().poll(context)
         })
@@ -164,7 +176,7 @@ impl Lease {
         }
     }
 
-    /// Gives the lease back. If that fails it ends with its term.
+    /// Releases the lease. If that fails, it expires at the end of its term.
     pub async fn release(self, store: &Store) {
         let Held::Object(lease) = self.held else { return };
         if let Err(error) = lease.give_back(store).await {
@@ -173,7 +185,7 @@ impl Lease {
     }
 }
 
-/// Has whoever polls this polled again, time after time.
+/// Never ends, and has the task that polls it polled again every second.
 async fn watch() {
     loop {
         tokio::time::sleep(WATCH).await;

@@ -1,4 +1,4 @@
-//! Temporary files and probes that killed processes have left, which listings do not show.
+//! Temporary files and probe objects left by killed processes, which listings hide.
 
 use std::io;
 use std::path::Path as FilePath;
@@ -14,12 +14,12 @@ use super::{ObjectInfo, Store};
 use crate::Result;
 
 impl Store {
-    /// Temporary files of writes to the dataset `name` (in the directory of that name, and beside it
-    /// under names that begin with it and a dot), and probes of the store. Those of living processes
-    /// are among them: only their age tells.
+    /// Temporary files of writes to the dataset `name` (in the directory of that name, and beside
+    /// it under names that begin with it and a dot), and probe objects of the store. Those of
+    /// running processes are included: only their age distinguishes them.
     ///
-    /// A listing of the root, one request per 1,000 objects and directories; on local files the
-    /// directory is walked.
+    /// Costs a listing of the root, one request per 1,000 objects and directories; on local files
+    /// the directory is walked.
     ///
     /// # Errors
     /// [`Store`](crate::ErrorKind::Store) if the store fails.
@@ -47,7 +47,7 @@ impl Store {
         found.await.map_err(|error| self.request("listed", "").failed(error))
     }
 
-    /// Removes what [`Store::leftovers`] found.
+    /// Removes an object found by [`Store::leftovers`].
     ///
     /// # Errors
     /// [`ReadOnly`](crate::ErrorKind::ReadOnly), or [`Store`](crate::ErrorKind::Store) if the store
@@ -55,7 +55,7 @@ impl Store {
     pub async fn remove_leftover(&self, key: &str) -> Result<()> {
         self.check_writable()?;
         let removed = match &self.local {
-            // The client does not accept the names of temporary files.
+            // The client rejects the names of temporary files.
             Some(files) => match files.target(&Path::default()) {
                 Ok(root) => {
                     let path = root.join(key);
@@ -80,7 +80,7 @@ impl Store {
     }
 }
 
-/// The files of a directory that are `wanted` by name.
+/// The files of a directory whose names are `wanted`.
 fn collect(
     root: &FilePath,
     directory: &str,
@@ -102,7 +102,7 @@ fn collect(
         let name = entry.file_name();
         let Some(name) = name.to_str() else { continue };
         let key = join(directory, name);
-        // Links are not followed: what lies behind them is not of the dataset.
+        // Links are not followed: their targets do not belong to the dataset.
         let kind = match entry.file_type() {
             Ok(kind) => kind,
             Err(_) => continue,
@@ -110,7 +110,7 @@ fn collect(
         if kind.is_dir() && below {
             collect(root, &key, below, wanted, found)?;
         } else if kind.is_file() && wanted(name) {
-            // It may be gone by now.
+            // The file may have been removed in the meantime.
             let Ok(metadata) = entry.metadata() else { continue };
             let modified = metadata.modified().ok().and_then(|time| Timestamp::try_from(time).ok());
             found.push(ObjectInfo {

@@ -12,14 +12,14 @@ use super::Store;
 use super::probe::is_probe_key;
 use crate::{Error, Result};
 
-/// What a directory means, by what the one above it means and by its name; nothing, if it is not
-/// looked into.
+/// Interprets a directory, given the interpretation of its parent and its name; `None` if it is not
+/// to be descended into.
 pub type Meaning<T> = dyn Fn(&T, &str) -> Option<T> + Send + Sync;
 
-/// Directories listed at once.
-const AT_ONCE: usize = 32;
+/// The maximum number of listings in flight.
+const LISTINGS_IN_FLIGHT: usize = 32;
 
-/// What a listing tells about an object.
+/// An object as a listing reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectInfo {
     /// The key, relative to the store.
@@ -50,8 +50,8 @@ impl Store {
         if start.is_empty() {
             return store.finish_list(store.inner.list(parent.as_ref()));
         }
-        // Clients list whole directories. Listing everything beside the few that match could be
-        // millions of objects, so look at this level first.
+        // Clients list whole directories, which could hold millions of objects beside the few that
+        // match. So this level is listed first.
         let prefix = prefix.to_owned();
         let nested = async move {
             let level = store.inner.list_with_delimiter(parent.as_ref()).await;
@@ -88,7 +88,7 @@ impl Store {
     }
 
     /// The names of the directories directly under the directory `parent` (the root of the store if
-    /// it is empty), ordered; none where there is no such directory. One request per 1,000 objects
+    /// it is empty), ordered; empty if there is no such directory. One request per 1,000 objects
     /// and directories.
     ///
     /// # Errors
@@ -106,8 +106,8 @@ impl Store {
         Ok(names)
     }
 
-    /// The directories so many levels below the root, with what they mean; those without a meaning
-    /// are passed over. One request for each directory that is looked into.
+    /// The directories at a given depth below the root, with their interpretations; those without
+    /// one are skipped. One request for each directory that is descended into.
     ///
     /// # Errors
     /// [`Store`](crate::ErrorKind::Store) if the store fails.
@@ -143,7 +143,7 @@ impl Store {
             });
             Ok::<_, Error>(below.collect::<Vec<_>>())
         };
-        let found = stream::iter(above).map(below).buffered(AT_ONCE);
+        let found = stream::iter(above).map(below).buffered(LISTINGS_IN_FLIGHT);
         found.try_collect::<Vec<_>>().await.map(|found| found.into_iter().flatten().collect())
     }
 
@@ -164,7 +164,7 @@ impl Store {
     }
 }
 
-/// The path of a directory in another, or in the root.
+/// The path of a directory within another, or within the root.
 pub(super) fn join(parent: &str, name: &str) -> String {
     match parent {
         "" => name.to_owned(),

@@ -26,6 +26,7 @@ use object_store::{
     ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions,
     Result, UpdateVersion,
 };
+use tokio::sync::Semaphore;
 
 use super::calls::Calls;
 use super::durability::{Durability, STEP};
@@ -38,9 +39,12 @@ use super::version::content_tag;
 use super::work::HeldLocks;
 use crate::{Error, cores};
 
-/// Files deleted between two looks at whether somebody still waits for it.
-const DELETED_AT_ONCE: usize = 256;
-/// Threads that look into directories at once, at most.
+/// Files deleted between two checks whether the caller still waits.
+const DELETES_PER_CHECK: usize = 256;
+/// Ranges of files that this process reads at once, each from a file of its own opening. There may be
+/// as many requests as row groups times cores, and systems allow a process as few open files as 64.
+static RANGES: Semaphore = Semaphore::const_new(32);
+/// The maximum number of threads that list directories.
 const THREADS: usize = 8;
 
 /// A directory, which need not exist before the first write.
@@ -57,9 +61,9 @@ pub(super) struct LocalFiles {
 }
 
 impl LocalFiles {
-    /// The store of the files below `root`, an absolute path. `sync` says that success means that
-    /// what was written is on the disk, `shared` whether other machines write to the file system,
-    /// which is looked up if it is not said.
+    /// The store of the files below `root`, an absolute path. `sync` means that a write succeeds
+    /// only once it is on the disk; `shared` whether other machines write to the file system, which
+    /// is detected if it is `None`.
     pub fn new(
         root: &FilePath,
         lock_timeout: Duration,
@@ -79,7 +83,7 @@ impl LocalFiles {
         Ok(Self { files, prefix, inner, lock_timeout, durability, calls, held, file_system })
     }
 
-    /// What the operating system tells of the file system.
+    /// The file system of the directory, as the operating system reports it.
     pub fn file_system(&self) -> &FileSystem {
         &self.file_system
     }
@@ -89,10 +93,10 @@ impl LocalFiles {
         self.file_system.is_shared()
     }
 
-    /// Deletes an object under its lock, so that no update under way can bring it back.
+    /// Deletes an object under its lock, so that no concurrent update can restore it.
     pub async fn delete_locked(&self, location: &Path) -> Result<()> {
         let (root, target) = (self.target(&Path::default())?, self.target(location)?);
-        // Taking the lock would make the directory of an object that is not there.
+        // Acquiring the lock would create the directory of an object that does not exist.
         if target.symlink_metadata().is_err() {
             return Ok(());
         }
@@ -106,7 +110,7 @@ impl LocalFiles {
         .await
     }
 
-    /// Waits for the lock of a key. What is done meanwhile keeps it until it has ended.
+    /// Waits for the lock of a key. Work that runs under it keeps it until the work has ended.
     pub async fn lock(&self, location: &Path) -> Result<Arc<KeyLock>> {
         let lock = KeyLock::acquire(&self.target(location)?, self.lock_timeout).await?;
         let lock = Arc::new(lock);
@@ -125,8 +129,10 @@ impl LocalFiles {
             _ => object_store::Error::Generic { store: "local", source: error.into() },
         };
         let length = range.end.saturating_sub(range.start);
-        // Allocated here, by a thread that decodes what is read. Allocators keep what is freed for
-        // the thread that asked for it, and those that read files ask for nothing else.
+        // The semaphore is never closed.
+        let _permit = RANGES.acquire().await.ok();
+        // Allocated here, by a thread that decodes what is read: allocators cache freed memory for
+        // the thread that allocated it, and I/O threads allocate nothing else.
         let mut buffer = Vec::new();
         usize::try_from(length)
             .map_err(|_| io::ErrorKind::OutOfMemory.into())
@@ -151,7 +157,7 @@ impl LocalFiles {
         Ok(location)
     }
 
-    /// Refuses what the client would open and wait for.
+    /// Rejects special files, on which the client would block.
     async fn refuse_special(&self, location: &Path) -> Result<()> {
         let target = self.target(location)?;
         blocking(move || match target.metadata().map(|metadata| metadata.file_type()) {
@@ -213,7 +219,7 @@ impl LocalFiles {
         };
         let lock = KeyLock::acquire(&target, self.lock_timeout).await?;
         blocking(move || {
-            // Held until the new state is in place, whatever happens to the caller.
+            // Held until the new state is in place, even if the caller drops its future.
             let _lock = lock;
             let read = || {
                 let (mut file, _) = open_regular(&target)?;
@@ -241,10 +247,10 @@ impl LocalFiles {
     }
 }
 
-/// How far an object was created.
+/// The outcome of an attempt to create an object.
 enum Created {
     Done(PutResult),
-    /// The file system cannot create a file with its content by one call.
+    /// The file system cannot create a file together with its content in one call.
     Not(Staged, PathBuf, PutPayload),
 }
 
@@ -258,15 +264,15 @@ fn not_created(target: &FilePath, error: io::Error) -> object_store::Error {
     }
 }
 
-/// The name of a temporary file beside another one. Names that end in `#` and digits are temporary to
-/// `object_store` too, which hides them.
+/// The name of a temporary file beside another one. `object_store` hides names that end in `#` and
+/// digits as temporary files.
 pub(super) fn temporary_beside(target: &FilePath) -> PathBuf {
     let mut name = target.as_os_str().to_owned();
     name.push(format!("#{}", rand::random::<u64>()));
     name.into()
 }
 
-/// A temporary file beside its target, with its content on disk. It is removed in the end, unless it
+/// A temporary file beside its target, with its content on disk. It is removed on drop unless it
 /// was renamed.
 struct Staged {
     path: PathBuf,
@@ -301,7 +307,7 @@ impl Drop for Staged {
 
 /// Makes the directory entry of a stored object durable and answers with the object's version.
 fn finish(target: &FilePath, payload: &PutPayload, durability: &Durability) -> Result<PutResult> {
-    // The object is visible by now: an error says that its fate after a power cut is unknown.
+    // The object is visible now: an error means that it may not survive a power cut.
     target
         .parent()
         .map_or(Ok(()), |parent| durability.directory(parent))
@@ -315,7 +321,7 @@ fn finish(target: &FilePath, payload: &PutPayload, durability: &Durability) -> R
 }
 
 pub(super) fn not_applied(what: &str, target: &FilePath, error: &io::Error) -> object_store::Error {
-    NotApplied::error(format!("cannot {what} {}: {error}", target.display()))
+    NotApplied::of_system(what, target, error)
 }
 
 pub(super) async fn blocking<T: Send + 'static>(
@@ -324,8 +330,8 @@ pub(super) async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await?
 }
 
-/// What comes of each item, in their order, worked out by as many threads as there are cores. They
-/// take one item after the other, and stop when nobody waits any more.
+/// Maps the items on one thread per core, and returns the results in order. The threads take one
+/// item after the other, and stop when nobody awaits the result any more.
 pub(super) async fn blocking_each<A: Send + Sync + 'static, B: Send + 'static>(
     items: Vec<A>,
     work: impl Fn(&A) -> Result<B> + Send + Sync + 'static,
@@ -351,7 +357,7 @@ pub(super) async fn blocking_each<A: Send + Sync + 'static, B: Send + 'static>(
     Ok(done.into_iter().map(|(_, result)| result).collect())
 }
 
-/// The same bytes, in parts that are written one by one.
+/// The same bytes, split into parts that are written separately.
 fn in_steps(payload: &PutPayload) -> PutPayload {
     let parts = |bytes: &Bytes| -> Vec<Bytes> {
         let starts = (0..bytes.len()).step_by(STEP);
@@ -360,15 +366,15 @@ fn in_steps(payload: &PutPayload) -> PutPayload {
     payload.iter().flat_map(parts).collect()
 }
 
-/// Opens a file. What is none, as a pipe or a device, could be read for ever, or not even opened.
-/// A directory is told as such, by the kind of the error.
+/// Opens a regular file. Others, such as pipes and devices, could block while being opened or be
+/// read without end. A directory is reported by its error kind.
 pub(super) fn open_regular(target: &FilePath) -> io::Result<(File, std::fs::Metadata)> {
     let mut options = OpenOptions::new();
     options.read(true);
     #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt;
-        // Else opening a pipe waits for somebody who writes to it.
+        // Without this flag, opening a pipe blocks until there is a writer.
         options.custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed());
     }
     let file = options.open(target)?;
@@ -384,7 +390,7 @@ fn no_regular_file() -> io::Error {
     io::Error::other("it is no regular file, but a pipe, a socket or a device")
 }
 
-/// True for what a listing must not show: locks and temporary files.
+/// True for names that listings hide: locks and temporary files.
 fn is_hidden(location: &Path) -> bool {
     is_hidden_name(location.filename().unwrap_or_default())
 }
@@ -450,7 +456,7 @@ impl ObjectStore for LocalFiles {
             blocking(move || Ok(locations.into_iter().map(|one| files.remove(one)).collect()))
                 .map_ok(|removed: Vec<Result<Path>>| stream::iter(removed))
         };
-        locations.ready_chunks(DELETED_AT_ONCE).then(delete).try_flatten().boxed()
+        locations.ready_chunks(DELETES_PER_CHECK).then(delete).try_flatten().boxed()
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
@@ -471,8 +477,8 @@ impl ObjectStore for LocalFiles {
         Ok(result)
     }
 
-    /// Copies the content, unlike the client, which makes a link: a program that writes into a file
-    /// changes all of its names.
+    /// Copies the content, while the client would make a hard link: a program that modifies the
+    /// file in place would then change both.
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
         match options.mode {
             CopyMode::Overwrite => self.copy(from, to).await,

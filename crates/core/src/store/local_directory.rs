@@ -26,7 +26,7 @@ use super::removal::remove_later;
 use super::work::Work;
 
 impl LocalFiles {
-    /// Writes a file that nobody looks for yet.
+    /// Writes a file that nobody reads yet.
     pub async fn write_deferred(&self, location: &Path, bytes: Bytes) -> Result<()> {
         let (root, target) = (self.target(&Path::default())?, self.target(location)?);
         let durability = Arc::clone(&self.durability);
@@ -49,7 +49,7 @@ impl LocalFiles {
                 create(&temporary).and_then(|mut file| durability.fill(&mut file, &bytes, &root));
             let put = filled.and_then(|()| fs::rename(&temporary, &target));
             put.map_err(|error| {
-                // The file system may be full, so that nothing should stay.
+                // The file system may be full, so the partial file is removed.
                 let _ = fs::remove_file(&temporary);
                 not_applied("write", &target, &error)
             })
@@ -57,7 +57,7 @@ impl LocalFiles {
         .await
     }
 
-    /// Makes everything durable that was written to the file system.
+    /// Makes all writes to the file system durable.
     pub async fn sync(&self) -> Result<()> {
         let (root, durability) = (self.target(&Path::default())?, Arc::clone(&self.durability));
         blocking(move || durability.everything(&root).map_err(|e| not_applied("sync", &root, &e)))
@@ -95,7 +95,7 @@ impl LocalFiles {
         .await
     }
 
-    /// Makes files those of a directory, as [`Placing`] says.
+    /// Places files into a directory, see [`Placing`].
     pub async fn place_directory(
         &self,
         live: &Path,
@@ -112,13 +112,15 @@ impl LocalFiles {
         .await
     }
 
-    /// Makes `to` another name of a file, or a copy, if it is not there. False if there is no file.
+    /// Makes `to` a hard link to a file, or a copy, if it does not exist. False if the file does
+    /// not exist.
     pub async fn link(&self, from: &Path, to: &Path) -> Result<bool> {
         let (from, to) = (self.target(from)?, self.target(to)?);
         self.work(move |files, _| {
             let linked = match to.exists() {
                 true => Ok(()),
-                // A copy takes its place by a rename, since links take theirs whole too.
+                // A copy is put into place by a rename, since a link becomes visible as a whole
+                // too.
                 false => in_directory(&to, || match files.calls.hard_link(&from, &to) {
                     Err(error) if is_refused(&error) => copy_into_place(&from, &to, files),
                     linked => linked,
@@ -144,7 +146,7 @@ impl LocalFiles {
         .await
     }
 
-    /// Takes a directory away, and waits for its files to be removed if `waits` says so.
+    /// Moves a directory away, and waits until its files are removed if `waits` is set.
     pub async fn delete_directory(
         &self,
         location: &Path,
@@ -166,7 +168,7 @@ impl LocalFiles {
         .await
     }
 
-    /// The content of a file; none if there is no such file.
+    /// The content of a file; `None` if there is no such file.
     pub async fn read(&self, location: &Path) -> Result<Option<Bytes>> {
         let target = self.target(location)?;
         blocking(move || {
@@ -180,7 +182,7 @@ impl LocalFiles {
         .await
     }
 
-    /// A file that the system begins to read; none if there is no such file.
+    /// Opens a file and starts its read-ahead; `None` if there is no such file.
     pub async fn open(&self, location: &Path) -> Result<Option<fs::File>> {
         let target = self.target(location)?;
         blocking(move || {
@@ -203,7 +205,8 @@ impl LocalFiles {
         blocking_each(targets, one).await
     }
 
-    /// When something in a directory last changed in any way; none if there is no such directory.
+    /// The time of the last change of any kind in a directory; `None` if there is no such
+    /// directory.
     pub async fn changed_at(&self, location: &Path) -> Result<Option<Timestamp>> {
         let target = self.target(location)?;
         blocking(move || changed_at(&target).map_err(|e| not_applied("list", &target, &e))).await
@@ -214,7 +217,7 @@ impl LocalFiles {
     }
 }
 
-/// A directory is no object, and neither is what would be in a file.
+/// True if the path is not a file: it is missing, a directory, or below a file.
 pub(super) fn is_no_file(error: &io::Error) -> bool {
     use io::ErrorKind::{IsADirectory, NotADirectory, NotFound};
     matches!(error.kind(), NotFound | IsADirectory | NotADirectory)
@@ -228,7 +231,7 @@ fn open(target: &FilePath) -> Result<Option<(fs::File, fs::Metadata)>> {
     }
 }
 
-/// Has the system read a file before somebody waits for it.
+/// Asks the kernel to read a file ahead.
 #[cfg(target_os = "linux")]
 fn read_ahead(file: &fs::File) {
     if let Err(error) = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::WillNeed) {
@@ -239,7 +242,8 @@ fn read_ahead(file: &fs::File) {
 #[cfg(not(target_os = "linux"))]
 fn read_ahead(_file: &fs::File) {}
 
-/// What is in a directory; nothing, where there is none: it may have been removed meanwhile.
+/// The entries of a directory; none if it does not exist, since it may have been removed in the
+/// meantime.
 pub(super) fn entries_of(
     directory: &FilePath,
 ) -> io::Result<impl Iterator<Item = io::Result<fs::DirEntry>>> {
@@ -254,11 +258,11 @@ fn versions(directory: &FilePath, prefix: &str, found: &mut Vec<ObjectVersion>) 
     for entry in entries_of(directory)? {
         let entry = entry?;
         let own = entry.file_name();
-        // What is no text is no key.
+        // A name that is not valid Unicode is not a key.
         let Some(own) = own.to_str() else { continue };
         let name = join(prefix, own);
         let metadata = match entry.metadata() {
-            // A read goes through symbolic links.
+            // Reads follow symbolic links.
             Ok(metadata) if metadata.is_symlink() => fs::metadata(entry.path()),
             metadata => metadata,
         };
@@ -279,7 +283,7 @@ fn versions(directory: &FilePath, prefix: &str, found: &mut Vec<ObjectVersion>) 
     Ok(())
 }
 
-/// The entity tag that `object_store` gives a local file.
+/// The entity tag of a local file in `object_store`.
 fn e_tag(metadata: &fs::Metadata, written: SystemTime) -> String {
     #[cfg(unix)]
     let inode = std::os::unix::fs::MetadataExt::ino(metadata);
@@ -303,11 +307,11 @@ fn changed_at(path: &FilePath) -> io::Result<Option<Timestamp>> {
     Ok(latest)
 }
 
-/// The time of a link or a move too.
+/// The change time, which links and moves update too.
 #[cfg(unix)]
 fn change_of(metadata: &fs::Metadata) -> io::Result<Timestamp> {
     use std::os::unix::fs::MetadataExt;
-    // Nanoseconds of a second, which is below 2^30.
+    // The nanoseconds within a second, which are below 2^30.
     let nanoseconds = i32::try_from(metadata.ctime_nsec()).unwrap_or_default();
     Timestamp::new(metadata.ctime(), nanoseconds).map_err(io::Error::other)
 }
@@ -327,7 +331,8 @@ fn create(target: &FilePath) -> io::Result<fs::File> {
     }
 }
 
-/// Removing links again costs some file systems milliseconds each; moving costs nothing.
+/// Moves the directory: unlinking files costs some file systems milliseconds each, moving costs
+/// nothing.
 fn move_directory(staged: &FilePath, live: &FilePath) -> io::Result<()> {
     if let Some(parent) = live.parent() {
         fs::create_dir_all(parent)?;
@@ -344,7 +349,7 @@ fn place(placing: Placing, files: &LocalFiles, work: &Work) -> Result<()> {
     placed.map_err(|error| failed("place", &placing.live, error))
 }
 
-/// The files below a directory; none, where there is no such directory.
+/// The files below a directory; none if it does not exist.
 fn files_under(
     directory: &FilePath,
     prefix: &str,
@@ -383,7 +388,7 @@ fn delete(target: &FilePath, scratch: &FilePath, root: &FilePath) -> io::Result<
     }
     let above = target.ancestors().skip(1).take_while(|path| *path != root);
     for directory in above {
-        // Not empty, or another process was faster.
+        // Not empty, or removed by another process.
         if fs::remove_dir(directory).is_err() {
             break;
         }

@@ -11,8 +11,8 @@ use super::list::{Meaning, join};
 use super::local::{LocalFiles, blocking_each, not_applied};
 
 impl LocalFiles {
-    /// The directories in each of some, with what they mean, in the order of those and of their
-    /// names.
+    /// The subdirectories of several directories with their interpretations, in the order of the
+    /// directories and of the names.
     pub async fn directories_below<T: Send + Sync + 'static>(
         &self,
         above: Vec<(String, T)>,
@@ -27,7 +27,7 @@ impl LocalFiles {
     }
 }
 
-/// The directories in one of `root` that mean something, in order.
+/// The subdirectories of one directory of `root` that have an interpretation, in order.
 fn directories<T>(
     root: &FilePath,
     parent: &str,
@@ -37,7 +37,7 @@ fn directories<T>(
     let directory = root.join(parent);
     each_entry(&directory, &mut |name, is_directory| {
         let Some(own) = meaning(name) else { return };
-        // A link may lead to a directory.
+        // A link may point to a directory.
         if is_directory.unwrap_or_else(|| directory.join(name).is_dir()) {
             found.push((join(parent, name), own));
         }
@@ -46,11 +46,11 @@ fn directories<T>(
     Ok(found)
 }
 
-/// Calls with the name of each entry, and whether it is a directory, if the system tells; with
-/// nothing, where there is no directory: it may have been removed meanwhile.
+/// Calls `each` with the name of each entry and whether it is a directory, if the system reports
+/// it. A directory that does not exist has no entries: it may have been removed in the meantime.
 ///
-/// The standard library allocates three times for each entry, and a buffer for each directory; of
-/// a listing of thousands, that is a good part.
+/// The standard library allocates three times for each entry, and a buffer for each directory,
+/// which is a considerable part of the time for a listing of thousands.
 #[cfg(target_os = "linux")]
 fn each_entry(directory: &FilePath, each: &mut dyn FnMut(&str, Option<bool>)) -> io::Result<()> {
     use rustix::fs::{FileType, Mode, OFlags, RawDir, open};

@@ -1,4 +1,4 @@
-//! Files put into the place of a directory, without taking away what nothing else has.
+//! Placing files into a directory without removing the only copy of any content.
 
 use std::collections::HashSet;
 use std::fs;
@@ -10,28 +10,29 @@ use super::local::LocalFiles;
 use super::local_directory::{entries_of, is_no_file};
 use super::work::Work;
 
-/// Which files become those of a directory.
+/// A change of the files of a directory.
 pub(super) struct Placing {
     pub live: PathBuf,
-    /// Names below `live`, each with the file that gets this name. That file stays.
+    /// Names below `live`, each with the file that is linked there. The file itself stays.
     pub new: Vec<(String, PathBuf)>,
-    /// The files and directories below `live` that go; everything if there is no such list.
+    /// The files and directories below `live` to remove; everything if `None`.
     pub removed: Option<HashSet<String>>,
-    /// A directory that does not exist, in which the new one is built. What is left in it may be
+    /// A path that does not exist yet, where the new directory is built. Files left there may be
     /// removed.
     pub built: PathBuf,
 }
 
 impl Placing {
-    /// Exchanges the directory for one that is built of links to the new files and to those that stay.
+    /// Exchanges the directory for one that is built of links to the new files and to those that
+    /// stay.
     ///
-    /// If that is not possible, the new files are renamed into place one at a time, then what has to
-    /// go is removed. Then the directory may be left half done, and doing the same again completes
-    /// it. This is the way where the file system has no exchange or several machines share it, and
-    /// where symbolic links lead to other directories, which are not replaced.
+    /// If that is not possible, the new files are renamed into place one at a time, then the files
+    /// to remove are deleted. An interruption leaves the directory in between; the same call
+    /// completes it. This fallback is used if the file system has no exchange or is shared by
+    /// several machines, and if symbolic links lead to other directories, which are not replaced.
     pub fn run(&self, files: &LocalFiles, work: &Work) -> io::Result<()> {
         let new: HashSet<&str> = self.new.iter().map(|(name, _)| name.as_str()).collect();
-        let stays = |name: &str| !new.contains(name) && !self.goes(name);
+        let stays = |name: &str| !new.contains(name) && !self.is_removed(name);
         let found = match self.live.symlink_metadata() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             found => Some(found?),
@@ -63,9 +64,9 @@ impl Placing {
         }
     }
 
-    /// True if the file `name`, or a directory that it is in, is among those that go. Unlike
-    /// [`is_under`](super::is_under) this takes no longer for a long list.
-    fn goes(&self, name: &str) -> bool {
+    /// True if the file `name`, or a parent directory of it, is to be removed. Unlike
+    /// [`is_under`](super::is_under), this takes constant time for a long list.
+    fn is_removed(&self, name: &str) -> bool {
         let Some(removed) = &self.removed else { return true };
         let ends = name.match_indices('/').map(|(end, _)| end).chain([name.len()]);
         ends.filter_map(|end| name.get(..end)).any(|above| removed.contains(above))
@@ -81,7 +82,7 @@ impl Placing {
         Ok(())
     }
 
-    /// Puts the built directory into place by one call; false, if that cannot be done here.
+    /// Puts the built directory into place in one call; false if that is not possible here.
     fn put_at_once(&self, exists: bool, files: &LocalFiles) -> io::Result<bool> {
         use io::ErrorKind as E;
         let put = match exists {
@@ -90,8 +91,8 @@ impl Placing {
         };
         match put {
             Ok(()) => Ok(true),
-            // There is no such call, the directory is on another disk or is where one is mounted,
-            // it belongs to another user, or it has been made meanwhile.
+            // The call does not exist, the directory is on another disk or is a mount point, it
+            // belongs to another user, or it has been created in the meantime.
             Err(error)
                 if matches!(
                     error.kind(),
@@ -115,7 +116,7 @@ impl Placing {
             work.step()?;
             let (from, to) = (self.built.join(name), self.live.join(name));
             let put = match put(&from, &to, files) {
-                // A file takes the place of a directory, or the other way round.
+                // A file takes the place of a directory, or vice versa.
                 Err(error) if !removed && is_conflict(&error) => {
                     removed = true;
                     self.remove_rest(new, work)?;
@@ -138,7 +139,7 @@ impl Placing {
     }
 }
 
-/// Renames a file into a place that may be on another file system. `from` may be left.
+/// Renames a file to a path that may be on another file system. `from` may remain.
 fn put(from: &FilePath, to: &FilePath, files: &LocalFiles) -> io::Result<()> {
     match in_directory(to, || fs::rename(from, to)) {
         Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
@@ -148,7 +149,7 @@ fn put(from: &FilePath, to: &FilePath, files: &LocalFiles) -> io::Result<()> {
     }
 }
 
-/// Copies a file so that `to` is either what it was or the whole copy.
+/// Copies a file so that `to` has either its old content or the complete new content.
 pub(super) fn copy_into_place(
     from: &FilePath,
     to: &FilePath,
@@ -164,7 +165,7 @@ pub(super) fn copy_into_place(
     put
 }
 
-/// Does what makes a file, and again with its directory if that was missing.
+/// Runs `make`, which creates a file, and repeats it after creating a missing directory.
 pub(super) fn in_directory(target: &FilePath, make: impl Fn() -> io::Result<()>) -> io::Result<()> {
     match (make(), target.parent()) {
         (Err(error), Some(parent))
@@ -182,8 +183,8 @@ fn is_conflict(error: &io::Error) -> bool {
     matches!(error.kind(), AlreadyExists | DirectoryNotEmpty | IsADirectory | NotADirectory)
 }
 
-/// Links the files under `from` that `keep` says into `to`. False, as soon as a symbolic link to a
-/// directory is met: what is below it belongs to the directory too, and is not to be moved.
+/// Links the files under `from` that `keep` accepts into `to`. False if there is a symbolic link to
+/// a directory: its content belongs to the directory too, and must not be moved.
 fn link_files(
     from: &FilePath,
     to: &FilePath,
@@ -215,7 +216,7 @@ fn link_files(
     Ok(true)
 }
 
-/// Removes a file, or the files below a directory, unless they are new. Directories that are empty then
+/// Removes a file, or the files below a directory, except new ones. Directories that become empty
 /// are removed too; symbolic links to directories stay.
 fn remove(path: &FilePath, name: &str, new: &HashSet<&str>, work: &Work) -> io::Result<()> {
     work.step()?;
@@ -232,7 +233,7 @@ fn remove(path: &FilePath, name: &str, new: &HashSet<&str>, work: &Work) -> io::
         let entry = entry?;
         remove(&entry.path(), &join(name, &entry.file_name().to_string_lossy()), new, work)?;
     }
-    // This fails while something is in it.
+    // This fails if the directory is not empty.
     let _ = fs::remove_dir(path);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What a URL means: which kind of store, and which prefix in it.
+//! Parsing of store URLs.
 
 use std::path::{Component, PathBuf};
 
@@ -6,7 +6,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::{Error, Result};
 
-/// The schemes that are understood, as the errors list them.
+/// The known schemes, as error messages list them.
 const KNOWN_SCHEMES: &str = "a bare path, file://, memory://, s3:// (s3a://), gs:// (gcs://), \
                              az:// (azure://, adl://, abfs://, abfss://), http://, https://";
 
@@ -29,7 +29,7 @@ pub(super) enum Location {
 
 impl Location {
     /// Parses a URL or a bare path. Keys are literal: only `file://` and `http(s)://` URLs are
-    /// percent-decoded, as their standards say.
+    /// percent-decoded, as their standards require.
     pub fn parse(url: &str) -> Result<Self> {
         let Some((scheme, rest)) = split_scheme(url) else {
             return Ok(Self::Local(absolute(url)?));
@@ -82,23 +82,24 @@ impl Location {
     }
 }
 
-/// Before the URL of a place where a collection is in an Icechunk repository.
+/// The prefix of the URL of a collection in an Icechunk repository.
 const REPOSITORY: &str = "icechunk+";
 
-/// The place of an Icechunk repository, if the URL names one: `s3://lake/ssh` of
-/// `icechunk+s3://lake/ssh`. What follows `icechunk+` may be a bare path too.
+/// The location of an Icechunk repository if the URL is one: `s3://lake/ssh` for
+/// `icechunk+s3://lake/ssh`. A bare path may follow `icechunk+` too.
 #[must_use]
 pub fn repository_url(url: &str) -> Option<&str> {
     let (start, place) = url.split_at_checked(REPOSITORY.len())?;
     start.eq_ignore_ascii_case(REPOSITORY).then_some(place)
 }
 
-/// Refuses the URL of an Icechunk repository where that of a store is needed.
+/// Rejects the URL of an Icechunk repository where the URL of a store is expected.
 pub(super) fn refuse_repository(url: &str) -> Result<()> {
     match repository_url(url) {
         None => Ok(()),
         Some(_) => Err(Error::invalid(
-            "the URL names an Icechunk repository, which holds a collection or a view, and no table",
+            "the URL names an Icechunk repository, which can hold a collection or a \
+             view, but not a table",
         )
         .with("url", url)),
     }
@@ -154,7 +155,8 @@ pub fn split_url(url: &str) -> Result<(String, String)> {
     }
 }
 
-/// The scheme in lower case and what follows `://`. One letter is a Windows drive, not a scheme.
+/// The scheme in lower case and the rest after `://`. A single letter is a Windows drive, not a
+/// scheme.
 fn split_scheme(url: &str) -> Option<(String, &str)> {
     let (scheme, rest) = match url.split_once("://") {
         Some(parts) => parts,
@@ -196,8 +198,8 @@ fn encode(text: &str) -> String {
     text.split('/').map(|text| part(text).to_string()).collect::<Vec<_>>().join("/")
 }
 
-/// The path with a `~` that it begins with as the home directory. A folder whose name begins so is
-/// written `./~name`.
+/// Expands a leading `~` to the home directory. A folder whose name begins with `~` is written
+/// `./~name`.
 fn at_home(path: &str) -> Result<PathBuf> {
     let Some(rest) = path.strip_prefix('~') else { return Ok(PathBuf::from(path)) };
     match std::env::home_dir().filter(|home| !home.as_os_str().is_empty()) {
@@ -207,7 +209,7 @@ fn at_home(path: &str) -> Result<PathBuf> {
     }
 }
 
-/// The longest path, and the longest name in it, that a file system in use takes, in bytes.
+/// The maximum length of a path, and of a name in it, on common file systems, in bytes.
 const LONGEST_PATH: usize = 4095;
 const LONGEST_NAME: usize = 255;
 
@@ -216,8 +218,8 @@ fn shown(text: &str) -> String {
     text.escape_debug().to_string()
 }
 
-/// Makes a path absolute. What exists of it is resolved first, so that `..` behind a symbolic link
-/// means what the file system says; the rest may not exist yet.
+/// Makes a path absolute. Its existing part is resolved first, so that `..` after a symbolic link
+/// has the meaning that the file system gives it; the rest may not exist yet.
 fn absolute(path: &str) -> Result<PathBuf> {
     let failed = |error| {
         Error::invalid("the path cannot be made absolute").with("path", path).caused_by(error)

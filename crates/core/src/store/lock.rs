@@ -11,37 +11,37 @@ use super::backoff::Backoff;
 use super::durability::Durability;
 use super::failure::NotApplied;
 
-/// How often a holder shows that it makes progress, in milliseconds.
+/// The interval between progress signals of a holder, in milliseconds.
 const SHOW_EVERY: u64 = 200;
 
-/// True for the name of a file that [`KeyLock`] makes.
+/// True for the name of a lock file of [`KeyLock`].
 pub(super) fn is_lock_name(name: &str) -> bool {
     name.len() > ".lock".len() && name.starts_with('.') && name.ends_with(".lock")
 }
 
 /// Holds the lock of a key until dropped.
 ///
-/// The operating system releases the lock when the process dies; the file that then stays behind
-/// blocks nobody and is removed by the next holder.
+/// The operating system releases the lock when the process dies; the remaining file blocks nobody
+/// and is removed by the next holder.
 #[derive(Debug)]
 pub(super) struct KeyLock {
     path: PathBuf,
     file: File,
     since: Instant,
-    /// When progress was last shown, in milliseconds since then.
+    /// When progress was last signalled, in milliseconds since `since`.
     shown: AtomicU64,
 }
 
-/// How an attempt to lock ended.
+/// The outcome of an attempt to lock.
 enum Attempt {
     Locked(KeyLock),
-    /// Somebody else holds it, whose last sign of progress this is.
+    /// Another process holds it; its last progress signal.
     Held(Sign),
-    /// The lock file was removed meanwhile.
+    /// The lock file was removed in the meantime.
     Gone,
 }
 
-/// What changes when the holder of a lock makes progress, or when another one follows it.
+/// A value that changes when the holder of a lock makes progress, or when the holder changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Sign {
     file: Option<u64>,
@@ -49,10 +49,10 @@ struct Sign {
 }
 
 impl KeyLock {
-    /// Waits for the lock of the object stored at `target`, making its directory if need be, until
-    /// nobody who holds it has shown progress for the time `timeout`.
+    /// Waits for the lock of the object stored at `target`, and creates its directory if necessary.
+    /// Fails once no holder has made progress for `timeout`.
     ///
-    /// Waiting is cancelled by dropping the future; nothing is held then.
+    /// Dropping the future cancels the wait; no lock is held then.
     pub async fn acquire(target: &Path, timeout: Duration) -> object_store::Result<Self> {
         let path = lock_path(target);
         let (mut since, mut seen) = (Instant::now(), None);
@@ -99,16 +99,17 @@ impl KeyLock {
             Err(TryLockError::WouldBlock) => return Ok(Attempt::Held(Sign::of(&file.metadata()?))),
             Err(TryLockError::Error(error)) => return Err(error),
         }
-        // The former holder removes the file while it holds the lock. Whoever had opened it before
-        // that now holds the lock of a file that is gone, which excludes nobody: try again.
-        // (A `KeyLock` must not be made and dropped here: that removes whatever file is at its path.)
+        // The previous holder removes the file while it holds the lock. A process that had opened
+        // it before that now holds the lock of a deleted file, which excludes nobody: try again. (A
+        // `KeyLock` must not be created and dropped here: that would remove whatever file is at its
+        // path.)
         if !is_at(&file, &path) {
             return Ok(Attempt::Gone);
         }
         Ok(Attempt::Locked(Self { path, file, since: Instant::now(), shown: AtomicU64::new(0) }))
     }
 
-    /// Shows whoever waits for the lock that its holder goes on, every now and then.
+    /// Signals progress to waiters at most every [`SHOW_EVERY`] milliseconds.
     pub fn progress(&self) {
         let now = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
         let shown = self.shown.load(Ordering::Relaxed);
@@ -120,7 +121,7 @@ impl KeyLock {
         {
             return;
         }
-        // The content has no meaning: the write itself updates the file's modification time.
+        // The content is irrelevant: the write itself updates the file's modification time.
         let mut file = &self.file;
         let written = file.rewind().and_then(|()| file.write_all(&now.to_le_bytes()));
         if let Err(error) = written {
@@ -141,8 +142,8 @@ impl Sign {
 
 impl Drop for KeyLock {
     fn drop(&mut self) {
-        // Only the holder may remove the file, hence before unlocking. Elsewhere than on Unix the
-        // check in `attempt` is not to be had, so there the file stays.
+        // Only the holder may remove the file, hence before unlocking. Systems other than Unix lack
+        // the check in `attempt`, so the file stays there.
         if cfg!(unix) {
             let _ = std::fs::remove_file(&self.path);
         }
@@ -150,8 +151,8 @@ impl Drop for KeyLock {
     }
 }
 
-/// Opens a lock file, or makes it. One that another user left may be for reading only, which is
-/// enough to lock it.
+/// Opens or creates a lock file. One that another user left may be read-only, which is enough to
+/// lock it.
 fn open(path: &Path) -> io::Result<File> {
     match OpenOptions::new().write(true).create(true).truncate(false).open(path) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
@@ -161,7 +162,8 @@ fn open(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Lets everybody lock the file whom the directory lets write, whatever the mask of this process.
+/// Lets every user lock the file who may write to the directory, whatever the umask of this
+/// process.
 #[cfg(unix)]
 fn open_to_others(file: &File, path: &Path) {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -169,7 +171,7 @@ fn open_to_others(file: &File, path: &Path) {
     let Ok(present) = file.metadata() else { return };
     let wanted = present.mode() & 0o666 | directory.mode() & 0o066;
     if wanted != present.mode() & 0o666 {
-        // This fails for a file of another user, whose permissions then stay as they are.
+        // This fails for a file of another user, whose permissions then stay unchanged.
         let _ = file.set_permissions(std::fs::Permissions::from_mode(wanted));
     }
 }
@@ -177,9 +179,9 @@ fn open_to_others(file: &File, path: &Path) {
 #[cfg(not(unix))]
 fn open_to_others(_file: &File, _path: &Path) {}
 
-/// Removes a lock file that cannot be opened and that nobody holds: a process of another user
-/// left it when it died. The directory decides whether that is permitted. Whoever is about to lock
-/// the file notices that it is gone.
+/// Removes a lock file that cannot be opened and that nobody holds: a process of another user left
+/// it when it died. The permissions of the directory decide whether that is allowed. A process that
+/// is about to lock the file notices its removal.
 fn remove_if_left_behind(path: &Path, denied: io::Error) -> io::Result<()> {
     match is_held(path) {
         Some(true) => Ok(()),
@@ -191,7 +193,7 @@ fn remove_if_left_behind(path: &Path, denied: io::Error) -> io::Result<()> {
     }
 }
 
-/// Whether any process holds a lock of the file; `None` where the system does not tell.
+/// Whether any process holds a lock of the file; `None` if the system does not report it.
 #[cfg(target_os = "linux")]
 fn is_held(path: &Path) -> Option<bool> {
     use std::os::unix::fs::MetadataExt;
@@ -275,7 +277,7 @@ mod tests {
         assert!(!waiting.is_finished(), "the other one neither has the lock nor gives up");
         drop(held);
         drop(waiting.await.unwrap().unwrap());
-        // One that is suspended shows nothing.
+        // A suspended holder does not signal progress.
         let _held = KeyLock::acquire(&target, timeout).await.unwrap();
         let error = KeyLock::acquire(&target, Duration::from_millis(30)).await.unwrap_err();
         assert!(error.to_string().contains("without progress"), "{error}");

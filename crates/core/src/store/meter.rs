@@ -1,11 +1,11 @@
-//! Counting what a read costs.
+//! Counting the requests and bytes of reads.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Store;
 
-/// Counts the requests that read objects, and the bytes that they fetch.
+/// Counts read requests and the bytes that they fetch.
 #[derive(Debug, Default)]
 pub struct Meter {
     requests: AtomicU64,
@@ -27,7 +27,7 @@ impl Meter {
 }
 
 impl Store {
-    /// The same store, whose reads of objects `meter` counts.
+    /// The same store with its reads counted by `meter`.
     #[must_use]
     pub fn metered(&self, meter: Arc<Meter>) -> Self {
         let mut store = self.clone();

@@ -1,23 +1,22 @@
-//! Where objects live: one [`Store`] over local files, memory, S3, Google Cloud Storage, Azure and
-//! (read-only) HTTP, and the one place where visible state is switched:
+//! Object stores: one [`Store`] over local files, memory, S3, Google Cloud Storage, Azure and
+//! (read-only) HTTP, and the single operation that switches visible state:
 //! [`Store::compare_and_swap`].
 //!
-//! - `location`: what a URL means. `backend`: which client serves it. `options`: how, `profile` included.
-//!   `answers`: what web servers say, looked at first.
-//! - `handle`, `read`, `ranges`, `write`, `list`: the [`Store`] itself.
-//!   `leftovers`: what listings do not show.
-//! - `swap`: the commit point; `probe`: whether a store can be trusted with it.
-//! - `local`, `lock`: conditional writes on a file system, which has none of its own.
-//!   `durability`: when it is on the disk.
-//!   `local_list`: its directories, read by several threads. `links`: symbolic links, which nothing
-//!   is removed through.
-//! - `directory`, `local_directory`: many objects written beside their place and put into it.
-//!   `local_place`: how that is done to files; `calls`: the calls for it that not every file system
-//!   has; `work`: who waits for it. `removal`: of what was there before.
-//! - `file_system`: which one it is, and whether several machines share it.
-//! - `fingerprint`: which objects are in a directory, in which versions.
-//! - `meter`: what reads cost.
-//! - `lease`: what only one process may do at a time.
+//! - `location`: parsing of URLs. `backend`: the client of a location. `options`, `profile`: its
+//!   configuration. `answers`: validation of responses of web servers.
+//! - `handle`, `read`, `ranges`, `write`, `list`: the [`Store`] itself. `leftovers`: temporary
+//!   files that listings hide.
+//! - `swap`: the commit point; `probe`: a test whether a store's conditional writes work.
+//! - `local`, `lock`: conditional writes on a file system, which has none of its own. `durability`:
+//!   syncing to disk. `local_list`: concurrent listing of directories. `links`: symbolic links,
+//!   which are never followed by deletes.
+//! - `directory`, `local_directory`: writing many objects beside their directory and placing them
+//!   into it. `local_place`: the same for files; `calls`: the system calls for it that not every
+//!   file system has; `work`: cancellation. `removal`: removal of the replaced files.
+//! - `file_system`: detection of the file system, and of whether several machines share it.
+//! - `fingerprint`: the objects of a directory with their versions.
+//! - `meter`: counting of reads.
+//! - `lease`: mutual exclusion between processes.
 
 mod answers;
 mod backend;
@@ -64,7 +63,7 @@ pub use meter::Meter;
 pub use options::StoreOptions;
 pub use probe::{Capability, Condition};
 pub use ranges::coalesced;
-pub use read::{LARGEST, Opened};
+pub use read::{LARGEST, Opened, content};
 pub use removal::{is_removing, removed};
 pub use swap::Swap;
 pub use version::Version;

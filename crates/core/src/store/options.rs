@@ -1,4 +1,4 @@
-//! What a caller may say about how a store is reached.
+//! Options for opening a store.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -13,8 +13,10 @@ use crate::{Error, Result, masked};
 /// Words in the name of an option whose value must not be printed.
 const SECRET_WORDS: [&str; 6] = ["secret", "token", "key", "password", "sas", "credential"];
 
-/// The option that is not of a store, but of views.
+/// The options that belong to what is read from a store, not to the store: whether a view may lie over a
+/// base elsewhere, and whether digests are compared.
 const REMOTE_BASE: &str = "allow_remote_base";
+const CHECKSUMS: &str = "checksums";
 
 /// Options of a store: names as in `object_store` and the AWS tools (`aws_access_key_id`,
 /// `endpoint_url`, `allow_http`, `timeout`, …), with the short names of fsspec (`key`, `secret`,
@@ -26,8 +28,10 @@ pub struct StoreOptions {
     values: BTreeMap<String, String>,
     read_only: bool,
     single_writer: bool,
-    /// The text that was given for the option `allow_remote_base`.
+    /// The text of the option `allow_remote_base`.
     remote_base: Option<String>,
+    /// The text that was given for the option `checksums`.
+    checksums: Option<String>,
     client: Option<Arc<dyn ObjectStore>>,
 }
 
@@ -42,21 +46,31 @@ impl StoreOptions {
     #[must_use]
     pub fn with(mut self, name: impl AsRef<str>, value: impl Into<String>) -> Self {
         let name = name.as_ref().to_ascii_lowercase();
-        match name == REMOTE_BASE {
-            true => self.remote_base = Some(value.into()),
-            false => drop(self.values.insert(name, value.into())),
+        match name.as_str() {
+            REMOTE_BASE => self.remote_base = Some(value.into()),
+            CHECKSUMS => self.checksums = Some(value.into()),
+            _ => drop(self.values.insert(name, value.into())),
         }
         self
     }
 
-    /// Whether a view may be laid over a base in another store than its own: another kind of store,
-    /// bucket or host. The option `allow_remote_base`, and true without it. A view names its base in
-    /// a document, so whoever can write that chooses where is read from.
+    /// Whether a view may be based on a collection in another store than its own: another kind of
+    /// store, bucket or host. The option `allow_remote_base`; the default is true. A view names its
+    /// base in a document, so whoever can write that document chooses where data is read from.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) if the option is not a boolean.
+    pub fn allows_remote_base(&self) -> Result<bool> {
+        self.remote_base.as_deref().map_or(Ok(true), |text| parse_switch(REMOTE_BASE, text))
+    }
+
+    /// Whether reads compare what they fetch with the digests that were committed. The option
+    /// `checksums`, and true without it. What compares itself, as zstd does, is not affected.
     ///
     /// # Errors
     /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) if the option is no truth value.
-    pub fn allows_remote_base(&self) -> Result<bool> {
-        self.remote_base.as_deref().map_or(Ok(true), |text| parse_switch(REMOTE_BASE, text))
+    pub fn compares_digests(&self) -> Result<bool> {
+        self.checksums.as_deref().map_or(Ok(true), |text| parse_switch(CHECKSUMS, text))
     }
 
     /// Refuses every write through the store.
@@ -66,28 +80,28 @@ impl StoreOptions {
         self
     }
 
-    /// Promises that nobody else writes, so that a store without conditional writes may be
-    /// committed to. With a second writer, commits are lost in silence.
+    /// Promises that nobody else writes, so that commits to a store without conditional writes are
+    /// allowed. If there is a second writer all the same, commits are lost silently.
     #[must_use]
     pub fn single_writer(mut self, single_writer: bool) -> Self {
         self.single_writer = single_writer;
         self
     }
 
-    /// Reaches objects through `client`. What is elsewhere a URL is then a path in it, with or
-    /// without a slash in front.
+    /// Accesses objects through `client`. URLs then become paths in it, with or without a leading
+    /// slash.
     ///
-    /// A client is taken to have no conditional writes: reads work at once, and writes are refused
-    /// before they begin unless the caller promises to be the [single
-    /// writer](Self::single_writer). Two stores of the same path are one if their clients display
-    /// as the same text.
+    /// A client is assumed to have no conditional writes: reads work at once, and writes are
+    /// refused before they begin unless the caller promises to be the [single
+    /// writer](Self::single_writer). Two stores of the same path are the same store if their
+    /// clients have the same `Display` text.
     #[must_use]
     pub fn with_client(mut self, client: Arc<dyn ObjectStore>) -> Self {
         self.client = Some(client);
         self
     }
 
-    /// The client that was handed in.
+    /// The client that the caller passed in.
     #[must_use]
     pub fn client(&self) -> Option<&Arc<dyn ObjectStore>> {
         self.client.as_ref()
@@ -127,6 +141,7 @@ impl PartialEq for StoreOptions {
         same_client
             && self.values == other.values
             && self.remote_base == other.remote_base
+            && self.checksums == other.checksums
             && self.read_only == other.read_only
             && self.single_writer == other.single_writer
     }
@@ -134,7 +149,7 @@ impl PartialEq for StoreOptions {
 
 impl Eq for StoreOptions {}
 
-/// Prints the names of the options and the values of those that are no secrets.
+/// Prints the names of the options, and the values of those that are not secret.
 impl fmt::Debug for StoreOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = self.iter().map(|(name, value)| {
@@ -156,7 +171,7 @@ impl<K: AsRef<str>, V: Into<String>> FromIterator<(K, V)> for StoreOptions {
     }
 }
 
-/// A truth value.
+/// Parses a boolean.
 pub(super) fn parse_switch(name: &str, text: &str) -> Result<bool> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "1" | "yes" | "on" => Ok(true),
@@ -167,14 +182,14 @@ pub(super) fn parse_switch(name: &str, text: &str) -> Result<bool> {
     }
 }
 
-/// Refuses the value of an option that no request can carry, before the client panics on it.
+/// Rejects option values that cannot be sent in a request, before the client panics on them.
 /// Secrets are not shown.
 pub(super) fn check_value(name: &str, value: &str) -> Result<()> {
     let refuse = |why: &str| {
         let error = Error::invalid(format!("the option {why}")).with("option", name);
         Err(if is_secret(name) { error } else { error.with("value", value.escape_debug()) })
     };
-    // Documents and paths are not sent.
+    // The content of documents and paths is not sent.
     let is_sent = !NOT_SENT.iter().any(|word| name.contains(word));
     if is_sent && !value.chars().all(|c| matches!(c, ' '..='~')) {
         return refuse(
@@ -185,19 +200,19 @@ pub(super) fn check_value(name: &str, value: &str) -> Result<()> {
     if SERVERS.iter().any(|end| name.ends_with(end)) && !name.contains("use_") {
         let url = match url::Url::parse(value) {
             Ok(url) => url,
-            Err(error) => return refuse(&format!("is no URL: {error}; write {EXAMPLE}")),
+            Err(error) => return refuse(&format!("is not a URL: {error}; write {EXAMPLE}")),
         };
         if !matches!(url.scheme(), "http" | "https" | "socks5" | "socks5h") || !url.has_host() {
-            return refuse(&format!("is no URL of a server; write {EXAMPLE}"));
+            return refuse(&format!("is not the URL of a server; write {EXAMPLE}"));
         }
     }
     Ok(())
 }
 
-/// Words in the names of options that hold documents or paths.
+/// Words in the names of options whose values are documents or paths.
 const NOT_SENT: [&str; 5] =
     ["service_account", "application_credentials", "_file", "certificate", "proxy_"];
-/// How the names of options end that hold the URL of a server.
+/// Suffixes of the names of options whose values are server URLs.
 const SERVERS: [&str; 4] = ["endpoint", "endpoint_url", "endpoint_url_s3", "proxy_url"];
 const EXAMPLE: &str = "http://localhost:9000 or https://s3.example.org";
 
@@ -205,7 +220,7 @@ fn is_secret(name: &str) -> bool {
     SECRET_WORDS.iter().any(|word| name.contains(word))
 }
 
-/// Parses `30`, `30s`, `500ms`, `2m` or `1h`; a bare number counts seconds.
+/// Parses `30`, `30s`, `500ms`, `2m` or `1h`; a bare number is in seconds.
 pub(super) fn parse_duration(name: &str, text: &str) -> Result<Duration> {
     let text = text.trim();
     let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());

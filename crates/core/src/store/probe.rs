@@ -1,8 +1,8 @@
-//! Whether a store can be trusted with commits, and which dialect of conditions it speaks.
+//! Probing a store: whether its conditional writes work, and in which form it takes conditions.
 //!
 //! Some S3 servers ignore conditions, so that every writer wins; some check them, but not
-//! atomically; some want the entity tag without its quotes. None of them says so, and the URL
-//! does not tell. So a process tries it out, once per store, before its first commit.
+//! atomically; some require the entity tag without its quotes. Neither the server nor the URL tells
+//! this, so a process tests it, once per store, before its first commit.
 
 use std::fmt;
 
@@ -15,21 +15,21 @@ use super::failure::Answer;
 use super::{Store, Version};
 use crate::{Error, ErrorKind, Result};
 
-/// How many writers meet in each round of the probe. More find a race more surely, for a request
-/// each.
+/// The number of concurrent writers in each round of the probe. More writers detect a race with
+/// more certainty, at the cost of a request each.
 const RACERS: usize = 4;
-/// How often a round in which nothing could be learned is repeated.
+/// How often an inconclusive round is repeated.
 const ROUNDS: usize = 3;
 
-/// The first component of the keys that a probe writes and removes again.
+/// The first component of the keys that a probe writes and then removes.
 const PROBE_PREFIX: &str = ".partita-probe-";
 
-/// True for the key of an object that a probe wrote; one that died may have left it.
+/// True for the key of an object that a probe wrote; a killed process may have left it.
 pub(super) fn is_probe_key(key: &str) -> bool {
     key.rsplit('/').next().is_some_and(|name| name.starts_with(PROBE_PREFIX))
 }
 
-/// What a store can do about commits.
+/// A store's ability to commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Capability {
@@ -37,7 +37,7 @@ pub enum Capability {
     Conditional(Condition),
     /// Conditional writes are missing or do not work.
     Unsupported {
-        /// What was seen.
+        /// The observed behaviour.
         reason: String,
     },
 }
@@ -75,29 +75,29 @@ impl fmt::Display for Capability {
     }
 }
 
-/// How a round of the probe ended.
+/// The outcome of a round of the probe.
 enum Round {
     /// One write was stored.
     Winner(Version),
-    /// Every write was refused.
+    /// Every write was rejected.
     Nobody,
-    /// The store took writes that it should have refused.
+    /// The store accepted writes that it should have rejected.
     Unsafe,
-    /// The store has no such write.
+    /// The store does not support the write.
     Missing(String),
 }
 
 impl Store {
-    /// Tries out whether the store can commit: writers race to create an object, then to update
-    /// it, then one comes with an old version. About a dozen small requests, on an object of its
-    /// own that is removed again.
+    /// Tests whether the store can commit: several writers race to create an object, then to update
+    /// it, then one writes with an outdated version. About a dozen small requests, on an object of
+    /// its own that is removed afterwards.
     ///
     /// # Errors
     /// [`ReadOnly`](ErrorKind::ReadOnly), or [`Store`](ErrorKind::Store) if the store fails. A
-    /// store that cannot commit is an answer, not an error.
+    /// store that cannot commit is a result, not an error.
     pub async fn probe(&self) -> Result<Capability> {
         let capability = self.run_probe().await?;
-        // Commits need not ask again; what they have relied on before stays as it is.
+        // Later commits use this result; a result that they have used before is kept.
         let _ = self.learned.set(capability.clone());
         Ok(capability)
     }
@@ -107,12 +107,12 @@ impl Store {
         let key = format!("{PROBE_PREFIX}{}", uuid::Uuid::new_v4().simple());
         let path = self.path(&key)?;
         let answer = self.try_out(&key, &path).await;
-        // A probe that stays behind is hidden and harmless; the answer is worth more.
+        // A remaining probe object is hidden and harmless; the result matters more.
         let _ = self.inner.delete(&path).await;
         answer
     }
 
-    /// What the store can do, tried out at most once.
+    /// The store's capability; probed at most once.
     pub(super) async fn capability(&self) -> Result<&Capability> {
         self.learned.get_or_try_init(|| self.run_probe()).await
     }
@@ -141,7 +141,7 @@ impl Store {
         unsupported("an update of the current version was refused in every form of its condition")
     }
 
-    /// Several writers at once, of which one must win.
+    /// Several concurrent writers, exactly one of which must win.
     async fn race(&self, key: &str, path: &Path, mode: impl Fn() -> PutMode) -> Result<Round> {
         let mut repeated = 0;
         loop {
@@ -166,7 +166,8 @@ impl Store {
                 return Ok(Round::Unsafe);
             }
             if let Some((bytes, version)) = self.get_versioned(key).await? {
-                // A winner may have been told that it lost, but what is stored was stored by one.
+                // A winner may have been told that it lost, but the stored content must be that of
+                // one writer.
                 match won.first() {
                     Some(body) if **body != bytes => return Ok(Round::Unsafe),
                     None if !bodies.contains(&bytes) => {}

@@ -1,26 +1,25 @@
-//! Profiles of the AWS tools: keys, region and endpoint out of `~/.aws/credentials` and
-//! `~/.aws/config`.
+//! AWS profiles: keys, region and endpoint from `~/.aws/credentials` and `~/.aws/config`.
 //!
-//! As for those tools the credentials file counts before the config file, and a profile is `default`
-//! unless the option `profile` or `AWS_PROFILE` says another. Keys that are got otherwise (roles,
-//! single sign-on, programs) are not understood.
+//! As in the AWS tools, the credentials file takes precedence over the config file, and the profile
+//! is `default` unless the option `profile` or `AWS_PROFILE` names another. Other sources of keys
+//! (roles, single sign-on, programs) are not supported.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use crate::{Error, Result};
 
-/// What a profile says, by the names of the AWS tools.
+/// The settings of a profile, under the names of the AWS tools.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Profile(HashMap<String, String>);
 
 impl Profile {
-    /// The profile `asked` for, or that of the environment, or the default one, which need not
+    /// The profile `asked` for, else that of the environment, else the default one, which need not
     /// exist.
     ///
     /// # Errors
-    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) if a profile that was named is not
-    /// there, or a file cannot be read.
+    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) if a named profile does not exist, or
+    /// a file cannot be read.
     pub fn load(asked: Option<&str>) -> Result<Self> {
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let named = asked.map(str::to_owned).or_else(|| variable("AWS_PROFILE"));
@@ -48,10 +47,10 @@ impl Profile {
         }
     }
 
-    /// The profile of a name in the texts of both files.
+    /// Looks a profile up in the texts of both files.
     fn find(credentials: &str, config: &str, name: &str) -> Option<Self> {
         let own = |section: &str| section == name;
-        // In the config file all profiles but the default one are called so.
+        // The config file prefixes the names of all profiles but the default one.
         let long = |section: &str| match section.strip_prefix("profile ") {
             Some(rest) => rest.trim() == name,
             None => section == "default" && name == "default",
@@ -63,7 +62,7 @@ impl Profile {
         found.map(Self)
     }
 
-    /// Its access key, secret and session token, where it has the first two.
+    /// Its access key, secret and session token; `None` without the first two.
     pub fn keys(&self) -> Option<(&str, &str, Option<&str>)> {
         Some((
             self.get("aws_access_key_id")?,
@@ -88,8 +87,8 @@ fn read(path: &Path) -> Result<String> {
     }
 }
 
-/// The settings of the sections that are `wanted`; none if there is no such section. Indented lines
-/// belong to the setting before them, and none of those is of use here.
+/// The settings of the sections that are `wanted`; `None` if there is no such section. Indented
+/// lines are nested settings, none of which is used here.
 fn section(text: &str, wanted: impl Fn(&str) -> bool) -> Option<HashMap<String, String>> {
     let mut found: Option<HashMap<String, String>> = None;
     let mut inside = false;
@@ -108,7 +107,7 @@ fn section(text: &str, wanted: impl Fn(&str) -> bool) -> Option<HashMap<String, 
             && inside
             && let Some(found) = &mut found
         {
-            // A comment may follow a value, set off by a space.
+            // A comment may follow a value after a space.
             let value = value.split(" #").next().unwrap_or_default().trim();
             found.insert(name.trim().to_ascii_lowercase(), value.to_owned());
         }

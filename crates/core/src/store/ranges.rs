@@ -1,7 +1,7 @@
 //! Reading several ranges of one object.
 //!
-//! Done here and not by the client's `get_ranges`, which panics when the object turns out to be
-//! shorter than metadata claimed.
+//! Implemented here because the client's `get_ranges` panics if the object is shorter than its
+//! metadata claimed.
 
 use std::ops::Range;
 
@@ -11,22 +11,23 @@ use futures::{StreamExt, TryStreamExt, stream};
 use super::Store;
 use crate::{Error, Result};
 
-/// Ranges closer than this are read by one request: the bytes between cost less than its delay.
+/// Ranges closer than this are read by one request: transferring the bytes in between costs less
+/// than another round trip.
 const GAP: u64 = 1 << 20;
-/// Requests of one call under way at once.
-const AT_ONCE: usize = 10;
+/// The maximum number of requests of one call in flight.
+const REQUESTS_IN_FLIGHT: usize = 10;
 
 impl Store {
-    /// The bytes of several ranges, each exactly as long as asked for, in the order asked for.
-    /// Ranges less than 1 MiB apart share a request, and ten requests are under way at once.
+    /// Reads several ranges, each exactly as long as requested, in the order of `ranges`. Ranges
+    /// less than 1 MiB apart share a request, and up to ten requests are in flight.
     ///
     /// # Errors
-    /// As [`Store::get_range`].
+    /// Those of [`Store::get_range`].
     pub async fn get_ranges(&self, key: &str, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         let fetches = coalesced(ranges);
         let fetched: Vec<Bytes> = stream::iter(fetches.clone())
             .map(|range| self.get_range(key, range))
-            .buffered(AT_ONCE)
+            .buffered(REQUESTS_IN_FLIGHT)
             .try_collect()
             .await?;
         let cut = |range: &Range<u64>| {
@@ -46,8 +47,8 @@ impl Store {
     }
 }
 
-/// The ranges that [`Store::get_ranges`] fetches, by one request each: ordered, apart, and covering
-/// every range given that is not empty.
+/// The ranges that [`Store::get_ranges`] fetches with one request each: ordered, disjoint, and
+/// covering every range given that is not empty.
 #[must_use]
 pub fn coalesced(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
     let mut wanted: Vec<_> = ranges.iter().filter(|range| !range.is_empty()).cloned().collect();

@@ -13,15 +13,15 @@ use super::failure::{NotApplied, is_missing_bucket, is_missing_file};
 use super::{ObjectInfo, Store, Version};
 use crate::{Error, ErrorKind, Result};
 
-/// The largest object that is read as a whole, in bytes. What is larger where a document or a chunk
-/// is expected is no such thing, and would take more memory than there is.
+/// The largest object that is read as a whole, in bytes. A larger document or chunk is not valid,
+/// and would exhaust memory.
 pub const LARGEST: u64 = 1 << 32;
 
-/// Bytes that are asked for at once because an answer says that so many will come.
+/// The maximum number of bytes that are allocated in advance on the word of a response's length.
 const TRUSTED: usize = 64 << 20;
 
-/// An object that is there: its content, or a local file, which the system begins to read, and which
-/// is read by the thread that asks for it.
+/// An existing object: its content, or an open local file, whose read-ahead has begun and which is
+/// read by the calling thread.
 #[derive(Debug)]
 pub struct Opened(Source);
 
@@ -32,7 +32,7 @@ enum Source {
 }
 
 impl Opened {
-    /// The content, if it is there already.
+    /// The content, if it has been read already.
     #[must_use]
     pub fn content(&self) -> Option<&Bytes> {
         match &self.0 {
@@ -41,7 +41,7 @@ impl Opened {
         }
     }
 
-    /// The next bytes of a local file, as many as `into` has room for; nothing at its end.
+    /// Reads the next bytes of a local file, at most the length of `into`; empty at its end.
     ///
     /// # Errors
     /// [`Store`](ErrorKind::Store) if the file cannot be read.
@@ -62,11 +62,11 @@ impl Opened {
         Ok(filled)
     }
 
-    /// All of the content, also what was read before, if it takes no more than `most` bytes. What is
-    /// read of a local file is put into `memory`, in place of what is in it.
+    /// Reads the whole content, including the part that was read before, if it is at most `most`
+    /// bytes. The content of a local file replaces that of `memory`.
     ///
     /// # Errors
-    /// As [`Opened::read`]; [`Corrupt`](ErrorKind::Corrupt) if it is longer.
+    /// Those of [`Opened::read`]; [`Corrupt`](ErrorKind::Corrupt) if it is longer.
     pub fn read_all(self, mut memory: Vec<u8>, most: u64) -> Result<Bytes> {
         match self.0 {
             Source::Content(bytes) => match bytes.len() as u64 <= most {
@@ -107,7 +107,7 @@ impl Store {
         self.get_opt(key).await?.ok_or_else(|| self.missing(key))
     }
 
-    /// The content of an object, or nothing if it does not exist. One request.
+    /// The content of an object; `None` if it does not exist. One request.
     ///
     /// # Errors
     /// [`Store`](ErrorKind::Store) if the store fails.
@@ -122,7 +122,7 @@ impl Store {
         Ok(self.fetch(key).await?.map(|(bytes, _)| bytes))
     }
 
-    /// Begins to get an object, or nothing if it does not exist. One request.
+    /// Starts to read an object; `None` if it does not exist. One request.
     ///
     /// # Errors
     /// [`Store`](ErrorKind::Store) if the store fails.
@@ -137,8 +137,8 @@ impl Store {
         Ok(file.map(source).map(Opened))
     }
 
-    /// The content of an object with the version to name in [`Store::compare_and_swap`], or
-    /// nothing if it does not exist. One request.
+    /// The content of an object with the version to pass to [`Store::compare_and_swap`]; `None` if
+    /// it does not exist. One request.
     ///
     /// # Errors
     /// [`Store`](ErrorKind::Store) if the store fails.
@@ -168,7 +168,7 @@ impl Store {
         }
     }
 
-    /// The bytes of a range, exactly as many as asked for. One request; none for an empty range.
+    /// Reads a range, exactly as many bytes as requested. One request; none for an empty range.
     ///
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound) if the object does not exist, [`Corrupt`](ErrorKind::Corrupt)
@@ -189,7 +189,8 @@ impl Store {
                 bytes
             }
             Err(error) if is_missing(&error) => return Err(self.missing(key)),
-            // A range that begins behind the end is an error to the client, not a short answer.
+            // The client reports a range that begins beyond the end as an error, not as a short
+            // response.
             Err(error) => match self.head(key).await? {
                 Some(info) if info.size < range.end => Bytes::new(),
                 Some(_) => return Err(self.request("read", key).failed(error)),
@@ -209,7 +210,7 @@ impl Store {
         content(self.inner.get_opts(path, options).await?, length).await
     }
 
-    /// Size and age of an object, or nothing if it does not exist. One request.
+    /// The size and the time of an object; `None` if it does not exist. One request.
     ///
     /// # Errors
     /// [`Store`](ErrorKind::Store) if the store fails.
@@ -228,7 +229,7 @@ impl Store {
             (meta.last_modified.timestamp(), meta.last_modified.timestamp_subsec_nanos());
         let last_modified =
             Timestamp::new(seconds, i32::try_from(nanos).unwrap_or(0)).map_err(|error| {
-                Error::corrupt("the store gives an object an impossible age")
+                Error::corrupt("the store reports an invalid modification time of an object")
                     .with("key", &meta.location)
                     .with("store", self.url())
                     .caused_by(error)
@@ -257,8 +258,12 @@ impl Store {
     }
 }
 
-/// The content of an answer. The length that the answer states is not trusted.
-async fn content(result: GetResult, most: u64) -> object_store::Result<Bytes> {
+/// The content of a response, of at most `most` bytes. The length that the response states is not
+/// trusted.
+///
+/// # Errors
+/// Those of the client; one of ours in it if the content is longer.
+pub async fn content(result: GetResult, most: u64) -> object_store::Result<Bytes> {
     let length = result.range.end.saturating_sub(result.range.start);
     refuse_larger(length, most)?;
     if matches!(result.payload, GetResultPayload::File(..)) {
@@ -282,23 +287,21 @@ async fn content(result: GetResult, most: u64) -> object_store::Result<Bytes> {
     Ok(all.into())
 }
 
-/// Refuses a size beyond the most that is read.
+/// Fails if the size is over the limit.
 pub(super) fn refuse_larger(size: u64, most: u64) -> object_store::Result<()> {
     if size > most { Err(own(larger(size, most))) } else { Ok(()) }
 }
 
 fn larger(size: u64, most: u64) -> Error {
-    Error::corrupt("the object is larger than what belongs in its place")
-        .with("bytes", size)
-        .with("most", most)
+    Error::corrupt("the object exceeds the maximum size").with("bytes", size).with("most", most)
 }
 
 fn no_memory(length: u64) -> Error {
-    Error::corrupt("there is no memory for as many bytes as the object says to have")
+    Error::corrupt("there is not enough memory for the stated size of the object")
         .with("bytes", length)
 }
 
-/// An error of ours among those of the client.
+/// An error of the engine, wrapped as one of the client.
 fn own(error: Error) -> object_store::Error {
     object_store::Error::Generic { store: "partita", source: Box::new(error) }
 }

@@ -1,8 +1,8 @@
-//! Removing files that are out of everybody's way, while whoever replaced them goes on.
+//! Background removal of replaced files.
 //!
-//! Giving the blocks of a file back takes some file systems milliseconds, which add up to as much
-//! as the rest of a commit. What a process leaves behind that ends before is garbage under a name
-//! that nobody looks for.
+//! Freeing the blocks of a file takes milliseconds on some file systems, which can add up to as
+//! much as the rest of a commit. If the process ends first, the files remain as garbage under a
+//! name that nobody reads.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,17 +12,17 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// Directories that may wait. Who replaces more, faster than they are removed, removes them.
-const MOST: usize = 256;
-/// Between two looks at whether everything is removed.
+/// The maximum length of the queue; beyond it the caller deletes synchronously (back-pressure).
+const MAX_PENDING: usize = 256;
+/// The interval between checks whether the queue is empty.
 const POLL: Duration = Duration::from_millis(2);
 
-/// What is to be removed; none while no thread does so.
+/// The queue; `None` while no thread is running.
 static WAITING: Mutex<Option<Vec<PathBuf>>> = Mutex::new(None);
-/// The process whose thread that is: a forked child has none of its parent's threads.
+/// The id of the process that owns the thread: a forked child has none of its parent's threads.
 static PROCESS: AtomicU32 = AtomicU32::new(0);
 
-/// Removes a directory with what is in it, if there is one, soon.
+/// Removes a directory with its content in the background, if it exists.
 pub(super) fn remove_later(directory: PathBuf) {
     if directory.exists()
         && let Some(directory) = enqueue(directory)
@@ -31,16 +31,16 @@ pub(super) fn remove_later(directory: PathBuf) {
     }
 }
 
-/// Gives back what cannot be removed later.
+/// Queues a directory; returns it if it cannot be queued.
 fn enqueue(directory: PathBuf) -> Option<PathBuf> {
-    // A lock that was held when the process was forked is never free again.
+    // A lock that was held during a fork is never released in the child.
     let Ok(mut waiting) = WAITING.try_lock() else { return Some(directory) };
     let own = process::id();
     if PROCESS.swap(own, Ordering::Relaxed) != own {
         *waiting = None;
     }
     match waiting.as_mut() {
-        Some(others) if others.len() >= MOST => return Some(directory),
+        Some(others) if others.len() >= MAX_PENDING => return Some(directory),
         Some(others) => others.push(directory),
         None => {
             let thread = thread::Builder::new().name("partita-removal".to_owned());
@@ -59,7 +59,7 @@ fn work() {
     }
 }
 
-/// What to remove next; none ends the thread.
+/// The next directory to remove; `None` ends the thread.
 fn next() -> Option<PathBuf> {
     let mut waiting = WAITING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let next = waiting.as_mut().and_then(Vec::pop);
@@ -77,20 +77,19 @@ fn remove(directory: &Path) {
     }
 }
 
-/// Waits until local files are gone that this process has replaced and no longer needs, which it
-/// does not wait for otherwise. What is left by a process that ends before is garbage, and collected
-/// as such.
+/// Waits until the local files that this process has replaced are removed, which operations do not
+/// wait for. If a process ends before, the rest remains as garbage and is collected as such.
 pub async fn removed() {
     while is_removing() {
         tokio::time::sleep(POLL).await;
     }
 }
 
-/// Whether [`removed`] has to wait.
+/// Whether files are still being removed, so that [`removed`] has to wait.
 #[must_use]
 pub fn is_removing() -> bool {
     PROCESS.load(Ordering::Relaxed) == process::id()
-        // Locked for moments only.
+        // The lock is only held for moments.
         && WAITING.try_lock().map_or(true, |waiting| waiting.is_some())
 }
 
@@ -101,7 +100,7 @@ mod tests {
     #[tokio::test]
     async fn directories_are_gone_when_they_were_waited_for() {
         let root = tempfile::tempdir().unwrap();
-        for number in 0..MOST + 20 {
+        for number in 0..MAX_PENDING + 20 {
             let directory = root.path().join(number.to_string());
             fs::create_dir_all(directory.join("below")).unwrap();
             fs::File::create(directory.join("below/file")).unwrap();

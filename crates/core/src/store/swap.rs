@@ -1,4 +1,5 @@
-//! The commit point: one object is replaced if it is still what the writer has seen.
+//! The commit point: an object is replaced only if it still has the version that the writer has
+//! read.
 
 use bytes::Bytes;
 use memchr::memmem;
@@ -11,13 +12,13 @@ use super::probe::{Capability, Condition};
 use super::{Store, Version};
 use crate::{Error, ErrorKind, Result};
 
-/// How often a write is tried whose answers say neither yes nor no.
+/// The maximum number of attempts of a write whose outcome is unknown.
 const WRITE_ATTEMPTS: u32 = 6;
-/// How often the state is read back before giving up on learning it. The client itself repeats
-/// requests, so this covers stores that are away for longer.
+/// The maximum number of attempts to read the state back. The client itself retries requests, so
+/// this covers longer outages of the store.
 const READ_ATTEMPTS: u32 = 6;
 
-/// How a [`Store::compare_and_swap`] ended.
+/// The outcome of a [`Store::compare_and_swap`].
 #[derive(Debug, Clone)]
 #[must_use = "a lost swap has changed nothing"]
 pub enum Swap {
@@ -25,22 +26,22 @@ pub enum Swap {
     Done(Version),
     /// Another writer was first, and nothing was changed.
     Lost {
-        /// What is stored instead, or nothing if the object does not exist.
+        /// The current state, or `None` if the object does not exist.
         current: Option<(Bytes, Version)>,
     },
 }
 
 impl Swap {
-    /// Whether it was done: what [`commit_point`](crate::commit_point) asks of an answer.
+    /// Whether the swap was done, in the form that [`commit_point`](crate::commit_point) expects.
     #[must_use]
     pub fn is_done(&self) -> Option<bool> {
         Some(matches!(self, Self::Done(_)))
     }
 }
 
-/// What reading back found after a write whose answer is in doubt.
+/// The result of reading back after a write whose outcome is unknown.
 enum Found {
-    /// The swap has ended.
+    /// The outcome of the swap is known.
     End(Swap),
     /// The state is the one from before the write.
     Unchanged,
@@ -50,13 +51,13 @@ impl Store {
     /// Replaces an object if it still has the version `expected`, or creates it if that is `None`
     /// and the object does not exist.
     ///
-    /// `bytes` must contain `commit_id`, which must be unique to this commit, and states that
-    /// build upon it should go on naming it for a while: a lost answer is told from a lost race by
-    /// looking for it in what is stored. Where more states may have been built upon it than name
-    /// it, the caller has to look whether a swap that counts as lost was done all the same.
+    /// `bytes` must contain `commit_id`, which must be unique to this commit, and later states
+    /// should keep naming it for a while: if an answer is lost, the id in the stored state
+    /// distinguishes a successful swap from a lost race. If later states may have dropped the id,
+    /// the caller has to check whether a swap that was reported as lost was done all the same.
     ///
-    /// Atomic, and safe to repeat. One request when all goes well; the first commit to a store
-    /// also probes it (see [`Store::probe`]).
+    /// Atomic, and safe to repeat. One request in the normal case; the first commit to a store also
+    /// probes it (see [`Store::probe`]).
     ///
     /// # Errors
     /// - [`CommitUnsupported`](ErrorKind::CommitUnsupported): the store has no working conditional
@@ -73,21 +74,21 @@ impl Store {
         commit_id: &str,
     ) -> Result<Swap> {
         if commit_id.is_empty() || memmem::find(&bytes, commit_id.as_bytes()).is_none() {
-            return Err(Error::invalid("the new state does not carry the id of its commit")
+            return Err(Error::invalid("the new state does not contain the id of its commit")
                 .with("key", key)
                 .with("commit", commit_id));
         }
         self.swap(key, expected, bytes, Some(commit_id)).await
     }
 
-    /// As [`Store::compare_and_swap`], for states that cannot carry an id in the clear, as the
-    /// files of other libraries.
+    /// Like [`Store::compare_and_swap`], for states that cannot contain an id, such as files of
+    /// other libraries.
     ///
-    /// Where an answer was lost and others have built upon the new state already, the swap counts
-    /// as lost: the caller has to look whether what is stored is made of its own.
+    /// If an answer was lost and others have already built upon the new state, the swap is reported
+    /// as lost: the caller has to check whether the stored state includes its own.
     ///
     /// # Errors
-    /// As [`Store::compare_and_swap`].
+    /// Those of [`Store::compare_and_swap`].
     pub async fn swap_unnamed(
         &self,
         key: &str,
@@ -116,7 +117,7 @@ impl Store {
         Attempt { store: self, key, path, expected, bytes, commit_id, condition }.run().await
     }
 
-    /// Why a store that cannot commit is not written to.
+    /// The error for a write to a store that cannot commit.
     pub(super) fn unsupported(&self, reason: &str) -> Error {
         Error::new(
             ErrorKind::CommitUnsupported,
@@ -129,16 +130,16 @@ impl Store {
     }
 }
 
-/// One swap under way.
+/// A swap in progress.
 struct Attempt<'a> {
     store: &'a Store,
     key: &'a str,
     path: Path,
     expected: Option<&'a Version>,
     bytes: Bytes,
-    /// What tells this state in those that are built upon it.
+    /// The id that identifies this state within later ones.
     commit_id: Option<&'a str>,
-    /// None where a single writer does without.
+    /// `None` for a single writer, who needs no condition.
     condition: Option<Condition>,
 }
 
@@ -160,7 +161,7 @@ impl Attempt<'_> {
                 Answer::Failed if certain => {
                     return Err(self.store.request("committed", self.key).failed(error));
                 }
-                // The state can be read back, but nobody knows what a power cut would leave of it.
+                // The state can be read back, but its durability is unknown.
                 Answer::NotDurable => return Err(self.unknown().caused_by(error)),
                 Answer::Refused if certain => {}
                 _ => doubtful = Some(error),
@@ -171,8 +172,9 @@ impl Attempt<'_> {
             if matches!(answer, Answer::Failed | Answer::Unsupported) {
                 break;
             }
-            // Nothing has changed: the write never arrived, is still under way, or met another
-            // one that failed. All of these are safe to write again, since only one can apply.
+            // The state is unchanged: the write never arrived, is still in flight, or met another
+            // one that failed. In each case it is safe to write again, since only one write can
+            // apply.
             backoff.wait().await;
         }
         Err(match doubtful {
@@ -194,14 +196,14 @@ impl Attempt<'_> {
         let mode = match self.expected.map(|version| version.condition(condition)) {
             None => PutMode::Create,
             Some(Some(version)) => PutMode::Update(version),
-            // The store never named this version: whatever is there now is another one.
+            // The store never assigned this version, so the current state must be another one.
             Some(None) => return Err(refused(&self.path)),
         };
         let options = PutOptions { mode, ..PutOptions::default() };
         self.store.inner.put_opts(&self.path, payload, options).await
     }
 
-    /// Compares without the store's help, which is enough for a single writer.
+    /// Compares on the client side, which is enough for a single writer.
     async fn write_alone(&self, payload: PutPayload) -> object_store::Result<PutResult> {
         let current = self.store.get_versioned(self.key).await;
         let current = current.map_err(|error| NotApplied::error(error.to_string()))?;
@@ -211,7 +213,7 @@ impl Attempt<'_> {
         self.store.inner.put(&self.path, payload).await
     }
 
-    /// Tells a lost answer from a lost race.
+    /// Distinguishes a lost answer from a lost race.
     async fn read_back(&self) -> Result<Found> {
         let mut backoff = Backoff::for_requests();
         let mut attempt = 1;
@@ -228,8 +230,8 @@ impl Attempt<'_> {
         Ok(match current {
             Some((bytes, version)) if bytes == self.bytes => Found::End(Swap::Done(version)),
             Some((bytes, _)) if self.is_within(&bytes) => {
-                // Others have committed on top. The version of what is stored now is not ours to
-                // hand out: the next swap with it would undo what the caller has not seen.
+                // Others have committed on top. The current version must not be returned: the next
+                // swap with it would overwrite states that the caller has not seen.
                 Found::End(Swap::Done(Version::replaced(&self.bytes)))
             }
             current if current.as_ref().map(|(_, version)| version) == self.expected => {
@@ -239,7 +241,7 @@ impl Attempt<'_> {
         })
     }
 
-    /// True if a state is built upon this one.
+    /// True if a state is this one or builds upon it.
     fn is_within(&self, bytes: &[u8]) -> bool {
         self.commit_id.is_some_and(|id| memmem::find(bytes, id.as_bytes()).is_some())
     }

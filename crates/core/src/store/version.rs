@@ -1,10 +1,10 @@
-//! Which state of an object somebody has seen.
+//! Versions of an object's content.
 
 use object_store::{ObjectMeta, PutResult, UpdateVersion};
 
 use super::probe::Condition;
 
-/// The state of an object as it was read or written, to be handed back as the condition of a
+/// The version of an object as it was read or written, to be passed as the condition of a
 /// [`Store::compare_and_swap`](super::Store::compare_and_swap).
 ///
 /// Two versions are equal if the object held the same bytes. Every state that is committed carries
@@ -39,12 +39,13 @@ impl Version {
         Self { content: blake3::hash(bytes), e_tag: result.e_tag, version: result.version }
     }
 
-    /// The version of a state that was stored but has been replaced since: equal to no current one.
+    /// The version of a state that was stored but has been replaced since; it equals no current
+    /// version.
     pub(super) fn replaced(bytes: &[u8]) -> Self {
         Self { content: blake3::hash(bytes), e_tag: None, version: None }
     }
 
-    /// The version as a line of text, for interfaces that hand versions around as such.
+    /// The version as a line of text, for interfaces that exchange versions as text.
     #[must_use]
     pub fn to_text(&self) -> String {
         let part = |part: &Option<String>| part.as_deref().map(|text| format!("={text}"));
@@ -53,7 +54,7 @@ impl Version {
         parts.map(Option::unwrap_or_default).join("\t")
     }
 
-    /// Reads what [`Version::to_text`] gave.
+    /// Parses the text of [`Version::to_text`].
     #[must_use]
     pub fn from_text(text: &str) -> Option<Self> {
         let mut parts = text.split('\t');
@@ -62,7 +63,7 @@ impl Version {
         Some(Self { content, e_tag: part(), version: part() })
     }
 
-    /// The condition in the form that the store understands, or none if the store never named
+    /// The condition in the form that the store understands; `None` if the store never assigned
     /// this version.
     pub(super) fn condition(&self, form: Condition) -> Option<UpdateVersion> {
         let e_tag = match form {
@@ -77,7 +78,7 @@ impl Version {
     }
 }
 
-/// A content hash written as an entity tag: what local files take for a condition.
+/// A content hash written as an entity tag, which is the condition of local files.
 pub(super) fn content_tag(hash: blake3::Hash) -> String {
     format!("blake3:{}", hash.to_hex())
 }

@@ -1,4 +1,4 @@
-//! Blocking work on local files, run by a thread on behalf of a waiting caller.
+//! Blocking work on local files, run by a thread for an asynchronous caller.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -8,13 +8,13 @@ use object_store::Result;
 use super::local::{LocalFiles, blocking};
 use super::lock::KeyLock;
 
-/// The locks that are held as leases. Work that was begun under one of them keeps it until it has
-/// ended, although whoever waited for the work may have given up long before.
+/// The locks that are held as leases. Work that began under one of them keeps it until the work has
+/// ended, even if the caller dropped its future long before.
 #[derive(Debug, Default)]
 pub(super) struct HeldLocks(Mutex<Vec<Weak<KeyLock>>>);
 
 impl HeldLocks {
-    /// Notes a lock.
+    /// Registers a lock.
     pub fn add(&self, lock: &Arc<KeyLock>) {
         let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         locks.retain(|lock| lock.strong_count() > 0);
@@ -27,11 +27,11 @@ impl HeldLocks {
     }
 }
 
-/// Work under way.
+/// Work in progress.
 pub(super) struct Work {
     locks: Vec<Arc<KeyLock>>,
     awaited: Weak<()>,
-    /// After how many steps a test has the work given up.
+    /// The number of steps after which a test cancels the work.
     #[cfg(test)]
     pub steps: std::sync::atomic::AtomicUsize,
 }
@@ -51,10 +51,10 @@ impl Work {
         Self::new(Vec::new(), awaited)
     }
 
-    /// Is called between two steps. It shows who waits for the locks that they are still needed.
+    /// Called between two steps. It signals progress to those who wait for the locks.
     ///
     /// # Errors
-    /// `Interrupted` if nobody waits for the work any more: the lease it was begun under may be lost.
+    /// `Interrupted` if nobody awaits the work any more: its lease may have been lost.
     pub fn step(&self) -> io::Result<()> {
         self.locks.iter().for_each(|lock| lock.progress());
         #[cfg(test)]
@@ -70,7 +70,7 @@ fn given_up() -> io::Error {
 }
 
 impl LocalFiles {
-    /// Does what takes many steps, in a thread that may wait.
+    /// Runs blocking work of many steps on a thread that may block.
     pub async fn work<T: Send + 'static>(
         &self,
         steps: impl FnOnce(&Self, &Work) -> Result<T> + Send + 'static,

@@ -9,12 +9,12 @@ use super::Store;
 use super::read::is_missing;
 use crate::Result;
 
-/// Objects up to this size are written by one request.
+/// The maximum size in bytes of an object that is written by one request.
 const SINGLE_PUT: usize = 16 << 20;
-/// How many parts of one object are under way at once.
-const PARTS_AT_ONCE: usize = 8;
-/// S3 takes at most 10,000 parts.
-const MOST_PARTS: usize = 9_000;
+/// The maximum number of parts of one upload in flight.
+const PARTS_IN_FLIGHT: usize = 8;
+/// The maximum number of parts of an upload; S3 allows 10,000.
+const MAX_PARTS: usize = 9_000;
 
 impl Store {
     /// Writes a whole object, replacing what was there. Atomic and idempotent; local files and
@@ -38,13 +38,13 @@ impl Store {
         path: &object_store::path::Path,
         bytes: Bytes,
     ) -> object_store::Result<()> {
-        let part = SINGLE_PUT.max(bytes.len().div_ceil(MOST_PARTS));
+        let part = SINGLE_PUT.max(bytes.len().div_ceil(MAX_PARTS));
         let upload = self.inner.put_multipart(path).await?;
         let mut upload = WriteMultipart::new_with_chunk_size(upload, part);
         let mut rest = bytes;
         while !rest.is_empty() {
-            if let Err(error) = upload.wait_for_capacity(PARTS_AT_ONCE).await {
-                // Parts that nobody completes are stored and charged for.
+            if let Err(error) = upload.wait_for_capacity(PARTS_IN_FLIGHT).await {
+                // Parts of an upload that is not completed stay stored, and are charged for.
                 let _ = upload.abort().await;
                 return Err(error);
             }
@@ -53,8 +53,8 @@ impl Store {
         upload.finish().await.map(drop)
     }
 
-    /// The time by the clock of the store: that of an object written just now, at `key`, which
-    /// nobody else uses, and removed again.
+    /// The current time by the clock of the store: an object is written at `key`, which nobody else
+    /// uses, and removed again.
     ///
     /// # Errors
     /// [`ReadOnly`](crate::ErrorKind::ReadOnly), or [`Store`](crate::ErrorKind::Store) if the store
@@ -66,8 +66,8 @@ impl Store {
         Ok(written?.ok_or_else(|| self.missing(key))?.last_modified)
     }
 
-    /// Deletes an object; one that does not exist is no error. One request. On local files it
-    /// waits for a commit of the same key to end.
+    /// Deletes an object; succeeds if there is none. One request. On local files it waits until a
+    /// commit of the same key has ended.
     ///
     /// # Errors
     /// [`ReadOnly`](crate::ErrorKind::ReadOnly), or [`Store`](crate::ErrorKind::Store) if the store
@@ -85,8 +85,8 @@ impl Store {
         }
     }
 
-    /// Deletes many objects, in bulk where the store can; those that do not exist are no error.
-    /// Not atomic, but idempotent. One request per 1,000 keys on S3.
+    /// Deletes many objects, in bulk if the store supports it; succeeds for those that do not
+    /// exist. Not atomic, but idempotent. One request per 1,000 keys on S3.
     ///
     /// # Errors
     /// The first failure, after every object was tried.

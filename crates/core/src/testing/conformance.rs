@@ -1,4 +1,4 @@
-//! The checks that every store must pass, whatever serves it.
+//! The conformance suite that every store must pass.
 
 use bytes::Bytes;
 use futures::TryStreamExt;
@@ -9,7 +9,7 @@ use super::race_increments;
 use crate::store::{ObjectInfo, ObjectVersion, Store, Swap, Version};
 use crate::{Error, ErrorKind, Result};
 
-/// Runs every check on `store`, which must be writable, and empty or used by nobody else. Objects
+/// Runs every check on `store`, which must be writable, and empty or not used by others. Objects
 /// are written below `conformance/` and removed at the end.
 ///
 /// # Errors
@@ -103,7 +103,7 @@ async fn ranges(store: &Store) -> Result<()> {
     Ok(())
 }
 
-/// Keys as tables make them, with what is encoded and what is not.
+/// Keys of the form that tables create, with encoded and literal characters.
 const LITERAL: [&str; 6] = [
     "conformance/literal/city=a%20b/x.parquet",
     "conformance/literal/city=a b/x.parquet",
@@ -195,7 +195,7 @@ async fn deleting(store: &Store) -> Result<()> {
     store.delete_many(Vec::new()).await
 }
 
-/// What a read gets that has a version as its condition; nothing, if that is not fulfilled.
+/// The result of a read with a version as its condition; `None` if the condition does not hold.
 async fn read_version(store: &Store, key: &str, version: Option<&str>) -> Result<Option<Bytes>> {
     let options = GetOptions { if_match: version.map(str::to_owned), ..GetOptions::default() };
     match store.object_store().get_opts(&Path::from(key), options).await {
@@ -221,7 +221,7 @@ async fn versions(store: &Store) -> Result<()> {
     for ObjectVersion { name, size, version, last_modified } in &found {
         let key = format!("{directory}/{name}");
         let info = store.head(&key).await?;
-        // One answer of a store may tell parts of a second, and another one not.
+        // Some responses of a store contain fractions of a second, and others do not.
         let second = last_modified.as_second();
         let same = info.map(|info| (info.size, info.last_modified.as_second()));
         ensure(same == Some((*size, second)), "a listing of versions tells size and age")?;
@@ -292,7 +292,7 @@ async fn swapping(store: &Store) -> Result<()> {
     let current = lost(store, key, Some(&first), "id-4").await?;
     let (bytes, read) = current.ok_or_else(|| Error::corrupt("the object is gone"))?;
     ensure(bytes == "id-3" && read == second, "a lost update tells what is there")?;
-    // A version that was read serves as well as one that was written.
+    // A version from a read is as valid as one from a write.
     let third = done(store, key, Some(&read), "id-5").await?;
     let again = done(store, key, Some(&third), "id-6").await?;
     ensure(store.get(key).await? == "id-6", "the last swap is what is stored")?;
@@ -305,7 +305,7 @@ async fn swapping(store: &Store) -> Result<()> {
     ensure(without_id.is_err(), "a state without the id of its commit is refused")
 }
 
-/// A writer whose answer was lost asks again after others have built on its commit.
+/// A writer whose answer was lost retries after others have built on its commit.
 async fn swap_that_was_overtaken(store: &Store) -> Result<()> {
     let key = "conformance/swap/overtaken";
     let first = done(store, key, None, "id-1").await?;

@@ -1,4 +1,4 @@
-//! A client that counts what it is asked for.
+//! A client that counts requests.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,12 +13,12 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result, UploadPart,
 };
 
-/// Requests and bytes so far.
+/// Counts of requests and bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Whole objects and ranges read.
     pub gets: u64,
-    /// Sizes and ages asked for.
+    /// Requests for metadata only.
     pub heads: u64,
     /// Objects written by one request.
     pub puts: u64,
@@ -30,7 +30,7 @@ pub struct Counts {
     pub lists: u64,
     /// Objects copied or renamed by the store.
     pub copies: u64,
-    /// Bytes asked for.
+    /// Bytes requested.
     pub bytes_read: u64,
     /// Bytes sent.
     pub bytes_written: u64,
@@ -76,7 +76,7 @@ pub struct CountingStore {
 }
 
 impl CountingStore {
-    /// Counts what is asked of `inner`.
+    /// Counts the requests to `inner`.
     #[must_use]
     pub fn new(inner: Arc<dyn ObjectStore>) -> Self {
         Self { inner, tally: Arc::default() }
@@ -105,7 +105,7 @@ impl CountingStore {
         self.tally.keys_read.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Begins again at zero, and returns the counts until now.
+    /// Resets the counts, and returns their previous values.
     pub fn reset(&self) -> Counts {
         let counts = self.counts();
         let tally = &self.tally;
@@ -133,8 +133,8 @@ impl fmt::Display for CountingStore {
     }
 }
 
-// `get_ranges` is left to its default, which joins neighbouring ranges as remote stores do and
-// makes single requests of the rest.
+// `get_ranges` keeps its default, which merges neighbouring ranges as remote stores do and sends
+// one request for each of the rest.
 #[async_trait]
 impl ObjectStore for CountingStore {
     async fn put_opts(&self, at: &Path, data: PutPayload, how: PutOptions) -> Result<PutResult> {

@@ -1,4 +1,4 @@
-//! A client whose requests fail, are doubled, are late, or are carried out and denied.
+//! A client that injects faults: requests fail, run twice, run late, or run without an answer.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,7 +17,7 @@ use object_store::{
     UploadPart,
 };
 
-/// What happens to a write.
+/// A fault of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// It is not carried out, and fails.
@@ -65,28 +65,28 @@ impl FaultStore {
         self
     }
 
-    /// Puts a fault on every so many writes.
+    /// Puts a fault on every `every`-th write.
     #[must_use]
     pub fn on_every_write(self, every: u64, fault: Fault) -> Self {
         *lock(&self.plan.every) = Some((every, fault));
         self
     }
 
-    /// From write number `number` on, nothing is carried out: what a crash leaves behind.
+    /// From write number `number` on, nothing is carried out, as after a crash.
     #[must_use]
     pub fn stop_writes_at(self, number: u64) -> Self {
         self.plan.stop_at.store(number, Ordering::SeqCst);
         self
     }
 
-    /// Fails every so many reads and listings.
+    /// Fails every `every`-th read or listing.
     #[must_use]
     pub fn fail_every_read(self, every: u64) -> Self {
         self.plan.fail_reads_every.store(every, Ordering::SeqCst);
         self
     }
 
-    /// Writes asked for so far, carried out or not.
+    /// The number of writes requested so far, carried out or not.
     #[must_use]
     pub fn writes(&self) -> u64 {
         self.plan.writes.load(Ordering::SeqCst)
@@ -264,7 +264,7 @@ impl MultipartUpload for FaultUpload {
                 }
                 .boxed()
             }
-            // A part sent twice would be another part.
+            // A part sent twice would become a second part.
             Some(Fault::Duplicate) | None => self.inner.put_part(data),
         }
     }

@@ -1,4 +1,4 @@
-//! A client that is far away from its store.
+//! A client that simulates network latency.
 
 use std::fmt;
 use std::sync::Arc;
@@ -52,7 +52,7 @@ impl fmt::Display for LatencyStore {
     }
 }
 
-// `get_ranges` is left to its default, which makes single requests of it.
+// `get_ranges` keeps its default, which sends single requests.
 #[async_trait]
 impl ObjectStore for LatencyStore {
     async fn put_opts(&self, at: &Path, data: PutPayload, how: PutOptions) -> Result<PutResult> {

@@ -1,11 +1,12 @@
-//! What tests of stores need: clients that fail, count and delay, and the suite of checks that
-//! every store must pass.
+//! Support for tests: clients that fail, count and delay, the conformance suite of stores, and damaged
+//! bytes for decoders.
 //!
 //! Each wrapper is an `ObjectStore` over another; lay them over a [`Store`](crate::Store) with
 //! [`Store::wrap`](crate::Store::wrap).
 
 mod conformance;
 mod counting;
+mod damage;
 mod fault;
 mod latency;
 mod race;
@@ -13,6 +14,7 @@ mod script;
 
 pub use conformance::conformance;
 pub use counting::{CountingStore, Counts};
+pub use damage::damaged;
 pub use fault::{Fault, FaultStore};
 pub use latency::LatencyStore;
 pub use race::{Race, race_increments};

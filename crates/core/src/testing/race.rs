@@ -1,4 +1,4 @@
-//! Many writers on one object: the test that every store must stand before it is trusted.
+//! A race of many writers on one object, which every store must pass.
 
 use bytes::Bytes;
 use futures::future::try_join_all;
@@ -6,7 +6,7 @@ use futures::future::try_join_all;
 use crate::store::{Store, Swap};
 use crate::{Error, ErrorKind, Result};
 
-/// How a [`race_increments`] went.
+/// The result of a [`race_increments`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Race {
     /// Commits that were reported done.
@@ -15,14 +15,14 @@ pub struct Race {
     pub lost: u64,
 }
 
-/// Has `tasks` writers add one line each, `each` times, to the object at `key` by
-/// compare-and-swap, and checks that every line reported as stored is there, once, and no other.
+/// Runs `tasks` concurrent writers, each of which adds `each` lines to the object at `key` by
+/// compare-and-swap, and checks that every line reported as stored is there once, and no other.
 ///
-/// Needs a runtime of several threads to be a race.
+/// It only is a race on a multi-threaded runtime.
 ///
 /// # Errors
-/// [`Corrupt`](ErrorKind::Corrupt) if lines are missing, doubled or unknown, else what the store
-/// answers.
+/// [`Corrupt`](ErrorKind::Corrupt) if lines are missing, duplicated or unknown; otherwise the
+/// errors of the store.
 pub async fn race_increments(store: &Store, key: &str, tasks: u64, each: u64) -> Result<Race> {
     let writers = (0..tasks).map(|task| {
         let (store, key) = (store.clone(), key.to_owned());

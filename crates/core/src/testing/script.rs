@@ -1,4 +1,4 @@
-//! A client whose requests are watched, and answered badly, by a rule of the test.
+//! A client whose requests a rule of the test observes and can fail.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,11 +17,11 @@ use object_store::{
 /// A kind of request to a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verb {
-    /// An object is read, or its size.
+    /// An object or its metadata is read.
     Get,
-    /// An object is written, whatever is there.
+    /// An object is written unconditionally.
     Put,
-    /// An object is written on a condition.
+    /// An object is written with a condition.
     Swap,
     /// An object is deleted.
     Delete,
@@ -32,24 +32,24 @@ pub enum Verb {
 /// The moment at which a rule is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// Before the request is carried out; an error keeps it from being so.
+    /// Before the request is carried out; an error prevents it.
     Before,
-    /// After it was carried out; an error takes the place of the answer.
+    /// After it was carried out; an error replaces the response.
     After,
 }
 
-/// The request for which a rule is called.
+/// A request that a rule is called for.
 #[derive(Debug, Clone)]
 pub struct Asked {
     /// The kind of the request.
     pub verb: Verb,
     /// The key, or the prefix of a listing.
     pub key: String,
-    /// Whether the request was carried out yet.
+    /// Whether the request was carried out already.
     pub phase: Phase,
 }
 
-/// Returns nothing, or the error that the client gets in place of an answer.
+/// Returns `None`, or the error that replaces the response.
 pub type Rule = Arc<dyn Fn(Asked) -> BoxFuture<'static, Option<object_store::Error>> + Send + Sync>;
 
 /// A client that calls a rule before and after each request. Clones share the rule.
@@ -66,12 +66,12 @@ impl ScriptedStore {
         Self { inner, rule: Arc::default() }
     }
 
-    /// Sets the rule. It is called for its own requests to this store, too.
+    /// Sets the rule. It is also called for the requests that it sends to this store itself.
     pub fn set(&self, rule: Rule) {
         *self.rule.lock().unwrap_or_else(PoisonError::into_inner) = Some(rule);
     }
 
-    /// Takes the rule away.
+    /// Removes the rule.
     pub fn clear(&self) {
         *self.rule.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }

@@ -1,4 +1,4 @@
-//! What is known of the pieces of a table: bounds that may be too wide, an index, exact values.
+//! Metadata of the containers of a table: bounds that may be too wide, an index, exact values.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use partita_core::predicate::{Bounds, Facts};
 
 use super::oracle::{COLUMNS, Cell, Table, array, type_of};
 
-/// Pieces of so many rows each. What is known of which column hangs on `choices`, two bits a column.
+/// Containers of equal row counts. Two bits of `choices` per column select which facts are known.
 pub struct Containers {
     columns: Vec<(&'static str, Vec<Vec<Cell>>)>,
     choices: u64,
@@ -58,7 +58,7 @@ fn extreme(cells: &[Cell], largest: bool) -> Cell {
     cells.fold(first, |best, cell| if better(&cell, &best) { cell } else { best })
 }
 
-/// As a writer that keeps the first bytes of a text.
+/// Truncates texts as a writer does that stores their first bytes only.
 fn truncated(bounds: &ArrayRef, upwards: bool) -> ArrayRef {
     let cut = bounds.as_string::<i64>().iter().map(|text| {
         text.map(|text| {
@@ -129,7 +129,7 @@ impl Facts for Containers {
             assert_eq!(*values.data_type(), type_of(column));
             found.push(Some(test(values)?.iter().any(|answer| answer == Some(true))));
         }
-        // An index holds the values of all containers in one array.
+        // An index stores the values of all containers in one array.
         if !arrays.is_empty() {
             let all = concat(&arrays.iter().map(|a| a.as_ref()).collect::<Vec<_>>())?;
             let any = test(&all)?.iter().any(|answer| answer == Some(true));

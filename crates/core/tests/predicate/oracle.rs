@@ -1,4 +1,4 @@
-//! A table of plain cells, and what a predicate says of a row, read off its definition.
+//! A table of plain cells, and an evaluation of predicates that follows their definition literally.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -48,7 +48,7 @@ pub fn type_of(column: &str) -> DataType {
     }
 }
 
-/// Another type in which the same values may come.
+/// Another type in which the same values may be stored.
 fn other_layout(column: &str, choice: usize) -> DataType {
     let dictionary = |values| DataType::Dictionary(Box::new(DataType::Int16), Box::new(values));
     let layouts = match column {
@@ -75,7 +75,7 @@ fn other_layout(column: &str, choice: usize) -> DataType {
 #[derive(Debug, Clone)]
 pub struct Table {
     pub rows: Vec<Vec<Cell>>,
-    /// Which layout each column comes in; zero is the type of the schema.
+    /// The layout of each column; zero is the type of the schema.
     pub layouts: Vec<usize>,
 }
 
@@ -287,7 +287,7 @@ fn compare(cell: &Cell, op: CompareOp, literal: &Literal) -> Option<bool> {
     })
 }
 
-/// Literals have at most three places; beyond the range of every column they are cut off.
+/// Literals have at most three decimal places; those outside the range of every column are clamped.
 fn thousandths(literal: &Literal) -> Option<i128> {
     match literal {
         Literal::Int(value) => Some(value.saturating_mul(1000)),

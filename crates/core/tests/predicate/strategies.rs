@@ -1,4 +1,5 @@
-//! Random tables, predicates and texts. Values come from small domains, so that literals meet them.
+//! Random tables, predicates and texts. Values come from small domains, so that literals often
+//! match.
 
 use partita_core::Predicate;
 use partita_core::predicate::{CompareOp, DnfValue, Literal};
@@ -81,8 +82,8 @@ fn literal(column: &str) -> BoxedStrategy<Literal> {
                 .prop_map(|n| Literal::Timestamp { nanos: n * 864_000_000_000, utc: true }),
         ]
         .boxed(),
-        // Beyond its type's own digits a float is compared by its binary value here and by its
-        // decimal form in the oracle, so those stay with the whole numbers.
+        // Beyond the precision of its type, a float is compared by its binary value here and by its
+        // decimal form in the oracle, so only whole numbers are generated.
         _ => number().boxed(),
     }
 }
@@ -138,7 +139,7 @@ pub fn conjunctions() -> impl Strategy<Value = Vec<Vec<Predicate>>> {
     vec(vec(term, 1..4), 1..4)
 }
 
-/// The condition as a term of a list.
+/// The condition as a term of a conjunction.
 pub fn term(condition: &Predicate) -> (String, String, DnfValue) {
     match condition {
         Predicate::Compare { column, op, value } => {
@@ -176,7 +177,7 @@ fn any_literal() -> impl Strategy<Value = Literal> {
     ]
 }
 
-/// Predicates over any names and values.
+/// Predicates over arbitrary names and values.
 pub fn any_predicate() -> impl Strategy<Value = Predicate> {
     let name = || {
         prop_oneof![
@@ -200,7 +201,7 @@ pub fn any_predicate() -> impl Strategy<Value = Predicate> {
     tree(leaf.boxed(), 2)
 }
 
-/// Texts that are nearly predicates.
+/// Random token sequences that resemble predicates.
 pub fn soup() -> impl Strategy<Value = String> {
     let words = vec![
         "a",

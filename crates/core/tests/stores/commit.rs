@@ -1,4 +1,4 @@
-//! Commits on stores that fail, lie, or refuse.
+//! Commits on stores that fail or give wrong answers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ async fn swap_kind(store: &Store) -> ErrorKind {
     swap.unwrap_err().kind()
 }
 
-/// The client below repeats a put whose answer was 500, and that fails its own condition.
+/// The client below retries a put whose response was 500, and the retry fails its own condition.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn lost_answers_are_recovered() {
     let (_dir, server) = serve("lost:10");
@@ -34,7 +34,7 @@ async fn lost_answers_are_recovered() {
     assert!(server.lost_answers() >= 40, "{}", server.lost_answers());
 }
 
-/// The client gives up at once, and does not know.
+/// The client gives up at once, with an unknown outcome.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn lost_answers_are_recovered_without_retries() {
     let (_dir, server) = serve("lost:5");
@@ -59,7 +59,7 @@ async fn every_fault_of_a_write_is_survived() {
     }
 }
 
-/// Like `race_increments`, but repeats the reads outside of swaps that the test makes to fail.
+/// Like `race_increments`, but retries reads outside of swaps that the test makes fail.
 async fn race_with_failing_reads(store: &Store, tasks: u64, each: u64) -> usize {
     let writers = (0..tasks).map(|task| {
         let store = store.clone();
@@ -164,7 +164,7 @@ async fn an_unreachable_store_says_so() {
     assert_eq!(error.kind(), ErrorKind::Store, "{error}");
     assert!(error.is_retryable());
     assert!(error.to_string().contains("s3://nowhere/x"), "{error}");
-    // The probe fails, so that nothing was tried.
+    // The probe fails, so nothing was written.
     assert_eq!(swap_kind(&store).await, ErrorKind::Store);
 }
 
@@ -203,7 +203,7 @@ async fn a_commit_costs_one_request() {
     assert_eq!(counting.counts().requests(), 2, "a lost race costs a read, too");
 }
 
-/// A client that is handed in, and what it takes to write through it.
+/// A client passed in by the caller, and the conditions for writing through it.
 #[tokio::test]
 async fn clients_need_a_single_writer() {
     let client = Arc::new(object_store::memory::InMemory::new());
@@ -220,7 +220,7 @@ async fn clients_need_a_single_writer() {
     assert_eq!(race_increments(&alone, "counter", 1, 20).await.unwrap().done, 20);
     assert_eq!(store.get("counter").await.unwrap(), alone.get("counter").await.unwrap());
     assert!(root.head("lake/raw/counter").await.unwrap().is_some());
-    // An old version is refused, only not atomically.
+    // An outdated version is rejected, though not atomically.
     let (_, old) = alone.get_versioned("counter").await.unwrap().unwrap();
     for lost in [false, true] {
         let id = format!("id {lost}");

@@ -1,4 +1,4 @@
-//! One suite of checks on every kind of store that can be had here.
+//! The conformance suite on every kind of store that is available to tests.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What is particular to local files: names on disk, the lock, and processes that die.
+//! Behaviour that is particular to local files: names on disk, the lock, and killed processes.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Lines, Write};
@@ -106,7 +106,7 @@ async fn large_objects_are_written_whole() {
     assert_eq!(store.get("empty").await.unwrap(), Bytes::new());
 }
 
-/// What the directories two levels down mean, by both names.
+/// The directories two levels down, interpreted by both names.
 async fn two_levels(store: &Store) -> Vec<(String, Vec<u32>)> {
     let meaning = |above: &Vec<u32>, name: &str| {
         let value = name.strip_prefix("n=")?.parse().ok()?;
@@ -121,7 +121,8 @@ async fn directories_of_some_level() {
     let (local, memory) = (open(dir.path()), Store::open("memory://levels", &StoreOptions::new()));
     let memory = memory.unwrap();
     assert!(two_levels(&local).await.is_empty() && two_levels(&memory).await.is_empty());
-    // More in one of them than the system tells at once, and more of them than threads.
+    // More entries in one directory than one system call returns, and more directories than
+    // threads.
     let wide = (0..600).map(|i| format!("n=7/n={i}/{}", "f".repeat(20)));
     let many = (10..40).map(|i| format!("n={i}/n={}/f", i * 2));
     let others = ["n=7/other/f", "other/n=1/f", "n=8/f", ".n=9/n=1/f", "f"].map(str::to_owned);
@@ -195,12 +196,12 @@ fn child_holds_lock() {
         OpenOptions::new().create(true).truncate(false).write(true).open(variable("LOCK")).unwrap();
     file.lock().unwrap();
     println!("\nlocked");
-    // Until killed.
+    // Until the process is killed.
     std::thread::park_timeout(Duration::from_secs(60));
     drop(file);
 }
 
-/// Adds lines to an object, as many as asked for or until killed.
+/// Adds lines to an object, a given number or until killed.
 #[tokio::test]
 #[ignore = "run by other tests in a process of its own"]
 async fn child_commits() {
@@ -235,7 +236,7 @@ async fn add_line(store: &Store, line: &str) {
     }
 }
 
-/// Waits for a word from the child. What is returned must live as long as the child prints.
+/// Waits until the child prints a word. The result must live as long as the child prints.
 fn wait_for(child: &mut Child, word: &str) -> Lines<BufReader<ChildStdout>> {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let said = lines.by_ref().map_while(Result::ok).any(|line| line.trim() == word);
@@ -368,7 +369,7 @@ async fn nothing_is_removed_through_a_link() {
         }
         assert_eq!(names(&dir.path().join("outside")), ["a.parquet", "deep"]);
 
-        // The link itself is removed, or exchanged for what takes its place.
+        // The link itself is removed, or exchanged for its replacement.
         store.put_deferred("staged/c.parquet", Bytes::from_static(b"new")).await.unwrap();
         store.switch_directory("staged", link, None, false, "scratch").await.unwrap();
         assert_eq!(store.get(&inside("c.parquet")).await.unwrap(), "new");

@@ -1,4 +1,4 @@
-//! Stores as their users see them, in one program.
+//! Tests of the public interface of stores, in one program.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 

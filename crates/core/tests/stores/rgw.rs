@@ -1,8 +1,8 @@
-//! The suite on a production S3 server that nobody here wrote: Ceph's RADOS Gateway.
+//! The conformance suite on an independent production S3 server: Ceph's RADOS Gateway.
 //!
 //! It is found in `PARTITA_TEST_RGW` (the JSON line of `tests/servers/ceph_rgw.py`, or a file with
-//! it), or started. Where it cannot be had the tests say so and pass, except under `CI=true`, where
-//! it is installed and required.
+//! it), or started. If it is not available, the tests say so and pass, except under `CI=true`,
+//! where it is installed and required.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -81,7 +81,7 @@ fn is_required() -> bool {
     std::env::var("CI").is_ok_and(|value| value == "true")
 }
 
-// One test, since each would start a cluster of its own.
+// A single test, since each test would start a cluster of its own.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn ceph_gateway_conforms() {
     let gateway = match Gateway::find() {

@@ -1,4 +1,4 @@
-//! Changes of collections: rows that are inserted, functions that are called, variables.
+//! Changes of collections: inserts, updates by functions, variables.
 
 use jiff::SignedDuration;
 use partita::Error;
@@ -17,16 +17,16 @@ use crate::predicate::PyPredicate;
 use crate::runtime::{Watch, wait};
 use crate::schema::VariableArguments;
 
-/// What a function gave for a key.
+/// The result of a function for one key.
 type Mapped = (Vec<(String, i128)>, Py<PyAny>);
 
-/// Something that was staged: the path, rows, bytes, and a form to send elsewhere.
+/// A staged change: path, rows, bytes, and serialised form.
 type StagedChange = (String, Option<u64>, u64, Py<PyBytes>);
 
 fn staged_changes(py: Python<'_>, staged: &[Staged]) -> PyResult<Vec<StagedChange>> {
     let change = |one: &Staged| {
         let bytes = serde_json::to_vec(one).map_err(|error| {
-            to_python(Error::invalid("what was staged cannot be written").caused_by(error))
+            to_python(Error::invalid("the staged changes cannot be serialised").caused_by(error))
         })?;
         let change = &one.change;
         let form = PyBytes::new(py, &bytes).unbind();
@@ -38,7 +38,7 @@ fn staged_changes(py: Python<'_>, staged: &[Staged]) -> PyResult<Vec<StagedChang
 fn staged_of(forms: &[Vec<u8>]) -> PyResult<Vec<Staged>> {
     let staged = |form: &Vec<u8>| {
         serde_json::from_slice(form).map_err(|error| {
-            to_python(Error::corrupt("these bytes are nothing that was staged").caused_by(error))
+            to_python(Error::corrupt("the bytes are not a staged change").caused_by(error))
         })
     };
     forms.iter().map(staged).collect()
@@ -46,7 +46,7 @@ fn staged_of(forms: &[Vec<u8>]) -> PyResult<Vec<Staged>> {
 
 #[pymethods]
 impl PyCollection {
-    /// Stages what `insert` would commit.
+    /// Stages the changes of an `insert`.
     fn stage_insert(
         &self,
         py: Python<'_>,
@@ -66,7 +66,7 @@ impl PyCollection {
         staged_changes(py, &done?)
     }
 
-    /// Rows merged one after the other; nothing is stored.
+    /// Merges rows in order, without storing anything.
     fn merge_rows(
         &self,
         py: Python<'_>,
@@ -81,7 +81,7 @@ impl PyCollection {
         Ok(PyDataset::new(merged))
     }
 
-    /// Stages what `update` would commit.
+    /// Stages the changes of an `update`.
     fn stage_update(
         &self,
         py: Python<'_>,
@@ -95,7 +95,8 @@ impl PyCollection {
         staged_changes(py, &function.finish(py, done)?)
     }
 
-    /// Commits what was staged: the number of the commit, or the paths that have to be staged again.
+    /// Commits staged changes: returns the number of the commit, or the paths that have to be
+    /// staged again.
     #[pyo3(signature = (operation, staged, key, sources=Vec::new()))]
     fn commit_staged(
         &self,
@@ -119,7 +120,7 @@ impl PyCollection {
         })
     }
 
-    /// Removes what was staged and is not to be committed.
+    /// Deletes staged changes that are not going to be committed.
     fn discard_staged(&self, py: Python<'_>, staged: Vec<Vec<u8>>) -> PyResult<()> {
         let (collection, staged) = (self.collection(py)?, staged_of(&staged)?);
         wait(py, &Watch::default(), async move { collection.discard_staged(&staged).await })

@@ -1,4 +1,4 @@
-//! Copies of collections, and what keeps them sound.
+//! Copying, verification and garbage collection of collections.
 
 use jiff::SignedDuration;
 use partita::StoreOptions;
@@ -17,7 +17,7 @@ use crate::predicate::PyPredicate;
 use crate::runtime::{Watch, wait};
 use crate::schema::PySchema;
 
-/// What is copied, and where to.
+/// The source, target and options of a copy.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 pub(crate) struct CopyArguments<'py> {
@@ -30,12 +30,12 @@ pub(crate) struct CopyArguments<'py> {
     verify: bool,
 }
 
-/// A view, where its copy is to be, the options of the store there, and how it is stored.
+/// A view, the URL of its copy, the options of the store there, and the stored schema.
 type GivenView<'py> =
     (PyRef<'py, PyCollection>, String, StoreArguments, Option<PyRef<'py, PySchema>>);
 
 impl CopyArguments<'_> {
-    /// The URL, the options of its store, and those of the copy.
+    /// Splits into the URL, the options of its store, and the copy options.
     fn split(self, watch: &Watch) -> PyResult<(String, StoreOptions, CopyOptions)> {
         let options = CopyOptions {
             predicate: predicate(self.predicate),
@@ -52,7 +52,7 @@ impl CopyArguments<'_> {
 
 #[pymethods]
 impl PyCollection {
-    /// Copies the collection, over another base if it is a view.
+    /// Copies the collection; a copied view gets another base.
     #[pyo3(signature = (arguments, base, progress=None))]
     fn copy(
         &self,
@@ -73,7 +73,7 @@ impl PyCollection {
         Ok(Self::opened(target, store, opening, copy))
     }
 
-    /// Copies the collection with views over it, and indexes of it.
+    /// Copies the collection with its views and indexes.
     #[pyo3(signature = (arguments, views, indexes, progress=None))]
     fn migrate(
         &self,
@@ -104,7 +104,7 @@ impl PyCollection {
         Ok(Self::new(target, store, copy))
     }
 
-    /// Problems as (kind, path, message, repaired).
+    /// Verifies the collection; returns problems as (kind, path, message, repaired).
     #[pyo3(signature = (filter, data, repair, progress=None))]
     fn verify(
         &self,
@@ -123,13 +123,13 @@ impl PyCollection {
         Ok(found.map(|p| (p.kind.name().to_owned(), p.path, p.message, p.repaired)).collect())
     }
 
-    /// Removes the collection, which was created through this object and has no commits.
+    /// Removes a collection that was created through this object and has no commits.
     fn undo_creation(&self, py: Python<'_>) -> PyResult<()> {
         let collection = self.collection(py)?;
         wait(py, &Watch::default(), async move { collection.undo_creation().await })
     }
 
-    /// Keys and bytes removed.
+    /// Collects garbage; returns the removed keys and their size in bytes.
     fn collect_garbage(
         &self,
         py: Python<'_>,

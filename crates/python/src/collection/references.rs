@@ -1,4 +1,4 @@
-//! Commits of collections; branches, tags and older states of those in repositories.
+//! Commits of collections; branches, tags and older versions of those in repositories.
 
 use jiff::SignedDuration;
 use partita::array::{Record, Retention};
@@ -25,14 +25,14 @@ impl PyCollection {
         self.known(|collection| collection.branch().map(str::to_owned))
     }
 
-    /// The collection on another branch.
+    /// Opens the collection on another branch.
     fn on_branch(&self, py: Python<'_>, name: String) -> PyResult<Self> {
         let collection = self.collection(py)?;
         let found = wait(py, &Watch::default(), async move { collection.on_branch(&name).await })?;
         Ok(self.elsewhere(found))
     }
 
-    /// The collection as it was.
+    /// Opens the collection at an earlier state.
     fn at(&self, py: Python<'_>, at: StateArguments) -> PyResult<Self> {
         let (collection, at) = (self.collection(py)?, at.state()?);
         let found = wait(py, &Watch::default(), async move { collection.at(at).await })?;
@@ -80,7 +80,7 @@ impl PyCollection {
         wait(py, &Watch::default(), async move { collection.delete_tag(&name).await })
     }
 
-    /// Forgets old commits: how many.
+    /// Expires old commits; returns their number.
     fn expire(
         &self,
         py: Python<'_>,
@@ -101,24 +101,32 @@ impl PyCollection {
         wait(py, &Watch::default(), expired)
     }
 
-    /// Makes an earlier state the newest one: the number of the commit that does it.
+    /// Makes an earlier state the newest; returns the number of the commit.
     fn restore(&self, py: Python<'_>, at: StateArguments, key: Option<String>) -> PyResult<u64> {
         let (collection, at) = (self.collection(py)?, at.state()?);
         wait(py, &Watch::default(), async move { collection.restore(at, key.as_deref()).await })
     }
 
-    /// Sets how much history is kept; times in seconds.
+    /// Sets the retention of history; times in seconds.
     fn set_retention(
         &self,
         py: Python<'_>,
         keep_within: Option<u64>,
         keep_last: Option<u64>,
+        max_bytes: Option<u64>,
         grace: Option<i64>,
     ) -> PyResult<()> {
         let collection = self.collection(py)?;
-        let retention = Retention { keep_within, keep_last };
+        let retention = Retention { keep_within, keep_last, max_bytes };
         let grace = grace.map(SignedDuration::from_secs);
         wait(py, &Watch::default(), async move { collection.set_retention(retention, grace).await })
+    }
+
+    /// Objects and bytes that are kept beside what is published; nothing in a repository.
+    fn retained(&self, py: Python<'_>) -> PyResult<Option<(u64, u64)>> {
+        let collection = self.collection(py)?;
+        let retained = wait(py, &Watch::default(), async move { collection.retained().await })?;
+        Ok(retained.map(|retained| (retained.objects, retained.bytes)))
     }
 
     /// The files that were imported by the commits of the history: names and digests.
@@ -130,14 +138,14 @@ impl PyCollection {
         Ok(sources.map(|source| (source.name, source.digest)).collect())
     }
 
-    /// The commits, the newest first.
+    /// The commits, newest first.
     fn history(&self, py: Python<'_>) -> PyResult<Vec<Entry>> {
         let collection = self.collection(py)?;
         let records = wait(py, &Watch::default(), async move { collection.history().await })?;
         Ok(records.into_iter().rev().map(entry_of).collect())
     }
 
-    /// The commit of an id or a key.
+    /// The commit with an id or an idempotency key.
     fn committed(&self, py: Python<'_>, name: String) -> PyResult<Option<Entry>> {
         let collection = self.collection(py)?;
         let found = wait(py, &Watch::default(), async move { collection.committed(&name).await })?;

@@ -1,4 +1,4 @@
-//! Views: made and opened over a collection.
+//! Creating and opening views.
 
 use partita::array::{View, ViewOptions};
 use partita::{DatasetKind, Error, StoreOptions, check_vacant};
@@ -16,7 +16,7 @@ use crate::schema::PySchema;
 
 #[pymethods]
 impl PyCollection {
-    /// Creates a view over a collection, of the variables of a schema.
+    /// Creates a view over a collection, with the variables of a schema.
     #[staticmethod]
     #[pyo3(signature = (url, base, schema, filter, storage_options, single_writer, progress=None))]
     #[expect(clippy::too_many_arguments, reason = "called by the Python package alone")]
@@ -44,7 +44,7 @@ impl PyCollection {
         Ok(Self::opened(url, store, opening, made.into_collection()))
     }
 
-    /// Opens a view, over its base or over this one.
+    /// Opens a view, over its recorded base or over the given one.
     #[staticmethod]
     fn open_view(
         py: Python<'_>,
@@ -70,16 +70,16 @@ impl PyCollection {
         Ok(Self::opened(url, store, opening, found.into_collection()))
     }
 
-    /// Of a view, the URL of its base; none if this is no view.
+    /// The URL of a view's base; `None` if this is not a view.
     #[getter]
     fn base(&self) -> Option<String> {
         self.known(|collection| collection.base().map(|base| base.url().to_owned()))
     }
 
-    /// Of a view, its base, opened for reading.
+    /// The base of a view, opened for reading.
     fn base_collection(&self) -> PyResult<Self> {
         let base = self.known(|collection| collection.base().cloned());
-        let base = base.ok_or_else(|| to_python(Error::invalid("that is no view")))?;
+        let base = base.ok_or_else(|| to_python(Error::invalid("the dataset is not a view")))?;
         let options = match self.shares_store() {
             true => self.options.clone(),
             false => StoreOptions::new(),
@@ -87,13 +87,13 @@ impl PyCollection {
         Ok(Self::new(base.url().to_owned(), options.read_only(true), base))
     }
 
-    /// Whether the base of a view is reached with the options of the view.
+    /// Whether a view's base is accessed with the options of the view.
     fn shares_store(&self) -> bool {
         let base = self.known(|collection| collection.base().map(|base| base.url().to_owned()));
         base.is_some_and(|base| View::shares_options(&self.url, &base))
     }
 
-    /// Of a view, the condition that says which partitions it covers; none if it covers all.
+    /// The predicate that selects the partitions of a view; `None` if it covers all.
     fn covered(&self) -> Option<String> {
         self.known(|collection| collection.config().view.as_ref()?.filter.clone())
     }
@@ -104,13 +104,13 @@ impl PyCollection {
         wait(py, &Watch::default(), async move { collection.own_variables().await })
     }
 
-    /// Whether a view has the rows of its base.
+    /// Whether a view has the same rows as its base.
     fn is_synced(&self, py: Python<'_>) -> PyResult<bool> {
         let view = View::of(self.collection(py)?).map_err(to_python)?;
         wait(py, &Watch::default(), async move { view.is_synced().await })
     }
 
-    /// Brings a view in line with its base.
+    /// Updates a view to the rows of its base.
     #[pyo3(signature = (filter, progress=None, key=None))]
     fn sync(
         &self,

@@ -1,4 +1,4 @@
-//! Changes of tables: rows, columns, indexes, and what is staged.
+//! Changes of tables: rows, columns, indexes, and staged files.
 
 use partita::{Error, OptimizeOptions};
 use pyo3::prelude::*;
@@ -29,7 +29,7 @@ impl PyTable {
         })
     }
 
-    /// Swaps the rows that match for new ones.
+    /// Replaces the matching rows by new ones.
     #[pyo3(signature = (scope, data, write, progress=None))]
     fn replace<'py>(
         &self,
@@ -45,7 +45,7 @@ impl PyTable {
         })
     }
 
-    /// Removes the rows that match.
+    /// Removes the matching rows.
     #[pyo3(signature = (scope, write, progress=None))]
     fn delete<'py>(
         &self,
@@ -76,7 +76,7 @@ impl PyTable {
         wait(py, &watch, async move { table.stage(data, &options).await }).map(PyStaged)
     }
 
-    /// Makes staged files part of the table, and removes the rows that match.
+    /// Adds staged files to the table, and removes the matching rows.
     #[pyo3(signature = (staged, scope, write, progress=None))]
     fn commit<'py>(
         &self,
@@ -93,7 +93,7 @@ impl PyTable {
         })
     }
 
-    /// Makes staged files part of the table in the place of rows with the same key.
+    /// Adds staged files to the table, replacing rows with the same key.
     #[pyo3(signature = (staged, on, write, progress=None))]
     fn commit_upsert<'py>(
         &self,
@@ -130,7 +130,7 @@ impl PyTable {
         })
     }
 
-    /// Adds rows in the place of those with the same key.
+    /// Adds rows, replacing those with the same key.
     #[pyo3(signature = (data, on, write, progress=None))]
     fn upsert<'py>(
         &self,
@@ -146,7 +146,7 @@ impl PyTable {
         })
     }
 
-    /// Puts small files together.
+    /// Merges small files.
     #[pyo3(signature = (target_file_bytes, sort_by, scope, write, progress=None))]
     fn optimize<'py>(
         &self,
@@ -167,7 +167,7 @@ impl PyTable {
         })
     }
 
-    /// Builds indices out of the stored rows.
+    /// Builds indices from the stored rows.
     #[pyo3(signature = (columns, write, progress=None))]
     fn build_index<'py>(
         &self,
@@ -206,19 +206,77 @@ impl PyTable {
         })
     }
 
-    /// Gives the one column of any object with `__arrow_c_schema__` its wider type.
+    /// Widens the type of a column to that of the one column of any object with
+    /// `__arrow_c_schema__`.
+    #[pyo3(signature = (schema, write, progress=None))]
     fn widen_column<'py>(
         &self,
         py: Python<'py>,
         schema: &Bound<'py, PyAny>,
         write: WriteArguments,
+        progress: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyDict>> {
         let schema = import_schema(schema)?;
         let Some(field) = schema.fields().first().cloned() else {
             return Err(to_python(Error::invalid("a column and its type are needed")));
         };
-        self.committing(py, &write, None, |table, options| async move {
+        self.committing(py, &write, progress, |table, options| async move {
             table.widen_column(field.name(), field.data_type(), &options).await
+        })
+    }
+
+    /// Gives a column another name.
+    #[pyo3(signature = (column, to, write, progress=None))]
+    fn rename_column<'py>(
+        &self,
+        py: Python<'py>,
+        column: String,
+        to: String,
+        write: WriteArguments,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        self.committing(py, &write, progress, |table, options| async move {
+            table.rename_column(&column, &to, &options).await
+        })
+    }
+
+    /// Drops a column.
+    #[pyo3(signature = (column, write, progress=None))]
+    fn drop_column<'py>(
+        &self,
+        py: Python<'py>,
+        column: String,
+        write: WriteArguments,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        self.committing(py, &write, progress, |table, options| async move {
+            table.drop_column(&column, &options).await
+        })
+    }
+
+    /// Puts columns before the others.
+    fn reorder_columns<'py>(
+        &self,
+        py: Python<'py>,
+        columns: Vec<String>,
+        write: WriteArguments,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        self.committing(py, &write, None, |table, options| async move {
+            table.reorder_columns(&columns, &options).await
+        })
+    }
+
+    /// Sets the comment on a column, or removes it.
+    #[pyo3(signature = (column, comment, write))]
+    fn set_comment<'py>(
+        &self,
+        py: Python<'py>,
+        column: String,
+        comment: Option<String>,
+        write: WriteArguments,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        self.committing(py, &write, None, |table, options| async move {
+            table.set_comment(&column, comment.as_deref(), &options).await
         })
     }
 }

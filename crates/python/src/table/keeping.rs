@@ -1,19 +1,23 @@
-//! Versions and copies of tables, and what keeps them sound.
+//! Versions, copies, verification and garbage collection of tables.
 
+use arrow::datatypes::SchemaRef;
 use jiff::{SignedDuration, Timestamp};
-use partita::{At, CopyOptions, Error, GarbageOptions, Keep, SnapshotInfo, VerifyOptions};
+use partita::{
+    At, CopyOptions, Error, GarbageOptions, Keep, SchemaVersion, SnapshotInfo, VerifyOptions,
+};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyCapsule, PyDict};
 
 use super::PyTable;
 use crate::arguments::{StoreArguments, WriteArguments, store_options};
+use crate::arrow_ffi::export_schema;
 use crate::errors::to_python;
 use crate::predicate::PyPredicate;
 use crate::runtime::{Watch, wait};
 
 #[pymethods]
 impl PyTable {
-    /// The table as it was at a version, or at a time in microseconds.
+    /// The table at a version, or at a time in microseconds.
     fn at(&self, py: Python<'_>, version: Option<u64>, micros: Option<i64>) -> PyResult<Self> {
         let at = moment(version, micros)?;
         let table = self.table(py)?;
@@ -35,7 +39,7 @@ impl PyTable {
         })
     }
 
-    /// Lets go of old versions.
+    /// Expires old versions.
     fn expire(
         &self,
         py: Python<'_>,
@@ -45,13 +49,15 @@ impl PyTable {
         let keep = match (keep_last, keep_within) {
             (Some(count), _) => Keep::Last(count),
             (None, Some(micros)) => Keep::Within(SignedDuration::from_micros(micros)),
-            (None, None) => return Err(to_python(Error::invalid("say what to keep"))),
+            (None, None) => {
+                return Err(to_python(Error::invalid("the versions to keep are not given")));
+            }
         };
         let table = self.table(py)?;
         wait(py, &Watch::default(), async move { table.expire(keep).await })
     }
 
-    /// Removes what no version names; the keys, their size, and what is missing.
+    /// Collects garbage; returns the removed keys, their size in bytes, and missing keys.
     fn collect_garbage(
         &self,
         py: Python<'_>,
@@ -69,7 +75,7 @@ impl PyTable {
         Ok((garbage.keys, garbage.bytes, garbage.missing))
     }
 
-    /// Copies the version that reads see to another place.
+    /// Copies the current version to another location.
     #[pyo3(signature = (url, scope, overwrite, storage_options, single_writer, progress=None))]
     #[expect(clippy::too_many_arguments, reason = "called by the Python package alone")]
     fn copy(
@@ -123,7 +129,28 @@ impl PyTable {
         snapshots.into_iter().map(|snapshot| snapshot_fields(py, snapshot)).collect()
     }
 
-    /// The commit of an id or a key, if it was made.
+    /// The schemas that the table has had, newest first: fields of the commit, and what exports the
+    /// schema.
+    fn schema_history<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<Vec<(Bound<'py, PyDict>, PyTableSchema)>> {
+        let table = self.table(py)?;
+        let schemas = wait(py, &Watch::default(), async move { table.schema_history().await })?;
+        let fields = |one: SchemaVersion| {
+            let fields = PyDict::new(py);
+            fields.set_item("version", one.version)?;
+            fields.set_item("commit", one.commit)?;
+            fields.set_item("time", one.time.as_microsecond())?;
+            fields.set_item("operation", one.operation.name())?;
+            fields.set_item("column_ids", one.column_ids)?;
+            fields.set_item("comments", one.comments)?;
+            Ok((fields, PyTableSchema(one.schema)))
+        };
+        schemas.into_iter().map(fields).collect()
+    }
+
+    /// The commit with an id or an idempotency key, if it was made.
     fn committed<'py>(
         &self,
         py: Python<'py>,
@@ -138,6 +165,17 @@ impl PyTable {
     fn drop(&self, py: Python<'_>) -> PyResult<u64> {
         let table = self.table(py)?;
         wait(py, &Watch::default(), async move { table.drop_table().await })
+    }
+}
+
+/// A schema of a table.
+#[pyclass(frozen, name = "TableSchema", module = "partita._native")]
+pub(crate) struct PyTableSchema(SchemaRef);
+
+#[pymethods]
+impl PyTableSchema {
+    fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
+        export_schema(py, &self.0)
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{Change, Kept};
 use crate::format::header::Attempt;
-use crate::format::index::stored::{Encoded, Lengths, gone};
+use crate::format::index::stored::{Encoded, IndexFile};
 use crate::format::index::{Index, value_type};
 use crate::format::keys;
 use crate::stage::texts;
@@ -31,7 +31,7 @@ pub(super) struct Indices<'a> {
 #[derive(Default)]
 pub(super) struct NextIndices {
     pub entries: IndexMap<String, Value>,
-    pub lengths: BTreeMap<String, Lengths>,
+    pub lengths: BTreeMap<String, IndexFile>,
     pub files: Vec<(String, bytes::Bytes)>,
     pub complete: bool,
 }
@@ -77,7 +77,8 @@ impl Indices<'_> {
         self.base.is_some_and(|base| base.indices_complete)
     }
 
-    /// The index of one column: what stays of the stored one, and the values of the new files.
+    /// Updates the index of one column: the entries of remaining files, and the values of the new
+    /// files.
     async fn rebuilt(
         &self,
         column: &str,
@@ -89,7 +90,8 @@ impl Indices<'_> {
         let data_type = value_type(crate::format::schema::table_field(field).data_type());
         let mut parts = Vec::new();
         if let (Some(stored), None) = (stored, &self.change.creation) {
-            let index = load_index(self.store, stored, column, &data_type).await?;
+            let recorded = self.base.and_then(|base| base.index_lengths.get(column));
+            let index = load_index(self.store, stored, column, &data_type, recorded).await?;
             *complete &= self.was_complete() || self.covers(&index);
             parts.push(index.without(removed)?);
         }
@@ -106,19 +108,20 @@ impl Indices<'_> {
         Index::merge(&parts)
     }
 
-    /// True if every file of the base has a value in the index.
+    /// True if every file of the base has an entry in the index.
     fn covers(&self, index: &Index) -> bool {
         let labels: HashSet<&str> = index.labels().collect();
         self.base.is_some_and(|base| texts(&base.manifest, "label").all(|l| labels.contains(l)))
     }
 }
 
-/// Reads an index: the file that the header names, or what it embeds.
+/// Reads an index: the file that the header names, or the form embedded in the header.
 pub(crate) async fn load_index(
     store: &Store,
     stored: &Value,
     column: &str,
     data_type: &arrow::datatypes::DataType,
+    recorded: Option<&IndexFile>,
 ) -> Result<Index> {
     let key = match stored {
         Value::String(key) => key,
@@ -128,6 +131,5 @@ pub(crate) async fn load_index(
                 .with("column", column));
         }
     };
-    let bytes = store.get_opt(key).await?.ok_or_else(|| gone(key, column))?;
-    Index::decode(bytes, key, column, data_type)
+    Index::fetch(store, key, recorded, column, data_type).await
 }

@@ -1,6 +1,8 @@
-//! What a commit changes, as a value that can be applied again to a newer state.
+//! Changes of a table, as values that can be reapplied to a newer state.
 
+mod admit;
 mod indices;
+mod layout;
 mod staged;
 
 use std::collections::BTreeMap;
@@ -17,23 +19,26 @@ use jiff::SignedDuration;
 use partita_core::{Error, ErrorKind, Predicate, Result, Store};
 use serde_json::{Map, Value};
 
+use admit::{check_exact, made_doubles};
 use indices::Indices;
 pub(crate) use indices::load_index;
+pub(crate) use layout::Layout;
 
 use crate::alter::Alteration;
+use crate::format::columns::plain;
 use crate::format::header::{Attempt, Encoding, Files, Header, Own};
 use crate::format::index::Index;
 use crate::format::keys;
 use crate::format::pandas::ExtensionTypes;
-use crate::format::schema::{merge, table_schema};
+use crate::format::schema::table_schema;
 use crate::format::snapshot::{Delta, Document, Operation, Snapshot, Totals};
-use crate::format::statistics::{align, manifest_schema};
+use crate::format::statistics::{SCHEMA_ID, align, manifest_schema, with_schema_id};
 use crate::garbage::GRACE;
 use crate::options::{Annotate, WriteOptions};
-use crate::stage::{Derivations, Staged, check_layout, texts, total};
+use crate::stage::{Derivations, Staged, check_layout, numbers, texts, total};
 use crate::state::State;
 
-/// What the table becomes if it is made by this commit.
+/// The properties of a table that this commit creates.
 #[derive(Debug, Clone)]
 pub(crate) struct Creation {
     pub partition_by: Vec<String>,
@@ -50,32 +55,32 @@ pub(crate) struct Creation {
 #[derive(Debug, Clone)]
 pub(crate) struct Change {
     pub operation: Operation,
-    /// What makes a commit that is sent twice one commit.
+    /// Makes a commit that is sent twice take effect once.
     pub idempotency_key: Option<String>,
     /// Keys of files that are removed, all of them files of the state it is applied to.
     pub removed: HashSet<String>,
-    /// Rows that stand in both the files removed and the files added.
+    /// Rows that are both in the removed and in the added files.
     pub carried: u64,
-    /// The version whose state this makes the newest; nothing else of the change counts then.
+    /// The version whose state becomes the newest; all other fields are ignored then.
     pub restored: Option<Arc<Snapshot>>,
     /// A change of the schema, before files are added.
     pub alteration: Option<Alteration>,
-    /// Indices of all files of the state, to take the place of those stored.
+    /// Indices of all files of the state, which replace the stored ones.
     pub indexed: BTreeMap<String, Index>,
     /// Columns whose index is dropped.
     pub unindexed: HashSet<String>,
-    /// Set where the table is made, or made anew, by this commit.
+    /// Set if this commit creates or replaces the table.
     pub creation: Option<Creation>,
     pub staged: Vec<Staged>,
-    /// True if the files were staged by a call of their own: they may have been collected as garbage,
-    /// or committed before.
+    /// True if the files were staged by a separate call, so that they may have been collected as
+    /// garbage or committed before.
     pub staged_apart: bool,
-    /// The grace of the collections of garbage that may run beside it.
+    /// The grace period of garbage collections that may run concurrently.
     pub grace: SignedDuration,
     /// Files whose partition this selects are removed.
     pub scope: Option<Predicate>,
     pub metadata: Map<String, Value>,
-    /// Works out further annotations from those of the state that it is applied to.
+    /// Computes further annotations from those of the state that the change is applied to.
     pub annotate: Option<Annotate>,
 }
 
@@ -93,7 +98,7 @@ pub(crate) struct Next {
 }
 
 impl Change {
-    /// A change that does nothing yet.
+    /// An empty change.
     pub fn new(operation: Operation) -> Self {
         Self {
             operation,
@@ -114,7 +119,7 @@ impl Change {
         }
     }
 
-    /// The change with what `options` say of commits: annotations, key and grace.
+    /// Adds the commit options: annotations, idempotency key and grace period.
     pub fn with(self, options: &WriteOptions) -> Self {
         Self {
             metadata: options.metadata.clone(),
@@ -134,7 +139,7 @@ impl Change {
         Ok(())
     }
 
-    /// Applies the change to `base`, or to nothing where the table does not exist.
+    /// Applies the change to `base`, or to nothing if the table does not exist.
     pub fn apply<'a>(
         &'a self,
         store: &'a Store,
@@ -148,42 +153,17 @@ impl Change {
             }
             self.check_staged(store, name, base).await?;
             let kept = self.kept(base)?;
-            let mut schema = match (&self.creation, base) {
-                (Some(creation), _) => creation.schema.clone(),
-                (None, Some(base)) => base.stored.clone(),
+            let mut layout = match (&self.creation, base) {
+                (Some(creation), _) => Layout::made(creation),
+                (None, Some(base)) => Layout::of(base),
                 (None, None) => {
-                    return Err(
-                        Error::new(ErrorKind::NotFound, "the table is gone").with("dataset", name)
-                    );
+                    return Err(Error::new(ErrorKind::NotFound, "the table no longer exists")
+                        .with("dataset", name));
                 }
             };
-            let before = schema.clone();
-            let mut layout = Layout::of(self.creation.as_ref(), base);
-            if let Some(alteration) = &self.alteration {
-                let derived = base.map(|base| &base.own.derived);
-                alteration.check(derived)?;
-                schema = alteration.apply(&schema, &layout.partition_by)?;
-                layout.columns.extend(alteration.added().map(str::to_owned));
-            }
-            layout.index.retain(|column| !self.unindexed.contains(column));
-            let new = self.indexed.keys().filter(|column| !layout.index.contains(column));
-            let new: Vec<String> = new.cloned().collect();
-            layout.index.extend(new);
-            for staged in &self.staged {
-                if let Some(wider) = merge(&schema, &staged.schema)? {
-                    schema = wider;
-                }
-            }
-            let schema_changed = self.creation.is_some() || schema != before;
-            for staged in &self.staged {
-                if staged.partition_by != layout.partition_by {
-                    return Err(Error::invalid(
-                        "the staged files are partitioned by other columns than the table",
-                    )
-                    .with("staged", staged.partition_by.join(", "))
-                    .with("table", layout.partition_by.join(", ")));
-                }
-            }
+            let before = layout.schema.clone();
+            self.lay_out(store, &kept, &mut layout).await?;
+            let schema_changed = self.creation.is_some() || plain(&layout.schema) != plain(&before);
             if let Some(key) = self.already_committed(&kept) {
                 return Err(Error::new(
                     ErrorKind::AlreadyExists,
@@ -191,13 +171,13 @@ impl Change {
                 )
                 .with("key", key));
             }
-            check_layout(&schema, &layout.partition_by, &layout.index)?;
-            let manifest = self.manifest(&kept, &schema, &layout)?;
+            check_layout(&layout.schema, &layout.partition_by, &layout.index)?;
             let mut own = base.map(|base| base.own.clone()).unwrap_or_default();
-            if let Some(creation) = &self.creation {
-                own.derived.clone_from(&creation.derived);
-                own.bloom_filters.clone_from(&creation.bloom_filters);
-            }
+            layout.schemas.advance(&before, &layout.schema, own.version + 1)?;
+            let manifest = self.manifest(&kept, &layout)?;
+            own.derived.clone_from(&layout.derived);
+            own.bloom_filters.clone_from(&layout.bloom_filters);
+            own.last_column_id = layout.last_column_id;
             let version = own.version + 1;
             let own = own.next(made, keys::snapshot(name, version, made), layout.columns.clone());
 
@@ -220,7 +200,7 @@ impl Change {
                 base,
                 kept: &kept,
                 change: self,
-                schema: &schema,
+                schema: &layout.schema,
             };
             let index = indices.next(&layout.index).await?;
             header.indices = index.entries;
@@ -240,6 +220,10 @@ impl Change {
             document.index_lengths = index.lengths;
             document.metadata = header.user_metadata();
             document.extension_types = layout.extensions;
+            document.last_column_id = own.last_column_id;
+            document.schemas = layout.schemas;
+            let used: HashSet<u64> = numbers(&manifest, SCHEMA_ID).flatten().collect();
+            document.schemas.older.retain(|id, _| used.contains(id));
             document.files = manifest.num_rows() as u64;
             document.rows = total(&manifest, "rows");
             document.bytes = total(&manifest, "bytes");
@@ -251,7 +235,12 @@ impl Change {
                 encoding: base.map(|base| base.encoding).or(made_as).unwrap_or(Encoding::Json),
                 own,
                 table_name: layout.table_name,
-                snapshot: Snapshot { document, schema, manifest, delta: Some(delta) },
+                snapshot: Snapshot {
+                    document,
+                    schema: layout.schema,
+                    manifest,
+                    delta: Some(delta),
+                },
                 index_files: index.files,
                 schema_changed,
             })
@@ -259,19 +248,54 @@ impl Change {
         .boxed()
     }
 
-    /// True for a delete that has nothing to delete.
+    /// Changes the layout as the change says and the staged files need it.
+    async fn lay_out(&self, store: &Store, kept: &Kept, layout: &mut Layout) -> Result<()> {
+        let before = layout.schema.clone();
+        if let Some(alteration) = &self.alteration {
+            alteration.apply(layout)?;
+        }
+        layout.index.retain(|column| !self.unindexed.contains(column));
+        let new = self.indexed.keys().filter(|column| !layout.index.contains(column));
+        let new: Vec<String> = new.cloned().collect();
+        layout.index.extend(new);
+        for staged in &self.staged {
+            layout.admit(staged)?;
+            if staged.partition_by != layout.partition_by {
+                return Err(Error::invalid(
+                    "the staged files are partitioned by other columns than the table",
+                )
+                .with("staged", staged.partition_by.join(", "))
+                .with("table", layout.partition_by.join(", ")));
+            }
+        }
+        let stored = kept.stay.iter().map(|files| (&before, files));
+        let staged = self.staged.iter().map(|staged| (&staged.schema, &staged.manifest));
+        for (schema, files) in stored.chain(staged) {
+            for column in made_doubles(schema, &layout.schema) {
+                check_exact(store, &column, files).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// True for a delete that selects nothing, and for an alteration that alters nothing.
     pub fn is_idle(&self, base: Option<&Arc<State>>) -> Result<bool> {
+        if let (Some(alteration), Some(base)) = (&self.alteration, base) {
+            return Ok(self.annotates_nothing() && alteration.is_idle(&Layout::of(base)));
+        }
         match (self.operation, &self.scope, base) {
-            (Operation::Delete, Some(scope), Some(base))
-                if self.metadata.is_empty() && self.annotate.is_none() =>
-            {
+            (Operation::Delete, Some(scope), Some(base)) if self.annotates_nothing() => {
                 Ok(in_scope(base, scope)?.true_count() == 0)
             }
             _ => Ok(false),
         }
     }
 
-    /// A staged file that the state has already.
+    fn annotates_nothing(&self) -> bool {
+        self.metadata.is_empty() && self.annotate.is_none()
+    }
+
+    /// The label of a staged file that the state already contains.
     fn already_committed(&self, kept: &Kept) -> Option<&str> {
         let known: HashSet<&str> =
             kept.stay.iter().chain(&kept.go).flat_map(|files| texts(files, "key")).collect();
@@ -281,7 +305,7 @@ impl Change {
             .find(|key| known.contains(key))
     }
 
-    /// The state of an older version as the one after `base`.
+    /// Builds a state after `base` that equals the one of an older version.
     fn restore(&self, name: &str, made: &Attempt, base: &State, old: &Snapshot) -> Result<Next> {
         let version = base.own.version + 1;
         let key = keys::snapshot(name, version, made);
@@ -324,11 +348,11 @@ impl Change {
                 delta: Some(delta),
             },
             index_files: Vec::new(),
-            schema_changed: old.schema.fields() != base.stored.fields(),
+            schema_changed: plain(&old.schema) != plain(&base.stored),
         })
     }
 
-    /// The files of `base` that stay and those that go.
+    /// Splits the files of `base` into those that stay and those that are removed.
     fn kept(&self, base: Option<&State>) -> Result<Kept> {
         let Some(base) = base else { return Ok(Kept::default()) };
         let all = &base.manifest;
@@ -343,12 +367,14 @@ impl Change {
         })
     }
 
-    fn manifest(&self, kept: &Kept, schema: &Schema, layout: &Layout) -> Result<RecordBatch> {
-        let table = table_schema(schema, &layout.columns, &layout.extensions);
+    fn manifest(&self, kept: &Kept, layout: &Layout) -> Result<RecordBatch> {
+        let table = table_schema(&layout.schema, &layout.columns, &layout.extensions);
         let target = manifest_schema(&table, &layout.partition_by);
         let parts = kept.stay.iter().chain(self.staged.iter().map(|staged| &staged.manifest));
         let parts: Result<Vec<RecordBatch>> = parts.map(|part| align(part, &target)).collect();
-        Ok(concat_batches(&target, &parts?)?)
+        let manifest = concat_batches(&target, &parts?)?;
+        let known = kept.stay.as_ref().map_or(0, RecordBatch::num_rows);
+        with_schema_id(&manifest, known, layout.schemas.current)
     }
 
     fn totals(&self, kept: &Kept) -> Totals {
@@ -373,48 +399,10 @@ struct Kept {
     go: Option<RecordBatch>,
 }
 
-/// How the table is laid out after the change.
-struct Layout {
-    table_name: String,
-    partition_by: Vec<String>,
-    index: Vec<String>,
-    columns: Vec<String>,
-    extensions: ExtensionTypes,
-}
-
-impl Layout {
-    fn of(creation: Option<&Creation>, base: Option<&State>) -> Self {
-        let table_name = base.map_or(keys::DEFAULT_TABLE_NAME, |base| &base.table_name).to_owned();
-        match (creation, base) {
-            (Some(creation), _) => Self {
-                table_name: keys::DEFAULT_TABLE_NAME.to_owned(),
-                partition_by: creation.partition_by.clone(),
-                index: creation.index.clone(),
-                columns: creation.columns.clone(),
-                extensions: creation.extensions.clone(),
-            },
-            (None, Some(base)) => Self {
-                table_name,
-                partition_by: base.partition_by.clone(),
-                index: base.header.indices.keys().cloned().collect(),
-                columns: base.own.columns.clone(),
-                extensions: base.extensions.clone(),
-            },
-            (None, None) => Self {
-                table_name,
-                partition_by: Vec::new(),
-                index: Vec::new(),
-                columns: Vec::new(),
-                extensions: ExtensionTypes::new(),
-            },
-        }
-    }
-}
-
 /// The files of `state` whose partition the scope selects.
 ///
-/// A scope that names another column than those of the partitioning is refused: it would have to
-/// remove rows inside files.
+/// A scope that names other columns than the partition columns is refused: it would require
+/// removing rows within files.
 pub(crate) fn in_scope(state: &State, scope: &Predicate) -> Result<BooleanArray> {
     let bound = scope.bind(&state.schema)?;
     for column in scope.columns() {
@@ -438,7 +426,7 @@ fn gone_files(kept: &Kept) -> u64 {
     kept.go.as_ref().map_or(0, |go| go.num_rows() as u64)
 }
 
-/// The files that a commit adds to and removes from `base`. The files that stay come first in the new
+/// The files that a commit adds to and removes from `base`. Remaining files come first in the new
 /// manifest.
 fn delta(base: Option<&State>, kept: &Kept, manifest: &RecordBatch) -> Result<Delta> {
     let stay = kept.stay.as_ref().map_or(0, RecordBatch::num_rows);
@@ -465,7 +453,7 @@ fn removed_indices(base: Option<&State>, header: &Header) -> Vec<String> {
     before.filter(|key| !named.contains(key)).map(str::to_owned).collect()
 }
 
-/// The keys of index files among what a header says of indices.
+/// The keys of the index files that a header names.
 pub(crate) fn index_keys(indices: &IndexMap<String, Value>) -> impl Iterator<Item = &str> {
     indices.values().filter_map(Value::as_str)
 }

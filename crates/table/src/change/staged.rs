@@ -12,16 +12,16 @@ use crate::history::walk;
 use crate::stage::Staged;
 use crate::state::State;
 
-/// Files looked at a time.
-const AT_ONCE: usize = 64;
+/// The maximum number of existence checks in flight.
+const CHECKS_IN_FLIGHT: usize = 64;
 
 impl Change {
     /// Refuses staged files that were collected as garbage, that may be collected before the swap,
     /// or that the history knows already.
     ///
-    /// No request for files that were staged by this very operation and lately; else one for each
-    /// file, three more for the store's time where another process staged them, and two for each
-    /// version since they were staged.
+    /// No request for files that this operation staged itself within a short time; otherwise one
+    /// for each file, three more for the store's time if another process staged them, and two for
+    /// each version since they were staged.
     pub(super) async fn check_staged(
         &self,
         store: &Store,
@@ -57,7 +57,8 @@ impl Change {
         }
     }
 
-    /// Refuses what a commit since the staging has committed, also if its files have been replaced.
+    /// Fails if a commit since the staging has added the files, even if they have been replaced
+    /// since.
     async fn check_not_committed(&self, store: &Store, base: &State) -> Result<()> {
         let staged = self.staged.iter().filter(|staged| !staged.ids.is_empty());
         let Some(since) = staged.clone().map(|staged| staged.version).min() else { return Ok(()) };
@@ -85,18 +86,18 @@ fn already_committed(version: u64) -> Error {
     .with("version", version)
 }
 
-/// When the oldest of the files was written, by the store's clock.
+/// The time at which the oldest of the files was written, by the store's clock.
 async fn look(store: &Store, staged: &Staged) -> Result<Option<Timestamp>> {
     let keys = staged.keys();
     let mut ages = stream::iter(keys)
         .map(|key| async move { Ok::<_, Error>((store.head(&key).await?, key)) })
-        .buffer_unordered(AT_ONCE);
+        .buffer_unordered(CHECKS_IN_FLIGHT);
     let mut oldest = None;
     while let Some((object, key)) = ages.try_next().await? {
         let Some(object) = object else {
             let age = Timestamp::now().duration_since(staged.begun.at());
             return Err(expired(
-                "a staged file is gone: garbage was collected before it was committed",
+                "a staged file is gone: it was collected as garbage before the commit",
                 age,
             )
             .with("key", key));
@@ -108,7 +109,7 @@ async fn look(store: &Store, staged: &Staged) -> Result<Option<Timestamp>> {
 
 /// The error of files that were staged `age` ago.
 fn expired(why: &str, age: SignedDuration) -> Error {
-    // To the next minute: what is asked for should be enough with a little more time.
+    // Rounded up to the next minute, so that the suggested period leaves some margin.
     let enough = SignedDuration::from_mins((age * 2).as_mins() + 1);
     Error::new(ErrorKind::StagedExpired, format!("{why}; stage them again"))
         .with("age", format!("{:#}", SignedDuration::from_secs(age.as_secs())))

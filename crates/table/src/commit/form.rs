@@ -1,8 +1,9 @@
-//! The form of the header of a new table.
+//! The encoding of the header of a new table.
 //!
-//! The two forms have two keys, and whoever creates one does not notice that somebody else creates
-//! the other. So the first writer who makes a table says in an object of its own which form it is
-//! stored in, and all follow: the swap of the one header decides who makes it.
+//! The two encodings have different keys, so writers that create different ones do not conflict.
+//! The first writer of a new table therefore records the encoding in a separate object, and all
+//! others follow it: the compare-and-swap of one header then decides which of them creates the
+//! table.
 
 use partita_core::store::Swap;
 use partita_core::{Error, Result, Store};
@@ -16,12 +17,12 @@ struct Document {
     format: u32,
     /// `json` or `msgpack`.
     header: String,
-    /// Tells who created the object.
+    /// Identifies the writer that created the object.
     created_by: String,
 }
 
-/// The form in which the header of the table `name`, which does not exist, is to be stored; `wanted`
-/// if nobody else is making it. One request; two if somebody is, or has been.
+/// The encoding of the header of the table `name`, which does not exist yet; `wanted` unless
+/// another writer has recorded one. One request; two if another writer has.
 pub(crate) async fn form_of_new(store: &Store, name: &str, wanted: Encoding) -> Result<Encoding> {
     let created_by = uuid::Uuid::new_v4().simple().to_string();
     let header = match wanted {

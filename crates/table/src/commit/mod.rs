@@ -1,4 +1,5 @@
-//! Commits: apply a change to the newest state and swap the header; on a lost race, again.
+//! The commit loop: apply a change to the newest state and swap the header; retry after a lost
+//! race.
 
 mod claim;
 mod form;
@@ -8,25 +9,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use partita_core::store::backoff;
-use partita_core::{Cancel, Error, ErrorKind, Predicate, Result, Store};
+use partita_core::{Cancel, Error, ErrorKind, Predicate, Result, Store, idempotency_id};
 
 use crate::change::Change;
 use crate::format::header::Attempt;
 use crate::format::snapshot::Operation;
 use crate::state::State;
-pub(crate) use claim::{find as find_commit, id_of};
+pub(crate) use claim::find as find_commit;
 pub(crate) use form::form_of_new;
 use trial::{Outcome, Trial};
 
-/// Lost races after which a commit gives up. With so many, something other than other writers is
-/// wrong.
+/// The maximum number of lost races of a commit. So many losses have another cause than concurrent
+/// writers.
 const ATTEMPTS: u32 = 1_000;
 
 /// The effect of a commit. If there was nothing to do, no commit was made, and version and id are
 /// those of the newest commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Commit {
-    /// The version that it made.
+    /// The version that the commit created.
     pub version: u64,
     /// Its id.
     pub id: String,
@@ -40,14 +41,14 @@ pub struct Commit {
     pub rows_removed: u64,
     /// Bytes added.
     pub bytes_added: u64,
-    /// How often the change was applied: one, and one more for each race lost. Zero if a commit with
-    /// the same idempotency key had been made before: version and id are those of that commit, and
-    /// this call has added and removed nothing.
+    /// The number of times the change was applied: one, plus one for each lost race. Zero if a
+    /// commit with the same idempotency key had been made before: version and id are those of that
+    /// commit, and this call has added and removed nothing.
     pub attempts: u32,
 }
 
 impl Commit {
-    /// The commit that was not needed.
+    /// The result if there was nothing to commit.
     pub(crate) fn nothing(state: &State, attempts: u32) -> Self {
         Self {
             version: state.own.version,
@@ -61,7 +62,7 @@ impl Commit {
         }
     }
 
-    /// The commit with the same key that was made before.
+    /// The result if a commit with the same key was made before.
     fn made_before(version: u64, id: String) -> Self {
         Self {
             version,
@@ -82,7 +83,7 @@ impl Commit {
     }
 }
 
-/// The present time as plateau writes it.
+/// The current time in the format of plateau.
 pub(crate) fn now() -> String {
     jiff::Timestamp::now()
         .to_zoned(jiff::tz::TimeZone::UTC)
@@ -90,7 +91,7 @@ pub(crate) fn now() -> String {
         .to_string()
 }
 
-/// Whether the table may exist already when a commit makes it.
+/// Whether the table may exist when a commit creates it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Existing {
     /// The table must exist.
@@ -101,7 +102,7 @@ pub(crate) enum Existing {
     Replaced,
 }
 
-/// Decides what a commit does, again for each state that it is tried on.
+/// Computes the change of a commit, once for each state that it is attempted on.
 pub(crate) trait Propose: Send {
     /// The change to apply to `base`, the newest state known; `None` if there is nothing to do.
     fn propose(
@@ -109,14 +110,14 @@ pub(crate) trait Propose: Send {
         base: Option<&Arc<State>>,
     ) -> impl Future<Output = Result<Option<Change>>> + Send;
 
-    /// The key by which a repeated request is recognised as the same commit.
+    /// The key that identifies repeated requests for the same commit.
     fn idempotency_key(&self) -> Option<&str>;
 
     /// A description of the operation that is the same on each retry.
     fn purpose(&self) -> String;
 }
 
-/// The same change whatever the state.
+/// The same change for every state.
 impl Propose for &Change {
     async fn propose(&mut self, base: Option<&Arc<State>>) -> Result<Option<Change>> {
         Ok((!self.is_idle(base)?).then(|| self.clone()))
@@ -135,7 +136,7 @@ impl Propose for &Change {
     }
 }
 
-/// The purpose of an operation on the rows in a scope.
+/// A description of an operation on the rows in a scope.
 pub(crate) fn purpose(operation: Operation, scope: Option<&Predicate>) -> String {
     match scope {
         Some(scope) => format!("{} where {scope}", operation.name()),
@@ -143,11 +144,11 @@ pub(crate) fn purpose(operation: Operation, scope: Option<&Predicate>) -> String
     }
 }
 
-/// Applies the change proposed to the dataset `name` until the swap succeeds. `cached` is tried first, which
-/// saves a request where nobody else has written.
+/// Applies the proposed change to the dataset `name` until the swap succeeds. `cached` is tried
+/// first, which saves a request if nobody else has written.
 ///
-/// Atomic: the change is visible whole or not at all. On an error nothing has changed and nothing
-/// will, except for `CommitUnknown`, where it could not be learned.
+/// Atomic: the change becomes visible as a whole or not at all. On an error nothing has changed and
+/// nothing will, except for `CommitUnknown`, which means that the outcome is unknown.
 pub(crate) async fn commit(
     store: &Store,
     name: &str,
@@ -159,13 +160,13 @@ pub(crate) async fn commit(
     store.check_writable()?;
     let key = change.idempotency_key().map(str::to_owned);
     let id = match &key {
-        Some(key) => id_of(key),
+        Some(key) => idempotency_id(key),
         None => uuid::Uuid::new_v4().simple().to_string(),
     };
     let mut newest = Newest { store, name, existing, known: cached };
     let purpose = change.purpose();
     if let Some(key) = &key
-        && !claim::take(store, name, key, &purpose).await.map_err(not_begun)?
+        && !claim::take(store, name, key, &id, &purpose).await?
     {
         if !newest.remembers(&id) {
             newest.known = State::find(store, name).await?.map(Arc::new);
@@ -228,8 +229,8 @@ pub(crate) async fn commit(
         .with("attempts", ATTEMPTS))
 }
 
-/// The error of a swap before that of the header. Whether it was done is not known, but the commit was
-/// not.
+/// The error of a swap that precedes the header's. Its outcome may be unknown, but the commit did
+/// not happen.
 fn not_begun(error: Error) -> Error {
     if error.kind() != ErrorKind::CommitUnknown {
         return error;
@@ -238,7 +239,7 @@ fn not_begun(error: Error) -> Error {
         .caused_by(error)
 }
 
-/// The newest state, as far as known.
+/// The newest known state.
 struct Newest<'a> {
     store: &'a Store,
     name: &'a str,
@@ -251,7 +252,7 @@ impl Newest<'_> {
         self.known.as_ref().is_some_and(|known| known.own.remembers(id))
     }
 
-    /// The state to try on: what is known, else what is stored.
+    /// The state for the next attempt: the cached one, or else the stored one.
     async fn load(&mut self) -> Result<Option<Arc<State>>> {
         match self.known.take() {
             Some(known) => Ok(Some(known)),
@@ -259,7 +260,7 @@ impl Newest<'_> {
         }
     }
 
-    /// Refuses a table that exists, or that does not, where the other is needed.
+    /// Checks whether the table exists, as `existing` requires.
     fn admit(&self, found: Option<Arc<State>>) -> Result<Option<Arc<State>>> {
         match (self.existing, found) {
             (Existing::Required, None) => {

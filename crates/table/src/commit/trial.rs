@@ -1,7 +1,7 @@
-//! One attempt at a commit, and finding out how it ended.
+//! One attempt at a commit, and the determination of its outcome.
 //!
-//! There are three ends: it is done, it is proven that it was not and never will be, or neither can
-//! be learned. Only in the second is anything deleted, and only what the attempt itself has written.
+//! An attempt is done, provably never done, or of unknown outcome. Only the second outcome allows
+//! deletes, and only of objects that the attempt itself has written.
 
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use partita_core::store::{Swap, Version};
 use partita_core::{Error, ErrorKind, Result, Store, commit_point, commit_settled};
 
 use crate::change::Next;
+use crate::format::columns::plain;
 use crate::format::header::Attempt;
 use crate::format::keys;
 use crate::format::schema::{decode_common_metadata, encode_common_metadata, table_schema};
@@ -19,33 +20,33 @@ use crate::history::walk;
 use crate::stage::discard;
 use crate::state::{State, header_key};
 
-/// Objects written at a time.
-const AT_ONCE: usize = 8;
+/// The maximum number of writes in flight.
+const WRITES_IN_FLIGHT: usize = 8;
 
 /// An attempt to swap the header.
 pub(super) struct Trial<'a> {
     pub store: &'a Store,
     pub name: &'a str,
     pub made: &'a Attempt,
-    /// The state whose header is to be replaced; none where the table is made.
+    /// The state whose header is replaced; `None` if the table is created.
     pub base: Option<&'a State>,
 }
 
-/// How an attempt ended, once that is known.
+/// The outcome of an attempt, once it is known.
 pub(super) enum Outcome {
     Done {
         state: Arc<State>,
         version: u64,
         totals: Totals,
     },
-    /// Another commit took its place, or the table is gone.
+    /// Another commit took its place, or the table does not exist any more.
     Lost {
         newest: Option<Arc<State>>,
     },
 }
 
 impl Trial<'_> {
-    /// Writes what the header will name, and swaps the header.
+    /// Writes the objects that the header will name, and swaps the header.
     ///
     /// On an error nothing was committed and nothing will be, except for `CommitUnknown`.
     pub async fn run(&self, mut next: Next) -> Result<Outcome> {
@@ -86,7 +87,7 @@ impl Trial<'_> {
         }
         stream::iter(side)
             .map(|(key, bytes)| async move { self.store.put(&key, bytes).await })
-            .buffer_unordered(AT_ONCE)
+            .buffer_unordered(WRITES_IN_FLIGHT)
             .try_collect()
             .await
     }
@@ -96,13 +97,13 @@ impl Trial<'_> {
         let expected = self.base.map(|base| &base.stored_as);
         let token = self.made.token();
         let swap = self.store.compare_and_swap(&key, expected, header, &token);
-        // If the swap counts as lost, a later check decides whether it was made.
+        // A swap that is reported as lost may still have been made; a later check decides.
         let is_made = |swap: &Swap| matches!(swap, Swap::Done(_)).then_some(true);
         commit_point(&self.made.commit, swap, is_made).await
     }
 
-    /// After a swap that counts as lost: the answer to it may have been lost instead, and so many
-    /// commits been made since that the header names it no longer.
+    /// Called after a swap that was reported as lost: its answer may have been lost instead,
+    /// followed by so many commits that the header does not list it any more.
     async fn settle(&self, next: &Next, written: Vec<String>) -> Result<Outcome> {
         let unknown = |error: Error| {
             let why = "another header is stored, and it could not be learned whether the commit is \
@@ -128,7 +129,7 @@ impl Trial<'_> {
         Ok(Outcome::Lost { newest })
     }
 
-    /// Whether the state `newest` was built upon this attempt.
+    /// True if the state `newest` is based on this attempt.
     async fn is_part_of(&self, newest: &State, next: &Next) -> Result<bool> {
         let version = next.own.version;
         if newest.own.version < version {
@@ -148,7 +149,7 @@ impl Trial<'_> {
         }
     }
 
-    /// The error that says with which id to ask.
+    /// An error that tells the caller which id to query.
     fn unknown(&self, why: &str, cause: Error) -> Error {
         Error::new(ErrorKind::CommitUnknown, format!("{why}; ask with its id before trying again"))
             .with("commit", &self.made.commit)
@@ -156,16 +157,17 @@ impl Trial<'_> {
             .caused_by(cause)
     }
 
-    /// `_common_metadata` is not part of the swap: two writers that change the schema at once may
-    /// leave the loser's. Whoever changed it looks once more after the swap was decided. Readers
-    /// do not need it while the snapshot is current, so a failure is for `verify` to mend.
+    /// `_common_metadata` is not part of the swap: two concurrent schema changes may leave the
+    /// version of the loser. Writers that changed it check it again after the outcome of the swap
+    /// is known. Readers do not need it while the snapshot is current, so a failure is left to the
+    /// repair by `verify`.
     async fn restore_schema(&self, state: &State) {
         let key = keys::common_metadata(self.name, &state.table_name);
         let look = async {
             let stored = self.store.get_opt(&key).await?;
             let same = stored
                 .and_then(|bytes| decode_common_metadata(&bytes).ok())
-                .is_some_and(|schema| schema.fields() == state.stored.fields());
+                .is_some_and(|schema| schema.fields() == plain(&state.stored).fields());
             match same {
                 true => Ok(()),
                 false => self.store.put(&key, encode_common_metadata(&state.stored)?).await,
@@ -184,7 +186,7 @@ impl Next {
     fn into_state(self, stored_as: Version) -> State {
         let document = self.snapshot.document;
         let mut header = self.header;
-        // The manifest names the files as well.
+        // The manifest lists the files as well.
         header.partitions = None;
         let schema =
             table_schema(&self.snapshot.schema, &self.own.columns, &document.extension_types);
@@ -200,6 +202,7 @@ impl Next {
             indices_complete: document.indices_complete,
             index_lengths: document.index_lengths,
             extensions: document.extension_types,
+            schemas: document.schemas,
             manifest: self.snapshot.manifest,
             forgotten: None,
         }

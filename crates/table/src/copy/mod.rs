@@ -20,25 +20,25 @@ use crate::format::footer::missing;
 use crate::format::index::value_type;
 use crate::format::keys;
 use crate::format::snapshot::Operation;
-use crate::stage::{Begun, Staged, discard, numbers, texts};
+use crate::stage::{Begun, Columns, Staged, discard, numbers, texts};
 use crate::state::{State, read_header};
 
-/// Bytes of objects in memory at a time; one larger object is copied alone.
+/// The maximum size of objects in memory, in MiB; a single larger object is copied alone.
 const IN_FLIGHT_MIB: u32 = 256;
 
-/// Objects copied at a time.
-const AT_ONCE: usize = 16;
+/// The maximum number of copies in flight.
+const COPIES_IN_FLIGHT: usize = 16;
 
-/// How a table is copied.
+/// Options of a copy.
 #[derive(Clone)]
 pub struct CopyOptions {
-    /// Copy only rows for which this is true; they are written anew then.
+    /// Copy only rows that match; they are rewritten to new files.
     pub scope: Option<Predicate>,
     /// Replace a table that exists already; otherwise that is an error.
     pub overwrite: bool,
-    /// Told about files copied.
+    /// Receives the number of copied files.
     pub progress: Arc<dyn Progress>,
-    /// Stops the work; nothing is visible then.
+    /// Stops the copy; nothing becomes visible then.
     pub cancel: Cancel,
 }
 
@@ -54,14 +54,15 @@ impl Default for CopyOptions {
 }
 
 impl Table {
-    /// Copies the state that reads see to `url`, in whatever store, and returns the copy. Files are
-    /// copied as they are, unless a scope chooses rows, whose files are written anew; the copy has one version, and becomes visible by one commit.
+    /// Copies the state that reads see to `url`, in any store, and returns the copy. Files are
+    /// copied unchanged, unless a scope selects rows, which are rewritten to new files. The copy
+    /// has one version, and becomes visible in one commit.
     ///
     /// # Errors
     /// [`AlreadyExists`](partita_core::ErrorKind::AlreadyExists) unless `options.overwrite`;
     /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) for the table itself;
-    /// [`Corrupt`](partita_core::ErrorKind::Corrupt) if a file of the table is gone; else as
-    /// [`Table::append`]. Nothing is left at `url` then.
+    /// [`Corrupt`](partita_core::ErrorKind::Corrupt) if a file of the table is missing; otherwise
+    /// those of [`Table::append`]. Nothing remains at `url` then.
     pub fn copy<'a>(
         &'a self,
         url: &'a str,
@@ -110,7 +111,7 @@ impl Table {
         .boxed()
     }
 
-    /// The files of `state` under another name, copied but not yet part of anything.
+    /// Copies the files of `state` under another name, without adding them to a table.
     async fn copied(
         &self,
         state: &State,
@@ -119,7 +120,7 @@ impl Table {
         options: &CopyOptions,
     ) -> Result<Staged> {
         let begun = Begun::now();
-        // New names: those of the table may be in use where it is copied over an older copy.
+        // New names: the old ones may be in use if the table is copied over an earlier copy.
         let labels: HashMap<&str, String> = texts(&state.manifest, "label")
             .zip(state.partition_keys()?)
             .map(|(old, key)| (old, keys::label(&key, &uuid::Uuid::new_v4().simple().to_string())))
@@ -128,13 +129,14 @@ impl Table {
         let mut index = BTreeMap::new();
         for (column, stored) in &state.header.indices {
             let data_type = value_type(state.schema.field_with_name(column)?.data_type());
-            let stored = load_index(self.store(), stored, column, &data_type).await?;
+            let recorded = state.index_lengths.get(column);
+            let stored = load_index(self.store(), stored, column, &data_type, recorded).await?;
             let unknown: HashSet<&str> =
                 stored.labels().filter(|label| new(label).is_none()).collect();
             index.insert(
                 column.clone(),
                 stored.without(&unknown)?.relabelled(new).ok_or_else(|| {
-                    Error::corrupt("an index names a partition that is not there")
+                    Error::corrupt("an index names a partition that does not exist")
                         .with("column", column)
                 })?,
             );
@@ -152,7 +154,7 @@ impl Table {
             .collect();
         options.progress.start("files copied", Some(pairs.len() as u64));
         let room = Semaphore::new(IN_FLIGHT_MIB as usize);
-        // All are waited for, also after a failure: what was written must be deleted.
+        // All copies are awaited, even after a failure: their files must be deleted.
         let outcomes: Vec<Result<()>> = stream::iter(pairs)
             .map(|(from, to, bytes)| {
                 let room = &room;
@@ -167,7 +169,7 @@ impl Table {
                     Ok(())
                 }
             })
-            .buffer_unordered(AT_ONCE)
+            .buffer_unordered(COPIES_IN_FLIGHT)
             .collect()
             .await;
         options.progress.finish();
@@ -185,6 +187,8 @@ impl Table {
             index,
             ids: Vec::new(),
             version: 0,
+            columns_are: Columns::All,
+            last_column_id: 0,
             begun,
         })
     }

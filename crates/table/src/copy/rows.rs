@@ -1,5 +1,5 @@
-//! Copying some rows of a table: partition after partition is read and written anew, so that memory
-//! does not grow with the table.
+//! Copying a subset of the rows of a table, partition by partition, so that memory does not grow
+//! with the table.
 
 use std::sync::Arc;
 
@@ -19,15 +19,16 @@ use crate::scan::{BATCH_ROWS, Read, residual, row_test};
 use crate::stage::{Staged, Target, discard, numbers, stage};
 use crate::state::State;
 
-/// Bytes of files read as one: small partitions share the effort, and with it files in the making.
+/// The target size of a unit in bytes. Small partitions are combined to share the overhead of
+/// staging; the limit bounds the number of files being written.
 const UNIT_BYTES: u64 = 16 << 20;
 
-/// Units at a time: while one waits for its last files another goes on.
-const AT_ONCE: usize = 2;
+/// The maximum number of units in flight: one can be read while another waits for its last files.
+const UNITS_IN_FLIGHT: usize = 2;
 
 impl Table {
-    /// Writes the rows of `state` that `scope` selects to files under another name, which are not
-    /// yet part of anything.
+    /// Writes the rows of `state` that `scope` selects to files under another name, without adding
+    /// them to a table.
     pub(super) async fn copied_rows(
         &self,
         state: &State,
@@ -41,10 +42,10 @@ impl Table {
         options.progress.start("files copied", Some(plan.manifest.num_rows() as u64));
         let mut units = units(&plan)?;
         if units.is_empty() {
-            // No file at all, which is staged like any other number of them.
+            // An empty unit, so that a copy of no files takes the same path.
             units.push(plan);
         }
-        // All are waited for, also after a failure: what was written must be deleted.
+        // All units are awaited, even after a failure: their files must be deleted.
         let outcomes: Vec<Result<Staged>> = stream::iter(units)
             .map(|unit| {
                 let target = &target;
@@ -54,7 +55,7 @@ impl Table {
                     Ok(staged)
                 }
             })
-            .buffered(AT_ONCE)
+            .buffered(UNITS_IN_FLIGHT)
             .collect()
             .await;
         options.progress.finish();
@@ -82,7 +83,7 @@ impl Table {
         options: &CopyOptions,
     ) -> Result<Staged> {
         options.cancel.check()?;
-        let schema = unit_schema(self.store(), state, unit).await?;
+        let schema = unit_schema(self.store(), &state.schema, &state.extensions, unit).await?;
         let read = Read {
             store: self.store().clone(),
             table: Arc::clone(&state.schema),
@@ -98,7 +99,7 @@ impl Table {
     }
 }
 
-/// The files in units of whole partitions, in the order of the table.
+/// Groups the files into units of whole partitions, in the order of the table.
 fn units(plan: &Plan) -> Result<Vec<Plan>> {
     let mut partitions: IndexMap<PartitionKey, (u64, Vec<u64>)> = IndexMap::new();
     let sizes = numbers(&plan.manifest, "bytes");

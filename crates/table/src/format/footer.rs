@@ -1,4 +1,4 @@
-//! Reading Parquet footers out of a store.
+//! Reading Parquet footers from a store.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -15,25 +15,30 @@ use parquet::file::metadata::{
 use partita_core::{Error, ErrorKind, Result, Store, guarded_async};
 use partita_parquet::{TAIL, check_footer, check_places, decode_old, footer_length, is_old};
 
+use super::digests::{ChunkDigests, FileDigests, gaps};
 use super::schema::readable_schema;
 
-/// Bytes fetched from the end of a file of which no footer length is known.
+/// Bytes fetched from the end of a file whose footer length is unknown.
 const GUESS: u64 = 64 << 10;
 
-/// One Parquet object, for the decoder: byte ranges by way of the store.
+/// A Parquet object whose byte ranges the decoder reads from the store.
 #[derive(Debug, Clone)]
 pub struct ParquetObject {
     store: Store,
     key: Arc<str>,
     bytes: u64,
     footer: Option<u64>,
+    /// What was committed, where reads compare it.
+    digests: Option<FileDigests>,
+    /// Those of the column chunks, once the footer was read.
+    chunks: Option<Arc<ChunkDigests>>,
 }
 
 impl ParquetObject {
-    /// The object `key`; its size is asked of the store where it is not known.
+    /// Opens the object `key`; its size is requested from the store if it is not known.
     ///
     /// # Errors
-    /// [`Corrupt`](ErrorKind::Corrupt) if there is no such object: the dataset names it.
+    /// [`Corrupt`](ErrorKind::Corrupt) if the object is missing, since the dataset names it.
     pub async fn open(
         store: &Store,
         key: &str,
@@ -44,7 +49,15 @@ impl ParquetObject {
             Some(bytes) => bytes,
             None => store.head(key).await?.ok_or_else(|| missing(key))?.size,
         };
-        Ok(Self { store: store.clone(), key: key.into(), bytes, footer })
+        let (store, key) = (store.clone(), key.into());
+        Ok(Self { store, key, bytes, footer, digests: None, chunks: None })
+    }
+
+    /// The same object, of which footer and whole column chunks are compared with what was committed,
+    /// if that is known, and unless the store was opened without checksums.
+    #[must_use]
+    pub fn committed_as(self, digests: Option<FileDigests>) -> Self {
+        Self { digests: digests.filter(|_| self.store.compares_digests()), ..self }
     }
 
     /// The size of the object.
@@ -53,10 +66,10 @@ impl ParquetObject {
         self.bytes
     }
 
-    /// Reads the footer, with the page index where there is one and `pages` asks for it.
+    /// Reads the footer, with the page index if there is one and `pages` is set.
     ///
     /// # Errors
-    /// [`Corrupt`](ErrorKind::Corrupt) if the object is no Parquet file.
+    /// [`Corrupt`](ErrorKind::Corrupt) if the object is not a Parquet file.
     pub async fn metadata(&mut self, pages: bool) -> Result<ArrowReaderMetadata> {
         let policy = if pages { PageIndexPolicy::Optional } else { PageIndexPolicy::Skip };
         let options = ArrowReaderOptions::new().with_page_index_policy(policy);
@@ -69,13 +82,14 @@ impl ParquetObject {
             };
             let metadata = loaded.map_err(|error| unreadable(&key, error))?;
             check_places(metadata.metadata(), size)?;
+            self.chunks = self.digests.and_then(|_| ChunkDigests::of(metadata.metadata()));
             readable(metadata).map_err(|error| unreadable(&key, error))
         })
         .await
         .map_err(|error| named(error, &key))
     }
 
-    /// The metadata of a file whose footer the decoder does not take.
+    /// The metadata of a file whose footer the decoder rejects.
     async fn old_metadata(&self) -> ParquetResult<ArrowReaderMetadata> {
         let metadata = decode_old(&self.checked_end(self.hint()).await?.footer)?;
         ArrowReaderMetadata::try_new(Arc::new(metadata), ArrowReaderOptions::new())
@@ -115,7 +129,7 @@ impl ParquetObject {
             .map_err(|error| named(error, &key))
     }
 
-    /// Bytes of several places of the object.
+    /// Reads several byte ranges of the object.
     ///
     /// # Errors
     /// As [`Store::get_ranges`](partita_core::Store::get_ranges).
@@ -123,11 +137,32 @@ impl ParquetObject {
         self.store.get_ranges(&self.key, ranges).await
     }
 
+    /// Compares what is neither footer nor column chunk with what was committed, if that is known.
+    ///
+    /// # Errors
+    /// [`Corrupt`](ErrorKind::Corrupt) if it differs; as [`ParquetObject::ranges`].
+    pub async fn check_rest(&self, metadata: &ParquetMetaData) -> Result<()> {
+        let Some(digests) = &self.digests else { return Ok(()) };
+        let tail = self.bytes.saturating_sub(TAIL as u64)..self.bytes;
+        let length = footer_length(&self.store.get_range(&self.key, tail.clone()).await?)?;
+        let gaps = gaps(metadata, tail.start.saturating_sub(length));
+        let pieces = self.ranges(&gaps).await?;
+        digests.check_rest(pieces.iter().map(Bytes::as_ref)).map_err(|e| named(e, &self.key))
+    }
+
     async fn fetch_range(&self, range: Range<u64>) -> ParquetResult<Bytes> {
         if range.start > range.end || range.end > self.bytes {
             return Err(ParquetError::General("a byte range lies outside the file".into()));
         }
-        self.store.get_range(&self.key, range).await.map_err(external)
+        let bytes = self.store.get_range(&self.key, range.clone()).await.map_err(external)?;
+        self.check(&range, &bytes)?;
+        Ok(bytes)
+    }
+
+    /// Refuses a column chunk that is not what was committed.
+    fn check(&self, place: &Range<u64>, bytes: &[u8]) -> ParquetResult<()> {
+        let checked = self.chunks.as_ref().map_or(Ok(()), |chunks| chunks.check(place, bytes));
+        checked.map_err(external)
     }
 }
 
@@ -150,7 +185,11 @@ impl AsyncFileReader for ParquetObject {
             if ranges.iter().any(|range| range.start > range.end || range.end > self.bytes) {
                 return Err(ParquetError::General("a byte range lies outside the file".into()));
             }
-            self.store.get_ranges(&self.key, &ranges).await.map_err(external)
+            let fetched = self.store.get_ranges(&self.key, &ranges).await.map_err(external)?;
+            for (range, bytes) in ranges.iter().zip(&fetched) {
+                self.check(range, bytes)?;
+            }
+            Ok(fetched)
         }
         .boxed()
     }
@@ -186,7 +225,7 @@ pub fn readable(metadata: ArrowReaderMetadata) -> ParquetResult<ArrowReaderMetad
     }
 }
 
-/// The end of an object, with a footer that was looked at. What lies before is fetched.
+/// The end of an object with a validated footer. Earlier bytes are fetched on demand.
 struct End<'a> {
     object: &'a ParquetObject,
     start: u64,
@@ -226,6 +265,9 @@ impl ParquetObject {
             false => (start, bytes),
         };
         let first = usize::try_from(from - start).map_err(|_| outside())?;
+        if let Some(digests) = &self.digests {
+            digests.check_footer(&bytes.slice(first..)).map_err(external)?;
+        }
         let footer = bytes.slice(first..bytes.len() - TAIL);
         check_footer(&footer).map_err(external)?;
         Ok(End { object: self, start, bytes, footer })
@@ -236,7 +278,7 @@ fn external(error: Error) -> ParquetError {
     ParquetError::External(Box::new(error))
 }
 
-/// The error of a data file that the dataset names and the store has not.
+/// The error for a data file that the dataset names but the store lacks.
 #[must_use]
 pub fn missing(key: &str) -> Error {
     Error::corrupt(
@@ -246,7 +288,7 @@ pub fn missing(key: &str) -> Error {
     .with("key", key)
 }
 
-/// Turns a decoder's error into ours: the store's own comes back as it was.
+/// Converts a decoder's error; an error of the store that it wraps is returned unchanged.
 #[must_use]
 pub fn unreadable(key: &str, error: ParquetError) -> Error {
     match error {
@@ -261,7 +303,7 @@ pub fn unreadable(key: &str, error: ParquetError) -> Error {
     }
 }
 
-/// An error of one object, which it names.
+/// Adds the object's key to an error that lacks one.
 #[must_use]
 pub fn named(error: Error, key: &str) -> Error {
     match error.context().iter().any(|(name, _)| *name == "key") {
@@ -270,7 +312,7 @@ pub fn named(error: Error, key: &str) -> Error {
     }
 }
 
-/// The length of the footer of a whole Parquet file, out of its last eight bytes.
+/// The length of the footer of a Parquet file in memory, read from its last eight bytes.
 #[must_use]
 pub fn length_of(file: &[u8]) -> Option<u64> {
     let tail = file.get(file.len().checked_sub(8)?..)?;

@@ -1,4 +1,4 @@
-//! The header: the one document that makes a dataset consistent.
+//! The header: the document whose swap makes a commit visible.
 
 use indexmap::IndexMap;
 use partita_core::{Error, Result};
@@ -12,16 +12,16 @@ use crate::stage::Derivations;
 /// The only version of the format that plateau 4 reads and writes.
 pub const VERSION: i64 = 4;
 
-/// The entry of the free metadata map in which Partita keeps its own state; plateau carries it on.
+/// The entry of the free metadata map that holds Partita's state; plateau preserves it.
 const OWN: &str = "_partita";
 
-/// Versions count commits, so they never come near to this.
+/// An upper bound of valid versions. Versions count commits, so they stay far below it.
 pub(super) const LAST_VERSION: u64 = 1 << 53;
 
-/// How many commit ids a header remembers, so that a writer whose answer was lost finds its own.
+/// The number of commit ids in a header, which a writer whose answer was lost searches for its own.
 pub const REMEMBERED: usize = 64;
 
-/// The form in which a header is stored.
+/// The encoding of a header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Encoding {
     /// `.json`
@@ -31,7 +31,7 @@ pub enum Encoding {
     Msgpack,
 }
 
-/// A header as stored. Fields stand in the order in which plateau writes them.
+/// A stored header. Its fields have the order in which plateau writes them.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Header {
     #[serde(rename = "dataset_metadata_version")]
@@ -39,7 +39,7 @@ pub struct Header {
     /// The name of the dataset.
     #[serde(rename = "dataset_uuid")]
     pub uuid: String,
-    /// Index files by column. A value that is no key (old embedded indices) is kept as it is.
+    /// Index files by column. A value that is not a key (an old embedded index) is preserved.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub indices: IndexMap<String, Value>,
     /// Free annotations, and Partita's entry.
@@ -48,7 +48,7 @@ pub struct Header {
     /// Data files by partition label; absent in datasets whose partitions are found by listing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partitions: Option<IndexMap<String, Files>>,
-    /// The partition columns in order; absent in old documents, where the first key tells.
+    /// The partition columns in order; absent in old documents, where the first key defines them.
     #[serde(default)]
     pub partition_keys: Option<Vec<String>>,
 }
@@ -60,7 +60,7 @@ pub struct Files {
     pub files: IndexMap<String, String>,
 }
 
-/// What Partita keeps in the header beside the plateau format.
+/// Partita's entry in the header, beside the fields of plateau's format.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq, Eq)]
 pub struct Own {
     /// The number of the last commit that Partita made.
@@ -69,7 +69,7 @@ pub struct Own {
     pub commit: String,
     /// The key of its snapshot.
     pub snapshot: String,
-    /// The last commits, newest first: the id of each, and after a hyphen that of its attempt.
+    /// The last commits, newest first: the id of the commit, a hyphen, and the id of the attempt.
     #[serde(default)]
     pub recent: Vec<String>,
     /// The columns in the order in which the table was created.
@@ -78,17 +78,22 @@ pub struct Own {
     /// Partition columns that are derived from others.
     #[serde(flatten)]
     pub derived: Derivations,
-    /// The columns of which data files get bloom filters, where a write says nothing else.
+    /// The columns that get bloom filters by default.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub bloom_filters: Vec<String>,
-    /// The features without which the table cannot be read.
+    /// The features that a reader must support to read the table.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requires: Vec<String>,
+    /// The largest id that a column has ever had.
+    #[serde(default)]
+    pub last_column_id: i32,
 }
 
 impl Own {
-    /// Takes over how the table was laid out at another version.
+    /// Takes over the layout of the table at another version.
     pub fn laid_out_as(&mut self, document: &Document) {
+        // Ids are never given again, so the number does not go back with the version.
+        self.last_column_id = self.last_column_id.max(document.last_column_id);
         if let Some(derived) = &document.derived {
             self.derived.clone_from(derived);
             self.bloom_filters.clone_from(&document.bloom_filters);
@@ -110,10 +115,10 @@ impl Own {
         }
     }
 
-    /// True if a commit of this id, by whichever attempt, is among the last ones.
+    /// True if a commit with this id, from any attempt, is among the last ones.
     #[must_use]
     pub fn remembers(&self, commit: &str) -> bool {
-        // Entries of format 1 are ids alone.
+        // In format 1, entries are commit ids without an attempt.
         self.recent.iter().any(|entry| entry.split('-').next() == Some(commit))
     }
 
@@ -125,8 +130,8 @@ impl Own {
     }
 }
 
-/// One attempt to make a commit. The same commit may be tried by several callers at once, and by
-/// one of them again and again: what each attempt writes has names of its own.
+/// One attempt to make a commit. Several callers may attempt the same commit at once, and each may
+/// retry: the objects that an attempt writes have names of their own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
     /// The id of the commit.
@@ -143,7 +148,7 @@ impl Attempt {
         Self { commit: commit.to_owned(), id: id.chars().take(16).collect() }
     }
 
-    /// Both ids, as they stand in names of objects and in the header.
+    /// Both ids, in the form used in object names and in the header.
     #[must_use]
     pub fn token(&self) -> String {
         format!("{}-{}", self.commit, self.id)
@@ -164,7 +169,7 @@ impl Header {
         }
     }
 
-    /// Reads a stored header.
+    /// Decodes a stored header.
     ///
     /// # Errors
     /// [`Corrupt`](partita_core::ErrorKind::Corrupt) if the bytes are no header of version 4, or
@@ -181,8 +186,8 @@ impl Header {
         Ok(header)
     }
 
-    /// Reads a stored header but for its partitions, which take most of its length and stand in
-    /// the snapshot too.
+    /// Decodes a stored header without its partitions, which are most of its content and are in the
+    /// snapshot too.
     ///
     /// # Errors
     /// As [`Header::decode`].
@@ -202,8 +207,8 @@ impl Header {
     /// The stored form.
     ///
     /// # Errors
-    /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) if the metadata holds what
-    /// the encoding cannot.
+    /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) if the metadata contains
+    /// values that the encoding cannot represent.
     pub fn encode(&self, encoding: Encoding) -> Result<Vec<u8>> {
         let unwritable = "the metadata cannot be written";
         match encoding {
@@ -213,7 +218,7 @@ impl Header {
             Encoding::Msgpack => {
                 let packed = rmp_serde::to_vec_named(self)
                     .map_err(|error| Error::invalid(unwritable).caused_by(error))?;
-                let mut stored = zstd::bulk::compress(&packed, 3)
+                let mut stored = packed_frame(&packed)
                     .map_err(|error| Error::invalid(unwritable).caused_by(error))?;
                 let own = self.own()?;
                 let commits = own.map(|own| own.recent.join(" ")).unwrap_or_default();
@@ -223,11 +228,11 @@ impl Header {
         }
     }
 
-    /// Partita's entry; absent in datasets that only plateau has written.
+    /// Partita's entry; absent in datasets that were only written by plateau.
     ///
     /// # Errors
-    /// [`Corrupt`](partita_core::ErrorKind::Corrupt) for an entry that cannot be read, or that says
-    /// what cannot be. Going on without it would lose the history.
+    /// [`Corrupt`](partita_core::ErrorKind::Corrupt) for an entry that cannot be read or is
+    /// inconsistent. Ignoring it would lose the history.
     pub fn own(&self) -> Result<Option<Own>> {
         let Some(stored) = self.metadata.get(OWN) else { return Ok(None) };
         let damaged = || {
@@ -244,7 +249,7 @@ impl Header {
         Ok(Some(own))
     }
 
-    /// Refuses a table that this code cannot read.
+    /// Fails for a table that this release cannot read.
     ///
     /// # Errors
     /// [`Corrupt`](partita_core::ErrorKind::Corrupt) naming a feature that is not known.
@@ -254,7 +259,7 @@ impl Header {
         check_requirements(names.map(|name| name.as_str().unwrap_or_default()))
     }
 
-    /// Puts Partita's entry in.
+    /// Sets Partita's entry.
     ///
     /// # Errors
     /// Never in practice: the entry is plain JSON.
@@ -266,7 +271,7 @@ impl Header {
         Ok(())
     }
 
-    /// The metadata without Partita's entry: what the user put there, and `creation_time`.
+    /// The metadata without Partita's entry: the user's annotations, and `creation_time`.
     #[must_use]
     pub fn user_metadata(&self) -> Map<String, Value> {
         self.metadata
@@ -287,7 +292,7 @@ impl Header {
     }
 }
 
-/// The fields of [`Header`] that are short.
+/// The fields of [`Header`] other than the partitions.
 #[derive(Deserialize)]
 struct Summary {
     #[serde(rename = "dataset_metadata_version")]
@@ -322,21 +327,29 @@ fn unreadable(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::corrupt("the dataset's metadata cannot be read").caused_by(error)
 }
 
-/// A header of a million files unpacks to some 200 MB, about ten times what is stored.
+/// Size limits of decompression. A header of a million files is some 200 MB, about ten times its
+/// stored size.
 const LARGEST_HEADER: u64 = 1 << 31;
 const BEST_RATIO: u64 = 64;
-/// The size in bytes to which even the smallest header may unpack.
+/// The decompressed size in bytes that even the smallest header may have.
 const SMALL_HEADER: u64 = 1 << 20;
 
-/// A frame that decoders of zstd skip (RFC 8878, section 3.1.2). It shows the commit ids in the
-/// stored bytes, where a writer whose answer was lost looks for its own.
+/// A frame of zstd with the checksum of the format, which every decoder compares.
+fn packed_frame(content: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut compressor = zstd::bulk::Compressor::new(3)?;
+    compressor.set_parameter(zstd::zstd_safe::CParameter::ChecksumFlag(true))?;
+    compressor.compress(content)
+}
+
+/// A skippable zstd frame (RFC 8878, section 3.1.2). It contains the commit ids uncompressed, so
+/// that a writer whose answer was lost can search the stored bytes for its own.
 fn skippable_frame(content: &[u8]) -> Vec<u8> {
     let length = u32::try_from(content.len()).unwrap_or(0).to_le_bytes();
     [&0x184D_2A50_u32.to_le_bytes(), &length, content].concat()
 }
 
-/// Unpacks a header, and ends at the size bound. The reader parses while it unpacks, so that content
-/// that is no header is refused before it takes memory.
+/// Decompresses a header up to the size limit. It is parsed as a stream, so that content that is
+/// not a header is rejected before it takes memory.
 fn unpacked(bytes: &[u8]) -> Result<impl std::io::Read> {
     use std::io::{BufReader, Read};
     let most = (bytes.len() as u64).saturating_mul(BEST_RATIO).max(SMALL_HEADER);

@@ -1,4 +1,5 @@
-//! JSON as Python's `json` writes it: a space after `,` and `:`, everything outside ASCII escaped.
+//! JSON in the style of Python's `json`: a space after `,` and `:`, and all non-ASCII characters
+//! escaped.
 
 use std::io::{self, Write};
 

@@ -5,7 +5,7 @@ use partita_core::{Error, Result};
 
 use super::header::Attempt;
 
-/// The folder name of a table's data files where nothing else is said.
+/// The default folder name of a table's data files.
 pub const DEFAULT_TABLE_NAME: &str = "table";
 
 const JSON_SUFFIX: &str = ".by-dataset-metadata.json";
@@ -64,8 +64,8 @@ pub fn data_file(name: &str, table: &str, label: &str) -> String {
     format!("{name}/{table}/{label}.parquet")
 }
 
-/// A key for a new index file of `column`. Time alone, as plateau has it, is not enough: two
-/// writers may be at it in the same microsecond.
+/// A key for a new index file of `column`. Time alone, as in plateau, is not unique: two writers
+/// may create one in the same microsecond.
 #[must_use]
 pub fn index_file(name: &str, column: &str, time: &str, made: &Attempt) -> String {
     let column = PartitionKey::encode_component(column);
@@ -73,31 +73,32 @@ pub fn index_file(name: &str, column: &str, time: &str, made: &Attempt) -> Strin
     format!("{name}/indices/{column}/{time}-{}{INDEX_SUFFIX}", made.token())
 }
 
-/// The key of an object that is written to learn the store's time, and deleted again.
+/// The key of a temporary object that is written to determine the store's time.
 #[must_use]
 pub fn clock(name: &str, id: &str) -> String {
     format!("{name}/_partita/clock-{id}")
 }
 
-/// The folder of Partita's own objects; plateau neither reads nor collects it.
+/// The folder of Partita's snapshots; plateau neither reads nor collects them.
 #[must_use]
 pub fn snapshots(name: &str) -> String {
     format!("{name}/_partita/snapshots/")
 }
 
-/// The snapshot that an attempt writes for `version`. Zero-padded, so that listings are in order.
+/// The snapshot that an attempt writes for `version`. The version is zero-padded, so that listings
+/// are sorted.
 #[must_use]
 pub fn snapshot(name: &str, version: u64, made: &Attempt) -> String {
     format!("{}{version:012}-{}.parquet", snapshots(name), made.token())
 }
 
-/// The version of a snapshot as its key tells it.
+/// The version of a snapshot, parsed from its key.
 #[must_use]
 pub fn version_of_snapshot(key: &str) -> Option<u64> {
     key.rsplit('/').next()?.split('-').next()?.parse().ok()
 }
 
-/// The marks of expiries.
+/// The folder of the marks of expiries.
 #[must_use]
 pub fn expiries(name: &str) -> String {
     format!("{name}/_partita/expired/")
@@ -110,7 +111,7 @@ pub fn expiry(name: &str, oldest: u64) -> String {
     format!("{}{oldest:012}-{id}.json", expiries(name))
 }
 
-/// The pins: copies of snapshots whose files are about to be named again.
+/// The folder of pins: copies of snapshots whose files are about to be named again.
 #[must_use]
 pub fn pins(name: &str) -> String {
     format!("{name}/_partita/pins/")
@@ -122,7 +123,7 @@ pub fn pin(name: &str) -> String {
     format!("{}{}.parquet", pins(name), uuid::Uuid::new_v4().simple())
 }
 
-/// The idempotency keys of commits.
+/// The folder of the idempotency keys of commits.
 #[must_use]
 pub fn claims(name: &str) -> String {
     format!("{name}/_partita/keys/")
@@ -134,14 +135,14 @@ pub fn claim(name: &str, commit: &str) -> String {
     format!("{}{commit}.json", claims(name))
 }
 
-/// The object that says in which form the header of a new table is stored.
+/// The object that records the encoding of a new table's header.
 #[must_use]
 pub fn form(name: &str) -> String {
     format!("{name}/_partita/form.json")
 }
 
-/// The table folder and the partition key that a data file's key spells. As in plateau, the first
-/// component (the dataset) does not matter.
+/// The table folder and the partition key, parsed from the key of a data file. As in plateau, the
+/// first component (the dataset) is ignored.
 ///
 /// # Errors
 /// [`Corrupt`](partita_core::ErrorKind::Corrupt) if the key has fewer than three components.

@@ -5,14 +5,14 @@ use partita_core::{Error, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// Says that the history was cut, and what that left without a version that names it. The files
-/// are as old as this object.
+/// Records that the history was truncated, and which files no remaining version names. The age of
+/// these files is that of this object.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Expiry {
     format: u32,
     /// The oldest version that was kept.
     pub oldest: u64,
-    /// Data and index files that no version that was kept names.
+    /// Data and index files that no remaining version names.
     pub dropped: Vec<String>,
 }
 
@@ -38,7 +38,7 @@ impl Expiry {
 /// The stored form of a small document.
 ///
 /// # Errors
-/// None that data can cause.
+/// Data cannot cause an error.
 pub fn encode(document: &impl Serialize) -> Result<Bytes> {
     let text = serde_json::to_vec(document)
         .map_err(|error| Error::invalid("a document cannot be written").caused_by(error))?;

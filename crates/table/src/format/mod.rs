@@ -1,5 +1,9 @@
 //! The stored form of a table: the plateau dataset format and Partita's snapshots beside it.
 
+pub mod columns;
+#[cfg(test)]
+mod damaged;
+pub mod digests;
 pub mod footer;
 pub mod header;
 pub mod index;
@@ -10,3 +14,4 @@ pub mod pandas;
 pub mod schema;
 pub mod snapshot;
 pub mod statistics;
+pub mod widen;

@@ -1,6 +1,6 @@
 //! The `pandas` entry of Parquet key-value metadata.
 //!
-//! plateau refuses a schema without it, and pandas restores its nullable types from it.
+//! plateau rejects a schema without it, and pandas restores its nullable types from it.
 
 use std::collections::BTreeMap;
 
@@ -12,11 +12,11 @@ use super::json;
 /// The key under which the entry is stored.
 pub const KEY: &str = "pandas";
 
-/// Pandas extension types by column, where Arrow's type alone does not tell them: `Int64`,
+/// Pandas extension types by column, for types that the Arrow type does not determine: `Int64`,
 /// `boolean`, `string`, …
 pub type ExtensionTypes = BTreeMap<String, String>;
 
-/// The entry for the fields of `schema`.
+/// The entry that describes the fields of `schema`.
 #[must_use]
 pub fn describe(schema: &Schema, extensions: &ExtensionTypes) -> String {
     let columns: Vec<Value> =
@@ -38,7 +38,7 @@ pub fn describe(schema: &Schema, extensions: &ExtensionTypes) -> String {
         .unwrap_or_else(|| document.to_string())
 }
 
-/// The extension types that an incoming schema's entry names. A damaged entry names none.
+/// The extension types that the entry of an incoming schema names; empty if the entry is damaged.
 #[must_use]
 pub fn extension_types(schema: &Schema) -> ExtensionTypes {
     let Some(text) = schema.metadata().get(KEY) else { return ExtensionTypes::new() };
@@ -74,7 +74,7 @@ fn column(field: &Field, extension: Option<&String>) -> Value {
     })
 }
 
-/// The pandas type, the numpy type and the type's parameters, as pandas writes them.
+/// The pandas type, the numpy type and the type's parameters, in the notation of pandas.
 fn types(data_type: &DataType) -> (String, String, Value) {
     let plain = |pandas: &str, numpy: &str| (pandas.to_owned(), numpy.to_owned(), Value::Null);
     match data_type {

@@ -1,9 +1,9 @@
-//! The schema of a table: what `_common_metadata` stores, what readers see, and whether data fits.
+//! The schema of a table: the stored schema, the schema that readers see, and compatibility checks.
 //!
-//! Three forms of a type: the *file* type, close to what the user gave; the *stored* type of
-//! `_common_metadata`, in which plateau widens numbers and drops dictionaries; and the *table*
-//! type that scans return, which is the stored one with strings large and naive timestamps in
-//! nanoseconds, as plateau reads them.
+//! A type has three forms: the *file* type, close to the type that the user passed; the *stored*
+//! type of `_common_metadata`, in which plateau widens numbers and drops dictionaries; and the
+//! *table* type that scans return, which is the stored one with large strings and naive timestamps
+//! in nanoseconds, as plateau reads them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,17 +20,18 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::arrow::{ARROW_SCHEMA_META_KEY, ArrowWriter};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
-use partita_core::convert::{convert_column, settled_type};
+use partita_core::convert::{convert_column, fill_fields, settled_type};
 use partita_core::{Error, ErrorKind, Result, guarded};
 use partita_parquet::load;
 
+use super::columns::{comment_of, id_of, plain, with_comment, with_id};
 use super::pandas::{self, ExtensionTypes};
 
 /// The entry of a field's metadata that names an extension type of Arrow.
 pub const EXTENSION_NAME: &str = "ARROW:extension:name";
 
-/// The entry of a stored field's metadata that says that its times with a zone are in nanoseconds.
-/// plateau stores microseconds, and most tables of it hold no others.
+/// The entry of a stored field's metadata that marks zoned timestamps in nanoseconds. plateau
+/// stores microseconds, and most of its tables have no others.
 const UNIT: &str = "partita.unit";
 
 /// The type in which a column is written to data files.
@@ -61,7 +62,7 @@ pub fn file_type(given: &DataType) -> DataType {
         DataType::Map(entries, sorted) => {
             let DataType::Struct(parts) = entries.data_type() else { return given.clone() };
             let parts = parts.iter().enumerate().map(|(place, field)| match place {
-                // The key of a map has a value.
+                // The key of a map is not nullable.
                 0 => nested_field(field).as_ref().clone().with_nullable(false).into(),
                 _ => nested_field(field),
             });
@@ -79,11 +80,11 @@ pub fn file_type(given: &DataType) -> DataType {
     }
 }
 
-/// As [`file_type`], within another type: without dictionaries and nanoseconds.
+/// Like [`file_type`], for a type within another one: without dictionaries and nanoseconds.
 fn nested_file_type(given: &DataType) -> DataType {
     match file_type(given) {
         DataType::Dictionary(_, values) => *values,
-        // Reads return times in this unit.
+        // Reads return nested timestamps in this unit.
         DataType::Timestamp(_, zone) => DataType::Timestamp(TimeUnit::Microsecond, zone),
         other => other,
     }
@@ -94,8 +95,9 @@ fn nested_field(field: &FieldRef) -> FieldRef {
     Arc::new(field.as_ref().clone().with_data_type(data_type).with_nullable(true))
 }
 
-/// The type as which a reader must take a column of a data file, where that is not the one that the
-/// file names: dictionaries may hold more values than their index counts, or others than text.
+/// The type as which a reader must decode a column of a data file, if that differs from the
+/// declared type: dictionaries may have more values than their index type can count, or values
+/// other than text.
 fn readable_type(named: &DataType) -> DataType {
     match named {
         DataType::Dictionary(_, _) => file_type(named),
@@ -103,7 +105,7 @@ fn readable_type(named: &DataType) -> DataType {
     }
 }
 
-/// The schema by which a data file must be read; `None` where it is the one that it names.
+/// The schema to decode a data file with; `None` if it is the declared one.
 #[must_use]
 pub fn readable_schema(named: &Schema) -> Option<SchemaRef> {
     let types = named.fields().iter().map(|field| readable_type(field.data_type()));
@@ -157,7 +159,7 @@ fn element(data_type: DataType) -> FieldRef {
 ///
 /// # Errors
 /// [`InvalidArgument`](ErrorKind::InvalidArgument) for a column name that occurs twice,
-/// [`NotFound`](ErrorKind::NotFound) for a partition column that is not there.
+/// [`NotFound`](ErrorKind::NotFound) for a partition column that does not exist.
 pub fn stored_schema(given: &Schema, partition_by: &[String]) -> Result<Schema> {
     let extensions = pandas::extension_types(given);
     let mut names: Vec<&str> = given.fields().iter().map(|f| f.name().as_str()).collect();
@@ -166,25 +168,28 @@ pub fn stored_schema(given: &Schema, partition_by: &[String]) -> Result<Schema> 
         return Err(Error::invalid("a column name occurs twice in the data")
             .with("column", pair.first().copied().unwrap_or_default()));
     }
-    let mut fields = Vec::with_capacity(names.len());
-    let of = |name: &str| -> Result<Field> {
-        let field = given.field_with_name(name).map_err(|_| {
-            Error::new(ErrorKind::NotFound, "a partition column is missing from the data")
-                .with("column", name)
-        })?;
-        Ok(stored_field(field, extensions.get(name)))
-    };
-    for name in partition_by {
-        fields.push(of(name)?);
+    if let Some(name) = partition_by.iter().find(|name| !names.contains(&name.as_str())) {
+        return Err(Error::new(ErrorKind::NotFound, "a partition column is missing from the data")
+            .with("column", name));
     }
-    for name in names.into_iter().filter(|name| !partition_by.iter().any(|p| p == name)) {
-        fields.push(of(name)?);
-    }
-    Ok(Schema::new(fields))
+    let fields =
+        given.fields().iter().map(|field| stored_field(field, extensions.get(field.name())));
+    Ok(in_stored_order(fields.collect(), partition_by))
 }
 
-/// A column of data as `_common_metadata` stores it. An extension type says of which type its values
-/// are stored, so that type stays.
+/// The fields in the order of the stored schema: partition columns first, the others by name.
+#[must_use]
+pub fn in_stored_order(mut fields: Vec<Field>, partition_by: &[String]) -> Schema {
+    let place = |field: &Field| {
+        let key = partition_by.iter().position(|name| name == field.name());
+        (key.unwrap_or(partition_by.len()), field.name().clone())
+    };
+    fields.sort_by_key(place);
+    Schema::new(fields)
+}
+
+/// The stored field of a data column. The values of an extension type are defined by its storage
+/// type, so that type is kept.
 #[must_use]
 pub fn stored_field(given: &Field, pandas: Option<&String>) -> Field {
     let mut kept = extension(given);
@@ -198,7 +203,7 @@ pub fn stored_field(given: &Field, pandas: Option<&String>) -> Field {
     Field::new(given.name(), stored, true).with_metadata(kept)
 }
 
-/// A column of the stored schema as scans return it.
+/// The table field of a stored column, as scans return it.
 #[must_use]
 pub fn table_field(stored: &Field) -> Field {
     let extension = extension(stored);
@@ -212,16 +217,17 @@ pub fn table_field(stored: &Field) -> Field {
     Field::new(stored.name(), data_type, true).with_metadata(extension)
 }
 
-/// The stored schema that another library left, with what `before` says of columns that are the same
-/// and the schema file does not.
+/// The stored schema of another library, completed from `before` for unchanged columns, since the
+/// schema file does not contain everything.
 #[must_use]
 pub fn remembering(stored: &Schema, before: &Schema) -> Schema {
     let fields = stored.fields().iter().map(|field| {
-        let known = before.field_with_name(field.name()).ok();
-        match known.filter(|known| same(known.data_type(), field.data_type())) {
-            Some(known) => field.as_ref().clone().with_metadata(known.metadata().clone()),
-            None => field.as_ref().clone(),
+        let Ok(known) = before.field_with_name(field.name()) else { return field.as_ref().clone() };
+        if same(known.data_type(), field.data_type()) {
+            return field.as_ref().clone().with_metadata(known.metadata().clone());
         }
+        let field = with_comment(field, comment_of(known));
+        id_of(known).map_or(field.clone(), |id| with_id(&field, id))
     });
     Schema::new(fields.collect::<Vec<_>>())
 }
@@ -233,8 +239,8 @@ fn extension(field: &Field) -> HashMap<String, String> {
     entries.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
-/// The schema that scans return for a stored one, columns in the order of `columns` where it
-/// names them all.
+/// The schema that scans return for a stored one, with columns in the order of `columns` if that
+/// names all of them.
 #[must_use]
 pub fn table_schema(stored: &Schema, columns: &[String], extensions: &ExtensionTypes) -> SchemaRef {
     let fields: Vec<Field> = stored.fields().iter().map(|field| table_field(field)).collect();
@@ -248,22 +254,22 @@ pub fn table_schema(stored: &Schema, columns: &[String], extensions: &ExtensionT
     Arc::new(with_pandas(schema, extensions))
 }
 
-/// Adds the `pandas` entry that fits the fields.
+/// Adds a `pandas` entry for the fields.
 #[must_use]
 pub fn with_pandas(schema: Schema, extensions: &ExtensionTypes) -> Schema {
     let entry = pandas::describe(&schema, extensions);
     schema.with_metadata(HashMap::from([(pandas::KEY.to_owned(), entry)]))
 }
 
-/// The `pandas` entry of a schema as Parquet's own metadata. pyarrow looks for it in the Arrow
-/// schema that a file carries, other readers beside it.
+/// The `pandas` entry of a schema, as Parquet metadata. pyarrow reads it from the Arrow schema
+/// embedded in a file, other readers from the file's own metadata.
 #[must_use]
 pub fn pandas_entry(schema: &Schema) -> Option<Vec<KeyValue>> {
     let entry = schema.metadata().get(pandas::KEY)?;
     Some(vec![KeyValue::new(pandas::KEY.to_owned(), entry.clone())])
 }
 
-/// Checks that `given` data have the columns of the table's schema `current`, and no others.
+/// Checks that the data has exactly the columns of the table's schema `current`.
 ///
 /// # Errors
 /// [`SchemaMismatch`](ErrorKind::SchemaMismatch) naming the column.
@@ -277,19 +283,20 @@ pub fn check_columns(current: &Schema, given: &Schema) -> Result<()> {
     }
 }
 
-fn surplus(column: &str) -> Error {
+/// The error of a column of the data that the table lacks.
+pub(crate) fn surplus(column: &str) -> Error {
     Error::new(ErrorKind::SchemaMismatch, "the data has a column that the table has not")
         .with("column", column)
 }
 
-/// The error of a column of the table that the data lack.
+/// The error for a column of the table that the data lacks.
 pub(crate) fn missing(column: &str) -> Error {
     Error::new(ErrorKind::SchemaMismatch, "a column of the table is missing from the data")
         .with("column", column)
 }
 
-/// Checks data of stored schema `incoming` against `current`, and returns the schema after it has
-/// been added where that differs: columns that were null so far take their type.
+/// Checks data of stored schema `incoming` against `current`, and returns the new schema if it
+/// changes: columns that were null so far take their type from the data.
 ///
 /// # Errors
 /// [`SchemaMismatch`](ErrorKind::SchemaMismatch) naming the column, what was expected and found.
@@ -325,14 +332,15 @@ pub fn merge(current: &Schema, incoming: &Schema) -> Result<Option<Schema>> {
     Ok(changed.then(|| Schema::new(fields)))
 }
 
-/// True if a file may hold a column of the table type `table` as `file`.
+/// True if a file may store a column of the table type `table` with the type `file`.
 #[must_use]
 pub fn fits_table(file: &DataType, table: &DataType) -> bool {
     table_type(&stored_type(file, None)) == *table
 }
 
-/// Equal as far as data goes: string widths, timestamp units and list item names do not matter.
-fn same(a: &DataType, b: &DataType) -> bool {
+/// True if the types represent the same data: string widths, timestamp units and list item names do
+/// not matter.
+pub(crate) fn same(a: &DataType, b: &DataType) -> bool {
     match (a, b) {
         (DataType::Utf8 | DataType::LargeUtf8, DataType::Utf8 | DataType::LargeUtf8) => true,
         (DataType::Timestamp(_, a), DataType::Timestamp(_, b)) => a == b,
@@ -342,7 +350,7 @@ fn same(a: &DataType, b: &DataType) -> bool {
     }
 }
 
-/// Casts a column, refusing values that do not fit.
+/// Casts a column, and fails if a value does not fit.
 ///
 /// # Errors
 /// [`SchemaMismatch`](ErrorKind::SchemaMismatch) naming the column and both types.
@@ -360,29 +368,30 @@ pub fn cast_column(name: &str, values: &ArrayRef, to: &DataType) -> Result<Array
     })
 }
 
-/// Values of a data file as the type that a scan returns. What is wider in the file, and was so
-/// when it was written, is cut.
+/// Converts values of a data file to the type that a scan returns. Values that are wider than this
+/// type are truncated, since the file was written so.
 ///
 /// # Errors
 /// As [`cast_column`].
 pub fn from_file(name: &str, values: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
     match values.data_type().is_nested() && values.data_type() != to {
-        true => convert_column(name, 0, values, to),
+        // Fields that structs have got since are null in older files.
+        true => convert_column(name, 0, &fill_fields(values, to)?, to),
         false => cast_column(name, values, to),
     }
 }
 
-/// The bytes of `_common_metadata`: a Parquet file of no rows.
+/// Encodes `_common_metadata`: a Parquet file without rows, ids and comments.
 ///
 /// # Errors
-/// [`InvalidArgument`](ErrorKind::InvalidArgument) if Parquet cannot hold a type.
+/// [`InvalidArgument`](ErrorKind::InvalidArgument) if Parquet does not support a type.
 pub fn encode_common_metadata(stored: &Schema) -> Result<Bytes> {
     let cannot = |error| Error::invalid("Parquet cannot hold this schema").caused_by(error);
-    // Of the two string types the narrow one is stored for pandas' own only, and plateau takes it
-    // for the wide one if the entry does not say so.
+    // The narrow string type is stored only for pandas' own strings, and plateau reads it as the
+    // wide one unless the entry says otherwise.
     let strings = stored.fields().iter().filter(|field| *field.data_type() == DataType::Utf8);
     let extensions = strings.map(|field| (field.name().clone(), "string".to_owned())).collect();
-    let schema = with_pandas(Schema::new(stored.fields().clone()), &extensions);
+    let schema = with_pandas(plain(stored), &extensions);
     let properties =
         WriterProperties::builder().set_key_value_metadata(pandas_entry(&schema)).build();
     let writer = ArrowWriter::try_new(Vec::new(), Arc::new(schema), Some(properties))
@@ -390,10 +399,10 @@ pub fn encode_common_metadata(stored: &Schema) -> Result<Bytes> {
     writer.into_inner().map(Bytes::from).map_err(cannot)
 }
 
-/// Reads `_common_metadata`.
+/// Decodes `_common_metadata`.
 ///
 /// # Errors
-/// [`Corrupt`](ErrorKind::Corrupt) if the bytes are no Parquet file.
+/// [`Corrupt`](ErrorKind::Corrupt) if the bytes are not a Parquet file.
 pub fn decode_common_metadata(bytes: &Bytes) -> Result<Schema> {
     let metadata = load(bytes, ArrowReaderOptions::new())
         .map_err(|error| Error::corrupt("the schema file cannot be read").caused_by(error))?;
@@ -413,8 +422,8 @@ pub fn decode_common_metadata(bytes: &Bytes) -> Result<Schema> {
     Ok(Schema::new(fields))
 }
 
-/// The time zones of the Arrow schema that a file carries. The decoder gives UTC where the unit
-/// was coerced on writing, as plateau does with nanoseconds.
+/// The time zones of the Arrow schema embedded in a file. The decoder returns UTC if the unit was
+/// coerced on writing, as plateau does with nanoseconds.
 fn time_zones(metadata: &ArrowReaderMetadata) -> HashMap<String, Arc<str>> {
     let entries = metadata.metadata().file_metadata().key_value_metadata();
     let entry = entries.into_iter().flatten().find(|entry| entry.key == ARROW_SCHEMA_META_KEY);
@@ -429,7 +438,7 @@ fn time_zones(metadata: &ArrowReaderMetadata) -> HashMap<String, Arc<str>> {
     carried.fields().iter().filter_map(zone).collect()
 }
 
-/// The columns that pandas keeps for its index, which are no columns of the table.
+/// The columns that store the index of a pandas frame; they are not columns of the table.
 #[must_use]
 pub fn index_columns(schema: &Schema) -> Vec<String> {
     let document = schema

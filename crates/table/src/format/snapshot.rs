@@ -1,8 +1,8 @@
 //! Snapshots: the state of a table at one version, as a Parquet file beside the data.
 //!
 //! The rows are the manifest (see [`statistics`](super::statistics)) and the files that the commit
-//! removed; what is not per file stands in the key-value metadata. A snapshot names the hash of the
-//! header that it describes: when plateau has committed since, the hash differs and the snapshot's
+//! removed; all other data is in the key-value metadata. A snapshot contains the hash of the header
+//! that it describes: if plateau has committed since, the hash differs and the snapshot's
 //! statistics are not used.
 
 use std::collections::BTreeMap;
@@ -28,47 +28,47 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use partita_core::{Error, Result, guarded};
-use partita_parquet::load;
+use partita_parquet::{check_seal, load, sealed};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::footer::{named, unreadable};
 use super::header::LAST_VERSION;
-use super::index::stored::Lengths;
+use super::index::stored::IndexFile;
 use super::pandas::ExtensionTypes;
 use crate::stage::Derivations;
 
 const DOCUMENT: &str = "partita.snapshot";
 const SCHEMA: &str = "partita.schema";
 
-/// The format as releases see it that know only format 1. They pass over a snapshot of a higher
-/// number and go on as after a commit by plateau, so the number stays; see [`REFUSED`].
+/// The format number for releases that only know format 1. They ignore a snapshot with a higher
+/// number and continue as after a commit by plateau, so the number stays; see [`REFUSED`].
 const FORMAT: u32 = 1;
 
 /// The revision of the snapshot format that this code writes.
 const REVISION: u32 = 2;
 
-/// The features that this code knows beyond revision 2.
+/// The features that this release supports beyond revision 2.
 const KNOWN: [&str; 0] = [];
 
-/// The column that holds the length of the footer.
+/// The column of the footer lengths.
 const FOOTER_LENGTH: &str = "footer_length";
 
-/// The column of which releases that know only format 1 expect the length of the footer. It gets a
-/// type that they cannot convert, and their error shows its name.
+/// The column in which releases that only know format 1 expect the footer lengths. It has a type
+/// that they cannot convert, and their error shows the name of that type's field.
 const FOOTER: &str = "footer";
 const REFUSED: &str = "this table needs a later release of partita";
 
-/// The column that says what the commit did to a file.
+/// The column that tells whether the commit added or removed a file.
 const CHANGE: &str = "change";
 const ADDED: &str = "added";
 const REMOVED: &str = "removed";
 
-/// What a commit did.
+/// The kind of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Operation {
-    /// The table was made, or made anew.
+    /// The table was created or replaced.
     Create,
     /// Files were added.
     Append,
@@ -76,9 +76,9 @@ pub enum Operation {
     Replace,
     /// Rows, or whole files, in a scope were removed.
     Delete,
-    /// Rows took the place of those with the same key.
+    /// Rows replaced those with the same key.
     Upsert,
-    /// Files were put together.
+    /// Small files were merged into larger ones.
     Optimize,
     /// The schema was changed.
     Alter,
@@ -106,14 +106,14 @@ impl Operation {
     }
 }
 
-/// What a snapshot says besides its files.
+/// The content of a snapshot other than its files.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Document {
     format: u32,
-    /// 2; 1 where the document does not say.
+    /// 2; 1 if the document has no revision.
     #[serde(default = "first_revision")]
     revision: u32,
-    /// The features without which the snapshot cannot be read.
+    /// The features that a reader must support to read the snapshot.
     #[serde(default)]
     pub requires: Vec<String>,
     /// The attempt to commit that wrote it; empty in revision 1.
@@ -134,9 +134,9 @@ pub struct Document {
     pub commit: String,
     /// The key of the snapshot before this one.
     pub parent: Option<String>,
-    /// When the writer made it, by its own clock; RFC 3339.
+    /// When the snapshot was created, by the writer's clock; RFC 3339.
     pub time: String,
-    /// What the commit did.
+    /// The kind of the commit.
     pub operation: Operation,
     /// The BLAKE3 hash of the header described, in hexadecimal.
     pub header_hash: String,
@@ -149,7 +149,7 @@ pub struct Document {
     /// Partition columns that are derived from others; absent in early snapshots.
     #[serde(default)]
     pub derived: Option<Derivations>,
-    /// The columns of which files get bloom filters.
+    /// The columns that get bloom filters.
     #[serde(default)]
     pub bloom_filters: Vec<String>,
     /// Index files by column.
@@ -158,23 +158,67 @@ pub struct Document {
     pub indices_complete: bool,
     /// The lengths of the index files.
     #[serde(default)]
-    pub index_lengths: BTreeMap<String, Lengths>,
+    pub index_lengths: BTreeMap<String, IndexFile>,
     /// The user's annotations.
     pub metadata: Map<String, Value>,
     /// Pandas extension types by column.
     #[serde(default)]
     pub extension_types: ExtensionTypes,
-    /// Files after the commit.
+    /// The largest id that a column has ever had.
+    #[serde(default)]
+    pub last_column_id: i32,
+    /// The schemas of the table by number.
+    #[serde(default)]
+    pub schemas: Schemas,
+    /// Number of files after the commit.
     pub files: u64,
-    /// Rows after the commit, as far as known.
+    /// Number of rows after the commit, as far as known.
     pub rows: u64,
-    /// Bytes after the commit, as far as known.
+    /// Size in bytes after the commit, as far as known.
     pub bytes: u64,
     /// Files added and removed by the commit, and the rows in them.
     pub change: Totals,
 }
 
-/// Amounts added and removed by one commit.
+/// The number of the schema of a table, and the schemas in which files of it were written before. A
+/// schema has the number of the version that brought it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Schemas {
+    /// The number of the schema; zero where it has none yet.
+    pub current: u64,
+    /// Older schemas by number, as Arrow streams in base64.
+    pub older: BTreeMap<u64, String>,
+}
+
+impl Schemas {
+    /// Gives the schema of `version` its number, if it is another one than `before`, or has none.
+    ///
+    /// # Errors
+    /// None that data can cause; Arrow's are passed on.
+    pub fn advance(&mut self, before: &Schema, after: &Schema, version: u64) -> Result<()> {
+        if before != after {
+            self.retire(before)?;
+        }
+        if self.current == 0 {
+            self.current = version;
+        }
+        Ok(())
+    }
+
+    /// The schema is no longer `before`, and has no number yet.
+    ///
+    /// # Errors
+    /// As [`Schemas::advance`].
+    pub fn retire(&mut self, before: &Schema) -> Result<()> {
+        let number = std::mem::take(&mut self.current);
+        if number > 0 {
+            self.older.insert(number, STANDARD.encode(encode_schema(before)?));
+        }
+        Ok(())
+    }
+}
+
+/// Totals of the additions and removals of one commit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
     /// Files added.
@@ -190,7 +234,7 @@ pub struct Totals {
 }
 
 impl Document {
-    /// A document of the current format; the caller fills the fields.
+    /// A document of the current format; the caller fills in the fields.
     #[must_use]
     pub fn new(version: u64, commit: &str, operation: Operation, time: String) -> Self {
         Self {
@@ -217,6 +261,8 @@ impl Document {
             index_lengths: BTreeMap::new(),
             metadata: Map::new(),
             extension_types: ExtensionTypes::new(),
+            last_column_id: 0,
+            schemas: Schemas::default(),
             files: 0,
             rows: 0,
             bytes: 0,
@@ -224,7 +270,7 @@ impl Document {
         }
     }
 
-    /// The document of a commit that goes back to this one; the caller fills what is its own.
+    /// A copy for a commit that restores this version; the caller fills in its own fields.
     #[must_use]
     pub fn again(&self, version: u64, commit: &str, operation: Operation) -> Self {
         Self {
@@ -240,12 +286,12 @@ impl Document {
         }
     }
 
-    /// Makes it one of the revision that [`Snapshot::encode`] writes.
+    /// Sets the revision that [`Snapshot::encode`] writes.
     pub fn renew(&mut self) {
         self.revision = REVISION;
     }
 
-    /// True if the snapshot says which files its commit added and removed.
+    /// True if the snapshot records which files its commit added and removed.
     #[must_use]
     pub fn records_changes(&self) -> bool {
         self.revision >= REVISION
@@ -256,10 +302,10 @@ fn first_revision() -> u32 {
     1
 }
 
-/// Refuses what this code cannot read.
+/// Fails for a feature that this release does not support.
 ///
 /// # Errors
-/// [`Corrupt`](partita_core::ErrorKind::Corrupt) naming the first feature that is not known.
+/// [`Corrupt`](partita_core::ErrorKind::Corrupt) naming the first unknown feature.
 pub fn check_requirements<'a>(requires: impl IntoIterator<Item = &'a str>) -> Result<()> {
     match requires.into_iter().find(|name| !KNOWN.contains(name)) {
         Some(name) => {
@@ -269,10 +315,10 @@ pub fn check_requirements<'a>(requires: impl IntoIterator<Item = &'a str>) -> Re
     }
 }
 
-/// A snapshot.
+/// The state of a table at one version.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    /// What it says besides its files.
+    /// All content other than its files.
     pub document: Document,
     /// The stored schema of the table.
     pub schema: Schema,
@@ -287,15 +333,15 @@ pub struct Snapshot {
 pub struct Delta {
     /// Which rows of the manifest the commit added.
     pub added: BooleanArray,
-    /// The rows that the manifest before had of the files that the commit removed.
+    /// The rows of the previous manifest for the files that the commit removed.
     pub removed: RecordBatch,
 }
 
 impl Snapshot {
-    /// The stored form.
+    /// Encodes the snapshot.
     ///
     /// # Errors
-    /// None that data can cause; Arrow's are passed on.
+    /// Data cannot cause an error; errors of Arrow are passed on.
     pub fn encode(&self) -> Result<Bytes> {
         let unwritable = |error: Box<dyn std::error::Error + Send + Sync>| {
             Error::invalid("the snapshot cannot be written").caused_by(error)
@@ -317,26 +363,25 @@ impl Snapshot {
             writer.write(&rows)?;
             writer.into_inner()
         };
-        write().map(Bytes::from).map_err(|error| unwritable(error.into()))
+        write().map(|file| sealed(file).into()).map_err(|error| unwritable(error.into()))
     }
 
-    /// Reads a stored snapshot.
+    /// Decodes a stored snapshot.
     ///
     /// # Errors
-    /// [`Corrupt`](partita_core::ErrorKind::Corrupt) if the bytes are none, or of a later format.
+    /// [`Corrupt`](partita_core::ErrorKind::Corrupt) if the bytes are not a snapshot, or of a later
+    /// format.
     pub fn decode(bytes: Bytes, key: &str) -> Result<Self> {
         guarded(|| Self::decode_checked(bytes, key)).map_err(|error| named(error, key))
     }
 
     fn decode_checked(bytes: Bytes, key: &str) -> Result<Self> {
         let damaged = |what: &str| Error::corrupt(format!("a snapshot {what}")).with("key", key);
+        check_seal(&bytes)?;
         let metadata = load(&bytes, ArrowReaderOptions::new())?;
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(bytes, metadata);
         let document = document_of(builder.metadata().file_metadata().key_value_metadata(), key)?;
-        let schema = entry(builder.metadata().file_metadata().key_value_metadata(), SCHEMA)
-            .and_then(|text| STANDARD.decode(text).ok())
-            .and_then(|bytes| decode_schema(&bytes).ok())
-            .ok_or_else(|| damaged("names no schema"))?;
+        let schema = schema_of(builder.metadata().file_metadata().key_value_metadata(), key)?;
         let rows = builder.metadata().file_metadata().num_rows();
         let stored_schema = Arc::new(Schema::new(builder.schema().fields().clone()));
         let rows = usize::try_from(rows).map_err(|_| damaged("has an impossible size"))?;
@@ -361,7 +406,7 @@ impl Snapshot {
         Ok(Self { document, schema, manifest, delta })
     }
 
-    /// The rows as they are stored: the manifest, and what the commit removed.
+    /// The rows in stored form: the manifest, and the files that the commit removed.
     fn rows(&self) -> Result<RecordBatch> {
         let before = self.manifest.schema();
         let removed =
@@ -392,7 +437,7 @@ impl Snapshot {
     }
 }
 
-/// The manifest rows of removed files without the minima and maxima of their values: these would
+/// The manifest rows of removed files without the minima and maxima of their columns, which would
 /// keep deleted values in the store.
 fn without_bounds(removed: &RecordBatch) -> Result<RecordBatch> {
     let schema = removed.schema();
@@ -405,13 +450,13 @@ fn without_bounds(removed: &RecordBatch) -> Result<RecordBatch> {
     Ok(RecordBatch::try_new(schema, columns)?)
 }
 
-/// A column that releases that know only format 1 cannot convert.
+/// A column that releases that only know format 1 cannot convert.
 fn refusal(rows: usize) -> ArrayRef {
     let field = Field::new(REFUSED, DataType::Boolean, true);
     new_null_array(&DataType::Struct(vec![field].into()), rows)
 }
 
-/// The manifest, and what the commit did, out of the stored rows.
+/// Splits the stored rows into the manifest and the changes of the commit.
 fn split(rows: &RecordBatch) -> Result<(RecordBatch, Option<Delta>)> {
     let damaged =
         |column: &'static str| Error::corrupt("a snapshot lacks a column").with("column", column);
@@ -447,12 +492,27 @@ fn split(rows: &RecordBatch) -> Result<(RecordBatch, Option<Delta>)> {
     Ok((filter_record_batch(&plain, &present)?, Some(delta)))
 }
 
-/// Reads only the document of a snapshot out of its footer.
+/// Reads the document of a snapshot from its footer, without the rows.
+///
+/// # Errors
+/// [`Corrupt`](partita_core::ErrorKind::Corrupt), see [`Snapshot::decode`].
+pub fn decode_document(metadata: &ArrowReaderMetadata, key: &str) -> Result<Document> {
+    document_of(metadata.metadata().file_metadata().key_value_metadata(), key)
+}
+
+/// Reads only the stored schema of a snapshot out of its footer.
 ///
 /// # Errors
 /// [`Corrupt`](partita_core::ErrorKind::Corrupt) as [`Snapshot::decode`].
-pub fn decode_document(metadata: &ArrowReaderMetadata, key: &str) -> Result<Document> {
-    document_of(metadata.metadata().file_metadata().key_value_metadata(), key)
+pub fn decode_snapshot_schema(metadata: &ArrowReaderMetadata, key: &str) -> Result<Schema> {
+    schema_of(metadata.metadata().file_metadata().key_value_metadata(), key)
+}
+
+fn schema_of(entries: Option<&Vec<KeyValue>>, key: &str) -> Result<Schema> {
+    entry(entries, SCHEMA)
+        .and_then(|text| STANDARD.decode(text).ok())
+        .and_then(|bytes| decode_schema(&bytes).ok())
+        .ok_or_else(|| Error::corrupt("a snapshot names no schema").with("key", key))
 }
 
 fn document_of(entries: Option<&Vec<KeyValue>>, key: &str) -> Result<Document> {
@@ -480,14 +540,14 @@ fn entry<'a>(entries: Option<&'a Vec<KeyValue>>, key: &str) -> Option<&'a str> {
 /// An Arrow schema as the bytes of an empty IPC stream.
 ///
 /// # Errors
-/// None that data can cause; Arrow's are passed on.
+/// Data cannot cause an error; errors of Arrow are passed on.
 pub fn encode_schema(schema: &Schema) -> Result<Vec<u8>> {
     let mut writer = StreamWriter::try_new(Vec::new(), schema)?;
     writer.finish()?;
     Ok(writer.into_inner()?)
 }
 
-/// The reverse of [`encode_schema`].
+/// The inverse of [`encode_schema`].
 ///
 /// # Errors
 /// [`Corrupt`](partita_core::ErrorKind::Corrupt).
@@ -504,7 +564,7 @@ pub fn decode_schema(bytes: &[u8]) -> Result<Schema> {
 mod tests {
     use super::*;
     use crate::format::statistics::{align, manifest_schema};
-    use arrow::array::UInt64Array;
+    use arrow::array::{UInt64Array, new_null_array};
 
     fn manifest(keys: &[&str]) -> RecordBatch {
         let schema = manifest_schema(&Schema::empty(), &[]);
@@ -512,7 +572,8 @@ mod tests {
         let numbers = || Arc::new(UInt64Array::from(vec![7; keys.len()])) as ArrayRef;
         let columns = schema.fields().iter().map(|field| match field.data_type() {
             DataType::LargeUtf8 => texts(),
-            _ => numbers(),
+            DataType::UInt64 => numbers(),
+            other => new_null_array(other, keys.len()),
         });
         let columns = columns.collect();
         RecordBatch::try_new(schema, columns).unwrap()
@@ -546,8 +607,8 @@ mod tests {
         }
     }
 
-    /// What a release does that knows only format 1: it reads all columns, finds those that it
-    /// needs, accepts the number of the format, and brings the rows to its own schema.
+    /// Imitates a release that only knows format 1: it reads all columns, finds those that it
+    /// needs, accepts the format number, and converts the rows to its own schema.
     #[test]
     fn releases_of_format_1_refuse_it() {
         for (present, added, removed) in SHAPES {

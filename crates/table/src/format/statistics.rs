@@ -1,32 +1,42 @@
 //! The manifest: one row per data file with its size and the bounds of its columns.
 //!
 //! Columns: `label`, `key`, `rows`, `groups` (row groups), `bytes`, `footer` (its length),
-//! `buckets` (those of the hash that its key was made by), and for
-//! each payload column `c` of an ordered type `min.c`, `max.c` and `nulls.c`. Null means unknown.
+//! `buckets` (the number of hash buckets that its partition key is based on), `footer_digest` and
+//! `rest_digest` (see [`digests`](super::digests)), `schema_id` (the version whose schema it was written
+//! in), and for each payload column `c` of an ordered type `min.c`, `max.c` and `nulls.c`. Null means
+//! unknown.
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, LargeStringArray, RecordBatch, UInt64Array, new_null_array};
+use arrow::array::{
+    Array, ArrayRef, FixedSizeBinaryBuilder, LargeStringArray, RecordBatch, UInt64Array,
+    new_null_array,
+};
 use arrow::compute::{SortOptions, cast, concat, sort_to_indices, take};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 use parquet::file::metadata::ParquetMetaData;
-use partita_core::Result;
+use partita_core::{Digest, Result};
+
+use super::digests::{self, FileDigests};
+
+/// The column of the manifest that holds the number of the schema in which a file was written.
+pub const SCHEMA_ID: &str = "schema_id";
 
 /// Bounds of one column over some rows; each array has length one.
 #[derive(Debug, Clone)]
 pub struct ColumnBounds {
     /// The column.
     pub name: String,
-    /// A value that no row is below; null where unknown.
+    /// A lower bound of the values; null if unknown.
     pub min: ArrayRef,
-    /// A value that no row is above; null where unknown.
+    /// An upper bound of the values; null if unknown.
     pub max: ArrayRef,
-    /// How many rows are null; `None` where unknown.
+    /// The number of null values; `None` if unknown.
     pub nulls: Option<u64>,
 }
 
-/// What is known of one data file.
+/// The metadata of one data file.
 #[derive(Debug, Clone)]
 pub struct FileFacts {
     /// The partition label.
@@ -41,8 +51,10 @@ pub struct FileFacts {
     pub footer: Option<u64>,
     /// Number of row groups.
     pub groups: Option<u64>,
-    /// The number of hash buckets by which its key was made; `None` where that is not known.
+    /// The number of hash buckets that its partition key is based on; `None` if not known.
     pub buckets: Option<u64>,
+    /// What it consists of, where that is known.
+    pub digests: Option<FileDigests>,
     /// Bounds per column.
     pub columns: Vec<ColumnBounds>,
 }
@@ -72,6 +84,9 @@ pub fn manifest_schema(table: &Schema, partition_by: &[String]) -> SchemaRef {
         Field::new("footer", DataType::UInt64, true),
         Field::new("groups", DataType::UInt64, true),
         Field::new("buckets", DataType::UInt64, true),
+        Field::new(digests::FOOTER, digests::TYPE, true),
+        Field::new(digests::REST, digests::TYPE, true),
+        Field::new(SCHEMA_ID, DataType::UInt64, true),
     ];
     for field in table.fields() {
         if has_bounds(field.data_type()) && !partition_by.contains(field.name()) {
@@ -87,13 +102,23 @@ pub fn manifest_schema(table: &Schema, partition_by: &[String]) -> SchemaRef {
 /// The manifest rows of `files`.
 ///
 /// # Errors
-/// None that data can cause; Arrow's are passed on.
+/// Data cannot cause an error; errors of Arrow are passed on.
 pub fn manifest(files: &[FileFacts], schema: &SchemaRef) -> Result<RecordBatch> {
     let numbers = |of: fn(&FileFacts) -> Option<u64>| -> ArrayRef {
         Arc::new(files.iter().map(of).collect::<UInt64Array>())
     };
     let texts = |of: fn(&FileFacts) -> &str| -> ArrayRef {
         Arc::new(LargeStringArray::from_iter_values(files.iter().map(of)))
+    };
+    let digests = |of: fn(&FileDigests) -> Digest| -> Result<ArrayRef> {
+        let mut column = FixedSizeBinaryBuilder::with_capacity(files.len(), 16);
+        for file in files {
+            match &file.digests {
+                Some(own) => column.append_value(of(own).to_bytes())?,
+                None => column.append_null(),
+            }
+        }
+        Ok(Arc::new(column.finish()))
     };
     let mut columns: Vec<ArrayRef> = Vec::with_capacity(schema.fields().len());
     for field in schema.fields() {
@@ -105,6 +130,10 @@ pub fn manifest(files: &[FileFacts], schema: &SchemaRef) -> Result<RecordBatch> 
             "footer" => numbers(|f| f.footer),
             "groups" => numbers(|f| f.groups),
             "buckets" => numbers(|f| f.buckets),
+            digests::FOOTER => digests(|own| own.footer)?,
+            digests::REST => digests(|own| own.rest)?,
+            // Known once the file is committed.
+            SCHEMA_ID => numbers(|_| None),
             name => bounds_column(files, name, field.data_type())?,
         });
     }
@@ -136,10 +165,25 @@ fn bounds_column(files: &[FileFacts], name: &str, data_type: &DataType) -> Resul
     Ok(concat(&values)?)
 }
 
-/// Brings a manifest to another schema: columns it lacks become unknown.
+/// The manifest with the number `id` of the schema for all files but the first `known`.
 ///
 /// # Errors
 /// None that data can cause; Arrow's are passed on.
+pub fn with_schema_id(manifest: &RecordBatch, known: usize, id: u64) -> Result<RecordBatch> {
+    let place = manifest.schema_ref().index_of(SCHEMA_ID)?;
+    let mut columns = manifest.columns().to_vec();
+    if let Some(column) = columns.get_mut(place) {
+        let new = vec![id; manifest.num_rows().saturating_sub(known)];
+        let (old, new) = (column.slice(0, known), UInt64Array::from(new));
+        *column = concat(&[old.as_ref(), &new])?;
+    }
+    Ok(RecordBatch::try_new(manifest.schema(), columns)?)
+}
+
+/// Converts a manifest to another schema; missing columns become null, which means unknown.
+///
+/// # Errors
+/// Data cannot cause an error; errors of Arrow are passed on.
 pub fn align(manifest: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     if manifest.schema_ref() == schema {
         return Ok(manifest.clone());
@@ -155,7 +199,7 @@ pub fn align(manifest: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> 
     Ok(RecordBatch::try_new(Arc::clone(schema), columns?)?)
 }
 
-/// The bounds of the columns of a file, out of its footer, in the types of `table`.
+/// The bounds of the columns of a file, taken from its footer, in the types of `table`.
 #[must_use]
 pub fn of_file(metadata: &ParquetMetaData, file: &Schema, table: &Schema) -> Vec<ColumnBounds> {
     let groups = metadata.row_groups();
@@ -191,7 +235,7 @@ pub fn of_file(metadata: &ParquetMetaData, file: &Schema, table: &Schema) -> Vec
         .collect()
 }
 
-/// The least (or greatest) bound of row groups; `None` if a group with values has no bound.
+/// The least (or greatest) bound over row groups; `None` if a group with values has no bound.
 fn extreme(
     bounds: &ArrayRef,
     nulls: &UInt64Array,

@@ -1,4 +1,5 @@
-//! Deletes: whole files where the partition key decides, rows inside files elsewhere.
+//! Deletes: of whole files if the scope depends on the partition key alone, otherwise of rows in
+//! files.
 
 use std::sync::Arc;
 
@@ -12,13 +13,13 @@ use crate::options::WriteOptions;
 use crate::stage::Staged;
 
 impl Table {
-    /// True if the partition key alone decides about `scope`.
+    /// True if `scope` depends on the partition key alone.
     pub(crate) fn selects_partitions(&self, scope: &Predicate) -> bool {
         let partition_by = self.partition_by();
         scope.columns().iter().all(|column| partition_by.contains(column))
     }
 
-    /// Removes the rows for which `scope` is true, and adds staged files, in one commit.
+    /// Removes the rows that match `scope`, and adds staged files, in one commit.
     pub(crate) async fn remove_rows(
         &self,
         scope: &Predicate,

@@ -1,4 +1,4 @@
-//! The keys of an upsert: gathered from the incoming rows, looked up in the stored ones.
+//! The keys of an upsert: collected from the incoming rows, and looked up in the stored ones.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,18 +20,18 @@ use crate::format::index::distinct;
 use crate::scan::RowTest;
 use crate::stage::no_such_column;
 
-/// Up to so many keys are looked up in indices one by one; of more, only the range is.
+/// Up to this many keys are looked up in indices individually; beyond it, only their range is used.
 const LISTED: usize = 10_000;
 
-/// Keys of rows, in memory.
+/// A set of row keys, in memory.
 pub(super) struct Keys {
     columns: Vec<String>,
     types: Vec<DataType>,
     converter: RowConverter,
     rows: HashSet<OwnedRow>,
-    /// How many rows were added.
+    /// The number of rows added.
     added: u64,
-    /// Distinct values per column, batch by batch.
+    /// Distinct values per column, one array per batch.
     values: Vec<Vec<ArrayRef>>,
 }
 
@@ -45,7 +45,7 @@ impl fmt::Debug for Keys {
 }
 
 impl Keys {
-    /// No keys yet, of columns of `table`.
+    /// An empty set of keys over columns of `table`.
     pub fn new(columns: &[String], table: &Schema) -> Result<Self> {
         if columns.is_empty() {
             return Err(Error::invalid("an upsert needs at least one key column"));
@@ -86,7 +86,7 @@ impl Keys {
             .collect()
     }
 
-    /// Takes the keys of a batch in.
+    /// Adds the keys of a batch.
     pub fn add(&mut self, batch: &RecordBatch) -> Result<()> {
         let columns = self.columns_of(batch)?;
         self.added += batch.num_rows() as u64;
@@ -110,7 +110,7 @@ impl Keys {
         Ok(())
     }
 
-    /// A predicate that every row with one of the keys satisfies.
+    /// A predicate that is true for every row with one of the keys.
     pub fn candidates(&self) -> Result<Predicate> {
         let mut parts = Vec::new();
         for (name, values) in self.columns.iter().zip(&self.values) {
@@ -136,8 +136,7 @@ impl Keys {
     }
 }
 
-/// Values of a sorted array as they are written in predicates; `None` for types that planning has
-/// no use for.
+/// The values of a sorted array as literals; `None` for types that planning cannot use.
 fn literals(values: &ArrayRef) -> Option<Vec<Literal>> {
     let whole = |values: &ArrayRef, of: fn(i64) -> Literal| {
         let values = cast(values, &DataType::Int64).ok()?;
@@ -183,13 +182,13 @@ impl RowTest for Keys {
     }
 }
 
-/// A source that shows the keys of what passes through it.
+/// A source that collects the keys of the rows that pass through it.
 struct Watched {
     data: BatchSource,
     keys: Arc<Mutex<Keys>>,
 }
 
-/// `data`, whose keys are gathered as it is read.
+/// Wraps `data` so that its keys are collected as it is read.
 pub(super) fn watched(data: BatchSource, keys: Arc<Mutex<Keys>>) -> BatchSource {
     Box::new(Watched { data, keys })
 }

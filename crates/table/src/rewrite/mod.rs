@@ -1,16 +1,19 @@
-//! Operations that read files, and replace them by others: row deletes, upserts, compaction.
+//! Operations that read files and replace them: row deletes, upserts, compaction.
 //!
-//! Each is a [`Rewrite`]: it looks at *units*, one file or several of one partition, and remembers
-//! what becomes of each. A commit applies what is remembered. Where another writer was first, units
-//! whose files are gone are forgotten, files that are new are looked at, and the commit is tried
-//! again: what was rewritten already is not rewritten twice.
+//! Each is a [`Rewrite`]: it processes *units*, which are one file or several of one partition, and
+//! records the outcome of each. A commit applies the recorded outcomes. After a lost race, outcomes
+//! of files that no longer exist are dropped, new files are processed, and the commit is retried:
+//! nothing is rewritten twice.
 
+mod altered;
 mod delete;
 mod keys;
 mod optimize;
+mod renumber;
 mod upsert;
 
 pub use optimize::OptimizeOptions;
+pub(crate) use renumber::Growing;
 
 use std::sync::Arc;
 
@@ -23,50 +26,56 @@ use hashbrown::HashSet;
 use indexmap::IndexMap;
 use partita_core::{Cancel, Error, NoProgress, Predicate, Result, Store, cores};
 
-use crate::change::Change;
+use crate::alter::Alteration;
+use crate::change::{Change, Layout};
 use crate::commit::{Propose, purpose};
 use crate::facts::missing_row_counts;
 use crate::feed::feed;
 use crate::format::footer::ParquetObject;
+use crate::format::pandas::ExtensionTypes;
 use crate::format::schema::{fits_table, with_pandas};
 use crate::format::snapshot::Operation;
-use crate::options::WriteOptions;
+use crate::options::{SchemaMode, WriteOptions};
 use crate::prune::{Plan, plan};
 use crate::scan::{BATCH_ROWS, Except, Read, RowTest};
-use crate::stage::{Staged, Target, discard, numbers, stage, texts, total};
+use crate::stage::{Columns, Staged, Target, discard, numbers, stage, texts, total};
 use crate::state::State;
 
-/// What a rewrite does to the files it looks at.
+/// The change that a rewrite makes to the files it processes.
 #[derive(Debug, Clone)]
 pub(crate) enum Rule {
-    /// Removes the rows that pass the test. Files that the predicate rules out are not opened.
+    /// Removes the rows that pass the test. Files that the predicate excludes are not opened.
     Remove { test: Arc<dyn RowTest>, candidates: Predicate },
-    /// Puts small files together.
+    /// Merges small files.
     Compact(OptimizeOptions),
+    /// Changes the schema, and writes the files again that hold the column.
+    Alter(Arc<Alteration>),
 }
 
-/// What becomes of a unit.
+/// The outcome of a unit.
 #[derive(Debug)]
 enum Outcome {
-    /// It stays as it is.
+    /// The unit is not changed.
     Kept,
-    /// Its files are removed, and these, which may be none, take their place.
+    /// Its files are replaced by these; `None` removes them.
     Replaced(Option<Box<Staged>>),
 }
 
-/// An operation under way.
+/// An operation in progress.
 pub(crate) struct Rewrite {
     store: Store,
     name: String,
     operation: Operation,
     rule: Rule,
     options: WriteOptions,
-    /// Data that the commit adds besides.
+    /// Staged data that the commit also adds.
     added: Vec<Staged>,
-    /// True if that was staged by a call of its own.
+    /// True if that data was staged by a separate call.
     added_apart: bool,
     outcomes: IndexMap<Vec<String>, Outcome>,
     planned: bool,
+    /// Files of added data that were written again, see [`renumber`].
+    renumbered: Vec<String>,
 }
 
 impl Rewrite {
@@ -88,20 +97,31 @@ impl Rewrite {
             added_apart: false,
             outcomes: IndexMap::new(),
             planned: false,
+            renumbered: Vec::new(),
         }
     }
 
-    /// The same with data that was staged by a call of its own.
+    /// Marks the added data as staged by a separate call.
     pub fn staged_apart(self, apart: bool) -> Self {
         Self { added_apart: apart, ..self }
     }
 
-    /// What stops it.
+    /// True if it changes the schema, so that what it looks for is not there once it is made.
+    pub fn alters(&self) -> bool {
+        matches!(self.rule, Rule::Alter(_))
+    }
+
+    /// True if its commit has an idempotency key.
+    pub fn is_keyed(&self) -> bool {
+        self.options.idempotency_key.is_some()
+    }
+
+    /// The flag that cancels it.
     pub fn cancel(&self) -> Cancel {
         self.options.cancel.clone()
     }
 
-    /// Looks at the files of `state` that were not looked at before.
+    /// Processes the files of `state` that were not processed before.
     pub fn examine<'a>(&'a mut self, state: &'a Arc<State>) -> BoxFuture<'a, Result<()>> {
         async move {
             self.forget_gone(state).await;
@@ -111,9 +131,10 @@ impl Rewrite {
                         plan(&self.store, state, Some(&candidates.bind(&state.schema)?)).await?;
                     plan.each_file()?
                 }
-                // Files that others have added meanwhile are left to the next time.
+                // Files that others have added in the meantime are left to the next compaction.
                 Rule::Compact(_) if self.planned => Vec::new(),
                 Rule::Compact(options) => optimize::units(&self.store, state, options).await?,
+                Rule::Alter(alteration) => altered::units(&self.store, state, alteration).await?,
             };
             self.planned = true;
             let new: Vec<(Vec<String>, Plan)> = units
@@ -123,7 +144,7 @@ impl Rewrite {
                 .collect();
             self.options.progress.start("files examined", Some(new.len() as u64));
             let cores = cores();
-            // All are waited for, also after a failure: what they wrote must be known to be deleted.
+            // All units are awaited, even after a failure: their files must be known to be deleted.
             let looked_at: Vec<(Vec<String>, Result<Outcome>)> = stream::iter(new)
                 .map(|(keys, unit)| async {
                     let outcome = self.outcome(state, unit).await;
@@ -146,14 +167,14 @@ impl Rewrite {
         .boxed()
     }
 
-    /// Deletes all that it wrote itself, after a failure.
+    /// Deletes all files that it wrote itself, after a failure.
     pub async fn abandon(self) {
         let replaced = self.outcomes.values().filter_map(|outcome| match outcome {
             Outcome::Replaced(staged) => staged.as_deref(),
             Outcome::Kept => None,
         });
-        let keys = replaced.flat_map(Staged::keys).collect();
-        discard(&self.store, keys).await;
+        let keys = replaced.flat_map(Staged::keys).chain(self.renumbered.iter().cloned());
+        discard(&self.store, keys.collect()).await;
     }
 
     async fn forget_gone(&mut self, state: &State) {
@@ -174,6 +195,15 @@ impl Rewrite {
         let test = match &self.rule {
             Rule::Compact(options) => {
                 let staged = self.restage(state, &unit, None, &options.sort_by).await?;
+                return Ok(Outcome::Replaced(Some(Box::new(staged))));
+            }
+            Rule::Alter(alteration) => {
+                let layout = Layout::of(state);
+                let column = alteration.rewrites(&layout).unwrap_or_default();
+                if !altered::holds(&self.store, &unit, column).await? {
+                    return Ok(Outcome::Kept);
+                }
+                let staged = self.restage(state, &unit, None, &[]).await?;
                 return Ok(Outcome::Replaced(Some(Box::new(staged))));
             }
             Rule::Remove { test, .. } => Arc::clone(test),
@@ -201,7 +231,7 @@ impl Rewrite {
         Ok(rows)
     }
 
-    /// Writes rows of a unit to new files.
+    /// Writes the remaining rows of a unit to new files.
     async fn restage(
         &self,
         state: &State,
@@ -209,20 +239,34 @@ impl Rewrite {
         test: Option<Arc<dyn RowTest>>,
         sort_by: &[String],
     ) -> Result<Staged> {
-        let schema = unit_schema(&self.store, state, unit).await?;
-        let batches = self.read(state, unit, Arc::clone(&schema), test);
-        let target = Target::of(&self.store, &self.name, state);
+        let schema = unit_schema(&self.store, &state.schema, &state.extensions, unit).await?;
+        let (schema, batches, target) = match &self.rule {
+            Rule::Alter(alteration) => {
+                let layout = altered::altered(state, alteration)?;
+                let schema = altered::kept(&schema, alteration);
+                let batches = self.read(state, unit, Arc::clone(&schema), test);
+                let (schema, batches) = altered::renamed(schema, batches, alteration, &layout);
+                let version = state.own.version;
+                (schema, batches, Target::laid_out(&self.store, &self.name, layout, version))
+            }
+            _ => {
+                let batches = self.read(state, unit, Arc::clone(&schema), test);
+                (schema, batches, Target::of(&self.store, &self.name, state))
+            }
+        };
         let options = WriteOptions {
             progress: Arc::new(NoProgress),
             sort_by: sort_by.to_vec(),
+            schema_mode: SchemaMode::Fixed,
             target_file_bytes: match &self.rule {
-                // The estimate of what fits one file was made when the unit was.
+                // The unit was planned to fit one file already.
                 Rule::Compact(_) => u64::MAX,
-                Rule::Remove { .. } => self.options.target_file_bytes,
+                Rule::Remove { .. } | Rule::Alter(_) => self.options.target_file_bytes,
             },
             ..self.options.clone()
         };
-        stage(&target, feed(schema, batches), &options).await
+        let staged = stage(&target, feed(schema, batches), &options).await?;
+        Ok(Staged { columns_are: Columns::Rewritten, ..staged })
     }
 
     fn read(
@@ -250,6 +294,9 @@ impl Propose for &mut Rewrite {
     async fn propose(&mut self, base: Option<&Arc<State>>) -> Result<Option<Change>> {
         let base = base.ok_or_else(|| Error::corrupt("there is no table to rewrite"))?;
         self.examine(base).await?;
+        let table = (&self.store, self.name.as_str());
+        let added = (self.added.as_mut_slice(), self.added_apart);
+        renumber::renumber(table, base, added, &self.options, &mut self.renumbered).await?;
         let mut change = Change::new(self.operation);
         change = change.with(&self.options);
         for (keys, outcome) in &self.outcomes {
@@ -260,9 +307,13 @@ impl Propose for &mut Rewrite {
                 change.staged.push(staged.as_ref().clone());
             }
         }
-        // After what was there before.
+        // Added data comes after the rewritten data.
         change.staged.extend(self.added.iter().cloned());
         change.staged_apart = self.added_apart;
+        if let Rule::Alter(alteration) = &self.rule {
+            change.alteration = Some(alteration.as_ref().clone());
+            return Ok((!change.is_idle(Some(base))?).then_some(change));
+        }
         let nothing = change.removed.is_empty()
             && change.staged.iter().all(|s| total(&s.manifest, "rows") == 0);
         Ok((!nothing).then_some(change))
@@ -278,16 +329,25 @@ impl Propose for &mut Rewrite {
             Rule::Remove { candidates, .. } if self.operation != Operation::Upsert => {
                 Some(candidates)
             }
-            Rule::Remove { .. } => None,
+            Rule::Remove { .. } | Rule::Alter(_) => None,
             Rule::Compact(options) => options.scope.as_ref(),
         };
-        purpose(self.operation, scope)
+        let purpose = purpose(self.operation, scope);
+        match &self.rule {
+            Rule::Alter(alteration) => format!("{purpose} to {}", alteration.purpose()),
+            _ => purpose,
+        }
     }
 }
 
-/// The schema in which the rows of a unit are written again: the narrow types of its files where
-/// these agree, those of the table elsewhere.
-pub(crate) async fn unit_schema(store: &Store, state: &State, unit: &Plan) -> Result<SchemaRef> {
+/// The schema for rewriting the rows of a unit: the narrow types of its files if these agree,
+/// otherwise those of the table.
+pub(crate) async fn unit_schema(
+    store: &Store,
+    table: &Schema,
+    extensions: &ExtensionTypes,
+    unit: &Plan,
+) -> Result<SchemaRef> {
     let sizes = numbers(&unit.manifest, "bytes").zip(numbers(&unit.manifest, "footer"));
     let files: Vec<(String, _)> =
         texts(&unit.manifest, "key").map(str::to_owned).zip(sizes).collect();
@@ -299,8 +359,7 @@ pub(crate) async fn unit_schema(store: &Store, state: &State, unit: &Plan) -> Re
         .buffered(16)
         .try_collect()
         .await?;
-    let fields: Vec<Field> = state
-        .schema
+    let fields: Vec<Field> = table
         .fields()
         .iter()
         .map(|field| {
@@ -318,5 +377,5 @@ pub(crate) async fn unit_schema(store: &Store, state: &State, unit: &Plan) -> Re
             }
         })
         .collect();
-    Ok(Arc::new(with_pandas(Schema::new(fields), &state.extensions)))
+    Ok(Arc::new(with_pandas(Schema::new(fields), extensions)))
 }

@@ -1,4 +1,4 @@
-//! Compaction: many small files of a partition become few of a good size.
+//! Compaction: merging many small files of a partition into few files of the target size.
 
 use arrow::array::UInt64Array;
 use indexmap::IndexMap;
@@ -14,15 +14,15 @@ use crate::prune::{Plan, plan};
 use crate::stage::{no_such_column, numbers};
 use crate::state::State;
 
-/// What compaction is to do.
+/// Options of a compaction.
 #[derive(Debug, Clone)]
 pub struct OptimizeOptions {
-    /// Files are put together up to this size. Files of more than half of it are left alone,
-    /// unless rows are to be sorted.
+    /// The size in bytes up to which files are merged. Files larger than half of it are not
+    /// touched, unless rows are to be sorted.
     pub target_file_bytes: u64,
-    /// The rows of each new file are sorted by these columns.
+    /// The columns to sort the rows of each new file by.
     pub sort_by: Vec<String>,
-    /// Only partitions that this selects are looked at; it may name partition columns alone.
+    /// The partitions to compact; it may name partition columns alone.
     pub scope: Option<Predicate>,
 }
 
@@ -33,18 +33,18 @@ impl Default for OptimizeOptions {
 }
 
 impl Table {
-    /// Puts small files together, partition by partition, in one commit. No row is added or lost:
-    /// what others append meanwhile is kept beside. Readers of older versions keep their files
-    /// until garbage is collected.
+    /// Merges small files, partition by partition, in one commit. No row is added or lost:
+    /// concurrent appends are kept in their own files. Readers of older versions can read their
+    /// files until garbage is collected.
     ///
-    /// Memory: the rows of as many files as there are cores, or, where they are sorted, of as many
-    /// target files.
+    /// Memory: the rows of as many files as there are cores; if rows are sorted, of as many target
+    /// files.
     ///
     /// # Errors
     /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) for a target of zero or a
-    /// scope that names other columns than those of the partitioning;
-    /// [`NotFound`](partita_core::ErrorKind::NotFound) for a sort column that the table has not;
-    /// else as [`Table::append`].
+    /// scope that names other columns than the partition columns;
+    /// [`NotFound`](partita_core::ErrorKind::NotFound) for a sort column that does not exist;
+    /// otherwise those of [`Table::append`].
     pub async fn optimize(
         &self,
         optimize: &OptimizeOptions,
@@ -67,7 +67,7 @@ impl Table {
     }
 }
 
-/// Files of one partition that together make one file of the target size.
+/// Groups files of one partition that together make one file of the target size.
 pub(super) async fn units(
     store: &Store,
     state: &State,

@@ -1,4 +1,4 @@
-//! Upserts: rows take the place of those with the same key.
+//! Upserts: rows replace those with the same key.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -22,14 +22,14 @@ use crate::state::partition_values;
 use crate::table::{undo_if_repeated, undo_on_error};
 
 impl Table {
-    /// Adds rows, and removes the stored rows that have the same values in the columns `on`, in
-    /// one commit. Only files that hold such rows are written again; indices and bounds on the key
-    /// columns say which to look into. The keys of `data` are held in memory, its rows are not.
+    /// Adds rows, and removes the stored rows with the same values in the columns `on`, in one
+    /// commit. Only files that contain such rows are rewritten; indices and bounds on the key
+    /// columns select the files to read. The keys of `data` are held in memory, its rows are not.
     ///
     /// # Errors
     /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) for a key that is null or
     /// occurs twice in `data`; [`NotFound`](partita_core::ErrorKind::NotFound) for a key column
-    /// that the table has not; else as [`Table::append`].
+    /// that does not exist; otherwise those of [`Table::append`].
     pub async fn upsert(
         &self,
         data: BatchSource,
@@ -59,12 +59,12 @@ impl Table {
         Ok(made)
     }
 
-    /// Makes staged files part of the table, and removes the stored rows that have the same values
-    /// in the columns `on`, in one commit. Of the staged files the key columns are read. If it
-    /// fails they stay, to be committed again or discarded.
+    /// Adds staged files to the table, and removes the stored rows with the same values in the
+    /// columns `on`, in one commit. The key columns of the staged files are read. If the call
+    /// fails, the files stay, to be committed again or discarded.
     ///
     /// # Errors
-    /// As [`Table::upsert`] and [`Table::commit`].
+    /// Those of [`Table::upsert`] and [`Table::commit`].
     pub async fn commit_upsert(
         &self,
         staged: Vec<Staged>,

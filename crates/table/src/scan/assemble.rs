@@ -1,4 +1,4 @@
-//! From the columns of a file to batches of the table's schema.
+//! Converting columns of a file to batches of the table's schema.
 
 use std::sync::Arc;
 
@@ -9,11 +9,11 @@ use partita_core::Result;
 
 use crate::format::schema::{cast_column, from_file};
 
-/// Builds batches of `schema` out of batches of one file.
+/// Builds batches of `schema` from batches of one file.
 #[derive(Debug, Clone)]
 pub(super) struct Assemble {
     schema: SchemaRef,
-    /// One row: the partition values of the file.
+    /// The partition values of the file, as a batch of one row.
     partition: RecordBatch,
 }
 
@@ -22,14 +22,14 @@ impl Assemble {
         Self { schema, partition }
     }
 
-    /// The columns that the file itself must give.
+    /// The columns to read from the file itself.
     pub fn file_columns(&self) -> impl Iterator<Item = &str> {
         let names = self.schema.fields().iter().map(|field| field.name().as_str());
         names.filter(|name| self.partition.column_by_name(name).is_none())
     }
 
-    /// Casts and reorders the columns of a batch of the file, adds the partition's values, and
-    /// nulls where the file lacks a column.
+    /// Casts and reorders the columns of a batch of the file, and adds the partition's values, and
+    /// nulls for columns that the file lacks.
     pub fn batch(&self, batch: RecordBatch) -> Result<RecordBatch> {
         let rows = batch.num_rows();
         let (schema, given, _) = batch.into_parts();
@@ -47,8 +47,8 @@ impl Assemble {
                 },
             });
         }
-        // What is returned may be kept; the room that decoding left over need not be. It can be
-        // given back once each column is held but once.
+        // The caller may keep the batch, so spare capacity from decoding is freed, which is
+        // possible once each column has a single owner.
         drop(given);
         columns.iter_mut().for_each(Array::shrink_to_fit);
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
@@ -56,7 +56,7 @@ impl Assemble {
     }
 }
 
-/// The schema of the columns named, out of the table's.
+/// The schema of the named columns of the table.
 pub(super) fn project(table: &Schema, columns: impl Iterator<Item = String>) -> Result<SchemaRef> {
     let fields: Result<Vec<_>, _> =
         columns.map(|column| table.field_with_name(&column).cloned()).collect();

@@ -1,4 +1,4 @@
-//! Bloom filters of Parquet files: which row groups may hold a value.
+//! Bloom filters of Parquet files, which exclude row groups that lack a value.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -14,18 +14,18 @@ use parquet::bloom_filter::Sbbf;
 use parquet::data_type::AsBytes;
 use partita_core::Result;
 
-/// Where the filter of a column chunk is.
+/// The location of the filter of a column chunk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct FilterPlace {
     column: String,
-    /// The position of its row group among those looked at.
+    /// The index of its row group among the examined ones.
     group: usize,
-    /// Its bytes in the file.
+    /// Its byte range in the file.
     pub range: Range<u64>,
 }
 
-/// The filters of `columns` in the row groups given. Filters that are longer than what they would
-/// save to read are left out, and so are those whose place makes no sense.
+/// The filters of `columns` in the given row groups. Filters that are larger than the data that
+/// they could exclude are left out, and so are those with an invalid location.
 pub(super) fn places(
     metadata: &ArrowReaderMetadata,
     file_bytes: u64,
@@ -59,7 +59,7 @@ pub(super) fn places(
     places
 }
 
-/// The one leaf of a column that is not nested.
+/// The single leaf of a column that is not nested.
 fn leaf_of(metadata: &ArrowReaderMetadata, column: &str) -> Option<usize> {
     let leaves = metadata.parquet_schema().columns();
     leaves.iter().position(|leaf| {
@@ -79,15 +79,15 @@ pub(super) struct Filters {
 #[derive(Debug)]
 struct Column {
     physical: PhysicalType,
-    /// The type in which Arrow sees the column where nothing but Parquet's own types is known.
+    /// The Arrow type that follows from the Parquet type alone.
     natural: DataType,
-    /// One for each row group looked at.
+    /// One filter per examined row group.
     filters: Vec<Option<Sbbf>>,
 }
 
 impl Filters {
-    /// The filters at `places`, whose bytes are `fetched`. Those that cannot be read are as if they
-    /// were not there.
+    /// Decodes the filters at `places` from the bytes `fetched`. Those that cannot be read are
+    /// ignored.
     pub fn read(
         metadata: &ArrowReaderMetadata,
         groups: usize,
@@ -106,7 +106,7 @@ impl Filters {
                 natural: field.data_type().clone(),
                 filters: vec![None; groups],
             });
-            // A filter of no blocks can be asked nothing.
+            // A filter without blocks cannot be queried.
             let filter = Sbbf::from_bytes(&bytes).ok().filter(|filter| filter.num_blocks() > 0);
             if let Some(slot) = column.filters.get_mut(place.group) {
                 *slot = filter;
@@ -115,7 +115,7 @@ impl Filters {
         Self { columns, groups }
     }
 
-    /// The row groups that may hold one of `values`, which are of the type of the table.
+    /// The row groups that may contain one of `values`, which have the type of the table.
     pub fn holding(&self, column: &str, values: &ArrayRef) -> Result<Option<BooleanArray>> {
         let Some(column) = self.columns.get(column) else { return Ok(None) };
         let Some(stored) = column.stored(values) else { return Ok(None) };
@@ -129,8 +129,8 @@ impl Filters {
 }
 
 impl Column {
-    /// The values as the bytes that Parquet stores, less those that the file's type cannot hold;
-    /// `None` for types of which that is not known.
+    /// The values in Parquet's byte representation, without those that the file's type cannot
+    /// represent; `None` for unsupported types.
     fn stored(&self, values: &ArrayRef) -> Option<Vec<Vec<u8>>> {
         let natural = &self.natural;
         match (values.data_type(), self.physical) {
@@ -165,7 +165,7 @@ impl Column {
     }
 
     fn integers(&self, values: &ArrayRef) -> Option<Vec<Vec<u8>>> {
-        // Unsigned numbers are stored by their bits.
+        // Unsigned numbers are stored with the same bits as signed ones.
         let bits: Vec<[u8; 8]> = if values.data_type().is_unsigned_integer() {
             let values = cast(values, &DataType::UInt64).ok()?;
             values.as_primitive::<UInt64Type>().iter().flatten().map(u64::to_le_bytes).collect()
@@ -177,7 +177,7 @@ impl Column {
         Some(bits.iter().filter_map(|bits| bits.get(..width).map(<[u8]>::to_vec)).collect())
     }
 
-    /// Zeros are looked for with both signs, which are equal and stored apart.
+    /// Both signs of zero are looked up: they are equal, but stored as different bits.
     fn floats(&self, values: &ArrayRef) -> Option<Vec<Vec<u8>>> {
         let mut stored = Vec::with_capacity(values.len());
         if self.physical == PhysicalType::FLOAT {

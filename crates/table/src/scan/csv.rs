@@ -1,5 +1,5 @@
-//! Partitions in CSV, which plateau can write: fields apart by semicolons, text alone, perhaps packed
-//! by gzip. They are read, never written.
+//! Partitions in CSV, which plateau can write: fields separated by semicolons, text only,
+//! optionally compressed with gzip. They are read, never written.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -18,19 +18,19 @@ use partita_core::{Error, Result, Store};
 use super::assemble::{Assemble, project};
 use super::decode::{Decoder, FileTask};
 
-/// What pandas reads as missing, where a column does not hold text.
+/// The texts that pandas reads as missing, except in text columns.
 const MISSING: [&str; 17] = [
     "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>",
     "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan",
 ];
 
-/// True for the key of a file in CSV.
+/// True for the key of a CSV file.
 pub(crate) fn is_csv(key: &str) -> bool {
     key.ends_with(".csv") || key.ends_with(".csv.gz")
 }
 
 impl Decoder {
-    /// The rows of a file in CSV that pass the test.
+    /// The rows of a CSV file that pass the test.
     pub(super) fn decode_csv(&self, bytes: &Bytes, task: &FileTask) -> Result<Vec<RecordBatch>> {
         let wrong = |error: ArrowError| {
             Error::corrupt("a CSV file cannot be read").with("key", &task.key).caused_by(error)
@@ -48,7 +48,7 @@ impl Decoder {
             .collect();
         let texts = names.fields().iter().map(|f| Field::new(f.name(), DataType::Utf8, true));
         let texts: SchemaRef = Arc::new(Schema::new(texts.collect::<Vec<_>>()));
-        // Of no columns there are no rows, so one is read where none is wanted.
+        // Without columns there would be no rows, so one column is read if none is requested.
         let columns =
             if columns.is_empty() && !texts.fields().is_empty() { vec![0] } else { columns };
         let reader = ReaderBuilder::new(texts)
@@ -72,7 +72,7 @@ impl Decoder {
         Ok(batches)
     }
 
-    /// The columns of the table in its types; others stay text.
+    /// Converts the columns of the table to its types; others stay text.
     fn typed(&self, batch: &RecordBatch) -> Result<RecordBatch> {
         let mut columns: Vec<(&str, ArrayRef)> = Vec::with_capacity(batch.num_columns());
         for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
@@ -88,7 +88,7 @@ impl Decoder {
     }
 }
 
-/// The columns of a file in CSV, in its order; their types are not known.
+/// The columns of a CSV file, in its order; their types are not known.
 pub(crate) async fn csv_columns(store: &Store, key: &str) -> Result<Schema> {
     Ok(heading(&store.get(key).await?, key)?)
 }
@@ -120,7 +120,7 @@ fn typed_column(name: &str, texts: &ArrayRef, to: &DataType) -> Result<ArrayRef>
         return Ok(new_null_array(to, texts.len()));
     }
     match values_of(name, &texts, to) {
-        // pandas writes integers among which some are missing as floats.
+        // pandas writes integer columns with missing values as floats.
         Err(error) if to.is_integer() => {
             let floats = values_of(name, &texts, &DataType::Float64).map_err(|_| error)?;
             let whole = floats.as_primitive::<Float64Type>().iter().flatten();

@@ -1,8 +1,8 @@
-//! Opening files, leaving out what cannot match, decoding the rest.
+//! Opening files, pruning within them, and decoding the rest.
 //!
-//! A small file is fetched whole in one request and decoded at once. Of a larger one the footer is
-//! read; row groups and pages that cannot match are left out, and each row group that is left is a
-//! unit of work of its own. Only the needed pages are fetched, and columns outside the predicate
+//! A small file is fetched as a whole in one request and decoded at once. Of a larger one the
+//! footer is read; row groups and pages that cannot match are pruned, and each remaining row group
+//! is a separate unit of work. Only the needed pages are fetched, and columns outside the predicate
 //! only for rows that pass it.
 
 use std::sync::Arc;
@@ -31,9 +31,11 @@ use super::pages::{PagedFile, Part};
 use super::rows::RowTest;
 use crate::explain::{Account, Reading};
 use crate::feed::{unwrapped, wrapped};
+use crate::format::digests::{self, ChunkDigests, FileDigests};
 use crate::format::footer::{ParquetObject, missing, named, readable, unreadable};
 
-/// Files up to this size are fetched whole: one request costs more than the bytes saved.
+/// Files up to this size in bytes are fetched as a whole: another request costs more than the bytes
+/// saved.
 const WHOLE: u64 = 1 << 20;
 
 /// A file to read.
@@ -42,33 +44,36 @@ pub(super) struct FileTask {
     pub key: String,
     pub bytes: Option<u64>,
     pub footer: Option<u64>,
-    /// Row groups, where known.
+    /// The number of row groups, if known.
     pub groups: Option<u64>,
-    /// Rows, where known.
+    /// The number of rows, if known.
     pub rows: Option<u64>,
-    /// One row: its partition values.
+    /// The digests that were committed, where they are known.
+    pub digests: Option<FileDigests>,
+    /// The partition values, as a batch of one row.
     pub partition: RecordBatch,
 }
 
-/// What all files of a scan share.
+/// The settings that all files of a scan share.
 pub(super) struct Decoder {
     pub store: Store,
     pub schema: SchemaRef,
     pub table: SchemaRef,
-    /// Which rows to return; all where there is none.
+    /// The test of rows to return; `None` returns all.
     pub test: Option<Arc<dyn RowTest>>,
     pub batch_rows: usize,
     pub account: Arc<Account>,
     pub cancel: Cancel,
 }
 
-/// Work that gives batches: a whole small file, decoded already, or a row group of a large one.
+/// A unit of work that yields batches: a small file, already decoded, or a row group of a large
+/// one.
 pub(super) enum Unit {
     Decoded(Vec<RecordBatch>),
     RowGroup { decoder: Arc<Decoder>, file: Arc<OpenFile>, part: Part },
 }
 
-/// A large file whose footer was read.
+/// A large file whose footer has been read.
 pub(super) struct OpenFile {
     object: ParquetObject,
     metadata: ArrowReaderMetadata,
@@ -76,14 +81,14 @@ pub(super) struct OpenFile {
     partition: RecordBatch,
 }
 
-/// A file, and what of it there is to read.
+/// A file with the parts of it to read.
 enum Opened {
     Whole(ParquetObject),
     Parts(OpenFile, Vec<Part>, Reading),
 }
 
 impl Decoder {
-    /// Opens a file and says what there is to decode.
+    /// Opens a file and returns the units to decode.
     pub async fn open(self: Arc<Self>, task: FileTask) -> Result<Vec<Unit>> {
         self.cancel.check()?;
         match self.opened(&task).await? {
@@ -115,8 +120,8 @@ impl Decoder {
         }
     }
 
-    /// What reading a file would come to, besides the requests made to find out; and its rows, where
-    /// known, and whether it would be fetched whole.
+    /// The estimated cost of reading a file, apart from the requests made for the estimate; its
+    /// rows, if known, and whether it would be fetched as a whole.
     pub async fn foresee(&self, task: FileTask) -> Result<(Reading, Option<u64>, bool)> {
         self.cancel.check()?;
         match self.opened(&task).await? {
@@ -150,8 +155,8 @@ impl Decoder {
     }
 
     async fn opened_checked(&self, task: &FileTask) -> Result<Opened> {
-        let mut object =
-            ParquetObject::open(&self.store, &task.key, task.bytes, task.footer).await?;
+        let object = ParquetObject::open(&self.store, &task.key, task.bytes, task.footer).await?;
+        let mut object = object.committed_as(task.digests);
         if object.bytes() <= WHOLE || is_csv(&task.key) {
             return Ok(Opened::Whole(object));
         }
@@ -191,7 +196,7 @@ impl Decoder {
         Ok(Opened::Parts(OpenFile { object, metadata, key, partition }, parts, reading))
     }
 
-    /// The row groups that neither statistics nor bloom filters exclude.
+    /// The row groups that are excluded neither by statistics nor by bloom filters.
     async fn chosen_groups(
         &self,
         object: &mut ParquetObject,
@@ -216,6 +221,10 @@ impl Decoder {
     }
 
     fn decode_whole(&self, bytes: bytes::Bytes, task: &FileTask) -> Result<Vec<RecordBatch>> {
+        let digests = task.digests.filter(|_| self.store.compares_digests());
+        if let Some(digests) = &digests {
+            digests.check_footer_of(&bytes)?;
+        }
         let loaded = load(&bytes, ArrowReaderOptions::new());
         let loaded = loaded.map_err(|error| named(error, &task.key))?;
         let metadata = readable(loaded).map_err(|error| unreadable(&task.key, error))?;
@@ -233,6 +242,9 @@ impl Decoder {
         };
         reading.row_groups_read = groups.len() as u64;
         self.account.add(reading);
+        if let Some(digests) = &digests {
+            self.check_chunks(digests, &bytes, &metadata, &groups, &task.partition)?;
+        }
         let builder =
             self.configured(builder.with_row_groups(groups), &metadata, &task.partition)?;
         let reader = builder.build().map_err(|error| unreadable(&task.key, error))?;
@@ -246,7 +258,26 @@ impl Decoder {
             .collect()
     }
 
-    /// As [`Decoder::chosen_groups`], of a file that is in memory.
+    /// Compares the chunks to be decoded of a file in memory with the digests that were committed.
+    fn check_chunks(
+        &self,
+        digests: &FileDigests,
+        file: &bytes::Bytes,
+        metadata: &ArrowReaderMetadata,
+        groups: &[usize],
+        partition: &RecordBatch,
+    ) -> Result<()> {
+        digests.check_rest_of(file, metadata.metadata())?;
+        let Some(chunks) = ChunkDigests::of(metadata.metadata()) else { return Ok(()) };
+        let wanted = self.columns(metadata, partition);
+        let groups = groups.iter().filter_map(|group| metadata.metadata().row_groups().get(*group));
+        groups
+            .flat_map(|group| group.columns().iter().enumerate())
+            .filter(|(leaf, _)| wanted.leaf_included(*leaf))
+            .try_for_each(|(_, chunk)| chunks.check_in(&digests::range(chunk), file))
+    }
+
+    /// Like [`Decoder::chosen_groups`], for a file in memory.
     fn groups_within(
         &self,
         file: &bytes::Bytes,
@@ -300,7 +331,7 @@ impl Decoder {
         Ok(Some(RowFilter::new(vec![Box::new(ArrowPredicateFn::new(mask, test))])))
     }
 
-    /// The columns tested.
+    /// The columns of the test.
     fn tested(&self, metadata: &ArrowReaderMetadata) -> ProjectionMask {
         let columns = self.test.as_ref().map(|test| test.columns()).unwrap_or_default();
         mask(metadata, columns.iter().map(String::as_str))
@@ -315,14 +346,14 @@ impl Decoder {
     }
 }
 
-/// What statistics and then bloom filters leave.
+/// The row groups left after statistics and then bloom filters.
 struct ChosenGroups {
     by_statistics: usize,
     left: Vec<usize>,
 }
 
 impl ChosenGroups {
-    /// The groups left, once they are counted.
+    /// Counts the pruned groups, and returns the remaining ones.
     fn count(self, reading: &mut Reading) -> Vec<usize> {
         let by_statistics = self.by_statistics as u64;
         reading.row_groups_pruned_by_statistics = reading.row_groups - by_statistics;
@@ -332,7 +363,7 @@ impl ChosenGroups {
 }
 
 impl Unit {
-    /// Decodes; on a task of its own, so that units run on all cores.
+    /// Decodes the unit, on a separate task, so that units run on all cores.
     pub fn run(self) -> BoxFuture<'static, Result<Vec<RecordBatch>>> {
         async move {
             match self {
@@ -372,7 +403,7 @@ impl OpenFile {
         Ok(batches)
     }
 
-    /// The requests and bytes that decoding a part takes, if all rows tested pass.
+    /// The requests and bytes of decoding a part if all tested rows pass.
     fn cost(&self, decoder: &Decoder, part: Part) -> Result<(u64, u64)> {
         let builder = ParquetPushDecoderBuilder::new_with_metadata(self.metadata.clone())
             .with_row_group_selections(vec![part.selection()]);
@@ -404,9 +435,9 @@ impl Part {
     }
 }
 
-/// Rows of which one column of bytes surely holds less than the 2 GiB that an array has room for.
+/// The number of rows for which a column of bytes stays below the 2 GiB limit of an array.
 fn rows_within_bounds(metadata: &ArrowReaderMetadata) -> usize {
-    /// Bytes of a column, if its rows are of like size; there is room for rows that are not.
+    /// The target size in bytes, assuming rows of similar size; the margin covers larger ones.
     const BYTES: i64 = 256 << 20;
     let groups = metadata.metadata().row_groups().iter();
     let most = groups.flat_map(|group| {
@@ -420,8 +451,8 @@ fn rows_within_bounds(metadata: &ArrowReaderMetadata) -> usize {
     usize::try_from(most.min().unwrap_or(i64::MAX)).unwrap_or(usize::MAX).max(1)
 }
 
-/// The leaves of those of the columns named that the file has. One that was added to the table
-/// later is null in the older files.
+/// The leaves of the named columns that the file has. A column that was added to the table later is
+/// null in older files.
 fn mask<'a>(
     metadata: &ArrowReaderMetadata,
     columns: impl Iterator<Item = &'a str>,
@@ -431,7 +462,8 @@ fn mask<'a>(
     ProjectionMask::roots(metadata.parquet_schema(), roots)
 }
 
-/// The error of a batch that the decoder could not give; ours come back as they were.
+/// The error of a batch that cannot be decoded; wrapped errors of the engine are returned
+/// unchanged.
 fn undecodable(key: &str, error: ArrowError) -> Error {
     unwrapped(error, || Error::corrupt("a data file cannot be decoded").with("key", key))
 }

@@ -1,4 +1,4 @@
-//! Which row groups of a file may hold rows that a read returns.
+//! Selection of the row groups of a file that may contain matching rows.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -25,7 +25,7 @@ pub(super) struct Groups<'a> {
 }
 
 impl Groups<'_> {
-    /// Those that their statistics do not exclude.
+    /// The row groups that their statistics do not exclude.
     pub fn by_statistics(&self) -> Result<Vec<usize>> {
         let all: Vec<usize> = (0..self.metadata.metadata().num_row_groups()).collect();
         self.kept(&all, Ask::Nothing)
@@ -41,8 +41,8 @@ impl Groups<'_> {
             return Ok(Vec::new());
         }
         let asked = Mutex::default();
-        // Parts of the predicate that are not needed for the answer are not asked: with either
-        // answer once, all parts are.
+        // Evaluation skips parts of the predicate that do not affect the result. Evaluating once
+        // with each answer reaches all parts.
         for may in [true, false] {
             self.kept(groups, Ask::Which(&asked, may))?;
         }
@@ -50,7 +50,7 @@ impl Groups<'_> {
         Ok(places(self.metadata, file_bytes, groups, asked.into_iter()))
     }
 
-    /// Those of `groups` that their filters do not exclude.
+    /// The row groups among `groups` that their filters do not exclude.
     pub fn by_filters(&self, groups: &[usize], filters: &Filters) -> Result<Vec<usize>> {
         self.kept(groups, Ask::These(filters))
     }
@@ -63,15 +63,15 @@ impl Groups<'_> {
     }
 }
 
-/// What to do where a filter could tell something.
+/// How to answer a look-up in a filter.
 enum Ask<'a> {
     Nothing,
-    /// Note the columns whose filters would be of use, and give this answer.
+    /// Record the columns whose filters would be useful, and give this answer.
     Which(&'a Mutex<BTreeSet<String>>, bool),
     These(&'a Filters),
 }
 
-/// What the footer and the filters tell of some row groups of a file.
+/// Statistics and filters of some row groups of a file.
 struct GroupFacts<'a> {
     file: &'a Groups<'a>,
     groups: &'a [usize],
@@ -122,7 +122,7 @@ impl Facts for GroupFacts<'_> {
     }
 }
 
-/// The value that a partition of one row has in `column`, as often as told.
+/// The value of `column` in a partition of one row, repeated `times` times.
 pub(super) fn repeated(partition: &RecordBatch, column: &str, times: usize) -> Option<ArrayRef> {
     let value = partition.column_by_name(column).filter(|value| !value.is_empty())?;
     take(value, &UInt32Array::from(vec![0; times]), None).ok()

@@ -32,13 +32,13 @@ pub(crate) use csv::{csv_columns, is_csv};
 pub(crate) use read::Read;
 pub(crate) use rows::{Except, RowTest};
 
-/// Rows of a batch where nothing else is said.
+/// The default number of rows of a batch.
 pub(crate) const BATCH_ROWS: usize = 1 << 16;
 
 /// A read of a table at one version. Built by [`Table::scan`](crate::Table::scan).
 ///
-/// Nothing is read until it is streamed, collected or counted. A later commit does not change what
-/// it returns.
+/// Nothing is read until it is streamed, collected or counted. Later commits do not change the
+/// result.
 #[derive(Clone)]
 pub struct Scan {
     store: Store,
@@ -47,15 +47,15 @@ pub struct Scan {
     predicate: Option<Predicate>,
     batch_rows: usize,
     limit: Option<usize>,
-    /// The files to look at; all of the table where there is none.
+    /// The files to read; `None` for all of the table.
     files: Option<Arc<HashSet<String>>>,
     progress: Arc<dyn Progress>,
     cancel: Cancel,
-    /// What the last run came to; shared with the clones that run it.
+    /// The report of the last run; shared with the clones that run it.
     last_run: LastRun,
 }
 
-/// The account of the last run of a scan, if it was run.
+/// The report of the last run of a scan; `None` before the first.
 type LastRun = Arc<Mutex<Option<Arc<Account>>>>;
 
 /// A file that a scan reads.
@@ -65,9 +65,9 @@ pub struct ScanFile {
     pub key: String,
     /// The key of its partition.
     pub partition: PartitionKey,
-    /// Number of rows, where known without opening it.
+    /// Number of rows, if known without opening the file.
     pub rows: Option<u64>,
-    /// Size in bytes, where known.
+    /// Size in bytes, if known.
     pub bytes: Option<u64>,
 }
 
@@ -98,19 +98,20 @@ impl Scan {
         }
     }
 
-    /// The same, of which nothing was run.
+    /// A changed scan, which has not been run.
     fn changed(self) -> Self {
         Self { last_run: LastRun::default(), ..self }
     }
 
-    /// Returns only these columns, in this order; none at all is allowed and counts rows.
+    /// Returns only these columns, in this order. An empty list is allowed, and returns batches
+    /// without columns.
     #[must_use]
     pub fn columns(mut self, columns: Vec<String>) -> Self {
         self.columns = Some(columns);
         self.changed()
     }
 
-    /// Returns only rows for which `predicate` is true. A second call adds a condition.
+    /// Returns only rows that match `predicate`. A second call adds a condition.
     #[must_use]
     pub fn filter(mut self, predicate: Predicate) -> Self {
         self.predicate = Some(match self.predicate {
@@ -120,7 +121,7 @@ impl Scan {
         self.changed()
     }
 
-    /// The largest number of rows of a batch.
+    /// The maximum number of rows of a batch.
     #[must_use]
     pub fn batch_rows(mut self, rows: usize) -> Self {
         self.batch_rows = rows.max(1);
@@ -134,14 +135,14 @@ impl Scan {
         self.changed()
     }
 
-    /// Tells `progress` about files read.
+    /// Reports files read to `progress`.
     #[must_use]
     pub fn progress(mut self, progress: Arc<dyn Progress>) -> Self {
         self.progress = progress;
         self
     }
 
-    /// Stops when `cancel` says so.
+    /// Stops when `cancel` is set.
     #[must_use]
     pub fn cancel(mut self, cancel: Cancel) -> Self {
         self.cancel = cancel;
@@ -151,7 +152,7 @@ impl Scan {
     /// The schema of the batches.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) for a column that the table has not.
+    /// [`NotFound`](ErrorKind::NotFound) for a column that does not exist.
     pub fn schema(&self) -> Result<SchemaRef> {
         let table = &self.state.schema;
         let Some(columns) = &self.columns else { return Ok(Arc::clone(table)) };
@@ -186,31 +187,31 @@ impl Scan {
         Ok(plan.only(&chosen)?.measured(plan.explain))
     }
 
-    /// The same read in pieces, one for each file that planning leaves, in the order of the table,
-    /// with the key of its partition.
+    /// Splits the scan by file: one scan for each file left after planning, in the order of the
+    /// table, with the key of its partition.
     ///
     /// # Errors
-    /// As [`Scan::explain`].
+    /// Those of [`Scan::explain`].
     pub async fn by_file(&self) -> Result<Vec<(PartitionKey, Self)>> {
         let plan = self.plan().await?;
         let keys = texts(&plan.manifest, "key").map(|key| vec![key.to_owned()]);
         Ok(plan.partition_keys()?.into_iter().zip(keys.map(|keys| self.of(keys))).collect())
     }
 
-    /// The keys of the files that planning leaves, in the order of the table, which is that of
+    /// The keys of the files left after planning, in the order of the table and of
     /// [`Scan::by_file`].
     ///
     /// # Errors
-    /// As [`Scan::explain`].
+    /// Those of [`Scan::explain`].
     pub async fn keys(&self) -> Result<Vec<String>> {
         Ok(texts(&self.plan().await?.manifest, "key").map(str::to_owned).collect())
     }
 
-    /// The same read in pieces, one for each partition that planning leaves, in the order in which
-    /// the partitions first come in the table.
+    /// Splits the scan by partition: one scan for each partition left after planning, in the order
+    /// of their first files in the table.
     ///
     /// # Errors
-    /// As [`Scan::explain`].
+    /// Those of [`Scan::explain`].
     pub async fn by_partition(&self) -> Result<Vec<(PartitionKey, Self)>> {
         let plan = self.plan().await?;
         let mut partitions: IndexMap<PartitionKey, Vec<String>> = IndexMap::new();
@@ -221,10 +222,10 @@ impl Scan {
         Ok(partitions.into_iter().map(|(partition, keys)| (partition, self.of(keys))).collect())
     }
 
-    /// The files that planning leaves, in the order of the table.
+    /// The files left after planning, in the order of the table.
     ///
     /// # Errors
-    /// As [`Scan::explain`].
+    /// Those of [`Scan::explain`].
     pub async fn files(&self) -> Result<Vec<ScanFile>> {
         let plan = self.plan().await?;
         let sizes = numbers(&plan.manifest, "rows").zip(numbers(&plan.manifest, "bytes"));
@@ -242,10 +243,10 @@ impl Scan {
             .collect())
     }
 
-    /// The same read of these files alone, named as [`Scan::files`] names them.
+    /// The same scan restricted to these files, given by key as in [`Scan::files`].
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) for a file that this version of the table has not.
+    /// [`NotFound`](ErrorKind::NotFound) for a file that is not in this version of the table.
     pub fn only(&self, keys: Vec<String>) -> Result<Self> {
         let mut unknown: HashSet<&str> = keys.iter().map(String::as_str).collect();
         for key in texts(&self.state.manifest, "key") {
@@ -265,11 +266,11 @@ impl Scan {
         Self { files: Some(Arc::new(keys.into_iter().collect())), ..self.clone() }.changed()
     }
 
-    /// What the read leaves out, and why, and what it costs. Nothing is decoded, but what is looked
-    /// at to leave something out is fetched: indices, and of files larger than 1 MiB footers, bloom
-    /// filters and the page index.
+    /// Reports what the scan prunes, by which means, and its cost. No rows are decoded, but the
+    /// metadata needed for pruning is fetched: indices, and for files larger than 1 MiB footers,
+    /// bloom filters and the page index.
     ///
-    /// After a run of the scan, or of a clone of it, the account has also what that came to.
+    /// After a run of the scan, or of a clone of it, the report also has the cost of that run.
     ///
     /// # Errors
     /// [`InvalidPredicate`](ErrorKind::InvalidPredicate) if the predicate does not fit the schema;
@@ -281,7 +282,7 @@ impl Scan {
             let plan = self.plan_through(&store).await?;
             let read = self.reader(store, Arc::clone(&account))?;
             let mut explain = read.foresee(&plan).await?;
-            // What was asked to find out is asked by the read, too.
+            // The read repeats the requests that the report needed.
             explain.reading.add(account.reading());
             if let Some(limit) = self.limit {
                 explain.rows_at_most = explain.rows_at_most.min(limit as u64);
@@ -293,11 +294,11 @@ impl Scan {
         .boxed()
     }
 
-    /// The rows, as batches of [`Scan::schema`], files in the order of the table and rows in the
+    /// The rows as batches of [`Scan::schema`], files in the order of the table and rows in the
     /// order of their file. Memory is bounded by the files in flight.
     ///
     /// # Errors
-    /// As [`Scan::explain`] and [`Scan::schema`]; each batch may fail with
+    /// Those of [`Scan::explain`] and [`Scan::schema`]; each batch may fail with
     /// [`Store`](ErrorKind::Store) or [`Corrupt`](ErrorKind::Corrupt).
     pub fn stream(self) -> BoxFuture<'static, Result<BoxStream<'static, Result<RecordBatch>>>> {
         async move {
@@ -312,7 +313,7 @@ impl Scan {
         .boxed()
     }
 
-    /// The account of a run that begins now, and the store to read through.
+    /// The report of a run that begins now, and the metered store to read through.
     fn begun(&self) -> (Arc<Account>, Store) {
         let account = Arc::new(Account::default());
         *self.last_run.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&account));
@@ -337,16 +338,16 @@ impl Scan {
     /// All rows.
     ///
     /// # Errors
-    /// As [`Scan::stream`].
+    /// Those of [`Scan::stream`].
     pub async fn collect(self) -> Result<Vec<RecordBatch>> {
         self.stream().await?.try_collect().await
     }
 
-    /// The number of rows. Out of the statistics where they tell; else only the columns of the
+    /// The number of rows. Taken from the statistics if possible; otherwise only the columns of the
     /// predicate are read.
     ///
     /// # Errors
-    /// As [`Scan::stream`].
+    /// Those of [`Scan::stream`].
     pub async fn count(self) -> Result<u64> {
         let most = self.limit.map_or(u64::MAX, |limit| limit as u64);
         if residual(self.predicate.as_ref(), &self.state)?.is_none() {
@@ -365,8 +366,8 @@ impl Scan {
     }
 }
 
-/// The part of a predicate that must still be tested on rows: conditions on partition columns
-/// alone have been decided exactly by planning.
+/// The part of a predicate that must still be tested on rows: conditions on partition columns alone
+/// have been evaluated exactly by planning.
 pub(crate) fn residual(
     predicate: Option<&Predicate>,
     state: &State,
@@ -384,7 +385,7 @@ pub(crate) fn residual(
     Predicate::And(conditions.into_iter().cloned().collect()).bind(&state.schema).map(Some)
 }
 
-/// A predicate as the test that a read makes of each row.
+/// A predicate as the row test of a read.
 pub(crate) fn row_test(predicate: BoundPredicate) -> Arc<dyn RowTest> {
     Arc::new(predicate)
 }

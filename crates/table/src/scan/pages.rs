@@ -1,4 +1,4 @@
-//! The page index: which rows of a row group lie in pages that may hold what is asked for.
+//! The page index: selecting rows of a row group whose pages may match.
 
 use std::collections::BTreeSet;
 
@@ -18,16 +18,16 @@ use super::rows::RowTest;
 use crate::explain::Reading;
 use crate::format::statistics::has_bounds;
 
-/// A row group that is read, or in part.
+/// A row group to read, as a whole or in part.
 #[derive(Debug, Clone)]
 pub(super) struct Part {
     /// Its number in the file.
     pub row_group: usize,
-    /// The rows of the pages to read; all where there is none.
+    /// The rows of the pages to read; `None` for all.
     pub rows: Option<RowSelection>,
 }
 
-/// One file whose page index was loaded.
+/// A file whose page index is loaded.
 pub(super) struct PagedFile<'a> {
     pub metadata: &'a ArrowReaderMetadata,
     pub table: &'a SchemaRef,
@@ -36,7 +36,7 @@ pub(super) struct PagedFile<'a> {
 }
 
 impl PagedFile<'_> {
-    /// The part of a row group that may hold rows that pass `test`; none if no page may.
+    /// The part of a row group that may contain rows that pass `test`; `None` if no page does.
     fn part(&self, row_group: usize, test: &dyn RowTest) -> Result<Option<Part>> {
         let whole = Part { row_group, rows: None };
         let Some(index) = self.metadata.metadata().page_index() else { return Ok(Some(whole)) };
@@ -49,7 +49,7 @@ impl PagedFile<'_> {
             columns.iter().flat_map(|column| column.starts.iter().copied()).collect();
         let starts: Vec<u64> = starts.into_iter().collect();
         if starts.len() < 2 {
-            // One page is as much as the row group tells.
+            // A single page has the same bounds as the row group.
             return Ok(Some(whole));
         }
         let facts = IntervalFacts { file: self, columns: &columns, starts: &starts };
@@ -76,7 +76,7 @@ impl PagedFile<'_> {
         groups.get(row_group).map_or(0, |group| u64::try_from(group.num_rows()).unwrap_or(0))
     }
 
-    /// What is known of the pages of a column; `None` where it is not enough to go by.
+    /// The page bounds of a column; `None` if the page index lacks them.
     fn column(
         &self,
         name: String,
@@ -118,7 +118,7 @@ impl PagedFile<'_> {
         })
     }
 
-    /// The parts of `row_groups` to read, of which the columns in `mask` are.
+    /// The parts of `row_groups` to read, given the columns in `mask`.
     pub fn parts(
         &self,
         row_groups: &[usize],
@@ -140,7 +140,7 @@ impl PagedFile<'_> {
         Ok(parts)
     }
 
-    /// Refuses an offset index that would lead out of the file or out of order.
+    /// Rejects an offset index that points outside of the file or is out of order.
     pub fn check(&self, row_groups: &[usize], leaves: &[usize]) -> Result<()> {
         let Some(index) = self.metadata.metadata().page_index() else { return Ok(()) };
         for group in row_groups {
@@ -174,7 +174,7 @@ impl PagedFile<'_> {
         !locations.is_empty() || rows == 0
     }
 
-    /// The number of pages of the columns chosen in a part, and how many of them it leaves out.
+    /// The number of pages of the chosen columns in a part, and how many of them it skips.
     fn count(&self, part: &Part, columns: &ProjectionMask) -> (u64, u64) {
         let Some(index) = self.metadata.metadata().page_index() else { return (0, 0) };
         let rows = self.rows(part.row_group);
@@ -222,10 +222,10 @@ fn index_of(row: u64) -> usize {
     usize::try_from(row).unwrap_or(usize::MAX)
 }
 
-/// What the page index tells of a column of a row group; one of each per page.
+/// The page index of a column of a row group, one entry per page.
 struct PagedColumn {
     name: String,
-    /// The first rows of the pages.
+    /// The first row of each page.
     starts: Vec<u64>,
     min: ArrayRef,
     max: ArrayRef,
@@ -233,8 +233,8 @@ struct PagedColumn {
     rows: UInt64Array,
 }
 
-/// Bounds for the runs of rows between any two neighbouring page boundaries of any column: those of
-/// the page that a run lies in.
+/// Bounds for the row intervals between adjacent page boundaries of any column. An interval has the
+/// bounds of the page that contains it.
 struct IntervalFacts<'a> {
     file: &'a PagedFile<'a>,
     columns: &'a [PagedColumn],

@@ -1,4 +1,4 @@
-//! Reads of given files: opened and decoded ahead of who takes the batches, within a bound.
+//! Reads of a list of files, opened and decoded ahead of the consumer, within a bound.
 
 use std::sync::Arc;
 
@@ -12,33 +12,34 @@ use partita_core::{Cancel, Progress, Result, Store, cores};
 use super::decode::{Decoder, FileTask, Unit};
 use super::rows::RowTest;
 use crate::explain::{Account, Explain};
+use crate::format::digests::FileDigests;
 use crate::prune::Plan;
 use crate::stage::{numbers, texts};
 
-/// Files being opened or decoded at a time, for each core: fetching waits more than it works.
+/// The number of files being opened or decoded per core: fetching mostly waits.
 const FILES_PER_CORE: usize = 4;
 
-/// Files that are looked into at a time where nothing is decoded.
+/// The maximum number of files examined concurrently if nothing is decoded.
 const FORESEEN: usize = 64;
 
-/// A read of given files.
+/// A read of a list of files.
 pub(crate) struct Read {
     pub store: Store,
-    /// The schema of the table, in which rows are tested.
+    /// The schema of the table, which the row test uses.
     pub table: SchemaRef,
     /// The schema of the batches.
     pub schema: SchemaRef,
-    /// Which rows to return; all where there is none.
+    /// The test of rows to return; `None` returns all.
     pub test: Option<Arc<dyn RowTest>>,
     pub batch_rows: usize,
-    /// Told what is read.
+    /// Receives the pruning results and the cost.
     pub account: Arc<Account>,
     pub progress: Arc<dyn Progress>,
     pub cancel: Cancel,
 }
 
 impl Read {
-    /// The rows of the files of `plan`, in its order and theirs.
+    /// The rows of the files of `plan`, in the order of the plan and of each file.
     pub fn run(self, plan: &Plan) -> BoxStream<'static, Result<RecordBatch>> {
         let progress = Arc::clone(&self.progress);
         let decoder = Arc::new(self.decoder());
@@ -65,7 +66,8 @@ impl Read {
             .boxed()
     }
 
-    /// What reading the files of `plan` would come to, besides the requests made to find out.
+    /// The estimated cost of reading the files of `plan`, apart from the requests made for the
+    /// estimate.
     pub fn foresee<'a>(self, plan: &'a Plan) -> BoxFuture<'a, Result<Explain>> {
         async move {
             let decoder = &self.decoder();
@@ -97,7 +99,7 @@ impl Read {
     }
 }
 
-/// Ends the progress report when the stream is dropped, read to its end or not.
+/// Ends the progress report when the stream is dropped, whether it was read to its end or not.
 struct Finish(Arc<dyn Progress>);
 
 impl Drop for Finish {
@@ -110,6 +112,7 @@ fn tasks(plan: &Plan) -> Vec<FileTask> {
     let numbers = |column| numbers(&plan.manifest, column).collect::<Vec<_>>();
     let (bytes, footer) = (numbers("bytes"), numbers("footer"));
     let (groups, rows) = (numbers("groups"), numbers("rows"));
+    let digests = FileDigests::of_rows(&plan.manifest);
     texts(&plan.manifest, "key")
         .enumerate()
         .map(|(row, key)| FileTask {
@@ -118,6 +121,7 @@ fn tasks(plan: &Plan) -> Vec<FileTask> {
             footer: footer.get(row).copied().flatten(),
             groups: groups.get(row).copied().flatten(),
             rows: rows.get(row).copied().flatten(),
+            digests: digests.get(row).copied().flatten(),
             partition: plan.partitions.slice(row, 1),
         })
         .collect()

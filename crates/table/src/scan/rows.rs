@@ -1,4 +1,4 @@
-//! Which rows of a file a read returns.
+//! Tests that select the rows of a file that a read returns.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,16 +8,16 @@ use arrow::compute::{not, prep_null_mask_filter};
 use partita_core::Result;
 use partita_core::predicate::{BoundPredicate, Facts};
 
-/// A test of rows. It sees the columns it names, in the types of the table.
+/// A test of rows. It receives the columns it names, in the types of the table.
 pub(crate) trait RowTest: fmt::Debug + Send + Sync {
-    /// The columns that the test looks at.
+    /// The columns that the test needs.
     fn columns(&self) -> Vec<String>;
 
     /// True for the rows to return; null counts as false.
     fn test(&self, batch: &RecordBatch) -> Result<BooleanArray>;
 
-    /// False for the row groups that hold no such row, going by their statistics; `None` where
-    /// statistics tell nothing.
+    /// False for row groups that contain no such row according to their statistics; `None` if
+    /// statistics do not help.
     fn may_match(&self, facts: &dyn Facts) -> Result<Option<BooleanArray>>;
 }
 
@@ -35,7 +35,7 @@ impl RowTest for BoundPredicate {
     }
 }
 
-/// All rows but those of another test.
+/// The complement of another test.
 #[derive(Debug)]
 pub(crate) struct Except(pub Arc<dyn RowTest>);
 

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::derive::Derive;
 use super::sort::no_such_column;
 
-/// A partition column `<column>_bucket`: the rows of equal values of `column` in one of a fixed
-/// number of partitions. See [`buckets_of`].
+/// A partition column `<column>_bucket`: rows with equal values of `column` go to the same one of a
+/// fixed number of partitions. See [`buckets_of`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BucketPartition {
     /// The column that is hashed: integers, text, bytes, dates or timestamps.
@@ -29,7 +29,7 @@ impl BucketPartition {
         format!("{}_bucket", self.column)
     }
 
-    /// Which of the partition values `buckets` one of `values` may lie in.
+    /// Tests for each partition value of `buckets` whether it may contain one of `values`.
     pub(crate) fn holding(&self, buckets: &Int64Array, values: &ArrayRef) -> Result<BooleanArray> {
         let sought: BTreeSet<i64> =
             buckets_of(&self.column, values, self.buckets)?.iter().flatten().collect();

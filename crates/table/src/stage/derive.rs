@@ -1,5 +1,5 @@
-//! Partition columns that are derived from a column of the data: parts of a date, `year`, `month`, …,
-//! and hash buckets.
+//! Partition columns that are derived from a column of the data: parts of a date (`year`, `month`,
+//! …) and hash buckets.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,21 +17,21 @@ use super::bucket::BucketPartition;
 use super::sort::no_such_column;
 use crate::options::BatchSource;
 
-/// How finely a date partitions.
+/// The resolution of a date partitioning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Resolution {
     /// By year.
     Year,
-    /// By year and month.
+    /// By month.
     Month,
-    /// Down to the day.
+    /// By day.
     Day,
-    /// Down to the hour.
+    /// By hour.
     Hour,
-    /// Down to the minute.
+    /// By minute.
     Minute,
-    /// Down to the second.
+    /// By second.
     Second,
 }
 
@@ -66,13 +66,13 @@ impl fmt::Display for Resolution {
     }
 }
 
-/// Partition columns derived from a date or a timestamp: `year`, and the finer parts down to the
-/// resolution, as integers. Timestamps with a time zone count in UTC.
+/// Partition columns derived from a date or a timestamp: `year` and the finer parts down to the
+/// resolution, as integers. Timestamps with a time zone are taken in UTC.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DatePartition {
     /// The column of dates or timestamps.
     pub column: String,
-    /// How finely it partitions.
+    /// The resolution of the partitioning.
     pub resolution: Resolution,
 }
 
@@ -112,7 +112,7 @@ impl Derive for DatePartition {
     fn derive(&self, batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
         let dates =
             batch.column_by_name(&self.column).ok_or_else(|| no_such_column(&self.column))?;
-        // Null is refused by name of the column that the user knows.
+        // The error for a null names the source column, which the user knows.
         if dates.null_count() > 0 {
             return Err(Error::invalid("a date that partitions must not be null")
                 .with("column", &self.column));
@@ -136,12 +136,12 @@ impl Derive for DatePartition {
     }
 }
 
-/// Makes partition columns out of others.
+/// A derivation of partition columns from others.
 pub(crate) trait Derive: Clone + Send + 'static {
-    /// `given` with the columns derived, which take the place of columns of their names.
+    /// The schema `given` with the derived columns, which replace columns of the same name.
     fn schema(&self, given: &Schema) -> Result<SchemaRef>;
 
-    /// The columns of `schema`, which is that of the batch with those derived.
+    /// Computes the columns of `schema`, which is that of the batch with the derived columns.
     fn derive(&self, batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch>;
 }
 
@@ -157,7 +157,7 @@ pub struct Derivations {
 }
 
 impl Derivations {
-    /// `given` with the columns derived.
+    /// The schema `given` with the derived columns.
     pub(super) fn schema(&self, given: &Schema) -> Result<SchemaRef> {
         let schema = match &self.date {
             Some(date) => date.schema(given)?,
@@ -175,7 +175,7 @@ impl Derivations {
         date.chain(self.bucket.iter().map(|bucket| bucket.name().to_owned())).collect()
     }
 
-    /// `data` with the columns derived.
+    /// The source `data` with the derived columns.
     pub(super) fn apply(&self, data: BatchSource) -> Result<BatchSource> {
         derived(derived(data, self.date.as_ref())?, self.bucket.as_ref())
     }
@@ -197,7 +197,7 @@ impl<D: Derive> Iterator for Derived<D> {
     type Item = Result<RecordBatch, ArrowError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        // A later batch may come in other types than the first.
+        // A later batch may have other types than the first.
         let derived = |batch: RecordBatch| {
             let schema = self.derive.schema(batch.schema_ref())?;
             self.derive.derive(&batch, &schema)

@@ -1,4 +1,4 @@
-//! Encoding row groups and putting them together to a Parquet file.
+//! Encoding row groups and assembling them into a Parquet file.
 
 use std::sync::Arc;
 
@@ -14,35 +14,38 @@ use parquet::file::metadata::ParquetMetaData;
 use parquet::file::properties::{BloomFilterPosition, WriterProperties};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::ColumnPath;
-use partita_core::{Error, Result};
+use partita_core::{Digest, Error, Result};
 
+use crate::format::digests;
 use crate::format::index::distinct;
 use crate::format::pandas::ExtensionTypes;
 use crate::format::schema::{cast_column, pandas_entry, with_pandas};
 use crate::options::WriteOptions;
 
-/// The share of row groups that lack a value and that their bloom filter does not exclude.
+/// The false-positive rate of bloom filters.
 const WRONGLY_KEPT: f64 = 0.01;
 
-/// Distinct values that a bloom filter has room for before it is folded to its size; more make it less
-/// exact.
+/// The number of distinct values that a bloom filter is sized for before it is folded; more make it
+/// less exact.
 const FORESEEN: usize = 1 << 20;
 
-/// A row group whose pages are encoded.
+/// A row group with encoded pages.
 pub(super) struct EncodedGroup {
     chunks: Vec<ArrowColumnChunk>,
     /// Distinct values per indexed column.
     pub index: Vec<ArrayRef>,
 }
 
-/// A data file in the making.
+/// A data file being written.
 pub(super) struct OpenFile {
     writer: SerializedFileWriter<Vec<u8>>,
     factory: Arc<ArrowRowGroupWriterFactory>,
     pub schema: SchemaRef,
+    /// Of the column chunks so far.
+    digests: Vec<Digest>,
 }
 
-/// The values of a column as its index holds them.
+/// Converts the values of a column to the type of its index.
 fn indexed(name: &str, values: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
     cast_column(name, values, to).map_err(|error| match to {
         DataType::Timestamp(_, _) => Error::invalid(
@@ -60,7 +63,7 @@ fn cannot(error: parquet::errors::ParquetError) -> Error {
 }
 
 impl OpenFile {
-    /// Begins a file of columns `schema`.
+    /// Begins a file with the columns of `schema`.
     pub fn new(
         schema: &SchemaRef,
         extensions: &ExtensionTypes,
@@ -83,17 +86,17 @@ impl OpenFile {
                 .set_column_bloom_filter_fpp(path.clone(), WRONGLY_KEPT)
                 .set_column_bloom_filter_max_ndv(path, options.row_group_rows.min(FORESEEN) as u64);
         }
-        // All at the end of the file, so that one request reads them.
+        // All bloom filters are at the end of the file, so that one request reads them.
         let properties = properties.set_bloom_filter_position(BloomFilterPosition::End).build();
         let options = ArrowWriterOptions::new().with_properties(properties);
         let (writer, factory) =
             ArrowWriter::try_new_with_options(Vec::new(), Arc::clone(&schema), options)
                 .and_then(ArrowWriter::into_serialized_writer)
                 .map_err(cannot)?;
-        Ok(Self { writer, factory: Arc::new(factory), schema })
+        Ok(Self { writer, factory: Arc::new(factory), schema, digests: Vec::new() })
     }
 
-    /// What encodes row groups of this file, on any thread.
+    /// An encoder of row groups of this file, usable on any thread.
     pub fn encoder(&self, index: &[(String, DataType)]) -> GroupEncoder {
         GroupEncoder {
             factory: Arc::clone(&self.factory),
@@ -108,12 +111,15 @@ impl OpenFile {
         for chunk in group.chunks {
             chunk.append_to_row_group(&mut writer).map_err(cannot)?;
         }
-        writer.close().map_err(cannot)?;
+        let written = writer.close().map_err(cannot)?;
+        self.writer.flush().map_err(|error| cannot(error.into()))?;
+        self.digests.extend(digests::of_group(self.writer.inner(), &written));
         Ok(())
     }
 
     /// Ends the file.
     pub fn finish(mut self) -> Result<(Bytes, ParquetMetaData)> {
+        self.writer.append_key_value_metadata(digests::entry(&self.digests));
         let metadata = self.writer.finish().map_err(cannot)?;
         let bytes = std::mem::take(self.writer.inner_mut());
         Ok((Bytes::from(bytes), metadata))

@@ -1,53 +1,64 @@
-//! Batches of data as they are written to files: in the types of the table, kept narrow.
+//! Converting batches to the types of data files: compatible with the table, but narrow.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
+use arrow::compute::{cast, max, min};
+use arrow::datatypes::{DataType, Field, Float64Type, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatchReader;
-use partita_core::convert::{common_type, convert_column, settled_type};
+use partita_core::convert::{common_type, convert_column, fill_fields, settled_type};
 use partita_core::{Error, ErrorKind, Result};
 
 use crate::feed::wrapped;
+use crate::format::columns::with_comment;
 use crate::format::pandas::ExtensionTypes;
 use crate::format::schema::{EXTENSION_NAME, file_type, stored_field, table_field};
+use crate::format::widen::{EXACT, Widening, common_stored, widening};
 use crate::options::BatchSource;
 
-/// Fits batches, which may differ in their types, to one stored schema.
+/// Converts batches, which may differ in their types, to one stored schema.
 ///
-/// A column is written in the narrow type that it comes in if that reads as the table's type, and
-/// in the table's type otherwise. Where a later batch needs a wider one, so do all after it: what
-/// was written before is in files of its own.
+/// A column is written in the narrow type of the data if that reads as the table's type, and
+/// otherwise in the table's type. If a later batch needs a wider type, so do all batches after it;
+/// the earlier ones are in files of their own.
 pub(super) struct Fit {
-    /// The stored schema so far. A column without values yet takes the type of the first ones.
+    /// The stored schema so far. A column without values yet takes the type of its first values.
     stored: Arc<Mutex<Schema>>,
     /// The columns in the order of the first batch.
     names: Vec<String>,
-    extensions: ExtensionTypes,
-    /// Columns whose type is fixed: there are keys or an index of it.
-    fixed: Vec<String>,
+    pub extensions: ExtensionTypes,
+    /// Columns with a fixed type, since partition keys or an index depend on it.
+    pub fixed: Vec<String>,
     /// Columns that are replaced by derived columns of the same name. Their values are not converted.
-    replaced: Vec<String>,
-    /// The types of the columns of the file that is written.
+    pub replaced: Vec<String>,
+    /// True if columns get wider types where a value needs it.
+    pub merges: bool,
+    /// Columns of integers of which some would be rounded to doubles.
+    beyond: HashSet<String>,
+    /// The types of the columns of the current file.
     written: HashMap<String, DataType>,
     rows: u64,
 }
 
 impl Fit {
-    pub fn new(
-        stored: Arc<Mutex<Schema>>,
-        given: &Schema,
-        extensions: ExtensionTypes,
-        fixed: Vec<String>,
-        replaced: Vec<String>,
-    ) -> Self {
-        let names = given.fields().iter().map(|field| field.name().clone()).collect();
-        Self { stored, names, extensions, fixed, replaced, written: HashMap::new(), rows: 0 }
+    /// Fits data of schema `given`, of which no column is fixed or replaced.
+    pub fn new(stored: Arc<Mutex<Schema>>, given: &Schema) -> Self {
+        Self {
+            stored,
+            names: given.fields().iter().map(|field| field.name().clone()).collect(),
+            extensions: ExtensionTypes::new(),
+            fixed: Vec::new(),
+            replaced: Vec::new(),
+            merges: false,
+            beyond: HashSet::new(),
+            written: HashMap::new(),
+            rows: 0,
+        }
     }
 
-    /// The batch in the types of files.
+    /// Converts a batch to the types of files.
     pub fn batch(&mut self, batch: &RecordBatch) -> Result<RecordBatch> {
         self.check_names(batch.schema_ref())?;
         let mut fields = Vec::with_capacity(self.names.len());
@@ -60,12 +71,12 @@ impl Fit {
                 columns.push(Arc::clone(values));
                 continue;
             }
-            let (known, to) = self.types(field, values)?;
-            let values = convert_column(&name, self.rows, values, &to)?;
-            if matches!(to, DataType::Timestamp(TimeUnit::Microsecond, None)) {
+            let (known, values) = self.column(field, values)?;
+            if matches!(values.data_type(), DataType::Timestamp(TimeUnit::Microsecond, None)) {
                 in_nanoseconds(&name, self.rows, &values)?;
             }
-            fields.push(known.with_data_type(to).with_nullable(true));
+            let field = known.with_data_type(values.data_type().clone()).with_nullable(true);
+            fields.push(with_comment(&field, None));
             columns.push(values);
         }
         self.rows += batch.num_rows() as u64;
@@ -85,6 +96,74 @@ impl Fit {
             Some(field) => Err(differs("adds", field.name())),
             None => Ok(()),
         }
+    }
+
+    /// The stored field of a column, and the values of this batch as they are written.
+    fn column(&mut self, field: &Field, values: &ArrayRef) -> Result<(Field, ArrayRef)> {
+        let name = field.name();
+        let (known, to) = self.types(field, values)?;
+        if !self.merges {
+            return Ok((known, convert_column(name, self.rows, values, &to)?));
+        }
+        let merged = |to: &DataType| convert_column(name, self.rows, &fill_fields(values, to)?, to);
+        let (known, converted) = match merged(&to) {
+            Ok(converted) => (known, converted),
+            Err(error) => {
+                self.widen(field, error)?;
+                let (known, to) = self.types(field, values)?;
+                let filled = fill_fields(values, &to)?;
+                (known, convert_column(name, self.rows, &filled, &to)?)
+            }
+        };
+        if converted.data_type().is_integer() && !self.beyond.contains(name) {
+            let doubles = cast(&converted, &DataType::Float64)?;
+            let doubles = doubles.as_primitive::<Float64Type>();
+            if [min(doubles), max(doubles)].into_iter().flatten().any(|v| v.abs() >= EXACT) {
+                self.beyond.insert(name.clone());
+            }
+        }
+        Ok((known, converted))
+    }
+
+    /// Gives a column the type that its values need which did not fit; else returns the error.
+    fn widen(&self, given: &Field, error: Error) -> Result<()> {
+        let name = given.name();
+        let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = stored.index_of(name)?;
+        let known = stored.field(place).clone();
+        let found = stored_field(given, self.extensions.get(name));
+        let keeps = self.fixed.contains(name) || known.metadata().contains_key(EXTENSION_NAME);
+        let wider = common_stored(known.data_type(), found.data_type()).filter(|_| !keeps);
+        let Some(wider) = wider else { return Err(error) };
+        let refused = |why: &str| {
+            Error::new(ErrorKind::SchemaMismatch, why.to_owned())
+                .with("column", name)
+                .with("expected", known.data_type())
+                .with("found", found.data_type())
+        };
+        match widening(known.data_type(), &wider) {
+            Some(Widening::AsItIs) => {}
+            Some(Widening::IfExact) if !self.beyond.contains(name) => {}
+            Some(Widening::IfExact) => {
+                return Err(refused(
+                    "earlier rows of the data hold integers that doubles would round",
+                ));
+            }
+            Some(Widening::Rewritten) => {
+                return Err(refused(
+                    "the column needs a wider type, for which its files must be written again; \
+                     use widen_column first",
+                )
+                .caused_by(error));
+            }
+            None => return Err(error),
+        }
+        let mut fields = stored.fields().to_vec();
+        if let Some(field) = fields.get_mut(place) {
+            *field = Arc::new(known.with_data_type(wider));
+        }
+        *stored = Schema::new(fields);
+        Ok(())
     }
 
     /// The stored field of a column, and the type in which this batch of it is written.
@@ -128,11 +207,12 @@ impl Fit {
     }
 }
 
-/// Bytes of rows that are fitted at once. Columns of bytes hold less than 2 GiB in one array.
+/// The size in bytes of the rows converted together. Columns of bytes hold less than 2 GiB in one
+/// array.
 const SLICE_BYTES: usize = 512 << 20;
 
-/// `data` fitted, in batches of at most `rows` rows, so that a source with one huge batch is gathered
-/// in row groups too.
+/// Converts `data` into batches of at most `rows` rows, so that a source with one huge batch is
+/// divided into row groups too.
 pub(super) fn fitted(data: BatchSource, fit: Fit, rows: usize) -> BatchSource {
     Box::new(Fitted { data, fit, rows, current: None })
 }
@@ -141,7 +221,7 @@ struct Fitted {
     data: BatchSource,
     fit: Fit,
     rows: usize,
-    /// A batch of which rows are left, and how many are taken at once.
+    /// A partly consumed batch, and the number of rows to take from it at a time.
     current: Option<(RecordBatch, usize)>,
 }
 
@@ -174,20 +254,21 @@ impl RecordBatchReader for Fitted {
     }
 }
 
-/// The memory that the rows of a batch take.
+/// The memory size of the rows of a batch in bytes.
 pub(super) fn bytes_of(batch: &RecordBatch) -> usize {
     let columns = batch.columns().iter();
     columns.map(|column| column.to_data().get_slice_memory_size().unwrap_or(0)).sum()
 }
 
-/// Refuses data that mean something else than the column: numbers that are periods, say.
+/// Fails for data whose extension type has another meaning than the column, such as periods for
+/// numbers.
 fn check_extension(known: &Field, given: &Field) -> Result<()> {
     let (Some(found), wanted) =
         (given.metadata().get(EXTENSION_NAME), known.metadata().get(EXTENSION_NAME))
     else {
         return Ok(());
     };
-    // The storage of these says as much as they do.
+    // The storage type of these has the same meaning as the extension type.
     let plain = ["arrow.uuid", "arrow.json", "arrow.opaque"].contains(&found.as_str());
     if wanted.is_none() && plain || wanted == Some(found) {
         return Ok(());
@@ -201,7 +282,7 @@ fn check_extension(known: &Field, given: &Field) -> Result<()> {
     .with("found", found))
 }
 
-/// Refuses times without a zone that cannot be read in nanoseconds.
+/// Fails for times without a zone that do not fit nanoseconds.
 fn in_nanoseconds(name: &str, first_row: u64, values: &ArrayRef) -> Result<()> {
     let nanoseconds = DataType::Timestamp(TimeUnit::Nanosecond, None);
     convert_column(name, first_row, values, &nanoseconds).map(drop).map_err(|error| {

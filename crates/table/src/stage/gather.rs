@@ -1,10 +1,10 @@
-//! Gathering rows per partition into row groups and files, within a bound on memory.
+//! Collecting rows per partition into row groups and files, within a memory bound.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::compute::{concat, concat_batches};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use indexmap::IndexMap;
@@ -18,41 +18,46 @@ use super::fit::bytes_of;
 use super::sort::sorted;
 use super::{Target, Written};
 use crate::feed::unwrapped;
+use crate::format::digests::FileDigests;
 use crate::format::footer;
 use crate::format::index::{Index, distinct};
 use crate::format::keys;
 use crate::format::pandas::ExtensionTypes;
+use crate::format::schema::table_schema;
 use crate::format::statistics::{self, FileFacts};
 use crate::options::{BatchSource, WriteOptions};
 
-/// Bytes of rows and encoded pages held in memory before the largest partition is written out.
+/// The memory limit in bytes for rows and encoded pages; beyond it the largest partition is written
+/// out.
 const HELD_BYTES: usize = 768 << 20;
 
-/// Requests in flight: enough to hide a store's latency, few enough to keep its memory small.
+/// The maximum number of uploads in flight: enough to hide a store's latency, few enough to bound
+/// memory.
 const UPLOADS: usize = 32;
 
-/// A file that was written.
+/// A written file.
 pub(super) struct File {
     pub facts: FileFacts,
-    /// Per indexed column the distinct values of the file.
+    /// The distinct values of the file for each indexed column.
     pub index: Vec<(String, Index)>,
 }
 
-/// The pass over the data. See the module documentation of [`stage`](super).
+/// A pass over the data. See the module documentation of [`stage`](super).
 pub(super) struct Gather {
     pub target: Target,
-    pub table: SchemaRef,
+    /// The stored schema, as far as the data read so far have settled it.
+    pub settled: Arc<Mutex<Schema>>,
     pub extensions: ExtensionTypes,
-    /// Indexed columns and the types of their values.
+    /// Indexed columns with the types of their values.
     pub index: Vec<(String, DataType)>,
     pub options: WriteOptions,
     pub written: Written,
 }
 
-/// Rows of one partition on their way to a file.
+/// Buffered rows of one partition that will be written to a file.
 #[derive(Default)]
 struct Pending {
-    /// The types of its rows.
+    /// The schema of its rows.
     schema: Option<SchemaRef>,
     file: Option<OpenFile>,
     groups: Vec<JoinHandle<Result<EncodedGroup>>>,
@@ -63,7 +68,13 @@ struct Pending {
 }
 
 impl Gather {
-    /// Pulls all batches and writes all files; files come in the order of their first row.
+    /// The table's types, as far as they are settled.
+    fn table(&self) -> SchemaRef {
+        let settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
+        table_schema(&settled, &[], &self.extensions)
+    }
+
+    /// Reads all batches and writes all files; files come in the order of their first row.
     pub fn run(self, data: BatchSource) -> BoxFuture<'static, Result<Vec<File>>> {
         async move {
             let (sender, mut receiver) = mpsc::channel::<Result<Vec<Group>>>(2);
@@ -88,7 +99,7 @@ impl Gather {
             drop(receiver);
             let pulled = puller.await.map_err(crashed);
             this.options.progress.finish();
-            // Tasks still writing must end before anything is cleaned up behind them.
+            // All tasks must have ended before their files are cleaned up.
             match outcome.and(pulled) {
                 Ok(()) => pass.finish().await,
                 Err(error) => {
@@ -101,7 +112,7 @@ impl Gather {
     }
 }
 
-/// Pulls batches from the source on a thread of its own and splits them.
+/// Reads batches from the source on a separate thread and splits them.
 struct Puller {
     partition_by: Vec<String>,
     options: WriteOptions,
@@ -167,7 +178,7 @@ impl Pass {
             pending.rows.push(group.rows);
             pending.held += bytes;
             self.held += bytes;
-            // Rows to be sorted are encoded when the file is whole.
+            // Rows to be sorted are encoded once the file is complete.
             if pending.row_count >= group_rows && self.gather.options.sort_by.is_empty() {
                 pending.encode(&self.gather, &self.encoders).await?;
             }
@@ -187,7 +198,7 @@ impl Pass {
         Ok(())
     }
 
-    /// Ends the file of a partition and writes it in the background.
+    /// Ends the file of a partition and uploads it in the background.
     async fn write_out(&mut self, key: &PartitionKey) -> Result<()> {
         let Some(mut pending) = self.pending.swap_remove(key) else { return Ok(()) };
         self.held -= pending.held;
@@ -240,7 +251,7 @@ impl Pass {
         Ok(self.done.into_iter().map(|(_, file)| file).collect())
     }
 
-    /// Waits until nothing is being written any more.
+    /// Cancels all writes and waits until they have ended.
     async fn abandon(mut self) {
         self.files.abort_all();
         while self.files.join_next().await.is_some() {}
@@ -252,7 +263,7 @@ impl Pending {
         self.schema.as_ref().is_some_and(|own| own != schema)
     }
 
-    /// Encodes the rows gathered so far as a row group, on a thread of its own.
+    /// Encodes the buffered rows as a row group, on a separate thread.
     async fn encode(&mut self, gather: &Gather, encoders: &Arc<Semaphore>) -> Result<()> {
         let rows = std::mem::take(&mut self.rows);
         self.row_count = 0;
@@ -272,7 +283,7 @@ impl Pending {
         Ok(())
     }
 
-    /// Sorts all rows, and encodes them.
+    /// Sorts all buffered rows, and encodes them.
     async fn encode_sorted(&mut self, gather: &Gather, encoders: &Arc<Semaphore>) -> Result<()> {
         let rows = std::mem::take(&mut self.rows);
         let Some(first) = rows.first() else { return Ok(()) };
@@ -289,7 +300,7 @@ impl Pending {
         Ok(())
     }
 
-    /// Puts the row groups together and writes the file.
+    /// Assembles the row groups and writes the file.
     async fn write(self, gather: &Gather, partition: &PartitionKey) -> Result<File> {
         let Some(mut file) = self.file else {
             return Err(Error::invalid("a file of no rows was to be written"));
@@ -314,7 +325,8 @@ impl Pending {
             footer: footer::length_of(&bytes),
             groups: Some(metadata.num_row_groups() as u64),
             buckets: gather.target.derived.bucket.as_ref().map(|bucket| bucket.buckets.into()),
-            columns: statistics::of_file(&metadata, &file_schema, &gather.table),
+            digests: FileDigests::of(&bytes, &metadata),
+            columns: statistics::of_file(&metadata, &file_schema, &gather.table()),
         };
         gather.written.add(key.clone());
         gather.target.store.put(&key, bytes).await?;
@@ -327,7 +339,7 @@ impl Pending {
     }
 }
 
-/// A task that ended without a result: the runtime is going down.
+/// The error of a task that ended without a result because the runtime is shutting down.
 fn crashed(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::new(ErrorKind::Interrupted, "a task of the write was stopped").caused_by(error)
 }

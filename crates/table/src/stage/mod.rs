@@ -1,12 +1,13 @@
-//! Staging: rows become data files that nobody can see yet.
+//! Staging: writing rows to data files that are not visible yet.
 //!
-//! Batches are pulled on one thread, split by partition key, and gathered until a row group is
-//! full; row groups are encoded in parallel, files are written as they fill up. Statistics and
-//! index values come out of the same pass.
+//! Batches are read on one thread, split by partition key, and buffered until a row group is full;
+//! row groups are encoded in parallel, and files are written as they fill up. Statistics and index
+//! values are collected in the same pass.
 
 mod bucket;
 mod derive;
 mod encode;
+mod filled;
 mod fit;
 mod gather;
 mod sort;
@@ -16,7 +17,7 @@ pub use bucket::BucketPartition;
 pub use derive::{DatePartition, Derivations, Resolution};
 pub(crate) use sort::no_such_column;
 pub use staged::Staged;
-pub(crate) use staged::{Begun, numbers, texts, total};
+pub(crate) use staged::{Begun, Columns, numbers, texts, total};
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -25,15 +26,18 @@ use partita_core::convert::settled_type;
 use partita_core::partition::is_partition_type;
 use partita_core::{Error, ErrorKind, Result, Store};
 
+use crate::change::Layout;
+use crate::format::columns::with_ids;
 use crate::format::index::{is_index_type, value_type};
-use crate::format::pandas;
-use crate::format::schema::{check_columns, stored_schema, table_schema};
-use crate::options::{BatchSource, WriteOptions};
+use crate::format::pandas::{self, ExtensionTypes};
+use crate::format::schema::{check_columns, in_stored_order, missing, stored_schema, table_schema};
+use crate::options::{BatchSource, SchemaMode, WriteOptions};
 use crate::state::State;
+use filled::filled;
 use fit::{Fit, fitted};
 use gather::Gather;
 
-/// Where staged files go, and what they must fit.
+/// The destination of staged files, and the requirements on their data.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
     pub store: Store,
@@ -43,50 +47,85 @@ pub(crate) struct Target {
     pub index: Vec<String>,
     /// Partition columns that are derived from another.
     pub derived: Derivations,
-    /// The columns that get bloom filters where a write says nothing else.
+    /// The columns that get bloom filters by default.
     pub bloom_filters: Vec<String>,
-    /// The stored schema that data must fit; none for a table not yet made.
+    /// The stored schema that data must fit; `None` for a table that does not exist yet.
     pub schema: Option<Schema>,
-    /// The version of the table; zero for one not yet made.
+    /// The largest id that a column of the table has ever had.
+    pub last_column_id: i32,
+    /// Pandas extension types by column.
+    pub extensions: ExtensionTypes,
+    /// The version of the table; zero for one that does not exist yet.
     pub version: u64,
 }
 
 impl Target {
-    /// The table that `state` is of.
+    /// The target for the table of `state`.
     pub fn of(store: &Store, name: &str, state: &State) -> Self {
+        Self::laid_out(store, name, Layout::of(state), state.own.version)
+    }
+
+    /// The table as it is once it is laid out so.
+    pub fn laid_out(store: &Store, name: &str, layout: Layout, version: u64) -> Self {
         Self {
             store: store.clone(),
             name: name.to_owned(),
-            table_name: state.table_name.clone(),
-            partition_by: state.partition_by.clone(),
-            index: state.header.indices.keys().cloned().collect(),
-            derived: state.own.derived.clone(),
-            bloom_filters: state.own.bloom_filters.clone(),
-            schema: Some(state.stored.clone()),
-            version: state.own.version,
+            table_name: layout.table_name,
+            partition_by: layout.partition_by,
+            index: layout.index,
+            derived: layout.derived,
+            bloom_filters: layout.bloom_filters,
+            schema: Some(layout.schema),
+            last_column_id: layout.last_column_id,
+            extensions: layout.extensions,
+            version,
         }
     }
 
-    /// The columns that keep their type, since keys or an index are made of it.
+    /// The pandas types of data; for columns that they lack, those of the table.
+    fn extensions_of(&self, given: &Schema) -> ExtensionTypes {
+        let lacks = |name: &String| {
+            given.field_with_name(name).is_ok_and(|field| *field.data_type() == DataType::Null)
+        };
+        let known = self.extensions.iter().filter(|(name, _)| lacks(name));
+        let known = known.map(|(name, extension)| (name.clone(), extension.clone()));
+        known.chain(pandas::extension_types(given)).collect()
+    }
+
+    /// The columns whose type is fixed, since partition keys or an index depend on it.
     fn fixed(&self) -> Vec<String> {
         let bucket = self.derived.bucket.iter().map(|bucket| &bucket.column);
         self.partition_by.iter().chain(&self.index).chain(bucket).cloned().collect()
     }
 
-    /// The stored schema that `given` data are fitted to, once it is known that they have the
-    /// columns for it. Whether their values fit is seen as they are read.
-    fn check(&self, given: &Schema) -> Result<Schema> {
+    /// The columns that data lack which are merged: nulls go in their place. Keys cannot be null.
+    fn fillable(&self) -> impl Iterator<Item = String> {
+        let fields = self.schema.iter().flat_map(|schema| schema.fields().iter());
+        let names = fields.map(|field| field.name());
+        names.filter(|name| !self.partition_by.contains(name)).cloned()
+    }
+
+    /// The stored schema that `given` data is converted to, after a check of its columns. Whether
+    /// the values fit is checked as they are read.
+    fn check(&self, given: &Schema, mode: SchemaMode) -> Result<Schema> {
+        if given.fields().iter().any(|field| field.name().is_empty()) {
+            return Err(Error::invalid("a column has no name, and could not be asked for"));
+        }
         let Some(current) = &self.schema else {
             let stored = stored_schema(given, &self.partition_by)?;
-            if given.fields().iter().any(|field| field.name().is_empty()) {
-                return Err(Error::invalid("a column has no name, and could not be asked for"));
-            }
             check_layout(&stored, &self.partition_by, &self.index)?;
-            return Ok(stored);
+            return Ok(with_ids(&stored, 0).0);
         };
-        check_columns(current, given)?;
+        if let Some(key) = self.partition_by.iter().find(|key| given.index_of(key).is_err()) {
+            return Err(missing(key));
+        }
         let stored = stored_schema(given, &self.partition_by)?;
-        // Columns of partition keys and indices take their types before any value is seen.
+        let current = match mode {
+            SchemaMode::Fixed => current.clone(),
+            SchemaMode::Merge => self.with_new(current, &stored),
+        };
+        check_columns(&current, given)?;
+        // Columns of partition keys and indices must have their types before any value is read.
         let fixed = self.fixed();
         let settled = current.fields().iter().map(|field| {
             let found = stored.field_with_name(field.name()).map(Field::data_type);
@@ -100,9 +139,18 @@ impl Target {
         check_layout(&current, &self.partition_by, &self.index)?;
         Ok(current)
     }
+
+    /// The schema with the columns of `given` that it has not.
+    fn with_new(&self, current: &Schema, given: &Schema) -> Schema {
+        let new = given.fields().iter().filter(|field| current.index_of(field.name()).is_err());
+        let fields = current.fields().iter().chain(new).map(|field| field.as_ref().clone());
+        let (numbered, _) = with_ids(&Schema::new(fields.collect::<Vec<_>>()), self.last_column_id);
+        let fields = numbered.fields().iter().map(|field| field.as_ref().clone());
+        in_stored_order(fields.collect(), &self.partition_by)
+    }
 }
 
-/// Refuses partition and index columns that the schema cannot carry.
+/// Fails for partition and index columns that the schema does not support.
 pub(crate) fn check_layout(
     stored: &Schema,
     partition_by: &[String],
@@ -143,7 +191,7 @@ pub(crate) fn check_layout(
     Ok(())
 }
 
-/// Refuses columns of which there can be no bloom filter.
+/// Fails for columns that cannot have a bloom filter.
 fn check_filters(stored: &Schema, partition_by: &[String], columns: &[String]) -> Result<()> {
     for name in columns {
         let field = stored.field_with_name(name).map_err(|_| no_such_column(name))?;
@@ -168,7 +216,7 @@ fn check_filters(stored: &Schema, partition_by: &[String], columns: &[String]) -
     Ok(())
 }
 
-/// Writes `data` to new files under `target`. On failure the files written are deleted again.
+/// Writes `data` to new files under `target`. On failure the written files are deleted.
 pub(crate) async fn stage(
     target: &Target,
     data: BatchSource,
@@ -176,12 +224,20 @@ pub(crate) async fn stage(
 ) -> Result<Staged> {
     target.store.check_writable()?;
     let begun = Begun::now();
+    let mode = match &target.schema {
+        Some(_) => options.schema_mode,
+        None => SchemaMode::Fixed,
+    };
+    let (data, columns_are) = match mode {
+        SchemaMode::Fixed => (data, Columns::All),
+        SchemaMode::Merge => (filled(data, target.fillable()), Columns::Merged),
+    };
     let given = target.derived.schema(&data.schema())?;
     options.check(&given)?;
-    let stored = target.check(&given)?;
+    let stored = target.check(&given, mode)?;
     let blooms = options.bloom_filters.as_ref().unwrap_or(&target.bloom_filters);
     check_filters(&stored, &target.partition_by, blooms)?;
-    let extensions = pandas::extension_types(&given);
+    let extensions = target.extensions_of(&given);
     let table = table_schema(&stored, &[], &extensions);
     let columns = given.fields().iter().map(|field| field.name().clone()).collect();
     let index = target
@@ -196,20 +252,23 @@ pub(crate) async fn stage(
     let settled = Arc::new(Mutex::new(stored));
     let gather = Gather {
         target: target.clone(),
-        table: Arc::clone(&table),
+        settled: Arc::clone(&settled),
         extensions: extensions.clone(),
         index,
         options: WriteOptions { bloom_filters: Some(blooms.clone()), ..options.clone() },
         written: written.clone(),
     };
-    let (fixed, replaced) = (target.fixed(), target.derived.names());
-    let fit = Fit::new(Arc::clone(&settled), &data.schema(), extensions.clone(), fixed, replaced);
+    let mut fit = Fit::new(Arc::clone(&settled), &data.schema());
+    fit.extensions.clone_from(&extensions);
+    (fit.fixed, fit.replaced) = (target.fixed(), target.derived.names());
+    fit.merges = mode == SchemaMode::Merge;
     let data = target.derived.apply(fitted(data, fit, options.row_group_rows))?;
     match gather.run(data).await {
         Ok(files) => {
             let stored = settled.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let table = table_schema(&stored, &[], &extensions);
-            Staged::new(target, stored, columns, extensions, &table, files, begun)
+            let staged = Staged::new(target, stored, columns, extensions, &table, files, begun)?;
+            Ok(Staged { columns_are, ..staged })
         }
         Err(error) => {
             discard(&target.store, written.take()).await;

@@ -6,8 +6,8 @@ use arrow::array::{AsArray, RecordBatch, UInt64Array};
 use arrow::compute::{SortColumn, SortOptions, lexsort_to_indices, take, take_record_batch};
 use partita_core::{Error, ErrorKind, Result};
 
-/// The rows in the order of the columns named; nulls last, equal rows as they were. Partition
-/// columns, which a file does not hold, are equal in all its rows.
+/// The rows sorted by the named columns; nulls last, and stable. Partition columns, which a file
+/// does not contain, are equal in all of its rows.
 pub(super) fn sorted(rows: &RecordBatch, by: &[String]) -> Result<RecordBatch> {
     let mut columns: Vec<SortColumn> = Vec::with_capacity(by.len() + 1);
     for values in by.iter().filter_map(|name| rows.column_by_name(name)) {
@@ -26,7 +26,7 @@ pub(super) fn sorted(rows: &RecordBatch, by: &[String]) -> Result<RecordBatch> {
     Ok(take_record_batch(rows, &lexsort_to_indices(&columns, None)?)?)
 }
 
-/// The error of a column to sort by that is not there.
+/// The error for a sort column that does not exist.
 pub(crate) fn no_such_column(name: &str) -> Error {
     Error::new(ErrorKind::NotFound, "the table has no such column").with("column", name)
 }

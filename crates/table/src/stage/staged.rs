@@ -1,4 +1,5 @@
-//! The descriptor of staged files: small, and fit to travel between processes.
+//! The descriptor of staged files: small and serialisable, so that it can be sent to other
+//! processes.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -25,7 +26,20 @@ use crate::format::statistics::{manifest, manifest_schema};
 /// Per indexed column, the values of the staged files.
 pub(crate) type StagedIndex = BTreeMap<String, Index>;
 
-/// Files that are written but not yet part of the table: what [`Table::commit`] takes.
+/// Which columns staged files may lack or bring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Columns {
+    /// They have those of the table, and no others.
+    #[default]
+    All,
+    /// They hold rows that were read from the table, and lack columns that it has got since.
+    Rewritten,
+    /// They may lack columns of the table, and bring new ones and wider types.
+    Merged,
+}
+
+/// Files that are written but not yet part of the table; the input of [`Table::commit`].
 ///
 /// It may be serialised, sent to another machine and committed there, once. Files whose `Staged`
 /// is never committed are garbage.
@@ -42,17 +56,22 @@ pub struct Staged {
     pub(crate) schema: Schema,
     pub(crate) manifest: RecordBatch,
     pub(crate) index: StagedIndex,
-    /// The ids of the staging calls that wrote the files, by which a second commit of the same files
-    /// is recognised.
+    /// The ids of the staging calls that wrote the files, which identify a second commit of the
+    /// same files.
     pub(crate) ids: Vec<String>,
-    /// The version of the table when they were staged, or less: they were not committed before it.
+    /// A lower bound of the version of the table when they were staged: no earlier commit contains
+    /// them.
     pub(crate) version: u64,
+    pub(crate) columns_are: Columns,
+    /// The largest id of a column of the table when they were staged. Larger ones in the schema are
+    /// those of columns that they bring.
+    pub(crate) last_column_id: i32,
     /// When the staging began.
     pub(crate) begun: Begun,
 }
 
-/// The time at which staging began: by the host's clock, which may differ from those of other hosts,
-/// and within the same process also by a monotonic clock.
+/// The time at which staging began: by the host's clock, which may differ from those of other
+/// hosts, and within the same process also by a monotonic clock.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Begun {
     at: Timestamp,
@@ -64,13 +83,13 @@ impl Begun {
         Self { at: Timestamp::now(), here: Some(Instant::now()) }
     }
 
-    /// The time by the clock of the host.
+    /// The time by the host's clock.
     pub fn at(&self) -> Timestamp {
         self.at
     }
 
-    /// How long ago that was; `None` in other processes. A stopwatch stands still while a machine
-    /// sleeps, so a clock that tells of a longer time is believed.
+    /// The elapsed time; `None` in other processes. A monotonic clock may stop while a machine is
+    /// suspended, so the longer of both times is used.
     pub fn elapsed_here(&self) -> Option<SignedDuration> {
         let watched = SignedDuration::try_from(self.here?.elapsed()).ok()?;
         Some(watched.max(Timestamp::now().duration_since(self.at)))
@@ -114,15 +133,17 @@ impl Staged {
             index: merged?,
             ids: vec![uuid::Uuid::new_v4().simple().to_string()],
             version: target.version,
+            columns_are: Columns::All,
+            last_column_id: target.last_column_id,
             begun,
         })
     }
 
-    /// Puts several together into as few as can be: one for each form of the data among them. To
-    /// commit the result is to commit all of them, and it takes less room.
+    /// Merges several descriptors into as few as possible: one for each schema among them.
+    /// Committing the result commits all of them, and it is smaller.
     ///
     /// # Errors
-    /// [`Corrupt`](partita_core::ErrorKind::Corrupt) if they do not hold what they should.
+    /// [`Corrupt`](partita_core::ErrorKind::Corrupt) if a descriptor is inconsistent.
     pub fn merge(parts: Vec<Self>) -> Result<Vec<Self>> {
         let mut groups: Vec<Vec<Self>> = Vec::new();
         for part in parts {
@@ -142,6 +163,8 @@ impl Staged {
             && self.columns == other.columns
             && self.extensions == other.extensions
             && self.schema == other.schema
+            && self.columns_are == other.columns_are
+            && self.last_column_id == other.last_column_id
             && self.manifest.schema_ref() == other.manifest.schema_ref()
             && self.index.keys().eq(other.index.keys())
     }
@@ -176,10 +199,10 @@ impl Staged {
         texts(&self.manifest, "key").map(str::to_owned).collect()
     }
 
-    /// The same without some of its files, which become garbage.
+    /// Removes some files from the descriptor; they become garbage.
     ///
     /// # Errors
-    /// None that data can cause; Arrow's are passed on.
+    /// Data cannot cause an error; errors of Arrow are passed on.
     pub fn without(&self, keys: &[String]) -> Result<Self> {
         let keys: HashSet<&str> = keys.iter().map(String::as_str).collect();
         let stays: BooleanArray =
@@ -248,6 +271,10 @@ struct Document {
     #[serde(default)]
     version: u64,
     #[serde(default)]
+    columns_are: Columns,
+    #[serde(default)]
+    last_column_id: i32,
+    #[serde(default)]
     begun: Option<Timestamp>,
 }
 
@@ -269,6 +296,8 @@ impl Serialize for Staged {
                     .collect::<Result<_>>()?,
                 ids: self.ids.clone(),
                 version: self.version,
+                columns_are: self.columns_are,
+                last_column_id: self.last_column_id,
                 begun: Some(self.begun.at),
             })
         };
@@ -294,6 +323,8 @@ impl<'de> Deserialize<'de> for Staged {
                     .collect::<Result<_>>()?,
                 ids: document.ids,
                 version: document.version,
+                columns_are: document.columns_are,
+                last_column_id: document.last_column_id,
                 begun: Begun { at: document.begun.unwrap_or(Timestamp::now()), here: None },
             };
             staged.check()?;
@@ -304,7 +335,7 @@ impl<'de> Deserialize<'de> for Staged {
 }
 
 impl Staged {
-    /// Refuses a manifest that lacks what every one has, which would be committed as fewer files.
+    /// Rejects a manifest without the mandatory columns, which would be committed as fewer files.
     fn check(&self) -> Result<()> {
         let wrong = |what: &str| Error::corrupt(format!("a staged descriptor {what}"));
         for column in ["label", "key"] {

@@ -1,4 +1,4 @@
-//! Tables whose files were damaged: what is noticed, what is kept, and how it is mended.
+//! Tables with damaged files: detection, remaining function, and repair.
 
 use bytes::Bytes;
 use futures::TryStreamExt;
@@ -10,7 +10,7 @@ use partita_table::{
 
 use crate::trips::{rows, source, trip};
 
-/// A table of four versions, of which the first has rows that the newest lacks.
+/// A table of four versions; the first has rows that the newest lacks.
 async fn table(name: &str, header: Encoding) -> (Store, Table) {
     let store = Store::open(&format!("memory://damage-{name}"), &StoreOptions::new()).unwrap();
     let options = CreateOptions {
@@ -55,7 +55,7 @@ async fn open(store: &Store) -> Result<Table> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_snapshot_loses_no_history_in_silence() {
-    // The newest, and those before it; missing, empty, and cut.
+    // The newest snapshot and those before it; missing, empty, and truncated.
     for lost in 0..4 {
         for (number, damage) in [None, Some(&b""[..]), Some(&b"PAR1"[..])].into_iter().enumerate() {
             let (store, _) = table(&format!("lost-{lost}-{number}"), Encoding::Json).await;
@@ -66,7 +66,7 @@ async fn a_lost_snapshot_loses_no_history_in_silence() {
                 None => store.delete(key).await.unwrap(),
                 Some(bytes) => store.put(key, Bytes::from_static(bytes)).await.unwrap(),
             }
-            // The rows are there, in the columns' order, and can be added to.
+            // The rows are complete, in the order of the columns, and appends work.
             let table = open(&store).await.unwrap();
             assert_eq!(rows(table.scan()).await, newest);
             let names: Vec<String> =
@@ -165,7 +165,7 @@ async fn a_header_is_made_of_what_is_there() {
     assert_eq!(error.kind(), ErrorKind::NotFound);
 }
 
-/// Whatever is done to a table: an error of a kind, and no panic.
+/// Uses of a table, each of which may return an error of a kind but must not panic.
 async fn uses(store: &Store) -> Result<()> {
     let table = open(store).await?;
     table.scan().collect().await?;
@@ -195,7 +195,7 @@ async fn damage_of_any_file_is_an_error_and_no_panic() {
                     4 => bytes.clear(),
                     5 => bytes = whole.repeat(2),
                     6 => bytes.fill(0),
-                    // The end, where footers are, is hit more often.
+                    // The end of the file, which contains the footer, is damaged more often.
                     _ => {
                         let from = if case % 2 == 0 { 0 } else { whole.len().saturating_sub(400) };
                         for _ in 0..1 << (case % 3) {

@@ -1,4 +1,4 @@
-//! Writes by many: drafts of tables, staged files put together, reads of some files.
+//! Collaborative writes: drafts of tables, merged staged files, and reads of selected files.
 
 use crate::trips::{Trip, rows, source, trip};
 use partita_core::{ErrorKind, Store, StoreOptions, col};
@@ -50,7 +50,7 @@ async fn a_table_is_made_by_one_commit_of_what_many_staged() {
     assert_eq!(draft.check_absent().await.unwrap_err().kind(), ErrorKind::AlreadyExists);
     assert_eq!(draft.create(parts.clone()).await.unwrap_err().kind(), ErrorKind::AlreadyExists);
 
-    // What the table names is not discarded; what it does not name is.
+    // Files that the table names are not discarded; the others are.
     let surplus = staged(&draft, &[trip("Oslo", 77, 1.0)]).await;
     let key = surplus.keys().remove(0);
     draft.discard([parts, vec![surplus]].concat()).await.unwrap();

@@ -35,7 +35,7 @@ async fn replace(table: &Table) -> partita_core::Result<()> {
     table.replace(&scope, data, &WriteOptions::default()).await.map(|_| ())
 }
 
-/// The whole of `table`, by a scan and by the index.
+/// Checks the content of `table`, by a scan and by the index.
 async fn check(store: &Store, expected: &[Trip]) {
     let table = Table::open_in(store.clone(), "trips").await.unwrap();
     assert_eq!(rows(table.scan()).await, expected);
@@ -62,7 +62,7 @@ async fn a_crash_at_any_write_leaves_the_old_state_or_the_new() {
             outcomes.0 += 1;
             check(&store, &before()).await;
         }
-        // The next writer is not in the way of what the dead one left.
+        // The leftovers of the dead writer do not disturb the next one.
         let next = Table::open_in(store.clone(), "trips").await.unwrap();
         replace(&next).await.unwrap();
         check(&store, &after()).await;
@@ -83,7 +83,7 @@ async fn a_lost_answer_is_neither_a_failure_nor_a_second_commit() {
         let table = Table::open_in(lossy, "trips").await.unwrap();
         match replace(&table).await {
             Ok(()) => check(&store, &after()).await,
-            // A data file whose write seems to have failed fails the operation, not the table.
+            // A data file whose write appears to have failed fails the operation, not the table.
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::Store, "{error}");
                 check(&store, &before()).await;

@@ -1,4 +1,5 @@
-//! Tables as their users see them, in one program: each that links the engine takes long to build.
+//! Tests of the public interface of tables, in one program: each that links the engine takes long
+//! to build.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,6 +10,7 @@
 
 mod buckets;
 mod damage;
+mod digests;
 mod drafts;
 mod faults;
 mod model;
@@ -16,6 +18,7 @@ mod once;
 mod outcomes;
 mod pruning;
 mod rewrite;
+mod schemas;
 mod table;
 mod trips;
 mod upkeep;

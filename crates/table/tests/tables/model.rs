@@ -71,7 +71,7 @@ async fn check(table: &Table, model: &[Trip]) {
     }
 }
 
-/// By rider and city; keys that are null or occur twice are refused and change nothing.
+/// Upserts by rider and city; keys that are null or occur twice are refused and change nothing.
 async fn upsert(table: &Table, model: &mut Vec<Trip>, trips: Vec<Trip>) {
     let on = ["rider".to_owned(), "city".to_owned()];
     let outcome = table.upsert(source(&trips), &on, &WriteOptions::default()).await;

@@ -47,7 +47,7 @@ fn more(rider: i64) -> partita_table::BatchSource {
 
 type Change = fn(Table, WriteOptions) -> BoxFuture<'static, Result<Commit>>;
 
-/// Every kind of change that makes a commit.
+/// Every kind of change that creates a commit.
 const CHANGES: [(&str, Change); 12] = [
     ("append", |t, o| async move { t.append(more(7), &o).await }.boxed()),
     ("replace", |t, o| {
@@ -131,7 +131,7 @@ async fn a_key_holds_as_long_as_the_history() {
     assert_eq!(table.scan().count().await.unwrap(), 3);
     let other = table.delete(&col("city").eq("Rome"), &keyed("k")).await.unwrap_err();
     assert_eq!(other.kind(), ErrorKind::InvalidArgument, "{other}");
-    // The key goes with its commit.
+    // The key is removed together with its commit.
     reopened(&store).await.expire(Keep::Last(3)).await.unwrap();
     assert!(table.committed("k").await.unwrap().is_none());
     let anew = reopened(&store).await.append(more(7), &keyed("k")).await.unwrap();
@@ -227,7 +227,7 @@ async fn staged_files_that_are_gone_or_old_are_refused() {
     let (store, table) = table("expired").await;
     let staged = table.stage(more(7), &write()).await.unwrap();
     tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    // Half of this has passed already.
+    // More than half of this period has passed already.
     let short = WriteOptions { grace: jiff::SignedDuration::from_millis(10), ..write() };
     for old in [staged.clone(), travelled(&staged)] {
         let error = table.commit(vec![old], None, &short).await.unwrap_err();

@@ -1,5 +1,5 @@
-//! How a commit ends when answers are lost, late or wrong: it is done, it is proven that it was not,
-//! or neither can be known. Files of a commit that happened are never deleted.
+//! The outcome of a commit whose answers are lost, late or wrong: it is done, it is proven not to
+//! be done, or it is unknown. Files of a commit that happened are never deleted.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -38,7 +38,7 @@ fn is_header(asked: &Asked) -> bool {
     asked.key.ends_with("metadata.json")
 }
 
-/// A table of one trip, and the same table through a store that a rule is asked about.
+/// A table of one trip, and the same table through a store with a scripted rule.
 async fn scripted(name: &str) -> (Store, Table, ScriptedStore) {
     let store = Store::open(&format!("memory://outcomes-{name}"), &StoreOptions::new()).unwrap();
     let first = source(&[trip("Oslo", 0, 0.0)]);
@@ -61,7 +61,8 @@ async fn riders(store: &Store) -> Vec<i64> {
     riders
 }
 
-/// An error where the header was written or was to be, once; then `others` of the same store.
+/// An error before or after the write of the header, once; then the rule `others` for the same
+/// store.
 fn once(
     at: Phase,
     answer: impl Fn() -> object_store::Error + Send + Sync + 'static,
@@ -146,8 +147,8 @@ async fn append(table: &Table, rider: i64) -> Result<()> {
     table.append(source(&[trip("Oslo", rider, 1.0)]), &write()).await.map(drop)
 }
 
-/// Every answer that an operation may get to its swap, carried out or not, with the answer to the
-/// read after it lost for good or not.
+/// Every answer that an operation may get to its swap, carried out or not, combined with a lost or
+/// successful answer to the read after it.
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_the_answer_the_outcome_is_the_truth() {
     let mut cases = Vec::new();
@@ -206,7 +207,7 @@ async fn check_the_truth(
     assert_eq!(riders(&store).await, [expected, &[2]].concat(), "{case}");
 }
 
-/// The answer is lost, and so many others commit that the header names the commit no longer.
+/// The answer is lost, and so many others commit that the header no longer lists the commit.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_is_found_beneath_any_number_of_others() {
     for others in [1, 63, 64, 65, 70] {
@@ -232,7 +233,7 @@ async fn a_commit_is_found_beneath_any_number_of_others() {
         let fresh = Table::open_in(store.clone(), "trips").await.unwrap();
         assert_eq!(fresh.history().await.unwrap().len(), 2 + others as usize);
         assert_eq!(fresh.committed(&made.id).await.unwrap().unwrap().version, 2);
-        // Where the history has been cut, nobody can tell any more.
+        // After the history was truncated, the outcome cannot be determined any more.
         let last = Table::open_in(store.clone(), "trips").await.unwrap();
         last.expire(Keep::Last(1)).await.unwrap();
         assert_eq!(riders(&store).await, [0, 1]);
@@ -262,7 +263,8 @@ async fn what_cannot_be_proven_is_unknown() {
     assert_eq!(riders(&store).await, [0, 1], "and it had happened");
 }
 
-/// After the swap, the schema file is looked at. That it cannot be is no failure of the commit.
+/// After the swap, the schema file is checked. A failure of that check is not a failure of the
+/// commit.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_error_after_the_commit_is_none_of_the_commit() {
     let (store, table, script) = scripted("after").await;
@@ -293,7 +295,7 @@ async fn an_error_after_the_commit_is_none_of_the_commit() {
     assert_eq!(riders(&store).await, [0]);
 }
 
-/// An answer that is the first to its request and says no is a proof: nothing stays.
+/// A rejection that is the first answer to its request is a proof: all files are deleted.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_refused_for_certain_leaves_nothing() {
     use futures::TryStreamExt;

@@ -1,4 +1,4 @@
-//! What is left out of large files is never wanted, and the account of it is true.
+//! Pruned data never matches, and the report of the pruning is true.
 
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -21,13 +21,13 @@ use proptest::prelude::*;
 const ROWS: usize = 90_000;
 const GROUP: usize = 45_000;
 
-/// Longer than the bounds of pages, which are cut to 64 bytes.
+/// Texts longer than the bounds of pages, which are truncated to 64 bytes.
 fn text(step: usize) -> String {
     let last = char::from_u32(0x10_FFFF).unwrap();
     format!("{}{}{step:05}", "é".repeat(40), if step.is_multiple_of(7) { last } else { 'x' })
 }
 
-/// Runs of rows that are alike, so that pages differ; among them such of nulls, and of NaN.
+/// Runs of similar rows, so that pages differ; some runs are nulls, or NaN.
 fn data() -> RecordBatch {
     let run = |row: usize| row / 4_000;
     let ids = (0..ROWS).map(|row| (run(row) % 5 != 3).then_some(row as i64 / 3));
@@ -43,7 +43,7 @@ fn data() -> RecordBatch {
     let times = (0..ROWS).map(|row| (run(row) != 7).then_some(1_700_000_000_000_000 + row as i64));
     let short = (0..ROWS).map(|row| Some((run(row) as i16 - 10) * 100));
     let flags = (0..ROWS).map(|row| (row % 5000 != 0).then_some(run(row) > 12));
-    // Does not compress, so that the file is large; and says which row it is.
+    // Incompressible values that identify the row, so that the file is large.
     let unique = (0..ROWS as u64).map(|row| row.wrapping_mul(0x9E37_79B9_7F4A_7C15));
     let columns: Vec<(&str, ArrayRef)> = vec![
         ("id", Arc::new(ids.collect::<Int64Array>())),
@@ -80,7 +80,7 @@ fn with_filters() -> WriteOptions {
     }
 }
 
-/// The rows in an order in which no bounds tell anything.
+/// The rows in an order in which bounds exclude nothing.
 fn shuffled() -> RecordBatch {
     let order = (0..ROWS as u64).map(|row| row * 7_919 % ROWS as u64);
     take_record_batch(&data(), &UInt64Array::from_iter_values(order)).unwrap()
@@ -92,7 +92,7 @@ struct Setting {
     /// The same rows, shuffled, in small row groups with bloom filters.
     filtered: Table,
     counts: CountingStore,
-    /// All rows as the table returns them.
+    /// All rows in the form that the table returns.
     all: RecordBatch,
 }
 
@@ -235,14 +235,14 @@ fn pages_that_cannot_match_are_not_fetched() {
         let reading = scan.explain().await.unwrap().reading;
         assert_eq!(reading.row_groups_pruned_by_statistics, 1);
         assert_eq!(reading.row_groups_read, 1);
-        // Three pages for each of two columns; those of the second begin in other rows.
+        // Three pages for each of two columns, whose boundaries lie at different rows.
         assert_eq!((reading.pages, reading.pages_pruned), (6, 3));
         counts.reset();
         assert_eq!(scan.clone().collect().await.unwrap()[0].num_rows(), 3);
         let read = counts.reset();
-        // Footer, page index, the pages of either column.
+        // The footer, the page index, and the pages of each column.
         assert_eq!(read.gets, 4);
-        // Both columns of the row group have 720,000 bytes.
+        // Both columns of the row group together have 720,000 bytes.
         assert!(read.bytes_read < 560_000, "{read:?}");
 
         let apart = (col("id").lt(100)).and(col("short").gt(0));
@@ -289,7 +289,7 @@ fn filters_leave_out_row_groups_without_the_value() {
             let reading = filtered.scan().filter(predicate).explain().await.unwrap().reading;
             assert_eq!(reading.row_groups_pruned_by_bloom_filter, 0);
         }
-        // A value that is nowhere costs the footer and one request for all filters.
+        // A value that does not occur costs the footer and one request for all filters.
         counts.reset();
         let nowhere = filtered.scan().filter(
             col("time").eq(Literal::Timestamp { nanos: 1_700_000_000_029_000_000, utc: false }),

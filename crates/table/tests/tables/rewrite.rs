@@ -25,7 +25,7 @@ async fn fresh(name: &str, trips: &[Trip]) -> (Store, Table) {
     (store, table)
 }
 
-/// Ten trips in each of two cities, a file each.
+/// Ten trips in each of two cities, one file per city.
 async fn ten(name: &str) -> (Store, Table, Vec<Trip>) {
     let trips: Vec<Trip> = (0..10)
         .flat_map(|n| [trip("Oslo", n, n as f64), trip("Rome", n + 100, n as f64)])

@@ -1,4 +1,4 @@
-//! What users of a table see: on local files and in memory.
+//! The public behaviour of tables, on local files and in memory.
 
 use std::sync::Arc;
 

@@ -40,7 +40,7 @@ pub fn source(trips: &[Trip]) -> BatchSource {
     Box::new(RecordBatchIterator::new([Ok(batch(trips))], schema()))
 }
 
-/// `store` as a process sees it that dies at its write number `stop`, and the count of its writes.
+/// The view of a process that dies at its write number `stop`, and the counter of its writes.
 #[allow(dead_code, reason = "not every test kills")]
 pub fn dying(store: &Store, stop: u64) -> (Store, FaultStore) {
     let mut faults = None;

@@ -51,8 +51,8 @@ async fn pause() {
     tokio::time::sleep(std::time::Duration::from_millis(30)).await;
 }
 
-/// Files that were written long ago are garbage no sooner than the grace after they were dropped,
-/// whichever operation dropped them, and whether versions have expired since.
+/// Files that were written long ago become garbage only after the grace period since they were
+/// dropped, whichever operation dropped them, and whether or not versions have expired since.
 #[tokio::test(flavor = "multi_thread")]
 async fn garbage_is_as_old_as_what_dropped_it() {
     let grace_period = SignedDuration::from_millis(25);
@@ -106,7 +106,7 @@ async fn a_history_with_a_gap_is_not_collected() {
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
     assert!(error.to_string().contains(lost.as_str()), "{error}");
     assert_eq!(keys(&store).await, before);
-    // Cutting the history there is a decision.
+    // Expiring truncates the history there, which is an explicit decision.
     assert_eq!(table.expire(Keep::Last(9)).await.unwrap(), 0);
     table.collect_garbage(&all).await.unwrap();
     assert_eq!(table.history().await.unwrap().len(), 2);
@@ -152,7 +152,8 @@ async fn what_killed_writers_leave_is_garbage() {
     assert!(kept.iter().all(|name| folder.path().join(name).exists()));
 }
 
-/// Others expire and collect between the look at an old version and the swap that restores it.
+/// Others expire and collect garbage between the read of an old version and the swap that restores
+/// it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_version_that_is_restored_keeps_its_files() {
     let store = store("restore");
@@ -198,7 +199,7 @@ async fn a_drop_takes_what_is_its_own() {
     assert_eq!(keys(&store).await, left);
 }
 
-/// A table that is made while another one of its name is dropped loses nothing.
+/// A table that is created while another one of its name is dropped loses nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_made_during_a_drop_is_whole() {
     let moments =

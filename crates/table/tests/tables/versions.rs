@@ -1,4 +1,4 @@
-//! Older versions, going back, letting go, and collecting garbage.
+//! Older versions: reading, restoring, expiring, and collecting garbage.
 
 use crate::trips::{Trip, dying, rows, source, trip};
 use futures::TryStreamExt;
@@ -13,11 +13,11 @@ fn write() -> WriteOptions {
 }
 
 fn at_once() -> GarbageOptions {
-    // The clock of the store has not moved on yet for what was written just now.
+    // The store's clock may not have advanced since the objects were written.
     GarbageOptions { grace: SignedDuration::ZERO, ..GarbageOptions::default() }
 }
 
-/// A table of four versions: made, appended to, replaced in part, compacted.
+/// A table of four versions: created, appended to, partly replaced, compacted.
 async fn four(name: &str) -> (Store, Table, Vec<Vec<Trip>>) {
     let store = Store::open(&format!("memory://versions-{name}"), &StoreOptions::new()).unwrap();
     let options = CreateOptions {
@@ -107,7 +107,7 @@ async fn garbage_is_what_no_version_names() {
     assert_eq!(garbage.keys, Vec::<String>::new(), "the history names everything");
     assert_eq!(keys(&store).await, before);
 
-    // Written, never committed.
+    // Files that were staged but never committed.
     let staged = table.stage(source(&states[0]), &write()).await.unwrap();
     let orphans = keys(&store).await.len() - before.len();
     assert!(orphans >= 2);
@@ -134,7 +134,7 @@ async fn garbage_is_what_no_version_names() {
     check(&table.at(3).await.unwrap(), &states[2]).await;
     assert_eq!(table.at(2).await.unwrap_err().kind(), ErrorKind::NotFound);
 
-    // A version whose files somebody else removed says so.
+    // A version whose files another program removed reports so.
     let old = table.at(3).await.unwrap();
     let named: Vec<String> = keys(&store).await;
     table.expire(Keep::Last(1)).await.unwrap();

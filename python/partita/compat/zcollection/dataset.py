@@ -109,7 +109,10 @@ class Dataset:
         return tuple(Dimension(*item) for item in self.chunks.items())
 
     def add_variable(self, var: meta.Variable, /, data: Any = None) -> None:
-        """Add a variable with data, or filled with its fill value."""
+        """Add a variable with data, or filled with its fill value.
+
+        Without a fill value the items are NaN or NaT, and zero in types that have neither.
+        """
         if not set(var.dimensions) <= set(self.dimensions):
             raise ValueError(
                 f"variable {var.name} has dimensions {var.dimensions} that are not in the dataset"
@@ -117,8 +120,8 @@ class Dataset:
         kind = DelayedArray if self.delayed else Array
         if data is None:
             shape = tuple(self.dimensions[name] for name in var.dimensions)
-            # Without a fill value Zarr's is zero, whatever the type.
-            fill = var.fill_value if var.fill_value is not None else np.zeros((), var.dtype)[()]
+            fill = var.with_missing().fill_value
+            fill = np.zeros((), var.dtype)[()] if fill is None else fill
             data = (da if self.delayed else np).full(shape, fill, dtype=var.dtype)
         for name, size in zip(var.dimensions, data.shape, strict=False):
             if size != self.dimensions[name]:

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from partita._xarray import missing_of
+
 __all__ = ["BLOCK_SIZE_LIMIT", "Attribute", "Dataset", "Dimension", "Pair", "Variable"]
 
 BLOCK_SIZE_LIMIT = 134217728
@@ -116,6 +118,13 @@ class Variable:
             fill_value=decode_fill(data["fill_value"], dtype),
             filters=[codec for codec in filters if codec is not None],
         )
+
+    def with_missing(self) -> Variable:
+        """The variable with a fill value, NaN or NaT, if it has none and its type has such."""
+        if self.fill_value is not None or self.dtype.kind not in "fcMm":
+            return self
+        config = {name: getattr(self, name) for name in Variable.__slots__}
+        return Variable(**{**config, "fill_value": missing_of(self.dtype)})
 
     def set_for_insertion(self) -> Variable:
         """The variable without attributes."""

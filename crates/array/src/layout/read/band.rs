@@ -8,22 +8,23 @@ use futures::{StreamExt, TryStreamExt, stream};
 use partita_core::store::Opened;
 use partita_core::{Error, Result, Store};
 
-use super::jobs_at_once;
+use super::jobs_in_flight;
+use crate::buffer_pool::BufferPool;
 use crate::codec::Pipeline;
 use crate::cores::Cores;
 use crate::dataset::{Buffer, DType, count, too_large};
 use crate::layout::StoredArray;
 use crate::layout::region::Region;
-use crate::memory::Room;
-use crate::spare::Spare;
+use crate::memory::UninitBuffer;
 
-/// Objects of one band fetched at once.
-const OBJECTS_AT_ONCE: usize = 8;
+/// Objects of one band fetched concurrently.
+const OBJECTS_IN_FLIGHT: usize = 8;
 
-/// Larger chunks are decoded into memory that grows with them, whatever their array says.
-const LARGEST_SPARE: usize = 64 << 20;
+/// The largest chunk that is decoded into a preallocated buffer. A larger one is decoded into
+/// memory that grows with the decoded data, since damaged metadata may claim any size.
+const MAX_PREALLOCATED: usize = 64 << 20;
 
-/// Bytes that are decoded sooner than another thread is woken.
+/// Up to this many bytes, decoding in place costs less than waking another thread.
 const SMALL: usize = 32 << 10;
 
 /// Rows of the first dimension of a stored array, all in one row of its objects.
@@ -38,16 +39,16 @@ pub(super) enum Filled {
     Variable(Buffer),
 }
 
-/// A chunk of an array, not yet decoded; none if it is not stored.
+/// A chunk of an array, not yet decoded; without bytes if it is not stored.
 struct Piece {
-    /// Where it begins in the array.
+    /// The position of its first item in the array.
     origin: Vec<usize>,
     bytes: Option<Bytes>,
 }
 
 impl Band {
-    /// Fetches the chunks, decodes them, and copies what is wanted of them to `out`.
-    pub async fn read(self, store: &Store, out: Room, cores: &Cores) -> Result<Filled> {
+    /// Fetches the chunks, decodes them, and copies the rows of the band to `out`.
+    pub async fn read(self, store: &Store, out: UninitBuffer, cores: &Cores) -> Result<Filled> {
         if out.size() > SMALL
             && self.array.shard.is_none()
             && let [object] = self.array.objects(&self.rows).as_slice()
@@ -61,10 +62,10 @@ impl Band {
             return Ok(Filled::Variable(cores.run(gather).await??));
         }
         if pieces.len() <= 1 {
-            let (small, spare) = (out.size() <= SMALL, cores.spare());
+            let (small, pool) = (out.size() <= SMALL, cores.buffers());
             let piece = pieces.into_iter().next();
             let piece = piece.map(|piece| (piece.origin, piece.bytes.map(Opened::from)));
-            let fill = move || array.read_chunk(piece, &rows, out, &spare);
+            let fill = move || array.read_chunk(piece, &rows, out, &pool);
             if small {
                 return Ok(Filled::Fixed(fill()?));
             }
@@ -76,7 +77,7 @@ impl Band {
             async { cores.run(decode).await? }
         };
         let decoded: Vec<_> =
-            stream::iter(pieces).map(decode).buffered(jobs_at_once()).try_collect().await?;
+            stream::iter(pieces).map(decode).buffered(jobs_in_flight()).try_collect().await?;
         let fill = move || {
             let mut out = out.zeroed();
             for (origin, decoded) in decoded {
@@ -88,13 +89,13 @@ impl Band {
         Ok(Filled::Fixed(cores.run(fill).await?))
     }
 
-    /// The rows, which lie in one chunk that is an object of its own. Whoever decodes a local file
-    /// reads it, so that it is still in the caches.
+    /// Reads rows that lie in one chunk with an object of its own. A local file is read by the
+    /// thread that decodes it, so that it is still in the CPU caches.
     async fn read_object(
         self,
         store: &Store,
         object: &[usize],
-        out: Room,
+        out: UninitBuffer,
         cores: &Cores,
     ) -> Result<Filled> {
         let Self { array, rows } = self;
@@ -103,18 +104,18 @@ impl Band {
             Some(opened) => Some(opened),
             None => store.fall_back(&key).await?.map(Opened::from),
         };
-        let spare = cores.spare();
+        let pool = cores.buffers();
         let origin = array.origin(object);
-        let fill = move || array.read_chunk(Some((origin, opened)), &rows, out, &spare);
+        let fill = move || array.read_chunk(Some((origin, opened)), &rows, out, &pool);
         Ok(Filled::Fixed(cores.run(fill).await??))
     }
 
-    /// The chunks that touch the rows.
+    /// Fetches the chunks that touch the rows.
     async fn fetch(&self, store: &Store) -> Result<Vec<Piece>> {
         let fetch = async |object: Vec<usize>| self.fetch_object(store, &object).await;
         let pieces: Vec<Vec<Piece>> = stream::iter(self.array.objects(&self.rows))
             .map(fetch)
-            .buffered(OBJECTS_AT_ONCE)
+            .buffered(OBJECTS_IN_FLIGHT)
             .try_collect()
             .await?;
         Ok(pieces.into_iter().flatten().collect())
@@ -151,21 +152,22 @@ impl Band {
 }
 
 impl StoredArray {
-    /// How one chunk is encoded, in a shard or by itself.
+    /// The codecs of one chunk, in a shard or in an object of its own.
     fn chunk(&self) -> &Pipeline {
         self.shard.as_ref().map_or(&self.pipeline, |shard| &shard.chunk)
     }
 
-    /// The rows, which lie in the chunk that begins there and is stored in this object, if it is.
+    /// Decodes the rows, which lie in one chunk, from its object into `out`. `chunk` has the
+    /// position of the chunk and its object, if that is stored.
     fn read_chunk(
         &self,
         chunk: Option<(Vec<usize>, Option<Opened>)>,
         rows: &Range<usize>,
-        out: Room,
-        spare: &Spare,
+        out: UninitBuffer,
+        pool: &BufferPool,
     ) -> Result<BytesMut> {
         let Some((origin, object)) = chunk else { return Ok(out.zeroed()) };
-        let placed = |out: Room, items: Option<&[u8]>| {
+        let placed = |out: UninitBuffer, items: Option<&[u8]>| {
             let mut out = out.zeroed();
             place(self, rows, &origin, items, &mut out);
             out
@@ -174,26 +176,26 @@ impl StoredArray {
         let chunk = self.chunk();
         let named = |error: Error| error.with("key", &self.prefix);
         if self.is_chunk(rows, &origin) {
-            return out.filled(|memory| chunk.decode_into(object, spare, memory)).map_err(named);
+            return out.filled(|memory| chunk.decode_into(object, pool, memory)).map_err(named);
         }
-        let Some(size) = chunk.num_bytes().filter(|size| *size <= LARGEST_SPARE) else {
-            let decoded = self.decode(Some(object.read_all(spare.take(), chunk.most_stored())?))?;
+        let Some(size) = chunk.num_bytes().filter(|size| *size <= MAX_PREALLOCATED) else {
+            let decoded = self.decode(Some(object.read_all(pool.take(), chunk.most_stored())?))?;
             return Ok(placed(out, decoded.as_ref().and_then(Buffer::as_fixed)));
         };
-        let mut memory = spare.room(size)?;
+        let mut memory = pool.with_capacity(size)?;
         let empty = memory.spare_capacity_mut().get_mut(..size).unwrap_or_default();
-        let decoded = chunk.decode_into(object, spare, empty).map_err(named)?;
+        let decoded = chunk.decode_into(object, pool, empty).map_err(named)?;
         let filled = placed(out, Some(decoded));
-        spare.give(memory);
+        pool.give(memory);
         Ok(filled)
     }
 
-    /// Where an object begins in the array.
+    /// The position of an object's first item in the array.
     fn origin(&self, object: &[usize]) -> Vec<usize> {
         object.iter().zip(self.pipeline.shape()).map(|(i, size)| i * size).collect()
     }
 
-    /// Whether the rows are just those of the chunk that begins at `origin`.
+    /// True if the rows are exactly those of the chunk at `origin`.
     fn is_chunk(&self, rows: &Range<usize>, origin: &[usize]) -> bool {
         let shape = self.chunk().shape();
         shape.get(1..) == self.shape.get(1..)
@@ -201,15 +203,15 @@ impl StoredArray {
             && shape.first() == Some(&rows.len())
     }
 
-    /// The items of a chunk; none if it is not stored.
+    /// Decodes a chunk; none if it is not stored.
     fn decode(&self, bytes: Option<Bytes>) -> Result<Option<Buffer>> {
         let decode = |bytes| self.chunk().decode(bytes);
         bytes.map(decode).transpose().map_err(|error| error.with("key", &self.prefix))
     }
 }
 
-/// The part of a chunk that lies in the rows `rows` of its array: its extent, where it begins in the
-/// chunk, and where in the rows.
+/// The part of a chunk in the rows `rows` of its array: its extent, its start in the chunk, and its
+/// start in the rows.
 fn overlap(
     array: &StoredArray,
     rows: &Range<usize>,
@@ -229,7 +231,8 @@ fn overlap(
     (extent, from, to, band)
 }
 
-/// Copies a chunk to its place among the rows; a chunk that is not stored is all fill value.
+/// Copies a chunk to its place among the rows; a chunk that is not stored has the fill value in all
+/// items.
 fn place(
     array: &StoredArray,
     rows: &Range<usize>,
@@ -253,7 +256,7 @@ fn place(
     }
 }
 
-/// The items of the rows, where items are of any length.
+/// Gathers the items of the rows from the chunks, for items of variable length.
 fn gather(array: &StoredArray, rows: &Range<usize>, pieces: Vec<Piece>) -> Result<Buffer> {
     let mut band = array.shape.clone();
     if let Some(first) = band.first_mut() {
@@ -285,7 +288,7 @@ fn gather(array: &StoredArray, rows: &Range<usize>, pieces: Vec<Piece>) -> Resul
     }))
 }
 
-/// Bytes of an item; none of one of any length.
+/// The size of an item in bytes; zero for items of variable length.
 pub(super) fn row_item(dtype: DType) -> usize {
     dtype.item_size().unwrap_or(0)
 }
@@ -297,13 +300,13 @@ mod tests {
     use crate::layout::v2;
 
     #[test]
-    fn memory_is_not_allocated_because_metadata_say_so() {
+    fn memory_is_not_allocated_for_a_size_that_only_metadata_claim() {
         let own = VariableSchema::new("v", DType::UInt8, &["time"]);
         let array = v2::array("p", &own, vec![1 << 36], &Schema::default()).unwrap();
-        assert!(array.pipeline.num_bytes().unwrap() > LARGEST_SPARE);
+        assert!(array.pipeline.num_bytes().unwrap() > MAX_PREALLOCATED);
         let chunk = (vec![0], Some(Bytes::from_static(b"x").into()));
-        let out = Room::new(1).unwrap();
-        let read = array.read_chunk(Some(chunk), &(0..1), out, &Spare::default());
+        let out = UninitBuffer::new(1).unwrap();
+        let read = array.read_chunk(Some(chunk), &(0..1), out, &BufferPool::default());
         assert_eq!(read.unwrap_err().kind(), partita_core::ErrorKind::Corrupt);
     }
 }

@@ -1,4 +1,4 @@
-//! The codecs of a variable in the terms of numcodecs.
+//! The codecs of a variable as numcodecs configurations.
 
 use partita_core::{Error, Result};
 
@@ -26,7 +26,7 @@ impl Numcodecs {
         Ok(match &variable.codecs {
             Codecs::Default => Self { compressor: Some(default()), filters: vlen, order },
             Codecs::V2 { compressor, filters, order } => {
-                // An array of objects has no meaning without its first filter.
+                // An array of objects always needs the filter that encodes its objects.
                 let filters = if filters.is_empty() { vlen } else { filters.clone() };
                 Self { compressor: compressor.clone(), filters, order: *order }
             }
@@ -52,7 +52,7 @@ fn default() -> Json {
     ])
 }
 
-/// A compressor of Zarr v3 in the configuration of numcodecs.
+/// Converts a compressor of Zarr v3 to its numcodecs configuration.
 fn of_v3(codec: &Json) -> Option<Json> {
     let name = codec.get("name").and_then(Json::as_text)?;
     let value = |key: &str| codec.get("configuration").and_then(|config| config.get(key)).cloned();

@@ -1,4 +1,4 @@
-//! The document `.zcollection`, also as the unreleased line of 2025 wrote it.
+//! The document `.zcollection`, also in the version of the unreleased line of 2025.
 
 use indexmap::IndexMap;
 use partita_core::partition::Resolution;
@@ -7,11 +7,11 @@ use partita_core::{Error, Result};
 use super::codecs::Numcodecs;
 use crate::dataset::{Chunks, Codecs, DType, Dimension, FillValue, Schema, VariableSchema};
 use crate::json::{Attributes, Json, Style};
-use crate::layout::config::{Document, OWN, Own, damaged};
+use crate::layout::config::{Document, OWN, OwnMembers, damaged};
 use crate::layout::{Config, Layout};
 use crate::partitioning::Partitioning;
 
-/// What ZCollection takes where nothing is said, in bytes.
+/// ZCollection's default chunk size in bytes.
 const DEFAULT_CHUNK_BYTES: u64 = 128 << 20;
 
 pub(in crate::layout) fn decode(bytes: &[u8]) -> Result<Config> {
@@ -25,7 +25,7 @@ pub(in crate::layout) fn decode(bytes: &[u8]) -> Result<Config> {
         .and_then(|variable| variable.dimensions.first())
         .ok_or_else(|| damaged("axis"))?
         .clone();
-    let own = Own::decode(json.get(OWN));
+    let own = OwnMembers::decode(json.get(OWN));
     let config = Config {
         layout: Layout::ZarrV2,
         partitioning: decode_partitioning(&Document(document.get("partitioning")?))?,
@@ -39,9 +39,9 @@ pub(in crate::layout) fn decode(bytes: &[u8]) -> Result<Config> {
         extras: None,
         view: None,
     };
-    config
-        .check()
-        .map_err(|error| Error::corrupt("the collection contradicts itself").caused_by(error))?;
+    config.check().map_err(|error| {
+        Error::corrupt("the configuration of the collection is inconsistent").caused_by(error)
+    })?;
     Ok(config)
 }
 
@@ -52,12 +52,12 @@ pub(in crate::layout) fn encode(config: &Config) -> Result<String> {
         ("dataset", encode_schema(&config.schema)?),
         ("partitioning", encode_partitioning(&config.partitioning)?),
     ];
-    let own = Own::encode(config).map(|own| (OWN, own));
+    let own = OwnMembers::encode(config).map(|own| (OWN, own));
     document.extend(members.into_iter().chain(own).map(|(name, json)| (name.to_owned(), json)));
     Ok(Json::Map(document).to_text(Style::Indented(4)))
 }
 
-/// The schema, as the documents of collections and of views have it.
+/// The schema as it is stored in the documents of collections and of views.
 pub(super) fn encode_schema(schema: &Schema) -> Result<Json> {
     let mut variables: Vec<&VariableSchema> = schema.variables.values().collect();
     variables.sort_by(|a, b| a.name.cmp(&b.name));
@@ -118,7 +118,8 @@ pub(super) fn decode_schema(document: &Document<'_>) -> Result<Schema> {
     })
 }
 
-/// `"time"`, or with size and chunks, -1 if not known: `["time", -1, 1000]`.
+/// A name (`"time"`), or a list of name, size (-1 if not known) and chunk size (`["time", -1,
+/// 1000]`).
 fn decode_dimension(json: &Json) -> Option<Dimension> {
     let known = |json: &Json| crate::layout::config::size_of(json);
     match json {
@@ -151,7 +152,7 @@ fn decode_variable(document: &Document<'_>) -> Result<VariableSchema> {
     })
 }
 
-/// True if the filters of an array of objects keep bytes in it.
+/// True if the filters of an array of objects encode bytes.
 pub(super) fn is_of_bytes(filters: &[Json]) -> bool {
     let id = filters.first().and_then(|filter| filter.get("id"));
     id.and_then(Json::as_text) == Some("vlen-bytes")
@@ -205,7 +206,7 @@ fn decode_partitioning(document: &Document<'_>) -> Result<Partitioning> {
             let (size, start) = (document.int_or("size", 0)?, document.int_or("start", 0)?);
             Ok(Partitioning::GroupedSequence { variables, size, start })
         }
-        other => Err(Error::invalid("the partitioning of the collection is not known")
+        other => Err(Error::invalid("the partitioning of the collection is not supported")
             .with("partitioning", other)),
     }
 }
@@ -222,7 +223,8 @@ fn encode_partitioning(partitioning: &Partitioning) -> Result<Json> {
             Ok(Json::map([("id", "Sequence".into()), ("variables", variables)]))
         }
         Partitioning::GroupedSequence { .. } => Err(Error::invalid(
-            "released ZCollection knows no grouped sequence; create the collection in Zarr v3",
+            "released ZCollection does not support grouped sequences; create the collection in \
+             Zarr v3",
         )),
     }
 }

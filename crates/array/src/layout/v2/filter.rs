@@ -1,27 +1,27 @@
-//! The condition in a view: a pickle in base64, of which two forms are known by their bytes.
+//! The condition in a view's document: a base64-encoded pickle, of which two forms are recognised
+//! by their bytes.
 //!
-//! ZCollection unpickles it, which could run any code. What is neither `None` nor a short string is
+//! ZCollection unpickles it, which can run arbitrary code. Anything but `None` or a short string is
 //! refused here.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use partita_core::{Error, ErrorKind, Result};
 
-/// The instructions of pickle that such strings are made of: protocol, frame, short string, memoize,
-/// stop.
+/// The pickle opcodes of such values: protocol, frame, short string, memoize, stop.
 const PROTOCOL: u8 = 0x80;
 const FRAME: u8 = 0x95;
 const SHORT_TEXT: u8 = 0x8c;
 const END: [u8; 2] = [0x94, b'.'];
 const NONE: [u8; 2] = [b'N', b'.'];
 
-/// The condition; none if all partitions are meant.
+/// Decodes the condition; none if the view covers all partitions.
 pub(super) fn decode(written: &str) -> Result<Option<String>> {
     let refuse = || {
         Error::new(
             ErrorKind::InvalidArgument,
-            "the condition of the view is no plain expression; it is not unpickled, since that could \
-             run any code",
+            "the condition of the view is not a plain string; it is not unpickled, since that \
+             could run arbitrary code",
         )
         .with("filters", written)
     };
@@ -42,11 +42,11 @@ pub(super) fn decode(written: &str) -> Result<Option<String>> {
     Ok(Some(text))
 }
 
-/// The form in which ZCollection stores a condition.
+/// Encodes a condition as ZCollection stores it.
 pub(super) fn encode(condition: Option<&str>) -> Result<String> {
     let Some(text) = condition else { return Ok(STANDARD.encode([PROTOCOL, 4, b'N', b'.'])) };
     let size = u8::try_from(text.len()).map_err(|_| {
-        Error::invalid("the condition of a view has at most 255 bytes; write a shorter one")
+        Error::invalid("the condition of a view must have at most 255 bytes; write a shorter one")
             .with("condition", text)
     })?;
     let body = [&[SHORT_TEXT, size], text.as_bytes(), &END].concat();

@@ -13,20 +13,20 @@ use crate::layout::config::{Document, damaged};
 use crate::layout::stored::{ArrayLayout, ChunkKeys, form_of};
 use crate::layout::{KnownArrays, OpenGroup, StoredArray};
 
-/// The document whose presence makes a group complete.
+/// The document that makes a group complete.
 pub(in crate::layout) const GROUP: &str = ".zmetadata";
 
-/// What of an array's document its chunks depend on.
+/// The members of an array's document that determine the encoding of its chunks.
 const FORM: [&str; 7] =
     ["chunks", "compressor", "dtype", "fill_value", "filters", "order", "dimension_separator"];
 
-/// Requests of one partition under way at once.
-const AT_ONCE: usize = 32;
+/// Requests of one partition in flight.
+const REQUESTS_IN_FLIGHT: usize = 32;
 
-/// The name of the attribute in which xarray keeps the dimensions.
+/// The attribute in which xarray stores the dimensions.
 const DIMENSIONS: &str = "_ARRAY_DIMENSIONS";
 
-/// None if there is no such group, or no complete one. One request.
+/// Opens a group; none if it does not exist or is incomplete. It costs one request.
 pub(in crate::layout) async fn open_group(
     store: &Store,
     prefix: &str,
@@ -44,7 +44,7 @@ pub(in crate::layout) async fn open_group(
     Ok(Some(group.iter().map(moved).collect()))
 }
 
-/// As [`open_group`], where arrays lie beside each other without being a group. One request per
+/// Like [`open_group`], for arrays in a directory that is not a group. It costs one request per
 /// variable.
 pub(in crate::layout) async fn open_arrays(
     store: &Store,
@@ -63,8 +63,11 @@ pub(in crate::layout) async fn open_arrays(
         let array = found.first().and_then(|(_, array)| array.as_ref());
         Ok((name.clone(), array.map(|array| array.moved_to(format!("{prefix}/{name}")))))
     };
-    let arrays: OpenGroup =
-        stream::iter(schema.variables.values()).map(open).buffered(AT_ONCE).try_collect().await?;
+    let arrays: OpenGroup = stream::iter(schema.variables.values())
+        .map(open)
+        .buffered(REQUESTS_IN_FLIGHT)
+        .try_collect()
+        .await?;
     Ok(arrays.iter().any(|(_, array)| array.is_some()).then_some(arrays))
 }
 
@@ -145,7 +148,7 @@ fn decode(
     .at(format!("{prefix}/{}", variable.name))
 }
 
-/// The array of a shape that stores the variable `own` in the group at `prefix`.
+/// The array of this shape that stores the variable `own` in the group at `prefix`.
 pub(in crate::layout) fn array(
     prefix: &str,
     own: &VariableSchema,
@@ -175,7 +178,8 @@ pub(in crate::layout) fn array(
     array.at(format!("{prefix}/{}", own.name))
 }
 
-/// As many items as declared, at most as many as there are; all where nothing is declared.
+/// The chunk shape: the declared sizes, limited to the size of the array; the whole extent if none
+/// is declared.
 fn chunk_shape(variable: &VariableSchema, shape: &[usize], schema: &Schema) -> Vec<usize> {
     let declared = |name: &String| schema.dimension(name).and_then(|dimension| dimension.chunks);
     let mut automatic = Vec::new();
@@ -205,8 +209,8 @@ fn chunk_shape(variable: &VariableSchema, shape: &[usize], schema: &Schema) -> V
     chunks
 }
 
-/// The documents of a group that holds `arrays`, in the order in which they are to be written: what
-/// makes the group complete comes last.
+/// The documents of a group that holds `arrays`, in the order in which they must be written: the
+/// one that makes the group complete is last.
 pub(in crate::layout) fn documents<'a>(
     prefix: &str,
     arrays: impl Iterator<Item = &'a StoredArray>,
@@ -220,8 +224,8 @@ pub(in crate::layout) fn documents<'a>(
     Ok(texts(prefix, named))
 }
 
-/// The documents of some arrays of a group, and the one that makes the group complete: `old`, in
-/// which `removed` are no more.
+/// The documents of some arrays of a group, and the one that makes the group complete, which is
+/// `old` without the arrays in `removed`.
 pub(in crate::layout) fn edited_documents<'a>(
     prefix: &str,
     old: &[u8],
@@ -242,7 +246,7 @@ pub(in crate::layout) fn edited_documents<'a>(
     Ok(texts(prefix, named))
 }
 
-/// The documents of arrays that lie beside each other without being a group.
+/// The documents of arrays in a directory that is not a group.
 pub(in crate::layout) fn array_documents<'a>(
     prefix: &str,
     arrays: impl Iterator<Item = &'a StoredArray>,
@@ -262,10 +266,11 @@ fn documents_of<'a>(arrays: impl Iterator<Item = &'a StoredArray>) -> Result<Vec
     Ok(named)
 }
 
-/// Attributes of variables are in the document of the collection alone.
+/// The stored attributes of an array. Attributes of variables are only in the document of the
+/// collection.
 fn attributes_of(own: &VariableSchema) -> Json {
     match (own.attributes.get(CHECKSUM), own.dimensions.first()) {
-        // ZCollection names its dimension so.
+        // For this array ZCollection stores the dimension as a string.
         (Some(checksum), Some(dimension)) if own.name == AXIS => {
             Json::map([(DIMENSIONS, dimension.as_str().into()), (CHECKSUM, checksum.clone())])
         }

@@ -6,7 +6,7 @@ use super::config::{decode_schema, encode_schema};
 use super::filter;
 use crate::dataset::{Dimension, Schema};
 use crate::json::{Json, Style};
-use crate::layout::config::{Document, OWN, Own};
+use crate::layout::config::{Document, OWN, OwnMembers};
 use crate::layout::view::{Reference, ViewConfig};
 use crate::layout::{Config, Layout};
 
@@ -24,11 +24,11 @@ pub(in crate::layout) fn decode(bytes: &[u8]) -> Result<Config> {
         filter: filter::decode(document.text("filters")?)?,
     };
     let schema = decode_schema(&Document(document.get("metadata")?))?;
-    Config::of_view(Layout::ZarrV2, schema, view, Own::decode(json.get(OWN)))
+    Config::of_view(Layout::ZarrV2, schema, view, OwnMembers::decode(json.get(OWN)))
 }
 
 pub(in crate::layout) fn encode(config: &Config, view: &ViewConfig) -> Result<String> {
-    // Chunks are those of the base, and ZCollection does not repeat them.
+    // The chunks are those of the base, and ZCollection does not repeat them.
     let plain = |own: &Dimension| Dimension::new(&own.name);
     let dimensions = config.schema.dimensions.iter().map(plain).collect();
     let schema = Schema { dimensions, chunk_bytes: None, ..config.schema.clone() };
@@ -40,7 +40,7 @@ pub(in crate::layout) fn encode(config: &Config, view: &ViewConfig) -> Result<St
         ("metadata", encode_schema(&schema)?),
         ("view_ref", reference),
     ];
-    let own = Own::encode(config).map(|own| (OWN, own));
+    let own = OwnMembers::encode(config).map(|own| (OWN, own));
     let members = members.into_iter().chain(own);
     let document = members.map(|(name, json)| (name.to_owned(), json)).collect();
     Ok(Json::Map(document).to_text(Style::Indented(4)))

@@ -1,4 +1,4 @@
-//! The list of the partitions.
+//! The catalog of the partitions.
 
 use std::fmt::Write;
 
@@ -13,7 +13,7 @@ pub(in crate::layout) fn decode(bytes: &[u8]) -> Option<Vec<String>> {
     paths.map(|path| path.as_text().map(str::to_owned)).collect()
 }
 
-/// A catalog of these paths, which it holds ordered as text.
+/// Encodes a catalog of these paths, sorted as text.
 pub(in crate::layout) fn encode(mut paths: Vec<String>) -> String {
     paths.sort();
     paths.dedup();
@@ -24,7 +24,7 @@ pub(in crate::layout) fn encode(mut paths: Vec<String>) -> String {
     }
     let mut checksum = "sha256:".to_owned();
     for byte in hash.finalize() {
-        // Writing to text does not fail.
+        // Writing to a string cannot fail.
         let _ = write!(checksum, "{byte:02x}");
     }
     Json::map([
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_zcollection_wrote() {
+    fn a_catalog_of_zcollection_is_reproduced() {
         let stored =
             include_bytes!("../../../../../tests/golden/zcollection/v3-date/_catalog/state.json");
         let paths = decode(stored).unwrap();

@@ -1,14 +1,14 @@
-//! The codecs of a variable in the terms of Zarr v3.
+//! The codecs of a variable as Zarr v3 configurations.
 
 use partita_core::{Error, Result};
 
 use crate::dataset::{Codecs, DType, VariableSchema};
 use crate::json::Json;
 
-/// How large a shard may grow where nothing is said, in bytes before compression.
+/// The default limit of the size of a shard, in bytes before compression.
 const SHARD_BYTES: u64 = 128 << 20;
 
-/// The codecs of a chunk, and the size of the shards.
+/// The codecs of a chunk, and the limit of the size of a shard.
 pub(super) struct Chain {
     pub array_to_array: Vec<Json>,
     pub array_to_bytes: Json,
@@ -29,7 +29,7 @@ impl Chain {
         };
         Ok(match &variable.codecs {
             Codecs::Default => Self { bytes_to_bytes: vec![zstd()], ..plain },
-            // The order of bytes is no part of a value; all are stored in the usual one.
+            // The byte order does not affect values; everything is stored as little endian.
             Codecs::V2 { compressor, filters, .. } => {
                 let objects = matches!(variable.dtype, DType::Text | DType::Bytes);
                 let filters = if objects { filters.get(1..).unwrap_or_default() } else { filters };
@@ -43,7 +43,7 @@ impl Chain {
             }
             Codecs::V3 { array_to_array, array_to_bytes, bytes_to_bytes, shard_bytes } => Self {
                 array_to_array: array_to_array.clone(),
-                // The head of ZCollection records `bytes` also where text is stored.
+                // ZCollection's development version records the codec `bytes` for text too.
                 array_to_bytes: match variable.dtype {
                     DType::Text | DType::Bytes => plain.array_to_bytes,
                     _ => array_to_bytes.clone(),
@@ -63,7 +63,7 @@ impl Chain {
     }
 }
 
-/// The codec of an array in shards.
+/// The codec of an array with shards.
 pub(super) fn sharding(chunks: &[usize], codecs: Vec<Json>) -> Json {
     let crc = Json::map([("name", "crc32c".into())]);
     codec(
@@ -97,7 +97,7 @@ fn zstd() -> Json {
     codec("zstd", Json::map([("level", Json::Int(3)), ("checksum", Json::Bool(false))]))
 }
 
-/// A compressor of numcodecs in the configuration of Zarr v3.
+/// Converts a compressor of numcodecs to its Zarr v3 configuration.
 fn of_v2(config: &Json, dtype: DType) -> Option<Json> {
     let value = |key: &str| config.get(key).cloned();
     match config.get("id").and_then(Json::as_text)? {

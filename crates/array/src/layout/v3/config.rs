@@ -7,7 +7,7 @@ use partita_core::{Error, Result};
 use super::codecs::Chain;
 use crate::dataset::{Chunks, Codecs, DType, Dimension, FillValue, Role, Schema, VariableSchema};
 use crate::json::{Attributes, Json, Style};
-use crate::layout::config::{Document, OWN, Own, damaged, size_of};
+use crate::layout::config::{Document, OWN, OwnMembers, damaged, size_of};
 use crate::layout::{Config, Layout};
 use crate::partitioning::Partitioning;
 
@@ -22,7 +22,7 @@ pub(in crate::layout) fn decode(bytes: &[u8]) -> Result<Config> {
     check_version(&schema)?;
     let partitioning = Document(document.get("partitioning")?);
     let dimension = document.text("axis")?.to_owned();
-    let own = Own::decode(json.get("extras").and_then(|extras| extras.get(OWN)));
+    let own = OwnMembers::decode(json.get("extras").and_then(|extras| extras.get(OWN)));
     let mut config = Config {
         layout: Layout::ZarrV3,
         axis: own.axis.unwrap_or_else(|| dimension.clone()),
@@ -40,9 +40,9 @@ pub(in crate::layout) fn decode(bytes: &[u8]) -> Result<Config> {
     if let Some(axis) = config.axis_variable() {
         config.axis = axis;
     }
-    config
-        .check()
-        .map_err(|error| Error::corrupt("the collection contradicts itself").caused_by(error))?;
+    config.check().map_err(|error| {
+        Error::corrupt("the configuration of the collection is inconsistent").caused_by(error)
+    })?;
     Ok(config)
 }
 
@@ -55,14 +55,14 @@ pub(in crate::layout) fn encode(config: &Config) -> Result<String> {
         ("schema".to_owned(), encode_schema(config)?),
     ]);
     let mut extras = config.extras.as_ref().and_then(Json::as_map).cloned().unwrap_or_default();
-    extras.extend(Own::encode(config).map(|own| (OWN.to_owned(), own)));
+    extras.extend(OwnMembers::encode(config).map(|own| (OWN.to_owned(), own)));
     if !extras.is_empty() {
         document.insert("extras".to_owned(), Json::Map(extras));
     }
     Ok(Json::Map(document).to_text(Style::Indented(2)))
 }
 
-/// The schema, as the documents of collections and of views have it.
+/// The schema as it is stored in the documents of collections and of views.
 pub(super) fn encode_schema(config: &Config) -> Result<Json> {
     let Json::Map(mut schema) = encode_group("/", &config.schema, &config.dimension)? else {
         return Err(damaged("schema"));
@@ -71,7 +71,7 @@ pub(super) fn encode_schema(config: &Config) -> Result<Json> {
     Ok(Json::Map(schema))
 }
 
-/// Refuses documents of a newer version than is known.
+/// Refuses documents of a newer version.
 pub(super) fn check_version(document: &Document<'_>) -> Result<()> {
     let version = document.int_or("format_version", FORMAT_VERSION)?;
     if version > FORMAT_VERSION {
@@ -226,7 +226,7 @@ fn decode_partitioning(document: &Document<'_>) -> Result<Partitioning> {
             size: document.int_or("size", 0)?,
             start: document.int_or("start", 0)?,
         }),
-        other => Err(Error::invalid("the partitioning of the collection is not known")
+        other => Err(Error::invalid("the partitioning of the collection is not supported")
             .with("partitioning", other)),
     }
 }

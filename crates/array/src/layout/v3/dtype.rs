@@ -1,4 +1,4 @@
-//! The names that Zarr v3 has for types.
+//! The names of data types in Zarr v3.
 
 use partita_core::partition::CalendarUnit;
 use partita_core::{Error, Result};
@@ -7,7 +7,7 @@ use crate::dataset::DType;
 use crate::json::Json;
 use crate::layout::config::size_of;
 
-/// Reads the `data_type` of an array.
+/// Decodes the `data_type` of an array.
 pub(super) fn decode(json: &Json) -> Result<DType> {
     let name = json.as_text().or_else(|| json.get("name").and_then(Json::as_text));
     let config = |key: &str| json.get("configuration").and_then(|config| config.get(key));
@@ -48,12 +48,12 @@ pub(super) fn decode(json: &Json) -> Result<DType> {
         _ => None,
     };
     dtype.ok_or_else(|| {
-        Error::invalid("the data type of an array is not known")
+        Error::invalid("the data type of an array is not supported")
             .with("data type", json.to_text(crate::json::Style::Compact))
     })
 }
 
-/// The `data_type` of an array.
+/// Encodes the `data_type` of an array.
 pub(super) fn encode(dtype: DType) -> Json {
     let configured =
         |name: &str, config: Json| Json::map([("name", name.into()), ("configuration", config)]);

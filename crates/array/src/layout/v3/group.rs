@@ -20,13 +20,13 @@ use crate::partitioning::Key;
 /// The document of a group or an array.
 pub(in crate::layout) const GROUP: &str = "zarr.json";
 
-/// What of an array's document its chunks depend on.
+/// The members of an array's document that determine the encoding of its chunks.
 const FORM: [&str; 5] = ["data_type", "chunk_grid", "chunk_key_encoding", "fill_value", "codecs"];
 
-/// Requests of one group under way at once.
-const AT_ONCE: usize = 32;
+/// Requests of one group in flight.
+const REQUESTS_IN_FLIGHT: usize = 32;
 
-/// None if none of the variables is there. One request per variable.
+/// Opens a group; none if it has none of the variables. It costs one request per variable.
 pub(in crate::layout) async fn open_group(
     store: &Store,
     prefix: &str,
@@ -47,7 +47,7 @@ pub(in crate::layout) async fn open_group(
         Ok((path, array.map(|array| array.moved_to(prefix))))
     };
     let arrays: OpenGroup =
-        stream::iter(schema.paths()).map(open).buffered(AT_ONCE).try_collect().await?;
+        stream::iter(schema.paths()).map(open).buffered(REQUESTS_IN_FLIGHT).try_collect().await?;
     Ok(arrays.iter().any(|(_, array)| array.is_some()).then_some(arrays))
 }
 
@@ -75,7 +75,7 @@ fn decode(
     let shape = document.sizes("shape")?;
     let grid = document.get("chunk_grid")?;
     if grid.get("name").and_then(Json::as_text) != Some("regular") {
-        return Err(Error::invalid("only regular chunk grids are known"));
+        return Err(Error::invalid("only regular chunk grids are supported"));
     }
     let chunks = grid.get("configuration").ok_or_else(|| damaged("chunk_grid"))?;
     let chunks = Document(chunks).sizes("chunk_shape")?;
@@ -106,7 +106,8 @@ fn decode(
         schema: VariableSchema {
             dtype,
             dimensions,
-            // What stands for null in the array is null in the collection.
+            // The value that marks missing items is that of the collection, not the array's fill
+            // value.
             fill: variable.fill.clone(),
             attributes: attributes.cloned().unwrap_or_default(),
             ..variable.clone()
@@ -130,8 +131,8 @@ fn chunk_keys(document: &Document<'_>) -> Result<ChunkKeys> {
     }
 }
 
-/// The array of a shape that stores the variable `own` in the group at `prefix`. `schemas` are those
-/// of the groups around it, the innermost last.
+/// The array of this shape that stores the variable `own` in the group at `prefix`. `schemas` are
+/// those of the groups around it, the innermost last.
 pub(in crate::layout) fn array(
     prefix: &str,
     own: &VariableSchema,
@@ -179,9 +180,9 @@ fn array_codecs(chain: &Chain, shard: &[usize], chunks: &[usize]) -> Vec<Json> {
     if shard == chunks { chain.codecs() } else { vec![sharding(chunks, chain.codecs())] }
 }
 
-/// How many chunks go into a shard: along the dimension with the largest extent first, doubled as
-/// long as the shard stays below `target` bytes and inside of the array. A shard is a whole number
-/// of chunks, which may reach beyond the array.
+/// The shape of a shard. It starts as one chunk, and the dimension with the largest extent is
+/// doubled first, as long as the shard stays below `target` bytes and within the array. A shard is
+/// a whole number of chunks, which may reach beyond the array.
 fn shard_shape(shape: &[usize], chunks: &[usize], item: usize, target: u64) -> Vec<usize> {
     let target = usize::try_from(target).unwrap_or(usize::MAX);
     let mut shard = chunks.to_vec();
@@ -201,7 +202,7 @@ fn shard_shape(shape: &[usize], chunks: &[usize], item: usize, target: u64) -> V
     }
 }
 
-/// The document of an array.
+/// The key and content of the document of an array.
 pub(in crate::layout) fn array_document(array: &StoredArray) -> Result<(String, String)> {
     let text = document_of(array)?.to_text(Style::Indented(2));
     Ok((format!("{}/{GROUP}", array.prefix), text))
@@ -232,8 +233,9 @@ fn document_of(array: &ArrayLayout) -> Result<Json> {
     ]))
 }
 
-/// The attributes of a variable with the fill value, where the schema has one, as xarray shows it in
-/// arrays of Zarr v3: there the fill value of the array alone does not mean that items are missing.
+/// The attributes of a variable, with the fill value if the schema has one, in the form in which
+/// xarray reads it from Zarr v3: there the fill value of the array does not by itself mean that
+/// items are missing.
 fn shown_attributes(own: &VariableSchema) -> Attributes {
     let mut attributes = own.attributes.clone();
     if let Some(fill) = own.fill.as_ref().and_then(|fill| fill_attribute(own.dtype, fill)) {
@@ -242,7 +244,7 @@ fn shown_attributes(own: &VariableSchema) -> Attributes {
     attributes
 }
 
-/// A fill value as xarray reads it in an attribute: integers as such, and floats as their bytes.
+/// A fill value as xarray reads it in an attribute: integers as numbers, and floats as their bytes.
 fn fill_attribute(dtype: DType, fill: &FillValue) -> Option<Json> {
     let item = fill.item();
     let value = match dtype {
@@ -255,8 +257,8 @@ fn fill_attribute(dtype: DType, fill: &FillValue) -> Option<Json> {
     Some(Json::Text(STANDARD.encode(value.to_le_bytes())))
 }
 
-/// The document of a group; that of a partition holds its key. The attributes of the dataset are
-/// not repeated beside the variables that are stored once.
+/// The document of a group; for a partition it holds the key. The attributes of the dataset are not
+/// repeated in the group of variables that are stored once.
 pub(in crate::layout) fn group_document(
     prefix: &str,
     attributes: &Attributes,
@@ -278,7 +280,7 @@ pub(in crate::layout) fn group_document(
     (key, document.to_text(Style::Indented(2)))
 }
 
-/// The value with what JSON has no word for as text, since Zarr v3 demands plain JSON.
+/// Replaces floats that JSON cannot represent with strings, since Zarr v3 requires plain JSON.
 fn strict(json: Json) -> Json {
     match json {
         Json::Float(value) if !value.is_finite() => crate::json::word_of(value).into(),

@@ -1,4 +1,4 @@
-//! The layout of ZCollection's development head: Zarr v3 groups under a `_zcollection.json`
+//! The layout of ZCollection's development version: Zarr v3 groups under a `_zcollection.json`
 //! document.
 
 mod catalog;
@@ -19,7 +19,7 @@ pub(super) const CONFIG: &str = "_zcollection.json";
 pub(super) const VIEW: &str = "_zcollection_view.json";
 /// The group of the variables without the partitioned dimension.
 pub(super) const IMMUTABLE: &str = "_immutable";
-/// The list of the partitions.
+/// The catalog of the partitions.
 pub(super) const CATALOG: &str = "_catalog/state.json";
 /// The attribute of a partition's group that holds its key.
 pub(super) const PARTITION_KEY: &str = "_zc_partition_key";

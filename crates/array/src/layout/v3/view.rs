@@ -4,11 +4,11 @@ use partita_core::Result;
 
 use super::config::{FORMAT_VERSION, check_version, decode_group, encode_schema};
 use crate::json::{Json, Style};
-use crate::layout::config::{Document, OWN, Own};
+use crate::layout::config::{Document, OWN, OwnMembers};
 use crate::layout::view::{Reference, ViewConfig};
 use crate::layout::{Config, Layout};
 
-/// Members of our own, which ZCollection passes over: it stores neither.
+/// Partita's own members, which ZCollection does not store and ignores.
 const HOME: &str = "home";
 const FILTER: &str = "where";
 
@@ -26,11 +26,12 @@ pub(in crate::layout) fn decode(bytes: &[u8]) -> Result<Config> {
         home: text(HOME),
         filter: text(FILTER),
     };
-    Config::of_view(Layout::ZarrV3, decode_group(&schema)?, view, Own::decode(own))
+    Config::of_view(Layout::ZarrV3, decode_group(&schema)?, view, OwnMembers::decode(own))
 }
 
 pub(in crate::layout) fn encode(config: &Config, view: &ViewConfig) -> Result<String> {
-    let mut own = Own::encode(config).and_then(|own| own.as_map().cloned()).unwrap_or_default();
+    let mut own =
+        OwnMembers::encode(config).and_then(|own| own.as_map().cloned()).unwrap_or_default();
     for (name, value) in [(HOME, &view.home), (FILTER, &view.filter)] {
         own.extend(value.as_deref().map(|value| (name.to_owned(), value.into())));
     }

@@ -1,4 +1,4 @@
-//! Values as text that [`parse_column`](super::parse_column) reads back.
+//! Formatting values as text that [`parse_column`](super::parse_column) reads back.
 
 use arrow::array::{Array, ArrayRef, AsArray, LargeStringArray};
 use arrow::compute::{CastOptions, cast, cast_with_options};
@@ -12,12 +12,12 @@ use crate::{Error, Result};
 
 /// The values as text; nulls stay nulls.
 ///
-/// Times with a zone are written with the offset that the zone has then, bytes as hexadecimal digits,
-/// and lengths of time as `PT1.5S`.
+/// Times with a zone are written with the offset of the zone at that time, bytes as hexadecimal
+/// digits, and durations as `PT1.5S`.
 ///
 /// # Errors
 /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) for a nested type, and for a time outside
-/// the years that have a text.
+/// the range of years that can be written as text.
 pub fn to_texts(values: &ArrayRef) -> Result<LargeStringArray> {
     match values.data_type() {
         DataType::Dictionary(_, inner) => to_texts(&cast(values, inner)?),

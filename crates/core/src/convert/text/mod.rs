@@ -1,4 +1,4 @@
-//! Text as values of a type: what CSV, JSON lines and names of folders hold.
+//! Parsing text from CSV, JSON lines and folder names into typed values.
 
 mod format;
 mod number;
@@ -32,13 +32,14 @@ pub use format::to_texts;
 pub(crate) use number::Exact;
 pub use suggest::Suggestion;
 
-/// Texts as values of type `to`; nulls stay nulls. Nested columns have texts as their innermost
-/// values, and the shape of `to`.
+/// Parses texts into values of type `to`; nulls stay nulls. Nested columns must have the shape of
+/// `to`, with texts as their innermost values.
 ///
 /// # Errors
-/// [`SchemaMismatch`](crate::ErrorKind::SchemaMismatch) naming the column, the row and the text of
-/// which `to` has no value: a fraction in a column of integers, more digits than a decimal has, a
-/// time of day in a column of dates, a zone where the column has none or the other way round.
+/// [`SchemaMismatch`](crate::ErrorKind::SchemaMismatch) naming the column, the row and the text
+/// that cannot be represented in `to`: a fraction in a column of integers, more digits than a
+/// decimal has, a time of day in a column of dates, a zone where the column has none or the other
+/// way round.
 pub fn parse_column(
     column: &str,
     first_row: u64,
@@ -242,7 +243,7 @@ fn each<T>(
         .enumerate()
         .map(|(row, text)| {
             text.map(&parse).transpose().map_err(|reason| {
-                Misfit::at(texts, row, format!("the text is no value of {to}: {reason}"))
+                Misfit::at(texts, row, format!("the text is not a value of type {to}: {reason}"))
             })
         })
         .collect()
@@ -257,7 +258,7 @@ fn primitive<T: ArrowPrimitiveType>(
     Ok(Arc::new(values.with_data_type(to.clone())))
 }
 
-/// Bytes written as hexadecimal digits, as they are exported.
+/// Parses the hexadecimal digits that an export writes for bytes.
 fn hex(text: &str) -> std::result::Result<Vec<u8>, String> {
     let wrong = || "bytes are written as pairs of hexadecimal digits".to_owned();
     let digits = text.trim().as_bytes();
@@ -273,7 +274,8 @@ fn hex(text: &str) -> std::result::Result<Vec<u8>, String> {
         .collect()
 }
 
-/// True if the text is written as Rust writes the value: no leading zeros, no plus sign.
+/// True if the text equals the `Display` form of the value it parses to: no leading zeros, no plus
+/// sign.
 fn is_canonical<T: FromStr + ToString>(text: &str) -> bool {
     text.parse::<T>().is_ok_and(|value| value.to_string() == text)
 }

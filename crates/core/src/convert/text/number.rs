@@ -1,4 +1,4 @@
-//! Numbers as they are written, without rounding.
+//! Exact parsing of decimal numbers.
 
 use std::fmt::Display;
 
@@ -10,13 +10,13 @@ type Parsed<T> = Result<T, String>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Exact {
     negative: bool,
-    /// Without zeros at either end; none of them for zero.
+    /// The significant digits, without leading or trailing zeros; empty for zero.
     digits: String,
     exponent: i64,
 }
 
 impl Exact {
-    /// The number that `text` is, such as `-12`, `1.50` or `2e3`.
+    /// Parses a number such as `-12`, `1.50` or `2e3`.
     pub fn parse(text: &str) -> Option<Self> {
         let (negative, text) = match text.strip_prefix('-') {
             Some(rest) => (true, rest),
@@ -56,19 +56,19 @@ impl Exact {
         Some(if self.negative { -value } else { value })
     }
 
-    /// True if nothing stands behind the point.
+    /// True if the number has no fractional digits.
     fn is_whole(&self) -> bool {
         self.is_zero() || self.exponent >= 0
     }
 }
 
-/// An integer that has one of the forms of a number: `3`, `3.0`, `3e2`.
+/// Parses an integer that is written as a number of any form: `3`, `3.0`, `3e2`.
 pub(super) fn integer<T: TryFrom<i128> + std::str::FromStr>(text: &str) -> Parsed<T> {
     let text = text.trim();
     if let Ok(value) = text.parse() {
         return Ok(value);
     }
-    let number = Exact::parse(text).ok_or_else(|| "it is no number".to_owned())?;
+    let number = Exact::parse(text).ok_or_else(|| "it is not a number".to_owned())?;
     if !number.is_whole() {
         return Err("an integer has no fraction".to_owned());
     }
@@ -76,17 +76,18 @@ pub(super) fn integer<T: TryFrom<i128> + std::str::FromStr>(text: &str) -> Parse
     narrowed(number.scaled(0).and_then(i256::to_i128).ok_or_else(out_of_range)?)
 }
 
-/// The value in fewer bits.
+/// The value in a narrower integer type.
 pub(super) fn narrowed<T: TryFrom<i128>>(value: i128) -> Parsed<T> {
     T::try_from(value).map_err(|_| "the value is out of range".to_owned())
 }
 
 macro_rules! float {
     ($name:ident, $float:ty) => {
-        /// The nearest float. Integers must be exact, and what is finite as text must be so as a float.
+        /// Parses the nearest float. Integers must be represented exactly, and a finite text must
+        /// not overflow to infinity.
         pub(super) fn $name(text: &str) -> Parsed<$float> {
             let text = text.trim();
-            let value: $float = text.parse().map_err(|_| "it is no number".to_owned())?;
+            let value: $float = text.parse().map_err(|_| "it is not a number".to_owned())?;
             check(text, f64::from(value), value)?;
             Ok(value)
         }
@@ -104,7 +105,7 @@ fn check(text: &str, value: f64, shown: impl Display) -> Parsed<()> {
     if value.is_infinite() || value == 0.0 && !exact.is_zero() {
         return Err("the number is out of the range of floats".to_owned());
     }
-    // A fraction is taken for the nearest float; an integer is counted on to the last digit.
+    // A fraction is rounded to the nearest float; an integer must keep every digit.
     let written_as_integer = !text.contains(['.', 'e', 'E']);
     if written_as_integer && Exact::parse(&format!("{value}")).as_ref() != Some(&exact) {
         return Err(format!("the integer would be rounded to {shown}"));
@@ -112,15 +113,15 @@ fn check(text: &str, value: f64, shown: impl Display) -> Parsed<()> {
     Ok(())
 }
 
-/// The digits of a decimal number of so many digits, so many of them behind the point.
+/// Parses a decimal number of `precision` digits, `scale` of them after the decimal point.
 pub(super) fn decimal(text: &str, precision: u8, scale: i8) -> Parsed<i256> {
-    let number = Exact::parse(text.trim()).ok_or_else(|| "it is no number".to_owned())?;
+    let number = Exact::parse(text.trim()).ok_or_else(|| "it is not a number".to_owned())?;
     let limit = i256::from_i128(10).checked_pow(u32::from(precision));
     number
         .scaled(i64::from(scale))
         .filter(|value| limit.is_none_or(|limit| *value < limit && -*value < limit))
         .ok_or_else(|| {
-            format!("the column holds {precision} digits, {scale} of them behind the point")
+            format!("the column holds {precision} digits, {scale} of them after the decimal point")
         })
 }
 

@@ -1,4 +1,4 @@
-//! The type that texts suggest.
+//! Inference of a column's type from texts.
 
 use arrow::datatypes::{DataType, TimeUnit};
 
@@ -6,8 +6,8 @@ use super::{Exact, is_canonical, time};
 
 /// The types that fit all texts of a column seen so far.
 ///
-/// A type is suggested only if it gives every text back: `007` and `+5` are codes and not numbers,
-/// and integers of more than 64 bits are text.
+/// A type is suggested only if formatting its values reproduces every text: `007` and `+5` are
+/// codes and not numbers, and integers of more than 64 bits are text.
 #[derive(Debug, Clone)]
 pub struct Suggestion {
     seen: bool,
@@ -38,7 +38,7 @@ impl Default for Suggestion {
 }
 
 impl Suggestion {
-    /// Takes one more text into account, which is not null.
+    /// Updates the suggestion with one further text, which is not null.
     pub fn see(&mut self, text: &str) {
         self.seen = true;
         let trimmed = text.trim();
@@ -57,22 +57,24 @@ impl Suggestion {
     }
 
     fn see_time(&mut self, text: &str) {
-        // Numbers are the common case, and no time begins without a year and a hyphen.
+        // Fast path: numbers are the common case, and every timestamp contains a hyphen after the
+        // year.
         let found = text.contains('-').then(|| time::point(text)).flatten();
         let Some((nanos, utc)) = found else {
             (self.date, self.naive, self.zoned) = (false, false, false);
             return;
         };
         self.date &= !utc && !text.contains(':');
-        // Tables without a zone hold the years that 64 bits of nanoseconds reach.
+        // Timestamps without a zone are stored in nanoseconds, whose 64 bits limit the range of
+        // years.
         self.naive &= !utc && i64::try_from(nanos).is_ok();
-        // An offset other than that of UTC would not come back.
+        // Values are stored in UTC, so another offset would not be reproduced.
         let is_utc = text.ends_with('Z') || text.ends_with("+00:00") || text.ends_with(" UTC");
         self.zoned &= utc && is_utc && nanos % 1000 == 0;
         self.nanoseconds |= nanos % 1000 != 0;
     }
 
-    /// The narrowest type for all that was seen; `Null` if nothing was.
+    /// The narrowest type that fits every text seen; `Null` if there was none.
     #[must_use]
     pub fn data_type(&self) -> DataType {
         let unit = if self.nanoseconds { TimeUnit::Nanosecond } else { TimeUnit::Microsecond };
@@ -106,7 +108,7 @@ impl Suggestion {
     }
 }
 
-/// True if the text is a number and not a code: a float holds it, and no zero leads it.
+/// True if the text is a number and not a code: a float represents it, and it has no leading zeros.
 fn is_number(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text);
     let leading_zero = digits.len() > 1

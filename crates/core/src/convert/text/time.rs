@@ -1,4 +1,4 @@
-//! Dates, times and lengths of time as they are written.
+//! Parsing of dates, times and durations.
 
 use arrow::datatypes::TimeUnit;
 use jiff::SignedDuration;
@@ -28,11 +28,11 @@ pub(super) fn of_day(text: &str, unit: TimeUnit) -> Parsed<i128> {
     in_units(nanos, unit)
 }
 
-/// Units of a length of time in ISO 8601, such as `PT1.5S`.
+/// Parses an ISO 8601 duration such as `PT1.5S` into units.
 pub(super) fn duration(text: &str, unit: TimeUnit) -> Parsed<i128> {
     let wrong = "a length of time is written as PT1.5S or P2DT3H";
     let text = text.trim();
-    // A day is 24 hours, which jiff does not take for granted.
+    // A day is 24 hours; jiff requires that to be said.
     let (sign, rest) = match text.strip_prefix('-') {
         Some(rest) => (-1, rest),
         None => (1, text),
@@ -52,10 +52,10 @@ pub(super) fn duration(text: &str, unit: TimeUnit) -> Parsed<i128> {
 pub(super) fn point(text: &str) -> Option<(i128, bool)> {
     let text = text.trim();
     if let Some(found) = iso8601::parse_timestamp(text) {
-        // An offset in a form that only instants have is not to be lost.
+        // If only the parser of instants accepts the offset, the civil reading must not drop it.
         return Some(found).filter(|(_, utc)| *utc || !has_offset(text));
     }
-    // `2024-01-01 12:00:00 Europe/Oslo`, as databases write it.
+    // `2024-01-01 12:00:00 Europe/Oslo`: the form in which databases write zoned times.
     let (civil, zone) = text.rsplit_once(' ')?;
     let zone = TimeZone::get(zone).ok()?;
     let (_, false) = iso8601::parse_timestamp(civil)? else { return None };
@@ -64,7 +64,7 @@ pub(super) fn point(text: &str) -> Option<(i128, bool)> {
     Some((instant.as_nanosecond(), true))
 }
 
-/// True if something stands behind the time of day that a civil time has not.
+/// True if the text has an offset or a zone after the time of day.
 fn has_offset(text: &str) -> bool {
     let time = text.get(10..).unwrap_or_default();
     time.contains(['+', '-', '[', 'Z', 'z'])
@@ -74,7 +74,9 @@ fn civil(text: &str) -> Parsed<i128> {
     match point(text) {
         Some((nanos, false)) => Ok(nanos),
         Some((_, true)) => Err("the text has a time zone, and the column has none".to_owned()),
-        None => Err("it is no date or time, such as 2024-01-31 or 2024-01-31T13:45:00".to_owned()),
+        None => {
+            Err("it is not a date or time, such as 2024-01-31 or 2024-01-31T13:45:00".to_owned())
+        }
     }
 }
 
@@ -84,7 +86,7 @@ fn instant(text: &str) -> Parsed<i128> {
         Some((_, false)) => Err("the column has a time zone, and the text has none; write \
                                  2024-01-31T13:45:00Z or an offset"
             .to_owned()),
-        None => Err("it is no time with a zone, such as 2024-01-31T13:45:00Z".to_owned()),
+        None => Err("it is not a time with a zone, such as 2024-01-31T13:45:00Z".to_owned()),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The object that stands for a lease, and the task that renews it.
+//! The object of a lease, and the task that renews it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,11 +11,11 @@ use uuid::Uuid;
 use crate::Result;
 use crate::store::{Store, Swap, Version};
 
-/// How often the lease is renewed.
+/// The interval between renewals.
 const RENEW_EVERY: Duration = Duration::from_secs(10);
-/// How long one renewal may take before another one is tried.
+/// The timeout of one renewal request.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How soon a renewal that failed is tried again.
+/// The delay before a failed renewal is retried.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// A lease that is renewed until this is dropped.
@@ -33,22 +33,22 @@ struct Object {
     changing: tokio::sync::Mutex<()>,
 }
 
-/// What is known of the object.
+/// The last known state of the object.
 #[derive(Debug)]
 struct Known {
     version: Version,
-    /// When the last renewal that succeeded was asked for.
+    /// When the last successful renewal was sent.
     asked: Asked,
     taken: bool,
-    /// Renewals whose answers were lost: each may have been carried out, or may be yet.
+    /// Renewals whose answers were lost: each may have been carried out, or may still be.
     unanswered: Vec<(String, Asked)>,
 }
 
-/// A moment, by the stopwatch of this process.
+/// A moment, by the monotonic clock of this process.
 #[derive(Debug, Clone, Copy)]
 struct Asked {
     at: Instant,
-    /// The same by a clock that goes on while the machine sleeps.
+    /// The same moment by a clock that also runs while the machine is suspended.
     awake_or_not: Option<Duration>,
 }
 
@@ -94,19 +94,19 @@ impl Renewed {
         Ok(Some(Self { lease, task }))
     }
 
-    /// True if another process is known to have the lease.
+    /// True if another process is known to hold the lease.
     pub fn is_taken(&self) -> bool {
         self.lease.known().taken
     }
 
-    /// For how long the lease has not been renewed.
+    /// The time since the last renewal.
     pub fn age(&self) -> Duration {
         self.lease.known().asked.age()
     }
 
-    /// Gives the lease back.
+    /// Releases the lease.
     pub async fn give_back(&self, store: &Store) -> Result<()> {
-        // A renewal under way is waited for: it must not come after this.
+        // A renewal in flight must finish first: it must not overwrite the release.
         let _changing = self.lease.changing.lock().await;
         self.task.abort();
         let id = Uuid::new_v4().simple().to_string();
@@ -135,7 +135,7 @@ impl Object {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One renewal.
+    /// Renews the lease once.
     async fn renew(&self, store: &Store) -> Result<()> {
         let _changing = self.changing.lock().await;
         let (id, body) = held();
@@ -154,7 +154,8 @@ impl Object {
         Ok(())
     }
 
-    /// Looks who holds the lease. True if it is this one, by a renewal whose answer was lost.
+    /// Compares the stored object with this lease. True if it is ours, by a renewal whose answer
+    /// was lost.
     fn recognise(&self, current: Option<(Bytes, Version)>) -> bool {
         let mut known = self.known();
         let own = current.and_then(|(bytes, version)| {
@@ -170,7 +171,7 @@ impl Object {
 }
 
 impl Known {
-    /// No renewal that was asked for before can be carried out any more: the object has another version.
+    /// Records a renewal. Earlier requests can no longer succeed: the object has another version.
     fn renewed(&mut self, version: Version, asked: Asked) {
         (self.version, self.asked) = (version, asked);
         self.unanswered.clear();

@@ -65,13 +65,13 @@ async fn a_machine_that_serves_files_waits_for_those_that_have_them_over_a_netwo
     assert!(matches!(waiting.await.unwrap().held, Held::Object(_)));
 }
 
-/// A store with peculiarities.
+/// A store with configurable anomalies.
 #[derive(Debug, Default)]
 struct Peculiar {
     memory: InMemory,
-    /// The object `lease` was written so many seconds earlier than the others.
+    /// The object `lease` appears this many seconds older than the others.
     older: u64,
-    /// So many writes are carried out, but never answered.
+    /// The number of writes that are carried out but never answered.
     unanswered: AtomicU32,
 }
 
@@ -157,7 +157,7 @@ async fn a_holder_that_died_long_ago_is_not_waited_for() {
     }
 }
 
-/// Sets itself when it is dropped.
+/// Sets the flag when it is dropped.
 struct Dropped(Arc<AtomicBool>);
 
 impl Drop for Dropped {
@@ -166,7 +166,8 @@ impl Drop for Dropped {
     }
 }
 
-/// Works for a time. What comes of it, how long it took, and whether the work was dropped.
+/// Works for a number of seconds. Returns the result, the duration, and whether the work was
+/// dropped.
 async fn work(lease: &Lease, seconds: u64) -> (Result<()>, Duration, bool) {
     let (began, dropped) = (Instant::now(), Arc::new(AtomicBool::new(false)));
     let guard = Dropped(Arc::clone(&dropped));
@@ -187,7 +188,7 @@ async fn a_slow_holder_keeps_its_lease() {
         let store = store.clone();
         async move { store.lease("lease").await.unwrap() }
     });
-    // Now and then a renewal is carried out without an answer.
+    // Some renewals are carried out without an answer.
     for unanswered in [0, 1, 0, 1] {
         peculiar.unanswered.store(unanswered, Ordering::SeqCst);
         let (done, took, _) = work(&lease, 200).await;
@@ -228,7 +229,7 @@ async fn a_holder_whose_renewals_fail_stops_before_its_term_ends() {
     assert_eq!(lease.check().unwrap_err().kind(), ErrorKind::CommitConflict);
     let (done, took, _) = work(&lease, 0).await;
     assert_eq!((done.unwrap_err().kind(), took), (ErrorKind::CommitConflict, Duration::ZERO));
-    // Nobody else has it before the term has ended.
+    // Another process gets the lease only after the term has ended.
     drop(memory.lease("lease").await.unwrap());
 }
 
@@ -256,7 +257,7 @@ async fn a_lease_that_is_dropped_is_not_renewed() {
     assert_eq!(store.get("lease").await.unwrap(), before);
 }
 
-/// Work on files that nobody waits for any more goes on to the end of its step, under the lock.
+/// Work on files that nobody awaits any more continues to the end of its step, under the lock.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lock_is_kept_until_the_work_under_it_has_ended() {
     let directory = tempfile::tempdir().unwrap();

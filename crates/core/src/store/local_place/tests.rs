@@ -13,7 +13,7 @@ use crate::{ErrorKind, Store, StoreOptions};
 
 type Objects = BTreeMap<String, String>;
 
-/// File systems of each kind: with all calls, without some, and shared by several machines.
+/// Simulated file systems: with all calls, without some, and shared by several machines.
 fn kinds() -> Vec<(&'static str, Calls, bool)> {
     let all = Calls::default();
     let bare = Calls { links: false, exchange: false, rename_new: false };
@@ -64,7 +64,7 @@ fn owned(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
-/// New objects under other names than those that they get.
+/// Writes new objects under keys other than their final names.
 async fn staged(store: &Store, names: &[&str]) -> Vec<(String, String)> {
     let mut new = Vec::new();
     for (number, name) in names.iter().enumerate() {
@@ -75,7 +75,7 @@ async fn staged(store: &Store, names: &[&str]) -> Vec<(String, String)> {
     new
 }
 
-/// What is to be there in the end.
+/// The expected final content.
 async fn expected(
     store: &Store,
     old: &Objects,
@@ -93,7 +93,7 @@ async fn expected(
 
 const OLD: [&str; 6] = ["m", "a/m", "a/c/0", "a/c/1", "b/c/0", "b/c/1"];
 
-/// Old names, new names, and those that are removed.
+/// Old names, new names, and removed names.
 type Change = (&'static [&'static str], &'static [&'static str], Option<&'static [&'static str]>);
 
 const CHANGES: [Change; 8] = [
@@ -123,7 +123,7 @@ async fn the_new_objects_are_there_and_the_sources_stay() {
             let removed = removed.map(owned);
             let expected =
                 expected(&store, &under(&store, "p").await, &new, removed.as_deref()).await;
-            // A second time, since whoever finds it half done does it again.
+            // Placed twice, as by a process that finds it unfinished.
             for _ in 0..2 {
                 let placed = store.place_directory("p", &new, removed.as_deref(), "scratch").await;
                 placed.unwrap();
@@ -138,7 +138,7 @@ async fn the_new_objects_are_there_and_the_sources_stay() {
     }
 }
 
-/// Does the work by hand, and gives it up after so many steps. True if it came to its end.
+/// Runs the operation directly and interrupts it after a number of steps. True if it completed.
 fn place(
     store: &Store,
     new: &[(String, String)],
@@ -203,7 +203,7 @@ async fn what_is_given_up_after_any_step_is_whole_or_completed_by_the_next() {
     }
 }
 
-/// A directory of another file system if there is one at hand, else of the same.
+/// A directory on another file system if one is available, otherwise on the same.
 #[cfg(unix)]
 fn another_disk() -> tempfile::TempDir {
     let memory = FilePath::new("/dev/shm");
@@ -217,7 +217,7 @@ fn another_disk() -> tempfile::TempDir {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn symbolic_links_to_directories_stay() {
     use std::os::unix::fs::symlink;
-    // The partition itself, a directory above it, or one in it may be elsewhere.
+    // The partition itself, a directory above it, or one in it may be on another disk.
     for (link, live) in [("p", "p"), ("y=1", "y=1/p"), ("p/a", "p")] {
         for (kind, calls, shared) in kinds() {
             for removed in [None, Some(owned(&["a/c/1", "b"]))] {
@@ -240,7 +240,7 @@ async fn symbolic_links_to_directories_stay() {
                     assert_eq!(under(&store, live).await, expected, "{link} {kind} {removed:?}");
                     assert_eq!(under(&store, "s").await.len(), new.len(), "{link} {kind}");
                 }
-                // Where all of a partition is replaced, a link in it may be.
+                // If the whole partition is replaced, a link in it may be replaced too.
                 if link != "p/a" || removed.is_some() {
                     assert!(at.is_symlink(), "{link} {kind} {removed:?}");
                 }
@@ -294,7 +294,7 @@ async fn stores_conform_on_file_systems_of_each_kind() {
         store.copy("a", "deep/er/c").await.unwrap();
         store.copy("a", "deep/b").await.unwrap();
         assert_eq!(store.copy("none", "d").await.unwrap_err().kind(), ErrorKind::NotFound);
-        // A copy is no other name of the same file.
+        // A copy is not a link to the same file.
         let mut file = fs::OpenOptions::new().write(true).open(directory.path().join("a")).unwrap();
         io::Write::write_all(&mut file, b"in place").unwrap();
         for key in ["deep/b", "deep/er/c"] {

@@ -1,4 +1,4 @@
-//! Indices of an old form: they stand in the header itself, as a map of values to lists of labels.
+//! Indices in an old form: embedded in the header as a map of values to lists of labels.
 
 use arrow::array::LargeStringArray;
 use arrow::datatypes::DataType;
@@ -10,11 +10,11 @@ use serde_json::{Map, Value};
 use super::Index;
 
 impl Index {
-    /// The index that a header embeds. JSON has text alone for keys, so values are read as those of
-    /// partition keys are.
+    /// Decodes the index that a header embeds. Keys of JSON objects are text, so values are parsed
+    /// like those of partition keys.
     ///
     /// # Errors
-    /// [`Corrupt`](partita_core::ErrorKind::Corrupt) if it is no index of the column.
+    /// [`Corrupt`](partita_core::ErrorKind::Corrupt) if it is not an index of the column.
     pub fn embedded(
         stored: &Map<String, Value>,
         column: &str,

@@ -1,7 +1,7 @@
-//! Secondary indices: for each value of a column the labels of the partitions that hold it.
+//! Secondary indices: for each value of a column, the labels of the partitions that contain it.
 //!
-//! In memory an [`Index`] holds the distinct values in ascending order and, for each, a run of
-//! codes, which stand for labels. [`stored`] is the form in the store. Nulls are not indexed.
+//! In memory, an [`Index`] holds the distinct values in ascending order and, for each, a run of
+//! codes that refer to labels. [`stored`] is the form in the store. Nulls are not indexed.
 
 mod embedded;
 pub mod stored;
@@ -19,7 +19,8 @@ use arrow::datatypes::{DataType, Field, UInt32Type};
 use hashbrown::{HashMap, HashSet};
 use partita_core::{Error, Result};
 
-/// Where one part has so many times the values of the others these are inserted into it.
+/// If one part has this many times more values than the rest together, the rest is inserted into it
+/// instead of sorting everything again.
 const INSERT_RATIO: usize = 8;
 
 /// An index in memory.
@@ -30,7 +31,7 @@ pub struct Index {
     /// `codes[starts[i]..starts[i + 1]]` belong to value `i`.
     starts: Vec<usize>,
     codes: Vec<u32>,
-    /// The labels that the codes stand for; each is in use.
+    /// The labels that the codes refer to; each is in use.
     labels: LargeStringArray,
 }
 
@@ -48,8 +49,8 @@ pub fn is_index_type(data_type: &DataType) -> bool {
     }
 }
 
-/// The type of an index's values for a column of this table type: what plateau will find equal
-/// when it updates the index.
+/// The type of an index's values for a column of this table type: the type that plateau compares
+/// with when it updates the index.
 #[must_use]
 pub fn value_type(table: &DataType) -> DataType {
     match table {
@@ -63,7 +64,7 @@ pub fn value_type(table: &DataType) -> DataType {
 /// The distinct values of a column that are not null, sorted.
 ///
 /// # Errors
-/// None that data can cause; Arrow's are passed on.
+/// Data cannot cause an error; errors of Arrow are passed on.
 pub fn distinct(values: &ArrayRef) -> Result<ArrayRef> {
     let values = if values.null_count() > 0 {
         filter(values, &is_not_null(values)?)?
@@ -79,7 +80,7 @@ pub fn distinct(values: &ArrayRef) -> Result<ArrayRef> {
     Ok(take(&sorted, &firsts, None)?)
 }
 
-/// True if each value is greater than the one before it.
+/// True if the values are strictly ascending.
 fn ascends(values: &ArrayRef) -> Result<bool> {
     let pairs = values.len().saturating_sub(1);
     if pairs == 0 {
@@ -89,7 +90,7 @@ fn ascends(values: &ArrayRef) -> Result<bool> {
 }
 
 impl Index {
-    /// An index of no values.
+    /// An empty index.
     #[must_use]
     pub fn empty(data_type: &DataType) -> Self {
         Self {
@@ -100,7 +101,7 @@ impl Index {
         }
     }
 
-    /// The index of one file; `values` as [`distinct`] gives them.
+    /// The index of one file; `values` must come from [`distinct`].
     #[must_use]
     pub fn of_file(values: ArrayRef, label: &str) -> Self {
         let labels: &[&str] = if values.is_empty() { &[] } else { &[label] };
@@ -112,7 +113,7 @@ impl Index {
         }
     }
 
-    /// Out of values in any order, with the lists of their labels as codes.
+    /// Builds an index of values in any order and the codes of their labels.
     fn of_parts(
         values: ArrayRef,
         starts: Vec<usize>,
@@ -133,12 +134,12 @@ impl Index {
         &self.values
     }
 
-    /// The labels that hold any value.
+    /// The labels that have any value.
     pub fn labels(&self) -> impl Iterator<Item = &str> {
         self.labels.iter().flatten()
     }
 
-    /// The labels that hold one of the values chosen.
+    /// The labels that have one of the chosen values.
     #[must_use]
     pub fn labels_of(&self, chosen: &BooleanArray) -> HashSet<&str> {
         let mut seen = vec![false; self.labels.len()];
@@ -159,11 +160,11 @@ impl Index {
         self.codes.get(bound(row)..bound(row + 1)).unwrap_or_default()
     }
 
-    /// The values of several indices over the same column together.
+    /// Merges several indices of the same column.
     ///
     /// # Errors
-    /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) for more labels than can be
-    /// told apart.
+    /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) if there are more labels than
+    /// codes.
     pub fn merge(parts: &[Self]) -> Result<Self> {
         let mut used: Vec<&Self> = parts.iter().filter(|part| !part.values.is_empty()).collect();
         match (used.as_slice(), parts.first()) {
@@ -196,7 +197,7 @@ impl Index {
         Self::sorted(&used, labels)
     }
 
-    /// Values of all parts, which share their labels, put in order.
+    /// Sorts the values of all parts, which share their labels.
     fn sorted(parts: &[&Self], labels: LargeStringArray) -> Result<Self> {
         let values: Vec<&dyn Array> = parts.iter().map(|part| part.values.as_ref()).collect();
         let values = concat(&values)?;
@@ -220,8 +221,8 @@ impl Index {
         Ok(Self { values, starts, codes, labels })
     }
 
-    /// With the values of a much smaller index that shares the labels: what lies between is copied
-    /// in one piece.
+    /// Inserts the values of a much smaller index with the same labels; the values between two
+    /// insertions are copied as one slice.
     fn with_inserted(&self, few: &Self) -> Result<Self> {
         let compare = make_comparator(&self.values, &few.values, SortOptions::default())?;
         let (many, added) = (self.values.to_data(), few.values.to_data());
@@ -260,7 +261,7 @@ impl Index {
         Ok(Self { values, starts, codes, labels: self.labels.clone() })
     }
 
-    /// The index with values of another type: of a column that was null when the values were
+    /// Casts the values to another type: the type of the column was not known when the values were
     /// staged.
     ///
     /// # Errors
@@ -273,10 +274,10 @@ impl Index {
         Self::of_parts(values, self.starts.clone(), self.codes.clone(), self.labels.clone())
     }
 
-    /// The index without the partitions named.
+    /// Removes the entries of the given labels.
     ///
     /// # Errors
-    /// None that data can cause; Arrow's are passed on.
+    /// Data cannot cause an error; errors of Arrow are passed on.
     pub fn without(&self, removed: &HashSet<&str>) -> Result<Self> {
         if !self.labels().any(|label| removed.contains(label)) {
             return Ok(self.clone());
@@ -311,17 +312,17 @@ impl Index {
         })
     }
 
-    /// The index with each label exchanged for another; `None` if `new` gives none for it.
+    /// Replaces each label; `None` if `new` returns none for a label.
     #[must_use]
     pub fn relabelled<'a>(&self, new: impl Fn(&str) -> Option<&'a str>) -> Option<Self> {
         let labels: Option<Vec<&str>> = self.labels().map(new).collect();
         Some(Self { labels: LargeStringArray::from_iter_values(labels?), ..self.clone() })
     }
 
-    /// True if both have the same values in the same partitions.
+    /// True if both have the same values and the same labels for each.
     ///
     /// # Errors
-    /// None that data can cause; Arrow's are passed on.
+    /// Data cannot cause an error; errors of Arrow are passed on.
     pub fn same(&self, other: &Self) -> Result<bool> {
         if self.values.to_data() != other.values.to_data() {
             return Ok(false);
@@ -338,7 +339,7 @@ impl Index {
         Ok((0..self.values.len()).all(|row| run(self, ours, row) == run(other, theirs, row)))
     }
 
-    /// The labels of each value, as lists.
+    /// The labels of each value as a list array.
     fn lists(&self) -> Result<ListArray> {
         let labels = Arc::new(self.labels.clone());
         let labels =
@@ -355,17 +356,17 @@ impl Index {
     /// The index as a batch of two columns, for transport.
     ///
     /// # Errors
-    /// None that data can cause; Arrow's are passed on.
+    /// Data cannot cause an error; errors of Arrow are passed on.
     pub fn to_batch(&self) -> Result<RecordBatch> {
         let columns =
             [("value", Arc::clone(&self.values)), ("labels", Arc::new(self.lists()?) as _)];
         Ok(RecordBatch::try_from_iter_with_nullable(columns.map(|(n, c)| (n, c, true)))?)
     }
 
-    /// The reverse of [`Index::to_batch`].
+    /// The inverse of [`Index::to_batch`].
     ///
     /// # Errors
-    /// [`Corrupt`](partita_core::ErrorKind::Corrupt) if the columns are others.
+    /// [`Corrupt`](partita_core::ErrorKind::Corrupt) if the columns are not those of an index.
     pub fn from_batch(batch: &RecordBatch) -> Result<Self> {
         let lists = batch.column_by_name("labels").and_then(|c| c.as_list_opt::<i32>());
         let (Some(values), Some(lists)) = (batch.column_by_name("value"), lists) else {
@@ -377,7 +378,7 @@ impl Index {
     }
 }
 
-/// One array of the labels of several indices, and the codes of each in its terms.
+/// A common array of the labels of several indices, and the codes of each index that refer to it.
 fn shared_labels(parts: &[&Index]) -> Result<(LargeStringArray, Vec<Vec<u32>>)> {
     let mut codes: HashMap<&str, u32> = HashMap::new();
     let mut labels: Vec<&str> = Vec::new();
@@ -405,7 +406,7 @@ fn too_many(error: std::num::TryFromIntError) -> Error {
     Error::invalid("the index has grown beyond what its format holds").caused_by(error)
 }
 
-/// The number of the first positions of `0..length` for which `before` holds.
+/// Binary search: the first position of `0..length` for which `before` is false.
 fn lower_bound(length: usize, before: impl Fn(usize) -> bool) -> usize {
     let (mut low, mut high) = (0, length);
     while low < high {
@@ -415,7 +416,7 @@ fn lower_bound(length: usize, before: impl Fn(usize) -> bool) -> usize {
     low
 }
 
-/// Batches of values with lists of labels, on their way to an index.
+/// Batches of values and lists of labels from which an index is built.
 #[derive(Default)]
 struct Gathered {
     values: Vec<ArrayRef>,
@@ -426,7 +427,7 @@ struct Gathered {
 }
 
 impl Gathered {
-    /// Takes in values and, as long, lists of labels as a dictionary.
+    /// Adds values and their lists of labels, which are a dictionary.
     fn add(&mut self, values: &ArrayRef, lists: &ListArray) -> Result<()> {
         let wrong = || Error::corrupt("an index has labels of a wrong type");
         let dictionary = lists.values().as_any_dictionary_opt().ok_or_else(wrong)?;
@@ -474,7 +475,7 @@ impl Gathered {
 }
 
 impl Index {
-    /// Without labels that no code stands for, which a part of a stored index may have.
+    /// Removes labels that no code refers to, which a part of a stored index may contain.
     fn only_used(self) -> Result<Self> {
         let mut used = vec![false; self.labels.len()];
         for code in &self.codes {
@@ -535,7 +536,7 @@ mod tests {
                     expected.entry(*value).or_default().insert(format!("l{n}"));
                 }
             }
-            // Once all at once, and once the way commits do it, by inserting into what is there.
+            // Once by merging all parts, and once incrementally, as commits do.
             let last = of(&small, &format!("l{}", files.len()));
             let stepwise = Index::merge(&[Index::merge(&parts).unwrap(), last.clone()]).unwrap();
             parts.push(last);

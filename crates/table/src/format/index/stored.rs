@@ -1,8 +1,8 @@
-//! The stored form of an index: plateau's, a Parquet file of two columns, the values and lists of
-//! labels under the name `partition`.
+//! The stored form of an index, defined by plateau: a Parquet file with two columns, the values
+//! and, under the name `partition`, lists of labels.
 //!
-//! Partita writes the values sorted and in small pages, so that a lookup reads the pages that can
-//! hold what it looks for.
+//! Partita writes the values sorted and in small pages, so that a look-up reads only the pages that
+//! can contain the sought values.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use parquet::arrow::{ArrowWriter, add_encoded_arrow_schema_to_metadata};
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 use partita_core::predicate::{BoundPredicate, Bounds, Facts};
-use partita_core::{Error, Result, Store, guarded, guarded_async};
+use partita_core::{Digest, Error, Result, Store, guarded, guarded_async};
 use partita_parquet::load;
 use serde::{Deserialize, Serialize};
 
@@ -30,31 +30,34 @@ use crate::format::footer::{ParquetObject, named, unreadable};
 
 const LABELS: &str = "partition";
 
-/// Values of a row group.
+/// The number of values in a row group.
 const ROW_GROUP: usize = 1 << 16;
 
-/// Values of a page: few enough that a lookup decodes little.
+/// The number of values in a page; small, so that a look-up decodes little.
 const PAGE: usize = 1 << 12;
 
-/// An index file up to this size is fetched whole.
+/// An index file up to this size in bytes is fetched as a whole.
 const WHOLE: u64 = 1 << 18;
 
-/// The lengths of an index file, which save asking for them.
+/// The entry of an index file in a snapshot: its lengths, which save a request, and its digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Lengths {
-    /// Of the file.
+pub struct IndexFile {
+    /// The length of the file.
     pub bytes: u64,
-    /// Of its end, where the page index and the footer are.
+    /// The length of its end, which contains the page index and the footer.
     pub tail: u64,
+    /// Of all of the file; absent in early snapshots.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
 }
 
-/// An index as it is to be stored.
+/// An encoded index.
 #[derive(Debug, Clone)]
 pub struct Encoded {
     /// The file.
     pub bytes: Bytes,
     /// Its lengths.
-    pub lengths: Lengths,
+    pub lengths: IndexFile,
 }
 
 impl Index {
@@ -78,7 +81,7 @@ impl Index {
         let columns: Vec<ArrayRef> = vec![Arc::clone(&self.values), Arc::new(lists)];
         let batch = RecordBatch::try_new(Arc::clone(&schema), columns)?;
 
-        // The labels are a dictionary here, which other readers need not know.
+        // The dictionary of the labels is an in-memory form that other readers need not know.
         let text = Arc::new(Field::new("element", DataType::Utf8, true));
         let plain = Schema::new(vec![values, Field::new(LABELS, DataType::List(text), true)]);
         let mut properties = WriterProperties::builder()
@@ -100,13 +103,37 @@ impl Index {
         let bytes = Bytes::from(std::mem::take(writer.inner_mut()));
         let length = bytes.len() as u64;
         let tail = length - pages.unwrap_or(0).min(length);
-        Ok(Encoded { lengths: Lengths { bytes: length, tail }, bytes })
+        let digest = Some(Digest::of(&bytes));
+        Ok(Encoded { lengths: IndexFile { bytes: length, tail, digest }, bytes })
     }
 
-    /// Reads a stored index; values come in `data_type`.
+    /// Reads all of a stored index, which is compared with what is recorded of it. One request.
     ///
     /// # Errors
-    /// [`Corrupt`](partita_core::ErrorKind::Corrupt) if the bytes are no index of the column.
+    /// [`Corrupt`](partita_core::ErrorKind::Corrupt) if it is missing or is not what was committed; as
+    /// [`Index::decode`].
+    pub async fn fetch(
+        store: &Store,
+        key: &str,
+        recorded: Option<&IndexFile>,
+        column: &str,
+        data_type: &DataType,
+    ) -> Result<Self> {
+        let bytes = store.get_opt(key).await?.ok_or_else(|| gone(key, column))?;
+        let digest = recorded.and_then(|recorded| recorded.digest);
+        let digest = digest.filter(|_| store.compares_digests());
+        if digest.is_some_and(|digest| digest != Digest::of(&bytes)) {
+            return Err(Error::corrupt("an index is not what was committed")
+                .with("key", key)
+                .with("column", column));
+        }
+        Self::decode(bytes, key, column, data_type)
+    }
+
+    /// Decodes a stored index with values of type `data_type`.
+    ///
+    /// # Errors
+    /// [`Corrupt`](partita_core::ErrorKind::Corrupt) if the bytes are not an index of the column.
     pub fn decode(bytes: Bytes, key: &str, column: &str, data_type: &DataType) -> Result<Self> {
         guarded(|| Self::decode_checked(bytes, key, column, data_type))
             .map_err(|error| named(error, key))
@@ -128,15 +155,15 @@ impl Index {
         gathered.finish(data_type)
     }
 
-    /// Reads of a stored index the pages with values that rows satisfying `predicate` may have.
-    /// `table` is the type of the column in the table.
+    /// Reads the pages of a stored index whose values may satisfy `predicate`. `table` is the type
+    /// of the column in the table.
     ///
     /// # Errors
-    /// As [`Index::decode`].
+    /// Those of [`Index::decode`].
     pub async fn lookup(
         store: &Store,
         key: &str,
-        lengths: Option<Lengths>,
+        lengths: Option<IndexFile>,
         (column, table): (&str, &DataType),
         predicate: &BoundPredicate,
     ) -> Result<Self> {
@@ -156,17 +183,14 @@ impl Index {
     async fn lookup_checked(
         store: &Store,
         key: &str,
-        lengths: Option<Lengths>,
+        lengths: Option<IndexFile>,
         (column, table): (&str, &DataType),
         data_type: &DataType,
         predicate: &BoundPredicate,
     ) -> Result<Self> {
         let lengths = match lengths {
             Some(lengths) if lengths.bytes > WHOLE => lengths,
-            _ => {
-                let bytes = store.get_opt(key).await?.ok_or_else(|| gone(key, column))?;
-                return Self::decode(bytes, key, column, data_type);
-            }
+            _ => return Self::fetch(store, key, lengths.as_ref(), column, data_type).await,
         };
         let footer = lengths.tail.saturating_sub(8);
         let mut object = ParquetObject::open(store, key, Some(lengths.bytes), Some(footer)).await?;
@@ -187,14 +211,14 @@ impl Index {
     }
 }
 
-/// The error of an index file that the dataset names and the store has not.
+/// The error for an index file that the dataset names but the store lacks.
 pub(crate) fn gone(key: &str, column: &str) -> Error {
     Error::corrupt("an index that the dataset names is not in the store")
         .with("key", key)
         .with("column", column)
 }
 
-/// What is read, for messages.
+/// The object and column being read, for messages.
 struct Of<'a> {
     key: &'a str,
     column: &'a str,
@@ -208,7 +232,7 @@ impl Of<'_> {
             .with("column", self.column)
     }
 
-    /// Takes in a batch of the file. Other list and text widths are read too.
+    /// Adds a batch of the file. Other widths of lists and text are supported too.
     fn add(&self, gathered: &mut Gathered, batch: &RecordBatch) -> Result<()> {
         let values =
             batch.column_by_name(self.column).ok_or_else(|| self.wrong("lacks its column"))?;
@@ -226,8 +250,8 @@ fn dictionary(name: &str) -> Arc<Field> {
     Arc::new(Field::new(name, data_type, true))
 }
 
-/// The metadata with labels decoded to a dictionary, where they are the usual lists of text: each
-/// label is then looked at once in a row group.
+/// The metadata with labels decoded as a dictionary if they are lists of text as usual: each label
+/// is then processed once per row group.
 fn with_dictionary(metadata: &ArrowReaderMetadata, key: &str) -> Result<ArrowReaderMetadata> {
     let fields = metadata.schema().fields().iter().map(|field| match field.data_type() {
         DataType::List(item) if field.name() == LABELS && *item.data_type() == DataType::Utf8 => {
@@ -245,7 +269,7 @@ fn with_dictionary(metadata: &ArrowReaderMetadata, key: &str) -> Result<ArrowRea
         .map_err(|error| unreadable(key, error))
 }
 
-/// Row groups, and rows of these.
+/// The row groups to read, and the rows within them.
 struct Chosen {
     row_groups: Vec<usize>,
     rows: RowSelection,
@@ -290,7 +314,7 @@ fn choose(
     Ok(Chosen { row_groups, rows })
 }
 
-/// The rows of the pages to keep; neighbours together.
+/// The row ranges of the pages to keep; adjacent ranges are merged.
 fn ranges(counts: &UInt64Array, keep: &BooleanArray) -> Vec<std::ops::Range<usize>> {
     let mut ranges: Vec<std::ops::Range<usize>> = Vec::new();
     let mut first = 0;
@@ -317,7 +341,7 @@ fn possible(
     predicate.may_match(&Pages { column, min: cast(min, table)?, max: cast(max, table)? })
 }
 
-/// Bounds of the values of an index, by row group or page. It has no nulls.
+/// Bounds of the values of an index, by row group or page. An index contains no nulls.
 struct Pages<'a> {
     column: &'a str,
     min: ArrayRef,

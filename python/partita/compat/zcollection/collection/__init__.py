@@ -180,7 +180,9 @@ class Collection(ReadOnlyCollection):
         Parameters
         ----------
         ds : xarray.Dataset or Dataset
-            Variables that are missing are filled; others than those of the collection are refused.
+            Where a variable is missing, rows that are replaced keep its values if
+            `merging.merge_time_series` merges them; others get its fill value, NaN or NaT, and are
+            refused if it has none of these. Variables that the collection lacks are refused.
         merge_callable : callable, optional
             How the rows are merged with those that a partition has, such as
             `merging.merge_time_series`; without it they replace them.
@@ -198,11 +200,12 @@ class Collection(ReadOnlyCollection):
         """
         self._must_be_writable()
         data = ds if isinstance(ds, Dataset) else Dataset.from_xarray(ds)
-        for name in self.metadata.missing_variables(data.metadata()):
+        described = data.metadata()
+        for name in self.metadata.missing_variables(described):
             missing = self.metadata.variables[name]
             if set(missing.dimensions) <= set(data.dimensions):
-                data.add_variable(missing)
-        if validate and data.metadata() != self.metadata:
+                described.add_variable(missing)
+        if validate and described != self.metadata:
             raise ValueError("Provided dataset's metadata do not match the collection's ones")
         if npartitions is not None and npartitions < 1:
             raise ValueError("The number of partitions must be positive")
@@ -317,9 +320,12 @@ class Collection(ReadOnlyCollection):
             self._native._native.update(updating, arguments, None)
 
     def add_variable(self, variable: meta.Variable | Variable) -> None:
-        """Add a variable, filled with its fill value, to every partition."""
+        """Add a variable, filled with its fill value, to every partition.
+
+        One of floats or times without a fill value gets NaN or NaT as such.
+        """
         self._must_be_writable()
-        variable = get_variable_metadata(variable)
+        variable = get_variable_metadata(variable).with_missing()
         if self.partition_properties.dim not in variable.dimensions:
             raise ValueError("The new variable must use the partitioning axis.")
         self.metadata.add_variable(variable)

@@ -10,6 +10,8 @@ from typing import Any
 import fsspec
 import numpy as np
 
+from partita._stored import as_stored
+from partita._xarray import missing_of
 from partita.compat.zcollection import meta
 from partita.compat.zcollection.meta import codec_of, decode_fill, encode_fill
 
@@ -74,6 +76,7 @@ def create_array(
 def _empty(description: Mapping[str, Any]) -> np.ndarray[Any, Any]:
     dtype: np.dtype[Any] = np.dtype(description["dtype"])
     fill = decode_fill(description["fill_value"], dtype)
+    fill = missing_of(dtype) if fill is None else fill
     empty = np.zeros(description["shape"], dtype)
     if fill is not None:
         empty[...] = fill
@@ -127,7 +130,8 @@ def write_array(fs: fsspec.AbstractFileSystem, path: str, array: Any) -> None:
     Raises
     ------
     ValueError
-        If the shape is another one.
+        If the shape is another one, an item does not fit the type, or items are masked for which
+        nothing stands.
     """
     description = described(fs, path)
     if list(np.shape(array)) != description["shape"]:
@@ -135,10 +139,18 @@ def write_array(fs: fsspec.AbstractFileSystem, path: str, array: Any) -> None:
             f"the array {path} of the view has the shape {tuple(description['shape'])}, not "
             f"{np.shape(array)}"
         )
-    target, codecs = _empty(description), _codecs(description)
-    if isinstance(array, np.ma.MaskedArray):
-        array = np.where(np.ma.getmaskarray(array), target, array.data)
-    target[...] = array
+    dtype: np.dtype[Any] = np.dtype(description["dtype"])
+    target, codecs = np.empty(description["shape"], dtype), _codecs(description)
+    # A value is stored as it is, or refused with its place.
+    target[...] = as_stored(
+        path.rsplit("/", 1)[-1],
+        array,
+        {},
+        {},
+        {"dtype": dtype.newbyteorder("<").str, "attributes": {}},
+        fill=decode_fill(description["fill_value"], dtype),
+        rounded=True,
+    )
     for name, where in _places(description):
         # Chunks at the end of an array are as large as the others.
         chunk = np.zeros(description["chunks"], target.dtype)

@@ -204,9 +204,10 @@ class View:
     def add_variable(self, variable: meta.Variable | Variable) -> None:
         """Add a variable, filled with its fill value, to every partition of the view.
 
-        The base must have a variable with the same dimensions.
+        The base must have a variable with the same dimensions. A variable of floats or times
+        without a fill value gets NaN or NaT as such.
         """
-        variable = get_variable_metadata(variable)
+        variable = get_variable_metadata(variable).with_missing()
         name = variable.name
         if name in self.view_ref.metadata.variables or name in self.metadata.variables:
             raise ValueError(f"Variable {name} already exists")

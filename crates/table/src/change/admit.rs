@@ -1,0 +1,184 @@
+//! Whether staged files fit the table as it is by now, and what its schema is with them.
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Float64Type, Schema};
+use partita_core::convert::settled_type;
+use partita_core::{Error, ErrorKind, Result, Store};
+
+use super::layout::Layout;
+use crate::format::columns::{id_of, named};
+use crate::format::footer::ParquetObject;
+use crate::format::schema::{in_stored_order, missing, same, surplus};
+use crate::format::widen::{EXACT, Widening, common_stored, widening};
+use crate::stage::{Columns, Staged, numbers, texts};
+
+impl Layout {
+    /// Adds staged files: columns that were null so far take their type, and where the files may
+    /// bring new columns or wider types, the table takes them.
+    pub(super) fn admit(&mut self, staged: &Staged) -> Result<()> {
+        self.check_ids(staged)?;
+        for field in self.schema.fields() {
+            if staged.columns_are == Columns::All && staged.schema.index_of(field.name()).is_err() {
+                return Err(missing(field.name()));
+            }
+        }
+        let mut new: Vec<&Field> = Vec::new();
+        for field in staged.schema.fields() {
+            match self.schema.index_of(field.name()) {
+                Ok(place) => self.admit_type(place, field, staged)?,
+                Err(_) if staged.columns_are == Columns::Merged => new.push(field),
+                Err(_) => return Err(surplus(field.name())),
+            }
+        }
+        // Readers see them in the order of the data.
+        new.sort_by_key(|field| staged.columns.iter().position(|name| name == field.name()));
+        new.into_iter().try_for_each(|field| self.admit_new(field, staged))
+    }
+
+    /// The layout that the staged files will make, if the commit does not refuse them.
+    pub fn foresee(&mut self, staged: &Staged) {
+        let mut next = self.clone();
+        if next.admit(staged).is_ok() {
+            *self = next;
+        }
+    }
+
+    /// Whether columns that the staged files add would have ids that others have taken since.
+    pub fn ids_are_taken(&self, staged: &Staged) -> bool {
+        staged.schema.fields().iter().any(|field| {
+            let Some(id) = id_of(field).filter(|id| *id > staged.last_column_id) else {
+                return false;
+            };
+            match self.schema.field_with_name(field.name()) {
+                Ok(known) => id_of(known) != Some(id),
+                Err(_) => id <= self.last_column_id,
+            }
+        })
+    }
+
+    /// Refuses files of columns that were renamed or dropped since they were staged.
+    fn check_ids(&self, staged: &Staged) -> Result<()> {
+        for field in staged.schema.fields() {
+            let Some(id) = id_of(field).filter(|id| *id <= staged.last_column_id) else { continue };
+            let name = field.name();
+            let changed = |how: String| {
+                let message = format!("since the data were staged the column was {how}");
+                Error::new(ErrorKind::SchemaMismatch, message).with("column", name)
+            };
+            match (self.schema.field_with_name(name), named(&self.schema, id)) {
+                (_, Some(now)) if now == name => {}
+                (_, Some(now)) => return Err(changed(format!("renamed to {now}"))),
+                (Ok(known), None) if id_of(known).is_none() => {}
+                (_, None) => return Err(changed("dropped".to_owned())),
+            }
+        }
+        Ok(())
+    }
+
+    fn admit_new(&mut self, field: &Field, staged: &Staged) -> Result<()> {
+        let taken = self.schema.fields().iter().any(|known| id_of(known) == id_of(field));
+        let id = id_of(field).filter(|_| !taken).ok_or_else(|| {
+            Error::new(ErrorKind::CommitConflict, "other writers have added columns; try again")
+                .with("column", field.name())
+        })?;
+        self.last_column_id = self.last_column_id.max(id);
+        let mut fields: Vec<Field> =
+            self.schema.fields().iter().map(|field| field.as_ref().clone()).collect();
+        fields.push(field.clone());
+        self.schema = in_stored_order(fields, &self.partition_by);
+        self.columns.push(field.name().clone());
+        if let Some(extension) = staged.extensions.get(field.name()) {
+            self.extensions.insert(field.name().clone(), extension.clone());
+        }
+        Ok(())
+    }
+
+    fn admit_type(&mut self, place: usize, field: &Field, staged: &Staged) -> Result<()> {
+        let name = field.name();
+        let (known, found) = (self.schema.field(place).data_type().clone(), field.data_type());
+        if let Some(settled) = settled_type(&known, found) {
+            self.retype(place, settled);
+            return Ok(());
+        }
+        let reads = widening(found, &known).is_some_and(|takes| takes < Widening::Rewritten);
+        if *found == DataType::Null || same(&known, found) || reads {
+            return Ok(());
+        }
+        let wider = common_stored(&known, found)
+            .filter(|_| staged.columns_are == Columns::Merged && !self.keeps_type(name))
+            .filter(|wider| widening(&known, wider).is_some_and(|t| t < Widening::Rewritten));
+        let Some(wider) = wider else {
+            return Err(Error::new(
+                ErrorKind::SchemaMismatch,
+                "the data has another type than the table's column",
+            )
+            .with("column", name)
+            .with("expected", known)
+            .with("found", found));
+        };
+        self.retype(place, wider);
+        Ok(())
+    }
+
+    /// True for a column of which keys or an index are made.
+    pub fn keeps_type(&self, column: &str) -> bool {
+        let bucket = self.derived.bucket.as_ref().map(|bucket| &bucket.column);
+        self.partition_by.iter().chain(&self.index).chain(bucket).any(|name| name == column)
+    }
+
+    fn retype(&mut self, place: usize, data_type: DataType) {
+        let fields = self.schema.fields().iter().enumerate().map(|(position, field)| {
+            let field = field.as_ref().clone();
+            if position == place { field.with_data_type(data_type.clone()) } else { field }
+        });
+        self.schema = Schema::new(fields.collect::<Vec<_>>());
+    }
+}
+
+/// The columns that are doubles in a table, and integers in what was written before.
+pub(super) fn made_doubles(before: &Schema, after: &Schema) -> Vec<String> {
+    let made = before.fields().iter().filter(|field| {
+        let now = after.field_with_name(field.name()).ok();
+        let takes = now.and_then(|now| widening(field.data_type(), now.data_type()));
+        takes == Some(Widening::IfExact)
+    });
+    made.map(|field| field.name().clone()).collect()
+}
+
+/// Refuses integers that are rounded where they are read as doubles. Two requests for each file of
+/// which the bounds are not known.
+pub(super) async fn check_exact(store: &Store, column: &str, manifest: &RecordBatch) -> Result<()> {
+    let bound = |part: &str| {
+        let values = manifest.column_by_name(&format!("{part}.{column}"))?;
+        let values = cast(values, &DataType::Float64).ok()?;
+        Some(values.as_primitive_opt::<Float64Type>()?.clone())
+    };
+    let bounds = [bound("min"), bound("max")];
+    let nulls: Vec<Option<u64>> = numbers(manifest, &format!("nulls.{column}")).collect();
+    let rows = numbers(manifest, "rows");
+    for (row, (key, rows)) in texts(manifest, "key").zip(rows).enumerate() {
+        let all_null = rows.is_some() && nulls.get(row).copied().flatten() == rows;
+        let known = bounds.iter().all(|bound| bound.as_ref().is_some_and(|b| b.is_valid(row)));
+        if all_null || !known && lacks(store, key, column).await? {
+            continue;
+        }
+        let exact = |value: f64| value.abs() < EXACT;
+        if !known || !bounds.iter().flatten().all(|bound| exact(bound.value(row))) {
+            return Err(Error::new(
+                ErrorKind::SchemaMismatch,
+                "the column holds integers that doubles would round, or whose range is not known",
+            )
+            .with("column", column)
+            .with("key", key)
+            .with("expected", "integers between -2^53 and 2^53"));
+        }
+    }
+    Ok(())
+}
+
+/// True if a file has no such column: it was added later.
+async fn lacks(store: &Store, key: &str, column: &str) -> Result<bool> {
+    let mut object = ParquetObject::open(store, key, None, None).await?;
+    Ok(object.metadata(false).await?.schema().index_of(column).is_err())
+}
