@@ -21,19 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import partita as pt
-
-
-def run(*arguments, code: int = 0, **options) -> subprocess.CompletedProcess:
-    """Runs the command and checks its exit code."""
-    done = subprocess.run(
-        [sys.executable, "-m", "partita", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        **options,
-    )
-    assert done.returncode == code, done.stderr
-    return done
+from command import run
 
 
 def answer(*arguments):

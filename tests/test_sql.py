@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import partita as pt
+from command import run
 
 CITIES = {"city": ["Oslo", "Rome"], "country": ["Norway", "Italy"]}
 
@@ -125,17 +124,6 @@ class TestQueries:
         monkeypatch.setitem(sys.modules, "duckdb", None)
         with pytest.raises(ImportError, match=r"pip install 'partita\[sql\]'"):
             trips.sql("select 1")
-
-
-def run(*arguments: Any, code: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "partita", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == code, done.stderr
-    return done
 
 
 class TestTheCommand:

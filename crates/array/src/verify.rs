@@ -183,9 +183,11 @@ impl Collection {
     /// written again from retained objects, as far as there are any.
     async fn check_objects(&self, options: &VerifyOptions) -> Result<Vec<Problem>> {
         let snapshot = self.snapshot().await?;
-        let mut problems = self.check_vanished(&snapshot, options).await?;
-        let listed = snapshot.partitions(options.predicate.as_ref()).await?.into_iter();
-        let mut paths: Vec<String> = listed.map(|partition| partition.path).collect();
+        let listed = snapshot.partitions(None).await?;
+        let mut problems = self.check_vanished(&snapshot, &listed, options).await?;
+        let partitioning = &snapshot.config.partitioning;
+        let chosen = select(listed, partitioning, options.predicate.as_ref())?.into_iter();
+        let mut paths: Vec<String> = chosen.map(|partition| partition.path).collect();
         paths.push(immutable_group(snapshot.config.layout).to_owned());
         let check = async |path: String| {
             options.work.cancel.check()?;
@@ -207,11 +209,11 @@ impl Collection {
     async fn check_vanished(
         &self,
         snapshot: &Snapshot,
+        listed: &[Partition],
         options: &VerifyOptions,
     ) -> Result<Vec<Problem>> {
-        let all = snapshot.partitions(None).await?;
         let immutable = immutable_group(snapshot.config.layout);
-        let listed = all.iter().map(|one| one.path.as_str()).chain([immutable]).collect();
+        let listed = listed.iter().map(|one| one.path.as_str()).chain([immutable]).collect();
         let partitioning = &snapshot.config.partitioning;
         let vanished = snapshot.vanished(&listed).await?.into_iter();
         let gone = vanished.filter_map(|path| {

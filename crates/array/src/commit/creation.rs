@@ -29,6 +29,11 @@ pub(crate) fn exists(store: &Store) -> Error {
         .with("store", store.url())
 }
 
+/// The error of taking back the creation of a collection that has commits.
+pub(crate) fn has_commits(url: &str) -> Error {
+    Error::new(ErrorKind::CommitConflict, "the collection has commits already").with("store", url)
+}
+
 pub(super) async fn create_document(store: &Store, config: &Config, commit: &str) -> Result<()> {
     // The other documents are not what the swap below would notice.
     refuse_existing(store).await?;

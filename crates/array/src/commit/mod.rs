@@ -53,7 +53,7 @@ mod standing;
 mod uncommitted;
 mod wire;
 
-pub(crate) use creation::{check_repository_layout, exists, refuse_existing};
+pub(crate) use creation::{check_repository_layout, exists, has_commits, refuse_existing};
 pub use draft::Staged;
 pub(crate) use draft::{Draft, Outcome};
 pub use head::Retention;

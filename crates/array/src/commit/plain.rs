@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use partita_core::{Error, ErrorKind, Result, Store, StoreOptions};
 
 use super::collector::collect_garbage;
-use super::creation::create_document;
+use super::creation::{create_document, has_commits};
 use super::draft::{Draft, Outcome, Staged};
 use super::head::{Head, Retention};
 use super::log;
@@ -167,11 +167,7 @@ impl Backend for Plain {
                 || Head::read(&self.store).await?.published > 0
                 || !log::withdraw(&self.store).await?
             {
-                return Err(Error::new(
-                    ErrorKind::CommitConflict,
-                    "the collection has commits already",
-                )
-                .with("store", self.store.url()));
+                return Err(has_commits(self.store.url()));
             }
             let (key, _) = encode_config(config)?;
             self.store.delete(key).await?;

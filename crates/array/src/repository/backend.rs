@@ -6,12 +6,14 @@ use std::sync::Arc;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::SignedDuration;
-use partita_core::{Error, ErrorKind, Result, Store};
+use partita_core::{Error, Result, Store};
 use uuid::Uuid;
 
 use super::{At, Repository, State, WriteDocuments};
 use crate::backend::Backend;
-use crate::commit::{Draft, Outcome, Record, Retention, Snapshot, Staged, refuse_existing};
+use crate::commit::{
+    Draft, Outcome, Record, Retention, Snapshot, Staged, has_commits, refuse_existing,
+};
 use crate::garbage::{Garbage, GarbageOptions};
 use crate::history::Retained;
 use crate::layout::{
@@ -95,10 +97,7 @@ impl Backend for Repository {
             // The creation is the first commit of a repository that was made for it.
             match self.state().await?.latest() {
                 0 | 1 => self.remove().await,
-                _ => {
-                    Err(Error::new(ErrorKind::CommitConflict, "the collection has commits already")
-                        .with("store", self.url()))
-                }
+                _ => Err(has_commits(self.url())),
             }
         }
         .boxed()

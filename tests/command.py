@@ -1,0 +1,22 @@
+"""The command `partita`, run as a process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+__all__ = ["run"]
+
+
+def run(*arguments: Any, code: int = 0, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Runs the command and checks its exit code."""
+    done = subprocess.run(
+        [sys.executable, "-m", "partita", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        **options,
+    )
+    assert done.returncode == code, done.stderr
+    return done
