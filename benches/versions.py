@@ -188,7 +188,7 @@ def measure(folder: Path, case: str, options: dict[str, str] | None) -> float:
     return time.perf_counter() - began
 
 
-# What `arrays_peers` writes in a directory that must not be there.
+# The directories that cases of `arrays_peers` create, and that must not exist before.
 WRITTEN = {"insert": "partita", "tiny": "partita-tiny", "many": "many"}
 
 
@@ -231,7 +231,7 @@ def compare(arguments: argparse.Namespace) -> None:
             child(python, folders[name], "prepare-remote", remote)
         for turn in range(arguments.repeat):
             for case in [case for case in CASES if arguments.only in case]:
-                # Who comes first in one turn comes last in the next.
+                # The version that is measured first in one turn is measured last in the next.
                 for name in sorted(pythons, reverse=turn % 2 == 1):
                     remote = {**options, "prefix": name} if case.startswith("remote") else None
                     seconds = child(pythons[name], folders[name], case, remote)

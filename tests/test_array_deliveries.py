@@ -1,7 +1,8 @@
 """Random deliveries of one variable, each in a packing of its own, against a model in plain numpy.
 
-What a delivery means is what xarray decodes of it. It is then in the collection, up to the step of
-the collection's packing, or refused because a value does not fit, and nothing has changed.
+The values of a delivery are those that xarray decodes. After an insert the collection has them, up
+to the step of its packing; or the delivery was refused because a value does not fit, and nothing
+changed.
 """
 
 from __future__ import annotations
@@ -249,7 +250,7 @@ def test_redeliveries_are_what_xarray_decodes_of_them(seed: int) -> None:
             continue
         assert verdict != "never", label
         same(found(c), expected, packing.step)
-        # What was rounded is what a reader sees from now on.
+        # A reader sees the rounded values from now on.
         model = found(c)
     assert c.verify(data=True) == []
 

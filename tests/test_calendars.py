@@ -15,7 +15,7 @@ cftime = pytest.importorskip("cftime")
 
 CALENDARS = ["noleap", "360_day", "all_leap", "julian", "standard", "proleptic_gregorian"]
 OTHERS = CALENDARS[:4]
-"""Those whose dates are no times of numpy."""
+"""The calendars whose dates numpy cannot represent."""
 
 
 @pytest.fixture(params=[2, 3, "icechunk"])
@@ -73,7 +73,7 @@ def test_dates_are_numbers_with_units_and_calendar(layout: Any, calendar: str) -
     assert as_text(found.seen.values) == [
         "missing" if i == 1 else time[i].isoformat() for i in range(12)
     ]
-    # What comes again is the same, in any form.
+    # A repeated delivery changes nothing, in any form.
     again = [
         lambda: given,
         lambda: found,

@@ -219,7 +219,7 @@ def sql_value(column: str, value: Any) -> str:
 
 
 def holds(condition: Any, row: dict[str, Any]) -> bool | None:
-    """What the documentation says of predicates: three-valued, and NaN equals itself in a list."""
+    """The documented meaning of predicates: three-valued logic, and NaN equals itself in a list."""
     match condition:
         case Not(inner):
             found = holds(inner, row)

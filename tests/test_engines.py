@@ -49,7 +49,7 @@ class Place:
     s3: ScriptedS3 | None
 
     def read(self, face: Face, asked: Asked) -> tuple[list[Any], list[tuple[str, int]]]:
-        """What a read gives, and the requests for data and indices that a server saw."""
+        """The rows of a read, and the requests for data and indices that the server received."""
         if self.s3 is None:
             return sorted(face(self, asked)), []
         self.s3.served.clear()

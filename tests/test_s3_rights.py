@@ -31,7 +31,7 @@ _NEEDED = {
 
 @dataclass
 class Account:
-    """Who asks the server, and what they may do."""
+    """A user of the server, with the rights that the user has."""
 
     server: ScriptedS3
     rights: set[str] = field(default_factory=lambda: set(RIGHTS))
@@ -42,7 +42,7 @@ class Account:
             return None
         if _NEEDED[request.operation] not in self.rights:
             return 403
-        # Who may not list is not told that there is no such object.
+        # S3 answers 403 instead of 404 to users without the right to list.
         is_hidden = "s3:ListBucket" not in self.rights and request.key not in self.server.objects
         return 403 if is_hidden and request.operation in ("GET", "HEAD") else None
 

@@ -32,7 +32,7 @@ class Commands(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         top = help_of()
         sections = []
-        # What the Python package adds is not in the list of the engine.
+        # `sql` is a command of the Python package, which the engine does not list.
         names = set(_COMMAND.findall(top.partition("Examples:")[0])) - {"help"} | {"sql"}
         for name in sorted(names):
             section = nodes.section(ids=[f"partita-{name}"], names=[f"partita {name}"])

@@ -58,7 +58,7 @@ class PartitaError(Exception):
         self.context = dict(context or {})
 
     def _render_traceback_(self) -> list[str]:
-        """What IPython shows of this error, which ends at the caller's line."""
+        """The traceback that IPython shows, which ends at the caller's line."""
         from partita._tracebacks import rendered
 
         return rendered(self)

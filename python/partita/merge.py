@@ -127,7 +127,7 @@ def merge_arguments(
 ) -> dict[str, Any]:
     """The engine's form; `call` wraps a function so that the engine can call it.
 
-    What fills missing variables is not part of it.
+    The values that fill missing variables are not part of it.
     """
     if merge is None:
         merge = replace()

@@ -1,4 +1,4 @@
-"""What tables and scans have in common: rows that can be handed to others."""
+"""The base class of tables and scans, whose rows other libraries can read."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Readable"]
 
 
 class Readable(ABC):
-    """What a `Table` and a `Scan` have in common: their rows, in the forms of other libraries.
+    """The methods of `Table` and `Scan` that give their rows in the forms of other libraries.
 
     Examples
     --------

@@ -70,7 +70,7 @@ class Retained:
     objects : int
         How many objects are kept; of local files as many inodes at most.
     bytes : int
-        What only they take. A hard link to a published file takes nothing.
+        The bytes that only these objects take. A hard link to a published file takes none.
     """
 
     objects: int

@@ -219,7 +219,7 @@ class Transaction:
         return record_html("Transaction", self._facts())
 
     def _facts(self) -> list[tuple[str, str]]:
-        """What it will commit, or has committed."""
+        """The facts about the staged changes, or about the commit once it was made."""
         if self.commit is not None:
             return [("table", self._table.name), ("commit", repr(self.commit))]
         return [

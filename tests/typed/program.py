@@ -77,7 +77,7 @@ def changes(table: pt.Table) -> None:
 
 
 def refused(url: str) -> None:
-    """What a checker finds before the program runs; nothing here is called."""
+    """Wrong calls that a type checker reports; the function is never called."""
     pt.create_table(url, {"a": [1]}, header="xml")  # type: ignore[arg-type]
     pt.open_table(url).read(dtype_backend="numpy")  # type: ignore[arg-type]
     pt.Date("time", "week")  # type: ignore[arg-type]

@@ -27,7 +27,7 @@ struct Document {
     created_by: String,
 }
 
-/// What an idempotency key is used for.
+/// An idempotency key with the commit for which it is used.
 #[derive(Debug, Clone, Copy)]
 pub struct KeyUse<'a> {
     /// The key, as the caller gave it.

@@ -62,7 +62,7 @@ pub fn is_old(error: &ParquetError) -> bool {
 /// of the format.
 ///
 /// # Errors
-/// Those of the decoder, if it is not such a footer.
+/// Those of the decoder, if the footer cannot be decoded even with the unknown types left out.
 pub fn decode_old(footer: &[u8]) -> parquet::errors::Result<ParquetMetaData> {
     let known = old_footer::with_known_types(footer);
     ParquetMetaDataReader::decode_metadata(known.as_deref().unwrap_or(footer))

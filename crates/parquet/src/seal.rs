@@ -8,7 +8,7 @@ use partita_core::{Digest, Result};
 use crate::damaged;
 use crate::footer::{TAIL, footer_length};
 
-/// What tells a seal from other bytes.
+/// The first bytes of a seal.
 const MARK: &[u8; 4] = b"PTSL";
 const SIZE: usize = MARK.len() + Digest::SIZE;
 

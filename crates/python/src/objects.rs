@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use crate::arguments::{StoreArguments, store_options};
 use crate::runtime::{Watch, wait};
 
-/// So many bytes of an object are in memory at once.
+/// Bytes of an object that are held in memory at once.
 const STEP: u64 = 8 << 20;
 
 /// The keys and sizes of the objects below a URL whose keys begin with `prefix`, ordered by key.

@@ -47,7 +47,7 @@ impl CreateOptions {
     }
 }
 
-/// What becomes of data whose columns or types are not those of the table.
+/// How data are treated whose columns or types differ from those of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SchemaMode {
     /// Data must have all columns of the table and no others, and their values must fit its types.

@@ -488,7 +488,7 @@ impl Table {
     /// this process need not wait for it.
     pub(crate) async fn rewrite(&self, mut rewrite: Rewrite) -> Result<Commit> {
         let (cancel, state) = (rewrite.cancel(), self.state());
-        // What was made before under the same key is not prepared once more.
+        // The commit of this key may exist already; then the rewrite is not prepared again.
         let may_be_made = rewrite.alters() && rewrite.is_keyed();
         let prepared = async {
             if may_be_made {

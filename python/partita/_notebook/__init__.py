@@ -1,4 +1,4 @@
-"""What notebooks show of datasets, reads, histories and results, as HTML.
+"""The HTML that notebooks show for datasets, reads, histories and results.
 
 The HTML loads nothing from elsewhere: style and pictures are part of it. All text is escaped. A
 store that cannot be reached is not an error here. Only collections make requests, to list their

@@ -223,7 +223,7 @@ def record_html(kind: str, pairs: Sequence[tuple[str, str]]) -> str:
 
 
 def garbage_html(garbage: Garbage) -> str:
-    """What garbage collection removed: how much, and the first keys."""
+    """The number and size of the objects that garbage collection removed, and the first keys."""
     pairs = [("objects", human_count(len(garbage.keys))), ("size", human_bytes(garbage.bytes))]
     if garbage.missing:
         pairs.append(("missing already", human_count(len(garbage.missing))))

@@ -62,7 +62,7 @@ def predicate_of(condition: pc.Expression, schema: pa.Schema) -> tuple[Expr | No
 
 
 def _terms(node: Node, function: str) -> list[Node]:
-    """What a chain of one function joins; a node that is no such chain, alone."""
+    """The operands of nested calls of one function; another node is its own only operand."""
     terms: list[Node] = []
     left = [node]
     while left:

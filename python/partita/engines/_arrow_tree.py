@@ -130,7 +130,7 @@ class _Flatbuffer:
         return place + self.number("<I", place)
 
     def child(self, table: int | None, place: int) -> int:
-        """What a field of a table points to; without a table, the root."""
+        """The position to which a field of a table points; without a table, that of the root."""
         if table is None:
             return self.follow(0)
         fields = table - self.number("<i", table)

@@ -24,7 +24,7 @@ class Unfit(Exception):
 
 
 UNTRANSLATED = (Unfit, PartitaError, RecursionError, LookupError, ValueError, TypeError)
-"""What is raised for a condition that no predicate says, or that is not in a known form."""
+"""The exceptions raised for a condition that no predicate expresses, or of an unknown form."""
 
 
 class Conditions:

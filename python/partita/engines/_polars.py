@@ -77,7 +77,7 @@ def lazy_frame(scan: Scan) -> pl.LazyFrame:
 
 
 class _Source:
-    """What Polars calls with what a query needs."""
+    """The IO source: Polars calls it with the columns, condition and limit of a query."""
 
     def __init__(self, scan: Scan) -> None:
         self._scan = scan

@@ -55,7 +55,7 @@ def predicate_of(condition: pl.Expr, schema: pa.Schema) -> tuple[Expr | None, bo
 
 
 def _terms(node: Any, ops: tuple[str, ...]) -> list[Any]:
-    """What a chain of one operator joins; a node that is no such chain, alone."""
+    """The operands of nested uses of one operator; another node is its own only operand."""
     terms = []
     left = [node]
     while left:
@@ -69,7 +69,7 @@ def _terms(node: Any, ops: tuple[str, ...]) -> list[Any]:
 
 
 def _named(node: Any) -> tuple[str, Any]:
-    """What a node is, and what it holds; nothing known for one in another form."""
+    """The kind of a node and its content; an unknown kind for a node in another form."""
     if isinstance(node, Mapping) and len(node) == 1:
         ((kind, inner),) = node.items()
         return kind, inner

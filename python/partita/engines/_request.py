@@ -1,4 +1,4 @@
-"""What an engine requested of a scan, and the scan that it ran last."""
+"""The columns and limits that an engine requested from a scan, and the last scan that ran."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["EngineRequest", "LastRun"]
 
 @dataclass(frozen=True)
 class EngineRequest:
-    """What an engine requested, beside the condition that was pushed down into the scan."""
+    """The request of an engine, except for the condition that was pushed down into the scan."""
 
     name: str
     """The engine."""

@@ -38,8 +38,8 @@ def sql(query: str, /, **tables: Any) -> Query:
     query : str
         One statement that gives rows, in the SQL of DuckDB.
     **tables : Table, Scan, or rows
-        What the query calls so: tables, scans, or DataFrames and other rows in memory that DuckDB
-        reads.
+        The tables of the query by name: tables, scans, or DataFrames and other rows in memory that
+        DuckDB can read.
 
     Returns
     -------
@@ -186,7 +186,7 @@ class Query:
         datasets: list[TableDataset] = []
         connection = self._duckdb.connect(":memory:")
         try:
-            # What the caller's variables are called says nothing here.
+            # DuckDB would otherwise resolve unknown table names to variables of the caller.
             connection.execute("set python_enable_replacements = false")
             for name, rows in self._tables.items():
                 if isinstance(rows, Scan):
@@ -221,7 +221,7 @@ def _duckdb() -> Any:
 
 
 def _rows(given: Any) -> Any:
-    """What a query reads: a scan, or what DuckDB knows how to read."""
+    """The object that DuckDB reads under a name: a scan, or one of a type that DuckDB knows."""
     if isinstance(given, Readable):
         return given._rows()
     if isinstance(given, Collection):

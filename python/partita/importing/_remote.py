@@ -15,7 +15,7 @@ from partita.errors import NotFound
 __all__ = ["GROUP_DOCUMENTS", "Reading", "find_in_store", "is_url"]
 
 GROUP_DOCUMENTS = (".zgroup", ".zmetadata", "zarr.json")
-# So many copies a process keeps: files of one partition are often looked at again.
+# Copies that a process keeps, because the files of one partition are often read again.
 _KEPT = 4
 
 
@@ -47,7 +47,7 @@ def find_in_store(name: str, options: Mapping[str, str], is_wanted: Any) -> list
         below = pattern.match(own)
         if below is None:
             continue
-        # What lies in a folder that the name stands for is looked at by its own name.
+        # The pattern names a folder: its files count if their own names are those of data files.
         is_named = below.end() == len(own)
         if is_named or own in groups or (own[below.end()] == "/" and is_wanted(own)):
             found[f"{root}/{own}"] = None
@@ -68,7 +68,7 @@ def _is_document(key: str) -> bool:
     return key.rpartition("/")[2] in GROUP_DOCUMENTS
 
 
-# What a part of a pattern is made of.
+# The tokens of a pattern.
 _TOKEN = re.compile(r"\*|\?|\[!?[^\]]+\]|.", re.DOTALL)
 
 

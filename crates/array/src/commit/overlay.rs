@@ -269,7 +269,7 @@ impl Overlay {
 }
 
 impl Pending {
-    /// What was staged under this name, if the manifest was read.
+    /// The digest of the staged object of this name, if the manifest was read.
     fn digest(&self, name: &str) -> Option<Digest> {
         let manifest = self.manifest.get()?.as_ref()?;
         let digests = self.digests.get_or_init(|| {

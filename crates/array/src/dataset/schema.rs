@@ -15,7 +15,7 @@ pub enum Chunks {
     Size(usize),
     /// All items.
     Whole,
-    /// As many items as the schema's limit on the size of a chunk allows.
+    /// The largest number of items that the schema's limit on the size of a chunk allows.
     Auto,
 }
 

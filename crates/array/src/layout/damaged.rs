@@ -27,7 +27,7 @@ fn documents(name: &str) -> Vec<Vec<u8>> {
     found
 }
 
-/// What is decoded can be written again, or is refused, and reads back.
+/// A configuration that was decoded is either refused by the encoder, or reads back as it was written.
 fn written_again(config: &Config, decode: fn(&[u8]) -> partita_core::Result<Config>) {
     if let Ok((_, bytes)) = encode_config(config) {
         decode(&bytes).expect("what was written can be read");

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::test_runner::{Config, TestError, TestRunner};
 
-/// What decoders mistake most easily: the ends of numbers, and what opens and closes documents.
+/// Tokens that decoders often handle wrongly: limits of numbers, and delimiters of documents.
 const TOKENS: [&str; 24] = [
     "0",
     "-1",

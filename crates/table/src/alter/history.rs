@@ -1,4 +1,4 @@
-//! What the schema is and was, with what Arrow's form of it does not tell.
+//! The current and earlier schemas of a table, with column ids and comments.
 
 use std::collections::BTreeMap;
 
@@ -91,7 +91,7 @@ impl Table {
         let walked = walk(self.store(), &self.state(), |_| false).await?;
         let mut found: Vec<SchemaVersion> = Vec::new();
         for one in walked.into_iter().filter_map(SchemaVersion::of) {
-            // What came later and changed nothing gives way to what was there before.
+            // A commit that did not change the schema is left out, so the older entry replaces it.
             if found.last().is_some_and(|newer| newer.is_like(&one)) {
                 found.pop();
             }

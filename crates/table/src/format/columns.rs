@@ -1,4 +1,4 @@
-//! What the stored schema says of columns beside their types: ids and comments.
+//! Ids and comments of columns in the stored schema.
 //!
 //! A column gets its id when it is made and keeps it through renames. Both stand in the metadata of
 //! the fields of snapshots; data files carry the ids as Parquet field ids. `_common_metadata` has

@@ -31,18 +31,18 @@ pub const REST: &str = "rest_digest";
 /// The type of these columns.
 pub const TYPE: DataType = DataType::FixedSizeBinary(16);
 
-/// What the snapshot says of a data file.
+/// The digests of a data file in the snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileDigests {
-    /// Of the footer, with the length and the magic number behind it.
+    /// The digest of the footer, with the length and the magic number behind it.
     pub footer: Digest,
-    /// Of all bytes before the footer that are in no column chunk: the magic number, bloom filters and
-    /// the page index.
+    /// The digest of all bytes before the footer that are in no column chunk: the magic number, bloom
+    /// filters and the page index.
     pub rest: Digest,
 }
 
 impl FileDigests {
-    /// Those of a whole file; none if it does not end as a Parquet file.
+    /// Computes the digests of a whole file; none if it does not end as a Parquet file.
     #[must_use]
     pub fn of(file: &[u8], metadata: &ParquetMetaData) -> Option<Self> {
         let (before, footer) = split(file)?;
@@ -110,7 +110,7 @@ struct Chunk {
 }
 
 impl ChunkDigests {
-    /// Those that a footer has; none if it has not one for each column chunk.
+    /// Reads the digests in a footer; none unless there is one for each column chunk.
     #[must_use]
     pub fn of(metadata: &ParquetMetaData) -> Option<Arc<Self>> {
         let entries = metadata.file_metadata().key_value_metadata()?;
@@ -196,7 +196,7 @@ fn split(file: &[u8]) -> Option<(&[u8], &[u8])> {
     file.split_at_checked(file.len().checked_sub(end)?)
 }
 
-/// What is in no column chunk of a file, of which this is what lies before the footer.
+/// The bytes of a file that are in no column chunk; `before` are its bytes before the footer.
 fn rest_of<'a>(before: &'a [u8], metadata: &ParquetMetaData) -> impl Iterator<Item = &'a [u8]> {
     let gaps = gaps(metadata, before.len() as u64).into_iter();
     gaps.filter_map(|gap| slice(before, &gap))

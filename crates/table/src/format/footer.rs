@@ -28,9 +28,9 @@ pub struct ParquetObject {
     key: Arc<str>,
     bytes: u64,
     footer: Option<u64>,
-    /// What was committed, where reads compare it.
+    /// The committed digests, where reads compare them.
     digests: Option<FileDigests>,
-    /// Those of the column chunks, once the footer was read.
+    /// The digests of the column chunks, once the footer was read.
     chunks: Option<Arc<ChunkDigests>>,
 }
 

@@ -53,7 +53,7 @@ pub struct FileFacts {
     pub groups: Option<u64>,
     /// The number of hash buckets that its partition key is based on; `None` if not known.
     pub buckets: Option<u64>,
-    /// What it consists of, where that is known.
+    /// The digests of the file, where they are known.
     pub digests: Option<FileDigests>,
     /// Bounds per column.
     pub columns: Vec<ColumnBounds>,

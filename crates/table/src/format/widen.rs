@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
 /// 2^53: integers below it are doubles without being rounded, and none above is rounded to one below.
 pub const EXACT: f64 = 9_007_199_254_740_992.0;
 
-/// What it takes to give a column a wider type. Later ones take more.
+/// The work that giving a column a wider type requires, in ascending order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Widening {
     /// Nothing: its values are read in the wider type, by plateau too.
@@ -18,7 +18,7 @@ pub enum Widening {
     Rewritten,
 }
 
-/// What it takes to make the stored type `from` the stored type `to`; `None` if `to` does not hold
+/// The work that widening the stored type `from` to the stored type `to` requires; `None` if `to` does not hold
 /// every value of `from`, or is the same.
 #[must_use]
 pub fn widening(from: &DataType, to: &DataType) -> Option<Widening> {
@@ -73,7 +73,7 @@ fn within(from: &DataType, to: &DataType) -> Option<Widening> {
     }
 }
 
-/// What it takes for a field within another type; nothing where it stays.
+/// The work that widening a field within another type requires; nothing if its type stays.
 fn part(given: &Field, wider: &Field) -> Option<Widening> {
     match given.data_type() == wider.data_type() {
         true => Some(Widening::AsItIs),

@@ -29,7 +29,7 @@ pub(super) async fn renumber(
     options: &WriteOptions,
     written: &mut Vec<String>,
 ) -> Result<()> {
-    // What is staged together is committed in this order.
+    // The staged descriptors are committed in this order.
     let mut layout = Layout::of(state);
     for one in staged {
         if layout.ids_are_taken(one) {

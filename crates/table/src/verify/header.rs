@@ -16,7 +16,8 @@ use crate::state::{files, header_key, read_header};
 /// The annotation that is set when a dataset is made, and never again.
 const CREATION_TIME: &str = "creation_time";
 
-/// What is wrong with the header of the table `name`, and its key. Two requests.
+/// Checks the header of the table `name` against its snapshot. Returns its key and the difference, if
+/// there is one. Two requests.
 pub(super) async fn check_header(store: &Store, name: &str) -> Result<Option<(String, String)>> {
     let Some((bytes, _, encoding)) = read_header(store, name).await? else { return Ok(None) };
     let header = Header::decode(&bytes, encoding)?;
@@ -41,7 +42,7 @@ pub(super) async fn check_header(store: &Store, name: &str) -> Result<Option<(St
     }))
 }
 
-/// What differs from the commit that no other library changes.
+/// The first field that differs from the committed header, of those that no other library changes.
 fn altered(header: &Header, own: &Own, snapshot: &Snapshot) -> Option<String> {
     let document = &snapshot.document;
     let mut committed = Own {

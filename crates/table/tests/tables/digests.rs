@@ -31,7 +31,7 @@ async fn table(name: &str, count: i64, header: Encoding) -> (Store, Table) {
         index: vec!["rider".into()],
         header,
         write: WriteOptions {
-            // Of all codecs these notice the least by themselves.
+            // Without compression no codec notices damage by itself.
             compression: Compression::None,
             bloom_filters: Some(vec!["fare".into()]),
             row_group_rows: 40_000,
@@ -64,7 +64,7 @@ async fn verified(store: &Store) -> Result<Vec<Problem>> {
     table.verify(&VerifyOptions { data: true, ..VerifyOptions::default() }).await
 }
 
-/// What several reads find, as text, or the first error.
+/// The rows that several reads return, as text, or the first error.
 async fn found(store: &Store) -> Result<Vec<String>> {
     let table = Table::open_in(store.clone(), "t").await?;
     let wanted = trips(60)[8].clone();
@@ -163,7 +163,7 @@ async fn an_altered_column_chunk_is_named() {
     assert_eq!(error.kind(), ErrorKind::InvalidArgument);
 }
 
-/// What writes or keeps files keeps their digests.
+/// Every operation that writes or keeps files keeps their digests.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_way_of_writing_leaves_digests() {
     let (store, table) = table("ways", 60, Encoding::Json).await;
@@ -208,7 +208,7 @@ async fn an_altered_header_is_told() {
                 files
                     .insert(label.replace("city=Oslo", "city=Osla").replace("Voss", "Voso"), entry);
             }
-            // What plateau may do.
+            // Changes that plateau may make.
             "annotation" => header["metadata"]["note"] = "mine".into(),
             "form" => {}
             _ => unreachable!(),

@@ -46,7 +46,7 @@ pub struct IndexFile {
     pub bytes: u64,
     /// The length of its end, which contains the page index and the footer.
     pub tail: u64,
-    /// Of all of the file; absent in early snapshots.
+    /// The digest of the whole file; absent in early snapshots.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
 }
