@@ -13,6 +13,7 @@ WHEELS := target/wheels
 ZCOLLECTION_PYTHON ?= $(shell command -v python3.11 || echo $(PYTHON))
 ZCOLLECTIONS := $(VENV)-zcollection-2024/requirements $(VENV)-zcollection-2026/requirements
 CARGO_TEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run || echo test)
+IGNORED := $(if $(findstring nextest,$(CARGO_TEST)),--run-ignored only,-- --ignored)
 ROWS ?= 10000000
 REPEAT ?= 3
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
@@ -81,8 +82,9 @@ python-test: $(VENV)/wheel $(ZCOLLECTIONS) target/debug/partita-s3-server
 	$(call say,'Running the Python tests against the installed wheel')
 	$(BIN)/pytest -q -n 2 --pyargs ./tests partita
 
-soak: $(VENV)/wheel $(BEFORE)/wheel ## Let an older version try, damage files in 50,000 ways and documents in 100,000; for hours; DAMAGE_SEED=1
+soak: $(VENV)/wheel $(BEFORE)/wheel ## Let an older version try, check larger models, damage files in 50,000 ways and documents in 100,000; for hours; DAMAGE_SEED=1
 	PARTITA_BEFORE=$(BEFORE)/bin/python $(BIN)/pytest -q tests/test_old_versions.py
+	cargo $(CARGO_TEST) --workspace larger_models $(IGNORED)
 	PROPTEST_CASES=100000 cargo $(CARGO_TEST) --workspace damaged::
 	DAMAGE_COUNT=8334 $(BIN)/pytest -q -n 2 tests/test_damage.py -k damaged_file
 
@@ -93,6 +95,7 @@ bench: $(VENV)/requirements $(ZCOLLECTIONS) ## Compare with plateau, pyarrow, Po
 	@rm -f $(VENV)/wheel
 	$(call say,'Measuring')
 	$(BIN)/python benches/tables.py --rows $(ROWS) --repeat $(REPEAT)
+	$(BIN)/python benches/engines.py --rows $(ROWS) --repeat $(REPEAT)
 	$(BIN)/python benches/scale.py
 	$(BIN)/python benches/dask_tables.py --rows $(ROWS) --repeat $(REPEAT)
 	$(BIN)/python benches/arrays.py --peer-python $(VENV)-zcollection-2026/bin/python --repeat $(REPEAT)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import collections
 import datetime as dt
+import json
+import os
 import random
 import resource
 import shutil
@@ -50,6 +52,7 @@ def waves(start: str = "2022-01-20", days: int = 40) -> dict[str, Any]:
         "time": ("time", time.astype("M8[us]")),
         "height": (("time", "x"), np.outer(number, [1.0, 2.0]).astype("f4")),
         "name": ("time", np.array(["ab", "c"], dtype="U2")[number % 2]),
+        "cycle": ("time", (number // 8).astype("i4")),
     }
 
 
@@ -76,6 +79,9 @@ def make(kind: str, root: Path) -> str:
     if kind == "view":
         view = pt.create_view(url, collection, [pt.Variable("twice", ("time", "x"), "f4")])
         view.update(lambda part: {"twice": part.height * 2}, variables=["height"])
+    else:
+        collection.set_statistics(["cycle"])
+        collection.build_index("cycle", "cycle.parquet")
     return url
 
 
@@ -102,6 +108,10 @@ def uses(kind: str, url: str) -> list[Callable[[], Any]]:
         lambda: opened().read("time >= '2022-02-01' and time < '2022-02-10'"),
         lambda: opened().history(),
         lambda: opened().verify(data=True),
+        lambda: opened().read("cycle == 3"),
+        (lambda: None)
+        if kind == "view"
+        else (lambda: pt.open_index("cycle.parquet", opened()).read("cycle == 3")),
         (lambda: opened().sync()) if kind == "view" else (lambda: opened().insert(waves(days=3))),
         lambda: opened().collect_garbage(grace=now),
         lambda: opened().verify(repair=True),
@@ -124,10 +134,61 @@ def gzip_bomb() -> bytes:
     return b"".join([*(packer.compress(bytes(1 << 20)) for _ in range(512)), packer.flush()])
 
 
+# The values that take the place of those in documents of JSON.
+VALUES = ("18446744073709551616", "-1", "1.5", "NaN", "1e999", "null", "true", "[]", "{}", '""',
+          '"../../x"', '".partita/log"', '"\\ud800"', "[" * 5000 + "]" * 5000)  # fmt: skip
+
+
+def with_another_value(chance: random.Random, document: Any) -> bytes:
+    """A document of JSON in which one value is another one, is missing, or comes twice."""
+    places = []
+
+    def walk(value: Any) -> None:
+        keys = list(value) if isinstance(value, dict) else range(len(value))
+        for key in keys:
+            places.append((value, key))
+            if isinstance(value[key], (dict, list)):
+                walk(value[key])
+
+    walk(document)
+    if not places:
+        return chance.choice(VALUES).encode()
+    holder, key = chance.choice(places)
+    if chance.randrange(6) == 0:
+        del holder[key]
+        return json.dumps(document).encode()
+    marked = holder[key] if chance.randrange(6) == 0 else "@"
+    holder[key] = "@"
+    other = json.dumps(marked) if marked != "@" else chance.choice(VALUES)
+    twice = f'{other}, "{key}": {other}' if isinstance(holder, dict) and marked != "@" else other
+    return json.dumps(document).replace('"@"', twice).encode()
+
+
+def replaced(chance: random.Random, file: Path) -> None:
+    """Puts what is no file in the place of one."""
+    file.unlink()
+    match chance.choice(["pipe", "directory", "nothing", "link", "link", "link"]):
+        case "pipe":
+            os.mkfifo(file)
+        case "directory":
+            (file / "below").mkdir(parents=True)
+        case "link":
+            targets = ["/dev/zero", "/", "/etc/hostname", "/nowhere/at/all", file, file.parent]
+            file.symlink_to(chance.choice(targets))
+
+
 def damage(chance: random.Random, file: Path, bombs: list[bytes]) -> str:
     """Damages a file, and returns a description of the damage."""
     whole = file.read_bytes()
-    how = chance.choice(["cut", "flip", "flip", "flips", "end", "end", "other", "sparse", "link"])
+    how = chance.choice(
+        ["cut", "flip", "flip", "flips", "end", "end", "other", "sparse", "replaced", "value"]
+    )
+    try:
+        document = json.loads(whole)
+    except ValueError:
+        document = None
+    if isinstance(document, (dict, list)) and how in ("flips", "end"):
+        how = "value"
     content = bytearray(whole)
     if how == "cut":
         del content[chance.randrange(max(len(content), 1)) :]
@@ -138,10 +199,12 @@ def damage(chance: random.Random, file: Path, bombs: list[bytes]) -> str:
     elif how == "other":
         deep = [b"[" * 200_000, b'{"a":' * 200_000, b"", bytes(64), b"\xff\xfe", b"PAR1" * 2]
         content = bytearray(chance.choice([*deep, *bombs]))
-    file.unlink()
-    if how == "link":
-        file.symlink_to(chance.choice(["/dev/zero", str(file), "/", "/etc/hostname"]))
+    elif how == "value" and isinstance(document, (dict, list)):
+        content = bytearray(with_another_value(chance, document))
+    if how == "replaced":
+        replaced(chance, file)
         return how
+    file.unlink()
     file.write_bytes(content)
     if how == "sparse":
         with file.open("r+b") as opened:
@@ -174,7 +237,7 @@ def main(directory: Path, kind: str, seed: int, count: int) -> None:
     for number in range(count):
         chance = random.Random(f"{kind}-{seed}-{number}")
         shutil.rmtree(case, ignore_errors=True)
-        shutil.copytree(healthy, case)
+        shutil.copytree(healthy, case, symlinks=True)
         file = chance.choice(files)
         how = damage(chance, case / file, bombs)
         (case / "away").symlink_to(outside)

@@ -137,20 +137,19 @@ def delivered(choose: random.Random, packing: Packing) -> Delivery:
     raw = dataset(rows, packing.numbers(choose, len(rows)), packing.attributes)
     decoded = xr.decode_cf(raw).load()
     values = decoded.v.values.astype("f8")
-    bare = dataset(rows, decoded.v.values)
     masked = np.ma.masked_invalid(values)
     # Numbers of which nothing is said are those that are stored.
     said = {} if packing.attributes else {"encode": True}
-    forms: list[tuple[Any, dict[str, Any]]] = [
-        (raw, said),
-        (decoded, said),
-        (bare, {"encode": True}),
-        (raw.chunk({"time": 2}), said),
-        (decoded.chunk({"time": 2}), said),
-        ({"time": ("time", TIMES[rows]), "v": ("time", masked)}, {"encode": True}),
+    forms: list[tuple[Callable[[], Any], dict[str, Any]]] = [
+        (lambda: raw, said),
+        (lambda: decoded, said),
+        (lambda: dataset(rows, decoded.v.values), {"encode": True}),
+        (lambda: raw.chunk({"time": 2}), said),
+        (lambda: decoded.chunk({"time": 2}), said),
+        (lambda: {"time": ("time", TIMES[rows]), "v": ("time", masked)}, {"encode": True}),
     ]
-    data, options = choose.choice(forms)
-    return Delivery(data, options, rows, values)
+    make, options = choose.choice(forms)
+    return Delivery(make(), options, rows, values)
 
 
 Model = dict[int, float]
@@ -227,7 +226,7 @@ def test_redeliveries_are_what_xarray_decodes_of_them(seed: int) -> None:
     layout = (2, 3, "icechunk")[seed % 3]
     c, model = create(choose, layout, packing)
     same(found(c), model, 0)
-    for number in range(6):
+    for number in range(2):
         given = packing if choose.random() < 0.3 else Packing.any_of(choose)
         delivery = delivered(choose, given)
         path = choose.choice([*PATHS, "update"])
@@ -249,9 +248,9 @@ def test_redeliveries_are_what_xarray_decodes_of_them(seed: int) -> None:
             same(found(c), model, 0)
             continue
         assert verdict != "never", label
-        same(found(c), expected, packing.step)
         # A reader sees the rounded values from now on.
         model = found(c)
+        same(model, expected, packing.step)
     assert c.verify(data=True) == []
 
 

@@ -354,11 +354,11 @@ def test_encoded_times_in_other_units_are_converted(layout: Any, calendar: str) 
         c.insert(encoded([1, 24, 48, 72], "hours since 2000-01-01"))
 
 
-@pytest.mark.parametrize("fill", [-1, None])
-def test_unsigned_numbers_in_signed_ones(layout: Any, fill: int | None) -> None:
+@pytest.mark.parametrize("fill", [np.int8(-1), np.uint8(255), None])
+def test_unsigned_numbers_in_signed_ones(layout: Any, fill: Any) -> None:
     attributes: dict[str, Any] = {"_Unsigned": "true"}
     if fill is not None:
-        attributes["_FillValue"] = np.int8(fill)
+        attributes["_FillValue"] = fill
     numbers = np.array([0, 200, 255, 7], "u1").view("i1")
     given = of(numbers, attributes)
     wanted = xr.decode_cf(given).load()
@@ -368,6 +368,24 @@ def test_unsigned_numbers_in_signed_ones(layout: Any, fill: int | None) -> None:
             c.insert(delivery)
             np.testing.assert_array_equal(c.read(decode=True).v, wanted.v)
             np.testing.assert_array_equal(xr.open_dataset(c.url, engine="partita").v, wanted.v)
+
+
+@pytest.mark.parametrize("dtype", ["i4", "f8"])
+def test_missing_durations_are_missing(layout: Any, dtype: str) -> None:
+    given = of(np.array([1, -1, 3, 4], dtype), {"units": "days", "_FillValue": -1})
+    wanted = [False, True, False, False]
+    c = create(layout, given)
+    for chunks in (None, {}):
+        found = c.read(decode=True, chunks=chunks)
+        np.testing.assert_array_equal(found.v, [1, np.nan, 3, 4])
+        c.insert(found.load(), merge="upsert")
+    c.update(lambda part: {"v": part.v}, decode=True)
+    np.testing.assert_array_equal(c.read(decode=True).v, [1, np.nan, 3, 4])
+    rows = c.to_table(f"memory://array-values/{uuid.uuid4().hex}/t").read()
+    assert rows.v.isna().tolist() == wanted
+    spans = of(np.array([1, "NaT", 3, 4], "m8[D]").astype("m8[s]"))
+    with pytest.raises(pt.SchemaMismatch, match="another type"):
+        c.insert(spans, merge="upsert", encode=True)
 
 
 def test_fill_values_of_other_types_are_taken_as_xarray_takes_them(layout: Any) -> None:

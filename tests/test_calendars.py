@@ -86,6 +86,68 @@ def test_dates_are_numbers_with_units_and_calendar(layout: Any, calendar: str) -
         xr.testing.assert_identical(c.read(), stored)
 
 
+@pytest.mark.parametrize("fill", [-99, None])
+@pytest.mark.parametrize("calendar", CALENDARS)
+def test_missing_dates_are_the_same_when_they_are_read_later(
+    layout: Any, calendar: str, fill: int | None
+) -> None:
+    time = dates(calendar)
+    kind = {"dtype": "f8"} if fill is None else {}
+    c = create(layout, data(time, _FillValue=fill, units="hours since 1850-01-01", **kind))
+    whole = c.read(decode=True)
+    later = {
+        "Dask": lambda: c.read(decode=True, chunks={}),
+        "one block": lambda: c.read(decode=True, chunks=-1),
+        "engine": lambda: xr.open_dataset(c.url, engine="partita"),
+    }
+    for how, read in later.items():
+        found = read()
+        assert as_text(found.seen.values) == as_text(whole.seen.values), how
+        assert as_text(found.seen[::-2].values) == as_text(whole.seen.values[::-2]), how
+        assert found.seen.attrs == whole.seen.attrs, how
+        for key in ("units", "calendar", "_FillValue", "dtype"):
+            assert found.seen.encoding.get(key) == whole.seen.encoding.get(key), (how, key)
+        c.insert(found, merge="upsert")
+        xr.testing.assert_identical(c.read(decode=True), whole)
+    seen = c.map(lambda part: as_text(part.seen.values), decode=True)
+    assert sum(seen.values(), []) == as_text(whole.seen.values)
+    if layout == 2:
+        raw = xr.open_dataset(c.url, engine="partita", decode_times=False)
+        assert raw.seen.dtype.kind == "f" and raw.seen.isnull().values[1]
+
+
+@pytest.mark.parametrize(
+    ("units", "calendar", "first"),
+    [
+        ("days since 2000-01-01", "365_day", "2000-01-02"),
+        ("days since 2000-01-01", "366_day", "2000-01-02"),
+        ("days since 0001-01-01", "standard", "0001-01-02"),
+        ("days since 9000-01-01", "proleptic_gregorian", "9000-01-02"),
+    ],
+)
+def test_missing_dates_of_other_names_and_far_ones(
+    layout: Any, units: str, calendar: str, first: str
+) -> None:
+    meaning = {"units": units, "calendar": calendar, "_FillValue": np.int32(-1)}
+    given = {
+        "time": ("time", np.arange("2000-01-01", "2000-01-04", dtype="M8[D]").astype("M8[us]")),
+        "seen": ("time", np.array([1, -1, 3], "i4"), meaning),
+        "year": ("time", np.full(3, 2000)),
+    }
+    c = create(layout, given)
+    found = c.read(decode=True)
+    texts = [None if one is None else one.isoformat()[:10] for one in found.seen.values]
+    assert texts == [first, None, f"{first[:-1]}4"]
+    with pytest.raises(pt.InvalidArgument, match="variable seen holds dates of the calendar"):
+        c.to_table(f"memory://calendars/{uuid.uuid4().hex}/t")
+    # What was decoded is stored again.
+    for merge in ("upsert", "time_series"):
+        c.insert(found, merge=merge)
+        assert c.read().seen.values.tolist() == [1, -1, 3]
+    c.update(lambda part: {"seen": part.seen}, decode=True)
+    assert c.read().seen.values.tolist() == [1, -1, 3]
+
+
 @pytest.mark.parametrize("calendar", CALENDARS)
 def test_functions_get_dates_and_return_them(calendar: str) -> None:
     c = create(3, data(dates(calendar)))

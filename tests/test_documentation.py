@@ -97,8 +97,9 @@ def test_the_reference_has_every_public_name():
     listed = (ROOT / "docs" / "reference" / "python.md").read_text()
     errors = (ROOT / "docs" / "reference" / "errors.md").read_text()
     names = [*pt.__all__, *(f"dask.{name}" for name in partita.dask.__all__)]
+    names += [f"aio.{name}" for name in pt.aio.__all__]
     names += [f"merge.{name}" for name in ("concat", "replace", "time_series", "upsert")]
-    for name in set(names) - {"__version__", "merge"}:
+    for name in set(names) - {"__version__", "aio", "merge"}:
         thing = functools.reduce(getattr, name.split("."), pt)
         if isinstance(thing, type) and issubclass(thing, pt.PartitaError):
             assert f"`{name}`" in errors or f"`partita.{name}`" in errors, name

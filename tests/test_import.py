@@ -91,7 +91,8 @@ def test_files_whose_rows_overlap_are_refused_unless_told_how_they_merge(tmp_pat
         pt.import_files(tmp_path / "c", [one, two], partition_by="month")
     assert "merge" in str(refused.value)
     with pytest.raises(pt.InvalidArgument, match="same time"):
-        pt.import_files(tmp_path / "c", [one, two], merge="replace")
+        pt.import_files(tmp_path / "c", [one, two], partition_by="month", merge="replace")
+    assert pt.ls(tmp_path) == []
     for merge, values in (
         ("upsert", [1, 1, 2, 2, 2, 2]),
         ("time_series", [1, 1, 2, 2, 2, 2]),
@@ -359,9 +360,52 @@ def test_the_example_of_an_altimetry_centre_runs(tmp_path: Path) -> None:
     assert lines[1] == "left out: pass041.nc"
     assert lines[2] == "partitions: year=2022/month=01 year=2022/month=02"
     assert lines[3] == "again: 0 imported, 59 known"
+    guide = (example.parents[1] / "docs" / "howto" / "netcdf.md").read_text()
+    assert f"It prints\n\n```text\n{done.stdout}```\n" in guide
     rows = pt.open_collection(tmp_path / "ssh").read(decode=True)
     assert np.unique(rows.time).size == rows.sizes["time"]
     # Both packings mean the same. Heights that were rounded to 0.5 mm are rounded to 1 mm again.
     phase = (rows.time - np.datetime64("2022-01-20", "ns")) / np.timedelta64(1, "D")
     height = np.sin(phase).values[:, None] + np.linspace(0, 0.1, 6)
     assert float(np.nanmax(np.abs(rows.ssh - height))) <= 0.00075 + 1e-9
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_damaged_file_is_named(tmp_path: Path, days: list[str], workers: int) -> None:
+    whole = Path(days[1]).read_bytes()
+    how: dict[str, Any] = {"partition_by": "month", "workers": workers}
+    for number, content in enumerate((whole[: len(whole) // 2], b"CDF\x01" + bytes(3), b"")):
+        Path(days[1]).write_bytes(content)
+        with pytest.raises(pt.PartitaError, match=Path(days[1]).name) as raised:
+            pt.import_files(tmp_path / f"c{number}", days, **how)
+        assert raised.value.kind in ("Corrupt", "InvalidArgument")
+        report = pt.import_files(tmp_path / f"d{number}", days, on_error="skip", **how)
+        assert list(report.failed) == [days[1]]
+        assert report.rows == 4 * (len(days) - 1)
+
+
+def test_a_file_that_ends_the_process_that_reads_it() -> None:
+    from partita.importing._processes import Failure, Processes
+
+    texts = ["__import__('os')._exit(3)", *(f"{number} + 1" for number in range(8))]
+    with Processes(2) as processes:
+        answers = dict(processes.call(eval, [(text,) for text in texts]))
+    lost = answers.pop(0)
+    assert isinstance(lost, Failure) and lost.error.kind == "Corrupt"
+    assert [answers[number] for number in sorted(answers)] == list(range(1, 9))
+
+
+def test_the_history_holds_no_password(tmp_path: Path, days: list[str]) -> None:
+    from partita.importing._run import _source
+    from partita.importing._tasks import Scanned
+
+    scanned = Scanned("https://user:hush@host/in/day.nc", "digest", [], {}, {})
+    assert _source(scanned) == ("https://***@host/in/day.nc", "digest")
+    with pytest.raises(pt.PartitaError) as raised:
+        pt.import_files(
+            tmp_path / "c",
+            "http://user:hush@127.0.0.1:9/in/day.nc",
+            partition_by="month",
+            source_options={"max_retries": "0"},
+        )
+    assert "hush" not in f"{raised.value} {raised.value.context}"

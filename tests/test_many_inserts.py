@@ -42,17 +42,20 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str,
         yield "s3://test", options
 
 
-@pytest.mark.parametrize(("zarr_format", "merge"), [(2, "time_series"), (3, "upsert")])
+@pytest.mark.parametrize(
+    ("layout", "merge"), [(2, "time_series"), (3, "upsert"), ("icechunk", "upsert")]
+)
 def test_six_processes_insert_sixty_files_into_one_month(
-    place: tuple[str, dict[str, str]], zarr_format: Any, merge: str
+    place: tuple[str, dict[str, str]], layout: Any, merge: str
 ) -> None:
     url, options = f"{place[0]}/c", place[1]
+    url = f"icechunk+{url}" if layout == "icechunk" else url
     created = pt.create_collection(
         url,
         delivery(0),
         axis="time",
         partition_by=pt.Date("time", "month"),
-        zarr_format=zarr_format,
+        zarr_format=2 if layout == 2 else 3,
         chunks={"time": 500},
         insert=False,
         storage_options=options,

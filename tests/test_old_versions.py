@@ -38,6 +38,10 @@ def make_collection(url: Path) -> None:
     collection.insert(rows, merge="upsert")
 
 
+# What that version says: it knows no list of required features of tables, and fails at the type
+# of a column that is there for it.
+REFUSAL = {"table": "needs a later release of partita", "collection": "Corrupt"}
+
 MADE: dict[str, Callable[[Path], None]] = {"table": make_table, "collection": make_collection}
 DONE = {
     "open": "d.read()",
@@ -57,7 +61,7 @@ def test_an_older_version_refuses_and_changes_nothing(kind, done, tmp_path):
     )
     ended = subprocess.run([BEFORE, "-c", program], capture_output=True, text=True, timeout=120)
     assert ended.returncode != 0
-    assert "Corrupt" in ended.stderr, ended.stderr
+    assert REFUSAL[kind] in ended.stderr, ended.stderr
     assert contents(tmp_path) == before
 
 

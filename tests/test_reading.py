@@ -81,6 +81,22 @@ def test_pieces_by_value_lose_no_row(lake, table):
         list(table.scan().by_value("nothing"))
 
 
+@pytest.mark.parametrize("limit", [0, 5, 10**6])
+@pytest.mark.parametrize(
+    "divide",
+    [pt.Scan.by_partition, pt.Scan.by_file, lambda scan: scan.by_value("rider")],
+    ids=["partition", "file", "value"],
+)
+def test_a_scan_with_a_limit_is_not_divided(table, divide, limit):
+    with pytest.raises(pt.InvalidArgument, match="without the limit"):
+        list(divide(table.scan(limit=limit)))
+    assert len(table.scan(limit=limit).to_arrow()) == min(limit, 120)
+    pieces = [scan for _, scan in divide(table.scan())]
+    # A piece of a scan without a limit has none either, and can be divided again.
+    assert sum(scan.count() for scan in pieces) == 120
+    assert sum(scan.count() for _, scan in divide(pieces[0])) == pieces[0].count()
+
+
 def test_sizes_are_known_without_reading(lake, table):
     table.append(trips(first=120, rows=30), row_group_rows=2)
     known = {partition.path: partition for partition in table.partitions}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 
-import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
@@ -106,19 +105,6 @@ class TestQueries:
     def test_rows_that_duckdb_does_not_know(self, trips):
         with pytest.raises(pt.InvalidArgument, match="DuckDB refuses the query"):
             pt.sql("select 1", t=7)
-
-    def test_a_collection_is_not_a_table(self, memory):
-        time = np.arange(3).astype("M8[D]").astype("M8[us]")
-        collection = pt.create_collection(
-            f"{memory}/c",
-            {"time": ("time", time), "v": ("time", np.arange(3.0))},
-            axis="time",
-            partition_by=pt.Date("time", "month"),
-        )
-        with pytest.raises(pt.InvalidArgument, match="a collection is not a table"):
-            pt.sql("select 1", c=collection)
-        rows = collection.read(variables=["v"]).to_dataframe().reset_index()
-        assert pt.sql("select sum(v) as v from c", c=rows).to_arrow()["v"].to_pylist() == [3.0]
 
     def test_without_duckdb_it_says_what_to_install(self, trips, monkeypatch):
         monkeypatch.setitem(sys.modules, "duckdb", None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import subprocess
 import sys
@@ -109,3 +110,42 @@ def test_what_is_no_staged_partition_is_refused(c: pt.Collection, tmp_path: Path
             c.commit(wrong)
     with pytest.raises(pt.InvalidArgument):
         pt.StagedPartitions.from_bytes(b"[1, 2]")
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"[" * 100_000,
+        b"\xff\xfe",
+        b'["memory://x/c", ["p=1"], Infinity, ["{}"]]',
+        b'["memory://x/c", ["p=1"], NaN, ["{}"]]',
+        b'["memory://x/c", [1], 5, ["{}"]]',
+        b'[7, ["p=1"], 5, ["{}"]]',
+        b'["memory://x/c", ["p=1", "p=2"], 5, ["{}"]]',
+        b'["memory://x/c", ["p=1"], 5, [1]]',
+    ],
+)
+def test_damaged_bytes_are_nothing_that_was_staged(damaged):
+    with pytest.raises(pt.InvalidArgument, match="nothing that Collection.stage gave"):
+        pt.StagedPartitions.from_bytes(damaged)
+
+
+@pytest.mark.parametrize("path", ["", ".partita/log", "..", "cycle=1/../../other", "/etc"])
+def test_a_change_of_another_place_is_refused(memory, path):
+    rows = {"cycle": ("n", [1, 2])}
+    by = pt.Sequence(["cycle"])
+    c = pt.create_collection(f"{memory}/c", rows, axis="cycle", partition_by=by)
+    url, paths, size, forms = json.loads(c.stage(rows).to_bytes())
+    change = json.loads(forms[0])
+    text = json.dumps(change).replace(json.dumps(paths[0]), json.dumps(path))
+    assert text != json.dumps(change)
+    staged = pt.StagedPartitions.from_bytes(json.dumps([url, [path], size, [text]]).encode())
+    for use in (c.commit, c.discard):
+        with pytest.raises(pt.PartitaError) as raised:
+            use(staged)
+        assert raised.value.kind in ("Corrupt", "InvalidArgument")
+    assert c.read().sizes["n"] == 2
+    assert len(c.history()) == 1

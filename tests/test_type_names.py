@@ -22,7 +22,7 @@ COLUMNS = {
     "binary": pa.array([b"a"]),
     "fixed_size_binary[4]": pa.array([b"abcd"], pa.binary(4)),
     "date": pa.array([dt.date(2020, 1, 1)]),
-    "timestamp[ns]": pa.array([dt.datetime(2020, 1, 1)]),
+    "timestamp[us]": pa.array([dt.datetime(2020, 1, 1)]),
     "timestamp[us, tz=UTC]": pa.array([dt.datetime(2020, 1, 1)], pa.timestamp("us", "UTC")),
     "time[us]": pa.array([dt.time(1)], pa.time64("us")),
     "duration[us]": pa.array([dt.timedelta(1)]),

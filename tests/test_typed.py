@@ -19,7 +19,17 @@ def test_the_checked_program_runs(capsys):
 
 @pytest.mark.parametrize(
     "kind",
-    [pt.Table, pt.Collection, pt.View, pt.Scan, pt.Index, pt.Transaction, pt.Query, Readable],
+    [
+        pt.Table,
+        pt.Collection,
+        pt.CollectionScan,
+        pt.View,
+        pt.Scan,
+        pt.Index,
+        pt.Transaction,
+        pt.Query,
+        Readable,
+    ],
 )
 def test_every_method_has_an_example(kind):
     methods = [

@@ -163,10 +163,11 @@ def show_with_plateau(url: str, table: pt.Table) -> None:
         note(rows(theirs))
     ours = table.read(where={"city": "Seoul"})
     order = ["trip"]
+    # plateau has numbers of 64 bits where the table keeps the types that it was given.
     same = (
         theirs.sort_values(order, ignore_index=True)
         .reindex(columns=ours.columns)
-        .equals(ours.sort_values(order, ignore_index=True))
+        .equals(ours.sort_values(order, ignore_index=True).astype(theirs.dtypes))
     )
     print(f"    the two frames are {'equal' if same else 'DIFFERENT'}")
     if not same:

@@ -30,10 +30,11 @@ A *table* holds rows in Parquet files; a *collection* holds labelled arrays in Z
 array([31., 32., 33.])
 """
 
-from partita import merge
+from partita import aio, merge
 from partita._functions import PartitionInfo
 from partita._native import VERSION as __version__
 from partita.collection import Collection
+from partita.collection_scan import CollectionScan
 from partita.dataset import (
     DatasetInfo,
     create_collection,
@@ -95,6 +96,7 @@ __all__ = [
     "Collection",
     "CollectionCommit",
     "CollectionPartition",
+    "CollectionScan",
     "Column",
     "Commit",
     "CommitConflict",
@@ -139,6 +141,7 @@ __all__ = [
     "Variable",
     "View",
     "__version__",
+    "aio",
     "col",
     "create_collection",
     "create_table",

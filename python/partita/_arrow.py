@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from partita.errors import InvalidArgument
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["optional", "pyarrow", "pyarrow_schema"]
+__all__ = ["Exported", "optional", "pyarrow", "pyarrow_schema", "refuse_wide_decimals"]
 
 
 def optional(module: str, purpose: str) -> Any:
@@ -26,6 +28,16 @@ def pyarrow(purpose: str = "exchanging data with Python") -> Any:
     return optional("pyarrow", purpose)
 
 
+class Exported:
+    """A stream that was exported already."""
+
+    def __init__(self, capsule: object) -> None:
+        self._capsule = capsule
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        return self._capsule
+
+
 class _Foreign:
     """Hides everything of an object but its schema from ``pyarrow.schema``."""
 
@@ -39,3 +51,14 @@ class _Foreign:
 def pyarrow_schema(source: Any) -> pa.Schema:
     """The pyarrow schema of an object with ``__arrow_c_schema__``."""
     return pyarrow("looking at a schema").schema(_Foreign(source))
+
+
+def refuse_wide_decimals(schema: pa.Schema) -> None:
+    """Raise an error for columns at which Polars panics."""
+    for field in schema:
+        if "decimal256" in str(field.type):
+            raise InvalidArgument(
+                "Polars has no decimals of more than 38 digits; leave the column out, or read with "
+                "to_arrow()",
+                context={"column": field.name},
+            )

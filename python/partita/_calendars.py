@@ -10,12 +10,24 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from partita._arrow import optional
+from partita._decoding import either, times_of, where_nan
+from partita._packing import Packing
 from partita.errors import InvalidArgument, SchemaMismatch
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["UNITS_OF_DATES", "calendar_of", "is_date", "missing_dates", "to_dates", "to_times"]
+__all__ = [
+    "UNITS_OF_DATES",
+    "calendar_of",
+    "dates_of",
+    "is_date",
+    "missing_dates",
+    "packing_of_dates",
+    "remember_packing_of_dates",
+    "to_dates",
+    "to_times",
+]
 
 UNITS_OF_DATES = "microseconds since 1970-01-01"
 """Counts all dates of cftime exactly."""
@@ -117,3 +129,51 @@ def to_dates(
                 known, attributes["units"], attributes["calendar"], only_use_cftime_datetimes=True
             )
     return dates
+
+
+def packing_of_dates(
+    array: np.ndarray[Any, Any], attributes: Mapping[str, Any], encoding: Mapping[str, Any]
+) -> Packing | None:
+    """The packing of numbers that are no times of numpy, else None.
+
+    They are of a calendar that numpy does not have, or some are missing and others are beyond the
+    range in which xarray decodes numbers to times.
+    """
+    packing = Packing.of(attributes, encoding.get("_FillValue"))
+    if not packing.is_time or packing.is_scaled or array.dtype.kind not in "iuf":
+        return None
+    is_other = packing.calendar not in ("standard", "proleptic_gregorian")
+    return packing if is_other or _is_far(array, packing) else None
+
+
+def _is_far(array: np.ndarray[Any, Any], packing: Packing) -> bool:
+    np = optional("numpy", "decoding times")
+    missing = either(where_nan(array), packing.is_missing(array))
+    if missing is None or missing.all():
+        # xarray decodes these.
+        return False
+    known = array[~missing]
+    ends = np.array([known.min(), known.max()])
+    try:
+        times = times_of("times", ends, {"units": packing.units, "calendar": packing.calendar})
+    except (ValueError, OverflowError):
+        # xarray says what is wrong.
+        return False
+    return bool(times.dtype != "M8[ns]")
+
+
+def remember_packing_of_dates(
+    dtype: np.dtype[Any], attributes: dict[str, Any], encoding: dict[str, Any]
+) -> None:
+    """Moves what numbers are decoded by into the encoding, as xarray does when it decodes them."""
+    meaning = ("units", "calendar", "_FillValue", "missing_value")
+    encoding.update({key: attributes.pop(key) for key in meaning if key in attributes})
+    encoding["dtype"] = dtype
+
+
+def dates_of(array: np.ndarray[Any, Any], packing: Packing) -> np.ndarray[Any, Any]:
+    """Numbers as dates of cftime, and None where they are missing."""
+    np = optional("numpy", "decoding times")
+    missing = either(where_nan(array), packing.is_missing(array))
+    missing = np.zeros(array.shape, bool) if missing is None else missing
+    return to_dates(array, missing, {"units": packing.units, "calendar": packing.calendar})

@@ -9,10 +9,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from partita import _native
 
@@ -30,6 +31,8 @@ _FLAGS = (
     "--help",
     "-h",
 )
+# The exit codes of errors by their kinds, as those of the engine's command.
+_CODES = {"NotFound": 3, "CommitConflict": 4, "StagedExpired": 4, "Interrupted": 130}
 
 
 def main() -> None:
@@ -77,20 +80,34 @@ def _writes(arguments: Sequence[str]) -> bool:
 
 
 def _guarded(run: Any, arguments: Sequence[str]) -> int:
-    from partita.errors import CommitConflict, NotFound, PartitaError
+    from partita.errors import PartitaError
 
     try:
         code: int | None = run(arguments)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
+        made = ", ".join(map(str, getattr(interrupt, "committed", ())))
+        what = "interrupted after the commit was made" if made else "interrupted"
+        _tell(arguments, "Interrupted", what, {"commit": made} if made else {})
         return 130
     except PartitaError as error:
         _tell(arguments, error.kind, str(error), error.context)
-        return 3 if isinstance(error, NotFound) else 4 if isinstance(error, CommitConflict) else 1
-    except (ImportError, OSError, ValueError) as error:
-        kind = "Store" if isinstance(error, OSError) else "InvalidArgument"
-        _tell(arguments, kind, str(error), {})
+        return _CODES.get(error.kind, 1)
+    except Exception as error:
+        if os.environ.get("PARTITA_DEBUG"):
+            raise
+        _tell(arguments, *_described(error), {})
         return 1
     return code or 0
+
+
+def _described(error: Exception) -> tuple[str, str]:
+    """The kind of an error of another library, and its text."""
+    if isinstance(error, OSError):
+        return "Store", _native.masked(str(error))
+    if isinstance(error, (ImportError, ValueError)):
+        return "InvalidArgument", _native.masked(str(error))
+    text = _native.masked(f"the command failed unexpectedly: {type(error).__name__}: {error}")
+    return "Internal", f"{text}; PARTITA_DEBUG=1 shows where"
 
 
 def _tell(arguments: Sequence[str], kind: str, message: str, context: Mapping[str, str]) -> None:
@@ -102,22 +119,43 @@ def _tell(arguments: Sequence[str], kind: str, message: str, context: Mapping[st
         print(f"error: {message}", file=sys.stderr)
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser that reports errors of the arguments as the engine's command does."""
+
+    def __init__(self, arguments: Sequence[str], **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
+        self._given = arguments
+
+    def error(self, message: str) -> NoReturn:
+        if "--json" not in self._given:
+            super().error(message)
+        _tell(self._given, "Usage", message, {})
+        self.exit(2)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, sign, value = text.partition("=")
+    if not (name and sign):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=VALUE")
+    return name, value
+
+
+def _pairs(parser: argparse.ArgumentParser, *names: str, metavar: str, help: str) -> None:
+    """Adds an option that may be given several times."""
+    parser.add_argument(*names, action="append", default=[], type=_pair, metavar=metavar, help=help)
+
+
 def _common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "-O", "--option", action="append", default=[], metavar="KEY=VALUE", help="of the store"
-    )
+    _pairs(parser, "-O", "--option", metavar="KEY=VALUE", help="of the store")
     parser.add_argument("--json", action="store_true", help="print what was done as JSON")
     parser.add_argument("-q", "--quiet", action="store_true", help="show no progress")
 
 
-def _options(given: Sequence[str]) -> dict[str, str]:
-    pairs = [option.partition("=") for option in given]
-    return {name: value for name, _, value in pairs}
-
-
-def _import(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(
-        prog="partita import", description="Import files of arrays into a collection."
+def _import(arguments: Sequence[str]) -> int:
+    parser = _Parser(
+        arguments,
+        prog="partita import",
+        description="Import files of arrays into a collection.",
     )
     parser.add_argument("url", help="the collection")
     parser.add_argument(
@@ -129,21 +167,18 @@ def _import(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--partition-by",
         metavar="month | cycle,pass",
-        help="for a new collection: a part of the date of the axis, or integer variables",
+        help="for a new collection: a part of the date of the axis, or of another variable, as in "
+        "month(measured), or integer variables",
     )
     parser.add_argument("--zarr", type=int, choices=(2, 3), help="for a new collection")
-    parser.add_argument(
-        "--chunk", action="append", default=[], metavar="DIM=N", help="for a new collection"
-    )
+    _pairs(parser, "--chunk", metavar="DIM=N", help="for a new collection")
     parser.add_argument(
         "--merge",
         choices=("replace", "concat", "time_series", "upsert"),
         help="how rows are merged with those that are there, and files with each other",
     )
     parser.add_argument("--batch", type=int, metavar="N", help="files in one commit; all")
-    parser.add_argument(
-        "--fill", action="append", default=[], metavar="NAME=VALUE", help="for missing variables"
-    )
+    _pairs(parser, "--fill", metavar="NAME=VALUE", help="for missing variables")
     parser.add_argument(
         "--combine-attrs",
         default="override",
@@ -155,20 +190,19 @@ def _import(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--skip-existing", action="store_true", help="leave out files that were imported before"
     )
-    parser.add_argument(
+    _pairs(
+        parser,
         "--source-option",
-        action="append",
-        default=[],
         metavar="KEY=VALUE",
         help="of the store of files given as URLs; those of --option if there are none",
     )
     parser.add_argument("--workers", type=int, metavar="N", help="processes that read files")
     parser.add_argument("--single-writer", action="store_true", help="nobody else writes")
     _common(parser)
-    _import_files(parser.parse_args(arguments))
+    return _import_files(parser.parse_args(arguments))
 
 
-def _import_files(given: argparse.Namespace) -> None:
+def _import_files(given: argparse.Namespace) -> int:
     import partita as pt
 
     report = pt.import_files(
@@ -178,30 +212,33 @@ def _import_files(given: argparse.Namespace) -> None:
         partition_by=_partitioning(given.partition_by),
         merge=given.merge,
         batch=given.batch,
-        chunks={name: _number(value) for name, value in _options(given.chunk).items()},
+        chunks={name: _number(value) for name, value in dict(given.chunk).items()},
         zarr_format=given.zarr,
         groups=not given.no_groups,
-        fill={name: _value(value) for name, value in _options(given.fill).items()},
+        fill={name: _value(value) for name, value in dict(given.fill).items()},
         combine_attrs=given.combine_attrs,
         on_error=given.on_error,
         skip_existing=given.skip_existing,
         workers=given.workers,
-        source_options=_options(given.source_option) or None,
-        storage_options=_options(given.option),
+        source_options=dict(given.source_option) or None,
+        storage_options=dict(given.option),
         single_writer=given.single_writer,
         progress=sys.stderr.isatty() and not given.quiet,
     )
     for file, reason in report.failed.items():
         print(f"left out {file}: {reason.removeprefix(file + ': ')}", file=sys.stderr)
+    # A job of which no file fits has failed.
+    code = int(bool(report.failed) and not report.imported)
     if given.json:
         print(json.dumps(report.to_dict()))
-        return
+        return code
     commits = f" in {len(report.commits)} commits" if len(report.commits) != 1 else ""
     count = f"{len(report.imported)} files ({report.rows:,} rows)"
     print(f"imported {count}{commits} into {report.url}")
     for what, files in (("imported before", report.skipped), ("left out", report.failed)):
         if files:
             print(f"{what}: {len(files)} files")
+    return code
 
 
 def _partitioning(given: str | None) -> Any:
@@ -209,7 +246,11 @@ def _partitioning(given: str | None) -> Any:
 
     if given is None or given in _RESOLUTIONS:
         return given
-    return pt.Sequence(given.split(","))
+    part = re.fullmatch(rf"({'|'.join(_RESOLUTIONS)})\((.+)\)", given)
+    if part is not None:
+        resolution: Any = part[1]
+        return pt.Date(part[2].strip(), resolution)
+    return pt.Sequence([name.strip() for name in given.split(",")])
 
 
 def _number(text: str) -> int | str:
@@ -224,8 +265,10 @@ def _value(text: str) -> Any:
 
 
 def _read(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(
-        prog="partita read", description="Write a collection to a NetCDF file or a Zarr group."
+    parser = _Parser(
+        arguments,
+        prog="partita read",
+        description="Write a collection to a NetCDF file or a Zarr group.",
     )
     parser.add_argument("url", help="the collection")
     parser.add_argument("-o", "--output", required=True, help="a name that ends in .nc or .zarr")
@@ -235,7 +278,7 @@ def _read(arguments: Sequence[str]) -> None:
     given = parser.parse_args(arguments)
     import partita as pt
 
-    collection = pt.open(given.url, storage_options=_options(given.option), read_only=True)
+    collection = pt.open(given.url, storage_options=dict(given.option), read_only=True)
     if not isinstance(collection, pt.Collection):
         raise pt.InvalidArgument("only collections and views are written to such files")
     variables = given.columns.split(",") if given.columns else None
@@ -254,14 +297,16 @@ def _read(arguments: Sequence[str]) -> None:
 
 
 def _sql(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
+        arguments,
         prog="partita sql",
-        description="Query a table in SQL, in which it is called t. DuckDB runs the query and "
-        "reads the columns and rows that it needs. The result is shown as `partita read` shows "
-        "rows.",
+        description="Query a table or a collection in SQL, in which it is called t. DuckDB runs "
+        "the query and reads the columns and rows that it needs. Of a collection there is a row "
+        "for each item of the variables with the most dimensions. The result is shown as "
+        "`partita read` shows rows.",
         epilog="Example: partita sql lake/trips 'select city, avg(fare) from t group by city'",
     )
-    parser.add_argument("url", help="the table")
+    parser.add_argument("url", help="the table or the collection")
     parser.add_argument("query", help="one statement that gives rows, in the SQL of DuckDB")
     parser.add_argument("--at", metavar="VERSION", help="an older version, by number or time")
     parser.add_argument(
@@ -270,21 +315,31 @@ def _sql(arguments: Sequence[str]) -> int:
     parser.add_argument("-f", "--format", choices=("table", "csv", "jsonl", "parquet"))
     parser.add_argument("-n", "--limit", metavar="N", help="show at most this many rows")
     parser.add_argument(
-        "--explain", action="store_true", help="run it, and show what it read of the table instead"
+        "--variables", metavar="A,B", help="of a collection: the variables that rows are made of"
+    )
+    parser.add_argument(
+        "--explain", action="store_true", help="run it, and show what it read instead"
     )
     _common(parser)
     given = parser.parse_args(arguments)
     import partita as pt
 
     at = int(given.at) if given.at is not None and given.at.isdigit() else given.at
-    table = pt.open_table(given.url, at=at, storage_options=_options(given.option), read_only=True)
-    query = table.sql(given.query)
+    opened = pt.open(given.url, at=at, storage_options=dict(given.option), read_only=True)
+    rows: pt.Table | pt.CollectionScan
+    if isinstance(opened, pt.Collection):
+        rows = opened.scan(given.variables.split(",") if given.variables else None)
+    elif given.variables:
+        raise pt.InvalidArgument("--variables is for collections, and this is a table")
+    else:
+        rows = opened
+    query = rows.sql(given.query)
     if given.explain:
         for _ in query.to_batches():
             pass
-        if table.last_run is None:
-            raise pt.InvalidArgument("the query reads nothing of the table")
-        account = table.last_run.explain()
+        if rows.last_run is None:
+            raise pt.InvalidArgument(f"the query reads nothing of {given.url}")
+        account = rows.last_run.explain()
         print(json.dumps(account.details) if given.json else account)
         return 0
     # The engine's command knows how rows are shown and written.

@@ -10,6 +10,8 @@ import numpy as np
 
 from partita import _native
 from partita._arrow import optional, pyarrow
+from partita._calendars import packing_of_dates
+from partita._decoding import decode_durations
 from partita._packing import MEANING, Packing
 from partita._progress import Report
 from partita._xarray import by_path, to_xarray, variables_of
@@ -24,10 +26,167 @@ if TYPE_CHECKING:
     from partita.collection import Collection
     from partita.table import Table
 
-__all__ = ["Pivot", "long_form", "to_collection"]
+__all__ = ["LongForm", "LongRows", "Pivot", "long_form", "to_collection"]
 
 # Rows of the long form that are worked on at once.
 _ROWS = 1 << 18
+
+
+class LongForm:
+    """The rows of a collection: one for each item of the variables with the most dimensions.
+
+    The axis is a column, and so is every other dimension: the values of the variable of that name,
+    or positions. Variables with fewer dimensions are repeated. Items that equal the fill value are
+    null, and packed numbers are unpacked.
+    """
+
+    def __init__(
+        self,
+        native: _native.Collection,
+        axis: str,
+        dimension: str,
+        variables: Sequence[str] | None = None,
+    ) -> None:
+        self.native = native
+        self.described = {v["name"]: v for v in variables_of(native.schema().to_dict())}
+        self.names = _chosen(self.described, axis, dimension, variables)
+        self.widest = max(self.names, key=lambda name: len(self.described[name]["dimensions"]))
+        dimensions = self.described[self.widest]["dimensions"]
+        for name in self.names:
+            others = set(self.described[name]["dimensions"]) - set(dimensions)
+            if others:
+                raise InvalidArgument(
+                    f"variable {name} and another have different dimensions, so there are no rows "
+                    "that hold both; convert them into two tables",
+                    context={"variable": name, "dimension": ", ".join(sorted(others))},
+                )
+        self.dimensions = [dimension, *(name for name in dimensions if name != dimension)]
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of all columns: the axis, the other dimensions, the other variables."""
+        return list(dict.fromkeys([*self.names[:1], *self.dimensions[1:], *self.names]))
+
+    def schema(self) -> pa.Schema:
+        """The columns and their types; only metadata is read."""
+        fixed = self.labels(self.columns)
+        data = _arrays(self.native.read_rows([], self.native.last_commit(), self.names))
+        return self.batch(data, fixed, self.columns, 0, {}).schema
+
+    def labels(self, columns: Sequence[str]) -> dict[str, Any]:
+        """The values of the dimensions among some columns that have a variable."""
+        names = [
+            name
+            for name in self.dimensions[1:]
+            if name in columns and name in self.described and name not in self.names
+        ]
+        if not names:
+            return {}
+        fixed = _arrays(self.native.read_rows([], self.native.last_commit(), names))
+        return {name: fixed[name].values for name in names}
+
+    def read(
+        self, where: _native.Predicate | None = None, columns: Sequence[str] | None = None
+    ) -> LongRows:
+        """The rows, with all columns or with some of them."""
+        return LongRows(self, where, self.columns if columns is None else columns)
+
+    def batch(
+        self,
+        data: Mapping[str, xr.Variable],
+        labels: Mapping[str, Any],
+        columns: Sequence[str],
+        rows: int,
+        sizes: Mapping[Any, int],
+    ) -> pa.RecordBatch:
+        """The long form of so many rows of a partition."""
+        pa = pyarrow("making rows")
+        # Where there are no rows, it is not known how large the other dimensions are.
+        shape = (rows, *(sizes.get(name, 0) for name in self.dimensions[1:]))
+        made = {}
+        for name in columns:
+            if name in data:
+                made[name] = self._column(name, data[name], shape)
+            else:
+                size = shape[self.dimensions.index(name)]
+                values = np.asarray(labels.get(name, np.arange(size)))[:size]
+                made[name] = pa.array(_spread(values, [name], self.dimensions, shape))
+        if not made:
+            # A batch without columns takes the number of its rows from one that has some.
+            rows = int(np.prod(shape, dtype=np.int64))
+            return pa.RecordBatch.from_arrays([pa.nulls(rows)], ["row"]).select([])
+        return pa.RecordBatch.from_arrays(list(made.values()), list(made))
+
+    def _column(self, name: str, variable: xr.Variable, shape: tuple[int, ...]) -> pa.Array:
+        pa = pyarrow("making rows")
+        if packing_of_dates(variable.values, variable.attrs, variable.encoding) is not None:
+            calendar = variable.attrs.get("calendar", "standard")
+            raise InvalidArgument(
+                f"variable {name} holds dates of the calendar {calendar}, or beyond the range of "
+                "nanoseconds, for which no column of a table has a type; leave the variable out "
+                "(variables=)",
+                context={"variable": name, "calendar": str(calendar)},
+            )
+        values, missing = _unpacked(variable)
+        dims = [str(dim) for dim in variable.dims]
+        spread = _spread(values, dims, self.dimensions, shape)
+        mask = None if missing is None else _spread(missing, dims, self.dimensions, shape)
+        kind = None
+        if spread.dtype.kind == "O":
+            # Without items, objects do not tell their type.
+            kind = pa.binary() if self.described[name]["dtype"] == "bytes" else pa.string()
+        try:
+            return pa.array(spread, kind, mask=mask)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+            raise InvalidArgument(
+                f"variable {name} has a type that no column of a table has: {spread.dtype}",
+                context={"variable": name},
+            ) from error
+
+
+class LongRows(Iterator["pa.RecordBatch"]):
+    """The rows of a collection at one state, some hundred thousand at once.
+
+    If there are none, it is one batch without rows. It is not a generator, for the reason that
+    `partita.engines._batches.Batches` names.
+    """
+
+    def __init__(
+        self, form: LongForm, where: _native.Predicate | None, columns: Sequence[str]
+    ) -> None:
+        self._form = form
+        self._columns = list(columns)
+        self._names = [name for name in form.names if name in columns]
+        self._labels = form.labels(columns)
+        self._commit, places = form.native.plan(where, [form.widest])
+        self._sizes: dict[Any, int] = {}
+        if places:
+            # Partitions differ in their rows alone.
+            self._sizes = _sizes(self._arrays([(places[0][0][0].path, [(0, 0)])], [form.widest]))
+        width = int(np.prod([self._sizes.get(name, 0) for name in form.dimensions[1:]], dtype="i8"))
+        step = max(_ROWS // max(width, 1), 1)
+        pieces = [
+            (partition.path, piece)
+            for (partition, runs), _ in places
+            for piece in _pieces(runs, step)
+        ]
+        self._pieces = iter(pieces or [("", (0, 0))])
+        self.total = sum(stop - start for _, (start, stop) in pieces)
+        self.done = 0
+        """How many rows of the collection were read, of the total."""
+
+    def __next__(self) -> pa.RecordBatch:
+        path, (start, stop) = next(self._pieces)
+        data = self._arrays([(path, [(start, stop)])] if path else [], self._names)
+        self.done += stop - start
+        return self._form.batch(data, self._labels, self._columns, stop - start, self._sizes)
+
+    def _arrays(
+        self, rows: Sequence[tuple[str, Sequence[tuple[int, int]]]], names: list[str]
+    ) -> dict[str, xr.Variable]:
+        if not names:
+            return {}
+        return _arrays(self._form.native.read_rows(rows, self._commit, names))
 
 
 def long_form(
@@ -37,43 +196,13 @@ def long_form(
     variables: Sequence[str] | None,
     where: _native.Predicate | None,
     report: Report | None,
-) -> Iterator[pa.Table]:
-    """The rows of a collection: one for each item of the variables with the most dimensions.
-
-    The axis is a column, and so is every other dimension: the values of the variable of that name,
-    or positions. Variables with fewer dimensions are repeated. Items that equal the fill value are
-    null, and packed numbers are unpacked.
-    """
-    described = {v["name"]: v for v in variables_of(native.schema().to_dict())}
-    names = _chosen(described, axis, dimension, variables)
-    dimensions = max((list(described[name]["dimensions"]) for name in names), key=len)
-    for name in names:
-        others = set(described[name]["dimensions"]) - set(dimensions)
-        if others:
-            raise InvalidArgument(
-                f"variable {name} and another have different dimensions, so there are no rows that "
-                "hold both; convert them into two tables",
-                context={"variable": name, "dimension": ", ".join(sorted(others))},
-            )
-    dimensions = [dimension, *(name for name in dimensions if name != dimension)]
-    labels = [name for name in dimensions[1:] if name in described]
-    commit, places = native.plan(where, names)
-    total = sum(stop - start for (_, runs), _ in places for start, stop in runs)
-    done = 0
-    fixed = _arrays(native.read_rows([], commit, labels)) if labels else {}
-    coordinates = {name: fixed[name].values for name in labels}
-    if not places:
-        yield _rows(_arrays(native.read(where, names)), names, dimensions, coordinates)
-        return
-    (first, _), _ = places[0]
-    step = _step(native, first.path, commit, names, dimensions)
-    for (partition, runs), _ in places:
-        for start, stop in _pieces(runs, step):
-            data = _arrays(native.read_rows([(partition.path, [(start, stop)])], commit, names))
-            yield _rows(data, names, dimensions, coordinates)
-            done += stop - start
-            if report is not None:
-                report("convert", done, total)
+) -> Iterator[pa.RecordBatch]:
+    """The rows of a collection in the form of `LongForm`, with a report of how many were read."""
+    rows = LongForm(native, axis, dimension, variables).read(where)
+    for batch in rows:
+        yield batch
+        if report is not None and rows.total:
+            report("convert", rows.done, rows.total)
 
 
 def _arrays(data: _native.Dataset) -> dict[str, xr.Variable]:
@@ -104,53 +233,10 @@ def _chosen(
     return names
 
 
-def _step(
-    native: _native.Collection,
-    path: str,
-    commit: _native.CollectionState,
-    names: list[str],
-    dimensions: Sequence[str],
-) -> int:
-    """So many rows at once have a small long form; partitions differ in their rows alone."""
-    sizes = _sizes(_arrays(native.read_rows([(path, [(0, 0)])], commit, names)))
-    width = int(np.prod([sizes[name] for name in dimensions[1:]], dtype=np.int64))
-    return max(_ROWS // max(width, 1), 1)
-
-
 def _pieces(runs: Sequence[tuple[int, int]], step: int) -> Iterator[tuple[int, int]]:
     for start, stop in runs:
         for first in range(start, stop, step):
             yield first, min(first + step, stop)
-
-
-def _rows(
-    data: Mapping[str, xr.Variable],
-    names: Sequence[str],
-    dimensions: Sequence[str],
-    coordinates: Mapping[str, Any],
-) -> pa.Table:
-    pa = pyarrow("making rows")
-    sizes = _sizes(data)
-    shape = tuple(sizes[name] for name in dimensions)
-    # The axis is the first of the names, and the first column.
-    columns: dict[str, Any] = dict.fromkeys([*names[:1], *dimensions[1:]])
-    for at, name in enumerate(dimensions[1:], 1):
-        # Where there are no rows, it is not known how large the dimension is.
-        labels = np.asarray(coordinates.get(name, np.arange(shape[at])))[: shape[at]]
-        columns[name] = _spread(labels, [name], dimensions, shape)
-    for name in names:
-        values, missing = _unpacked(data[name])
-        dims = [str(dim) for dim in data[name].dims]
-        spread = _spread(values, dims, dimensions, shape)
-        mask = None if missing is None else _spread(missing, dims, dimensions, shape)
-        try:
-            columns[name] = pa.array(spread, mask=mask)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise InvalidArgument(
-                f"variable {name} has a type that no column of a table has: {spread.dtype}",
-                context={"variable": name},
-            ) from error
-    return pa.table(columns)
 
 
 def _unpacked(variable: xr.Variable) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None]:
@@ -166,7 +252,9 @@ def _unpacked(variable: xr.Variable) -> tuple[np.ndarray[Any, Any], np.ndarray[A
         keys = (*MEANING, "_FillValue")
         attributes = {key: variable.attrs[key] for key in keys if key in variable.attrs}
         raw = type(variable)(variable.dims, values, attributes)
-        values = conventions.decode_cf_variable("packed", raw, concat_characters=False).values
+        values = conventions.decode_cf_variable(
+            "packed", raw, concat_characters=False, decode_timedelta=decode_durations(attributes)
+        ).values
         missing = np.isnat(values) if values.dtype.kind in "mM" else values != values
         return values, missing
     missing = stored.is_missing(values)

@@ -1,4 +1,4 @@
-"""Storage options that may travel in tasks: names of secrets, not secrets."""
+"""URLs and options of stores that may travel: names of secrets, not secrets."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from partita import _native
 from partita._arguments import options_text
 from partita.errors import InvalidArgument
 
-__all__ = ["WithoutSecrets", "referenced", "resolved"]
+__all__ = ["WithoutSecrets", "carried", "referenced", "resolved"]
 
 _REFERENCE = "env:"
 _PREFIXES = ("aws_", "google_", "azure_", "azure_storage_")
@@ -24,6 +25,7 @@ _SECRETS = {
     "sas_key",
     "sas_token",
     "secret",
+    "sse_customer_key_base64",
     "secret_access_key",
     "service_account_key",
     "session_token",
@@ -47,7 +49,24 @@ class WithoutSecrets(dict[str, Any]):
     """
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return dict, ({name: value for name, value in self.items() if not _is_secret(name)},)
+        kept = {name: value for name, value in self.items() if not _is_secret(name)}
+        texts = {name: _without_user(v) for name, v in kept.items() if isinstance(v, str)}
+        return dict, ({**kept, **texts},)
+
+
+def carried(url: str, options: Mapping[str, Any]) -> str:
+    """The URL that a pickle carries: without user and password beside options without secrets.
+
+    Examples
+    --------
+    >>> carried("https://user:hush@lake.example/t", WithoutSecrets())
+    'https://lake.example/t'
+    """
+    return _without_user(url) if isinstance(options, WithoutSecrets) else url
+
+
+def _without_user(url: str) -> str:
+    return _native.masked(url).replace("://***@", "://", 1)
 
 
 def referenced(options: Mapping[str, Any] | None) -> tuple[tuple[str, str], ...]:
@@ -90,7 +109,8 @@ def resolved(options: tuple[tuple[str, str], ...]) -> dict[str, str]:
 
 
 def _reference(option: str, value: str) -> str:
-    if value.startswith(_REFERENCE) or not _is_secret(option):
+    is_secret = _is_secret(option) or _without_user(value) != value
+    if value.startswith(_REFERENCE) or not is_secret:
         return value
     for variable, held in sorted(os.environ.items()):
         if held == value and variable.lower().startswith(_PREFIXES):

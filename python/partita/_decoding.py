@@ -12,7 +12,15 @@ from partita._packing import SPANS, Packing, is_time_units
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["any_known", "decoded", "either", "missing_times", "times_of", "where_nan"]
+__all__ = [
+    "any_known",
+    "decode_durations",
+    "decoded",
+    "either",
+    "missing_times",
+    "times_of",
+    "where_nan",
+]
 
 
 def missing_times(
@@ -72,6 +80,21 @@ def decoded(
     if own.units != target.units and own.units and target.units:
         values = values * SPANS[own.units] / SPANS[target.units]
     return values, either(missing, where_nan(values))
+
+
+def decode_durations(attributes: Mapping[Any, Any]) -> bool | None:
+    """What ``decode_timedelta`` xarray is to be given for a variable: None, which is its default.
+
+    It is False where that default leaves durations as numbers: missing ones among integers would be
+    the smallest integer, as if they were decoded.
+    """
+    coding = optional("xarray.coding.times", "decoding times")
+    is_typed = str(attributes.get("dtype", "")).startswith("timedelta64")
+    if attributes.get("units") not in SPANS or is_typed:
+        return None
+    # Where the coder has no such choice, durations are decoded.
+    decodes = getattr(coding.CFTimedeltaCoder(), "decode_via_units", True)
+    return None if decodes else False
 
 
 def _dimensions(array: np.ndarray[Any, Any]) -> list[str]:

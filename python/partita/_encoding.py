@@ -120,6 +120,8 @@ def split_encoding(
     if packed_as not in (None, dtype):
         kept["dtype"] = packed_as
     is_packed = _is_packed(dtype, kept)
+    if attributes.get("_Unsigned") is not None and not is_packed:
+        fill, declared = (_with_sign_of(dtype, one) for one in (fill, declared))
     if fill is None and declared is not None:
         fill = declared
         if not is_packed and not _is_item(variable, dtype, declared):
@@ -151,6 +153,20 @@ def split_encoding(
         "attributes": described,
         "codecs": _codecs(variable, dtype, encoding),
     }
+
+
+def _with_sign_of(dtype: str, fill: Any) -> Any:
+    """A fill value of integers with ``_Unsigned``, which may be given with either sign."""
+    np = numpy_module()
+    given = np.asarray(fill)
+    if given.dtype.kind not in "iu" or given.size != 1 or dtype[1] not in "iu":
+        return fill
+    kind = np.dtype(dtype)
+    number, bits = int(given.reshape(())), 8 * kind.itemsize
+    least, most = np.iinfo(kind).min, np.iinfo(kind).max
+    if least <= number <= most or not -(2 ** (bits - 1)) <= number < 2**bits:
+        return fill
+    return kind.type(number + 2**bits if number < least else number - 2**bits)
 
 
 def _is_item(variable: str, dtype: str, fill: Any) -> bool:

@@ -6,7 +6,7 @@ import bisect
 import functools
 import itertools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from xarray.core import indexing
 
 from partita import _native
 from partita._arrays import to_numpy
+from partita._calendars import dates_of, packing_of_dates, remember_packing_of_dates
 from partita._credentials import referenced, resolved
 from partita._xarray import UNITS, by_path, to_xarray, without_times
 from partita.errors import CommitConflict, InvalidArgument
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = ["Reference", "chunked", "lazy_dataset"]
+
+Decode = Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]
+"""Makes values of the arrays that are stored; may travel to other processes."""
 
 _ATTEMPTS = 20
 _OPEN = 16
@@ -143,15 +147,17 @@ class _RowsArray(BackendArray):  # type: ignore[misc,unused-ignore]
         variable: str,
         axis: int,
         shape: tuple[int, ...],
+        stored: np.dtype[Any],
+        decode: Decode | None,
         dtype: np.dtype[Any],
-        missing: Any,
     ) -> None:
         self.shape = shape
         self.dtype = dtype
         self._rows = rows
         self._variable = variable
         self._axis = axis
-        self._missing = missing
+        self._stored = stored
+        self._decode = decode
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
         basic = indexing.IndexingSupport.BASIC
@@ -175,10 +181,10 @@ class _RowsArray(BackendArray):  # type: ignore[misc,unused-ignore]
         return array[(*key[: self._axis], within, *key[self._axis + 1 :])]
 
     def _converted(self, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        if array.dtype != self.dtype:
-            counts = array.dtype.kind in "Mm" and self.dtype.kind == "i"
-            array = array.view(self.dtype) if counts else array.astype(self.dtype)
-        return array if self._missing is None else without_times(array, self._missing)
+        if array.dtype != self._stored:
+            counts = array.dtype.kind in "Mm" and self._stored.kind == "i"
+            array = array.view(self._stored) if counts else array.astype(self._stored)
+        return array if self._decode is None else self._decode(array)
 
 
 def lazy_dataset(
@@ -209,11 +215,17 @@ def lazy_dataset(
         places = [place for place, _ in found]
         names = native.schema().names() if variables is None else variables
         axes = [name for name in names if name.rsplit("/", 1)[-1] == dimension]
-        if places:
-            template = native.read_rows([(places[0][0].path, [(0, 0)])], commit, variables)
-        else:
-            template = native.read(where, variables, None, chosen)
-        axis = native.read(where, axes, None, chosen) if axes else None
+        try:
+            if places:
+                template = native.read_rows([(places[0][0].path, [(0, 0)])], commit, variables)
+                # The rows are known, so that the variables of the condition are read only once.
+                planned = [(partition.path, runs) for partition, runs in places]
+                axis = native.read_rows(planned, commit, axes) if axes else None
+            else:
+                template = native.read(where, variables, None, chosen)
+                axis = native.read(where, axes, None, chosen) if axes else None
+        except CommitConflict:
+            continue
         if native.last_commit() == commit:
             break
     else:
@@ -235,16 +247,37 @@ def lazy_dataset(
             return known[path]
         at = variable.dims.index(dimension)
         shape = tuple(rows.count if i == at else n for i, n in enumerate(variable.shape))
-        dtype = _dtype(path, described["dtype"])
-        fill = variable.encoding.get("_FillValue")
-        missing = fill if decode is not None and dtype.kind in "Mm" else None
-        array = _RowsArray(rows, path, at, shape, dtype, missing)
+        stored = _dtype(path, described["dtype"])
+        later = None if decode is None else _decoding(stored, described["name"], variable, decode)
+        dtype = np.dtype(object) if later is not None and stored.kind not in "Mm" else stored
+        array = _RowsArray(rows, path, at, shape, stored, later, dtype)
         encoding = {**variable.encoding, "preferred_chunks": {dimension: blocks}}
         data = indexing.LazilyIndexedArray(array)
         return type(variable)(variable.dims, data, variable.attrs, encoding, fastpath=True)
 
     lazy = to_xarray(template, decode=decode is not None, replace=replace, options=decode)
     return lazy, commit
+
+
+def _decoding(
+    stored: np.dtype[Any], name: str, variable: xr.Variable, options: Mapping[str, Any]
+) -> Decode | None:
+    """What decodes the arrays of a variable that xarray does not decode as a whole read does.
+
+    What decodes dates is moved from the attributes of the variable to its encoding.
+    """
+    if stored.kind in "Mm":
+        fill = variable.encoding.get("_FillValue")
+        return None if fill is None else functools.partial(without_times, fill=fill)
+    for option in ("mask_and_scale", "decode_times"):
+        wanted = options.get(option, True)
+        if (wanted.get(name, True) if isinstance(wanted, Mapping) else wanted) is False:
+            return None
+    packing = packing_of_dates(np.empty(0, stored), variable.attrs, variable.encoding)
+    if packing is None:
+        return None
+    remember_packing_of_dates(stored, variable.attrs, variable.encoding)
+    return functools.partial(dates_of, packing=packing)
 
 
 def _dtype(path: str, stored: str) -> np.dtype[Any]:

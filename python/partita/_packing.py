@@ -32,7 +32,8 @@ SPANS = {
 }
 """The units of durations that xarray decodes, in nanoseconds."""
 
-_STANDARD = ("standard", "gregorian")
+# Calendars with several names.
+_CALENDARS = {"gregorian": "standard", "365_day": "noleap", "366_day": "all_leap"}
 
 
 def is_time_units(units: Any) -> bool:
@@ -83,7 +84,7 @@ class Packing:
         units, calendar = attributes.get("units"), None
         if is_time_units(units):
             calendar = str(attributes.get("calendar") or "standard").lower()
-            calendar = "standard" if calendar in _STANDARD else calendar
+            calendar = _CALENDARS.get(calendar, calendar)
         elif units not in SPANS:
             units = None
         return cls(

@@ -63,10 +63,13 @@ def column_type_name(kind: pa.DataType) -> str:
     ('string', 'decimal(10, 2)')
     >>> column_type_name(pa.list_(pa.float64())), column_type_name(pa.time64("us"))
     ('list<float64>', 'time[us]')
+    >>> column_type_name(pa.dictionary(pa.int32(), pa.string()))
+    'category'
     """
     types: Any = pyarrow().types
     if types.is_dictionary(kind):
-        return column_type_name(kind.value_type)
+        inner = column_type_name(kind.value_type)
+        return "category" if inner == "string" else f"category<{inner}>"
     if types.is_list(kind) or types.is_large_list(kind):
         return f"list<{column_type_name(kind.value_type)}>"
     if types.is_struct(kind):

@@ -18,8 +18,14 @@ from typing import TYPE_CHECKING, Any
 from partita import _native
 from partita._arrays import fill_of, numpy_module, to_items, to_numpy
 from partita._arrow import optional
-from partita._calendars import UNITS_OF_DATES, calendar_of, to_dates
-from partita._decoding import missing_times
+from partita._calendars import (
+    UNITS_OF_DATES,
+    calendar_of,
+    dates_of,
+    packing_of_dates,
+    remember_packing_of_dates,
+)
+from partita._decoding import decode_durations, either, missing_times, where_nan
 from partita._encoding import (
     REMEMBERED,
     attributes_of,
@@ -561,9 +567,9 @@ def _dataset(contents: dict[str, Any], path: str, make: _Make) -> xr.Dataset:
         dataset = dataset[list(variables)]
     if make.decode:
         # Texts of one character are texts: those of files were joined when they were opened.
-        dataset = xarray.decode_cf(
-            dataset, decode_coords=False, concat_characters=False, **make.options
-        )
+        durations = {name: decode_durations(v.attrs) for name, v in dataset.variables.items()}
+        options = {"decode_timedelta": durations, **make.options}
+        dataset = xarray.decode_cf(dataset, decode_coords=False, concat_characters=False, **options)
         if make.replace is None:
             dataset = dataset.load()
     return dataset.set_coords(others)
@@ -591,21 +597,12 @@ def _variable(described: dict[str, Any], chunks: Mapping[str, Any], decode: bool
 def _with_missing_dates(
     array: np.ndarray[Any, Any], attributes: dict[str, Any], encoding: dict[str, Any]
 ) -> np.ndarray[Any, Any] | None:
-    """Dates in place of numbers of a calendar that numpy does not have, if some are missing."""
-    np = numpy_module()
-    packing = Packing.of(attributes, encoding.get("_FillValue"))
-    numpys = (None, "standard", "proleptic_gregorian")
-    if packing.calendar in numpys or packing.is_scaled or array.dtype.kind not in "iuf":
+    """Dates in place of numbers that are no times of numpy, if some are missing."""
+    packing = packing_of_dates(array, attributes, encoding)
+    if packing is None or either(where_nan(array), packing.is_missing(array)) is None:
         return None
-    missing = np.isnan(array) if array.dtype.kind == "f" else np.zeros(array.shape, bool)
-    filled = packing.is_missing(array)
-    missing = missing if filled is None else missing | filled
-    if not missing.any():
-        return None
-    meaning = ("units", "calendar", "_FillValue", "missing_value")
-    encoding.update({key: attributes.pop(key) for key in meaning if key in attributes})
-    encoding["dtype"] = array.dtype
-    return to_dates(array, missing, encoding)
+    remember_packing_of_dates(array.dtype, attributes, encoding)
+    return dates_of(array, packing)
 
 
 def without_times(array: np.ndarray[Any, Any], fill: Any) -> np.ndarray[Any, Any]:

@@ -7,18 +7,23 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from partita import _native
 from partita._arguments import micros, moment, whole
 from partita._arrow import optional
+from partita._credentials import carried
 from partita._display import collection_text
 from partita._encoding import attributes_of, restored
 from partita._functions import Calling, Inserting, Updating
 from partita._progress import Progress, reporting
+from partita._steps import OnlyBlocking, Steps, steps
 from partita._xarray import describe_variable, held_by, missing_of, to_xarray, variables_of
+from partita.collection_scan import CollectionScan
+from partita.engines._request import LastRun
 from partita.errors import CommitConflict, InvalidArgument, PartitaError
-from partita.expression import Where, predicate
+from partita.expression import Expr, Where, predicate
 from partita.index import Index, Selection, place_of, tabulating
 from partita.merge import Merge
 from partita.partitioning import Partitioning, partitioning_of
@@ -38,6 +43,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from typing_extensions import Self
 
+    from partita.engines._sql import Query
     from partita.table import Table
 
 __all__ = ["Collection"]
@@ -81,6 +87,7 @@ class Collection:
         self._read_only = read_only
         self._single_writer = single_writer
         self._attached: list[Index] = []
+        self._last_run: LastRun[CollectionScan] = LastRun()
 
     # What it is
 
@@ -226,7 +233,8 @@ class Collection:
 
         return plot_coverage(self.coverage(), ax)
 
-    def refresh(self) -> Collection:
+    @steps
+    def refresh(self) -> Steps[Collection]:
         """Look at what the collection is by now; reads and changes do so by themselves.
 
         Examples
@@ -244,11 +252,12 @@ class Collection:
         >>> c.refresh().variables
         ['time', 'v', 'w']
         """
-        self._native.refresh()
+        yield self._native.refresh
         return self
 
     # Reading
 
+    @steps
     def read(
         self,
         where: Where | None = None,
@@ -258,7 +267,7 @@ class Collection:
         decode: bool = False,
         chunks: Mapping[str, Any] | str | int | None = None,
         progress: Progress = False,
-    ) -> xr.Dataset | Any:
+    ) -> Steps[xr.Dataset | Any]:
         """Read partitions into one dataset, joined in the order of their keys.
 
         Parameters
@@ -274,8 +283,12 @@ class Collection:
             Which variables, by their paths; all if not given.
         decode : bool, default False
             Make values that equal the fill value missing, and decode packed numbers and times, as
-            ``xarray.open_dataset`` does. By default numbers are as they are stored, with what
-            decodes them: `xarray.decode_cf` of the result is what `decode` gives.
+            ``xarray.open_dataset`` does. By default numbers are as they are stored, fill values
+            too. Attributes that were stored, such as ``scale_factor`` and the ``_FillValue``
+            beside it, are among the attributes, and `xarray.decode_cf` makes of the result what
+            `decode` gives. A fill value that came in the encoding of values, where nothing else
+            packs them, is in the encoding again: `xarray.decode_cf` does not look there, and
+            xarray writes it into files, which then read as what `decode` gives.
         chunks : mapping, int or "auto", optional
             Read later, by Dask. Blocks are stored chunks; a number of items for a dimension, such
             as ``{"time": 10_000}``, puts several together, -1 all, and ``"auto"`` as many as Dask
@@ -306,9 +319,12 @@ class Collection:
             raise InvalidArgument(f"variables= takes a list of names: [{variables!r}]")
         names = None if variables is None else list(variables)
         if chunks is not None:
-            return self._read_lazily(where, rows, names, decode, chunks)
+            lazily = partial(self._read_lazily, where, rows, names, decode, chunks)
+            return (yield OnlyBlocking(lazily, "read(chunks=) with a collection that blocks"))
         with reporting(progress) as report:
-            data = self._native.read(predicate_of(where), names, report, chosen(rows))
+            data = yield partial(
+                self._native.read, predicate_of(where), names, report, chosen(rows)
+            )
         return to_xarray(data, decode=decode, release=True)
 
     def _read_lazily(
@@ -330,6 +346,85 @@ class Collection:
         found = None if rows is None else rows._native.parts()
         token = (self.url, commit, repr(where), found, names, decode)
         return chunked(lazy, self.dimension, chunks, token)
+
+    def scan(
+        self, variables: Sequence[str] | None = None, where: Where | None = None
+    ) -> CollectionScan:
+        """Describe a read of rows: one for each item of the variables with the most dimensions.
+
+        The columns are those of `to_table`: the axis, the other dimensions, and the variables.
+
+        Parameters
+        ----------
+        variables : sequence of str, optional
+            Which variables; all that are partitioned if not given. They decide how many rows there
+            are, whatever columns a query uses.
+        where : expression, str, list or dict, optional
+            Which rows, as for `read`.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> c = pt.create_collection(
+        ...     "memory://examples/collection_scan",
+        ...     {"time": ("time", [0, 1, 5]), "v": ("time", [1.0, 2.0, 3.0])},
+        ...     axis="time",
+        ...     partition_by=pt.GroupedSequence(["time"], size=5),
+        ...     zarr_format=3,
+        ... )
+        >>> c.scan(where="v > 1").to_arrow()["time"].to_pylist()
+        [1, 5]
+        """
+        from partita._convert import LongForm
+
+        if isinstance(variables, str):
+            raise InvalidArgument(f"variables= takes a list of names: [{variables!r}]")
+        self._native.refresh()
+        condition = None if where is None else Expr(predicate(where))
+        parts = [self.name]
+        if variables is not None:
+            parts.append(f"variables={list(variables)}")
+        if condition is not None:
+            parts.append(f"where={condition}")
+        return CollectionScan(
+            LongForm(self._native, self.axis, self.dimension, variables),
+            ", ".join(parts),
+            (self, variables, condition),
+            condition,
+            last_run=self._last_run,
+        )
+
+    def sql(self, query: str) -> Query:
+        """Describe a query in SQL, in which the rows of `scan` are the table ``t``; DuckDB runs it.
+
+        It reads the variables that the query uses. Conditions on the axis, and on others along the
+        partitioned dimension without missing values, decide which partitions and chunks are read.
+        Of a collection whose variables have different dimensions, choose some: see `scan`.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> c = pt.create_collection(
+        ...     "memory://examples/collection_sql",
+        ...     {"cycle": ("n", [1, 1, 2]), "v": ("n", [1.0, 2.0, 5.0])},
+        ...     axis="cycle",
+        ...     partition_by=pt.Sequence(["cycle"]),
+        ... )
+        >>> query = c.sql("select cycle, avg(v) as mean from t group by cycle order by cycle")
+        >>> query.to_pandas()
+           cycle  mean
+        0      1   1.5
+        1      2   5.0
+        """
+        return self.scan().sql(query)
+
+    @property
+    def last_run(self) -> CollectionScan | None:
+        """The scan that another engine ran last of the rows; None if there was none.
+
+        Its ``explain()`` shows what the engine requested, and what was read.
+        """
+        return self._last_run.scan
 
     def _reference(self) -> Any:
         from partita._lazy import Reference
@@ -461,6 +556,7 @@ class Collection:
 
     # Changing
 
+    @steps
     def insert(
         self,
         data: Any,
@@ -472,7 +568,7 @@ class Collection:
         key: str | None = None,
         client: Any = None,
         progress: Progress = False,
-    ) -> list[CollectionPartition]:
+    ) -> Steps[list[CollectionPartition]]:
         """Insert rows, each into its partition, in one commit.
 
         Rows may come in any order. Attributes, fill values, packing and codecs are those of the
@@ -533,7 +629,8 @@ class Collection:
             if is_lazy_dataset(data):
                 from partita.dask import _collections
 
-                written = _collections.insert(
+                lazily = partial(
+                    _collections.insert,
                     self._reference(),
                     data,
                     inserting.stage,
@@ -542,12 +639,15 @@ class Collection:
                     client=client,
                     report=report,
                 )
+                written = yield OnlyBlocking(lazily, "insert arrays of Dask in a thread")
             else:
                 dataset, arguments = inserting.prepare(self._native, data)
-                written = self._native.insert(dataset, arguments, key, report)
+                written = yield partial(self._native.insert, dataset, arguments, key, report)
         self._follow()
-        return written
+        partitions: list[CollectionPartition] = written
+        return partitions
 
+    @steps
     def stage(
         self,
         data: Any,
@@ -557,7 +657,7 @@ class Collection:
         decode: bool = False,
         fill: Mapping[str, Any] | None = None,
         shared: bool = True,
-    ) -> StagedPartitions:
+    ) -> Steps[StagedPartitions]:
         """Write rows to objects that nobody can see yet, merged with those that are there.
 
         Any number of processes may stage rows of different partitions; `commit` makes all of them
@@ -588,7 +688,8 @@ class Collection:
         [1, 2, 3]
         """
         inserting = Inserting(merge, encode, decode, fill)
-        return self._staged(inserting.stage(self._native, data, shared))
+        dataset, arguments = inserting.prepare(self._native, data)
+        return self._staged((yield partial(self._native.stage_insert, dataset, arguments, shared)))
 
     def stage_update(
         self,
@@ -620,6 +721,7 @@ class Collection:
         >>> c.read().v.values
         array([10., 20.,  3.])
         """
+        self._native.refresh()
         updating = self._updating(function, decode)
         arguments = map_arguments(where, variables, depth, depth_rows, workers)
         return self._staged(self._native.stage_update(updating, arguments))
@@ -629,13 +731,14 @@ class Collection:
         size = sum(bytes for _, _, bytes, _ in changes)
         return StagedPartitions(self.url, paths, size, tuple(form for *_, form in changes))
 
+    @steps
     def commit(
         self,
         staged: StagedPartitions | Sequence[StagedPartitions],
         *,
         key: str | None = None,
         operation: str = "insert",
-    ) -> int:
+    ) -> Steps[int]:
         """Make staged partitions part of the collection, in one atomic commit; return its number.
 
         Parameters
@@ -672,7 +775,7 @@ class Collection:
         array([1., 2., 3., 4.])
         """
         forms = forms_of(staged, self.url)
-        number, stale = self._native.commit_staged(operation, forms, key)
+        number, stale = yield partial(self._native.commit_staged, operation, forms, key)
         if stale:
             raise CommitConflict(
                 f"others have changed partition {stale[0]} since it was staged"
@@ -680,7 +783,8 @@ class Collection:
                 context={"partition": ", ".join(stale)},
             )
         self._follow()
-        return number
+        made: int = number
+        return made
 
     def discard(self, staged: StagedPartitions | Sequence[StagedPartitions]) -> None:
         """Delete what was staged and is not to be committed.
@@ -702,6 +806,7 @@ class Collection:
         several = [staged] if isinstance(staged, StagedPartitions) else list(staged)
         self._native.discard_staged([form for one in several for form in one.forms])
 
+    @steps
     def update(
         self,
         function: Callable[..., Any],
@@ -716,7 +821,7 @@ class Collection:
         key: str | None = None,
         client: Any = None,
         progress: Progress = False,
-    ) -> list[CollectionPartition]:
+    ) -> Steps[list[CollectionPartition]]:
         """Work out variables anew, partition by partition, in one commit.
 
         If the function fails for one partition, nothing is changed, and a note on the exception
@@ -769,6 +874,7 @@ class Collection:
         >>> c.read().v.values
         array([10., 20.,  3.])
         """
+        yield self._native.refresh
         updating = self._updating(function, decode)
         arguments = map_arguments(where, variables, depth, depth_rows, workers, rows)
         with reporting(progress) as report:
@@ -776,16 +882,23 @@ class Collection:
                 from partita.dask import _collections
 
                 reference = self._reference()
-                written = _collections.update(
-                    reference, updating, arguments, key=key, client=client, report=report
+                lazily = partial(
+                    _collections.update,
+                    reference,
+                    updating,
+                    arguments,
+                    key=key,
+                    client=client,
+                    report=report,
                 )
+                written = yield OnlyBlocking(lazily, "update on workers of Dask in a thread")
             else:
-                written = self._native.update(updating, arguments, report, key)
+                written = yield partial(self._native.update, updating, arguments, report, key)
         self._follow()
-        return written
+        partitions: list[CollectionPartition] = written
+        return partitions
 
     def _updating(self, function: Callable[..., Any], decode: bool) -> Updating:
-        self._native.refresh()
         schema = self._native.schema().to_dict()
         known = {one["name"]: one for one in variables_of(schema)}
         return Updating(Calling(function, decode=decode), self.dimension, known)
@@ -860,13 +973,14 @@ class Collection:
             depth = 0
         return self.map(function, where, depth=depth, depth_rows=depth_rows, **options)
 
+    @steps
     def drop_partitions(
         self,
         where: Where | None = None,
         *,
         older_than: dt.timedelta | None = None,
         key: str | None = None,
-    ) -> list[CollectionPartition]:
+    ) -> Steps[list[CollectionPartition]]:
         """Remove partitions, in one commit; returns those that are gone.
 
         Parameters
@@ -898,7 +1012,9 @@ class Collection:
                 " by accident; where='true' means all"
             )
         age = None if older_than is None else micros("older_than", older_than)
-        gone = self._native.drop_partitions(predicate_of(where), age, key)
+        gone: list[CollectionPartition] = yield partial(
+            self._native.drop_partitions, predicate_of(where), age, key
+        )
         self._follow()
         return gone
 
@@ -1303,7 +1419,8 @@ class Collection:
 
     # Branches, tags and older states: of collections in Icechunk repositories
 
-    def at(self, state: State) -> Self:
+    @steps
+    def at(self, state: State) -> Steps[Self]:
         """The collection as a commit left it, for reading.
 
         It stays there, and refuses every change with `ReadOnly`. In plain Zarr a state can be read
@@ -1337,9 +1454,11 @@ class Collection:
         >>> len(c.partitions), len(c.at("delivered").partitions)
         (3, 2)
         """
-        return self._elsewhere(self._native.at(state_of(state)), read_only=True)
+        native = yield partial(self._native.at, state_of(state))
+        return self._elsewhere(native, read_only=True)
 
-    def on_branch(self, name: str) -> Self:
+    @steps
+    def on_branch(self, name: str) -> Steps[Self]:
         """The collection on another branch of the repository, to which its commits go.
 
         Examples
@@ -1359,7 +1478,8 @@ class Collection:
         >>> len(c.partitions), len(trial.partitions), c.branches()
         (2, 3, ['main', 'trial'])
         """
-        return self._elsewhere(self._native.on_branch(name), read_only=self._read_only)
+        native = yield partial(self._native.on_branch, name)
+        return self._elsewhere(native, read_only=self._read_only)
 
     def _elsewhere(self, native: _native.Collection, *, read_only: bool) -> Self:
         return type(self)(
@@ -1653,7 +1773,8 @@ class Collection:
         return collection_html(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (self.url, self._storage_options, self._read_only, self._single_writer)
+        url = carried(self.url, self._storage_options)
+        return _reopen, (url, self._storage_options, self._read_only, self._single_writer)
 
 
 def _reopen(url: str, options: dict[str, Any], read_only: bool, single_writer: bool) -> Collection:

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, TypeVar, Union
 
 from partita import _native
@@ -21,6 +22,7 @@ from partita._credentials import WithoutSecrets
 from partita._data import is_schema, stream
 from partita._encoding import restored
 from partita._progress import Progress, reporting
+from partita._steps import Steps, run, steps, steps_of
 from partita._xarray import from_xarray
 from partita.collection import Collection, State, copy_arguments, is_lazy_dataset
 from partita.errors import CommitUnknown, InvalidArgument, PartitaError
@@ -180,6 +182,7 @@ def create_table(
     return Table(native, options, read_only=False, single_writer=single_writer)
 
 
+@steps
 def open_table(
     url: Url,
     *,
@@ -189,7 +192,7 @@ def open_table(
     read_only: bool = False,
     single_writer: bool = False,
     pickle_credentials: bool = True,
-) -> Table:
+) -> Steps[Table]:
     """Open a table.
 
     Parameters
@@ -223,9 +226,9 @@ def open_table(
     2
     """
     path, options = _connection(url, storage_options, filesystem, pickle_credentials)
-    native = _native.Table.open(path, options, read_only, single_writer)
+    native = yield partial(_native.Table.open, path, options, read_only, single_writer)
     table = Table(native, options, read_only=read_only, single_writer=single_writer)
-    return table if at is None else table.at(at)
+    return table if at is None else (yield from steps_of(Table.at)(table, at))
 
 
 def rebuild(
@@ -359,12 +362,12 @@ def create_collection(
         try:
             collection.insert(given, encode=encode and is_lazy, progress=progress)
         except BaseException as failure:
-            _undo_creation(native, failure)
+            undo_creation(native, failure)
             raise
     return collection
 
 
-def _undo_creation(native: _native.Collection, failure: BaseException) -> None:
+def undo_creation(native: _native.Collection, failure: BaseException | None = None) -> None:
     """Leave nothing of a collection whose first rows could not be stored."""
     if isinstance(failure, CommitUnknown):
         return
@@ -460,6 +463,7 @@ def migrate(
     return Collection(native, place[1], read_only=False, single_writer=single_writer)
 
 
+@steps
 def open_collection(
     url: Url,
     *,
@@ -471,7 +475,7 @@ def open_collection(
     single_writer: bool = False,
     pickle_credentials: bool = True,
     allow_remote_base: bool = True,
-) -> Collection:
+) -> Steps[Collection]:
     """Open a collection, of either Zarr format; those of ZCollection too.
 
     Parameters
@@ -493,15 +497,19 @@ def open_collection(
     path, options = _connection(
         url, storage_options, filesystem, pickle_credentials, allow_remote_base
     )
-    native = _native.Collection.open(path, options, read_only, single_writer)
+    native = yield partial(_native.Collection.open, path, options, read_only, single_writer)
     collection = Collection(native, options, read_only=read_only, single_writer=single_writer)
-    return _stated(collection, at, branch)
+    return (yield from _stated(collection, at, branch))
 
 
-def _stated(collection: AnyCollection, at: State | None, branch: str | None) -> AnyCollection:
+def _stated(
+    collection: AnyCollection, at: State | None, branch: str | None
+) -> Steps[AnyCollection]:
     if branch is not None:
-        collection = collection.on_branch(branch)
-    return collection if at is None else collection.at(at)
+        collection = yield from steps_of(type(collection).on_branch)(collection, branch)
+    if at is None:
+        return collection
+    return (yield from steps_of(type(collection).at)(collection, at))
 
 
 def create_view(
@@ -606,7 +614,7 @@ allow_remote_base
     below = None if base is None else base._native
     native = _native.Collection.open_view(path, options, read_only, single_writer, below)
     view = view_of(native, options, base, read_only=read_only, single_writer=single_writer)
-    return _stated(view, at, branch)
+    return run(_stated(view, at, branch))
 
 
 def open(
@@ -641,8 +649,8 @@ def open(
     if isinstance(native, _native.Collection):
         how = {"read_only": read_only, "single_writer": single_writer}
         if native.base is not None:
-            return _stated(view_of(native, options, None, **how), at, branch)
-        return _stated(Collection(native, options, **how), at, branch)
+            return run(_stated(view_of(native, options, None, **how), at, branch))
+        return run(_stated(Collection(native, options, **how), at, branch))
     if branch is not None:
         raise InvalidArgument("a table has no branches")
     table = Table(native, options, read_only=read_only, single_writer=single_writer)
@@ -657,6 +665,11 @@ def _connection(
     allow_remote_base: bool = True,
 ) -> tuple[str, dict[str, Any]]:
     path, options = connection(url, storage_options, filesystem)
+    if not pickle_credentials and filesystem is not None:
+        raise InvalidArgument(
+            "pickle_credentials=False is for URLs: what filesystem= is given is pickled as it is, "
+            "with its secrets"
+        )
     if not allow_remote_base and filesystem is None:
         options["allow_remote_base"] = "false"
     return path, options if pickle_credentials else WithoutSecrets(options)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from partita._native import masked
+
 __all__ = [
     "AlreadyExists",
     "CommitConflict",
@@ -26,7 +28,7 @@ __all__ = [
 
 
 class PartitaError(Exception):
-    """Any failure of partita.
+    """Any failure of partita. Passwords in URLs are masked in its text and its context.
 
     Attributes
     ----------
@@ -53,9 +55,9 @@ class PartitaError(Exception):
     def __init__(
         self, message: str, *, kind: str | None = None, context: Mapping[str, str] | None = None
     ) -> None:
-        super().__init__(message)
+        super().__init__(masked(message))
         self.kind = kind if kind is not None else self._default_kind
-        self.context = dict(context or {})
+        self.context = {name: masked(value) for name, value in (context or {}).items()}
 
     def _render_traceback_(self) -> list[str]:
         """The traceback that IPython shows, which ends at the caller's line."""

@@ -164,6 +164,18 @@ class Column:
         """Rows whose value is none of `values`."""
         return Expr(_native.Predicate.is_in(self.name, literals(self.name, values), True))
 
+    def contains(self, value: Any) -> Expr:
+        """Rows whose list has `value` as an item.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> str(pt.col("tags").contains("late"))
+        "'late' in tags"
+        """
+        (item,) = literals(self.name, [value])
+        return Expr(_native.Predicate.contains(self.name, item))
+
     def is_null(self) -> Expr:
         """Rows without a value."""
         return Expr(_native.Predicate.is_null(self.name, False))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from partita import _native
 from partita._arrow import pyarrow
+from partita._credentials import WithoutSecrets, carried
 from partita._data import stream
 from partita._functions import Calling
 from partita._progress import Progress, reporting
@@ -396,7 +397,11 @@ class Index:
         return index_html(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (self._collection, self._place, self._function)
+        place = self._place
+        if isinstance(self._collection._storage_options, WithoutSecrets):
+            options = WithoutSecrets(place["storage_options"])
+            place = {**place, "url": carried(place["url"], options), "storage_options": options}
+        return _reopen, (self._collection, place, self._function)
 
 
 def _reopen(collection: Collection, place: dict[str, Any], function: Tabulating | None) -> Index:

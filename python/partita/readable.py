@@ -32,7 +32,7 @@ class Readable(ABC):
     (3, 2)
     """
 
-    _last_run: LastRun
+    _last_run: LastRun[Scan]
 
     @abstractmethod
     def _rows(self) -> Scan:

@@ -7,14 +7,16 @@ import json
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 from partita import _native
 from partita._arguments import names
-from partita._arrow import optional, pyarrow, pyarrow_schema
+from partita._arrow import optional, pyarrow, pyarrow_schema, refuse_wide_decimals
 from partita._pandas import to_pandas
 from partita._progress import Progress, reporting
+from partita._steps import Steps, steps, steps_of
 from partita.engines._batches import Batches
 from partita.engines._request import EngineRequest, LastRun
 from partita.errors import InvalidArgument
@@ -61,7 +63,7 @@ class Scan(Readable):
         remake: tuple[Any, ...] | None = None,
         *,
         is_limited: bool = False,
-        last_run: LastRun | None = None,
+        last_run: LastRun[Scan] | None = None,
         request: EngineRequest | None = None,
     ) -> None:
         self._native = native
@@ -80,7 +82,8 @@ class Scan(Readable):
         """The schema of the result."""
         return pyarrow_schema(self._native)
 
-    def to_arrow(self, *, progress: Progress = False) -> pa.Table:
+    @steps
+    def to_arrow(self, *, progress: Progress = False) -> Steps[pa.Table]:
         """Read into a pyarrow Table.
 
         Examples
@@ -94,17 +97,19 @@ class Scan(Readable):
         [1, 2]
         """
         pa = pyarrow("reading into pyarrow")
-        return pa.table(self._collect(progress))
+        return pa.table((yield from self._collect(progress)))
 
+    @steps
     def to_pandas(
         self,
+        /,
         *,
         categoricals: Sequence[str] | None = None,
         dates_as_object: bool = True,
         dtype_backend: str | None = None,
         progress: Progress = False,
         **options: Any,
-    ) -> pd.DataFrame:
+    ) -> Steps[pd.DataFrame]:
         """Read into a pandas DataFrame.
 
         Parameters
@@ -136,12 +141,18 @@ class Scan(Readable):
         if not self.schema.names:
             # An Arrow table without columns has no rows.
             pandas = optional("pandas", "reading into pandas")
-            return cast("pd.DataFrame", pandas.DataFrame(index=pandas.RangeIndex(self.count())))
-        table = self.to_arrow(progress=progress)
+            rows = yield self._native.count
+            return cast("pd.DataFrame", pandas.DataFrame(index=pandas.RangeIndex(rows)))
+        table = yield from steps_of(Scan.to_arrow)(self, progress=progress)
         return to_pandas(table, categoricals, dates_as_object, dtype_backend, **options)
 
     def by_partition(self) -> Iterator[tuple[dict[str, str], Scan]]:
         """The same read in pieces: a key and a scan for each partition, in the table's order.
+
+        Raises
+        ------
+        InvalidArgument
+            If the scan has a limit, which its pieces cannot share.
 
         Examples
         --------
@@ -156,6 +167,11 @@ class Scan(Readable):
 
     def by_file(self) -> Iterator[tuple[dict[str, str], Scan]]:
         """The same read in pieces: a partition key and a scan for each file.
+
+        Raises
+        ------
+        InvalidArgument
+            As of `by_partition`.
 
         Examples
         --------
@@ -176,6 +192,11 @@ class Scan(Readable):
         The combinations come in the order of their values, null last, whichever files they lie
         in. An index on the columns makes the pieces quick.
 
+        Raises
+        ------
+        InvalidArgument
+            As of `by_partition`.
+
         Examples
         --------
         >>> import partita as pt
@@ -186,6 +207,11 @@ class Scan(Readable):
         by = names("columns", columns)
         if not by:
             raise InvalidArgument("by_value needs at least one column")
+        if self._is_limited:
+            raise InvalidArgument(
+                "a scan with a limit cannot be divided: divide the scan without the limit, and "
+                "stop when there are enough rows"
+            )
         found = _as_keys(pyarrow("grouping").table(self._native.selecting(by).collect(None)))
         found = found.group_by(by).aggregate([])
         found = found.sort_by([(name, "ascending") for name in by])
@@ -203,10 +229,10 @@ class Scan(Readable):
         for pairs, native in self._native.pieces(by_file):
             key = dict(pairs)
             shown = ", ".join(f"{name}={value!r}" for name, value in key.items())
-            described = f"{self._described}, {shown}"
-            yield key, Scan(native, described, is_limited=self._is_limited)
+            yield key, Scan(native, f"{self._described}, {shown}")
 
-    def to_polars(self, *, progress: Progress = False) -> pl.DataFrame:
+    @steps
+    def to_polars(self, *, progress: Progress = False) -> Steps[pl.DataFrame]:
         """Read into a Polars DataFrame.
 
         Examples
@@ -220,7 +246,8 @@ class Scan(Readable):
         [1, 2]
         """
         polars = optional("polars", "reading into Polars")
-        return polars.DataFrame(self._collect(progress))
+        refuse_wide_decimals(self.schema)
+        return polars.DataFrame((yield from self._collect(progress)))
 
     def to_dask(
         self,
@@ -270,7 +297,8 @@ class Scan(Readable):
         batches = self._native.batches()
         return _closing(batches, pa)
 
-    def count(self) -> int:
+    @steps
+    def count(self) -> Steps[int]:
         """The number of rows, without reading more than it takes to know.
 
         Examples
@@ -283,9 +311,11 @@ class Scan(Readable):
         >>> table.scan(where="fare > 10").count()
         2
         """
-        return self._native.count()
+        rows: int = yield self._native.count
+        return rows
 
-    def explain(self) -> Explain:
+    @steps
+    def explain(self) -> Steps[Explain]:
         """What is left out by what, and what reading costs; nothing is decoded.
 
         The account covers files, row groups and pages, and the requests and bytes of the read. Of
@@ -306,7 +336,7 @@ class Scan(Readable):
         >>> scan.explain().details["last_run"]["requests"]
         1
         """
-        text, json_text = self._native.explain()
+        text, json_text = yield self._native.explain
         details = json.loads(json_text)
         if self._request is not None:
             text = f"{self._request.text()}\n{text}"
@@ -403,9 +433,10 @@ class Scan(Readable):
             left -= batches[-1].num_rows
         return to_pandas(pa.Table.from_batches(batches, self.schema))
 
-    def _collect(self, progress: Progress) -> _native.Batches:
+    def _collect(self, progress: Progress) -> Steps[_native.Batches]:
         with reporting(progress) as report:
-            return self._native.collect(report)
+            batches: _native.Batches = yield partial(self._native.collect, report)
+            return batches
 
 
 def _remade(

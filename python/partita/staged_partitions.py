@@ -57,9 +57,13 @@ class StagedPartitions:
         """
         try:
             url, paths, size, forms = json.loads(data)
-            return cls(url, tuple(paths), int(size), tuple(form.encode() for form in forms))
-        except (AttributeError, TypeError, ValueError) as error:
+            staged = cls(url, tuple(paths), int(size), tuple(form.encode() for form in forms))
+        except (AttributeError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
             raise InvalidArgument("that is nothing that Collection.stage gave") from error
+        texts = all(isinstance(one, str) for one in (url, *staged.paths))
+        if not texts or len(staged.paths) != len(staged.forms):
+            raise InvalidArgument("that is nothing that Collection.stage gave")
+        return staged
 
     def __repr__(self) -> str:
         return f"StagedPartitions({len(self.paths)} partitions, {human_bytes(self.bytes)})"

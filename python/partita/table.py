@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-import functools
 import json
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from partita import _native
@@ -25,10 +25,12 @@ from partita._arguments import (
     whole,
     write_options,
 )
-from partita._arrow import pyarrow, pyarrow_schema
+from partita._arrow import Exported, pyarrow, pyarrow_schema
+from partita._credentials import carried, referenced
 from partita._data import stream
 from partita._display import table_text
 from partita._progress import Progress, reporting
+from partita._steps import Steps, steps, steps_of
 from partita._text import text
 from partita.engines._request import LastRun
 from partita.errors import InvalidArgument
@@ -95,7 +97,7 @@ class Table(Readable):
         self._read_only = read_only
         self._single_writer = single_writer
         self._pinned = pinned
-        self._last_run = LastRun()
+        self._last_run: LastRun[Scan] = LastRun()
 
     def _rows(self) -> Scan:
         return self.scan()
@@ -210,6 +212,7 @@ class Table(Readable):
 
         return plot_partitions(self.partitions, ax)
 
+    @steps
     def read(
         self,
         columns: Sequence[str] | None = None,
@@ -220,7 +223,7 @@ class Table(Readable):
         dates_as_object: bool = True,
         dtype_backend: DtypeBackend | None = None,
         progress: Progress = False,
-    ) -> pd.DataFrame:
+    ) -> Steps[pd.DataFrame]:
         """Read into a pandas DataFrame.
 
         Parameters
@@ -255,11 +258,14 @@ class Table(Readable):
         0  5
         1  6
         """
-        return self.scan(columns, where, limit=limit).to_pandas(
-            categoricals=categoricals,
-            dates_as_object=dates_as_object,
-            dtype_backend=dtype_backend,
-            progress=progress,
+        return (
+            yield from steps_of(Scan.to_pandas)(
+                self.scan(columns, where, limit=limit),
+                categoricals=categoricals,
+                dates_as_object=dates_as_object,
+                dtype_backend=dtype_backend,
+                progress=progress,
+            )
         )
 
     def scan(
@@ -291,7 +297,7 @@ class Table(Readable):
         native = self._native.scan(
             names, filters, whole("limit", limit, 0), whole("batch_rows", batch_rows, 1)
         )
-        divide = functools.partial(_to_dask, self, names, filters) if limit is None else None
+        divide = partial(_to_dask, self, names, filters) if limit is None else None
         condition = None if filters is None else Expr(filters)
         remake = (self, self.version, names, condition, limit, batch_rows)
         return Scan(
@@ -328,7 +334,8 @@ class Table(Readable):
         """
         return self.scan(columns, where).to_dask(**options)
 
-    def count(self, where: Where | None = None) -> int:
+    @steps
+    def count(self, where: Where | None = None) -> Steps[int]:
         """The number of rows, without reading more than it takes to know.
 
         Examples
@@ -341,13 +348,53 @@ class Table(Readable):
         >>> table.count(where="fare > 10")
         2
         """
-        return self.scan(where=where).count()
+        return (yield from steps_of(Scan.count)(self.scan(where=where)))
+
+    def describe(self, *, footers: bool = True) -> pd.DataFrame:
+        """What statistics tell of each column: nulls, smallest and largest value, size.
+
+        No row is read. The smallest and the largest value are None where a column has no values,
+        and where they are not known, as those of lists. NaN does not count. The values are exact,
+        but for those of long texts, which statistics may have cut: ``exact`` is False there, and
+        all values lie between the two.
+
+        Parameters
+        ----------
+        footers : bool, default True
+            Whether to read the footer of each data file: one request for each, 64 at once. Without
+            them there is no request, ``bytes`` is missing, texts count as cut, and nothing is known
+            about files of plateau that no commit of Partita has looked at.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row for each column, with ``type``, ``rows``, ``nulls``, ``smallest``, ``largest``,
+            ``exact`` and ``bytes`` (the size of its encoded values in the files, which have none of
+            the partition columns). Numbers that are not known are ``<NA>``.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> table = pt.create_table(
+        ...     "memory://tables/describe",
+        ...     {"city": ["Oslo", "Rome"], "fare": [12.5, None]},
+        ...     partition_by="city",
+        ... )
+        >>> table.describe()[["type", "nulls", "smallest", "largest", "exact"]]
+                 type  nulls  smallest  largest  exact
+        city   string      0      Oslo     Rome   True
+        fare  float64      1      12.5     12.5   True
+        """
+        from partita._describe import described
+
+        return described(self._native, footers)
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         return self.scan().__arrow_c_stream__(requested_schema)
 
     # Changing
 
+    @steps
     def append(
         self,
         data: Any,
@@ -361,7 +408,7 @@ class Table(Readable):
         target_file_bytes: int | None = None,
         key: str | None = None,
         progress: Progress = False,
-    ) -> Commit:
+    ) -> Steps[Commit]:
         """Add rows, in one atomic commit.
 
         Appends of others go through as well: a commit that loses a race is tried again on the
@@ -417,8 +464,9 @@ class Table(Readable):
             schema_mode=schema_mode,
         )
         with stream(data, self.schema) as source, reporting(progress) as report:
-            return Commit(**self._native.append(source, write, report))
+            return Commit(**(yield partial(self._native.append, source, write, report)))
 
+    @steps
     def replace(
         self,
         data: Any,
@@ -432,7 +480,7 @@ class Table(Readable):
         schema_mode: SchemaMode | None = None,
         key: str | None = None,
         progress: Progress = False,
-    ) -> Commit:
+    ) -> Steps[Commit]:
         """Swap the rows that match for new ones, in one atomic commit.
 
         A condition on partition columns alone takes out whole files and reads nothing. With any
@@ -470,8 +518,9 @@ class Table(Readable):
         )
         scope = predicate(required("replace", where))
         with stream(data, self.schema) as source, reporting(progress) as report:
-            return Commit(**self._native.replace(scope, source, write, report))
+            return Commit(**(yield partial(self._native.replace, scope, source, write, report)))
 
+    @steps
     def delete(
         self,
         where: Where,
@@ -479,7 +528,7 @@ class Table(Readable):
         metadata: Metadata | None = None,
         key: str | None = None,
         progress: Progress = False,
-    ) -> Commit:
+    ) -> Steps[Commit]:
         """Remove the rows that match, in one atomic commit.
 
         A condition on partition columns alone takes out whole files and reads nothing. With any
@@ -514,8 +563,9 @@ class Table(Readable):
         scope = predicate(required("delete", where))
         with reporting(progress) as report:
             write = write_options(metadata, key=key)
-            return Commit(**self._native.delete(scope, write, report))
+            return Commit(**(yield partial(self._native.delete, scope, write, report)))
 
+    @steps
     def upsert(
         self,
         data: Any,
@@ -529,7 +579,7 @@ class Table(Readable):
         schema_mode: SchemaMode | None = None,
         key: str | None = None,
         progress: Progress = False,
-    ) -> Commit:
+    ) -> Steps[Commit]:
         """Add rows in the place of those with the same key, in one atomic commit.
 
         Only files that hold such rows are written again. An index on a key column says which.
@@ -568,10 +618,12 @@ class Table(Readable):
             schema_mode=schema_mode,
         )
         with stream(data, self.schema) as source, reporting(progress) as report:
-            return Commit(**self._native.upsert(source, names("on", on), write, report))
+            call = partial(self._native.upsert, source, names("on", on), write, report)
+            return Commit(**(yield call))
 
     # Staging
 
+    @steps
     def stage(
         self,
         data: Any,
@@ -582,7 +634,7 @@ class Table(Readable):
         target_file_bytes: int | None = None,
         schema_mode: SchemaMode | None = None,
         progress: Progress = False,
-    ) -> Staged:
+    ) -> Steps[Staged]:
         """Write rows to files that nobody can see yet.
 
         Any number of processes may stage; `commit` makes all of it visible at once.
@@ -611,8 +663,9 @@ class Table(Readable):
             schema_mode=schema_mode,
         )
         with stream(data, self.schema) as source, reporting(progress) as report:
-            return Staged(self._native.stage(source, write, report))
+            return Staged((yield partial(self._native.stage, source, write, report)))
 
+    @steps
     def commit(
         self,
         staged: Staged | Sequence[Staged],
@@ -623,7 +676,7 @@ class Table(Readable):
         key: str | None = None,
         grace: dt.timedelta | None = None,
         progress: Progress = False,
-    ) -> Commit:
+    ) -> Steps[Commit]:
         """Make staged files part of the table, in one atomic commit.
 
         Parameters
@@ -681,10 +734,10 @@ class Table(Readable):
             raise InvalidArgument("commit takes where= or on=, not both")
         with reporting(progress) as report:
             if on is not None:
-                made = self._native.commit_upsert(native, names("on", on), write, report)
+                call = partial(self._native.commit_upsert, native, names("on", on), write, report)
             else:
-                made = self._native.commit(native, scope, write, report)
-        return Commit(**made)
+                call = partial(self._native.commit, native, scope, write, report)
+            return Commit(**(yield call))
 
     def discard(self, staged: Staged | Sequence[Staged]) -> None:
         """Delete staged files that are not to be committed.
@@ -850,7 +903,7 @@ class Table(Readable):
         >>> table.index_values("id").to_pylist()
         [1, 2, 3]
         """
-        return pyarrow().table(_Exported(self._native.index_values(column))).column(0)
+        return pyarrow().table(Exported(self._native.index_values(column))).column(0)
 
     def add_columns(
         self, columns: pa.Schema | Mapping[str, Any], *, key: str | None = None
@@ -975,7 +1028,8 @@ class Table(Readable):
         (name,) = names("column", column)
         return Commit(**self._native.set_comment(name, comment, write_options(key=key)))
 
-    def refresh(self) -> Table:
+    @steps
+    def refresh(self) -> Steps[Table]:
         """Move to the newest version, and return the table.
 
         Examples
@@ -986,7 +1040,7 @@ class Table(Readable):
         >>> mine.count(), mine.refresh().count()
         (1, 2)
         """
-        self._native.refresh()
+        yield self._native.refresh
         return self
 
     def to_collection(
@@ -1128,7 +1182,8 @@ class Table(Readable):
 
     # Versions
 
-    def at(self, version: Version) -> Table:
+    @steps
+    def at(self, version: Version) -> Steps[Table]:
         """The table as it was at an older version, for reading.
 
         It stays there, and refuses every change with `ReadOnly`.
@@ -1153,7 +1208,7 @@ class Table(Readable):
         [1]
         """
         return Table(
-            self._native.at(*moment(version)),
+            (yield partial(self._native.at, *moment(version))),
             self._storage_options,
             read_only=True,
             single_writer=self._single_writer,
@@ -1261,7 +1316,8 @@ class Table(Readable):
             for fields, schema in self._native.schema_history()
         ]
 
-    def committed(self, id_or_key: str) -> Snapshot | None:
+    @steps
+    def committed(self, id_or_key: str) -> Steps[Snapshot | None]:
         """The commit of this id, or of this idempotency key, if it was made.
 
         Call this after `CommitUnknown`, whose ``context["commit"]`` is the id, or after a commit
@@ -1278,7 +1334,7 @@ class Table(Readable):
         >>> table.committed("tuesday") is None
         True
         """
-        fields = self._native.committed(id_or_key)
+        fields = yield partial(self._native.committed, id_or_key)
         return None if fields is None else Snapshot._from_native(fields)
 
     def drop(self) -> int:
@@ -1311,7 +1367,7 @@ class Table(Readable):
     def __reduce__(self) -> tuple[Any, ...]:
         at = self.version if self._pinned else None
         options = (self._storage_options, self._read_only, self._single_writer)
-        return _reopen, (self.url, *options, at)
+        return _reopen, (carried(self.url, self._storage_options), *options, at)
 
 
 def _reopen(
@@ -1332,22 +1388,11 @@ def _to_dask(
     where: _native.Predicate | None,
     **options: Any,
 ) -> dd.DataFrame:
-    from partita._credentials import referenced
     from partita.dask._read import read
     from partita.dask._source import Source
 
     source = Source.of(table, referenced(table._storage_options))
     return read(source, table, columns, None if where is None else Expr(where), **options)
-
-
-class _Exported:
-    """A stream that was exported already."""
-
-    def __init__(self, capsule: object) -> None:
-        self._capsule = capsule
-
-    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
-        return self._capsule
 
 
 def _described(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from partita import _native
+from partita._credentials import carried
 from partita._encoding import attributes_of
 from partita._progress import Progress, reporting
 from partita._xarray import describe_variable, missing_of
@@ -196,7 +197,8 @@ class View(Collection):
 
     def __reduce__(self) -> tuple[Any, ...]:
         how = (self._read_only, self._single_writer)
-        return _reopen, (self.url, self._storage_options, *how, self._base)
+        url = carried(self.url, self._storage_options)
+        return _reopen, (url, self._storage_options, *how, self._base)
 
 
 def _reopen(

@@ -59,6 +59,8 @@ mod options;
 mod pages;
 pub mod partitioning;
 mod patch;
+#[doc(hidden)]
+pub mod protocol;
 mod read;
 mod references;
 mod repository;

@@ -69,7 +69,8 @@ impl Collection {
     /// [`ReadOnly`](ErrorKind::ReadOnly); [`CommitConflict`](ErrorKind::CommitConflict) if other
     /// writers were always faster; [`StagedExpired`](ErrorKind::StagedExpired) if something was
     /// staged longer ago than half the grace period, or garbage collection has taken it: nothing is
-    /// committed then; [`CommitUnknown`](ErrorKind::CommitUnknown); [`Store`](ErrorKind::Store).
+    /// committed then; [`Corrupt`](ErrorKind::Corrupt) if a change names other places than a
+    /// partition; [`CommitUnknown`](ErrorKind::CommitUnknown); [`Store`](ErrorKind::Store).
     pub fn commit_staged<'a>(
         &'a self,
         operation: &'a str,
@@ -78,6 +79,7 @@ impl Collection {
     ) -> BoxFuture<'a, Result<Committed>> {
         async move {
             self.check_writable()?;
+            staged.iter().try_for_each(|one| one.change.check())?;
             let backend = self.backend();
             let snapshot = self.settled().await?;
             let mut draft = Draft::new(operation, key);
@@ -111,8 +113,10 @@ impl Collection {
     /// what a commit may name that is not known any more.
     ///
     /// # Errors
+    /// [`Corrupt`](ErrorKind::Corrupt) if a change names other places than a partition;
     /// [`Store`](ErrorKind::Store); what is left then is garbage.
     pub async fn discard_staged<'a>(&'a self, staged: &'a [Staged]) -> Result<()> {
+        staged.iter().try_for_each(|one| one.change.check())?;
         let snapshot = self.snapshot().await?;
         for one in staged {
             let Some(directory) = one.change.staged_directory() else { continue };

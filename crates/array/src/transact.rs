@@ -2,7 +2,7 @@
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use partita_core::{Error, ErrorKind, Result};
+use partita_core::{Error, ErrorKind, Result, masked};
 
 use crate::collection::Collection;
 use crate::commit::{Draft, Outcome, Snapshot, Staged, TURN};
@@ -45,7 +45,8 @@ impl Collection {
                         && let Err(error) = self.refresh().await
                     {
                         // The commit is made, and whoever uses the handle looks again.
-                        tracing::warn!(url = self.url(), %error, "what was committed is not read");
+                        let url = masked(self.url());
+                        tracing::warn!(%url, %error, "what was committed is not read");
                     }
                 }
                 _ => draft.discard(backend).await,
@@ -93,7 +94,7 @@ impl Collection {
         }
         if let Err(error) = self.backend().publish().await {
             // It can be built upon what is staged as well.
-            tracing::warn!(url = self.url(), %error, "commits are not published");
+            tracing::warn!(url = %masked(self.url()), %error, "commits are not published");
         }
         self.snapshot().await
     }
@@ -114,7 +115,8 @@ impl Collection {
                 committed
             }
             Err(error) => {
-                tracing::debug!(store = store.url(), %error, "a writer goes on out of turn");
+                let store = masked(store.url());
+                tracing::debug!(%store, %error, "a writer goes on out of turn");
                 self.attempts(&mut trial, ATTEMPTS).await
             }
         };

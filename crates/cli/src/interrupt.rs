@@ -7,8 +7,9 @@ use partita::{Cancel, CommitWatch, Error, ErrorKind};
 
 use crate::failure::Failure;
 
-/// The time in which an operation may stop cleanly.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// The time in which an operation may stop cleanly. It is granted twice if a commit is under way, so
+/// that the command ends within a second.
+const PATIENCE: Duration = Duration::from_millis(400);
 
 /// Runs `work`. Ctrl-C cancels it through `cancel`, and prevents further commits; a second Ctrl-C,
 /// or a timeout, abandons the work. The error lists the commits that were made, and the one whose
@@ -52,5 +53,8 @@ async fn given_up(cancel: &Cancel, commits: &CommitWatch) {
     }
     cancel.cancel();
     commits.close();
-    let _ = tokio::time::timeout(PATIENCE, tokio::signal::ctrl_c()).await;
+    let patience = || tokio::time::timeout(PATIENCE, tokio::signal::ctrl_c());
+    if patience().await.is_err() && commits.in_doubt().is_some() {
+        let _ = patience().await;
+    }
 }

@@ -33,6 +33,9 @@ const PLAIN: [(&str, DataType); 17] = [
     ("timestamp", DataType::Timestamp(TimeUnit::Microsecond, None)),
 ];
 
+/// The name of the type of texts of which there are few; of other values, their type follows.
+const CATEGORY: &str = "category";
+
 /// The name of a type.
 pub(crate) fn name(data_type: &DataType) -> String {
     match data_type {
@@ -48,7 +51,8 @@ pub(crate) fn name(data_type: &DataType) -> String {
         | DataType::Decimal64(digits, scale)
         | DataType::Decimal128(digits, scale)
         | DataType::Decimal256(digits, scale) => format!("decimal({digits}, {scale})"),
-        DataType::Dictionary(_, values) => name(values),
+        DataType::Dictionary(_, values) if values.is_string() => CATEGORY.to_owned(),
+        DataType::Dictionary(_, values) => format!("{CATEGORY}<{}>", name(values)),
         DataType::List(item) | DataType::LargeList(item) => {
             format!("list<{}>", name(item.data_type()))
         }
@@ -92,13 +96,20 @@ pub(crate) fn parse(text: &str) -> Result<DataType, String> {
     if let Some((_, plain)) = PLAIN.iter().find(|(name, _)| *name == text) {
         return Ok(plain.clone());
     }
+    if text == CATEGORY {
+        return Ok(category(DataType::LargeUtf8));
+    }
     parameters(text).ok_or_else(|| {
         format!(
             "{text} is not a type; known types are bool, int8 to int64, uint8 to uint64, float32, \
-             float64, string, binary, date, timestamp[us], timestamp[us, tz=UTC], time[us], \
+             float64, string, category, binary, date, timestamp[us], timestamp[us, tz=UTC], time[us], \
              duration[us], decimal(10, 2) and list<int64>"
         )
     })
+}
+
+fn category(values: DataType) -> DataType {
+    DataType::Dictionary(Box::new(DataType::Int32), Box::new(values))
 }
 
 fn parameters(text: &str) -> Option<DataType> {
@@ -130,6 +141,7 @@ fn parameters(text: &str) -> Option<DataType> {
                 _ => None,
             }
         }
+        CATEGORY if closed("<>") => Some(category(parse(inner).ok()?)),
         "list" if closed("<>") => {
             Some(DataType::LargeList(Field::new("item", parse(inner).ok()?, true).into()))
         }
@@ -186,6 +198,8 @@ mod tests {
             "duration[s]",
             "decimal(10, 2)",
             "decimal(60, 0)",
+            "category",
+            "category<int64>",
             "list<string>",
             "list<list<decimal(4, 1)>>",
         ];

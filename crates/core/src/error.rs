@@ -189,7 +189,7 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.message)?;
+        f.write_str(&masked(&self.0.message))?;
         for (i, (name, value)) in self.0.context.iter().enumerate() {
             write!(f, "{}{name}: {value}", if i == 0 { " (" } else { ", " })?;
         }
@@ -219,8 +219,10 @@ fn shown(value: &str) -> String {
     if value.len() <= LONGEST {
         return masked(value).into_owned();
     }
-    let start = value.get(..value.floor_char_boundary(LONGEST / 2)).unwrap_or_default();
-    format!("{}… ({} bytes)", masked(start), value.len())
+    // A password that was cut in two would not be recognised.
+    let shown = masked(value);
+    let start = shown.get(..shown.floor_char_boundary(LONGEST / 2)).unwrap_or_default();
+    format!("{start}… ({} bytes)", value.len())
 }
 
 impl From<arrow::error::ArrowError> for Error {
@@ -235,9 +237,10 @@ mod tests {
 
     #[test]
     fn context_is_masked_and_cut() {
-        let error = Error::invalid("no")
+        let error = Error::invalid("no http://user:hush@host")
             .with("store", "http://user:hush@host/x")
             .with("name", "ü".repeat(5_000_000))
+            .with("cut", format!("{}http://user:hush{}@host", "x".repeat(1000), "y".repeat(3000)))
             .caused_by("GET http://user:hush@host/x failed");
         let text = format!("{error}");
         assert!(!text.contains("hush"), "{text}");

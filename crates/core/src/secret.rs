@@ -3,20 +3,35 @@
 use std::borrow::Cow;
 
 /// URL parameters that contain credentials.
-const SECRET_PARAMETERS: [&str; 8] = [
+const SECRET_PARAMETERS: [&str; 15] = [
     "x-amz-signature=",
     "x-amz-security-token=",
     "x-amz-credential=",
     "x-goog-signature=",
+    "x-goog-credential=",
     "sig=",
     "signature=",
     "token=",
+    "access_token=",
+    "api_key=",
+    "apikey=",
+    "key=",
+    "secret=",
     "password=",
+    "passwd=",
 ];
 
-/// True for characters that end the authority or a parameter of a URL within running text.
+/// A URL is not looked at further than this, so that masking takes linear time.
+const LONGEST: usize = 8 << 10;
+
+/// True for characters that end a URL within running text.
+fn ends_url(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '"' | '<' | '>')
+}
+
+/// True for characters that end a parameter of a URL within running text.
 fn ends(c: char) -> bool {
-    c.is_whitespace() || matches!(c, '"' | '\'' | '<' | '>' | ')' | '(' | ',')
+    ends_url(c) || matches!(c, '\'' | ')' | '(' | ',')
 }
 
 /// The text with each secret replaced by `***`: user and password before the host of a URL, and
@@ -36,9 +51,7 @@ fn mask_authorities(text: &str) -> String {
     while let Some((before, after)) = rest.split_once("://") {
         out.push_str(before);
         out.push_str("://");
-        let end =
-            after.find(|c: char| ends(c) || matches!(c, '/' | '?' | '#')).unwrap_or(after.len());
-        let (authority, tail) = after.split_at(end);
+        let (authority, tail) = after.split_at(end_of_authority(after));
         match authority.rsplit_once('@') {
             // In Azure URLs, the container stands before the account in the same position.
             Some((user, host)) if user.contains(':') || is_web(before) => {
@@ -53,6 +66,24 @@ fn mask_authorities(text: &str) -> String {
     out
 }
 
+/// Where the authority ends in a text that begins with it. Passwords are often not escaped, and have
+/// slashes in them as keys of S3 do: what follows the colon is no port then, and an `@` comes later.
+fn end_of_authority(text: &str) -> usize {
+    let text = text.get(..text.floor_char_boundary(LONGEST)).unwrap_or_default();
+    let url = text.get(..text.find(ends_url).unwrap_or(text.len())).unwrap_or_default();
+    let end = url.find(['/', '?', '#']).unwrap_or(url.len());
+    let (authority, tail) = url.split_at(end);
+    let is_port = |after: &str| after.bytes().all(|byte| byte.is_ascii_digit());
+    let has_password = authority.split_once(':').is_some_and(|(_, after)| !is_port(after));
+    match tail.rfind('@') {
+        Some(at) if has_password && !authority.contains(['@', '[']) => {
+            let after = tail.get(at..).unwrap_or_default();
+            end + at + after.find(['/', '?', '#']).unwrap_or(after.len())
+        }
+        _ => end,
+    }
+}
+
 /// True if the text before `://` ends with the scheme of a web server.
 fn is_web(before: &str) -> bool {
     let lower = before.get(before.floor_char_boundary(before.len().saturating_sub(5))..);
@@ -61,33 +92,24 @@ fn is_web(before: &str) -> bool {
 }
 
 fn mask_parameters(text: &str) -> String {
-    let lower = text.to_ascii_lowercase();
     let mut out = String::with_capacity(text.len());
-    let mut at = 0;
-    while let Some(rest) = lower.get(at..) {
-        let starts = |position: usize| {
-            let before = position.checked_sub(1).and_then(|last| lower.as_bytes().get(last));
-            matches!(before, Some(b'?' | b'&'))
+    let mut rest = text;
+    while let Some(at) = rest.find(['?', '&']) {
+        let (before, after) = rest.split_at(at + 1);
+        out.push_str(before);
+        rest = after;
+        let is_next = |name: &&&str| {
+            after.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name))
         };
-        let found = SECRET_PARAMETERS
-            .iter()
-            .filter_map(|name| {
-                let position = at + rest.find(name)?;
-                Some((position, position + name.len()))
-            })
-            .min();
-        let Some((position, value)) = found else {
-            out.push_str(text.get(at..).unwrap_or_default());
-            break;
-        };
-        out.push_str(text.get(at..value).unwrap_or_default());
-        at = value;
-        if starts(position) {
-            let value = text.get(value..).unwrap_or_default();
-            at += value.find(|c: char| ends(c) || matches!(c, '&' | '#')).unwrap_or(value.len());
+        if let Some(name) = SECRET_PARAMETERS.iter().find(is_next) {
+            let (name, value) = after.split_at(name.len());
+            let is_end = |c: char| ends(c) || matches!(c, '&' | '#');
+            out.push_str(name);
             out.push_str("***");
+            rest = value.get(value.find(is_end).unwrap_or(value.len())..).unwrap_or_default();
         }
     }
+    out.push_str(rest);
     out
 }
 
@@ -106,6 +128,12 @@ mod tests {
             ("HTTPS://token@h/p", "HTTPS://***@h/p"),
             ("abfss://box@account/p", "abfss://box@account/p"),
             ("http://host:1/a", "http://host:1/a"),
+            ("at http://u:h,u(s)h'@host.", "at http://***@host."),
+            ("s3://u:hu/sh+h@host/a", "s3://***@host/a"),
+            ("http://u:hu/s@h@host", "http://***@host"),
+            ("http://[::1]:9000/a@b", "http://[::1]:9000/a@b"),
+            ("http://host:1/a, b@c", "http://host:1/a, b@c"),
+            ("https://h/x?access_token=a&API_KEY=b", "https://h/x?access_token=***&API_KEY=***"),
             ("column a://b == 'x@y'", "column a://b == 'x@y'"),
             ("design=5, ?notsig=3", "design=5, ?notsig=3"),
             ("plain", "plain"),

@@ -2,11 +2,12 @@
 //!
 //! The decoder of the `parquet` crate trusts the footer: it overflows the stack on a deeply nested
 //! schema, and panics on negative offsets. So this crate checks a footer before it is decoded
-//! (`footer`), and the offsets in it afterwards (`places`). Files that are read as a whole
-//! may have a digest of themselves (`seal`).
+//! (`footer`), and the offsets in it afterwards (`places`). The sizes of pages are checked before they
+//! are unpacked (`pages`). Files that are read as a whole may have a digest of themselves (`seal`).
 
 mod footer;
 mod old_footer;
+mod pages;
 mod places;
 mod seal;
 mod thrift;
@@ -21,6 +22,7 @@ use parquet::file::reader::ChunkReader;
 use partita_core::{Error, Result, guarded};
 
 pub use footer::{TAIL, check_footer, footer_length};
+pub use pages::{PageLimits, check_chunk, check_pages};
 pub use places::check_places;
 pub use seal::{check_seal, sealed};
 

@@ -24,6 +24,11 @@ impl<'a> Walk<'a> {
         Self { rest: document }
     }
 
+    /// The bytes that were not read yet.
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     fn byte(&mut self) -> Result<u8> {
         let (byte, rest) = self.rest.split_first().ok_or_else(cut)?;
         self.rest = rest;

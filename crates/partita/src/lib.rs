@@ -52,8 +52,9 @@ pub use partita_core::{
 };
 pub use partita_table as table;
 pub use partita_table::{
-    Annotate, At, BatchSource, BucketPartition, Commit, Compression, CopyOptions, CreateOptions,
-    DatePartition, Draft, Encoding, Explain, Garbage, GarbageOptions, Keep, Operation,
-    OptimizeOptions, Partition, Problem, ProblemKind, Reading, Resolution, Scan, ScanFile,
-    SchemaMode, SchemaVersion, SnapshotInfo, Staged, Table, VerifyOptions, WriteOptions,
+    Annotate, At, BatchSource, BucketPartition, ColumnStatistics, Commit, Compression, CopyOptions,
+    CreateOptions, DatePartition, Draft, Encoding, Explain, Garbage, GarbageOptions, Keep,
+    Operation, OptimizeOptions, Partition, Problem, ProblemKind, Reading, Resolution, Scan,
+    ScanFile, SchemaMode, SchemaVersion, SnapshotInfo, Staged, Statistics, Table, VerifyOptions,
+    WriteOptions,
 };

@@ -9,11 +9,13 @@ use arrow::error::ArrowError;
 use arrow::record_batch::{RecordBatch, RecordBatchIterator, RecordBatchReader};
 use futures::StreamExt;
 use partita::{Cancel, Error, ErrorKind, Result, Scan};
+use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{Receiver, channel};
 
+use crate::aio::answer;
 use crate::arrow_ffi::{export_batch, export_schema, export_stream};
 use crate::runtime::{Watch, blocking, wait};
 
@@ -102,7 +104,26 @@ impl BatchIterator {
     pub(crate) fn new(queue: Receiver<Result<RecordBatch>>, cancel: Cancel) -> Self {
         Self { queue: Mutex::new(Some(queue)), cancel }
     }
+
+    /// The next batch, with the queue to keep for the batches behind it; `None` at the end.
+    fn coming(&self) -> impl Future<Output = Result<Coming>> + Send + use<> {
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
+        async move {
+            let Some(mut queue) = queue else { return Ok(None) };
+            let batch = queue.recv().await.transpose()?;
+            Ok(batch.map(|batch| (batch, queue)))
+        }
+    }
+
+    fn keep(&self, coming: Coming) -> Option<Batch> {
+        let (batch, queue) = coming?;
+        *self.queue.lock().unwrap_or_else(PoisonError::into_inner) = Some(queue);
+        Some(Batch(batch))
+    }
 }
+
+/// A batch, and the queue that it was taken from.
+type Coming = Option<(RecordBatch, Receiver<Result<RecordBatch>>)>;
 
 #[pymethods]
 impl BatchIterator {
@@ -111,16 +132,18 @@ impl BatchIterator {
     }
 
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<Batch>> {
-        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(mut queue) = queue else { return Ok(None) };
         let watch = Watch { cancel: self.cancel.clone(), meter: None };
-        let next = wait(py, &watch, async move {
-            let batch = queue.recv().await.transpose()?;
-            Ok(batch.map(|batch| (batch, queue)))
-        })?;
-        let Some((batch, queue)) = next else { return Ok(None) };
-        *self.queue.lock().unwrap_or_else(PoisonError::into_inner) = Some(queue);
-        Ok(Some(Batch(batch)))
+        Ok(self.keep(wait(py, &watch, self.coming())?))
+    }
+
+    /// The next batch, or None at the end. The scan ends if this is cancelled.
+    #[pyo3(signature = (ended=None))]
+    fn next<'py>(slf: &Bound<'py, Self>, ended: Option<Py<PyAny>>) -> PyResult<Bound<'py, PyAny>> {
+        let (coming, iterator) = (slf.get().coming(), slf.clone().unbind());
+        // Not the scan's own cancellation, which would end the scan after each batch.
+        answer(slf.py(), Watch::default(), ended, coming, move |py, next| {
+            iterator.get().keep(next?).into_py_any(py)
+        })
     }
 
     /// Stops the scan.

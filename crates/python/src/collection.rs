@@ -17,9 +17,11 @@ use partita::array::{
 };
 use partita::store::repository_url;
 use partita::{DatasetKind, StoreOptions, check_vacant};
+use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use crate::aio::answer;
 use crate::arguments::{StoreArguments, store_options};
 use crate::collection_arguments::{PartitioningArguments, chosen, layout, predicate, work};
 use crate::dataset::PyDataset;
@@ -57,9 +59,18 @@ impl PyCollection {
         Self::opened(url, options, opening, collection)
     }
 
-    /// Another version of this collection, with the same options and base.
-    fn elsewhere(&self, it: Collection) -> Self {
-        Self::opened(it.url().to_owned(), self.options.clone(), self.opening.clone(), it)
+    /// Opens another version of this collection, with the same options and base.
+    fn elsewhere<'py>(
+        &self,
+        py: Python<'py>,
+        ended: Option<Py<PyAny>>,
+        opening: impl Future<Output = partita::Result<Collection>> + Send + 'static,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let (options, base) = (self.options.clone(), self.opening.clone());
+        answer(py, Watch::default(), ended, opening, |py, it| {
+            let it = it?;
+            Self::opened(it.url().to_owned(), options, base, it).into_py_any(py)
+        })
     }
 
     fn opened(url: String, options: StoreOptions, opening: Opening, it: Collection) -> Self {
@@ -124,18 +135,21 @@ impl PyCollection {
 
     /// Opens a collection.
     #[staticmethod]
-    fn open(
-        py: Python<'_>,
+    #[pyo3(signature = (url, storage_options, read_only, single_writer, ended=None))]
+    fn open<'py>(
+        py: Python<'py>,
         url: String,
         storage_options: StoreArguments,
         read_only: bool,
         single_writer: bool,
-    ) -> PyResult<Self> {
+        ended: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let store = store_options(storage_options, read_only, single_writer);
         let (target, opened) = (url.clone(), store.clone());
-        let found =
-            wait(py, &Watch::default(), async move { Collection::open(&target, &opened).await })?;
-        Ok(Self::new(url, store, found))
+        let opening = async move { Collection::open(&target, &opened).await };
+        answer(py, Watch::default(), ended, opening, |py, found| {
+            Self::new(url, store, found?).into_py_any(py)
+        })
     }
 
     #[getter]
@@ -176,9 +190,15 @@ impl PyCollection {
     }
 
     /// Loads the newest state.
-    fn refresh(&self, py: Python<'_>) -> PyResult<()> {
+    #[pyo3(signature = (ended=None))]
+    fn refresh<'py>(
+        &self,
+        py: Python<'py>,
+        ended: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let collection = self.collection(py)?;
-        wait(py, &Watch::default(), async move { collection.refresh().await })
+        let loading = async move { collection.refresh().await };
+        answer(py, Watch::default(), ended, loading, |py, done| done.map(|()| py.None()))
     }
 
     fn partitions(
@@ -208,21 +228,22 @@ impl PyCollection {
         Ok(PyPartitions(found))
     }
 
-    #[pyo3(signature = (filter, variables, progress=None, rows=None))]
-    fn read(
+    #[pyo3(signature = (filter, variables, progress=None, rows=None, ended=None))]
+    fn read<'py>(
         &self,
-        py: Python<'_>,
-        filter: Option<PyRef<'_, PyPredicate>>,
+        py: Python<'py>,
+        filter: Option<PyRef<'py, PyPredicate>>,
         variables: Option<Vec<String>>,
         progress: Option<Py<PyAny>>,
-        rows: Option<PyRef<'_, PySelection>>,
-    ) -> PyResult<PyDataset> {
+        rows: Option<PyRef<'py, PySelection>>,
+        ended: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let watch = Watch::new(progress);
         let (predicate, rows) = (predicate(filter), chosen(rows));
         let options = ReadOptions { predicate, rows, variables, work: work(&watch) };
         let collection = self.collection(py)?;
-        let data = wait(py, &watch, async move { collection.read(&options).await })?;
-        Ok(PyDataset::new(data))
+        let reading = async move { collection.read(&options).await };
+        answer(py, watch, ended, reading, |py, data| PyDataset::new(data?).into_py_any(py))
     }
 
     /// The plan of a read: the last commit, and partitions with their rows and chunks.

@@ -4,8 +4,10 @@
 //! detached ([`runtime`]); errors become the exceptions of `partita.errors` ([`errors`]); tables
 //! are exchanged through Arrow's C interface, batch by batch ([`arrow_ffi`]), and arrays through
 //! numpy's, in place ([`array_memory`]); requests to a store implemented in Python are batched
-//! ([`dispatch`]).
+//! ([`dispatch`]). Operations that asyncio waits for run on the same runtime, without a thread of
+//! their own ([`aio`]).
 
+mod aio;
 mod arguments;
 mod array_memory;
 mod arrow_ffi;
@@ -38,6 +40,8 @@ use pyo3::prelude::*;
 /// The compiled part of partita; use the names in `partita` instead.
 #[pymodule]
 mod _native {
+    #[pymodule_export]
+    use crate::aio::Running;
     #[pymodule_export]
     use crate::array_memory::PyItems;
     #[pymodule_export]

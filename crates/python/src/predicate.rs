@@ -154,6 +154,12 @@ impl PyPredicate {
         Ok(Self::flat(Predicate::In { column, values: literals(values)?, negated }))
     }
 
+    /// True for rows whose list has `value` as an item.
+    #[staticmethod]
+    fn contains(column: String, value: &Bound<'_, PyAny>) -> PyResult<Self> {
+        Ok(Self::flat(Predicate::Contains { column, value: literal(value)? }))
+    }
+
     /// True for rows whose value is null (if negated, not null).
     #[staticmethod]
     fn is_null(column: String, negated: bool) -> Self {

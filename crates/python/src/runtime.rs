@@ -19,8 +19,10 @@ use crate::progress::Meter;
 /// The maximum delay before Ctrl-C is noticed.
 const POLL: Duration = Duration::from_millis(50);
 
-/// The number of polls that a cancelled operation may take to stop: one second.
-const POLLS_TO_SETTLE: usize = 20;
+/// The number of polls that a cancelled operation may take to stop, and the number that it may take
+/// if a commit of it is under way: with the delay before, less than a second.
+const POLLS_TO_SETTLE: usize = 6;
+const POLLS_TO_COMMIT: usize = 15;
 
 /// The runtime, with the id of the process that created it.
 ///
@@ -43,7 +45,8 @@ impl Watch {
         Self { cancel: Cancel::default(), meter: callback.map(Meter::new) }
     }
 
-    fn report(&self, py: Python<'_>) -> PyResult<()> {
+    /// Reports progress if there is some.
+    pub(crate) fn report(&self, py: Python<'_>) -> PyResult<()> {
         self.meter.as_ref().map_or(Ok(()), |meter| meter.report(py))
     }
 }
@@ -85,7 +88,7 @@ where
                 if let Err(raised) = py.check_signals().and_then(|()| watch.report(py)) {
                     watch.cancel.cancel();
                     commits.close();
-                    settle(py, receiver);
+                    settle(py, receiver, &commits);
                     task.abort();
                     return Err(interrupted(py, raised, &commits));
                 }
@@ -95,8 +98,11 @@ where
 }
 
 /// Waits for a cancelled task; a second Ctrl-C ends the wait.
-fn settle<T: Send>(py: Python<'_>, mut receiver: Receiver<Outcome<T>>) {
-    for _ in 0..POLLS_TO_SETTLE {
+fn settle<T: Send>(py: Python<'_>, mut receiver: Receiver<Outcome<T>>, commits: &CommitWatch) {
+    for polls in 0..POLLS_TO_COMMIT {
+        if polls >= POLLS_TO_SETTLE && commits.in_doubt().is_none() {
+            return;
+        }
         let (back, outcome) = receive(py, receiver);
         receiver = back;
         let still_running = matches!(outcome, Err(RecvTimeoutError::Timeout));
@@ -107,7 +113,7 @@ fn settle<T: Send>(py: Python<'_>, mut receiver: Receiver<Outcome<T>>) {
 }
 
 /// The exception of a call that was interrupted by `raised`.
-fn interrupted(py: Python<'_>, raised: PyErr, commits: &CommitWatch) -> PyErr {
+pub(crate) fn interrupted(py: Python<'_>, raised: PyErr, commits: &CommitWatch) -> PyErr {
     if let Some(id) = commits.in_doubt() {
         let unknown = Error::new(
             ErrorKind::CommitUnknown,

@@ -1,9 +1,11 @@
 //! Scans of tables.
 
 use partita::Scan;
+use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
 
+use crate::aio::answer;
 use crate::arrow_ffi::{export_schema, export_stream};
 use crate::batches::{BatchIterator, Batches, ScanReader, pump};
 use crate::errors::to_python;
@@ -32,13 +34,19 @@ impl PyScan {
 #[pymethods]
 impl PyScan {
     /// Reads all rows.
-    #[pyo3(signature = (progress=None))]
-    fn collect(&self, py: Python<'_>, progress: Option<Py<PyAny>>) -> PyResult<Batches> {
+    #[pyo3(signature = (progress=None, ended=None))]
+    fn collect<'py>(
+        &self,
+        py: Python<'py>,
+        progress: Option<Py<PyAny>>,
+        ended: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let watch = Watch::new(progress);
         let scan = self.scan(&watch);
         let schema = scan.schema().map_err(to_python)?;
-        let batches = wait(py, &watch, async move { scan.collect().await })?;
-        Ok(Batches::new(schema, batches))
+        answer(py, watch, ended, async move { scan.collect().await }, |py, batches| {
+            Batches::new(schema, batches?).into_py_any(py)
+        })
     }
 
     /// Splits the scan by partition or by file, as (pairs, scan).
@@ -95,6 +103,11 @@ impl PyScan {
         Self(self.0.clone().filter(filter.predicate()))
     }
 
+    /// The same scan with the types that plateau makes of those that were given.
+    fn normalised(&self) -> Self {
+        Self(self.0.clone().normalised())
+    }
+
     /// Starts a read by batch.
     fn batches(&self, py: Python<'_>) -> PyResult<BatchIterator> {
         let watch = Watch::default();
@@ -104,23 +117,31 @@ impl PyScan {
     }
 
     /// The number of rows.
-    fn count(&self, py: Python<'_>) -> PyResult<u64> {
+    #[pyo3(signature = (ended=None))]
+    fn count<'py>(&self, py: Python<'py>, ended: Option<Py<PyAny>>) -> PyResult<Bound<'py, PyAny>> {
         let watch = Watch::default();
         let scan = self.scan(&watch);
-        wait(py, &watch, async move { scan.count().await })
+        let counting = async move { scan.count().await };
+        answer(py, watch, ended, counting, |py, rows| rows?.into_py_any(py))
     }
 
     /// The plan of the scan, as text and as JSON.
-    fn explain(&self, py: Python<'_>) -> PyResult<(String, String)> {
+    #[pyo3(signature = (ended=None))]
+    fn explain<'py>(
+        &self,
+        py: Python<'py>,
+        ended: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let watch = Watch::default();
         let scan = self.scan(&watch);
-        wait(py, &watch, async move {
+        let planning = async move {
             let plan = scan.explain().await?;
             let json = serde_json::to_string(&plan).map_err(|error| {
                 partita::Error::invalid("the plan cannot be written as JSON").caused_by(error)
             })?;
-            Ok((plan.to_string(), json))
-        })
+            Ok::<_, partita::Error>((plan.to_string(), json))
+        };
+        answer(py, watch, ended, planning, |py, plan| plan?.into_py_any(py))
     }
 
     #[pyo3(signature = (requested_schema=None))]

@@ -11,9 +11,11 @@ use std::sync::{Mutex, PoisonError};
 use arrow::array::RecordBatch;
 use arrow::record_batch::RecordBatchIterator;
 use partita::{Commit, DatasetKind, StoreOptions, Table, WriteOptions, check_vacant};
+use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyDict};
 
+use crate::aio::answer;
 use crate::arguments::{CreateArguments, StoreArguments, WriteArguments, store_options};
 use crate::arrow_ffi::{export_schema, export_stream, import_schema, import_stream};
 use crate::errors::to_python;
@@ -62,22 +64,24 @@ impl PyTable {
         Ok(fresh)
     }
 
-    /// Runs an operation that commits, and returns its effect.
+    /// Runs an operation that commits, and answers with its effect.
     fn committing<'py, F>(
         &self,
         py: Python<'py>,
         write: &WriteArguments,
         progress: Option<Py<PyAny>>,
+        ended: Option<Py<PyAny>>,
         work: impl FnOnce(Table, WriteOptions) -> F,
-    ) -> PyResult<Bound<'py, PyDict>>
+    ) -> PyResult<Bound<'py, PyAny>>
     where
         F: Future<Output = partita::Result<Commit>> + Send + 'static,
     {
         let watch = Watch::new(progress);
         let options = write.options(&watch)?;
         let table = self.table(py)?;
-        let commit = wait(py, &watch, work(table, options))?;
-        commit_fields(py, &commit)
+        answer(py, watch, ended, work(table, options), |py, commit| {
+            Ok(commit_fields(py, &commit?)?.into_any().unbind())
+        })
     }
 
     /// A property that needs no request, and is valid in any process.
@@ -139,17 +143,21 @@ impl PyTable {
 
     /// Opens a table.
     #[staticmethod]
-    fn open(
-        py: Python<'_>,
+    #[pyo3(signature = (url, storage_options, read_only, single_writer, ended=None))]
+    fn open<'py>(
+        py: Python<'py>,
         url: String,
         storage_options: StoreArguments,
         read_only: bool,
         single_writer: bool,
-    ) -> PyResult<Self> {
+        ended: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let options = store_options(storage_options, read_only, single_writer);
         let (target, store) = (url.clone(), options.clone());
-        let table = wait(py, &Watch::default(), async move { Table::open(&target, &store).await })?;
-        Ok(Self::new(url, options, table))
+        let opening = async move { Table::open(&target, &store).await };
+        answer(py, Watch::default(), ended, opening, |py, table| {
+            Self::new(url, options, table?).into_py_any(py)
+        })
     }
 
     /// Rebuilds the header from the stored objects, and opens the table.
@@ -246,9 +254,15 @@ impl PyTable {
     }
 
     /// Loads the newest version.
-    fn refresh(&self, py: Python<'_>) -> PyResult<()> {
+    #[pyo3(signature = (ended=None))]
+    fn refresh<'py>(
+        &self,
+        py: Python<'py>,
+        ended: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let table = self.table(py)?;
-        wait(py, &Watch::default(), async move { table.refresh().await })
+        let loading = async move { table.refresh().await };
+        answer(py, Watch::default(), ended, loading, |py, done| done.map(|()| py.None()))
     }
 
     /// The distinct values of an indexed column, as a stream of one column.
@@ -264,6 +278,24 @@ impl PyTable {
         })?;
         let schema = batch.schema();
         export_stream(py, Box::new(RecordBatchIterator::new([Ok(batch)], schema)))
+    }
+
+    /// The number of rows, (name, nulls, bytes, exact) of each column, and a stream of two rows: the
+    /// smallest and the largest values.
+    #[expect(clippy::type_complexity, reason = "one row of what Python unpacks")]
+    fn statistics<'py>(
+        &self,
+        py: Python<'py>,
+        footers: bool,
+    ) -> PyResult<(Option<u64>, Vec<(String, Option<u64>, Option<u64>, bool)>, Bound<'py, PyCapsule>)>
+    {
+        let watch = Watch::default();
+        let (table, cancel) = (self.table(py)?, watch.cancel.clone());
+        let found = wait(py, &watch, async move { table.statistics(footers, &cancel).await })?;
+        let columns = found.columns.into_iter().map(|c| (c.name, c.nulls, c.bytes, c.exact));
+        let schema = found.bounds.schema();
+        let bounds = RecordBatchIterator::new([Ok(found.bounds)], schema);
+        Ok((found.rows, columns.collect(), export_stream(py, Box::new(bounds))?))
     }
 
     /// Creates a scan of the current version.

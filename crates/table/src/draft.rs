@@ -7,9 +7,9 @@ use partita_core::{Error, ErrorKind, Result, Store, StoreOptions};
 use crate::Table;
 use crate::change::{Change, Creation};
 use crate::commit::{Commit, Existing, already_exists, commit};
+use crate::format::given::merge;
 use crate::format::keys;
 use crate::format::pandas::ExtensionTypes;
-use crate::format::schema::merge;
 use crate::format::snapshot::Operation;
 use crate::options::{BatchSource, CreateOptions, WriteOptions};
 use crate::stage::{Staged, Target, discard, stage};
@@ -145,7 +145,5 @@ impl Draft {
 
 /// The common schema of all staged files, starting with that of `first`.
 fn common_schema(staged: &[Staged], first: &Staged) -> Result<Schema> {
-    staged.iter().try_fold(first.schema.clone(), |schema, one| {
-        Ok(merge(&schema, &one.schema)?.unwrap_or(schema))
-    })
+    staged.iter().try_fold(first.schema.clone(), |schema, one| merge(&schema, &one.schema))
 }

@@ -9,6 +9,7 @@ use crate::Table;
 use crate::format::header::Encoding;
 use crate::format::keys;
 use crate::garbage::{names, names_of_state, store_time};
+use crate::protocol::is_of_dropped;
 use crate::state::{State, header_key, read_header};
 
 /// The resolution of the clocks of stores. An object written within this time before the header was
@@ -34,14 +35,19 @@ impl Table {
             false => now.checked_sub(TICKS).unwrap_or(Timestamp::MIN),
         };
         let own = self.named_since(before).await?;
-        for encoding in [Encoding::Json, Encoding::Msgpack] {
+        // The header of the table goes last. As long as it is there, no table is created here whose
+        // header could be deleted in its place.
+        let mut encodings = [Encoding::Json, Encoding::Msgpack];
+        encodings.sort_by_key(|encoding| *encoding == self.state().encoding);
+        for encoding in encodings {
             self.store().delete(&header_key(self.name(), encoding)).await?;
         }
         let objects = self.store().list_removable(self.name()).await?;
         // Links in the folders of the table are removed, and their targets stay.
         let doomed = objects.into_iter().filter(|Removable { object, is_link, .. }| {
-            let is_old = object.last_modified < before || own.contains(&object.key);
-            *is_link && self.is_in_own_folder(&object.key) || is_old && self.is_managed(&object.key)
+            let is_of_it = is_of_dropped(object.last_modified < before, own.contains(&object.key));
+            *is_link && self.is_in_own_folder(&object.key)
+                || is_of_it && self.is_managed(&object.key)
         });
         let doomed: Vec<String> = doomed.map(|found| found.object.key).collect();
         let mut count = doomed.len() as u64 + 1;

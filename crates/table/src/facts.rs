@@ -3,20 +3,24 @@
 
 use arrow::array::{Array, ArrayRef, LargeStringArray, RecordBatch, UInt64Array};
 use arrow::compute::{concat_batches, filter_record_batch, is_null, not, take, take_record_batch};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use futures::{StreamExt, TryStreamExt, stream};
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
+use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use partita_core::{Cancel, Error, ErrorKind, Result, Store};
 use std::sync::Arc;
 
+use crate::format::categories::without_order;
+use crate::format::columns::{given_of, with_given};
 use crate::format::digests::FileDigests;
 use crate::format::footer::ParquetObject;
+use crate::format::given::holds_all;
 use crate::format::statistics::{FileFacts, align, manifest, of_file};
 use crate::scan::is_csv;
 use crate::stage::texts;
 
 /// The maximum number of footer reads in flight.
-const FOOTERS: usize = 64;
+pub(crate) const FOOTERS: usize = 64;
 
 /// The manifest of `files` (label and key) with the statistics of `earlier`. Data files are
 /// immutable, so statistics of a key stay valid.
@@ -42,6 +46,40 @@ pub(crate) fn remembered(
         })
         .collect();
     Ok(RecordBatch::try_new(Arc::clone(schema), columns?)?)
+}
+
+/// The files that the manifest `earlier` does not name.
+pub(crate) fn unknown(files: &[(&str, &str)], earlier: &RecordBatch) -> Vec<String> {
+    let known: HashSet<&str> = texts(earlier, "key").collect();
+    let keys = files.iter().map(|(_, key)| *key).filter(|key| !known.contains(key));
+    keys.map(str::to_owned).collect()
+}
+
+/// The stored schema after another library has written the files `new`. It writes what it makes of
+/// the values: a column of which a new file may hold other values than those of its given type is
+/// read in the table's type from now on, and any may hold nulls. Two requests for each file, if the
+/// schema has given fields.
+pub(crate) async fn widened_by(store: &Store, stored: Schema, new: Vec<String>) -> Result<Schema> {
+    if new.is_empty() || !stored.fields().iter().any(|field| given_of(field).is_some()) {
+        return Ok(stored);
+    }
+    let schemas: Vec<SchemaRef> = stream::iter(new.into_iter().filter(|key| !is_csv(key)))
+        .map(|key| async move {
+            let mut object = ParquetObject::open(store, &key, None, None).await?;
+            Ok::<_, Error>(Arc::clone(object.metadata(false).await?.schema()))
+        })
+        .buffer_unordered(FOOTERS)
+        .try_collect()
+        .await?;
+    let fields = stored.fields().iter().map(|field| {
+        let Some(given) = given_of(field) else { return field.as_ref().clone() };
+        let mut found = schemas.iter().filter_map(|file| file.field_with_name(field.name()).ok());
+        // Other libraries write times in no coarser unit than the stored one.
+        let stays = given.data_type().is_temporal()
+            || found.all(|file| holds_all(file.data_type(), given.data_type()));
+        with_given(field, stays.then(|| without_order(&given).with_nullable(true)).as_ref())
+    });
+    Ok(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 /// The error for a manifest that should have been completed first.
@@ -114,16 +152,23 @@ pub(crate) async fn facts(
     let object = ParquetObject::open(store, &key, None, None).await?;
     let mut object = object.committed_as(digests);
     let footer = object.metadata(false).await?;
+    Ok(stated((label, key), object.bytes(), digests, &footer, table))
+}
+
+/// The statistics of a file of `bytes` that its footer states.
+pub(crate) fn stated(
+    (label, key): (String, String),
+    bytes: u64,
+    digests: Option<FileDigests>,
+    footer: &ArrowReaderMetadata,
+    table: &SchemaRef,
+) -> FileFacts {
     let metadata = footer.metadata();
-    Ok(FileFacts {
+    FileFacts {
         rows: u64::try_from(metadata.file_metadata().num_rows()).ok(),
-        bytes: Some(object.bytes()),
-        footer: None,
         groups: Some(metadata.num_row_groups() as u64),
-        buckets: None,
         digests,
         columns: of_file(metadata, footer.schema(), table),
-        label,
-        key,
-    })
+        ..FileFacts::unknown(label, key, Some(bytes))
+    }
 }

@@ -13,6 +13,7 @@ use crate::format::keys;
 use crate::format::marks::Expiry;
 use crate::format::snapshot::Snapshot;
 use crate::history::{Recorded, ends_well, gap, lost, walk};
+use crate::protocol::{is_garbage, unused_since};
 use crate::stage::{Staged, discard, texts};
 use crate::state::State;
 
@@ -97,9 +98,9 @@ impl Table {
             known.named.extend(self.names_of_pins(now).await?);
             for object in objects.values() {
                 let dropped = known.dropped.get(&object.key).copied();
-                if dropped.map_or(object.last_modified, |at| at.max(object.last_modified)) <= before
+                let is_named = known.named.contains(&object.key);
+                if is_garbage(object.last_modified, dropped, before, is_named)
                     && self.is_managed(&object.key)
-                    && !known.named.contains(&object.key)
                 {
                     garbage.bytes += object.size;
                     garbage.keys.push(object.key.clone());
@@ -158,11 +159,12 @@ impl Table {
             let indices = snapshot.document.removed_indices.iter().map(String::as_str);
             known.drop_at(removed.chain(indices), object.last_modified);
         }
-        let prefix = keys::expiries(self.name());
-        let mut marks = Vec::new();
-        marks.extend(objects.values().filter(|object| object.key.starts_with(&prefix)));
+        // They are listed now: an expiry may have ended since the objects were, and the files that it
+        // dropped would be as old as they are.
+        let marks: Vec<ObjectInfo> =
+            self.store().list(&keys::expiries(self.name())).try_collect().await?;
         let mut newest: Option<(u64, &ObjectInfo)> = None;
-        for object in marks {
+        for object in &marks {
             cancel.check()?;
             let mark = Expiry::decode(&self.store().get(&object.key).await?, &object.key)?;
             known.drop_at(mark.dropped.iter().map(String::as_str), object.last_modified);
@@ -308,7 +310,7 @@ impl Known {
     fn drop_at<'a>(&mut self, keys: impl Iterator<Item = &'a str>, at: Timestamp) {
         for key in keys {
             let dropped = self.dropped.entry_ref(key).or_insert(at);
-            *dropped = (*dropped).max(at);
+            *dropped = unused_since(*dropped, Some(at));
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::format::footer::ParquetObject;
 use crate::format::header::REMEMBERED;
 use crate::format::keys;
 use crate::format::snapshot::{Document, Operation, decode_document, decode_snapshot_schema};
+use crate::protocol::explains_missing;
 use crate::state::State;
 
 /// One commit of the history.
@@ -228,7 +229,8 @@ pub(crate) async fn ends_well(store: &Store, state: &State, walked: &[Recorded])
     let mut marks = store.list(&keys::expiries(&state.header.uuid));
     while let Some(mark) = marks.try_next().await? {
         // The key of a mark contains the oldest version that was kept.
-        if keys::version_of_snapshot(&mark.key).is_some_and(|oldest| version < oldest) {
+        let oldest = keys::version_of_snapshot(&mark.key);
+        if oldest.is_some_and(|oldest| explains_missing(oldest, version)) {
             return Ok(true);
         }
     }

@@ -23,6 +23,8 @@ mod garbage;
 mod history;
 mod mend;
 mod options;
+#[doc(hidden)]
+pub mod protocol;
 mod prune;
 mod rebuild;
 mod reindex;
@@ -30,6 +32,7 @@ mod rewrite;
 mod scan;
 mod stage;
 mod state;
+mod statistics;
 mod table;
 mod verify;
 mod versions;
@@ -47,6 +50,7 @@ pub use options::{Annotate, BatchSource, Compression, CreateOptions, SchemaMode,
 pub use rewrite::OptimizeOptions;
 pub use scan::{Scan, ScanFile};
 pub use stage::{BucketPartition, DatePartition, Resolution, Staged};
+pub use statistics::{ColumnStatistics, Statistics};
 pub use table::{Partition, Table};
 pub use verify::{Problem, ProblemKind, VerifyOptions};
 pub use versions::Keep;

@@ -5,19 +5,22 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, LargeStringArray, RecordBatch};
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::{FutureExt, TryStreamExt};
-use hashbrown::HashSet;
+use half::f16;
+use hashbrown::{HashMap, HashSet};
 use partita_core::partition::{PartitionKey, values_of};
+use partita_core::predicate::{BoundPredicate, Literal};
 use partita_core::store::Version;
-use partita_core::{Cancel, Error, ErrorKind, Result, Store};
+use partita_core::{Cancel, Error, ErrorKind, Predicate, Result, Store};
 
 use crate::change::index_keys;
-use crate::facts::{complete, is_complete, remembered};
+use crate::facts::{complete, is_complete, remembered, unknown, widened_by};
 use crate::format::columns::{plain, with_ids};
 use crate::format::footer::{ParquetObject, missing};
+use crate::format::given::given_schema;
 use crate::format::header::{Encoding, Header, Own};
 use crate::format::index::stored::IndexFile;
 use crate::format::keys;
@@ -39,8 +42,10 @@ pub(crate) struct State {
     pub partition_by: Vec<String>,
     /// The schema in the form of `_common_metadata`.
     pub stored: Schema,
-    /// The schema that scans return.
+    /// The schema of the types in which values are compared.
     pub schema: SchemaRef,
+    /// The schema that scans return.
+    pub given: SchemaRef,
     pub own: Own,
     /// Pandas extension types by column.
     pub extensions: ExtensionTypes,
@@ -151,6 +156,26 @@ impl State {
         .boxed()
     }
 
+    /// The predicate on the table's types. Numbers that a column of narrower floats is compared with
+    /// are rounded to that column's type, as other engines do: `x == 0.1` finds its 0.1.
+    pub fn bind(&self, predicate: &Predicate) -> Result<BoundPredicate> {
+        let precisions: HashMap<&str, Precision> = self
+            .given
+            .fields()
+            .iter()
+            .filter(|field| !self.partition_by.contains(field.name()))
+            .filter_map(|field| Some((field.name().as_str(), Precision::of(field.data_type())?)))
+            .collect();
+        if precisions.is_empty() {
+            return predicate.bind(&self.schema);
+        }
+        let rounded = |column: &str, literal: &Literal| match (literal, precisions.get(column)) {
+            (Literal::Float(value), Some(precision)) => Literal::Float(precision.rounded(*value)),
+            _ => literal.clone(),
+        };
+        predicate.with_literals(&rounded).bind(&self.schema)
+    }
+
     /// Number of data files.
     pub fn num_files(&self) -> usize {
         self.manifest.num_rows()
@@ -167,6 +192,36 @@ impl State {
     }
 }
 
+/// Floats narrower than 64 bits, in a column or in its lists.
+#[derive(Debug, Clone, Copy)]
+enum Precision {
+    Half,
+    Single,
+}
+
+impl Precision {
+    fn of(data_type: &DataType) -> Option<Self> {
+        match data_type {
+            DataType::Float16 => Some(Self::Half),
+            DataType::Float32 => Some(Self::Single),
+            DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+                Self::of(item.data_type())
+            }
+            _ => None,
+        }
+    }
+
+    /// The nearest number of this precision; numbers beyond its range stay as they are.
+    fn rounded(self, value: f64) -> f64 {
+        let near = match self {
+            Self::Half => f16::from_f64(value).to_f64(),
+            #[expect(clippy::cast_possible_truncation, reason = "rounding is what is wanted")]
+            Self::Single => f64::from(value as f32),
+        };
+        if near.is_finite() { near } else { value }
+    }
+}
+
 /// The header with its stored form.
 struct Head {
     header: Header,
@@ -180,7 +235,9 @@ impl Head {
         let document = snapshot.document;
         let (stored, own) = numbered(&snapshot.schema, self.own);
         let schema = table_schema(&stored, &own.columns, &document.extension_types);
+        let given = given_schema(&stored, &own.columns, &document.extension_types);
         Ok(State {
+            given,
             table_name: document.table_name,
             manifest: align(&snapshot.manifest, &manifest_schema(&schema, &document.partition_by))?,
             partition_by: document.partition_by,
@@ -243,6 +300,8 @@ impl Head {
         let (extensions, known, stored) = match earlier {
             Some(earlier) => {
                 let stored = remembering(&stored, &earlier.schema);
+                let new = unknown(&files, &earlier.manifest);
+                let stored = widened_by(store, stored, new).await?;
                 schemas = earlier.document.schemas;
                 if stored != earlier.schema {
                     schemas.retire(&earlier.schema)?;
@@ -269,8 +328,10 @@ impl Head {
         };
         let (stored, own) = numbered(&stored, self.own);
         let schema = table_schema(&stored, &own.columns, &extensions);
+        let given = given_schema(&stored, &own.columns, &extensions);
         let manifest = remembered(&files, &known, &manifest_schema(&schema, &partition_by))?;
         Ok(State {
+            given,
             manifest,
             table_name,
             partition_by,

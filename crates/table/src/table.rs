@@ -8,6 +8,7 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatchIterator;
 use partita_core::partition::PartitionKey;
+use partita_core::store::protocol::proves_no_commit;
 use partita_core::store::split_url;
 use partita_core::{
     Cancel, Error, ErrorKind, Predicate, Result, Store, StoreOptions, idempotency_id,
@@ -210,10 +211,10 @@ impl Table {
         &self.store
     }
 
-    /// The columns and types that scans return.
+    /// The columns and types that scans return: those of the data as they were given.
     #[must_use]
     pub fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.state().schema)
+        Arc::clone(&self.state().given)
     }
 
     /// The partition columns, outermost first.
@@ -357,7 +358,7 @@ impl Table {
     ) -> Result<Commit> {
         if let Some(scope) = scope {
             // An invalid scope is reported before anything is written.
-            scope.bind(&self.schema())?;
+            self.state().bind(scope)?;
         }
         let staged = match data {
             Some(data) => vec![self.stage(data, options).await?],
@@ -428,7 +429,7 @@ impl Table {
         let mut growing = Growing::new(&self.store, &self.name, change, options);
         let made = self.commit_proposed(&mut growing, &options.cancel).await;
         match &made {
-            Err(error) if error.kind() == ErrorKind::CommitUnknown => {}
+            Err(error) if !proves_no_commit(error.kind()) => {}
             Err(_) => growing.clean(false).await,
             Ok(made) => growing.clean(!made.is_repeated()).await,
         }
@@ -508,7 +509,7 @@ impl Table {
             }
             Ok(made) => Ok(made),
             Err(error) => {
-                if error.kind() != ErrorKind::CommitUnknown {
+                if proves_no_commit(error.kind()) {
                     rewrite.abandon().await;
                 }
                 Err(error)
@@ -530,7 +531,7 @@ pub(crate) async fn undo_on_error<T>(
     outcome: Result<T>,
 ) -> Result<T> {
     if let Err(error) = &outcome
-        && error.kind() != ErrorKind::CommitUnknown
+        && proves_no_commit(error.kind())
     {
         discard(store, staged.iter().flat_map(Staged::keys).collect()).await;
     }

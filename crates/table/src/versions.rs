@@ -5,6 +5,7 @@ use std::sync::Arc;
 use futures::TryStreamExt;
 use hashbrown::HashSet;
 use jiff::{SignedDuration, Timestamp};
+use partita_core::store::protocol::proves_no_commit;
 use partita_core::{Error, ErrorKind, Result};
 
 use crate::Table;
@@ -76,7 +77,7 @@ impl Table {
         let pin = keys::pin(self.name());
         self.store().put(&pin, bytes).await?;
         let restored = self.restore_pinned(snapshot, options).await;
-        let is_known = !matches!(&restored, Err(error) if error.kind() == ErrorKind::CommitUnknown);
+        let is_known = !matches!(&restored, Err(error) if !proves_no_commit(error.kind()));
         if is_known && let Err(error) = self.store().delete(&pin).await {
             tracing::warn!(%error, "a pin was left; garbage collection removes it");
         }

@@ -13,7 +13,26 @@ if TYPE_CHECKING:
 
     from partita.scan import Scan
 
-__all__ = ["Batches"]
+__all__ = ["Batches", "Watched"]
+
+
+class Watched(Iterator["pa.RecordBatch"]):
+    """The batches of an iterator, with a report of the exception that ends them."""
+
+    def __init__(
+        self, batches: Iterator[pa.RecordBatch], failed: Callable[[BaseException], None]
+    ) -> None:
+        self._batches = batches
+        self._failed = failed
+
+    def __next__(self) -> pa.RecordBatch:
+        try:
+            return next(self._batches)
+        except StopIteration:
+            raise
+        except BaseException as error:
+            self._failed(error)
+            raise
 
 
 class Batches(Iterator["pa.RecordBatch"]):
@@ -23,20 +42,11 @@ class Batches(Iterator["pa.RecordBatch"]):
     KeyboardInterrupt inside of the generator that is being closed, where it is lost.
     """
 
-    def __init__(self, scan: Scan, failed: Callable[[BaseException], None] | None = None) -> None:
+    def __init__(self, scan: Scan) -> None:
         self._scan = scan
-        self._failed = failed
         self._running: _native.BatchIterator | None = None
 
     def __next__(self) -> pa.RecordBatch:
-        try:
-            if self._running is None:
-                self._running = self._scan._native.batches()
-            batch = next(self._running)
-        except StopIteration:
-            raise
-        except BaseException as error:
-            if self._failed is not None:
-                self._failed(error)
-            raise
-        return pyarrow().record_batch(batch)
+        if self._running is None:
+            self._running = self._scan._native.batches()
+        return pyarrow().record_batch(next(self._running))

@@ -39,7 +39,8 @@ class Conditions:
 
     def compare(self, name: str, op: str, values: pa.Array) -> Expr:
         """A comparison with the one value of an array."""
-        if op not in ("==", "!=") and pyarrow().types.is_boolean(self._kind(name)):
+        has_order = not pyarrow().types.is_boolean(self._kind(name)) and not self._is_ordered(name)
+        if op not in ("==", "!=") and not has_order:
             raise Unfit
         (value,) = self._plain(name, values)
         return Expr(_native.Predicate.compare(name, op, value))
@@ -75,11 +76,21 @@ class Conditions:
         return pyarrow().types.is_floating(self._kind(name))
 
     def _kind(self, name: str) -> pa.DataType:
+        kind = self._field(name).type
+        return kind.value_type if pyarrow().types.is_dictionary(kind) else kind
+
+    def _is_ordered(self, name: str) -> bool:
+        # Engines compare ordered categories, and the Enum of Polars, by place; Partita by value.
+        field = self._field(name)
+        is_enum = any(key.startswith(b"_PL_ENUM") for key in field.metadata or {})
+        return is_enum or bool(pyarrow().types.is_dictionary(field.type) and field.type.ordered)
+
+    def _field(self, name: str) -> pa.Field:
         # A name that occurs twice has the place -1 too.
         place = self._schema.get_field_index(name)
         if place < 0:
             raise Unfit
-        return self._schema.field(place).type
+        return self._schema.field(place)
 
     def _plain(self, name: str, values: pa.Array) -> list[Any]:
         """The values as the engine takes them, in the type of the column."""
@@ -88,10 +99,18 @@ class Conditions:
         if values.null_count or not _is_comparable(pa.types, kind, values.type):
             raise Unfit
         try:
-            values = values.cast(kind)
+            converted = values.cast(kind)
         except pa.ArrowException:
             raise Unfit from None
-        return _plain_of(pa.types, values)
+        # Partita rounds numbers to a column of narrower floats, which not every engine does.
+        if pa.types.is_floating(kind) and not _same_floats(converted, values):
+            raise Unfit
+        return _plain_of(pa.types, converted)
+
+
+def _same_floats(converted: pa.Array, given: pa.Array) -> bool:
+    pairs = zip(converted.to_pylist(), given.to_pylist(), strict=True)
+    return all(one == other or one != one and other != other for one, other in pairs)
 
 
 def constant(value: bool) -> Expr:
@@ -111,8 +130,8 @@ def _is_comparable(types: Any, kind: pa.DataType, other: pa.DataType) -> bool:
         types.is_decimal,
         types.is_boolean,
         types.is_date,
-        lambda one: types.is_string(one) or types.is_large_string(one),
-        lambda one: types.is_binary(one) or types.is_large_binary(one),
+        lambda one: str(one) in ("string", "large_string", "string_view"),
+        lambda one: str(one) in ("binary", "large_binary", "binary_view"),
     ]
     return any(family(kind) and family(other) for family in families)
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from partita._arrow import optional
+from partita._arrow import optional, refuse_wide_decimals
 from partita.dataset import open_table
 from partita.engines._batches import Batches
 from partita.engines._request import EngineRequest
@@ -62,6 +62,7 @@ def lazy_frame(scan: Scan) -> pl.LazyFrame:
     """A scan as a lazy frame."""
     polars = optional("polars", "reading into Polars")
     plugins = optional("polars.io.plugins", "reading into Polars")
+    refuse_wide_decimals(scan.schema)
     empty = polars.from_arrow(scan.schema.empty_table())
     try:
         # The version of a scan is fixed, so Polars may read once what a query uses twice.
@@ -98,11 +99,7 @@ class _Source:
         needed = columns
         if columns is not None and after is not None:
             needed = list(dict.fromkeys([*columns, *after.meta.root_names()]))
-        request = EngineRequest(
-            "Polars",
-            None if columns is None else tuple(columns),
-            None if after is None else str(after),
-        )
+        request = EngineRequest.of("Polars", columns, after)
         # A limit counts the rows that the whole condition leaves.
         scan_limit = limit if after is None else None
         scan = self._scan._pushed_down(request, needed, where, scan_limit, batch_rows)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from partita.scan import Scan
+from typing import Generic, TypeVar
 
 __all__ = ["EngineRequest", "LastRun"]
 
@@ -22,6 +20,17 @@ class EngineRequest:
     applied_after: str | None
     """The condition that is applied to the rows of the scan, unless it was pushed down whole."""
 
+    @classmethod
+    def of(
+        cls, name: str, columns: Iterable[str] | None, applied_after: object | None
+    ) -> EngineRequest:
+        """The request with its condition as text."""
+        return cls(
+            name,
+            None if columns is None else tuple(columns),
+            None if applied_after is None else str(applied_after),
+        )
+
     def text(self) -> str:
         """The lines for people, in the form of `Explain`."""
         columns = "all" if self.columns is None else ", ".join(self.columns)
@@ -31,14 +40,17 @@ class EngineRequest:
         return "\n".join(lines)
 
 
-class LastRun:
-    """The scan that an engine ran last of a table or a scan."""
+AnyScan = TypeVar("AnyScan")
 
-    def __init__(self, above: LastRun | None = None) -> None:
-        self.scan: Scan | None = None
+
+class LastRun(Generic[AnyScan]):
+    """The scan that an engine ran last of a table, a collection or a scan."""
+
+    def __init__(self, above: LastRun[AnyScan] | None = None) -> None:
+        self.scan: AnyScan | None = None
         self._above = above
 
-    def note(self, scan: Scan) -> None:
+    def note(self, scan: AnyScan) -> None:
         """Remembers a scan that is about to run."""
         self.scan = scan
         if self._above is not None:

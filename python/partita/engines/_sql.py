@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from partita._arrow import optional, pyarrow
 from partita._pandas import to_pandas
 from partita.collection import Collection
+from partita.collection_scan import CollectionScan
 from partita.errors import InvalidArgument
 from partita.readable import Readable
 from partita.scan import Scan
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
-    from partita.engines.dataset import TableDataset
+    from partita.engines._dataset import EngineDataset
 
 __all__ = ["Query", "sql"]
 
@@ -31,15 +32,16 @@ def sql(query: str, /, **tables: Any) -> Query:
 
     DuckDB asks each table for the columns that the query uses and for the rows that its conditions
     select, so that partitions, indices, statistics, bloom filters and pages leave out what they
-    can. Tables have the names that they are given here, and no others are known.
+    can. A collection gives the rows of its `Collection.scan`. Tables have the names that they are
+    given here, and no others are known.
 
     Parameters
     ----------
     query : str
         One statement that gives rows, in the SQL of DuckDB.
-    **tables : Table, Scan, or rows
-        The tables of the query by name: tables, scans, or DataFrames and other rows in memory that
-        DuckDB can read.
+    **tables : Table, Collection, scan of one, or rows
+        The tables of the query by name: tables, collections, scans, or DataFrames and other rows in
+        memory that DuckDB can read.
 
     Returns
     -------
@@ -183,13 +185,13 @@ class Query:
     @contextmanager
     def _connected(self) -> Iterator[Any]:
         """A database of its own with the tables; errors of ours come through it."""
-        datasets: list[TableDataset] = []
+        datasets: list[EngineDataset] = []
         connection = self._duckdb.connect(":memory:")
         try:
             # DuckDB would otherwise resolve unknown table names to variables of the caller.
             connection.execute("set python_enable_replacements = false")
             for name, rows in self._tables.items():
-                if isinstance(rows, Scan):
+                if isinstance(rows, (Scan, CollectionScan)):
                     rows = _dataset(rows)
                     datasets.append(rows)
                 connection.register(name, rows)
@@ -225,14 +227,13 @@ def _rows(given: Any) -> Any:
     if isinstance(given, Readable):
         return given._rows()
     if isinstance(given, Collection):
-        raise InvalidArgument(
-            "a collection is not a table: give rows of it, such as those of "
-            "collection.read(variables=[...]).to_dataframe().reset_index()"
-        )
+        return given.scan()
     return pyarrow().table(dict(given)) if isinstance(given, Mapping) else given
 
 
-def _dataset(scan: Scan) -> TableDataset:
-    from partita.engines.dataset import TableDataset
+def _dataset(scan: Scan | CollectionScan) -> EngineDataset:
+    from partita.engines.dataset import CollectionDataset, TableDataset
 
+    if isinstance(scan, CollectionScan):
+        return CollectionDataset(scan, engine="DuckDB")
     return TableDataset(scan, engine="DuckDB")

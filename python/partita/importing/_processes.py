@@ -17,7 +17,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from queue import SimpleQueue
 from typing import Any
 
-from partita.errors import PartitaError
+from partita.errors import Corrupt, PartitaError
 
 __all__ = ["Failure", "Processes", "serve"]
 
@@ -44,11 +44,13 @@ class Processes:
         self._children: list[subprocess.Popen[bytes]] = []
         self._free: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
         self._threads: ThreadPoolExecutor | None = None
+        self._closed = False
 
     def __enter__(self) -> Processes:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._closed = True
         for child in self._children:
             child.kill()
         for child in self._children:
@@ -85,14 +87,8 @@ class Processes:
     def _start(self, count: int) -> None:
         if self._threads is None:
             self._threads = ThreadPoolExecutor(self._count)
-        paths = os.pathsep.join(path for path in sys.path if path)
         for _ in range(count - len(self._children)):
-            child = subprocess.Popen(
-                [sys.executable, "-c", "from partita.importing._processes import serve; serve()"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                env={**os.environ, "PYTHONPATH": paths},
-            )
+            child = _started()
             self._children.append(child)
             self._free.put(child)
 
@@ -103,11 +99,37 @@ class Processes:
             _send(child.stdin, (function, given))
             return _receive(child.stdout)
         except (EOFError, OSError) as error:
+            child = self._in_place_of(child)
             # A call that ended one process is not given to another one.
-            lost = PartitaError(f"a process that read files ended: {error}")
-            return Failure(lost)
+            return Failure(
+                Corrupt(
+                    f"the process that read it ended ({error}): the file is damaged, or "
+                    "there was not enough memory"
+                )
+            )
         finally:
             self._free.put(child)
+
+    def _in_place_of(self, lost: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
+        """A process for further calls, unless they are not wanted any more."""
+        if self._closed:
+            return lost
+        lost.kill()
+        child = _started()
+        self._children.append(child)
+        if self._closed:
+            child.kill()
+        return child
+
+
+def _started() -> subprocess.Popen[bytes]:
+    paths = os.pathsep.join(path for path in sys.path if path)
+    return subprocess.Popen(
+        [sys.executable, "-c", "from partita.importing._processes import serve; serve()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": paths},
+    )
 
 
 def _tried(function: Callable[..., Any], given: tuple[Any, ...]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -114,8 +115,10 @@ class Reading:
             return path
         own = os.path.join(self.folder, str(os.getpid()))
         os.makedirs(own, exist_ok=True)
-        name = re.sub(r"[^\w.-]", "_", path)
-        place = os.path.join(own, name)
+        # Libraries name the copy in their errors, and the URL may hold a password.
+        digest = hashlib.blake2b(path.encode(), digest_size=8).hexdigest()
+        name = re.sub(r"[^\w.-]", "_", path.rpartition("/")[2])
+        place = os.path.join(own, f"{digest}_{name}")
         if not os.path.exists(place):
             self._fetch(path, place)
         os.utime(place)

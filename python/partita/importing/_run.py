@@ -12,20 +12,20 @@ from typing import Any
 from partita import _native
 from partita._arguments import options_text
 from partita._arrays import numpy_module, to_numpy
-from partita._arrow import optional
-from partita._functions import Inserting
-from partita._packing import MEANING, is_time_units
+from partita._functions import Inserting, fill_items
 from partita._progress import Progress, Report, reporting
 from partita._xarray import from_xarray, variables_of
 from partita.collection import Collection
-from partita.dataset import create_collection, open_collection
+from partita.dataset import open_collection, undo_creation
 from partita.errors import CommitConflict, InvalidArgument, NotFound, PartitaError, SchemaMismatch
+from partita.importing._creation import Combine, new_collection, without_rows
+from partita.importing._options import check_existing, check_options, partitioning
 from partita.importing._processes import Failure, Processes
 from partita.importing._remote import Reading
 from partita.importing._report import ImportReport
 from partita.importing._sources import find, open_source
 from partita.importing._tasks import Place, Scanned, Target, named, scan, stage, statics_of
-from partita.partitioning import Date
+from partita.partitioning import Date, Partitioning
 from partita.stores import FileSystem, connection
 
 __all__ = ["import_files"]
@@ -34,10 +34,6 @@ __all__ = ["import_files"]
 _ATTEMPTS = 30
 # Files smaller than this together are not worth processes of their own.
 _SMALL = 32 << 20
-# Chunks of the largest variable get about so many bytes, if nothing is said.
-_CHUNK_BYTES = 4 << 20
-_STRATEGIES = (None, "replace", "concat", "time_series", "upsert")
-_COMBINATIONS = ("override", "drop", "identical", "no_conflicts", "drop_conflicts")
 
 
 def import_files(
@@ -52,7 +48,7 @@ def import_files(
     zarr_format: int | None = None,
     groups: bool = True,
     fill: Mapping[str, Any] | None = None,
-    combine_attrs: str = "override",
+    combine_attrs: Combine = "override",
     on_error: str = "raise",
     skip_existing: bool = False,
     workers: int | None = None,
@@ -100,10 +96,11 @@ def import_files(
         Import the groups of files too. With False the variables of the root alone.
     fill : mapping, optional
         What is put where variables are missing in a file, by their paths: see `Collection.insert`.
-    combine_attrs : str, default "override"
+    combine_attrs : str or callable, default "override"
         What a new collection has of attributes that differ between the files, as xarray names it:
-        ``"override"`` (those of the first file), ``"drop"``, ``"identical"``, ``"no_conflicts"`` or
-        ``"drop_conflicts"``. Attributes by which numbers are decoded are those of the first file.
+        ``"override"`` (those of the first file), ``"drop"``, ``"identical"``, ``"no_conflicts"``,
+        ``"drop_conflicts"``, or a function of the list of their mappings and a context. Attributes
+        by which numbers are decoded are those of the first file.
     on_error : {"raise", "skip"}, default "raise"
         With ``"skip"`` files that cannot be read or do not fit are left out, and reported.
     skip_existing : bool, default False
@@ -136,8 +133,10 @@ def import_files(
     >>> report.rows, report.partitions, len(report.commits)
     (6, ['year=2022/month=01', 'year=2022/month=02'], 1)
     """
-    _check(merge, batch, combine_attrs, on_error)
-    names = [files] if isinstance(files, (str, os.PathLike)) else files
+    check_options(merge, batch, workers, chunks, zarr_format, fill, combine_attrs, on_error)
+    names = [files] if isinstance(files, (str, os.PathLike)) else list(files)
+    if not names:
+        raise InvalidArgument("files= names no file")
     given = storage_options if source_options is None else source_options
     options = dict(options_text(given))
     found = find(names, options)
@@ -155,50 +154,31 @@ def import_files(
         reading = Reading(groups, options, folder)
         running = _Import(place, single_writer, reading, on_error == "skip", processes, report)
         collection = _existing(url, store)
+        along = axis or (collection.axis if collection is not None else "time")
+        by = partitioning(partition_by, along)
         if collection is not None:
-            axis = collection.axis
-            partition_by = collection.partition_by
-        axis = axis or "time"
-        resolution: Any = partition_by
-        by = Date(axis, resolution) if isinstance(partition_by, str) else partition_by
-        if collection is None and by is None:
+            check_existing(collection, axis, by, chunks, zarr_format)
+            by = collection.partition_by
+        if by is None:
             raise InvalidArgument(
                 "there is no collection yet; say how it is partitioned: partition_by='month'"
             )
-        scanned = running.scan(found, axis, _keys(by))
-        if collection is not None and skip_existing:
-            scanned = running.without_known(scanned, collection._native.sources())
-        if collection is None and scanned:
-            collection = running.create(
-                url,
-                scanned,
-                combine_attrs,
-                {
-                    "axis": axis,
-                    "partition_by": by,
-                    "chunks": chunks,
-                    "zarr_format": zarr_format,
-                    **store,
-                },
-            )
+        scanned = running.scan(found, along, _keys(by))
         if collection is not None:
-            running.result.url = collection.url
-            size = batch or max(len(scanned), 1)
-            for start in range(0, len(scanned), size):
-                running.commit(collection._native, scanned[start : start + size], merge, fill)
+            if skip_existing:
+                scanned = running.without_known(scanned, collection._native.sources())
+            running.commit_all(collection, scanned, merge, fill, batch)
+        elif scanned := running.fit(scanned, along):
+            options_of_new = {
+                "axis": along,
+                "partition_by": by,
+                "chunks": chunks,
+                "zarr_format": zarr_format,
+                **store,
+            }
+            collection = new_collection(url, scanned, combine_attrs, reading, options_of_new)
+            running.fill(collection, scanned, merge, fill, batch)
         return running.result
-
-
-def _check(merge: Any, batch: Any, combine_attrs: Any, on_error: Any) -> None:
-    for name, value, known in (
-        ("merge", merge, _STRATEGIES),
-        ("combine_attrs", combine_attrs, _COMBINATIONS),
-        ("on_error", on_error, ("raise", "skip")),
-    ):
-        if value not in known:
-            raise InvalidArgument(f"{name}= takes one of {', '.join(map(repr, known))}")
-    if batch is not None and batch < 1:
-        raise InvalidArgument("batch= is a number of files")
 
 
 def _existing(url: Any, store: Mapping[str, Any]) -> Collection | None:
@@ -208,7 +188,7 @@ def _existing(url: Any, store: Mapping[str, Any]) -> Collection | None:
         return None
 
 
-def _keys(by: Any) -> list[str]:
+def _keys(by: Partitioning) -> list[str]:
     return [by.column] if isinstance(by, Date) else list(by.variables)
 
 
@@ -262,37 +242,61 @@ class _Import:
         self, scanned: list[Scanned], known: Iterable[tuple[str, str]]
     ) -> list[Scanned]:
         before = set(known)
-        self.result.skipped += [one.path for one in scanned if (one.path, one.digest) in before]
-        return [one for one in scanned if (one.path, one.digest) not in before]
 
-    def create(
-        self, url: Any, scanned: Sequence[Scanned], combine_attrs: str, options: dict[str, Any]
-    ) -> Collection:
-        """A new collection of what the first file holds, without rows."""
-        first = scanned[0]
-        icechunk = str(url).startswith("icechunk+")
-        if first.groups and not icechunk and options["zarr_format"] != 3:
-            raise InvalidArgument(
-                f"{first.path}: the file has groups ({', '.join(first.groups)}), for which a "
-                "collection needs zarr_format=3 (--zarr 3); groups=False (--no-groups) leaves them "
-                "out",
-                context={"file": first.path},
-            )
+        def is_known(one: Scanned) -> bool:
+            return not before.isdisjoint({(one.path, one.digest), _source(one)})
+
+        self.result.skipped += [_native.masked(one.path) for one in scanned if is_known(one)]
+        return [one for one in scanned if not is_known(one)]
+
+    def fit(self, scanned: Sequence[Scanned], axis: str) -> list[Scanned]:
+        """The files from the first one of which a collection can be made."""
+        for at, one in enumerate(scanned):
+            try:
+                data = open_source(one.path, self._reading)
+                from_xarray(without_rows(data, *data[axis].dims))
+            except Exception as error:
+                self._failed(one.path, named(error, one.path))
+            else:
+                return list(scanned[at:])
+        return []
+
+    def fill(
+        self,
+        collection: Collection,
+        scanned: list[Scanned],
+        merge: str | None,
+        fill: Mapping[str, Any] | None,
+        batch: int | None,
+    ) -> None:
+        """Imports files into a collection that was made for them; nothing is left if none fits."""
         try:
-            data = open_source(first.path, self._reading)
-            axis = data[options["axis"]]
-            if axis.dtype.kind != "M" and isinstance(options["partition_by"], Date):
-                _check_dates(axis, icechunk or options["zarr_format"] == 3)
-            data = _combined(data, scanned, combine_attrs)
-            (dimension,) = axis.dims
-            chunks = dict(options.pop("chunks") or {})
-            chunks.setdefault(dimension, _rows_of_a_chunk(data, dimension))
-            empty = _without_rows(data, dimension)
-            return create_collection(url, empty, insert=False, chunks=chunks, **options)
-        except PartitaError as error:
-            raise named(error, first.path) from None
+            self.commit_all(collection, scanned, merge, fill, batch)
+        except BaseException as failure:
+            if not self.result.commits:
+                undo_creation(collection._native, failure)
+            raise
+        if not self.result.imported:
+            undo_creation(collection._native)
 
-    def commit(
+    def commit_all(
+        self,
+        collection: Collection,
+        scanned: list[Scanned],
+        merge: str | None,
+        fill: Mapping[str, Any] | None,
+        batch: int | None,
+    ) -> None:
+        """Imports files, so many in each commit; all in one if nothing is said."""
+        native = collection._native
+        # Names that are wrong are refused before a file is.
+        fill_items(native.schema(), fill or {})
+        self.result.url = collection.url
+        size = batch or max(len(scanned), 1)
+        for start in range(0, len(scanned), size):
+            self._commit(native, scanned[start : start + size], merge, fill)
+
+    def _commit(
         self,
         native: _native.Collection,
         scanned: list[Scanned],
@@ -320,7 +324,7 @@ class _Import:
                     scanned = [one for one in scanned if one.path not in shared]
                     continue
                 forms = [form for *_, form in staged.values()]
-                sources = [(one.path, one.digest) for one in scanned]
+                sources = [_source(one) for one in scanned]
                 number, stale = native.commit_staged("insert", forms, key, sources)
                 if not stale:
                     staged.clear()
@@ -453,7 +457,7 @@ class _Import:
 
     def _done(self, scanned: Sequence[Scanned], places: Sequence[Place], number: int) -> None:
         result = self.result
-        result.imported += [one.path for one in scanned]
+        result.imported += [_native.masked(one.path) for one in scanned]
         counts = (stop - start for p in places for _, runs in p.sources for start, stop in runs)
         result.rows += sum(counts)
         new = [place.path for place in places if place.path not in result.partitions]
@@ -464,11 +468,16 @@ class _Import:
     def _failed(self, path: str, error: BaseException) -> None:
         if not self._skips:
             raise error
-        self.result.failed[path] = str(error)
+        self.result.failed[_native.masked(path)] = str(error)
 
     def _tell(self, what: str, done: int, total: int) -> None:
         if self._report is not None:
             self._report(what, done, total)
+
+
+def _source(one: Scanned) -> tuple[str, str]:
+    """The file as the history names it: its URL may hold a password."""
+    return _native.masked(one.path), one.digest
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -476,80 +485,3 @@ def _same(one: Any, other: Any) -> bool:
     if one.dtype.kind in "fcMm":
         return bool(np.array_equal(one, other, equal_nan=True))
     return bool(np.array_equal(one, other))
-
-
-def _check_dates(axis: Any, is_zarr3: bool) -> None:
-    """Refuses an axis of numbers that cannot be partitioned by date."""
-    units, calendar = axis.attrs.get("units"), axis.attrs.get("calendar")
-    if not is_time_units(units):
-        raise InvalidArgument(
-            f"the axis {axis.name} holds no times, and cannot be partitioned by date: its units "
-            f"are {units!r}"
-        )
-    if not is_zarr3:
-        raise InvalidArgument(
-            f"the axis {axis.name} has dates of the calendar {calendar}, which is not numpy's "
-            "(cftime); a collection that is partitioned by them needs zarr_format=3 (--zarr 3), "
-            "since ZCollection could not open one in Zarr 2"
-        )
-
-
-def _rows_of_a_chunk(data: Any, dimension: str) -> int:
-    """The rows per chunk with which chunks of the largest variable are well sized for reading."""
-    np = numpy_module()
-    nodes = data.subtree if hasattr(data, "subtree") else [data]
-    sizes = [
-        variable.dtype.itemsize
-        * int(np.prod([n for name, n in variable.sizes.items() if name != dimension]))
-        for node in nodes
-        for variable in node.variables.values()
-        if dimension in variable.dims
-    ]
-    return max(_CHUNK_BYTES // max(max(sizes, default=1), 1), 1)
-
-
-def _without_rows(data: Any, dimension: str) -> Any:
-    def cut(node: Any) -> Any:
-        return node.isel({dimension: slice(0, 0)}) if dimension in node.dims else node
-
-    found = data.map_over_datasets(cut) if hasattr(data, "subtree") else cut(data)
-    return found.load()
-
-
-def _combined(data: Any, scanned: Sequence[Scanned], how: str) -> Any:
-    """The dataset with attributes of all files."""
-    if how == "override":
-        return data
-    xarray = optional("xarray", "reading files of arrays")
-
-    def attributes(name: str, own: Mapping[Any, Any]) -> dict[Any, Any]:
-        kept = {key: own[key] for key in (*MEANING, "_FillValue") if key in own}
-        given = [xarray.Dataset(attrs=_others(one.attributes.get(name, {}))) for one in scanned]
-        try:
-            merged = xarray.merge(given, combine_attrs=how).attrs
-        except ValueError as error:
-            raise InvalidArgument(
-                f"the attributes of {name or 'the files'} differ: {error}",
-                context={"variable": name},
-            ) from error
-        return {**merged, **kept}
-
-    def with_attributes(node: Any, prefix: str) -> Any:
-        node = node.copy()
-        if not prefix:
-            node.attrs = attributes("", node.attrs)
-        for name, variable in node.variables.items():
-            variable.attrs = attributes(f"{prefix}{name}", variable.attrs)
-        return node
-
-    if not hasattr(data, "subtree"):
-        return with_attributes(data, "")
-    nodes = {
-        node.path: with_attributes(node.to_dataset(inherit=False), f"{node.path}/".lstrip("/"))
-        for node in data.subtree
-    }
-    return xarray.DataTree.from_dict(nodes)
-
-
-def _others(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: v for key, v in attributes.items() if key not in (*MEANING, "_FillValue")}

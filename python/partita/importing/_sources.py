@@ -38,7 +38,8 @@ def holds_arrays(name: str) -> bool:
     try:
         return any(is_array_file(path) or _is_zarr(path) for path in find([name]))
     except NotFound:
-        return False
+        # A pattern without a suffix may mean either kind, and the engine reads no patterns.
+        return glob.has_magic(name) and not os.path.splitext(name)[1]
 
 
 def _is_zarr(path: str) -> bool:
@@ -66,7 +67,8 @@ def find(
             matches = sorted(glob.glob(text, recursive=True)) if glob.has_magic(text) else [text]
             files = [file for match in matches for file in _within(match)]
         if not files:
-            raise NotFound(f"there is no file {text}", context={"file": text})
+            what = "no file of NetCDF, HDF5 or Zarr in" if os.path.isdir(text) else "no file"
+            raise NotFound(f"there is {what} {text}", context={"file": text})
         found.update(dict.fromkeys(files))
     return list(found)
 

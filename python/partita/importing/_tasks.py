@@ -13,7 +13,7 @@ from partita._arrays import numpy_module
 from partita._encoding import attributes_of
 from partita._functions import Inserting, fill_items
 from partita._xarray import by_path, from_xarray, variables_of
-from partita.errors import PartitaError, SchemaMismatch
+from partita.errors import Corrupt, PartitaError, SchemaMismatch, StoreError
 from partita.importing._remote import Reading
 from partita.importing._sources import digest, group_names, open_source
 
@@ -34,7 +34,8 @@ class Scanned:
     statics: dict[str, str]
     """The digests of the variables without the partitioned dimension."""
     attributes: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """The attributes of the variables, by name, and of the dataset, under the empty name."""
+    """The attributes of the variables by their paths, and of groups by theirs with a slash behind;
+    those of the dataset under the empty name."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,21 @@ class Place:
 
 
 def named(error: BaseException, path: str) -> PartitaError:
-    """The error of a file, with its name."""
-    kind = type(error) if isinstance(error, PartitaError) else PartitaError
-    context = {**getattr(error, "context", {}), "file": path}
-    what = str(error) if isinstance(error, PartitaError) else f"{type(error).__name__}: {error}"
-    return kind(f"{path}: {what}", context=context)
+    """The error of a file, with its name.
+
+    What libraries raise while they read a file means that the file is damaged, unless the system
+    could not give it to them.
+    """
+    if isinstance(error, PartitaError):
+        return type(error)(
+            f"{path}: {error}", kind=error.kind, context={**error.context, "file": path}
+        )
+    kind: type[PartitaError] = Corrupt
+    # Errors of NetCDF have negative numbers, and those of HDF5 none.
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and (error.errno or 0) > 0):
+        kind = StoreError
+    what = f"the file cannot be read: {type(error).__name__}: {error}"
+    return kind(f"{path}: {what}", context={"file": path})
 
 
 def scan(path: str, axis: str, names: Sequence[str], reading: Reading) -> Scanned:
@@ -97,7 +108,9 @@ def scan(path: str, axis: str, names: Sequence[str], reading: Reading) -> Scanne
             one = variables[name]
             keys[name] = (one.dims, one.values, dict(one.attrs), dict(one.encoding))
     statics = {n: _digest(v) for n, v in variables.items() if dimension not in v.dims}
-    attributes = {"": dict(data.attrs), **{n: dict(v.attrs) for n, v in variables.items()}}
+    attributes = {name: dict(one.attrs) for name, one in variables.items()}
+    for node in data.subtree if hasattr(data, "subtree") else [data]:
+        attributes[f"{getattr(node, 'path', '')}/".lstrip("/")] = dict(node.attrs)
     plain = {name: attributes_of(name, values) for name, values in attributes.items()}
     return Scanned(path, digest(reading.local(path)), group_names(data), keys, statics, plain)
 

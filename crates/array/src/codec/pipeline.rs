@@ -6,7 +6,7 @@ use std::num::NonZeroU64;
 
 use bytes::Bytes;
 use partita_core::store::{LARGEST, Opened};
-use partita_core::{Error, Result};
+use partita_core::{Error, Result, guarded};
 use zarrs::array::codec::api::ArrayToBytesCodecTraits;
 use zarrs::array::{ArrayBytes, ArrayBytesOffsets, CodecChain, DataType};
 use zarrs::metadata::v3::MetadataV3;
@@ -142,6 +142,10 @@ impl Pipeline {
     /// [`Corrupt`](partita_core::ErrorKind::Corrupt) if the bytes cannot be decoded, or hold
     /// another number of items.
     pub fn decode(&self, bytes: Bytes) -> Result<Buffer> {
+        guarded(|| self.decode_checked(bytes))
+    }
+
+    fn decode_checked(&self, bytes: Bytes) -> Result<Buffer> {
         let buffer = match &self.steps {
             Steps::V2 { filters, order, fortran } => {
                 self.decode_v2(bytes, filters, *order, *fortran)?
@@ -174,7 +178,7 @@ impl Pipeline {
         if let Steps::V2 { filters, order: ByteOrder::Little, fortran: false } = &self.steps
             && let ([only], Some(_)) = (filters.as_slice(), self.dtype.item_size())
         {
-            return only.filter.decode_into(object, self.items, pool, out);
+            return guarded(move || only.filter.decode_into(object, self.items, pool, out));
         }
         match self.decode(object.read_all(pool.take(), self.most_stored())?)? {
             Buffer::Fixed(decoded) => copy_decoded(&decoded, out),

@@ -14,6 +14,7 @@ use super::uncommitted::{clean_replaced, uncommitted};
 use crate::copy::JOURNAL;
 use crate::garbage::{Garbage, GarbageOptions};
 use crate::layout::{list_partitions, read_either};
+use crate::protocol::is_dead;
 use crate::statistics::{Statistics, replace_documents};
 
 /// Records are kept at least so long: a writer may have slept meanwhile, and readers ask what
@@ -82,7 +83,8 @@ async fn condense_statistics(store: &Store) -> Result<()> {
 async fn dead_records(store: &Store, very_old: Timestamp) -> Result<Vec<ObjectInfo>> {
     let cleaned = Head::read(store).await?.cleaned;
     let records = numbers(store).await?.into_iter();
-    let dead = records.filter(|(number, info)| *number <= cleaned && info.last_modified < very_old);
+    let dead =
+        records.filter(|(number, info)| is_dead(*number, cleaned, info.last_modified < very_old));
     Ok(dead.map(|(_, info)| info).collect())
 }
 

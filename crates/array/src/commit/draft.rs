@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use partita_core::{Error, ErrorKind, Result, Store};
+use partita_core::{Error, ErrorKind, Result, Store, masked};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -286,7 +286,8 @@ impl Draft {
                 Created::Done => {
                     let sequence = record.sequence;
                     if let Err(error) = publish_with(store, record).await {
-                        tracing::warn!(store = store.url(), %error, "a commit is not published");
+                        let store = masked(store.url());
+                        tracing::warn!(%store, %error, "a commit is not published");
                     }
                     return Ok(Outcome::Done(sequence));
                 }

@@ -9,6 +9,7 @@ use partita_core::{Error, ErrorKind, Result, Store, commit_point, commit_settled
 use super::head::Head;
 use super::paths::{LOG, record_key};
 use super::record::{Record, WITHDRAWAL};
+use crate::protocol::{Counts, counts};
 
 /// The number of the first commit.
 const FIRST: u64 = 1;
@@ -134,16 +135,14 @@ pub(super) async fn create(
         remove(store, record, &key).await;
         return Err(withdrawn(store));
     }
-    if head.published < record.sequence {
-        return Ok(Created::Done);
-    }
-    match head.id_of(record.sequence) {
-        Some(id) if id == record.id => Ok(Created::Done),
-        Some(_) => {
+    let is_published = head.id_of(record.sequence).map(|id| id == record.id);
+    match counts(record.sequence, head.published, is_published) {
+        Counts::Yes => Ok(Created::Done),
+        Counts::No => {
             remove(store, record, &key).await;
             Ok(Created::Taken)
         }
-        None => Err(unknown(
+        Counts::Unknown => Err(unknown(
             record,
             store,
             "so much was committed meanwhile that it cannot be learned whether this commit counts; \

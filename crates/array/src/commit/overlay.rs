@@ -19,6 +19,7 @@ use partita_core::store::{LARGEST, content, is_under};
 use partita_core::{Error, Store};
 use tokio::sync::OnceCell;
 
+use super::contents::Held;
 use super::head::{Head, Young};
 use super::manifest::Manifest;
 use super::note::Note;
@@ -26,6 +27,7 @@ use super::past::{PastState, PastStates};
 use super::record::{Action, Change, Record};
 use super::standing::Standing;
 use crate::digest::Digest;
+use crate::protocol::{Noted, Source, compare, source};
 
 /// What a snapshot makes of objects, read through the client of the store: those of commits that are
 /// not published are read where they are staged, and those of young partitions under the versions
@@ -158,6 +160,11 @@ impl Overlay {
     ) -> Result<GetResult> {
         let PastState::Present(contents) = past else { return Err(missing(at)) };
         let Some(held) = contents.objects.get(name) else { return Err(missing(at)) };
+        self.get_held(at, held, how).await
+    }
+
+    /// The immutable object with the content of this one.
+    async fn get_held(&self, at: &Path, held: &Held, how: GetOptions) -> Result<GetResult> {
         match self.inner.get_opts(&Path::parse(&held.key)?, how.clone()).await {
             Err(object_store::Error::NotFound { .. }) => {}
             answer => return self.checked(at, &how, answer?, Some(held.digest)).await,
@@ -198,42 +205,51 @@ impl Overlay {
                 return self.inner.get_opts(at, how).await;
             };
             let noted = version_of(note);
-            let if_match = noted.clone().flatten();
-            match found {
+            let seen = match &found {
                 // Some servers ignore the condition, but tell the version of what they send.
-                Ok(found)
-                    if noted.is_some() && (if_match.is_none() || found.meta.e_tag == if_match) =>
-                {
-                    // Without a version it may as well be what another program has written.
-                    let digest = if_match.and_then(|_| note.digests.get(name).copied());
-                    return self.checked(at, &how, found, digest).await;
-                }
-                Err(object_store::Error::NotFound { .. }) if noted.is_none() => {
-                    return Err(missing(at));
-                }
-                // Something else lies there than was published, or something that was not.
-                Ok(_)
-                | Err(
-                    object_store::Error::Precondition { .. } | object_store::Error::NotFound { .. },
-                ) => {}
-                Err(error) => return Err(error),
+                Ok(found) => Some(found.meta.e_tag.as_ref()),
+                Err(object_store::Error::NotFound { .. }) => None,
+                // An object of another version.
+                Err(object_store::Error::Precondition { .. }) => Some(None),
+                Err(_) => return found,
+            };
+            let committed = note.digests.get(name).copied();
+            let as_noted = compare(noted.as_ref().map(Option::as_ref), seen, committed.is_some());
+            if as_noted == Noted::AsNoted {
+                // Without a version it may as well be what another program has written.
+                let digest = noted.flatten().and(committed);
+                return self.checked(at, &how, found?, digest).await;
             }
         }
-        let find = || Standing::find(&self.base, path, &young.note);
+        let find = || self.standing(path, directory, &young.note);
         let standing = directory.standing.get_or_try_init(find).await.map_err(failed)?;
         let Standing::Managed(managed) = standing else {
             return self.inner.get_opts(at, how).await;
         };
-        if managed.removed.contains(name) {
-            return Err(missing(at));
+        let held = managed.contents.objects.get(name);
+        let is_removed = managed.removed.contains(name);
+        match (source(held.is_some(), managed.contents.complete, is_removed), held) {
+            (Source::Immutable, Some(held)) => self.get_held(at, held, how).await,
+            (Source::Nowhere, _) => Err(missing(at)),
+            _ => self.inner.get_opts(at, how).await,
         }
-        let Some(held) = managed.elsewhere.get(name) else {
-            return self.inner.get_opts(at, how).await;
+    }
+
+    /// How the published objects compare with the note of this name, but for those that commits that
+    /// are not published replace: some of these may have been put into place already.
+    async fn standing(
+        &self,
+        path: &str,
+        directory: &Directory,
+        name: &str,
+    ) -> partita_core::Result<Standing> {
+        let Some(note) = Note::read(&self.base, path, name).await? else {
+            return Ok(Standing::AsItLies);
         };
-        match self.inner.get_opts(&Path::parse(&held.key)?, how.clone()).await {
-            Err(object_store::Error::NotFound { .. }) => Err(self.lost(at)),
-            answer => self.checked(at, &how, answer?, Some(held.digest)).await,
-        }
+        let replaced = directory.replaced(&self.base).await?;
+        let mut live = self.base.versions(path).await?;
+        live.retain(|object| !is_under(&object.name, &replaced));
+        Standing::of(&self.base, path, &note, live).await
     }
 
     /// An answer that holds a whole object, once its content was compared with what was committed.
@@ -285,6 +301,18 @@ impl Pending {
 }
 
 impl Directory {
+    /// The names of what patches that are not published replace.
+    async fn replaced(&self, base: &Store) -> partita_core::Result<Vec<String>> {
+        let mut all = Vec::new();
+        for pending in &self.pending {
+            let Action::Patch { replaced, .. } = &pending.change.action else { continue };
+            let manifest = pending.read_manifest(base).await?;
+            let exact = manifest.as_ref().and_then(|manifest| manifest.replaced.as_ref());
+            all.extend(exact.unwrap_or(replaced).iter().cloned());
+        }
+        Ok(all)
+    }
+
     /// Where the commits that are not published have the object.
     async fn place(&self, base: &Store, key: &str, name: &str) -> partita_core::Result<Place<'_>> {
         for pending in self.pending.iter().rev() {

@@ -19,6 +19,13 @@ pub(crate) const TURN: &str = ".partita/turn";
 /// The lease under which one process publishes at a time.
 pub(super) const LEASE: &str = ".partita/publish";
 
+/// Whether a key leads below the directory that it is relative to. Documents with keys in them may be
+/// damaged, and the empty key is the directory itself.
+pub(super) fn is_below(key: &str) -> bool {
+    let key = key.strip_suffix('/').unwrap_or(key);
+    key.split('/').all(|name| !matches!(name, "" | "." | ".."))
+}
+
 /// The key of a record.
 pub(super) fn record_key(sequence: u64) -> String {
     format!("{LOG}{sequence:016}.json")
@@ -53,6 +60,24 @@ pub(super) fn path_of_notes(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keys_that_lead_elsewhere() {
+        for (key, below) in [
+            ("ssh/c/0", true),
+            ("ssh/", true),
+            (".zattrs", true),
+            ("", false),
+            ("/", false),
+            ("..", false),
+            ("a/../b", false),
+            ("a//b", false),
+            ("./a", false),
+            ("/a", false),
+        ] {
+            assert_eq!(is_below(key), below, "{key}");
+        }
+    }
 
     #[test]
     fn directories_of_notes_name_their_partitions() {

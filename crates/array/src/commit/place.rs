@@ -17,6 +17,7 @@ use super::paths::{SCRATCH, staged_directory};
 use super::record::{Action, Change, Record};
 use super::standing::{Managed, Standing, is_late_possible};
 use crate::digest::{Digest, ObjectEntry};
+use crate::protocol::goes;
 use crate::statistics::{PartitionStatistics, mark};
 
 /// Requests in flight that copy objects, over all partitions.
@@ -284,8 +285,8 @@ impl<'a> Publisher<'a> {
         let new: HashSet<&str> = objects.iter().map(|(name, _)| name.as_str()).collect();
         let is_gone = |own: &ObjectVersion| {
             let late = kept.is_some_and(|managed| managed.removed.contains(&own.name));
-            let goes = replaced.is_none_or(|replaced| is_under(&own.name, replaced));
-            !new.contains(own.name.as_str()) && (late || goes)
+            let is_replaced = replaced.is_none_or(|replaced| is_under(&own.name, replaced));
+            goes(new.contains(own.name.as_str()), is_replaced, late)
         };
         let gone: Vec<String> =
             live.iter().filter(|o| is_gone(o)).map(|o| o.name.clone()).collect();

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use partita_core::store::{Lease, Version};
-use partita_core::{Result, Store};
+use partita_core::{Result, Store, masked};
 use uuid::Uuid;
 
 use super::clean::{Limits, clean};
@@ -77,7 +77,7 @@ async fn publish_all(store: &Store, lease: &Lease, known: Record) -> Result<u64>
         // Without them reads take longer, and that is all.
         let noted = async {
             if let Err(error) = note(store, record.sequence, statistics).await {
-                tracing::warn!(store = store.url(), %error, "statistics are not written");
+                tracing::warn!(store = %masked(store.url()), %error, "statistics are not written");
             }
         };
         let retained = publisher.retained();
@@ -94,7 +94,8 @@ async fn publish_all(store: &Store, lease: &Lease, known: Record) -> Result<u64>
         let mark = head.published;
         let limits = Limits::of_publisher(&head);
         if let Err(error) = clean(store, lease, head, &version, limits).await {
-            tracing::warn!(store = store.url(), %error, "replaced objects are removed later");
+            let store = masked(store.url());
+            tracing::warn!(%store, %error, "replaced objects are removed later");
         }
         return Ok(mark);
     }

@@ -7,7 +7,7 @@ use partita_core::{Error, Result, Store};
 use serde::{Deserialize, Serialize};
 
 use super::manifest::Manifest;
-use super::paths::staged_directory;
+use super::paths::{DIRECTORY, is_below, staged_directory};
 use crate::statistics::{PartitionStatistics, Statistics};
 
 /// The form of the records of repositories, and of those of plain stores before manifests.
@@ -195,6 +195,25 @@ impl Change {
 
     pub(crate) fn drop(path: &str) -> Self {
         Self::new(path, Action::Drop)
+    }
+
+    /// Refuses a change that names anything else than a partition and what was staged for it: it comes
+    /// from a document that may be damaged, and what it names is replaced or removed.
+    pub(crate) fn check(&self) -> Result<()> {
+        let replaced = match &self.action {
+            Action::Patch { replaced, .. } => replaced.as_slice(),
+            Action::Replace { .. } | Action::Drop => &[],
+        };
+        let first = self.path.split('/').next();
+        let is_partition = is_below(&self.path) && first != Some(DIRECTORY);
+        let is_staged = self.stage().is_none_or(is_below);
+        match is_partition && is_staged && replaced.iter().all(|name| is_below(name)) {
+            true => Ok(()),
+            false => Err(Error::corrupt(
+                "a change names keys that are none of a partition or of staged objects",
+            )
+            .with("path", &self.path)),
+        }
     }
 
     /// The directory of what is staged for this change.

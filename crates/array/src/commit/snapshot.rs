@@ -18,6 +18,7 @@ use crate::layout::{
     Config, Layout, decode_config, group_key, list_partitions, read_config, read_view,
 };
 use crate::partitioning::Key;
+use crate::protocol::is_fresh;
 use crate::repository::State;
 use crate::rows::Known;
 use crate::select::select;
@@ -183,7 +184,7 @@ impl Snapshot {
     /// Refuses to commit what was staged so many seconds ago, if garbage collection may take it
     /// before the commit is made.
     pub(crate) fn check_staged_age(&self, age: u64) -> Result<()> {
-        if age <= self.head.grace / 2 {
+        if is_fresh(age, self.head.grace) {
             return Ok(());
         }
         Err(Error::new(

@@ -9,6 +9,7 @@ use partita_core::{Result, Store};
 use super::contents::{Contents, Held, Past};
 use super::note::{self, Note};
 use crate::digest::Digest;
+use crate::protocol::{Judged, judge};
 
 /// Objects whose content is compared at once.
 const COMPARED_AT_ONCE: usize = 16;
@@ -71,17 +72,16 @@ impl Standing {
         for (name, digest) in digests {
             let Some(digest) = digest else { continue };
             let held = managed.contents.objects.get(&name);
-            if held.is_some_and(|held| held.digest == digest) {
-                rewritten = true;
-                continue;
-            }
-            if past.is_none() {
+            let is_current = held.is_some_and(|held| held.digest == digest);
+            if past.is_none() && !is_current {
                 past = Some(earlier(store, path, note).await?);
             }
-            match (past.as_ref().is_some_and(|past| past.knows(&name, digest)), held) {
-                (false, _) => return Ok(Self::AsItLies),
-                (true, Some(held)) => drop(managed.elsewhere.insert(name, held.clone())),
-                (true, None) => drop(managed.removed.insert(name)),
+            let was_committed = past.as_ref().is_some_and(|past| past.knows(&name, digest));
+            match (judge(is_current, was_committed), held) {
+                (Judged::Current, _) => rewritten = true,
+                (Judged::Foreign, _) => return Ok(Self::AsItLies),
+                (Judged::Late, Some(held)) => drop(managed.elsewhere.insert(name, held.clone())),
+                (Judged::Late, None) => drop(managed.removed.insert(name)),
             }
         }
         let there: HashSet<&str> = live.iter().map(|object| object.name.as_str()).collect();

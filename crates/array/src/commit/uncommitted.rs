@@ -13,6 +13,7 @@ use super::log;
 use super::note::{self, Note};
 use super::paths::{STAGE, staged_directory};
 use super::publish::under_lease;
+use crate::protocol::keeps_staged;
 
 /// The name of manifests, below the directory of what is staged for a partition.
 const MANIFEST: &str = "/.manifest";
@@ -97,8 +98,9 @@ async fn unnamed(
     let manifests = objects.iter().filter_map(|object| object.key.strip_suffix(MANIFEST));
     let mut kept: HashMap<String, bool> = HashMap::new();
     for directory in manifests {
-        let is_kept = committed.contains(directory) || is_noted(store, directory).await?;
-        kept.insert(directory.to_owned(), is_kept);
+        let is_recorded = committed.contains(directory);
+        let is_noted = !is_recorded && is_noted(store, directory).await?;
+        kept.insert(directory.to_owned(), keeps_staged(is_recorded, is_noted));
     }
     let is_named = |object: &ObjectInfo| {
         let ends = object.key.match_indices('/').map(|(end, _)| end);

@@ -89,6 +89,7 @@ impl Record {
                 document.into_record()?
             }
         };
+        record.changes.iter().try_for_each(Change::check)?;
         match record.sequence < LAST {
             true => Ok(record),
             false => Err(Error::corrupt("a commit record has an impossible number")
@@ -240,6 +241,31 @@ mod tests {
         assert_eq!((read.sequence, read.id, read.key), (7, record.id, record.key));
         let Action::Patch { replaced, .. } = &read.changes[1].action else { panic!() };
         assert_eq!(replaced, &["ssh"]);
+    }
+
+    #[test]
+    fn changes_stay_within_their_partitions() {
+        let good = record(3);
+        let with = |edit: fn(&mut Change)| {
+            let mut record = good.clone();
+            record.changes.iter_mut().for_each(edit);
+            Record::decode(&serde_json::to_vec(&record).unwrap()).map_err(|error| error.kind())
+        };
+        assert!(with(|_| ()).is_ok());
+        for path in ["", ".partita/log", "..", "year=2022/../../other", "/etc"] {
+            let mut record = good.clone();
+            record.changes[2].path = path.to_owned();
+            for bytes in [serde_json::to_vec(&record).unwrap(), record.encode().unwrap().to_vec()] {
+                let error = Record::decode(&bytes).unwrap_err();
+                assert_eq!(error.kind(), partita_core::ErrorKind::Corrupt, "{path}");
+            }
+        }
+        let emptied = with(|change| {
+            if let Action::Patch { replaced, .. } = &mut change.action {
+                *replaced = vec![String::new()];
+            }
+        });
+        assert_eq!(emptied.err(), Some(partita_core::ErrorKind::Corrupt));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use parquet::basic::Compression;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 use partita_core::{Error, ErrorKind, Result, guarded};
-use partita_parquet::{check_seal, load, sealed};
+use partita_parquet::{check_pages, check_seal, load, sealed};
 use serde::{Deserialize, Serialize};
 
 use super::entries::{Entries, START, STOP};
@@ -194,7 +194,11 @@ fn decode_checked(bytes: Bytes, config: &Config) -> Result<Read> {
     let damaged = |error: parquet::errors::ParquetError| {
         Error::corrupt("the index is not a readable Parquet file").caused_by(error)
     };
-    let checked = check_seal(&bytes).and_then(|()| load(&bytes, ArrowReaderOptions::new()));
+    let checked = check_seal(&bytes).and_then(|()| {
+        let metadata = load(&bytes, ArrowReaderOptions::new())?;
+        check_pages(&bytes, metadata.metadata())?;
+        Ok(metadata)
+    });
     let metadata = checked.map_err(|error| {
         Error::corrupt("the index is not a readable Parquet file").caused_by(error)
     })?;

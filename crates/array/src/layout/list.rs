@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use partita_core::{Result, Store};
+use partita_core::{Result, Store, masked};
 
 use super::{Config, Layout, v3};
 use crate::collection::Partition;
@@ -52,7 +52,8 @@ pub(super) async fn catalog(store: &Store, config: &Config) -> Result<Option<Vec
     let Some(bytes) = store.get_opt(v3::CATALOG).await? else { return Ok(None) };
     let paths = v3::decode_catalog(&bytes);
     if paths.is_none() {
-        tracing::warn!(store = store.url(), "the catalog cannot be read; listing directories");
+        let store = masked(store.url());
+        tracing::warn!(%store, "the catalog cannot be read; listing directories");
     }
     Ok(paths)
 }

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use futures::{StreamExt, TryStreamExt, stream};
-use partita_core::{Error, Result, Store};
+use partita_core::{Error, Result, Store, masked};
 use serde::{Deserialize, Serialize};
 
 use super::PartitionStatistics;
@@ -150,7 +150,7 @@ async fn read_documents(store: &Store) -> Result<(Vec<String>, Statistics)> {
         let document = serde_json::from_slice(&bytes).ok();
         let document = document.filter(|document: &Document| document.format == FORMAT);
         if document.is_none() {
-            tracing::warn!(store = store.url(), key, "statistics cannot be read");
+            tracing::warn!(store = %masked(store.url()), key, "statistics cannot be read");
         }
         Ok::<_, Error>(document)
     };

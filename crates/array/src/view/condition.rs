@@ -54,6 +54,7 @@ fn expression(predicate: &Predicate) -> Result<String> {
                 (many, false) => format!("{} in ({})", name(column)?, many.join(", ")),
             }
         }
+        Predicate::Contains { column, .. } => return Err(refused().with("field", column)),
         // Fields of keys are never null.
         Predicate::IsNull { negated: true, .. } => "True".to_owned(),
         Predicate::IsNull { negated: false, .. } => "False".to_owned(),

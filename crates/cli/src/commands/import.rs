@@ -13,7 +13,8 @@ const HELP: &str = "\
 Array files (NetCDF 3 and 4, HDF5, Zarr), and folders and patterns of them, are imported into a
 collection. This requires the Python package and xarray:
   --axis NAME             the variable along which a new collection grows; default: time
-  --partition-by WHAT     month, or another part of a date; or integer variables: cycle,pass
+  --partition-by WHAT     month, or another part of the date of the axis; month(measured), the same
+                          of another variable; or integer variables: cycle,pass
   --zarr 2|3              the format of a new collection; groups of the files need 3
   --chunk DIM=N           the chunk size of a dimension of a new collection
   --merge HOW             replace, concat, time_series or upsert: how rows are merged with stored
@@ -24,7 +25,8 @@ collection. This requires the Python package and xarray:
   --combine-attrs HOW     override, drop, identical, no_conflicts or drop_conflicts: how
                           attributes that differ between the files of a new collection are combined
   --no-groups             do not import the groups of the files
-  --on-error raise|skip   with skip, omit and report files that do not fit
+  --on-error raise|skip   with skip, omit and report files that do not fit; it is an error if none
+                          fits
   --skip-existing         omit files that were imported before, according to the history
   --workers N             processes that read files
   --source-option K=V     option of the store of files that are given as URLs; --option unless given

@@ -18,6 +18,11 @@ use super::{Arrow, BATCH_BYTES, BATCH_ROWS, Typed, external};
 /// Spellings of missing values in columns that are not text.
 const MISSING: [&str; 8] = ["NA", "N/A", "n/a", "#N/A", "#NA", "NULL", "null", "None"];
 
+/// The most bytes and fields of a record. A compressed file of some megabytes may be a single record of
+/// gigabytes.
+const LONGEST: usize = 256 << 20;
+const MOST_FIELDS: usize = 1 << 20;
+
 /// The records of a file, one at a time.
 struct Records<R> {
     source: R,
@@ -111,6 +116,10 @@ impl<R: BufRead> Records<R> {
             self.source.consume(used);
             if ended {
                 return Ok(true);
+            }
+            if self.bytes.len() > LONGEST || self.fields.len() > MOST_FIELDS {
+                let what = "a record is longer than any can be: a quote or a line break is missing";
+                return Err(io::Error::new(io::ErrorKind::InvalidData, what));
             }
         }
     }
@@ -320,6 +329,15 @@ mod tests {
             found.push(fields.map(|(f, q)| (String::from_utf8(f.to_vec()).unwrap(), q)).collect());
         }
         found
+    }
+
+    #[test]
+    fn a_record_without_an_end_is_refused() {
+        for byte in [b'x', b','] {
+            let endless = io::BufReader::with_capacity(1 << 20, io::repeat(byte));
+            let error = Records::new(endless).advance().unwrap_err();
+            assert!(error.to_string().contains("longer than any"), "{error}");
+        }
     }
 
     #[test]

@@ -27,6 +27,7 @@ use crate::{Error, ErrorKind, Result};
 pub use common::{common_type, settled_type};
 pub use fill::fill_fields;
 pub use key::as_keys;
+pub(crate) use nested::item;
 pub use text::{Suggestion, parse_column, to_texts};
 pub use valid::check_texts;
 

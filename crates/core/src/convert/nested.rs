@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, FixedSizeListArray, LargeListArray, MapArray, StructArray,
+    Array, ArrayRef, AsArray, FixedSizeListArray, LargeListArray, ListArray, MapArray, StructArray,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::{CastOptions, cast, cast_with_options, is_null, nullif};
@@ -17,7 +17,7 @@ pub(super) fn is_nested(data_type: &DataType) -> bool {
 }
 
 /// The items of a list of any layout.
-pub(super) fn item(data_type: &DataType) -> Option<&FieldRef> {
+pub(crate) fn item(data_type: &DataType) -> Option<&FieldRef> {
     match data_type {
         DataType::List(item)
         | DataType::LargeList(item)
@@ -38,6 +38,14 @@ pub(super) fn entry(entries: &Field) -> Option<(&FieldRef, &FieldRef)> {
 
 pub(super) fn convert(values: &ArrayRef, to: &DataType) -> Converted {
     let from = values.data_type();
+    if let (DataType::List(given), DataType::List(wanted)) = (from, to)
+        && given.data_type() == wanted.data_type()
+    {
+        let lists = values.as_list::<i32>();
+        let (offsets, nulls) = (lists.offsets().clone(), lists.nulls().cloned());
+        let items = Arc::clone(lists.values());
+        return Ok(Arc::new(ListArray::try_new(Arc::clone(wanted), offsets, items, nulls)?));
+    }
     if let (Some(given), Some(wanted)) = (item(from), item(to)) {
         return list(values, given, wanted, to);
     }

@@ -11,6 +11,7 @@ use super::nearest::advice;
 use super::path::resolve;
 use super::value::Value;
 use super::{CompareOp, Literal, Predicate};
+use crate::convert::item;
 use crate::{Error, ErrorKind, Result};
 
 /// The maximum depth of a predicate, so that its evaluation stays within a thread's stack.
@@ -31,6 +32,8 @@ pub(crate) enum Node {
     Always(bool),
     Condition(Box<Condition>),
     IsNull(String),
+    /// A list has an item for which the condition holds.
+    Contains(Box<Condition>),
     And(Vec<Node>),
     Or(Vec<Node>),
     Not(Box<Node>),
@@ -103,6 +106,7 @@ fn bind(predicate: &Predicate, schema: &Schema, depth: usize) -> Result<Node> {
                 }
             }
         }
+        Predicate::Contains { column, value } => contains(column, value, type_of(column, schema)?)?,
         Predicate::In { column, values, negated } => {
             negated_if(*negated, is_in(column, values, type_of(column, schema)?)?)
         }
@@ -121,6 +125,26 @@ fn is_in(column: &str, values: &[Literal], data_type: &DataType) -> Result<Node>
     }
     let known = condition(column, Question::In(some), data_type)?;
     Ok(Node::Or(vec![Node::IsNull(column.to_owned()), known]))
+}
+
+fn contains(column: &str, value: &Literal, data_type: &DataType) -> Result<Node> {
+    let refused = |message: &str| {
+        Error::new(ErrorKind::InvalidPredicate, message.to_owned())
+            .with("column", column)
+            .with("type", data_type)
+            .with("value", value)
+    };
+    let Some(item) = item(data_type) else {
+        return Err(refused("only a column of lists can be asked for an item"));
+    };
+    if *value == Literal::Null {
+        return Err(refused("null is no value that a list can be asked for"));
+    }
+    let item = leaf(item.data_type());
+    match condition(column, Question::In(vec![fitting(column, value, item)?]), item)? {
+        Node::Condition(condition) => Ok(Node::Contains(condition)),
+        other => Ok(other),
+    }
 }
 
 fn negated_if(negated: bool, node: Node) -> Node {

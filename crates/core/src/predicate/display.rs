@@ -18,6 +18,7 @@ impl Display for Predicate {
                 }
                 f.write_char(')')
             }
+            Self::Contains { column, value } => write!(f, "{value} in {}", Name(column)),
             Self::IsNull { column, negated } => {
                 write!(f, "{} is {}null", Name(column), if *negated { "not " } else { "" })
             }

@@ -2,13 +2,16 @@
 
 use std::borrow::Cow;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::buffer::BooleanBuffer;
-use arrow::compute::{and_kleene, is_null, not, or_kleene};
+use arrow::compute::{and_kleene, cast, is_null, not, or_kleene};
+use arrow::datatypes::DataType;
 
 use super::BoundPredicate;
 use super::bind::Node;
+use super::condition::Condition;
 use super::path::reach;
+use crate::convert::item;
 use crate::{Error, ErrorKind, Result};
 
 impl BoundPredicate {
@@ -30,6 +33,9 @@ fn evaluate(node: &Node, batch: &RecordBatch) -> Result<BooleanArray> {
     match node {
         Node::Always(answer) => Ok(constant(*answer, batch.num_rows())),
         Node::Condition(condition) => condition.test(column(batch, condition.column())?.as_ref()),
+        Node::Contains(condition) => {
+            contains(condition, column(batch, condition.column())?.as_ref())
+        }
         Node::IsNull(name) => Ok(is_null(column(batch, name)?.as_ref())?),
         Node::Not(inner) => Ok(not(&evaluate(inner, batch)?)?),
         Node::And(parts) => {
@@ -55,6 +61,25 @@ fn evaluate(node: &Node, batch: &RecordBatch) -> Result<BooleanArray> {
             Ok(any)
         }
     }
+}
+
+/// Whether each list has an item for which the condition holds; null for lists that are null.
+fn contains(condition: &Condition, lists: &ArrayRef) -> Result<BooleanArray> {
+    let item = item(lists.data_type()).cloned().ok_or_else(|| {
+        Error::new(ErrorKind::SchemaMismatch, "the data have no lists in a column of the predicate")
+            .with("column", condition.column())
+            .with("found", lists.data_type())
+    })?;
+    let lists = cast(lists, &DataType::LargeList(item))?;
+    let lists = lists.as_list::<i64>();
+    let answers = condition.test(lists.values())?;
+    let place = |offset: i64| usize::try_from(offset).unwrap_or(0);
+    let found = lists.offsets().windows(2).enumerate().map(|(row, ends)| {
+        let items = place(ends.first().copied()?)..place(ends.last().copied()?);
+        let has = items.into_iter().any(|item| answers.is_valid(item) && answers.value(item));
+        lists.is_valid(row).then_some(has)
+    });
+    Ok(found.collect())
 }
 
 fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<Cow<'a, ArrayRef>> {

@@ -89,6 +89,13 @@ pub enum Predicate {
         /// True for `not in`.
         negated: bool,
     },
+    /// `value in column`: a list has the value as an item.
+    Contains {
+        /// Name of the column.
+        column: String,
+        /// The item; not null.
+        value: Literal,
+    },
     /// `column is null`; `is not null` if negated.
     IsNull {
         /// Name of the column.
@@ -167,6 +174,11 @@ impl Column {
         Predicate::IsNull { column: self.0, negated: false }
     }
 
+    /// `value in column`, for a column of lists.
+    pub fn contains(self, value: impl Into<Literal>) -> Predicate {
+        Predicate::Contains { column: self.0, value: value.into() }
+    }
+
     /// `column is not null`.
     #[must_use]
     pub fn is_not_null(self) -> Predicate {
@@ -203,6 +215,28 @@ impl Predicate {
         Self::Or(parts)
     }
 
+    /// The predicate with `changed` of the column's name and the literal in the place of each literal.
+    #[must_use]
+    pub fn with_literals(&self, changed: &impl Fn(&str, &Literal) -> Literal) -> Self {
+        let all = |parts: &[Self]| parts.iter().map(|part| part.with_literals(changed)).collect();
+        match self {
+            Self::Compare { column, op, value } => {
+                Self::Compare { column: column.clone(), op: *op, value: changed(column, value) }
+            }
+            Self::In { column, values, negated } => {
+                let values = values.iter().map(|value| changed(column, value)).collect();
+                Self::In { column: column.clone(), values, negated: *negated }
+            }
+            Self::Contains { column, value } => {
+                Self::Contains { column: column.clone(), value: changed(column, value) }
+            }
+            Self::And(parts) => Self::And(all(parts)),
+            Self::Or(parts) => Self::Or(all(parts)),
+            Self::Not(inner) => Self::Not(Box::new(inner.with_literals(changed))),
+            Self::Always(_) | Self::IsNull { .. } => self.clone(),
+        }
+    }
+
     /// The names of the columns that the predicate uses.
     #[must_use]
     pub fn columns(&self) -> BTreeSet<String> {
@@ -216,6 +250,7 @@ impl Predicate {
             Self::Always(_) => {}
             Self::Compare { column, .. }
             | Self::In { column, .. }
+            | Self::Contains { column, .. }
             | Self::IsNull { column, .. } => {
                 into.insert(column.clone());
             }

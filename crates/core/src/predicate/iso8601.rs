@@ -1,8 +1,7 @@
 //! Parsing and formatting of dates, times and timestamps in ISO 8601.
 
 use jiff::civil::{Date, DateTime, Time};
-use jiff::tz::TimeZone;
-use jiff::{Timestamp, Zoned};
+use jiff::{SignedDuration, Timestamp, Zoned};
 
 pub(crate) const NANOS_PER_SECOND: i128 = 1_000_000_000;
 pub(crate) const NANOS_PER_DAY: i128 = 86_400 * NANOS_PER_SECOND;
@@ -67,18 +66,21 @@ pub(crate) fn parse_time(text: &str) -> Option<i128> {
 
 /// Formats `2020-01-01`; `None` outside the range of years that can be written.
 pub(crate) fn format_date(days: i32) -> Option<String> {
-    let instant = Timestamp::from_second(i64::from(days) * 86_400).ok()?;
-    Some(instant.to_zoned(TimeZone::UTC).date().to_string())
+    Some(civil(i128::from(days) * NANOS_PER_DAY)?.date().to_string())
+}
+
+/// The date and time on the same clock; `None` outside the range of years that can be written. That
+/// of instants ends a day earlier, so that every offset has its place.
+pub(crate) fn civil(nanos: i128) -> Option<DateTime> {
+    let seconds = i64::try_from(nanos.div_euclid(NANOS_PER_SECOND)).ok()?;
+    let rest = i32::try_from(nanos.rem_euclid(NANOS_PER_SECOND)).ok()?;
+    DateTime::constant(1970, 1, 1, 0, 0, 0, 0).checked_add(SignedDuration::new(seconds, rest)).ok()
 }
 
 /// Formats `2020-01-01T00:00:00.5`, with `Z` for an instant; `None` outside the range of years that
 /// can be written.
 pub(crate) fn format_timestamp(nanos: i128, utc: bool) -> Option<String> {
-    let instant = Timestamp::from_nanosecond(nanos).ok()?;
-    if utc {
-        return Some(instant.to_string());
-    }
-    Some(instant.to_zoned(TimeZone::UTC).datetime().to_string())
+    Some(format!("{}{}", civil(nanos)?, if utc { "Z" } else { "" }))
 }
 
 fn looks_like_a_date(text: &str) -> bool {

@@ -24,6 +24,7 @@
 //!   a literal with a zone does not fit a column without.
 //! - **Fields of structs** are named by path, `address.city`, if no column has that name. They are
 //!   null where the struct is.
+//! - **Lists** are asked for an item: `'blue' in colours`. The result is null where the list is.
 //! - **Everything else** that does not fit the type of its column is an
 //!   [`InvalidPredicate`](crate::ErrorKind::InvalidPredicate) when the predicate is bound, never a
 //!   predicate that matches nothing.

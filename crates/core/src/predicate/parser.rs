@@ -221,10 +221,18 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// `3 < x`, `3 < x <= 5`, and the constants.
+    /// `3 < x`, `3 < x <= 5`, `3 in x`, `3 not in x`, and the constants.
     fn value_first(&mut self) -> Parsed<Predicate> {
         let value_at = self.at.clone();
         let value = self.value("")?;
+        let negated = self.eat("not")?;
+        if self.eat("in")? {
+            let contains = Predicate::Contains { column: self.column()?, value };
+            return Ok(if negated { !contains } else { contains });
+        }
+        if negated {
+            return Err(self.fault("expected `in` after `not`"));
+        }
         let Token::Compare(op) = self.token else {
             return match value {
                 Literal::Bool(constant) => Ok(Predicate::Always(constant)),

@@ -158,6 +158,8 @@ impl Pruning<'_> {
                 }
                 Ok(any)
             }
+            // There are no statistics of items.
+            (Node::Contains(_), _) => Ok(self.all()),
             (Node::IsNull(column), _) => self.null_or_not(column, outcome),
             (Node::Condition(condition), _) => self.condition(condition, outcome),
         }

@@ -170,8 +170,8 @@ pub(super) fn is_of_a_repetition(error: &object_store::Error) -> bool {
 }
 
 /// The outcome of a conditional write that returned an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Answer {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Answer {
     /// The condition did not hold, for this attempt or for a previous attempt of the client's
     /// retries.
     Refused,
@@ -187,7 +187,7 @@ pub(super) enum Answer {
 
 impl Answer {
     /// Classifies the client's error.
-    pub fn of(error: &object_store::Error) -> Self {
+    pub(super) fn of(error: &object_store::Error) -> Self {
         use object_store::Error as E;
         match error {
             E::AlreadyExists { .. } | E::Precondition { .. } | E::NotModified { .. } => {

@@ -26,7 +26,6 @@ use object_store::{
     ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions,
     Result, UpdateVersion,
 };
-use tokio::sync::Semaphore;
 
 use super::calls::Calls;
 use super::durability::{Durability, STEP};
@@ -35,15 +34,13 @@ use super::file_system::FileSystem;
 use super::links;
 use super::local_directory::is_no_file;
 use super::lock::{KeyLock, is_lock_name};
+use super::open_files::reading;
 use super::version::content_tag;
 use super::work::HeldLocks;
 use crate::{Error, cores};
 
 /// Files deleted between two checks whether the caller still waits.
 const DELETES_PER_CHECK: usize = 256;
-/// Ranges of files that this process reads at once, each from a file of its own opening. There may be
-/// as many requests as row groups times cores, and systems allow a process as few open files as 64.
-static RANGES: Semaphore = Semaphore::const_new(32);
 /// The maximum number of threads that list directories.
 const THREADS: usize = 8;
 
@@ -129,8 +126,6 @@ impl LocalFiles {
             _ => object_store::Error::Generic { store: "local", source: error.into() },
         };
         let length = range.end.saturating_sub(range.start);
-        // The semaphore is never closed.
-        let _permit = RANGES.acquire().await.ok();
         // Allocated here, by a thread that decodes what is read: allocators cache freed memory for
         // the thread that allocated it, and I/O threads allocate nothing else.
         let mut buffer = Vec::new();
@@ -138,7 +133,7 @@ impl LocalFiles {
             .map_err(|_| io::ErrorKind::OutOfMemory.into())
             .and_then(|length| buffer.try_reserve_exact(length).map_err(io::Error::other))
             .map_err(|error| failed(&target, error))?;
-        blocking(move || {
+        reading(move || {
             let mut read = || {
                 let (mut file, _) = open_regular(&target)?;
                 file.seek(io::SeekFrom::Start(range.start))?;
@@ -330,9 +325,9 @@ pub(super) async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await?
 }
 
-/// Maps the items on one thread per core, and returns the results in order. The threads take one
-/// item after the other, and stop when nobody awaits the result any more.
-pub(super) async fn blocking_each<A: Send + Sync + 'static, B: Send + 'static>(
+/// Reads the directories `items` on one thread per core, and returns the results in order. The
+/// threads take one after the other, and stop when nobody awaits the result any more.
+pub(super) async fn reading_each<A: Send + Sync + 'static, B: Send + 'static>(
     items: Vec<A>,
     work: impl Fn(&A) -> Result<B> + Send + Sync + 'static,
 ) -> Result<Vec<B>> {
@@ -340,7 +335,7 @@ pub(super) async fn blocking_each<A: Send + Sync + 'static, B: Send + 'static>(
     let shared = Arc::new((items, work, AtomicUsize::new(0)));
     let worker = |_| {
         let shared = Arc::downgrade(&shared);
-        blocking(move || {
+        reading(move || {
             let mut done = Vec::new();
             while let Some(shared) = shared.upgrade() {
                 let (items, work, next) = shared.as_ref();

@@ -17,11 +17,11 @@ use super::fingerprint::ObjectVersion;
 use super::links::refuse_behind_link;
 use super::list::join;
 use super::local::{
-    LocalFiles, blocking, blocking_each, is_hidden_name, not_applied, open_regular,
-    temporary_beside,
+    LocalFiles, blocking, is_hidden_name, not_applied, open_regular, reading_each, temporary_beside,
 };
 use super::local_place::{Placing, copy_into_place, in_directory};
-use super::read::{LARGEST, refuse_larger};
+use super::open_files::reading;
+use super::read::refuse_larger;
 use super::removal::remove_later;
 use super::work::Work;
 
@@ -168,14 +168,14 @@ impl LocalFiles {
         .await
     }
 
-    /// The content of a file; `None` if there is no such file.
-    pub async fn read(&self, location: &Path) -> Result<Option<Bytes>> {
+    /// The content of a file of at most `most` bytes; `None` if there is no such file.
+    pub async fn read(&self, location: &Path, most: u64) -> Result<Option<Bytes>> {
         let target = self.target(location)?;
-        blocking(move || {
+        reading(move || {
             let Some((file, metadata)) = open(&target)? else { return Ok(None) };
-            refuse_larger(metadata.len(), LARGEST)?;
+            refuse_larger(metadata.len(), most)?;
             let mut bytes = Vec::new();
-            let read = file.take(LARGEST).read_to_end(&mut bytes);
+            let read = file.take(most).read_to_end(&mut bytes);
             read.map_err(|error| not_applied("read", &target, &error))?;
             Ok(Some(bytes.into()))
         })
@@ -202,7 +202,7 @@ impl LocalFiles {
             let read = versions(target, "", &mut found);
             read.map(|()| found).map_err(|error| not_applied("list", target, &error))
         };
-        blocking_each(targets, one).await
+        reading_each(targets, one).await
     }
 
     /// The time of the last change of any kind in a directory; `None` if there is no such
@@ -255,6 +255,7 @@ pub(super) fn entries_of(
 }
 
 fn versions(directory: &FilePath, prefix: &str, found: &mut Vec<ObjectVersion>) -> io::Result<()> {
+    let mut below = Vec::new();
     for entry in entries_of(directory)? {
         let entry = entry?;
         let own = entry.file_name();
@@ -263,7 +264,7 @@ fn versions(directory: &FilePath, prefix: &str, found: &mut Vec<ObjectVersion>) 
         let name = join(prefix, own);
         let metadata = match entry.metadata() {
             // Reads follow symbolic links.
-            Ok(metadata) if metadata.is_symlink() => fs::metadata(entry.path()),
+            Ok(metadata) if metadata.is_symlink() => linked(&entry.path()),
             metadata => metadata,
         };
         let metadata = match metadata {
@@ -271,7 +272,7 @@ fn versions(directory: &FilePath, prefix: &str, found: &mut Vec<ObjectVersion>) 
             metadata => metadata?,
         };
         if metadata.is_dir() {
-            versions(&entry.path(), &name, found)?;
+            below.push((entry.path(), name));
         } else if !is_hidden_name(own) {
             let written = metadata.modified()?;
             let last_modified = Timestamp::try_from(written).map_err(io::Error::other)?;
@@ -280,7 +281,25 @@ fn versions(directory: &FilePath, prefix: &str, found: &mut Vec<ObjectVersion>) 
             found.push(ObjectVersion { name, size, version, last_modified });
         }
     }
-    Ok(())
+    // Only one directory is open at a time, however deep they are nested.
+    below.iter().try_for_each(|(path, name)| versions(path, name, found))
+}
+
+/// What a symbolic link leads to. One that leads to a directory in which it lies is refused, since the
+/// listing would not end.
+fn linked(link: &FilePath) -> io::Result<fs::Metadata> {
+    let metadata = fs::metadata(link)?;
+    if metadata.is_dir() {
+        let target = fs::canonicalize(link)?;
+        let is_target = |path: &FilePath| fs::canonicalize(path).is_ok_and(|path| path == target);
+        if link.ancestors().skip(1).any(is_target) {
+            return Err(io::Error::other(format!(
+                "the symbolic link {} leads to a directory in which it lies",
+                link.display()
+            )));
+        }
+    }
+    Ok(metadata)
 }
 
 /// The entity tag of a local file in `object_store`.

@@ -8,7 +8,7 @@ use object_store::Result;
 use object_store::path::Path;
 
 use super::list::{Meaning, join};
-use super::local::{LocalFiles, blocking_each, not_applied};
+use super::local::{LocalFiles, not_applied, reading_each};
 
 impl LocalFiles {
     /// The subdirectories of several directories with their interpretations, in the order of the
@@ -23,7 +23,7 @@ impl LocalFiles {
             let below = directories(&root, parent, &|name| meaning(meant, name));
             below.map_err(|error| not_applied("list", &root, &error))
         };
-        Ok(blocking_each(above, below).await?.into_iter().flatten().collect())
+        Ok(reading_each(above, below).await?.into_iter().flatten().collect())
     }
 }
 

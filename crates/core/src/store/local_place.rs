@@ -29,7 +29,8 @@ impl Placing {
     /// If that is not possible, the new files are renamed into place one at a time, then the files
     /// to remove are deleted. An interruption leaves the directory in between; the same call
     /// completes it. This fallback is used if the file system has no exchange or is shared by
-    /// several machines, and if symbolic links lead to other directories, which are not replaced.
+    /// several machines, and if symbolic links lead to other directories. Such links stay unless all
+    /// that is behind them is replaced; then the link is removed, and nothing behind it.
     pub fn run(&self, files: &LocalFiles, work: &Work) -> io::Result<()> {
         let new: HashSet<&str> = self.new.iter().map(|(name, _)| name.as_str()).collect();
         let stays = |name: &str| !new.contains(name) && !self.is_removed(name);
@@ -56,6 +57,7 @@ impl Placing {
         if at_once && self.put_at_once(found.is_some(), files)? {
             return Ok(());
         }
+        self.remove_links(work)?;
         self.put_each(&new, files, work)?;
         self.remove_rest(&new, work)?;
         match is_same_device(&self.built, &self.live)? {
@@ -127,6 +129,17 @@ impl Placing {
             put.map_err(|error| about(&to, &error))?;
         }
         Ok(())
+    }
+
+    /// Removes symbolic links to directories where everything is to be removed, so that nothing of what
+    /// lies behind them is.
+    fn remove_links(&self, work: &Work) -> io::Result<()> {
+        match &self.removed {
+            None => remove_links_in(&self.live, work),
+            Some(removed) => {
+                removed.iter().try_for_each(|name| remove_link(&self.live.join(name), work))
+            }
+        }
     }
 
     fn remove_rest(&self, new: &HashSet<&str>, work: &Work) -> io::Result<()> {
@@ -214,6 +227,23 @@ fn link_files(
         }
     }
     Ok(true)
+}
+
+/// Removes a symbolic link to a directory, or those that lie in a directory.
+fn remove_link(path: &FilePath, work: &Work) -> io::Result<()> {
+    match path.symlink_metadata() {
+        Ok(found) if found.is_dir() => remove_links_in(path, work),
+        Ok(found) if found.is_symlink() && path.is_dir() => fs::remove_file(path),
+        _ => Ok(()),
+    }
+}
+
+fn remove_links_in(directory: &FilePath, work: &Work) -> io::Result<()> {
+    for entry in entries_of(directory)? {
+        work.step()?;
+        remove_link(&entry?.path(), work)?;
+    }
+    Ok(())
 }
 
 /// Removes a file, or the files below a directory, except new ones. Directories that become empty

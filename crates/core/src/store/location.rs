@@ -43,6 +43,15 @@ impl Location {
             false => Ok(authority.clone()),
             true => Err(Error::invalid(format!("the URL names no {what}")).with("url", url)),
         };
+        // The name would be sent as it is, and stand in errors of the client.
+        let has_bucket = matches!(scheme.as_str(), "s3" | "s3a" | "gs" | "gcs");
+        if has_bucket && authority.contains(['@', ':']) {
+            return Err(Error::invalid(
+                "the URL has a user or a port where the bucket stands; give credentials and the \
+                 endpoint as options",
+            )
+            .with("url", url));
+        }
         match scheme.as_str() {
             "file" => Ok(Self::Local(absolute(&file_path(url, rest)?)?)),
             "memory" => Ok(Self::Memory { name: authority, prefix }),
@@ -51,6 +60,11 @@ impl Location {
             "az" | "azure" | "adl" | "abfs" | "abfss" => {
                 Ok(Self::Azure { authority: named("container")?, scheme, prefix })
             }
+            "http" | "https" if rest.contains(['?', '#']) => Err(Error::invalid(
+                "the URL has a query or a fragment, which would become a part of keys; write the \
+                 characters ? and # of a key as %3F and %23",
+            )
+            .with("url", url)),
             "http" | "https" => {
                 let origin = format!("{scheme}://{}", named("host")?);
                 Ok(Self::Http { origin, prefix: decode(url, &prefix)? })
@@ -313,6 +327,17 @@ mod tests {
         {
             let error = Location::parse(url).unwrap_err();
             assert_eq!(error.kind(), crate::ErrorKind::InvalidArgument, "{url:?}");
+        }
+        for url in [
+            "s3://user:hush@lake/t",
+            "s3a://user:hu/sh@lake/t",
+            "gs://user:hush@lake",
+            "https://host/t?token=hush",
+        ] {
+            let error = Location::parse(url).unwrap_err();
+            assert_eq!(error.kind(), crate::ErrorKind::InvalidArgument, "{url}");
+            assert!(!error.to_string().contains("hush"), "{error}");
+            assert!(!error.to_string().contains("hu/sh"), "{error}");
         }
         let long = "x".repeat(5_000_000);
         for url in [long.clone(), format!("/{long}"), "a/".repeat(3000)] {

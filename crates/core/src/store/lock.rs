@@ -154,9 +154,17 @@ impl Drop for KeyLock {
 /// Opens or creates a lock file. One that another user left may be read-only, which is enough to
 /// lock it.
 fn open(path: &Path) -> io::Result<File> {
-    match OpenOptions::new().write(true).create(true).truncate(false).open(path) {
+    let mut options = OpenOptions::new();
+    // A link could lead to a file that the holder would write to, and a pipe would block.
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+        options.custom_flags(flags.bits().cast_signed());
+    }
+    match options.clone().write(true).create(true).truncate(false).open(path) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            File::open(path).map_err(|_| error)
+            options.read(true).open(path).map_err(|_| error)
         }
         opened => opened,
     }
@@ -244,6 +252,29 @@ mod tests {
         assert_eq!(lock_path(Path::new("/a/t.json")), Path::new("/a/.t.json.lock"));
         assert!(is_lock_name(".t.json.lock"));
         assert!(!is_lock_name(".lock") && !is_lock_name("t.lock") && !is_lock_name(".t"));
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    #[expect(clippy::disallowed_methods, reason = "the file is no object of a store")]
+    async fn links_and_pipes_in_the_place_of_a_lock_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let (target, outside) = (dir.path().join("t.json"), dir.path().join("precious"));
+        let path = lock_path(&target);
+        let short = Duration::from_millis(30);
+        for exists in [true, false] {
+            if exists {
+                std::fs::write(&outside, "precious").unwrap();
+            }
+            std::os::unix::fs::symlink(&outside, &path).unwrap();
+            assert!(KeyLock::acquire(&target, short).await.is_err());
+            assert_eq!(std::fs::read(&outside).is_ok_and(|kept| kept == b"precious"), exists);
+            std::fs::remove_file(&path).unwrap();
+            let _ = std::fs::remove_file(&outside);
+        }
+        let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+        assert!(made.success());
+        assert!(KeyLock::acquire(&target, short).await.is_err());
     }
 
     #[tokio::test]

@@ -6,7 +6,8 @@
 //!   configuration. `answers`: validation of responses of web servers.
 //! - `handle`, `read`, `ranges`, `write`, `list`: the [`Store`] itself. `leftovers`: temporary
 //!   files that listings hide.
-//! - `swap`: the commit point; `probe`: a test whether a store's conditional writes work.
+//! - `swap`: the commit point; `protocol`: what answers to it prove; `probe`: a test whether a
+//!   store's conditional writes work.
 //! - `local`, `lock`: conditional writes on a file system, which has none of its own. `durability`:
 //!   syncing to disk. `local_list`: concurrent listing of directories. `links`: symbolic links,
 //!   which are never followed by deletes.
@@ -40,9 +41,12 @@ mod local_place;
 mod location;
 mod lock;
 mod meter;
+mod open_files;
 mod options;
 mod probe;
 mod profile;
+#[doc(hidden)]
+pub mod protocol;
 mod ranges;
 mod read;
 mod removal;

@@ -8,9 +8,10 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use jiff::Timestamp;
 use object_store::{GetOptions, GetResult, GetResultPayload, ObjectMeta, ObjectStoreExt};
+use tokio::sync::SemaphorePermit;
 
 use super::failure::{NotApplied, is_missing_bucket, is_missing_file};
-use super::{ObjectInfo, Store, Version};
+use super::{ObjectInfo, Store, Version, open_files};
 use crate::{Error, ErrorKind, Result};
 
 /// The largest object that is read as a whole, in bytes. A larger document or chunk is not valid,
@@ -28,7 +29,7 @@ pub struct Opened(Source);
 #[derive(Debug)]
 enum Source {
     Content(Bytes),
-    File { file: File, store: Store, key: String },
+    File { file: File, store: Store, key: String, _place: SemaphorePermit<'static> },
 }
 
 impl Opened {
@@ -46,7 +47,7 @@ impl Opened {
     /// # Errors
     /// [`Store`](ErrorKind::Store) if the file cannot be read.
     pub fn read<'a>(&mut self, into: &'a mut [u8]) -> Result<&'a [u8]> {
-        let Source::File { file, store, key } = &mut self.0 else { return Ok(&[]) };
+        let Source::File { file, store, key, .. } = &mut self.0 else { return Ok(&[]) };
         let mut filled = 0;
         loop {
             let (_, rest) = into.split_at_mut(filled);
@@ -73,7 +74,7 @@ impl Opened {
                 true => Ok(bytes),
                 false => Err(larger(bytes.len() as u64, most)),
             },
-            Source::File { mut file, store, key } => {
+            Source::File { mut file, store, key, .. } => {
                 let size = file.metadata().map_err(|error| unreadable(&store, &key, &error))?.len();
                 if size > most {
                     return Err(larger(size, most).with("key", key).with("store", store.url()));
@@ -112,28 +113,42 @@ impl Store {
     /// # Errors
     /// [`Store`](ErrorKind::Store) if the store fails.
     pub async fn get_opt(&self, key: &str) -> Result<Option<Bytes>> {
+        self.get_within(key, LARGEST).await
+    }
+
+    /// The content of an object of at most `most` bytes; `None` if it does not exist. One request.
+    ///
+    /// # Errors
+    /// [`Corrupt`](ErrorKind::Corrupt) if it is longer; [`Store`](ErrorKind::Store) if the store
+    /// fails.
+    pub async fn get_within(&self, key: &str, most: u64) -> Result<Option<Bytes>> {
         if let Some(files) = &self.local {
             self.count_request();
-            let read = files.read(&self.path(key)?).await;
+            let read = files.read(&self.path(key)?, most.min(LARGEST)).await;
             let read = read.map_err(|error| self.request("read", key).failed(error))?;
             self.count_bytes(read.as_ref().map_or(0, Bytes::len));
             return Ok(read);
         }
-        Ok(self.fetch(key).await?.map(|(bytes, _)| bytes))
+        Ok(self.fetch(key, most.min(LARGEST)).await?.map(|(bytes, _)| bytes))
     }
 
-    /// Starts to read an object; `None` if it does not exist. One request.
+    /// Starts to read an object; `None` if it does not exist. A local file is read at once if many
+    /// are open already. One request.
     ///
     /// # Errors
     /// [`Store`](ErrorKind::Store) if the store fails.
     pub async fn begin_get(&self, key: &str) -> Result<Option<Opened>> {
         let Some(files) = &self.local else {
-            return Ok(self.fetch(key).await?.map(|(bytes, _)| bytes.into()));
+            return Ok(self.fetch(key, LARGEST).await?.map(|(bytes, _)| bytes.into()));
+        };
+        let Some(place) = open_files::ahead() else {
+            return Ok(self.get_opt(key).await?.map(Opened::from));
         };
         self.count_request();
         let file = files.open(&self.path(key)?).await;
         let file = file.map_err(|error| self.request("read", key).failed(error))?;
-        let source = |file| Source::File { file, store: self.clone(), key: key.to_owned() };
+        let source =
+            |file| Source::File { file, store: self.clone(), key: key.to_owned(), _place: place };
         Ok(file.map(source).map(Opened))
     }
 
@@ -147,16 +162,16 @@ impl Store {
             let version = Version::of_read(&meta, &bytes);
             (bytes, version)
         };
-        Ok(self.fetch(key).await?.map(versioned))
+        Ok(self.fetch(key, LARGEST).await?.map(versioned))
     }
 
-    async fn fetch(&self, key: &str) -> Result<Option<(Bytes, ObjectMeta)>> {
+    async fn fetch(&self, key: &str, most: u64) -> Result<Option<(Bytes, ObjectMeta)>> {
         let path = self.path(key)?;
         self.count_request();
         let read = async {
             let result = self.inner.get(&path).await?;
             let meta = result.meta.clone();
-            Ok((content(result, LARGEST).await?, meta))
+            Ok((content(result, most).await?, meta))
         };
         match read.await {
             Ok(read) => {

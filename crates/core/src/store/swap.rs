@@ -9,6 +9,7 @@ use object_store::{ObjectStoreExt, PutMode, PutOptions, PutPayload, PutResult};
 use super::backoff::Backoff;
 use super::failure::{Answer, NotApplied, is_of_a_repetition};
 use super::probe::{Capability, Condition};
+use super::protocol::{AfterRead, AfterWrite, after_read, after_write, writes_again};
 use super::{Store, Version};
 use crate::{Error, ErrorKind, Result};
 
@@ -154,27 +155,25 @@ impl Attempt<'_> {
             };
             let answer = Answer::of(&error);
             let certain = doubtful.is_none() && !is_of_a_repetition(&error);
-            match answer {
-                Answer::Unsupported if certain => {
+            match after_write(answer, certain) {
+                AfterWrite::NotMade if answer == Answer::Unsupported => {
                     return Err(self.store.unsupported(&error.to_string()).with("key", self.key));
                 }
-                Answer::Failed if certain => {
+                AfterWrite::NotMade => {
                     return Err(self.store.request("committed", self.key).failed(error));
                 }
-                // The state can be read back, but its durability is unknown.
-                Answer::NotDurable => return Err(self.unknown().caused_by(error)),
-                Answer::Refused if certain => {}
-                _ => doubtful = Some(error),
+                AfterWrite::Unknown => return Err(self.unknown().caused_by(error)),
+                AfterWrite::ReadBack { doubtful: true } => doubtful = Some(error),
+                AfterWrite::ReadBack { doubtful: false } => {}
             }
             if let Found::End(swap) = self.read_back().await? {
                 return Ok(swap);
             }
-            if matches!(answer, Answer::Failed | Answer::Unsupported) {
+            if !writes_again(answer) {
                 break;
             }
             // The state is unchanged: the write never arrived, is still in flight, or met another
-            // one that failed. In each case it is safe to write again, since only one write can
-            // apply.
+            // one that failed.
             backoff.wait().await;
         }
         Err(match doubtful {
@@ -227,17 +226,18 @@ impl Attempt<'_> {
             }
             attempt += 1;
         };
-        Ok(match current {
-            Some((bytes, version)) if bytes == self.bytes => Found::End(Swap::Done(version)),
-            Some((bytes, _)) if self.is_within(&bytes) => {
-                // Others have committed on top. The current version must not be returned: the next
-                // swap with it would overwrite states that the caller has not seen.
+        let is_new = current.as_ref().is_some_and(|(bytes, _)| *bytes == self.bytes);
+        let is_within = current.as_ref().is_some_and(|(bytes, _)| self.is_within(bytes));
+        let is_expected = current.as_ref().map(|(_, version)| version) == self.expected;
+        Ok(match (after_read(is_new, is_within, is_expected), current) {
+            (AfterRead::Made, Some((_, version))) => Found::End(Swap::Done(version)),
+            // Others have committed on top. The current version must not be returned: the next swap
+            // with it would overwrite states that the caller has not seen.
+            (AfterRead::Made | AfterRead::BuiltUpon, _) => {
                 Found::End(Swap::Done(Version::replaced(&self.bytes)))
             }
-            current if current.as_ref().map(|(_, version)| version) == self.expected => {
-                Found::Unchanged
-            }
-            current => Found::End(Swap::Lost { current }),
+            (AfterRead::Unchanged, _) => Found::Unchanged,
+            (AfterRead::Lost, current) => Found::End(Swap::Lost { current }),
         })
     }
 

@@ -221,6 +221,8 @@ fn answer(predicate: &Predicate, row: &[Cell]) -> Option<bool> {
                 Some(false)
             }
         }
+        // No column has lists.
+        Predicate::Contains { .. } => None,
         Predicate::IsNull { column, negated } => Some((*cell(column) == Cell::Null) != *negated),
         Predicate::Compare { column, op, value } => compare(cell(column), *op, value),
         Predicate::In { column, values, negated } => {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::TryStreamExt;
-use partita_core::store::{ObjectInfo, Swap};
+use partita_core::store::{ObjectInfo, ObjectVersion, Swap};
 use partita_core::{ErrorKind, Store, StoreOptions};
 use partita_s3_server::{Faults, Server};
 
@@ -410,6 +410,29 @@ async fn what_is_no_file_is_refused_at_once() {
     }
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn links_that_lead_back_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir.path().join("store"));
+    for key in ["a/x/1", "a/y/2"] {
+        store.put(key, Bytes::new()).await.unwrap();
+    }
+    let a = dir.path().join("store/a");
+    std::os::unix::fs::symlink(dir.path().join("nothing"), a.join("dangling")).unwrap();
+    std::os::unix::fs::symlink(a.join("y"), a.join("x/beside")).unwrap();
+    let names = |found: Vec<ObjectVersion>| found.into_iter().map(|object| object.name);
+    let found = names(store.versions("a").await.unwrap());
+    assert!(found.eq(["x/1", "x/beside/2", "y/2"]));
+    for (link, target) in [("y/back", a.join("x")), ("y/top", "/".into()), ("y/up", a.clone())] {
+        std::os::unix::fs::symlink(target, a.join(link)).unwrap();
+        let error = store.versions("a").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Store);
+        assert!(error.to_string().contains("in which it lies"), "{error}");
+        std::fs::remove_file(a.join(link)).unwrap();
+    }
+}
+
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn what_is_larger_than_any_document_is_refused() {
@@ -418,6 +441,7 @@ async fn what_is_larger_than_any_document_is_refused() {
     let store = open(dir.path());
     let errors = [
         store.get("sparse").await.err(),
+        store.get_within("sparse", 1 << 20).await.err(),
         store.get_versioned("sparse").await.err(),
         store.begin_get("sparse").await.unwrap().unwrap().read_all(Vec::new(), 1 << 20).err(),
     ];

@@ -3,10 +3,12 @@
 use jiff::SignedDuration;
 use partita::Error;
 use partita::array::{AlterOptions, Committed, DropOptions, MapOptions, Source, Staged};
+use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
 use super::PyCollection;
+use crate::aio::answer;
 use crate::attributes::attributes;
 use crate::collection_arguments::{MapArguments, MergeArguments, predicate, work};
 use crate::dataset::PyDataset;
@@ -44,26 +46,33 @@ fn staged_of(forms: &[Vec<u8>]) -> PyResult<Vec<Staged>> {
     forms.iter().map(staged).collect()
 }
 
+/// The result of an operation that may have called a function.
+fn finished<T>(py: Python<'_>, function: Option<Function>, done: PyResult<T>) -> PyResult<T> {
+    match function {
+        Some(function) => function.finish(py, done),
+        None => done,
+    }
+}
+
 #[pymethods]
 impl PyCollection {
     /// Stages the changes of an `insert`.
-    fn stage_insert(
+    #[pyo3(signature = (data, merge, shared, ended=None))]
+    fn stage_insert<'py>(
         &self,
-        py: Python<'_>,
-        data: PyRef<'_, PyDataset>,
+        py: Python<'py>,
+        data: PyRef<'py, PyDataset>,
         merge: MergeArguments,
         shared: bool,
-    ) -> PyResult<Vec<StagedChange>> {
+        ended: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let watch = Watch::default();
         let (options, function) = merge.options(None, &watch)?;
         let (collection, data) = (self.collection(py)?, data.dataset()?);
-        let done =
-            wait(py, &watch, async move { collection.stage_insert(&data, &options, shared).await });
-        let done = match function {
-            Some(function) => function.finish(py, done),
-            None => done,
-        };
-        staged_changes(py, &done?)
+        let staging = async move { collection.stage_insert(&data, &options, shared).await };
+        answer(py, watch, ended, staging, |py, done| {
+            staged_changes(py, &finished(py, function, done)?)?.into_py_any(py)
+        })
     }
 
     /// Merges rows in order, without storing anything.
@@ -97,26 +106,26 @@ impl PyCollection {
 
     /// Commits staged changes: returns the number of the commit, or the paths that have to be
     /// staged again.
-    #[pyo3(signature = (operation, staged, key, sources=Vec::new()))]
-    fn commit_staged(
+    #[pyo3(signature = (operation, staged, key, sources=Vec::new(), ended=None))]
+    fn commit_staged<'py>(
         &self,
-        py: Python<'_>,
+        py: Python<'py>,
         operation: String,
         staged: Vec<Vec<u8>>,
         key: Option<String>,
         sources: Vec<(String, String)>,
-    ) -> PyResult<(u64, Vec<String>)> {
+        ended: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let (collection, mut staged) = (self.collection(py)?, staged_of(&staged)?);
         if let Some(first) = staged.first_mut() {
             let source = |(name, digest)| Source { name, digest };
             first.change.sources = sources.into_iter().map(source).collect();
         }
-        let committed = wait(py, &Watch::default(), async move {
-            collection.commit_staged(&operation, staged, key.as_deref()).await
-        })?;
-        Ok(match committed {
-            Committed::Done(sequence) => (sequence, Vec::new()),
-            Committed::Stale(paths) => (0, paths),
+        let committing =
+            async move { collection.commit_staged(&operation, staged, key.as_deref()).await };
+        answer(py, Watch::default(), ended, committing, |py, committed| match committed? {
+            Committed::Done(sequence) => (sequence, Vec::<String>::new()).into_py_any(py),
+            Committed::Stale(paths) => (0_u64, paths).into_py_any(py),
         })
     }
 
@@ -126,24 +135,23 @@ impl PyCollection {
         wait(py, &Watch::default(), async move { collection.discard_staged(&staged).await })
     }
 
-    #[pyo3(signature = (data, merge, key, progress=None))]
-    fn insert(
+    #[pyo3(signature = (data, merge, key, progress=None, ended=None))]
+    fn insert<'py>(
         &self,
-        py: Python<'_>,
-        data: PyRef<'_, PyDataset>,
+        py: Python<'py>,
+        data: PyRef<'py, PyDataset>,
         merge: MergeArguments,
         key: Option<String>,
         progress: Option<Py<PyAny>>,
-    ) -> PyResult<PyPartitions> {
+        ended: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let watch = Watch::new(progress);
         let (options, function) = merge.options(key, &watch)?;
         let (collection, data) = (self.collection(py)?, data.dataset()?);
-        let done = wait(py, &watch, async move { collection.insert(&data, &options).await });
-        let done = match function {
-            Some(function) => function.finish(py, done),
-            None => done,
-        };
-        Ok(PyPartitions(done?))
+        let inserting = async move { collection.insert(&data, &options).await };
+        answer(py, watch, ended, inserting, |py, done| {
+            PyPartitions(finished(py, function, done)?).into_py_any(py)
+        })
     }
 
     #[pyo3(signature = (function, map, progress=None))]
@@ -162,37 +170,41 @@ impl PyCollection {
         Ok(found.map(|(key, value)| (pairs(&key), value)).collect())
     }
 
-    #[pyo3(signature = (function, map, progress=None, key=None))]
-    fn update(
+    #[pyo3(signature = (function, map, progress=None, key=None, ended=None))]
+    fn update<'py>(
         &self,
-        py: Python<'_>,
+        py: Python<'py>,
         function: Py<PyAny>,
-        map: MapArguments<'_>,
+        map: MapArguments<'py>,
         progress: Option<Py<PyAny>>,
         key: Option<String>,
-    ) -> PyResult<PyPartitions> {
+        ended: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let (watch, function) = (Watch::new(progress), Function::new(function));
         let (options, called) = (MapOptions { key, ..map.options(&watch) }, function.update());
         let collection = self.collection(py)?;
-        let done = wait(py, &watch, async move { collection.update(called, &options).await });
-        Ok(PyPartitions(function.finish(py, done)?))
+        let updating = async move { collection.update(called, &options).await };
+        answer(py, watch, ended, updating, move |py, done| {
+            PyPartitions(function.finish(py, done)?).into_py_any(py)
+        })
     }
 
-    #[pyo3(signature = (filter, older_than, key=None))]
-    fn drop_partitions(
+    #[pyo3(signature = (filter, older_than, key=None, ended=None))]
+    fn drop_partitions<'py>(
         &self,
-        py: Python<'_>,
-        filter: Option<PyRef<'_, PyPredicate>>,
+        py: Python<'py>,
+        filter: Option<PyRef<'py, PyPredicate>>,
         older_than: Option<i64>,
         key: Option<String>,
-    ) -> PyResult<PyPartitions> {
+        ended: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let watch = Watch::default();
         let (predicate, work) = (predicate(filter), work(&watch));
         let older_than = older_than.map(SignedDuration::from_micros);
         let options = DropOptions { predicate, older_than, key, work };
         let collection = self.collection(py)?;
-        let gone = wait(py, &watch, async move { collection.drop_partitions(&options).await })?;
-        Ok(PyPartitions(gone))
+        let dropping = async move { collection.drop_partitions(&options).await };
+        answer(py, watch, ended, dropping, |py, gone| PyPartitions(gone?).into_py_any(py))
     }
 
     #[pyo3(signature = (group, variable, progress=None, key=None))]

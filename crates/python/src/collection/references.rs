@@ -26,17 +26,27 @@ impl PyCollection {
     }
 
     /// Opens the collection on another branch.
-    fn on_branch(&self, py: Python<'_>, name: String) -> PyResult<Self> {
+    #[pyo3(signature = (name, ended=None))]
+    fn on_branch<'py>(
+        &self,
+        py: Python<'py>,
+        name: String,
+        ended: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let collection = self.collection(py)?;
-        let found = wait(py, &Watch::default(), async move { collection.on_branch(&name).await })?;
-        Ok(self.elsewhere(found))
+        self.elsewhere(py, ended, async move { collection.on_branch(&name).await })
     }
 
     /// Opens the collection at an earlier state.
-    fn at(&self, py: Python<'_>, at: StateArguments) -> PyResult<Self> {
+    #[pyo3(signature = (at, ended=None))]
+    fn at<'py>(
+        &self,
+        py: Python<'py>,
+        at: StateArguments,
+        ended: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let (collection, at) = (self.collection(py)?, at.state()?);
-        let found = wait(py, &Watch::default(), async move { collection.at(at).await })?;
-        Ok(self.elsewhere(found))
+        self.elsewhere(py, ended, async move { collection.at(at).await })
     }
 
     fn branches(&self, py: Python<'_>) -> PyResult<Vec<String>> {

@@ -1,10 +1,11 @@
 //! Changes of tables: rows, columns, indexes, and staged files.
 
 use partita::{Error, OptimizeOptions};
+use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
 
 use super::PyTable;
+use crate::aio::answer;
 use crate::arguments::WriteArguments;
 use crate::arrow_ffi::{import_schema, import_stream};
 use crate::errors::to_python;
@@ -15,22 +16,23 @@ use crate::staged::PyStaged;
 #[pymethods]
 impl PyTable {
     /// Adds rows.
-    #[pyo3(signature = (data, write, progress=None))]
+    #[pyo3(signature = (data, write, progress=None, ended=None))]
     fn append<'py>(
         &self,
         py: Python<'py>,
         data: &Bound<'py, PyAny>,
         write: WriteArguments,
         progress: Option<Py<PyAny>>,
-    ) -> PyResult<Bound<'py, PyDict>> {
+        ended: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let data = import_stream(data)?;
-        self.committing(py, &write, progress, |table, options| async move {
+        self.committing(py, &write, progress, ended, |table, options| async move {
             table.append(data, &options).await
         })
     }
 
     /// Replaces the matching rows by new ones.
-    #[pyo3(signature = (scope, data, write, progress=None))]
+    #[pyo3(signature = (scope, data, write, progress=None, ended=None))]
     fn replace<'py>(
         &self,
         py: Python<'py>,
@@ -38,46 +40,50 @@ impl PyTable {
         data: &Bound<'py, PyAny>,
         write: WriteArguments,
         progress: Option<Py<PyAny>>,
-    ) -> PyResult<Bound<'py, PyDict>> {
+        ended: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let (scope, data) = (scope.predicate(), import_stream(data)?);
-        self.committing(py, &write, progress, |table, options| async move {
+        self.committing(py, &write, progress, ended, |table, options| async move {
             table.replace(&scope, data, &options).await
         })
     }
 
     /// Removes the matching rows.
-    #[pyo3(signature = (scope, write, progress=None))]
+    #[pyo3(signature = (scope, write, progress=None, ended=None))]
     fn delete<'py>(
         &self,
         py: Python<'py>,
         scope: PyRef<'py, PyPredicate>,
         write: WriteArguments,
         progress: Option<Py<PyAny>>,
-    ) -> PyResult<Bound<'py, PyDict>> {
+        ended: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let scope = scope.predicate();
-        self.committing(py, &write, progress, |table, options| async move {
+        self.committing(py, &write, progress, ended, |table, options| async move {
             table.delete(&scope, &options).await
         })
     }
 
     /// Writes rows to files that are not yet part of the table.
-    #[pyo3(signature = (data, write, progress=None))]
-    fn stage(
+    #[pyo3(signature = (data, write, progress=None, ended=None))]
+    fn stage<'py>(
         &self,
-        py: Python<'_>,
-        data: &Bound<'_, PyAny>,
+        py: Python<'py>,
+        data: &Bound<'py, PyAny>,
         write: WriteArguments,
         progress: Option<Py<PyAny>>,
-    ) -> PyResult<PyStaged> {
+        ended: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let watch = Watch::new(progress);
         let options = write.options(&watch)?;
         let table = self.table(py)?;
         let data = import_stream(data)?;
-        wait(py, &watch, async move { table.stage(data, &options).await }).map(PyStaged)
+        let staging = async move { table.stage(data, &options).await };
+        answer(py, watch, ended, staging, |py, staged| PyStaged(staged?).into_py_any(py))
     }
 
     /// Adds staged files to the table, and removes the matching rows.
-    #[pyo3(signature = (staged, scope, write, progress=None))]
+    #[pyo3(signature = (staged, scope, write, progress=None, ended=None))]
     fn commit<'py>(
         &self,
         py: Python<'py>,
@@ -85,16 +91,17 @@ impl PyTable {
         scope: Option<PyRef<'py, PyPredicate>>,
         write: WriteArguments,
         progress: Option<Py<PyAny>>,
-    ) -> PyResult<Bound<'py, PyDict>> {
+        ended: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let staged = staged.iter().map(|staged| staged.0.clone()).collect();
         let scope = scope.map(|scope| scope.predicate());
-        self.committing(py, &write, progress, |table, options| async move {
+        self.committing(py, &write, progress, ended, |table, options| async move {
             table.commit(staged, scope.as_ref(), &options).await
         })
     }
 
     /// Adds staged files to the table, replacing rows with the same key.
-    #[pyo3(signature = (staged, on, write, progress=None))]
+    #[pyo3(signature = (staged, on, write, progress=None, ended=None))]
     fn commit_upsert<'py>(
         &self,
         py: Python<'py>,
@@ -102,9 +109,10 @@ impl PyTable {
         on: Vec<String>,
         write: WriteArguments,
         progress: Option<Py<PyAny>>,
-    ) -> PyResult<Bound<'py, PyDict>> {
+        ended: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let staged = staged.iter().map(|staged| staged.0.clone()).collect();
-        self.committing(py, &write, progress, |table, options| async move {
+        self.committing(py, &write, progress, ended, |table, options| async move {
             table.commit_upsert(staged, &on, &options).await
         })
     }
@@ -124,14 +132,14 @@ impl PyTable {
         &self,
         py: Python<'py>,
         write: WriteArguments,
-    ) -> PyResult<Bound<'py, PyDict>> {
-        self.committing(py, &write, None, |table, options| async move {
+    ) -> PyResult<Bound<'py, PyAny>> {
+        self.committing(py, &write, None, None, |table, options| async move {
             table.set_metadata(&options).await
         })
     }
 
     /// Adds rows, replacing those with the same key.
-    #[pyo3(signature = (data, on, write, progress=None))]
+    #[pyo3(signature = (data, on, write, progress=None, ended=None))]
     fn upsert<'py>(
         &self,
         py: Python<'py>,
@@ -139,9 +147,10 @@ impl PyTable {
         on: Vec<String>,
         write: WriteArguments,
         progress: Option<Py<PyAny>>,
-    ) -> PyResult<Bound<'py, PyDict>> {
+        ended: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let data = import_stream(data)?;
-        self.committing(py, &write, progress, |table, options| async move {
+        self.committing(py, &write, progress, ended, |table, options| async move {
             table.upsert(data, &on, &options).await
         })
     }
@@ -156,13 +165,13 @@ impl PyTable {
         scope: Option<PyRef<'py, PyPredicate>>,
         write: WriteArguments,
         progress: Option<Py<PyAny>>,
-    ) -> PyResult<Bound<'py, PyDict>> {
+    ) -> PyResult<Bound<'py, PyAny>> {
         let scope = scope.map(|scope| scope.predicate());
         let mut optimize = OptimizeOptions { sort_by, scope, ..Default::default() };
         if let Some(bytes) = target_file_bytes {
             optimize.target_file_bytes = bytes;
         }
-        self.committing(py, &write, progress, |table, options| async move {
+        self.committing(py, &write, progress, None, |table, options| async move {
             table.optimize(&optimize, &options).await
         })
     }
@@ -175,8 +184,8 @@ impl PyTable {
         columns: Vec<String>,
         write: WriteArguments,
         progress: Option<Py<PyAny>>,
-    ) -> PyResult<Bound<'py, PyDict>> {
-        self.committing(py, &write, progress, |table, options| async move {
+    ) -> PyResult<Bound<'py, PyAny>> {
+        self.committing(py, &write, progress, None, |table, options| async move {
             table.build_index(&columns, &options).await
         })
     }
@@ -187,8 +196,8 @@ impl PyTable {
         py: Python<'py>,
         columns: Vec<String>,
         write: WriteArguments,
-    ) -> PyResult<Bound<'py, PyDict>> {
-        self.committing(py, &write, None, |table, options| async move {
+    ) -> PyResult<Bound<'py, PyAny>> {
+        self.committing(py, &write, None, None, |table, options| async move {
             table.drop_index(&columns, &options).await
         })
     }
@@ -199,9 +208,9 @@ impl PyTable {
         py: Python<'py>,
         schema: &Bound<'py, PyAny>,
         write: WriteArguments,
-    ) -> PyResult<Bound<'py, PyDict>> {
+    ) -> PyResult<Bound<'py, PyAny>> {
         let columns = import_schema(schema)?.as_ref().clone();
-        self.committing(py, &write, None, |table, options| async move {
+        self.committing(py, &write, None, None, |table, options| async move {
             table.add_columns(columns, &options).await
         })
     }
@@ -215,12 +224,12 @@ impl PyTable {
         schema: &Bound<'py, PyAny>,
         write: WriteArguments,
         progress: Option<Py<PyAny>>,
-    ) -> PyResult<Bound<'py, PyDict>> {
+    ) -> PyResult<Bound<'py, PyAny>> {
         let schema = import_schema(schema)?;
         let Some(field) = schema.fields().first().cloned() else {
             return Err(to_python(Error::invalid("a column and its type are needed")));
         };
-        self.committing(py, &write, progress, |table, options| async move {
+        self.committing(py, &write, progress, None, |table, options| async move {
             table.widen_column(field.name(), field.data_type(), &options).await
         })
     }
@@ -234,8 +243,8 @@ impl PyTable {
         to: String,
         write: WriteArguments,
         progress: Option<Py<PyAny>>,
-    ) -> PyResult<Bound<'py, PyDict>> {
-        self.committing(py, &write, progress, |table, options| async move {
+    ) -> PyResult<Bound<'py, PyAny>> {
+        self.committing(py, &write, progress, None, |table, options| async move {
             table.rename_column(&column, &to, &options).await
         })
     }
@@ -248,8 +257,8 @@ impl PyTable {
         column: String,
         write: WriteArguments,
         progress: Option<Py<PyAny>>,
-    ) -> PyResult<Bound<'py, PyDict>> {
-        self.committing(py, &write, progress, |table, options| async move {
+    ) -> PyResult<Bound<'py, PyAny>> {
+        self.committing(py, &write, progress, None, |table, options| async move {
             table.drop_column(&column, &options).await
         })
     }
@@ -260,8 +269,8 @@ impl PyTable {
         py: Python<'py>,
         columns: Vec<String>,
         write: WriteArguments,
-    ) -> PyResult<Bound<'py, PyDict>> {
-        self.committing(py, &write, None, |table, options| async move {
+    ) -> PyResult<Bound<'py, PyAny>> {
+        self.committing(py, &write, None, None, |table, options| async move {
             table.reorder_columns(&columns, &options).await
         })
     }
@@ -274,8 +283,8 @@ impl PyTable {
         column: String,
         comment: Option<String>,
         write: WriteArguments,
-    ) -> PyResult<Bound<'py, PyDict>> {
-        self.committing(py, &write, None, |table, options| async move {
+    ) -> PyResult<Bound<'py, PyAny>> {
+        self.committing(py, &write, None, None, |table, options| async move {
             table.set_comment(&column, comment.as_deref(), &options).await
         })
     }

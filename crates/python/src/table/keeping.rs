@@ -5,10 +5,12 @@ use jiff::{SignedDuration, Timestamp};
 use partita::{
     At, CopyOptions, Error, GarbageOptions, Keep, SchemaVersion, SnapshotInfo, VerifyOptions,
 };
+use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyDict};
 
 use super::PyTable;
+use crate::aio::answer;
 use crate::arguments::{StoreArguments, WriteArguments, store_options};
 use crate::arrow_ffi::export_schema;
 use crate::errors::to_python;
@@ -18,11 +20,20 @@ use crate::runtime::{Watch, wait};
 #[pymethods]
 impl PyTable {
     /// The table at a version, or at a time in microseconds.
-    fn at(&self, py: Python<'_>, version: Option<u64>, micros: Option<i64>) -> PyResult<Self> {
+    #[pyo3(signature = (version, micros, ended=None))]
+    fn at<'py>(
+        &self,
+        py: Python<'py>,
+        version: Option<u64>,
+        micros: Option<i64>,
+        ended: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let at = moment(version, micros)?;
         let table = self.table(py)?;
-        let old = wait(py, &Watch::default(), async move { table.at(at).await })?;
-        Ok(Self::new(self.url.clone(), self.options.clone(), old))
+        let (url, options) = (self.url.clone(), self.options.clone());
+        answer(py, Watch::default(), ended, async move { table.at(at).await }, |py, old| {
+            Self::new(url, options, old?).into_py_any(py)
+        })
     }
 
     /// Makes an older version the newest.
@@ -32,9 +43,9 @@ impl PyTable {
         version: Option<u64>,
         micros: Option<i64>,
         write: WriteArguments,
-    ) -> PyResult<Bound<'py, PyDict>> {
+    ) -> PyResult<Bound<'py, PyAny>> {
         let at = moment(version, micros)?;
-        self.committing(py, &write, None, |table, options| async move {
+        self.committing(py, &write, None, None, |table, options| async move {
             table.restore(at, &options).await
         })
     }
@@ -151,14 +162,19 @@ impl PyTable {
     }
 
     /// The commit with an id or an idempotency key, if it was made.
+    #[pyo3(signature = (id_or_key, ended=None))]
     fn committed<'py>(
         &self,
         py: Python<'py>,
         id_or_key: String,
-    ) -> PyResult<Option<Bound<'py, PyDict>>> {
+        ended: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let table = self.table(py)?;
-        let found = wait(py, &Watch::default(), async move { table.committed(&id_or_key).await })?;
-        found.map(|snapshot| snapshot_fields(py, snapshot)).transpose()
+        let looking = async move { table.committed(&id_or_key).await };
+        answer(py, Watch::default(), ended, looking, |py, found| match found? {
+            Some(snapshot) => Ok(snapshot_fields(py, snapshot)?.into_any().unbind()),
+            None => Ok(py.None()),
+        })
     }
 
     /// Deletes every object of the table.

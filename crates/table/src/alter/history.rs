@@ -8,7 +8,7 @@ use partita_core::Result;
 
 use crate::Table;
 use crate::format::columns::{comment_of, id_of};
-use crate::format::schema::table_schema;
+use crate::format::given::given_schema;
 use crate::format::snapshot::Operation;
 use crate::history::{Recorded, walk};
 
@@ -35,7 +35,7 @@ impl SchemaVersion {
     fn of(recorded: Recorded) -> Option<Self> {
         let stored = recorded.schema.clone()?;
         let document = &recorded.document;
-        let schema = table_schema(&stored, &document.columns, &document.extension_types);
+        let schema = given_schema(&stored, &document.columns, &document.extension_types);
         let info = recorded.info();
         Some(Self {
             version: info.version,

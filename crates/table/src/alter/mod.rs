@@ -10,9 +10,10 @@ use partita_core::{Error, ErrorKind, Result};
 
 use crate::change::Layout;
 use crate::format::columns::{with_comment, with_id};
+use crate::format::given::{given_field, nullable, retyped, retyping, stored_schema};
 use crate::format::pandas::extension_types;
-use crate::format::schema::{in_stored_order, stored_schema, stored_type};
-use crate::format::widen::{Widening, widening};
+use crate::format::schema::in_stored_order;
+use crate::format::widen::Widening;
 use crate::stage::no_such_column;
 
 /// A change of the schema, applied to whatever it is by then.
@@ -68,8 +69,7 @@ impl Alteration {
             Self::Rename(column, _) | Self::Drop(column) => Some(column),
             Self::Widen(column, to) => {
                 let field = layout.schema.field_with_name(column).ok()?;
-                let takes = widening(field.data_type(), &stored_type(to, None));
-                (takes == Some(Widening::Rewritten)).then_some(column)
+                (retyping(field, to) == Some(Widening::Rewritten)).then_some(column)
             }
             _ => None,
         }
@@ -79,7 +79,7 @@ impl Alteration {
     pub fn apply(&self, layout: &mut Layout) -> Result<()> {
         match self {
             Self::Add(columns) => add(layout, columns),
-            Self::Widen(column, to) => widen(layout, column, &stored_type(to, None)),
+            Self::Widen(column, to) => widen(layout, column, to),
             Self::Rename(from, to) => rename(layout, from, to),
             Self::Drop(column) => drop_column(layout, column),
             Self::Reorder(first) => reorder(layout, first),
@@ -110,7 +110,7 @@ fn replace(layout: &mut Layout, column: &str, other: impl Fn(&Field) -> Field) -
 fn add(layout: &mut Layout, columns: &Schema) -> Result<()> {
     let mut fields: Vec<Field> =
         layout.schema.fields().iter().map(|field| field.as_ref().clone()).collect();
-    let added = stored_schema(columns, &[])?;
+    let added = stored_schema(&nullable(columns), &[])?;
     for field in added.fields() {
         check_free(layout, field.name())?;
         layout.last_column_id += 1;
@@ -135,17 +135,19 @@ fn check_free(layout: &Layout, name: &str) -> Result<()> {
 }
 
 fn widen(layout: &mut Layout, column: &str, wider: &DataType) -> Result<()> {
-    let present = field_of(layout, column)?.data_type();
-    if present == wider {
+    let field = field_of(layout, column)?;
+    let present = given_field(field);
+    let next = retyped(field, wider);
+    if next == *field {
         return Ok(());
     }
-    if widening(present, wider).is_none() {
+    if retyping(field, wider).is_none() {
         return Err(Error::new(
             ErrorKind::SchemaMismatch,
             "the type holds less than the present one",
         )
         .with("column", column)
-        .with("expected", format!("a type wider than {present}"))
+        .with("expected", format!("a type wider than {}", present.data_type()))
         .with("found", wider));
     }
     if layout.partition_by.iter().chain(&layout.index).any(|name| name == column) {
@@ -156,7 +158,7 @@ fn widen(layout: &mut Layout, column: &str, wider: &DataType) -> Result<()> {
         return Err(Error::invalid("a column whose buckets partition keeps its type")
             .with("column", column));
     }
-    replace(layout, column, |field| field.clone().with_data_type(wider.clone()))
+    replace(layout, column, |_| next.clone())
 }
 
 fn rename(layout: &mut Layout, from: &str, to: &str) -> Result<()> {

@@ -1,14 +1,16 @@
 //! Whether staged files fit the table as it is by now, and what its schema is with them.
 
+use std::sync::Arc;
+
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Float64Type, Schema};
-use partita_core::convert::settled_type;
 use partita_core::{Error, ErrorKind, Result, Store};
 
 use super::layout::Layout;
 use crate::format::columns::{id_of, named};
 use crate::format::footer::ParquetObject;
+use crate::format::given::{given_field, holds_all, settled, taking_nulls, widened};
 use crate::format::schema::{in_stored_order, missing, same, surplus};
 use crate::format::widen::{EXACT, Widening, common_stored, widening};
 use crate::stage::{Columns, Staged, numbers, texts};
@@ -95,29 +97,43 @@ impl Layout {
     }
 
     fn admit_type(&mut self, place: usize, field: &Field, staged: &Staged) -> Result<()> {
-        let name = field.name();
-        let (known, found) = (self.schema.field(place).data_type().clone(), field.data_type());
-        if let Some(settled) = settled_type(&known, found) {
-            self.retype(place, settled);
+        let mut known = self.schema.field(place).clone();
+        if given_field(field).is_nullable() && !given_field(&known).is_nullable() {
+            known = taking_nulls(&known);
+            self.replace(place, known.clone());
+        }
+        if let Some(settled) = settled(&known, field) {
+            self.replace(place, settled);
             return Ok(());
         }
-        let reads = widening(found, &known).is_some_and(|takes| takes < Widening::Rewritten);
-        if *found == DataType::Null || same(&known, found) || reads {
+        let (was, found) = (known.data_type(), field.data_type());
+        if *found == DataType::Null {
             return Ok(());
         }
-        let wider = common_stored(&known, found)
-            .filter(|_| staged.columns_are == Columns::Merged && !self.keeps_type(name))
-            .filter(|wider| widening(&known, wider).is_some_and(|t| t < Widening::Rewritten));
-        let Some(wider) = wider else {
+        let reads = widening(found, was).is_some_and(|takes| takes < Widening::Rewritten);
+        let same = same(was, found);
+        let given = [given_field(&known), given_field(field)];
+        let [expected, is] = given.each_ref().map(Field::data_type);
+        if reads || same && holds_all(is, expected) {
+            return Ok(());
+        }
+        let wider = match same {
+            true => Some(was.clone()),
+            false => common_stored(was, found).filter(|wider| {
+                widening(was, wider).is_some_and(|takes| takes < Widening::Rewritten)
+            }),
+        };
+        let merges = staged.columns_are == Columns::Merged && !self.keeps_type(field.name());
+        let Some(wider) = wider.filter(|_| merges) else {
             return Err(Error::new(
                 ErrorKind::SchemaMismatch,
                 "the data has another type than the table's column",
             )
-            .with("column", name)
-            .with("expected", known)
-            .with("found", found));
+            .with("column", field.name())
+            .with("expected", expected)
+            .with("found", is));
         };
-        self.retype(place, wider);
+        self.replace(place, widened(&known, field, &wider));
         Ok(())
     }
 
@@ -127,12 +143,12 @@ impl Layout {
         self.partition_by.iter().chain(&self.index).chain(bucket).any(|name| name == column)
     }
 
-    fn retype(&mut self, place: usize, data_type: DataType) {
-        let fields = self.schema.fields().iter().enumerate().map(|(position, field)| {
-            let field = field.as_ref().clone();
-            if position == place { field.with_data_type(data_type.clone()) } else { field }
-        });
-        self.schema = Schema::new(fields.collect::<Vec<_>>());
+    fn replace(&mut self, place: usize, other: Field) {
+        let mut fields = self.schema.fields().to_vec();
+        if let Some(field) = fields.get_mut(place) {
+            *field = Arc::new(other);
+        }
+        self.schema = Schema::new(fields);
     }
 }
 

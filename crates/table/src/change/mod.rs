@@ -404,7 +404,7 @@ struct Kept {
 /// A scope that names other columns than the partition columns is refused: it would require
 /// removing rows within files.
 pub(crate) fn in_scope(state: &State, scope: &Predicate) -> Result<BooleanArray> {
-    let bound = scope.bind(&state.schema)?;
+    let bound = state.bind(scope)?;
     for column in scope.columns() {
         if !state.partition_by.contains(&column) {
             return Err(Error::invalid(format!(

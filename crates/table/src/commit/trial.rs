@@ -7,16 +7,19 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
+use partita_core::store::protocol::proves_no_commit;
 use partita_core::store::{Swap, Version};
 use partita_core::{Error, ErrorKind, Result, Store, commit_point, commit_settled};
 
 use crate::change::Next;
 use crate::format::columns::plain;
+use crate::format::given::given_schema;
 use crate::format::header::Attempt;
 use crate::format::keys;
 use crate::format::schema::{decode_common_metadata, encode_common_metadata, table_schema};
 use crate::format::snapshot::{Document, Totals};
 use crate::history::walk;
+use crate::protocol::{made_by_header, made_by_history};
 use crate::stage::discard;
 use crate::state::{State, header_key};
 
@@ -70,7 +73,7 @@ impl Trial<'_> {
                 Ok(Outcome::Done { state, version, totals })
             }
             Ok(Swap::Lost { .. }) => self.settle(&next, written).await,
-            Err(error) if error.kind() == ErrorKind::CommitUnknown => {
+            Err(error) if !proves_no_commit(error.kind()) => {
                 Err(self.unknown("it could not be learned whether the commit was made", error))
             }
             Err(error) => {
@@ -132,21 +135,19 @@ impl Trial<'_> {
     /// True if the state `newest` is based on this attempt.
     async fn is_part_of(&self, newest: &State, next: &Next) -> Result<bool> {
         let version = next.own.version;
-        if newest.own.version < version {
-            return Ok(false);
-        }
-        if let Some(token) = newest.own.committed_after(version - 1) {
-            return Ok(token == self.made.token());
+        let listed = newest.own.committed_after(version - 1);
+        let is_listed = listed.map(|token| token == self.made.token());
+        if let Some(is_made) = made_by_header(version, newest.own.version, is_listed) {
+            return Ok(is_made);
         }
         let walked =
             walk(self.store, newest, |recorded| recorded.document.version <= version).await?;
-        match walked.last() {
-            Some(oldest) if oldest.document.version == version => {
-                Ok(oldest.key == next.own.snapshot)
-            }
-            _ => Err(Error::corrupt("the history does not reach back to the commit")
-                .with("version", version)),
-        }
+        let oldest = walked.last();
+        let reached = oldest.map(|oldest| oldest.document.version);
+        let is_its = oldest.is_some_and(|oldest| oldest.key == next.own.snapshot);
+        made_by_history(version, reached, is_its).ok_or_else(|| {
+            Error::corrupt("the history does not reach back to the commit").with("version", version)
+        })
     }
 
     /// An error that tells the caller which id to query.
@@ -188,8 +189,9 @@ impl Next {
         let mut header = self.header;
         // The manifest lists the files as well.
         header.partitions = None;
-        let schema =
-            table_schema(&self.snapshot.schema, &self.own.columns, &document.extension_types);
+        let (stored, columns) = (&self.snapshot.schema, &self.own.columns);
+        let schema = table_schema(stored, columns, &document.extension_types);
+        let given = given_schema(stored, columns, &document.extension_types);
         State {
             header,
             encoding: self.encoding,
@@ -198,6 +200,7 @@ impl Next {
             partition_by: document.partition_by.clone(),
             stored: self.snapshot.schema,
             schema,
+            given,
             own: self.own,
             indices_complete: document.indices_complete,
             index_lengths: document.index_lengths,

@@ -38,7 +38,7 @@ impl Table {
         options: &CopyOptions,
     ) -> Result<Vec<Staged>> {
         let target = Target::of(target, name, state);
-        let plan = plan(self.store(), state, Some(&scope.bind(&state.schema)?)).await?;
+        let plan = plan(self.store(), state, Some(&state.bind(scope)?)).await?;
         options.progress.start("files copied", Some(plan.manifest.num_rows() as u64));
         let mut units = units(&plan)?;
         if units.is_empty() {

@@ -1,15 +1,21 @@
-//! Ids and comments of columns in the stored schema.
+//! What snapshots record of a column beside its stored type: id, comment, and the given field.
 //!
-//! A column gets its id when it is made and keeps it through renames. Both stand in the metadata of
-//! the fields of snapshots; data files carry the ids as Parquet field ids. `_common_metadata` has
-//! neither, so that it stays as plateau writes it.
+//! A column gets its id when it is made and keeps it through renames. The given field is that of the
+//! data, where it differs from what plateau makes of it; scans return it. All stand in the metadata
+//! of the fields of snapshots; data files carry the ids as Parquet field ids. `_common_metadata` has
+//! none of them, so that it stays as plateau writes it.
 
 use arrow::datatypes::{Field, FieldRef, Schema};
 use hashbrown::HashSet;
 use parquet::arrow::PARQUET_FIELD_ID_META_KEY as ID;
 
+use super::ipc::{decode_schema, encode_schema};
+
 /// The entry of a stored field's metadata that holds the comment.
 const COMMENT: &str = "partita.comment";
+
+/// The entry of a stored field's metadata that holds the given field, as a schema of one column.
+const GIVEN: &str = "partita.field";
 
 /// The largest id that is believed; no table has had as many columns.
 const LARGEST_ID: i32 = 1 << 30;
@@ -65,11 +71,39 @@ pub fn with_comment(field: &Field, comment: Option<&str>) -> Field {
     with_entry(field, COMMENT, comment.map(str::to_owned))
 }
 
-/// The stored schema without ids and comments: what `_common_metadata` holds.
+/// The given field of a stored column; `None` if scans return the table type.
+#[must_use]
+pub fn given_of(stored: &Field) -> Option<Field> {
+    let schema = decode_schema(stored.metadata().get(GIVEN)?).ok()?;
+    let given = schema.fields().first()?.as_ref().clone();
+    Some(given.with_name(stored.name()))
+}
+
+/// The stored column with this given field.
+#[must_use]
+pub fn with_given(stored: &Field, given: Option<&Field>) -> Field {
+    // The name is that of the stored field, whatever that becomes.
+    let alone = |given: &Field| Schema::new(vec![given.clone().with_name("")]);
+    with_entry(stored, GIVEN, given.and_then(|given| encode_schema(&alone(given)).ok()))
+}
+
+/// The stored schema without ids, comments and given fields: what `_common_metadata` holds.
 #[must_use]
 pub fn plain(stored: &Schema) -> Schema {
-    let plain = |field: &FieldRef| with_entry(&with_entry(field, COMMENT, None), ID, None);
+    let plain = |field: &FieldRef| {
+        [COMMENT, ID, GIVEN].iter().fold(field.as_ref().clone(), |field, key| without(&field, key))
+    };
     Schema::new(stored.fields().iter().map(plain).collect::<Vec<_>>())
+}
+
+/// The field without the id that readers of Parquet put into it.
+#[must_use]
+pub fn without_id(field: &Field) -> Field {
+    without(field, ID)
+}
+
+fn without(field: &Field, key: &str) -> Field {
+    with_entry(field, key, None)
 }
 
 fn with_entry(field: &Field, key: &str, value: Option<String>) -> Field {

@@ -13,7 +13,9 @@ use parquet::file::metadata::{
     ColumnChunkMask, PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader,
 };
 use partita_core::{Error, ErrorKind, Result, Store, guarded_async};
-use partita_parquet::{TAIL, check_footer, check_places, decode_old, footer_length, is_old};
+use partita_parquet::{
+    PageLimits, TAIL, check_footer, check_places, decode_old, footer_length, is_old,
+};
 
 use super::digests::{ChunkDigests, FileDigests, gaps};
 use super::schema::readable_schema;
@@ -32,6 +34,8 @@ pub struct ParquetObject {
     digests: Option<FileDigests>,
     /// The digests of the column chunks, once the footer was read.
     chunks: Option<Arc<ChunkDigests>>,
+    /// The limits of pages, once the footer was read.
+    pages: Option<Arc<PageLimits>>,
 }
 
 impl ParquetObject {
@@ -50,7 +54,7 @@ impl ParquetObject {
             None => store.head(key).await?.ok_or_else(|| missing(key))?.size,
         };
         let (store, key) = (store.clone(), key.into());
-        Ok(Self { store, key, bytes, footer, digests: None, chunks: None })
+        Ok(Self { store, key, bytes, footer, digests: None, chunks: None, pages: None })
     }
 
     /// The same object, of which footer and whole column chunks are compared with what was committed,
@@ -83,6 +87,7 @@ impl ParquetObject {
             let metadata = loaded.map_err(|error| unreadable(&key, error))?;
             check_places(metadata.metadata(), size)?;
             self.chunks = self.digests.and_then(|_| ChunkDigests::of(metadata.metadata()));
+            self.pages = Some(Arc::new(PageLimits::of(metadata.metadata())));
             readable(metadata).map_err(|error| unreadable(&key, error))
         })
         .await
@@ -159,10 +164,11 @@ impl ParquetObject {
         Ok(bytes)
     }
 
-    /// Refuses a column chunk that is not what was committed.
+    /// Refuses a column chunk that is not what was committed, and pages that are too large.
     fn check(&self, place: &Range<u64>, bytes: &[u8]) -> ParquetResult<()> {
-        let checked = self.chunks.as_ref().map_or(Ok(()), |chunks| chunks.check(place, bytes));
-        checked.map_err(external)
+        let committed = self.chunks.as_ref().map_or(Ok(()), |chunks| chunks.check(place, bytes));
+        let limited = || self.pages.as_ref().map_or(Ok(()), |pages| pages.check(place, bytes));
+        committed.and_then(|()| limited()).map_err(external)
     }
 }
 

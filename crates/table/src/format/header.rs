@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::json;
 use super::snapshot::{Document, check_requirements};
+use crate::protocol::{committed_after, remembered};
 use crate::stage::Derivations;
 
 /// The only version of the format that plateau 4 reads and writes.
@@ -103,13 +104,11 @@ impl Own {
     /// The entry of the next commit.
     #[must_use]
     pub fn next(&self, made: &Attempt, snapshot: String, columns: Vec<String>) -> Self {
-        let mut recent = vec![made.token()];
-        recent.extend(self.recent.iter().take(REMEMBERED - 1).cloned());
         Self {
             version: self.version + 1,
             commit: made.commit.clone(),
             snapshot,
-            recent,
+            recent: remembered(&self.recent, made.token(), REMEMBERED),
             columns,
             ..self.clone()
         }
@@ -125,8 +124,7 @@ impl Own {
     /// The commit that made the version after `version`; `None` if the header no longer lists it.
     #[must_use]
     pub fn committed_after(&self, version: u64) -> Option<&str> {
-        let later = self.version.checked_sub(version)?.checked_sub(1)?;
-        self.recent.get(usize::try_from(later).ok()?).map(String::as_str)
+        committed_after(&self.recent, self.version, version).map(String::as_str)
     }
 }
 

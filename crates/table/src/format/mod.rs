@@ -1,12 +1,15 @@
 //! The stored form of a table: the plateau dataset format and Partita's snapshots beside it.
 
+pub mod categories;
 pub mod columns;
 #[cfg(test)]
 mod damaged;
 pub mod digests;
 pub mod footer;
+pub mod given;
 pub mod header;
 pub mod index;
+pub mod ipc;
 mod json;
 pub mod keys;
 pub mod marks;

@@ -1,9 +1,11 @@
 //! The schema of a table: the stored schema, the schema that readers see, and compatibility checks.
 //!
-//! A type has three forms: the *file* type, close to the type that the user passed; the *stored*
-//! type of `_common_metadata`, in which plateau widens numbers and drops dictionaries; and the
-//! *table* type that scans return, which is the stored one with large strings and naive timestamps
-//! in nanoseconds, as plateau reads them.
+//! A type has four forms: the *given* type of the data, which scans return (see
+//! [`given`](super::given)); the *file* type, close to it; the *stored* type of `_common_metadata`,
+//! in which plateau widens numbers and drops dictionaries; and the *table* type, in which
+//! predicates, statistics and indices compare values. That is the stored one with large strings, and
+//! with naive timestamps in nanoseconds, as plateau reads them, unless they were given in a coarser
+//! unit, which reaches further.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,11 +22,11 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::arrow::{ARROW_SCHEMA_META_KEY, ArrowWriter};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
-use partita_core::convert::{convert_column, fill_fields, settled_type};
+use partita_core::convert::{convert_column, fill_fields};
 use partita_core::{Error, ErrorKind, Result, guarded};
 use partita_parquet::load;
 
-use super::columns::{comment_of, id_of, plain, with_comment, with_id};
+use super::columns::{comment_of, given_of, id_of, plain, with_comment, with_id};
 use super::pandas::{self, ExtensionTypes};
 
 /// The entry of a field's metadata that names an extension type of Arrow.
@@ -140,7 +142,7 @@ pub fn stored_type(given: &DataType, extension: Option<&String>) -> DataType {
     }
 }
 
-/// The type in which a scan returns a column.
+/// The type in which the values of a column are compared.
 #[must_use]
 pub fn table_type(stored: &DataType) -> DataType {
     match stored {
@@ -152,29 +154,6 @@ pub fn table_type(stored: &DataType) -> DataType {
 
 fn element(data_type: DataType) -> FieldRef {
     Arc::new(Field::new("element", data_type, true))
-}
-
-/// The stored schema for data of `given`: partition columns first, the others by name, all
-/// nullable.
-///
-/// # Errors
-/// [`InvalidArgument`](ErrorKind::InvalidArgument) for a column name that occurs twice,
-/// [`NotFound`](ErrorKind::NotFound) for a partition column that does not exist.
-pub fn stored_schema(given: &Schema, partition_by: &[String]) -> Result<Schema> {
-    let extensions = pandas::extension_types(given);
-    let mut names: Vec<&str> = given.fields().iter().map(|f| f.name().as_str()).collect();
-    names.sort_unstable();
-    if let Some(pair) = names.windows(2).find(|pair| pair.first() == pair.last()) {
-        return Err(Error::invalid("a column name occurs twice in the data")
-            .with("column", pair.first().copied().unwrap_or_default()));
-    }
-    if let Some(name) = partition_by.iter().find(|name| !names.contains(&name.as_str())) {
-        return Err(Error::new(ErrorKind::NotFound, "a partition column is missing from the data")
-            .with("column", name));
-    }
-    let fields =
-        given.fields().iter().map(|field| stored_field(field, extensions.get(field.name())));
-    Ok(in_stored_order(fields.collect(), partition_by))
 }
 
 /// The fields in the order of the stored schema: partition columns first, the others by name.
@@ -203,7 +182,7 @@ pub fn stored_field(given: &Field, pandas: Option<&String>) -> Field {
     Field::new(given.name(), stored, true).with_metadata(kept)
 }
 
-/// The table field of a stored column, as scans return it.
+/// The table field of a stored column, which predicates, statistics and indices use.
 #[must_use]
 pub fn table_field(stored: &Field) -> Field {
     let extension = extension(stored);
@@ -211,10 +190,20 @@ pub fn table_field(stored: &Field) -> Field {
         (true, DataType::Timestamp(_, Some(zone))) if stored.metadata().contains_key(UNIT) => {
             DataType::Timestamp(TimeUnit::Nanosecond, Some(Arc::clone(zone)))
         }
+        (true, DataType::Timestamp(_, None)) if is_coarse(stored) => file_type(stored.data_type()),
         (true, other) => table_type(other),
         (false, own) => own.clone(),
     };
     Field::new(stored.name(), data_type, true).with_metadata(extension)
+}
+
+/// True for a column of times without a zone that were given in a coarser unit than nanoseconds.
+fn is_coarse(stored: &Field) -> bool {
+    let given = given_of(stored).map(|given| given.data_type().clone());
+    given.is_some_and(|given| match given {
+        DataType::Timestamp(unit, None) => unit != TimeUnit::Nanosecond,
+        _ => false,
+    })
 }
 
 /// The stored schema of another library, completed from `before` for unchanged columns, since the
@@ -239,11 +228,22 @@ fn extension(field: &Field) -> HashMap<String, String> {
     entries.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
-/// The schema that scans return for a stored one, with columns in the order of `columns` if that
+/// The schema of the table types of a stored one, with columns in the order of `columns` if that
 /// names all of them.
 #[must_use]
 pub fn table_schema(stored: &Schema, columns: &[String], extensions: &ExtensionTypes) -> SchemaRef {
-    let fields: Vec<Field> = stored.fields().iter().map(|field| table_field(field)).collect();
+    in_order(stored, columns, extensions, table_field)
+}
+
+/// A schema of what `form` makes of the stored fields, with columns in the order of `columns` if
+/// that names all of them.
+pub(super) fn in_order(
+    stored: &Schema,
+    columns: &[String],
+    extensions: &ExtensionTypes,
+    form: fn(&Field) -> Field,
+) -> SchemaRef {
+    let fields: Vec<Field> = stored.fields().iter().map(|field| form(field)).collect();
     let ordered = Schema::new(fields);
     let picked: Option<Vec<Field>> =
         columns.iter().map(|name| ordered.field_with_name(name).ok().cloned()).collect();
@@ -293,43 +293,6 @@ pub(crate) fn surplus(column: &str) -> Error {
 pub(crate) fn missing(column: &str) -> Error {
     Error::new(ErrorKind::SchemaMismatch, "a column of the table is missing from the data")
         .with("column", column)
-}
-
-/// Checks data of stored schema `incoming` against `current`, and returns the new schema if it
-/// changes: columns that were null so far take their type from the data.
-///
-/// # Errors
-/// [`SchemaMismatch`](ErrorKind::SchemaMismatch) naming the column, what was expected and found.
-pub fn merge(current: &Schema, incoming: &Schema) -> Result<Option<Schema>> {
-    let mismatch = |column: &str, message: &str| {
-        Error::new(ErrorKind::SchemaMismatch, message.to_owned()).with("column", column)
-    };
-    for field in incoming.fields() {
-        if current.field_with_name(field.name()).is_err() {
-            return Err(surplus(field.name()));
-        }
-    }
-    let mut changed = false;
-    let mut fields = Vec::with_capacity(current.fields().len());
-    for field in current.fields() {
-        let found = incoming.field_with_name(field.name()).map_err(|_| missing(field.name()))?;
-        let (expected, found) = (field.data_type(), found.data_type());
-        if let Some(settled) = settled_type(expected, found) {
-            changed = true;
-            fields.push(field.as_ref().clone().with_data_type(settled));
-            continue;
-        }
-        if *found != DataType::Null && !same(expected, found) {
-            return Err(mismatch(
-                field.name(),
-                "the data has another type than the table's column",
-            )
-            .with("expected", expected)
-            .with("found", found));
-        }
-        fields.push(field.as_ref().clone());
-    }
-    Ok(changed.then(|| Schema::new(fields)))
 }
 
 /// True if a file may store a column of the table type `table` with the type `file`.
@@ -447,56 +410,4 @@ pub fn index_columns(schema: &Schema) -> Vec<String> {
         .and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
     let columns = document.as_ref().and_then(|d| d.get("index_columns")).and_then(|c| c.as_array());
     columns.into_iter().flatten().filter_map(|column| column.as_str().map(str::to_owned)).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn schema(fields: &[(&str, DataType)]) -> Schema {
-        Schema::new(fields.iter().map(|(n, t)| Field::new(*n, t.clone(), true)).collect::<Vec<_>>())
-    }
-
-    #[test]
-    fn stored_schema_is_plateaus() {
-        let category = DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Utf8));
-        let given = schema(&[
-            ("z", DataType::Int8),
-            ("p", DataType::Utf8View),
-            ("a", category),
-            ("t", DataType::Timestamp(TimeUnit::Second, None)),
-        ]);
-        let stored = stored_schema(&given, &["p".into()]).unwrap();
-        let found: Vec<(&str, &DataType)> =
-            stored.fields().iter().map(|f| (f.name().as_str(), f.data_type())).collect();
-        let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
-        assert_eq!(
-            found,
-            [
-                ("p", &DataType::LargeUtf8),
-                ("a", &DataType::LargeUtf8),
-                ("t", &micros),
-                ("z", &DataType::Int64)
-            ]
-        );
-        let bytes = encode_common_metadata(&stored).unwrap();
-        assert_eq!(decode_common_metadata(&bytes).unwrap().fields(), stored.fields());
-    }
-
-    #[test]
-    fn mismatches_name_the_column() {
-        let current = schema(&[("a", DataType::Int64), ("n", DataType::Null)]);
-        let filled = schema(&[("a", DataType::Null), ("n", DataType::Boolean)]);
-        let merged = merge(&current, &filled).unwrap().unwrap();
-        assert_eq!(merged.field(1).data_type(), &DataType::Boolean);
-        for wrong in [
-            schema(&[("a", DataType::Float64), ("n", DataType::Null)]),
-            schema(&[("n", DataType::Null)]),
-            schema(&[("a", DataType::Int64), ("n", DataType::Null), ("x", DataType::Int64)]),
-        ] {
-            let error = merge(&current, &wrong).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::SchemaMismatch);
-            assert!(error.to_string().contains("column: "), "{error}");
-        }
-    }
 }

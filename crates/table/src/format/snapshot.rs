@@ -13,11 +13,7 @@ use arrow::array::{
     new_null_array,
 };
 use arrow::compute::{cast, concat_batches, filter_record_batch, not};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use arrow::ipc::reader::StreamReader;
-use arrow::ipc::writer::StreamWriter;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use arrow::datatypes::{DataType, Field, Schema};
 use bytes::Bytes;
 use indexmap::IndexMap;
 use parquet::arrow::ArrowWriter;
@@ -28,13 +24,14 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use partita_core::{Error, Result, guarded};
-use partita_parquet::{check_seal, load, sealed};
+use partita_parquet::{check_pages, check_seal, load, sealed};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::footer::{named, unreadable};
 use super::header::LAST_VERSION;
 use super::index::stored::IndexFile;
+use super::ipc::{decode_schema, encode_schema};
 use super::pandas::ExtensionTypes;
 use crate::stage::Derivations;
 
@@ -212,7 +209,7 @@ impl Schemas {
     pub fn retire(&mut self, before: &Schema) -> Result<()> {
         let number = std::mem::take(&mut self.current);
         if number > 0 {
-            self.older.insert(number, STANDARD.encode(encode_schema(before)?));
+            self.older.insert(number, encode_schema(before)?);
         }
         Ok(())
     }
@@ -347,7 +344,7 @@ impl Snapshot {
             Error::invalid("the snapshot cannot be written").caused_by(error)
         };
         let document = serde_json::to_string(&self.document).map_err(|e| unwritable(e.into()))?;
-        let schema = STANDARD.encode(encode_schema(&self.schema)?);
+        let schema = encode_schema(&self.schema)?;
         let level = ZstdLevel::try_new(1).map_err(|e| unwritable(e.into()))?;
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(level))
@@ -379,6 +376,7 @@ impl Snapshot {
         let damaged = |what: &str| Error::corrupt(format!("a snapshot {what}")).with("key", key);
         check_seal(&bytes)?;
         let metadata = load(&bytes, ArrowReaderOptions::new())?;
+        check_pages(&bytes, metadata.metadata())?;
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(bytes, metadata);
         let document = document_of(builder.metadata().file_metadata().key_value_metadata(), key)?;
         let schema = schema_of(builder.metadata().file_metadata().key_value_metadata(), key)?;
@@ -510,8 +508,7 @@ pub fn decode_snapshot_schema(metadata: &ArrowReaderMetadata, key: &str) -> Resu
 
 fn schema_of(entries: Option<&Vec<KeyValue>>, key: &str) -> Result<Schema> {
     entry(entries, SCHEMA)
-        .and_then(|text| STANDARD.decode(text).ok())
-        .and_then(|bytes| decode_schema(&bytes).ok())
+        .and_then(|text| decode_schema(text).ok())
         .ok_or_else(|| Error::corrupt("a snapshot names no schema").with("key", key))
 }
 
@@ -535,29 +532,6 @@ fn document_of(entries: Option<&Vec<KeyValue>>, key: &str) -> Result<Document> {
 
 fn entry<'a>(entries: Option<&'a Vec<KeyValue>>, key: &str) -> Option<&'a str> {
     entries?.iter().find(|entry| entry.key == key)?.value.as_deref()
-}
-
-/// An Arrow schema as the bytes of an empty IPC stream.
-///
-/// # Errors
-/// Data cannot cause an error; errors of Arrow are passed on.
-pub fn encode_schema(schema: &Schema) -> Result<Vec<u8>> {
-    let mut writer = StreamWriter::try_new(Vec::new(), schema)?;
-    writer.finish()?;
-    Ok(writer.into_inner()?)
-}
-
-/// The inverse of [`encode_schema`].
-///
-/// # Errors
-/// [`Corrupt`](partita_core::ErrorKind::Corrupt).
-pub fn decode_schema(bytes: &[u8]) -> Result<Schema> {
-    guarded(|| {
-        let reader = StreamReader::try_new(bytes, None)
-            .map_err(|error| Error::corrupt("a stored schema cannot be read").caused_by(error))?;
-        let schema: SchemaRef = reader.schema();
-        Ok(schema.as_ref().clone())
-    })
 }
 
 #[cfg(test)]

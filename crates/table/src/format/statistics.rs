@@ -59,6 +59,24 @@ pub struct FileFacts {
     pub columns: Vec<ColumnBounds>,
 }
 
+impl FileFacts {
+    /// A file of which at most the size is known.
+    #[must_use]
+    pub fn unknown(label: String, key: String, bytes: Option<u64>) -> Self {
+        Self {
+            label,
+            key,
+            rows: None,
+            bytes,
+            footer: None,
+            groups: None,
+            buckets: None,
+            digests: None,
+            columns: Vec::new(),
+        }
+    }
+}
+
 /// True if bounds are kept for columns of this type.
 #[must_use]
 pub fn has_bounds(data_type: &DataType) -> bool {
@@ -235,8 +253,10 @@ pub fn of_file(metadata: &ParquetMetaData, file: &Schema, table: &Schema) -> Vec
         .collect()
 }
 
-/// The least (or greatest) bound over row groups; `None` if a group with values has no bound.
-fn extreme(
+/// The least (or greatest) bound over groups of rows, in an array of length one that is null if there
+/// are no values; `None` if a group with values has no bound.
+#[must_use]
+pub fn extreme(
     bounds: &ArrayRef,
     nulls: &UInt64Array,
     rows: &[u64],

@@ -95,7 +95,7 @@ fn whole_digits(precision: u8, scale: i8, digits: i16) -> Option<Widening> {
 }
 
 /// True for numbers of which the second type holds all of the first.
-fn holds_number(from: &DataType, to: &DataType) -> bool {
+pub(super) fn holds_number(from: &DataType, to: &DataType) -> bool {
     let bits = |data_type: &DataType| data_type.primitive_width().map(|bytes| bytes * 8);
     let (Some(narrow), Some(wide)) = (bits(from), bits(to)) else { return false };
     if from.is_integer() && to.is_integer() {

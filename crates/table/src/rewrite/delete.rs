@@ -28,7 +28,7 @@ impl Table {
         apart: bool,
         options: &WriteOptions,
     ) -> Result<Commit> {
-        let test = Arc::new(scope.bind(&self.schema())?);
+        let test = Arc::new(self.state().bind(scope)?);
         let rule = Rule::Remove { test, candidates: scope.clone() };
         let rewrite = Rewrite::new(self.store(), self.name(), operation, rule, added, options);
         self.rewrite(rewrite.staged_apart(apart)).await

@@ -127,8 +127,7 @@ impl Rewrite {
             self.forget_gone(state).await;
             let units = match &self.rule {
                 Rule::Remove { candidates, .. } => {
-                    let plan =
-                        plan(&self.store, state, Some(&candidates.bind(&state.schema)?)).await?;
+                    let plan = plan(&self.store, state, Some(&state.bind(candidates)?)).await?;
                     plan.each_file()?
                 }
                 // Files that others have added in the meantime are left to the next compaction.

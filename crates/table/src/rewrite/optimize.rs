@@ -73,7 +73,7 @@ pub(super) async fn units(
     state: &State,
     options: &OptimizeOptions,
 ) -> Result<Vec<Plan>> {
-    let scope = options.scope.as_ref().map(|scope| scope.bind(&state.schema)).transpose()?;
+    let scope = options.scope.as_ref().map(|scope| state.bind(scope)).transpose()?;
     let plan = plan(store, state, scope.as_ref()).await?;
     let target = options.target_file_bytes;
     let sorts = !options.sort_by.is_empty();

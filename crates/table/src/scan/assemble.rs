@@ -7,6 +7,7 @@ use arrow::compute::take;
 use arrow::datatypes::{Schema, SchemaRef};
 use partita_core::Result;
 
+use crate::format::categories::in_categories;
 use crate::format::schema::{cast_column, from_file};
 
 /// Builds batches of `schema` from batches of one file.
@@ -36,7 +37,7 @@ impl Assemble {
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.schema.fields().len());
         for field in self.schema.fields() {
             let name = field.name();
-            columns.push(match self.partition.column_by_name(name) {
+            let values = match self.partition.column_by_name(name) {
                 Some(value) => {
                     let repeated = take(value, &UInt32Array::from(vec![0; rows]), None)?;
                     cast_column(name, &repeated, field.data_type())?
@@ -45,7 +46,8 @@ impl Assemble {
                     Some(column) => from_file(name, column, field.data_type())?,
                     None => new_null_array(field.data_type(), rows),
                 },
-            });
+            };
+            columns.push(in_categories(field, 0, values)?);
         }
         // The caller may keep the batch, so spare capacity from decoding is freed, which is
         // possible once each column has a single owner.

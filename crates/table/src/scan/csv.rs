@@ -1,7 +1,7 @@
 //! Partitions in CSV, which plateau can write: fields separated by semicolons, text only,
 //! optionally compressed with gzip. They are read, never written.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, LargeStringArray, RecordBatch, new_null_array};
@@ -17,6 +17,10 @@ use partita_core::{Error, Result, Store};
 
 use super::assemble::{Assemble, project};
 use super::decode::{Decoder, FileTask};
+
+/// The limit for unpacked text: this multiple of its stored size, or `SMALL` bytes if that is more.
+const BEST_RATIO: u64 = 256;
+const SMALL: u64 = 256 << 20;
 
 /// The texts that pandas reads as missing, except in text columns.
 const MISSING: [&str; 17] = [
@@ -103,7 +107,28 @@ fn format() -> Format {
 
 fn text_of<'a>(bytes: &'a Bytes, key: &str) -> Box<dyn Read + 'a> {
     let plain = bytes.as_ref().reader();
-    if key.ends_with(".gz") { Box::new(MultiGzDecoder::new(plain)) } else { Box::new(plain) }
+    if !key.ends_with(".gz") {
+        return Box::new(plain);
+    }
+    let most = (bytes.len() as u64).saturating_mul(BEST_RATIO).max(SMALL);
+    Box::new(Limited { text: MultiGzDecoder::new(plain), left: most })
+}
+
+/// A text that is refused once it is longer than a limit.
+struct Limited<R> {
+    text: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Limited<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.text.read(into)?;
+        let left = self.left.checked_sub(count as u64);
+        self.left = left.ok_or_else(|| {
+            io::Error::new(io::ErrorKind::InvalidData, "the text unpacks to more than it may")
+        })?;
+        Ok(count)
+    }
 }
 
 fn typed_column(name: &str, texts: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
@@ -131,5 +156,27 @@ fn typed_column(name: &str, texts: &ArrayRef, to: &DataType) -> Result<ArrayRef>
             Ok(cast(&floats, to)?)
         }
         typed => typed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn a_text_that_unpacks_to_far_more_is_refused() {
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        let part = vec![b'x'; 1 << 20];
+        (0..300).for_each(|_| packed.write_all(&part).unwrap());
+        let bomb = Bytes::from(packed.finish().unwrap());
+        let mut text = text_of(&bomb, "a.csv.gz");
+        let error = io::copy(&mut text, &mut io::sink()).unwrap_err();
+        assert!(error.to_string().contains("more than it may"), "{error}");
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        packed.write_all(b"a;b\n1;2\n").unwrap();
+        let good = Bytes::from(packed.finish().unwrap());
+        assert_eq!(io::copy(&mut text_of(&good, "a.csv.gz"), &mut io::sink()).unwrap(), 8);
     }
 }

@@ -19,12 +19,14 @@ use parquet::arrow::arrow_reader::{
 };
 use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
 use parquet::arrow::push_decoder::ParquetPushDecoderBuilder;
+use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 use partita_core::store::coalesced;
 use partita_core::{Cancel, Error, ErrorKind, Result, Store, guarded, guarded_async};
-use partita_parquet::load;
+use partita_parquet::{check_chunk, load};
 
 use super::assemble::{Assemble, project};
 use super::bloom::Filters;
+use super::bounds::{Room, rows_by_dictionaries, rows_within_bounds};
 use super::csv::is_csv;
 use super::groups::Groups;
 use super::pages::{PagedFile, Part};
@@ -37,6 +39,8 @@ use crate::format::footer::{ParquetObject, missing, named, readable, unreadable}
 /// Files up to this size in bytes are fetched as a whole: another request costs more than the bytes
 /// saved.
 const WHOLE: u64 = 1 << 20;
+/// How much longer than it should be a file may be to be fetched; what is wrong with it is said then.
+const SLACK: u64 = 64 << 20;
 
 /// A file to read.
 #[derive(Debug, Clone)]
@@ -92,9 +96,10 @@ impl Decoder {
     pub async fn open(self: Arc<Self>, task: FileTask) -> Result<Vec<Unit>> {
         self.cancel.check()?;
         match self.opened(&task).await? {
-            Opened::Whole(_) => {
-                let bytes =
-                    self.store.get_opt(&task.key).await?.ok_or_else(|| missing(&task.key))?;
+            Opened::Whole(object) => {
+                let most = object.bytes().saturating_add(SLACK);
+                let bytes = self.store.get_within(&task.key, most).await?;
+                let bytes = bytes.ok_or_else(|| missing(&task.key))?;
                 let decoder = Arc::clone(&self);
                 let decoded = tokio::task::spawn_blocking(move || {
                     let decoded = guarded(|| match is_csv(&task.key) {
@@ -242,39 +247,48 @@ impl Decoder {
         };
         reading.row_groups_read = groups.len() as u64;
         self.account.add(reading);
-        if let Some(digests) = &digests {
-            self.check_chunks(digests, &bytes, &metadata, &groups, &task.partition)?;
+        let mut batch_rows = self.batch_rows.min(rows_within_bounds(&metadata));
+        let wanted = self.wanted(&metadata, &groups, &task.partition);
+        match &digests {
+            Some(digests) => check_chunks(digests, &bytes, &metadata, &wanted)?,
+            None => {
+                wanted.iter().try_for_each(|(_, chunk)| check_chunk(&bytes, chunk))?;
+                let by_dictionaries = rows_by_dictionaries(&bytes, &wanted);
+                let most = by_dictionaries.map_err(|error| unreadable(&task.key, error))?;
+                batch_rows = batch_rows.min(most);
+            }
         }
+        let mut room = Room::of(wanted.into_iter(), self.test.is_none())?;
         let builder =
             self.configured(builder.with_row_groups(groups), &metadata, &task.partition)?;
-        let reader = builder.build().map_err(|error| unreadable(&task.key, error))?;
-        reader
-            .map(|batch| {
-                self.cancel.check()?;
-                assemble.batch(batch.map_err(|error| undecodable(&task.key, error))?)
-            })
-            .filter(|batch| batch.as_ref().map_or(true, |batch| batch.num_rows() > 0))
-            .map(|batch| batch.map_err(|error| named(error, &task.key)))
-            .collect()
+        let reader = builder.with_batch_size(batch_rows).build();
+        let mut batches = Vec::new();
+        for batch in reader.map_err(|error| unreadable(&task.key, error))? {
+            self.cancel.check()?;
+            let batch = batch.map_err(|error| undecodable(&task.key, error))?;
+            if batch.num_rows() > 0 {
+                room.take(&batch)?;
+                let batch = assemble.batch(batch);
+                batches.push(batch.map_err(|error| named(error, &task.key))?);
+            }
+        }
+        Ok(batches)
     }
 
-    /// Compares the chunks to be decoded of a file in memory with the digests that were committed.
-    fn check_chunks(
+    /// The column chunks to be decoded of some row groups.
+    fn wanted<'a>(
         &self,
-        digests: &FileDigests,
-        file: &bytes::Bytes,
-        metadata: &ArrowReaderMetadata,
+        metadata: &'a ArrowReaderMetadata,
         groups: &[usize],
         partition: &RecordBatch,
-    ) -> Result<()> {
-        digests.check_rest_of(file, metadata.metadata())?;
-        let Some(chunks) = ChunkDigests::of(metadata.metadata()) else { return Ok(()) };
+    ) -> Vec<(&'a RowGroupMetaData, &'a ColumnChunkMetaData)> {
         let wanted = self.columns(metadata, partition);
         let groups = groups.iter().filter_map(|group| metadata.metadata().row_groups().get(*group));
-        groups
-            .flat_map(|group| group.columns().iter().enumerate())
-            .filter(|(leaf, _)| wanted.leaf_included(*leaf))
-            .try_for_each(|(_, chunk)| chunks.check_in(&digests::range(chunk), file))
+        let chunks = groups.flat_map(|group| {
+            group.columns().iter().enumerate().map(move |(leaf, chunk)| (leaf, (group, chunk)))
+        });
+        let chosen = chunks.filter(|(leaf, _)| wanted.leaf_included(*leaf));
+        chosen.map(|(_, chunk)| chunk).collect()
     }
 
     /// Like [`Decoder::chosen_groups`], for a file in memory.
@@ -346,6 +360,18 @@ impl Decoder {
     }
 }
 
+/// Compares column chunks of a file in memory with the digests that were committed.
+fn check_chunks(
+    digests: &FileDigests,
+    file: &bytes::Bytes,
+    metadata: &ArrowReaderMetadata,
+    wanted: &[(&RowGroupMetaData, &ColumnChunkMetaData)],
+) -> Result<()> {
+    digests.check_rest_of(file, metadata.metadata())?;
+    let Some(chunks) = ChunkDigests::of(metadata.metadata()) else { return Ok(()) };
+    wanted.iter().try_for_each(|(_, chunk)| chunks.check_in(&digests::range(chunk), file))
+}
+
 /// The row groups left after statistics and then bloom filters.
 struct ChosenGroups {
     by_statistics: usize,
@@ -384,6 +410,9 @@ impl OpenFile {
     async fn decode(&self, decoder: &Decoder, part: Part) -> Result<Vec<RecordBatch>> {
         decoder.cancel.check()?;
         let assemble = Assemble::new(Arc::clone(&decoder.schema), self.partition.clone());
+        let wanted = decoder.wanted(&self.metadata, &[part.row_group], &self.partition);
+        let all = decoder.test.is_none() && part.rows.is_none();
+        let mut room = Room::of(wanted.into_iter(), all)?;
         let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(
             self.object.clone(),
             self.metadata.clone(),
@@ -397,6 +426,7 @@ impl OpenFile {
         {
             decoder.cancel.check()?;
             if batch.num_rows() > 0 {
+                room.take(&batch)?;
                 batches.push(assemble.batch(batch)?);
             }
         }
@@ -433,22 +463,6 @@ impl Part {
     fn selection(self) -> RowGroupSelection {
         RowGroupSelection::new(self.row_group, self.rows)
     }
-}
-
-/// The number of rows for which a column of bytes stays below the 2 GiB limit of an array.
-fn rows_within_bounds(metadata: &ArrowReaderMetadata) -> usize {
-    /// The target size in bytes, assuming rows of similar size; the margin covers larger ones.
-    const BYTES: i64 = 256 << 20;
-    let groups = metadata.metadata().row_groups().iter();
-    let most = groups.flat_map(|group| {
-        let rows = group.num_rows();
-        group.columns().iter().map(move |column| {
-            let bytes =
-                column.unencoded_byte_array_data_bytes().unwrap_or(column.uncompressed_size());
-            rows.saturating_mul(BYTES) / bytes.max(1)
-        })
-    });
-    usize::try_from(most.min().unwrap_or(i64::MAX)).unwrap_or(usize::MAX).max(1)
 }
 
 /// The leaves of the named columns that the file has. A column that was added to the table later is

@@ -2,6 +2,7 @@
 
 mod assemble;
 mod bloom;
+mod bounds;
 mod csv;
 mod decode;
 mod groups;
@@ -47,6 +48,8 @@ pub struct Scan {
     predicate: Option<Predicate>,
     batch_rows: usize,
     limit: Option<usize>,
+    /// True for plateau's types instead of those that were given.
+    normalised: bool,
     /// The files to read; `None` for all of the table.
     files: Option<Arc<HashSet<String>>>,
     progress: Arc<dyn Progress>,
@@ -91,6 +94,7 @@ impl Scan {
             predicate: None,
             batch_rows: BATCH_ROWS,
             limit: None,
+            normalised: false,
             files: None,
             progress: Arc::new(NoProgress),
             cancel: Cancel::default(),
@@ -135,6 +139,15 @@ impl Scan {
         self.changed()
     }
 
+    /// Returns the types that plateau makes of the stored ones: numbers of 64 bits, large strings,
+    /// values instead of categories, and times without a zone in nanoseconds, unless they were given
+    /// in a coarser unit.
+    #[must_use]
+    pub fn normalised(mut self) -> Self {
+        self.normalised = true;
+        self.changed()
+    }
+
     /// Reports files read to `progress`.
     #[must_use]
     pub fn progress(mut self, progress: Arc<dyn Progress>) -> Self {
@@ -154,7 +167,10 @@ impl Scan {
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound) for a column that does not exist.
     pub fn schema(&self) -> Result<SchemaRef> {
-        let table = &self.state.schema;
+        let table = match self.normalised {
+            true => &self.state.schema,
+            false => &self.state.given,
+        };
         let Some(columns) = &self.columns else { return Ok(Arc::clone(table)) };
         let fields: Result<Vec<_>> = columns
             .iter()
@@ -171,8 +187,21 @@ impl Scan {
         Ok(Arc::new(with_pandas(Schema::new(fields?), &self.state.extensions)))
     }
 
+    /// Refuses to divide a scan with a limit: its pieces are run independently, so each of them
+    /// would return up to that many rows.
+    fn check_divisible(&self) -> Result<()> {
+        match self.limit {
+            None => Ok(()),
+            Some(limit) => Err(Error::invalid(
+                "a scan with a limit cannot be divided: divide the scan without the limit, and \
+                 stop when there are enough rows",
+            )
+            .with("limit", limit)),
+        }
+    }
+
     fn bind(&self) -> Result<Option<BoundPredicate>> {
-        self.predicate.as_ref().map(|predicate| predicate.bind(&self.state.schema)).transpose()
+        self.predicate.as_ref().map(|predicate| self.state.bind(predicate)).transpose()
     }
 
     async fn plan(&self) -> Result<Plan> {
@@ -191,8 +220,10 @@ impl Scan {
     /// table, with the key of its partition.
     ///
     /// # Errors
-    /// Those of [`Scan::explain`].
+    /// Those of [`Scan::explain`]; [`InvalidArgument`](ErrorKind::InvalidArgument) for a scan with
+    /// a limit.
     pub async fn by_file(&self) -> Result<Vec<(PartitionKey, Self)>> {
+        self.check_divisible()?;
         let plan = self.plan().await?;
         let keys = texts(&plan.manifest, "key").map(|key| vec![key.to_owned()]);
         Ok(plan.partition_keys()?.into_iter().zip(keys.map(|keys| self.of(keys))).collect())
@@ -211,8 +242,9 @@ impl Scan {
     /// of their first files in the table.
     ///
     /// # Errors
-    /// Those of [`Scan::explain`].
+    /// Those of [`Scan::by_file`].
     pub async fn by_partition(&self) -> Result<Vec<(PartitionKey, Self)>> {
+        self.check_divisible()?;
         let plan = self.plan().await?;
         let mut partitions: IndexMap<PartitionKey, Vec<String>> = IndexMap::new();
         for (partition, key) in plan.partition_keys()?.into_iter().zip(texts(&plan.manifest, "key"))
@@ -382,7 +414,7 @@ pub(crate) fn residual(
     if conditions.is_empty() {
         return Ok(None);
     }
-    Predicate::And(conditions.into_iter().cloned().collect()).bind(&state.schema).map(Some)
+    state.bind(&Predicate::And(conditions.into_iter().cloned().collect())).map(Some)
 }
 
 /// A predicate as the row test of a read.

@@ -8,11 +8,13 @@ use arrow::compute::{cast, max, min};
 use arrow::datatypes::{DataType, Field, Float64Type, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatchReader;
-use partita_core::convert::{common_type, convert_column, fill_fields, settled_type};
+use partita_core::convert::{common_type, convert_column, fill_fields};
 use partita_core::{Error, ErrorKind, Result};
 
 use crate::feed::wrapped;
-use crate::format::columns::with_comment;
+use crate::format::categories::with_categories;
+use crate::format::columns::{given_of, with_comment, with_given};
+use crate::format::given::{as_given, settled, to_file, widened};
 use crate::format::pandas::ExtensionTypes;
 use crate::format::schema::{EXTENSION_NAME, file_type, stored_field, table_field};
 use crate::format::widen::{EXACT, Widening, common_stored, widening};
@@ -35,6 +37,8 @@ pub(super) struct Fit {
     pub replaced: Vec<String>,
     /// True if columns get wider types where a value needs it.
     pub merges: bool,
+    /// True for data of which a table is made: types that are stored alike may still become wider.
+    pub creates: bool,
     /// Columns of integers of which some would be rounded to doubles.
     beyond: HashSet<String>,
     /// The types of the columns of the current file.
@@ -52,6 +56,7 @@ impl Fit {
             fixed: Vec::new(),
             replaced: Vec::new(),
             merges: false,
+            creates: false,
             beyond: HashSet::new(),
             written: HashMap::new(),
             rows: 0,
@@ -72,11 +77,12 @@ impl Fit {
                 continue;
             }
             let (known, values) = self.column(field, values)?;
-            if matches!(values.data_type(), DataType::Timestamp(TimeUnit::Microsecond, None)) {
+            let reads_nanoseconds = *table_field(&known).data_type() == NANOSECONDS;
+            if reads_nanoseconds && *values.data_type() != NANOSECONDS {
                 in_nanoseconds(&name, self.rows, &values)?;
             }
             let field = known.with_data_type(values.data_type().clone()).with_nullable(true);
-            fields.push(with_comment(&field, None));
+            fields.push(with_given(&with_comment(&field, None), None));
             columns.push(values);
         }
         self.rows += batch.num_rows() as u64;
@@ -103,16 +109,23 @@ impl Fit {
         let name = field.name();
         let (known, to) = self.types(field, values)?;
         if !self.merges {
-            return Ok((known, convert_column(name, self.rows, values, &to)?));
+            return match self.converted(&known, values, &to) {
+                Err(error) if self.creates => {
+                    self.widen(field, error)?;
+                    let (known, to) = self.types(field, values)?;
+                    let converted = self.converted(&known, values, &to)?;
+                    Ok((known, converted))
+                }
+                converted => Ok((known, converted?)),
+            };
         }
-        let merged = |to: &DataType| convert_column(name, self.rows, &fill_fields(values, to)?, to);
-        let (known, converted) = match merged(&to) {
+        let (known, converted) = match self.filled(&known, values, &to) {
             Ok(converted) => (known, converted),
             Err(error) => {
                 self.widen(field, error)?;
                 let (known, to) = self.types(field, values)?;
-                let filled = fill_fields(values, &to)?;
-                (known, convert_column(name, self.rows, &filled, &to)?)
+                let converted = self.filled(&known, values, &to)?;
+                (known, converted)
             }
         };
         if converted.data_type().is_integer() && !self.beyond.contains(name) {
@@ -125,24 +138,43 @@ impl Fit {
         Ok((known, converted))
     }
 
+    /// The values as they are written, with nulls for the fields of structs that they lack.
+    fn filled(&self, known: &Field, values: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
+        let wanted = given_of(known).map_or_else(|| to.clone(), |given| given.data_type().clone());
+        self.converted(known, &fill_fields(values, &wanted)?, to)
+    }
+
+    /// The values as they are written: in the type `to`, or in that of the given field.
+    fn converted(&self, known: &Field, values: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
+        match given_of(known) {
+            Some(given) => to_file(&given, self.rows, values),
+            None => convert_column(known.name(), self.rows, values, to),
+        }
+    }
+
     /// Gives a column the type that its values need which did not fit; else returns the error.
     fn widen(&self, given: &Field, error: Error) -> Result<()> {
         let name = given.name();
         let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
         let place = stored.index_of(name)?;
         let known = stored.field(place).clone();
-        let found = stored_field(given, self.extensions.get(name));
+        let found = as_given(given, self.extensions.get(name));
         let keeps = self.fixed.contains(name) || known.metadata().contains_key(EXTENSION_NAME);
         let wider = common_stored(known.data_type(), found.data_type()).filter(|_| !keeps);
-        let Some(wider) = wider else { return Err(error) };
+        let stored_alike = |wider: &DataType| wider == known.data_type();
+        let Some(wider) = wider.filter(|wider| self.merges || stored_alike(wider)) else {
+            return Err(error);
+        };
         let refused = |why: &str| {
             Error::new(ErrorKind::SchemaMismatch, why.to_owned())
                 .with("column", name)
                 .with("expected", known.data_type())
                 .with("found", found.data_type())
         };
+        let next = widened(&known, &found, &wider);
         match widening(known.data_type(), &wider) {
-            Some(Widening::AsItIs) => {}
+            None if next == known || wider != *known.data_type() => return Err(error),
+            None | Some(Widening::AsItIs) => {}
             Some(Widening::IfExact) if !self.beyond.contains(name) => {}
             Some(Widening::IfExact) => {
                 return Err(refused(
@@ -156,13 +188,8 @@ impl Fit {
                 )
                 .caused_by(error));
             }
-            None => return Err(error),
         }
-        let mut fields = stored.fields().to_vec();
-        if let Some(field) = fields.get_mut(place) {
-            *field = Arc::new(known.with_data_type(wider));
-        }
-        *stored = Schema::new(fields);
+        put(&mut stored, place, &next);
         Ok(())
     }
 
@@ -174,18 +201,23 @@ impl Fit {
         let mut known = stored.field(place).clone();
         check_extension(&known, field)?;
         let narrow = file_type(field.data_type());
-        let as_stored = stored_field(field, self.extensions.get(name));
+        let as_stored = as_given(field, self.extensions.get(name));
         let empty = values.logical_null_count() == values.len();
         if !empty
             && !self.fixed.contains(name)
-            && let Some(settled) = settled_type(known.data_type(), as_stored.data_type())
+            && let Some(settled) = settled(&known, &as_stored)
         {
-            known = known.with_data_type(settled);
-            let mut fields = stored.fields().to_vec();
-            if let Some(field) = fields.get_mut(place) {
-                *field = Arc::new(known.clone());
+            known = settled;
+            put(&mut stored, place, &known);
+        }
+        if let Some(given) = given_of(&known) {
+            if field.dict_is_ordered() == Some(true)
+                && let Some(given) = with_categories(&given, values)?
+            {
+                known = with_given(&known, Some(&given));
+                put(&mut stored, place, &known);
             }
-            *stored = Schema::new(fields);
+            return Ok((known, file_type(given.data_type())));
         }
         let table = table_field(&known);
         let reads_the_same = |file: &DataType| {
@@ -205,6 +237,15 @@ impl Fit {
         self.written.insert(name.clone(), to.clone());
         Ok((known, to))
     }
+}
+
+/// Puts another field in the place of that of a schema.
+fn put(schema: &mut Schema, place: usize, other: &Field) {
+    let mut fields = schema.fields().to_vec();
+    if let Some(field) = fields.get_mut(place) {
+        *field = Arc::new(other.clone());
+    }
+    *schema = Schema::new(fields);
 }
 
 /// The size in bytes of the rows converted together. Columns of bytes hold less than 2 GiB in one
@@ -282,10 +323,12 @@ fn check_extension(known: &Field, given: &Field) -> Result<()> {
     .with("found", found))
 }
 
+/// The type in which plateau reads times without a zone.
+const NANOSECONDS: DataType = DataType::Timestamp(TimeUnit::Nanosecond, None);
+
 /// Fails for times without a zone that do not fit nanoseconds.
 fn in_nanoseconds(name: &str, first_row: u64, values: &ArrayRef) -> Result<()> {
-    let nanoseconds = DataType::Timestamp(TimeUnit::Nanosecond, None);
-    convert_column(name, first_row, values, &nanoseconds).map(drop).map_err(|error| {
+    convert_column(name, first_row, values, &NANOSECONDS).map(drop).map_err(|error| {
         let far = Error::new(
             ErrorKind::SchemaMismatch,
             "a time without a zone must lie between 1677-09-21 and 2262-04-11, which nanoseconds \

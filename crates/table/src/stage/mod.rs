@@ -21,16 +21,16 @@ pub(crate) use staged::{Begun, Columns, numbers, texts, total};
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::datatypes::{DataType, Field, Schema};
-use partita_core::convert::settled_type;
+use arrow::datatypes::{DataType, Schema};
 use partita_core::partition::is_partition_type;
 use partita_core::{Error, ErrorKind, Result, Store};
 
 use crate::change::Layout;
 use crate::format::columns::with_ids;
+use crate::format::given::{nullable, settled, stored_schema, taking_nulls};
 use crate::format::index::{is_index_type, value_type};
 use crate::format::pandas::{self, ExtensionTypes};
-use crate::format::schema::{check_columns, in_stored_order, missing, stored_schema, table_schema};
+use crate::format::schema::{check_columns, in_stored_order, missing, table_schema};
 use crate::options::{BatchSource, SchemaMode, WriteOptions};
 use crate::state::State;
 use filled::filled;
@@ -122,18 +122,19 @@ impl Target {
         let stored = stored_schema(given, &self.partition_by)?;
         let current = match mode {
             SchemaMode::Fixed => current.clone(),
-            SchemaMode::Merge => self.with_new(current, &stored),
+            SchemaMode::Merge => {
+                let new = stored_schema(&nullable(given), &self.partition_by)?;
+                without_strictness(&self.with_new(current, &new), &stored)
+            }
         };
         check_columns(&current, given)?;
         // Columns of partition keys and indices must have their types before any value is read.
         let fixed = self.fixed();
         let settled = current.fields().iter().map(|field| {
-            let found = stored.field_with_name(field.name()).map(Field::data_type);
+            let found = stored.field_with_name(field.name());
             let found = found.ok().filter(|_| fixed.contains(field.name()));
-            match found.and_then(|found| settled_type(field.data_type(), found)) {
-                Some(settled) => field.as_ref().clone().with_data_type(settled),
-                None => field.as_ref().clone(),
-            }
+            let settled = found.and_then(|found| settled(field, found));
+            settled.unwrap_or_else(|| field.as_ref().clone())
         });
         let current = Schema::new(settled.collect::<Vec<_>>());
         check_layout(&current, &self.partition_by, &self.index)?;
@@ -148,6 +149,18 @@ impl Target {
         let fields = numbered.fields().iter().map(|field| field.as_ref().clone());
         in_stored_order(fields.collect(), &self.partition_by)
     }
+}
+
+/// The schema, of which the columns that data lack may hold nulls.
+fn without_strictness(current: &Schema, given: &Schema) -> Schema {
+    let lacks = |name: &str| {
+        given.field_with_name(name).is_ok_and(|field| *field.data_type() == DataType::Null)
+    };
+    let fields = current.fields().iter().map(|field| match lacks(field.name()) {
+        true => taking_nulls(field),
+        false => field.as_ref().clone(),
+    });
+    Schema::new(fields.collect::<Vec<_>>())
 }
 
 /// Fails for partition and index columns that the schema does not support.
@@ -262,6 +275,7 @@ pub(crate) async fn stage(
     fit.extensions.clone_from(&extensions);
     (fit.fixed, fit.replaced) = (target.fixed(), target.derived.names());
     fit.merges = mode == SchemaMode::Merge;
+    fit.creates = target.schema.is_none();
     let data = target.derived.apply(fitted(data, fit, options.row_group_rows))?;
     match gather.run(data).await {
         Ok(files) => {

@@ -19,8 +19,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use super::Target;
 use super::gather::File;
 use crate::format::index::Index;
+use crate::format::ipc::{decode_schema, encode_schema};
 use crate::format::pandas::ExtensionTypes;
-use crate::format::snapshot::{decode_schema, encode_schema};
 use crate::format::statistics::{manifest, manifest_schema};
 
 /// Per indexed column, the values of the staged files.
@@ -287,7 +287,7 @@ impl Serialize for Staged {
                 partition_by: self.partition_by.clone(),
                 columns: self.columns.clone(),
                 extensions: self.extensions.clone(),
-                schema: STANDARD.encode(encode_schema(&self.schema)?),
+                schema: encode_schema(&self.schema)?,
                 manifest: encode(&self.manifest)?,
                 index: self
                     .index
@@ -314,7 +314,7 @@ impl<'de> Deserialize<'de> for Staged {
                 partition_by: document.partition_by,
                 columns: document.columns,
                 extensions: document.extensions,
-                schema: decode_schema(&STANDARD.decode(document.schema).map_err(damaged)?)?,
+                schema: decode_schema(&document.schema)?,
                 manifest: decode(&document.manifest)?,
                 index: document
                     .index

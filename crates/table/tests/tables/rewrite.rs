@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::trips::{self, Trip, dying, rows, source, trip};
-use arrow::array::{Array, AsArray, Int64Array, RecordBatch};
-use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{DataType, Field, Int8Type, Schema};
 use arrow::record_batch::RecordBatchIterator;
 use futures::TryStreamExt;
 use partita_core::{ErrorKind, Store, StoreOptions, col};
@@ -195,7 +195,7 @@ async fn columns_are_added_and_widened_without_writing_files_again() {
     let tip = Schema::new(vec![Field::new("tip", DataType::Int32, true)]);
     table.add_columns(tip.clone(), &write()).await.unwrap();
     let field = table.schema().field_with_name("tip").unwrap().clone();
-    assert_eq!(field.data_type(), &DataType::Int64);
+    assert_eq!(field.data_type(), &DataType::Int32);
     assert_eq!(rows(table.scan()).await.len(), trips.len());
     assert_eq!(table.scan().filter(col("tip").is_null()).count().await.unwrap(), 20);
     assert_eq!(table.scan().filter(col("tip").gt(1)).count().await.unwrap(), 0);
@@ -247,6 +247,6 @@ async fn narrow_types_of_files_outlive_a_rewrite() {
     }
     assert_eq!(types, [DataType::Int8, DataType::Int8]);
     let batches = table.scan().collect().await.unwrap();
-    let left: &Int64Array = batches.first().unwrap().column(0).as_primitive::<Int64Type>();
+    let left = batches.first().unwrap().column(0).as_primitive::<Int8Type>();
     assert_eq!(left.values(), &[1, 3]);
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringArray};
+use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema, SchemaRef};
 use arrow::record_batch::RecordBatchIterator;
 use partita_core::Store;
@@ -57,7 +58,9 @@ pub async fn rows(scan: Scan) -> Vec<Trip> {
     let mut trips = Vec::new();
     for batch in scan.collect().await.unwrap() {
         let column = |name| batch.column_by_name(name).unwrap();
-        let city = column("city").as_string::<i64>();
+        // Without a snapshot the type is plateau's.
+        let city = cast(column("city"), &DataType::LargeUtf8).unwrap();
+        let city = city.as_string::<i64>();
         let rider = column("rider").as_primitive::<Int64Type>();
         let fare = column("fare").as_primitive::<Float64Type>();
         for row in 0..batch.num_rows() {

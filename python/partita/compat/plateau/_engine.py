@@ -47,6 +47,12 @@ def open_at(place: Place, uuid: str) -> partita.Table:
         raise KeyError(f"Dataset does not exist. Tried {keys[0]} and {keys[1]}") from error
 
 
+def plateau_types(scan: partita.Scan) -> partita.Scan:
+    """The scan with the types that plateau makes of those that were given."""
+    scan._native = scan._native.normalised()
+    return scan
+
+
 class Files:
     """The files of one version of a dataset, each as a read of its own."""
 
@@ -54,7 +60,7 @@ class Files:
         self.table = open_at(place, uuid)
         # The name of the place is that of its store, which must not be used anew.
         self._store = place.store
-        whole = self.table.scan()
+        whole = plateau_types(self.table.scan())
         pieces = (piece for _, piece in whole._native.pieces(True))
         self.pieces: dict[str, Any] = dict(zip(whole._native.keys(), pieces, strict=True))
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from partita.compat.plateau._engine import files_of, translated
+from partita.compat.plateau._engine import files_of, plateau_types, translated
 from partita.compat.plateau._predicates import checked, expression
 from partita.compat.plateau.core.index import IndexBase
 from partita.compat.plateau.core.urlencode import decode_key
@@ -80,7 +80,7 @@ def frame_of_table(
     where = None if normalized is None else expression(normalized)
     if not names:
         return _bare(table.count(where))
-    found = table.scan(names, where).to_arrow()
+    found = plateau_types(table.scan(names, where)).to_arrow()
     stored = _stored_together(dataset, names)
     frame = _frame(_narrowed_floats(found, stored), stored, categoricals, dates_as_object)
     return frame if wanted is None else frame[wanted]

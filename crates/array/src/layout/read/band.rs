@@ -126,7 +126,8 @@ impl Band {
         let grid = self.array.pipeline.shape();
         let origin = self.array.origin(object);
         let Some(shard) = &self.array.shard else {
-            let bytes = match store.get_opt(&key).await? {
+            let most = self.array.pipeline.most_stored();
+            let bytes = match store.get_within(&key, most).await? {
                 Some(bytes) => Some(bytes),
                 None => store.fall_back(&key).await?,
             };

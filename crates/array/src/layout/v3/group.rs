@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures::{StreamExt, TryStreamExt, stream};
 use half::f16;
-use partita_core::{Error, Result, Store};
+use partita_core::{Error, Result, Store, guarded};
 
 use super::codecs::{Chain, sharding};
 use super::{IMMUTABLE, PARTITION_KEY, dtype};
@@ -62,6 +62,15 @@ pub(in crate::layout) fn array_of(
 }
 
 fn decode(
+    prefix: String,
+    variable: &VariableSchema,
+    document: &Document<'_>,
+) -> Result<StoredArray> {
+    // The library builds codecs of the configurations in the document.
+    guarded(|| decode_checked(prefix, variable, document))
+}
+
+fn decode_checked(
     prefix: String,
     variable: &VariableSchema,
     document: &Document<'_>,

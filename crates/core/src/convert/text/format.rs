@@ -7,7 +7,7 @@ use arrow::util::display::FormatOptions;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::predicate::iso8601::NANOS_PER_SECOND;
+use crate::predicate::iso8601::{NANOS_PER_SECOND, format_timestamp};
 use crate::{Error, Result};
 
 /// The values as text; nulls stay nulls.
@@ -78,17 +78,16 @@ fn each(
 }
 
 fn timestamp(nanos: i128, zone: Option<&TimeZone>) -> Result<String> {
-    let instant = Timestamp::from_nanosecond(nanos).map_err(|error| {
-        Error::invalid("a time outside the years -9999 to 9999 cannot be written as text")
-            .caused_by(error)
-    })?;
-    let zoned = instant.to_zoned(zone.cloned().unwrap_or(TimeZone::UTC));
+    let far = || Error::invalid("a time outside the years -9999 to 9999 cannot be written as text");
+    let Some(zone) = zone.filter(|zone| **zone != TimeZone::UTC) else {
+        return format_timestamp(nanos, zone.is_some()).ok_or_else(far);
+    };
+    let instant = Timestamp::from_nanosecond(nanos).map_err(|error| far().caused_by(error))?;
+    let zoned = instant.to_zoned(zone.clone());
     let mut text = zoned.datetime().to_string();
-    if zone.is_some() {
-        match zoned.offset().is_zero() {
-            true => text.push('Z'),
-            false => text.push_str(&zoned.strftime("%:z").to_string()),
-        }
+    match zoned.offset().is_zero() {
+        true => text.push('Z'),
+        false => text.push_str(&zoned.strftime("%:z").to_string()),
     }
     Ok(text)
 }
@@ -135,6 +134,9 @@ mod tests {
             let back = parse_column("c", 0, &texts, values.data_type()).unwrap();
             assert_eq!(&back, &values, "{texts:?}");
         }
+        let last: ArrayRef =
+            Arc::new(TimestampMicrosecondArray::from(vec![253_402_300_799_999_999]));
+        assert_eq!(to_texts(&last).unwrap().value(0), "9999-12-31T23:59:59.999999");
         let texts = to_texts(&zoned("Europe/Oslo")).unwrap();
         assert_eq!(texts.value(0), "2020-07-01T14:00:00.000001+02:00");
     }

@@ -217,7 +217,8 @@ fn parse_leaves(texts: &LargeStringArray, to: &DataType) -> Converted {
         }
         DataType::Float16 | DataType::Date64 => {
             let wide = match to {
-                DataType::Float16 => DataType::Float64,
+                // The texts of halves are those of the equal single floats.
+                DataType::Float16 => DataType::Float32,
                 _ => DataType::Date32,
             };
             super::convert(&parse_leaves(texts, &wide)?, to)

@@ -249,6 +249,28 @@ async fn symbolic_links_to_directories_stay() {
     }
 }
 
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::disallowed_methods, reason = "the file is no object of a store")]
+async fn nothing_behind_a_link_in_a_partition_is_removed() {
+    for (link, removed) in [("p/x", None), ("p/a", None), ("p/a", Some(owned(&["a"])))] {
+        for (kind, calls, shared) in kinds() {
+            let (directory, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+            let store = open_with(directory.path(), calls, shared, "true");
+            fs::write(outside.path().join("precious"), "1").unwrap();
+            put(&store, &["p/m"], "old").await;
+            std::os::unix::fs::symlink(outside.path(), directory.path().join(link)).unwrap();
+            let new = staged(&store, &["m", "a/0"]).await;
+            for _ in 0..2 {
+                store.place_directory("p", &new, removed.as_deref(), "scratch").await.unwrap();
+            }
+            let kept: Vec<_> = fs::read_dir(outside.path()).unwrap().collect();
+            assert_eq!(kept.len(), 1, "{link} {kind} {removed:?}");
+            assert_eq!(under(&store, "p").await.len(), 2, "{link} {kind} {removed:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn names_that_lead_out_and_sources_that_are_missing_change_nothing() {
     let directory = tempfile::tempdir().unwrap();

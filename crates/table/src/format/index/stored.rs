@@ -22,7 +22,7 @@ use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 use partita_core::predicate::{BoundPredicate, Bounds, Facts};
 use partita_core::{Digest, Error, Result, Store, guarded, guarded_async};
-use partita_parquet::load;
+use partita_parquet::{check_pages, load};
 use serde::{Deserialize, Serialize};
 
 use super::{Gathered, Index};
@@ -141,6 +141,7 @@ impl Index {
 
     fn decode_checked(bytes: Bytes, key: &str, column: &str, data_type: &DataType) -> Result<Self> {
         let metadata = load(&bytes, ArrowReaderOptions::new())?;
+        check_pages(&bytes, metadata.metadata())?;
         let metadata = with_dictionary(&metadata, key)?;
         let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(bytes, metadata)
             .with_batch_size(ROW_GROUP)

@@ -1,0 +1,103 @@
+//! Categories in an order of their own, such as "low", "middle", "high".
+//!
+//! The order is that of the dictionary of the data as they were given. Data files do not keep it, so
+//! the given field of the column holds the categories, and scans return their dictionary.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, Int32Array, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Int32Type, Schema};
+use arrow::ipc::reader::StreamReader;
+use arrow::ipc::writer::StreamWriter;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hashbrown::HashMap;
+use partita_core::convert::{convert_column, shown, to_texts};
+use partita_core::{Error, ErrorKind, Result, guarded};
+
+/// The entry of a given field's metadata that holds its categories: an Arrow stream in base64.
+const CATEGORIES: &str = "partita.categories";
+
+/// The categories of a given field, in their order.
+#[must_use]
+pub fn categories_of(given: &Field) -> Option<ArrayRef> {
+    let bytes = STANDARD.decode(given.metadata().get(CATEGORIES)?).ok()?;
+    let first =
+        guarded(|| Ok(StreamReader::try_new(bytes.as_slice(), None)?.next().transpose()?));
+    Some(Arc::clone(first.ok()??.columns().first()?))
+}
+
+/// The given field with the categories of `values`, if it is ordered and has none yet; `None` if it
+/// stays as it is.
+///
+/// # Errors
+/// Data cannot cause an error; errors of Arrow are passed on.
+pub fn with_categories(given: &Field, values: &ArrayRef) -> Result<Option<Field>> {
+    let is_open = given.dict_is_ordered() == Some(true) && categories_of(given).is_none();
+    let Some(dictionary) = values.as_any_dictionary_opt().filter(|_| is_open) else {
+        return Ok(None);
+    };
+    let categories = dictionary.values();
+    if categories.is_empty() {
+        return Ok(None);
+    }
+    let schema = Schema::new(vec![Field::new("category", categories.data_type().clone(), true)]);
+    let batch = RecordBatch::try_new(Arc::new(schema), vec![Arc::clone(categories)])?;
+    let mut writer = StreamWriter::try_new(Vec::new(), batch.schema_ref())?;
+    writer.write(&batch)?;
+    writer.finish()?;
+    let mut metadata = given.metadata().clone();
+    metadata.insert(CATEGORIES.to_owned(), STANDARD.encode(writer.into_inner()?));
+    Ok(Some(given.clone().with_metadata(metadata)))
+}
+
+/// The given field without categories, in no order.
+#[must_use]
+pub fn without_order(given: &Field) -> Field {
+    let mut metadata = given.metadata().clone();
+    metadata.remove(CATEGORIES);
+    given.clone().with_metadata(metadata).with_dict_is_ordered(false)
+}
+
+/// The field without an order of categories, if it does not know them.
+#[must_use]
+pub fn without_unknown_order(given: Field) -> Field {
+    match given.dict_is_ordered() == Some(true) && categories_of(&given).is_none() {
+        true => given.with_dict_is_ordered(false),
+        false => given,
+    }
+}
+
+/// The values of a column in the dictionary of its categories, if it has such.
+///
+/// # Errors
+/// [`SchemaMismatch`](ErrorKind::SchemaMismatch) naming the row for a value that is not a category.
+pub fn in_categories(given: &Field, first_row: u64, values: ArrayRef) -> Result<ArrayRef> {
+    let (Some(categories), DataType::Dictionary(_, of)) = (categories_of(given), given.data_type())
+    else {
+        return Ok(values);
+    };
+    let categories = convert_column(given.name(), 0, &categories, of)?;
+    let packed = cast(&values, given.data_type())?;
+    let packed = packed.as_dictionary::<Int32Type>();
+    let names = to_texts(&categories)?;
+    let places: HashMap<&str, i32> = names.iter().flatten().zip(0..).collect();
+    let found = to_texts(packed.values())?;
+    let found: Vec<Option<i32>> = found.iter().map(|name| places.get(name?).copied()).collect();
+    let place = |key: i32| found.get(usize::try_from(key).ok()?).copied().flatten();
+    let keys: Int32Array = packed.keys().iter().map(|key| place(key?)).collect();
+    if keys.null_count() > packed.keys().null_count()
+        && let Some(row) = (0..keys.len()).find(|row| keys.is_null(*row) && packed.is_valid(*row))
+        && packed.logical_nulls().is_none_or(|nulls| nulls.is_valid(row))
+    {
+        return Err(Error::new(
+            ErrorKind::SchemaMismatch,
+            "the value is not among the ordered categories of the column",
+        )
+        .with("column", given.name())
+        .with("row", first_row + row as u64)
+        .with("value", shown(&values, row)));
+    }
+    Ok(Arc::new(DictionaryArray::try_new(keys, categories)?))
+}
