@@ -151,7 +151,7 @@ def compare(folder: Path, rows: int, repeat: int) -> list[list[str]]:
     best = {(engine, name): math.inf for engine in ENGINES for name in QUERIES}
     for turn in range(repeat):
         for name in QUERIES:
-            # What is measured first in one turn is measured last in the next.
+            # The engine that is measured first in one turn is measured last in the next.
             order = list(ENGINES)[:: -1 if turn % 2 else 1]
             found = {engine: child(folder, engine, name) for engine in order}
             counts = {engine: one["rows"] for engine, one in found.items()}

@@ -61,7 +61,7 @@ class ScriptedS3:
         self.script: Script | None = None
         self.objects: dict[str, _Stored] = {}
         self.served: list[tuple[str, int]] = []
-        """Of each GET that was answered, the key and the bytes of the object that it got."""
+        """The key and the number of bytes of each GET that was answered."""
         self.lock = threading.RLock()
 
     def options(self, client: str = "partita") -> dict[str, str]:

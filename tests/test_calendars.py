@@ -140,7 +140,7 @@ def test_missing_dates_of_other_names_and_far_ones(
     assert texts == [first, None, f"{first[:-1]}4"]
     with pytest.raises(pt.InvalidArgument, match="variable seen holds dates of the calendar"):
         c.to_table(f"memory://calendars/{uuid.uuid4().hex}/t")
-    # What was decoded is stored again.
+    # The decoded values are stored again.
     for merge in ("upsert", "time_series"):
         c.insert(found, merge=merge)
         assert c.read().seen.values.tolist() == [1, -1, 3]

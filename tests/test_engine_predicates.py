@@ -28,7 +28,7 @@ import partita as pt
 UTC = dt.timezone.utc
 NAN = math.nan
 
-# Of each type: the values of the rows, and others to compare with.
+# The values of the rows for each type, and other values to compare with.
 VALUES: dict[str, tuple[pa.DataType, list[Any], list[Any]]] = {
     "int": (pa.int64(), [-3, 0, 1, 2, 2**53, 2**53 + 1, -(2**63), 2**63 - 1], [5, 2**53 + 2]),
     "uint": (pa.uint64(), [0, 1, 2, 2**64 - 1], [7, 2**63]),

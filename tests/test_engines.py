@@ -42,7 +42,7 @@ def data() -> pa.Table:
 
 @dataclass
 class Place:
-    """Where a table is, and what tells how much is read of it."""
+    """A table, with the store that counts what is read of it."""
 
     table: pt.Table
     options: dict[str, str]

@@ -83,7 +83,7 @@ def in_this_process(monkeypatch) -> Iterator[None]:
 
 
 def counted(s3: ScriptedS3, read: Callable[[], Any], part: str) -> tuple[Any, list[Any]]:
-    """What a read gives, and its requests for data, each with its bytes."""
+    """The result of a read, and its requests for data, each with its bytes."""
     s3.served.clear()
     found = read()
     made = sorted(one for one in s3.served if re.search(part, one[0]))

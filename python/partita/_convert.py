@@ -101,7 +101,7 @@ class LongForm:
     ) -> pa.RecordBatch:
         """The long form of so many rows of a partition."""
         pa = pyarrow("making rows")
-        # Where there are no rows, it is not known how large the other dimensions are.
+        # Without rows the sizes of the other dimensions are not known.
         shape = (rows, *(sizes.get(name, 0) for name in self.dimensions[1:]))
         made = {}
         for name in columns:
@@ -133,7 +133,7 @@ class LongForm:
         mask = None if missing is None else _spread(missing, dims, self.dimensions, shape)
         kind = None
         if spread.dtype.kind == "O":
-            # Without items, objects do not tell their type.
+            # An empty array of objects does not show the type of its items.
             kind = pa.binary() if self.described[name]["dtype"] == "bytes" else pa.string()
         try:
             return pa.array(spread, kind, mask=mask)

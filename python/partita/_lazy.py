@@ -262,9 +262,10 @@ def lazy_dataset(
 def _decoding(
     stored: np.dtype[Any], name: str, variable: xr.Variable, options: Mapping[str, Any]
 ) -> Decode | None:
-    """What decodes the arrays of a variable that xarray does not decode as a whole read does.
+    """The decoder for arrays of a variable that xarray does not decode as a whole read does.
 
-    What decodes dates is moved from the attributes of the variable to its encoding.
+    The entries by which dates are decoded, such as `units` and `calendar`, are moved from the
+    attributes of the variable to its encoding.
     """
     if stored.kind in "Mm":
         fill = variable.encoding.get("_FillValue")

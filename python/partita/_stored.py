@@ -45,8 +45,8 @@ def as_stored(
     Parameters
     ----------
     attributes, encoding : mapping
-        Of the data: the packing of stored numbers stands in the attributes, and that from which
-        values were decoded in the encoding, as xarray has it.
+        Attributes and encoding of the data. As in xarray, the packing of stored numbers stands in
+        the attributes, and the packing from which values were decoded stands in the encoding.
     described : mapping
         The variable of the collection, as the engine describes it.
     fill : optional
@@ -142,7 +142,7 @@ def _converted(
         masked = either(masked, missing_times(name, array, attributes, encoding))
     if not is_values and own.means_the_same(target):
         wanted = set(target.written(array.dtype))
-        # Where something is said of numbers, none is missing but those of which that is said.
+        # If the delivery declares missing numbers, no other number is missing.
         is_said = bool(own.fills) or _is_said(attributes, encoding)
         same_fills = set(own.fills) == wanted if is_said else True
         missing = either(masked, None if same_fills else own.is_missing(array))

@@ -93,7 +93,7 @@ class Collection:
 
     @property
     def url(self) -> str:
-        """Where it is."""
+        """The URL."""
         return self._native.url
 
     @property
@@ -399,7 +399,8 @@ class Collection:
 
         It reads the variables that the query uses. Conditions on the axis, and on others along the
         partitioned dimension without missing values, decide which partitions and chunks are read.
-        Of a collection whose variables have different dimensions, choose some: see `scan`.
+        If the variables of the collection have different dimensions, choose those of one kind with
+        `scan`.
 
         Examples
         --------

@@ -204,7 +204,7 @@ class CollectionScan:
     def explain(self) -> Explain:
         """Which variables, partitions and rows of the collection a read takes.
 
-        Of data, only the variables of the condition are read for it.
+        Only the variables of the condition are read.
 
         Examples
         --------

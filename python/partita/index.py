@@ -424,10 +424,10 @@ def open_index(
     Parameters
     ----------
     url : str or path-like
-        Where its file is; a bare name, such as ``"cycle.parquet"``, means a file that is kept with
-        the collection.
+        The location of its file. A bare name, such as ``"cycle.parquet"``, means a file that is
+        kept with the collection.
     collection : Collection
-        What it is an index of.
+        The collection whose partitions the index describes.
     function : callable, optional
         The function that made the index. Without it, such an index cannot be refreshed.
     storage_options, filesystem, read_only, single_writer

@@ -171,7 +171,7 @@ class Scan(Readable):
         Raises
         ------
         InvalidArgument
-            As of `by_partition`.
+            See `by_partition`.
 
         Examples
         --------
@@ -195,7 +195,7 @@ class Scan(Readable):
         Raises
         ------
         InvalidArgument
-            As of `by_partition`.
+            See `by_partition`.
 
         Examples
         --------

@@ -106,7 +106,7 @@ class Table(Readable):
 
     @property
     def url(self) -> str:
-        """Where it is."""
+        """The URL."""
         return self._native.url
 
     @property
@@ -351,7 +351,7 @@ class Table(Readable):
         return (yield from steps_of(Scan.count)(self.scan(where=where)))
 
     def describe(self, *, footers: bool = True) -> pd.DataFrame:
-        """What statistics tell of each column: nulls, smallest and largest value, size.
+        """Return the statistics of each column: nulls, smallest and largest value, size.
 
         No row is read. The smallest and the largest value are None where a column has no values,
         and where they are not known, as those of lists. NaN does not count. The values are exact,
@@ -493,9 +493,9 @@ class Table(Readable):
         where : Expr, str, list or dict
             Which rows go. The new rows need not match.
         metadata, compression, sort_by, row_group_rows, target_file_bytes, schema_mode, key
-            As for `append`.
+            See `append`.
         progress : bool or callable, default False
-            As for `append`.
+            See `append`.
 
         Examples
         --------
@@ -591,9 +591,9 @@ class Table(Readable):
         on : str or sequence of str
             The columns that make the key.
         metadata, compression, sort_by, row_group_rows, target_file_bytes, schema_mode, key
-            As for `append`.
+            See `append`.
         progress : bool or callable, default False
-            As for `append`.
+            See `append`.
 
         Raises
         ------
@@ -644,7 +644,7 @@ class Table(Readable):
         data : object
             Rows, in any form that `create_table` takes.
         compression, sort_by, row_group_rows, target_file_bytes, schema_mode, progress
-            As for `append`.
+            See `append`.
 
         Examples
         --------
@@ -825,7 +825,7 @@ class Table(Readable):
         where : Expr, str, list or dict, optional
             Only these partitions: a condition on partition columns.
         compression, row_group_rows, key, progress
-            As for `append`.
+            See `append`.
 
         Examples
         --------
@@ -931,11 +931,11 @@ class Table(Readable):
     ) -> Commit:
         """Give a column a wider type.
 
-        Integers become doubles or decimals, decimals get more digits, dates become times without
-        a zone, structs get fields, a column that held only nulls takes any type. Integers of any
-        width are stored as such of 64 bits, so among them nothing changes. A partition column, or
-        one with an index, keeps its type. Where dates become times, or integers decimals, the
-        files are written again; else none is.
+        Numbers become wider numbers, integers become doubles or decimals, decimals get more digits,
+        dates become times without a zone, structs get fields, and a column that held only nulls
+        takes any type. A partition column, or one with an index, keeps its type. Where dates become
+        times, or integers become decimals, the files are written again. No file is written again in
+        the other cases.
 
         Raises
         ------

@@ -73,7 +73,7 @@ pub fn compare<T: PartialEq>(
     }
 }
 
-/// What is made of a published object that is not as it was noted.
+/// The verdict on a published object that is not as the note says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Judged {
     /// It has the content that was committed.
@@ -84,7 +84,7 @@ pub enum Judged {
     Foreign,
 }
 
-/// What is made of such an object. `is_current` says that its content is the committed one;
+/// Judges such an object. `is_current` says that its content is the committed one;
 /// `was_committed`, that it is that of an earlier commit.
 #[must_use]
 pub fn judge(is_current: bool, was_committed: bool) -> Judged {
@@ -95,7 +95,7 @@ pub fn judge(is_current: bool, was_committed: bool) -> Judged {
     }
 }
 
-/// Where a reader finds an object of a partition in which something is not as it was noted.
+/// The place where a reader finds an object of a partition in which something is not as noted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
     /// Under the key that its manifest names.
@@ -107,8 +107,9 @@ pub enum Source {
 }
 
 /// Where such an object is found. `is_held` says that manifests list it, `is_complete` that they
-/// list every object, and `is_removed` that a request that was carried out late has brought it back.
-/// A published object that is right may be overwritten by another such request before it is read.
+/// list every object, and `is_removed` that a request that was carried out late has brought it
+/// back. A published object that is right may be overwritten by another such request before it is
+/// read.
 #[must_use]
 pub fn source(is_held: bool, is_complete: bool, is_removed: bool) -> Source {
     match (is_held, is_complete || is_removed) {

@@ -85,14 +85,14 @@ pub struct VerifyOptions {
 }
 
 impl Collection {
-    /// With `data`, compares the objects that commits published with the digests in their manifests.
-    /// Checks that every partition has the variables that the collection has, with shapes that go
-    /// together, and that the list of partitions is true; with `data`, that all of it can be
-    /// decoded. Returns what is wrong, in the order of the keys.
+    /// With `data`, compares the objects that commits published with the digests in their
+    /// manifests. Checks that every partition has the variables that the collection has, with
+    /// shapes that go together, and that the list of partitions is true; with `data`, that all of
+    /// it can be decoded. Returns what is wrong, in the order of the keys.
     ///
     /// # Errors
-    /// Those of the store, and of reading what the collection is; what is wrong with a partition is
-    /// no error.
+    /// The errors are those of the store, and of reading what the collection is; what is wrong with
+    /// a partition is no error.
     pub fn verify<'a>(&'a self, options: &'a VerifyOptions) -> BoxFuture<'a, Result<Vec<Problem>>> {
         async move {
             if options.repair {

@@ -39,7 +39,7 @@ impl Drop for Inside {
 /// bytes are damaged.
 ///
 /// # Errors
-/// Those of `work`; [`Corrupt`](crate::ErrorKind::Corrupt) if it panics.
+/// The errors are those of `work`; [`Corrupt`](crate::ErrorKind::Corrupt) if it panics.
 pub fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     let _inside = Inside::enter();
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(damaged(panic.as_ref())))

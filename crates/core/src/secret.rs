@@ -66,8 +66,9 @@ fn mask_authorities(text: &str) -> String {
     out
 }
 
-/// Where the authority ends in a text that begins with it. Passwords are often not escaped, and have
-/// slashes in them as keys of S3 do: what follows the colon is no port then, and an `@` comes later.
+/// The position at which the authority ends in a text that begins with it. Passwords are often not
+/// escaped, and have slashes in them as keys of S3 do: what follows the colon is no port then, and
+/// an `@` comes later.
 fn end_of_authority(text: &str) -> usize {
     let text = text.get(..text.floor_char_boundary(LONGEST)).unwrap_or_default();
     let url = text.get(..text.find(ends_url).unwrap_or(text.len())).unwrap_or_default();

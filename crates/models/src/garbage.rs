@@ -20,7 +20,7 @@ enum Key {
     Mark(usize),
 }
 
-/// What the snapshot of one attempt says.
+/// The content of the snapshot of one attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Snapshot {
     version: u64,
@@ -92,7 +92,7 @@ enum Collecting {
         named: BTreeSet<Key>,
         dropped: BTreeMap<u8, u8>,
     },
-    /// What nothing named.
+    /// Objects that nothing named.
     Decided {
         garbage: BTreeSet<Key>,
     },
@@ -199,7 +199,7 @@ impl World {
         (walked, None)
     }
 
-    /// What the newest state and these versions name.
+    /// The keys that the newest state and these versions name.
     fn named(&self, walked: &[usize]) -> BTreeSet<Key> {
         let own = walked.iter().chain([&self.header]);
         own.flat_map(|s| [Key::Snapshot(*s), Key::File(self.snapshot(*s).file)]).collect()
@@ -274,7 +274,7 @@ impl Collections {
                 world.pin = Some(file);
                 Writing::Pinned { file, at }
             }
-            // What is gone cannot be restored.
+            // A version whose files are gone cannot be restored.
             Writing::Pinned { file, .. } if !world.objects.contains_key(&Key::File(file)) => {
                 Writing::Committed { file }
             }

@@ -20,7 +20,8 @@ const NAMES: [usize; 2] = [0, 1];
 /// The content of each name: the number of the commit that staged it.
 type Contents = [Option<usize>; 2];
 
-/// What a commit does: the names that it stages, and those that it replaces; all if none are said.
+/// The change of a commit: the names that it stages, and those that it replaces; all if none are
+/// given.
 #[derive(Debug, Clone, Copy)]
 struct Change {
     staged: &'static [usize],
@@ -62,7 +63,7 @@ enum Publishing {
     Noted { head: Head, note: Note },
 }
 
-/// What a reader makes of published objects that are not as they were noted.
+/// The verdict of a reader on published objects that are not as the note says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Standing {
     AsItLies,
@@ -81,7 +82,7 @@ enum Reading {
         standing: Option<Standing>,
         found: Vec<Option<usize>>,
     },
-    /// What was read, as the state after a commit.
+    /// The reader has finished: the newest commit that it saw, and the content of each object.
     Done {
         latest: usize,
         found: Vec<Option<usize>>,
@@ -123,7 +124,7 @@ enum Action {
     Read,
 }
 
-/// How a version that a store shows compares with the one that was noted.
+/// The comparison of a version that a store shows with the one that the note has.
 type Compare = fn(Option<Option<&usize>>, Option<Option<&usize>>, bool) -> Noted;
 
 /// The decisions; those of the engine, or one that is wrong.
@@ -190,7 +191,7 @@ impl Publishers {
         (1..=number).any(|number| self.after(number)[name] == Some(content))
     }
 
-    /// What is made of the published objects with these names, by the note.
+    /// The verdict on the published objects with these names, by the note.
     fn standing(&self, note: Note, live: Contents, names: &[usize]) -> Standing {
         if note.foreign {
             return Standing::AsItLies;
@@ -233,7 +234,7 @@ impl Publishers {
         let mut is_late = [false; 2];
         if let Some(Standing::Managed { elsewhere, removed }) = standing {
             let contents = self.after(head.published);
-            // What is missing, or was overwritten by a late request, is copied again.
+            // Missing objects, and those that a late request has overwritten, are copied again.
             let again = kept.iter().filter(|name| elsewhere[**name]);
             todo.extend(again.map(|name| Request { name: *name, content: contents[*name] }));
             is_late = removed;

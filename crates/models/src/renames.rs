@@ -1,7 +1,8 @@
-//! A partition in local files that cannot be exchanged as a whole, and crashes between any two steps.
+//! A partition in local files that cannot be exchanged as a whole, and crashes between any two
+//! steps.
 //!
-//! A publisher renames the new files into place one at a time, removes what they replace, syncs, and
-//! moves the mark. It may be killed after any step, or the power may fail: then of what was not
+//! A publisher renames the new files into place one at a time, removes what they replace, syncs,
+//! and moves the mark. It may be killed after any step, or the power may fail: then of what was not
 //! synced any part is on the disk. The next publisher repeats the whole. The steps are those of
 //! `store::local_place`, written down again, since there they are calls of the system; what is
 //! removed is decided by the function that publishers run on other stores.
@@ -17,7 +18,8 @@ const FILES: usize = 4;
 /// The content of each file: the number of the commit that staged it.
 type Files = [Option<u8>; FILES];
 
-/// What a commit does: the files that it stages, and those that it replaces; all if none are said.
+/// The change of a commit: the files that it stages, and those that it replaces; all if none are
+/// given.
 #[derive(Debug, Clone, Copy)]
 struct Change {
     staged: &'static [usize],
@@ -48,7 +50,7 @@ enum Publishing {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct World {
     committed: u8,
-    /// What programs see, and what is on the disk for certain.
+    /// The files that programs see, and those that are on the disk for certain.
     live: Files,
     disk: Files,
     mark: u8,

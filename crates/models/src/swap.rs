@@ -3,8 +3,8 @@
 //! The header names the history and lists the last `recent` commits. Each writer makes its appends
 //! one after the other: it loads the header, writes the side objects of an attempt (snapshot and
 //! index files), and swaps. The store may apply a write and lose the answer, lose the write, apply
-//! it late, answer the repetition of a request that it has applied, refuse it for another reason, or
-//! apply it without making it durable. It may fail to be read.
+//! it late, answer the repetition of a request that it has applied, refuse it for another reason,
+//! or apply it without making it durable. It may fail to be read.
 
 use std::collections::BTreeSet;
 
@@ -25,7 +25,7 @@ struct Token {
     attempt: u8,
 }
 
-/// What a commit names.
+/// The objects that a commit names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Object {
     Data { writer: usize, append: u8 },
@@ -76,7 +76,7 @@ struct World {
     faults: u8,
 }
 
-/// What the store does with a request.
+/// The ways in which the store may treat a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Answered,

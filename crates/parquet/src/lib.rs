@@ -2,8 +2,9 @@
 //!
 //! The decoder of the `parquet` crate trusts the footer: it overflows the stack on a deeply nested
 //! schema, and panics on negative offsets. So this crate checks a footer before it is decoded
-//! (`footer`), and the offsets in it afterwards (`places`). The sizes of pages are checked before they
-//! are unpacked (`pages`). Files that are read as a whole may have a digest of themselves (`seal`).
+//! (`footer`), and the offsets in it afterwards (`places`). The sizes of pages are checked before
+//! they are unpacked (`pages`). Files that are read as a whole may have a digest of themselves
+//! (`seal`).
 
 mod footer;
 mod old_footer;
@@ -64,7 +65,8 @@ pub fn is_old(error: &ParquetError) -> bool {
 /// of the format.
 ///
 /// # Errors
-/// Those of the decoder, if the footer cannot be decoded even with the unknown types left out.
+/// The errors are those of the decoder, if the footer cannot be decoded even with the unknown types
+/// left out.
 pub fn decode_old(footer: &[u8]) -> parquet::errors::Result<ParquetMetaData> {
     let known = old_footer::with_known_types(footer);
     ParquetMetaDataReader::decode_metadata(known.as_deref().unwrap_or(footer))

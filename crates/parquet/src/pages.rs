@@ -68,7 +68,7 @@ pub fn check_chunk(file: &[u8], chunk: &ColumnChunkMetaData) -> Result<()> {
 /// Checks all pages of a file in memory.
 ///
 /// # Errors
-/// Those of [`check_chunk`].
+/// The errors are those of [`check_chunk`].
 pub fn check_pages(file: &[u8], metadata: &ParquetMetaData) -> Result<()> {
     let mut chunks = metadata.row_groups().iter().flat_map(|group| group.columns());
     chunks.try_for_each(|chunk| check_chunk(file, chunk))
@@ -111,7 +111,7 @@ impl Limit {
     }
 }
 
-/// What the header of a page says.
+/// The fields of the header of a page.
 struct Page {
     unpacked: u64,
     packed: usize,
@@ -171,7 +171,8 @@ impl Page {
     }
 }
 
-/// The bytes of levels, by the header of a data page of version 2, and whether the others are packed.
+/// The bytes of levels, by the header of a data page of version 2, and whether the others are
+/// packed.
 fn read_levels(walk: &mut Walk<'_>) -> Result<(usize, bool)> {
     let (mut levels, mut is_packed) = (0usize, true);
     let mut before = 0;

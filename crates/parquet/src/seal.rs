@@ -1,7 +1,7 @@
 //! The seal of a Parquet file that is read as a whole: a digest of all of it, within it.
 //!
-//! It stands right before the footer, where readers do not look: the footer is found from the end of
-//! the file, and everything else by the footer.
+//! It stands right before the footer, where readers do not look: the footer is found from the end
+//! of the file, and everything else by the footer.
 
 use partita_core::{Digest, Result};
 
@@ -41,7 +41,7 @@ pub fn check_seal(file: &[u8]) -> Result<()> {
     }
 }
 
-/// Where the footer begins.
+/// The offset at which the footer begins.
 fn footer_of(file: &[u8]) -> Option<usize> {
     let tail = file.get(file.len().checked_sub(TAIL)?..)?;
     let length = usize::try_from(footer_length(tail).ok()?).ok()?;

@@ -6,11 +6,11 @@ use partita::{Error, StoreOptions};
 /// The way in which a collection was opened.
 #[derive(Clone)]
 pub(crate) enum Opening {
-    /// As a collection.
+    /// It is opened as a collection.
     Collection,
-    /// As a view, over its recorded base.
+    /// It is opened as a view over its recorded base.
     View,
-    /// As a view, over the given collection.
+    /// It is opened as a view over the given collection.
     Over(String, StoreOptions),
 }
 

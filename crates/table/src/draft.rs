@@ -59,7 +59,7 @@ impl Draft {
     /// Writes `data` to files that do not belong to a table yet.
     ///
     /// # Errors
-    /// Those of [`Table::append`], except for those that concern an existing table.
+    /// The errors are those of [`Table::append`], except for those that concern an existing table.
     pub async fn stage(&self, data: BatchSource, options: &WriteOptions) -> Result<Staged> {
         let target = Target {
             store: self.store.clone(),

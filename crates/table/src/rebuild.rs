@@ -42,7 +42,7 @@ impl Table {
     /// Like [`Table::rebuild`], for a table in an open store.
     ///
     /// # Errors
-    /// Those of [`Table::rebuild`].
+    /// The errors are those of [`Table::rebuild`].
     pub fn rebuild_in(store: Store, name: &str) -> BoxFuture<'_, Result<Self>> {
         async move {
             store.check_writable()?;

@@ -20,7 +20,7 @@ use crate::scan::is_csv;
 use crate::stage::{numbers, texts};
 use crate::state::State;
 
-/// What is known about the rows of a table without decoding them.
+/// The statistics of a table, which are known without decoding its rows.
 #[derive(Debug, Clone)]
 pub struct Statistics {
     /// The number of rows; `None` if that of a file is not known.
@@ -32,7 +32,7 @@ pub struct Statistics {
     pub bounds: RecordBatch,
 }
 
-/// What is known about a column without decoding it.
+/// The statistics of a column, which are known without decoding its values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ColumnStatistics {
     /// The column.
@@ -73,10 +73,11 @@ impl Table {
     }
 }
 
-/// What is known about each data file.
+/// The statistics of each data file.
 struct Known {
     manifest: RecordBatch,
-    /// The column chunks of each file, by the position of their column; `None` if they were not read.
+    /// The column chunks of each file, by the position of their column; `None` if they were not
+    /// read.
     chunks: Vec<Option<Vec<Chunks>>>,
 }
 

@@ -88,7 +88,7 @@ impl Table {
     /// Creates a table from `data`, in one commit.
     ///
     /// # Errors
-    /// Those of [`Table::create`] and [`Table::append`].
+    /// The errors are those of [`Table::create`] and [`Table::append`].
     pub async fn create_from(
         url: &str,
         data: BatchSource,
@@ -102,7 +102,7 @@ impl Table {
     /// Creates a table from `data` under `name` in an open store.
     ///
     /// # Errors
-    /// Those of [`Table::create_from`].
+    /// The errors are those of [`Table::create_from`].
     pub async fn create_in(
         store: Store,
         name: &str,
@@ -146,7 +146,7 @@ impl Table {
     /// Opens the table `name` in an open store.
     ///
     /// # Errors
-    /// Those of [`Table::open`].
+    /// The errors are those of [`Table::open`].
     pub async fn open_in(store: Store, name: &str) -> Result<Self> {
         keys::check_name(name)?;
         let state = Arc::new(State::load(&store, name).await?);
@@ -304,7 +304,7 @@ impl Table {
     /// Loads the newest state; a pinned table keeps its version. Two requests.
     ///
     /// # Errors
-    /// Those of [`Table::open`].
+    /// The errors are those of [`Table::open`].
     pub async fn refresh(&self) -> Result<()> {
         if self.pinned {
             return Ok(());
@@ -329,7 +329,7 @@ impl Table {
     /// on the newest state; `data` may lie outside of it.
     ///
     /// # Errors
-    /// Those of [`Table::append`] and [`Table::delete`].
+    /// The errors are those of [`Table::append`] and [`Table::delete`].
     pub async fn replace(
         &self,
         scope: &Predicate,
@@ -373,7 +373,7 @@ impl Table {
     /// Writes `data` to files that are not yet part of the table. See [`Staged`].
     ///
     /// # Errors
-    /// Those of [`Table::append`].
+    /// The errors are those of [`Table::append`].
     pub async fn stage(&self, data: BatchSource, options: &WriteOptions) -> Result<Staged> {
         self.check_writable()?;
         // Checked before columns are derived, so that the error is the same as for any other
@@ -444,7 +444,7 @@ impl Table {
     /// Sets the annotations of `options`, and removes those set to null, in one commit.
     ///
     /// # Errors
-    /// Those of [`Table::append`], and those of [`WriteOptions::annotate`].
+    /// The errors are those of [`Table::append`], and those of [`WriteOptions::annotate`].
     pub async fn set_metadata(&self, options: &WriteOptions) -> Result<Commit> {
         let change = Change::new(Operation::Alter).with(options);
         self.commit_proposed(&change, &options.cancel).await
@@ -456,7 +456,7 @@ impl Table {
     /// listing of the snapshots, and two requests for each later version.
     ///
     /// # Errors
-    /// Those of [`Table::open`] and [`Table::history`].
+    /// The errors are those of [`Table::open`] and [`Table::history`].
     pub async fn committed(&self, id_or_key: &str) -> Result<Option<SnapshotInfo>> {
         let newest = Arc::new(State::load(&self.store, &self.name).await?);
         for id in [id_or_key.to_owned(), idempotency_id(id_or_key)] {

@@ -42,7 +42,7 @@ impl Table {
     /// The commit that created the current version; `None` if only plateau has written.
     ///
     /// # Errors
-    /// Those of [`Table::history`].
+    /// The errors are those of [`Table::history`].
     pub async fn last_commit(&self) -> Result<Option<SnapshotInfo>> {
         let walked = walk(self.store(), &self.state(), |_| true).await?;
         Ok(walked.into_iter().map(Recorded::info).next())
@@ -128,7 +128,7 @@ impl Table {
     /// there, so that garbage can be collected again.
     ///
     /// # Errors
-    /// Those of [`Table::expirable`]; [`ReadOnly`](ErrorKind::ReadOnly).
+    /// The errors are those of [`Table::expirable`]; [`ReadOnly`](ErrorKind::ReadOnly).
     pub async fn expire(&self, keep: Keep) -> Result<u64> {
         self.check_writable()?;
         let (newest, mut kept) = self.history_to_expire(keep).await?;

@@ -22,7 +22,7 @@ class AsyncCollection:
 
     @property
     def url(self) -> str:
-        """Where it is."""
+        """The URL."""
         return self.blocking.url
 
     @property

@@ -22,7 +22,7 @@ __all__ = ["AsyncScan", "AsyncTable"]
 class AsyncScan:
     """A read of some rows and columns of a table; made by `AsyncTable.scan`.
 
-    Nothing is read until it is awaited in a form, and it may be run any number of times.
+    Nothing is read until one of its methods is awaited, and a scan may be run any number of times.
     """
 
     def __init__(self, scan: Scan) -> None:
@@ -66,7 +66,7 @@ class AsyncTable:
 
     @property
     def url(self) -> str:
-        """Where it is."""
+        """The URL."""
         return self.blocking.url
 
     @property

@@ -248,7 +248,7 @@ class _Staged:
         try:
             self._native.discard_staged([form for *_, form in self._staged.values()])
         except PartitaError:
-            # What cannot be discarded becomes garbage, and is collected.
+            # Staged data that cannot be discarded become garbage, which is collected.
             pass
 
 

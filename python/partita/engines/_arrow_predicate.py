@@ -42,7 +42,7 @@ _MATCH, _SKIP = 0, 1
 def predicate_of(condition: pc.Expression, schema: pa.Schema) -> tuple[Expr | None, bool]:
     """A predicate for all rows that a filter selects, and whether it is for these alone.
 
-    Without a predicate nothing can be left out.
+    Without a predicate no file can be left out.
     """
     translator = _Translator(schema)
     try:

@@ -126,7 +126,7 @@ class _Flatbuffer:
         return found
 
     def follow(self, place: int) -> int:
-        """Where an offset points to."""
+        """The position to which an offset points."""
         return place + self.number("<I", place)
 
     def child(self, table: int | None, place: int) -> int:

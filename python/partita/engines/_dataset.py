@@ -1,4 +1,4 @@
-"""What datasets of tables and of collections have in common."""
+"""The base class of the pyarrow datasets of tables and of collections."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class EngineDataset(ds.UnionDataset):  # type: ignore[misc]
         use_threads, memory_pool
             For what Arrow computes: expressions, and the rest of a filter.
         batch_readahead, fragment_readahead, cache_metadata
-            Without effect: the engine of Partita decides on these.
+            These have no effect, since the engine of Partita decides.
         fragment_scan_options
             Refused.
         """

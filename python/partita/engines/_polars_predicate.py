@@ -33,7 +33,7 @@ Node = Mapping[str, Any]
 def predicate_of(condition: pl.Expr, schema: pa.Schema) -> tuple[Expr | None, bool]:
     """A predicate for all rows that a condition selects, and whether it is for these alone.
 
-    Without a predicate nothing can be left out.
+    Without a predicate no file can be left out.
     """
     import polars as pl
 

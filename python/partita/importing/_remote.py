@@ -99,9 +99,9 @@ class Reading:
     groups: bool
     """Whether the groups of files are read too."""
     options: Mapping[str, str] = field(default_factory=dict)
-    """Of the store of files that are named by URLs."""
+    """The options of the store of files that are named by URLs."""
     folder: str = ""
-    """Where local copies of such files are kept for a while."""
+    """The folder for temporary local copies of such files."""
 
     def local(self, path: str) -> str:
         """The file, or a local copy of it.

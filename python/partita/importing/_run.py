@@ -110,7 +110,7 @@ def import_files(
         How many processes read files; as many as there are cores if not given, and none for small
         files. 0 reads them in this one.
     source_options : mapping, optional
-        Of the store of files that are given as URLs; `storage_options` if not given.
+        Options of the store of files that are given as URLs; `storage_options` if not given.
     storage_options, filesystem, single_writer
         Of the store of the collection, as of `create_collection`.
     progress : bool or callable, default False

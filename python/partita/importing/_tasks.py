@@ -71,8 +71,8 @@ class Place:
 def named(error: BaseException, path: str) -> PartitaError:
     """The error of a file, with its name.
 
-    What libraries raise while they read a file means that the file is damaged, unless the system
-    could not give it to them.
+    An exception that a library raises while it reads a file is reported as damage of the file,
+    unless it says that the system could not read the file.
     """
     if isinstance(error, PartitaError):
         return type(error)(

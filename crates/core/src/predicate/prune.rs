@@ -1,8 +1,8 @@
 //! Evaluation of predicates on metadata of many rows: partition keys, bounds, indices.
 //!
 //! For a set of *containers* (files, row groups, partitions) three questions are answered of each
-//! part of a predicate: may it be true for a row, may it be false, may it be null? The negation of a
-//! part exchanges the first two, so nothing is ever concluded from inverted bounds: where NaN may
+//! part of a predicate: may it be true for a row, may it be false, may it be null? The negation of
+//! a part exchanges the first two, so nothing is ever concluded from inverted bounds: where NaN may
 //! hide, `x > 5` may be false whatever the bounds say.
 
 use std::sync::Arc;
@@ -46,7 +46,7 @@ pub trait Facts {
     /// for them.
     ///
     /// # Errors
-    /// Those of `test`.
+    /// The errors are those of `test`.
     fn matching(
         &self,
         _column: &str,
@@ -61,7 +61,7 @@ pub trait Facts {
     /// null, not NaN, and of the column's type.
     ///
     /// # Errors
-    /// Those of the implementation.
+    /// The errors are those of the implementation.
     fn holding(&self, _column: &str, _values: &ArrayRef) -> Result<Option<BooleanArray>> {
         Ok(None)
     }
@@ -104,7 +104,7 @@ impl BoundPredicate {
     /// For each container, whether every one of its rows matches for certain. No result is null.
     ///
     /// # Errors
-    /// Those of [`BoundPredicate::may_match`].
+    /// The errors are those of [`BoundPredicate::may_match`].
     pub fn must_match(&self, facts: &dyn Facts) -> Result<BooleanArray> {
         let pruning = Pruning { facts, len: facts.len() };
         let unwanted = &pruning.possible(&self.node, Outcome::False)?

@@ -22,7 +22,7 @@ impl Store {
     /// local files are neither atomic nor durable before [`Store::sync`] was called.
     ///
     /// # Errors
-    /// Those of [`Store::put`].
+    /// The errors are those of [`Store::put`].
     pub async fn put_deferred(&self, key: &str, bytes: Bytes) -> Result<()> {
         let Some(files) = &self.local else { return self.put(key, bytes).await };
         self.check_writable()?;
@@ -34,7 +34,7 @@ impl Store {
     /// if this process is killed, the object is complete or does not exist.
     ///
     /// # Errors
-    /// Those of [`Store::put_deferred`].
+    /// The errors are those of [`Store::put_deferred`].
     pub async fn put_whole_deferred(&self, key: &str, bytes: Bytes) -> Result<()> {
         let Some(files) = &self.local else { return self.put(key, bytes).await };
         self.check_writable()?;
@@ -142,7 +142,7 @@ impl Store {
     /// durable after [`Store::sync`].
     ///
     /// # Errors
-    /// Those of [`Store::place_directory`].
+    /// The errors are those of [`Store::place_directory`].
     pub async fn link(&self, from: &str, to: &str) -> Result<bool> {
         self.check_writable()?;
         let linked = self.files("link")?.link(&self.path(from)?, &self.path(to)?).await;
@@ -183,7 +183,7 @@ impl Store {
     /// background](super::removed).
     ///
     /// # Errors
-    /// Those of [`Store::delete_directory`].
+    /// The errors are those of [`Store::delete_directory`].
     pub async fn discard_directory(&self, directory: &str, scratch: &str) -> Result<()> {
         self.take_away(directory, scratch, false).await
     }

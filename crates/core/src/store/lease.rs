@@ -58,9 +58,10 @@ impl Store {
     /// as its holder makes [progress](Lease::progress).
     ///
     /// # Errors
-    /// [`Store`](ErrorKind::Store) if the store fails, or the holder of the lock has not made progress
-    /// for the time that the option `lock_timeout` allows; [`ReadOnly`](ErrorKind::ReadOnly);
-    /// [`CommitUnsupported`](ErrorKind::CommitUnsupported) as [`Store::compare_and_swap`].
+    /// [`Store`](ErrorKind::Store) if the store fails, or the holder of the lock has not made
+    /// progress for the time that the option `lock_timeout` allows;
+    /// [`ReadOnly`](ErrorKind::ReadOnly); [`CommitUnsupported`](ErrorKind::CommitUnsupported) as
+    /// [`Store::compare_and_swap`].
     pub async fn lease(&self, key: &str) -> Result<Lease> {
         self.check_writable()?;
         if let Some(files) = &self.local
@@ -140,7 +141,7 @@ impl Lease {
     /// Tasks that the work has spawned are not stopped by that.
     ///
     /// # Errors
-    /// Those of [`Lease::check`], and those of the work.
+    /// The errors are those of [`Lease::check`], and those of the work.
     pub async fn hold<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         let (mut work, mut watch) = (pin!(work), pin!(watch()));
         poll_fn(|context| {
@@ -155,8 +156,8 @@ impl Lease {
         .await
     }
 
-    /// Does work that may go on when the lease is lost, and shows those who wait for a lock of local
-    /// files that it goes on.
+    /// Does work that may go on when the lease is lost, and shows those who wait for a lock of
+    /// local files that it goes on.
     pub async fn accompany<T>(&self, work: impl Future<Output = T>) -> T {
         let (mut work, mut watch) = (pin!(work), pin!(watch()));
         poll_fn(|context| {
@@ -167,8 +168,8 @@ impl Lease {
         .await
     }
 
-    /// Shows those who wait for the lock of local files that its holder goes on. Cheap; elsewhere it does
-    /// nothing. The operations of the store on directories do it themselves, and so does
+    /// Shows those who wait for the lock of local files that its holder goes on. Cheap; elsewhere
+    /// it does nothing. The operations of the store on directories do it themselves, and so does
     /// [`Lease::hold`] with each step of its work.
     pub fn progress(&self) {
         if let Held::Lock(lock) = &self.held {

@@ -38,8 +38,8 @@ impl LocalFiles {
         .await
     }
 
-    /// Writes a file that is complete or does not exist if the process is killed. A power cut before
-    /// [`LocalFiles::sync`] may leave a part of it.
+    /// Writes a file that is complete or does not exist if the process is killed. A power cut
+    /// before [`LocalFiles::sync`] may leave a part of it.
     pub async fn write_whole_deferred(&self, location: &Path, bytes: Bytes) -> Result<()> {
         let (root, target) = (self.target(&Path::default())?, self.target(location)?);
         let durability = Arc::clone(&self.durability);
@@ -285,8 +285,8 @@ fn versions(directory: &FilePath, prefix: &str, found: &mut Vec<ObjectVersion>) 
     below.iter().try_for_each(|(path, name)| versions(path, name, found))
 }
 
-/// What a symbolic link leads to. One that leads to a directory in which it lies is refused, since the
-/// listing would not end.
+/// The target of a symbolic link. A link that leads to a directory in which it lies is refused,
+/// since the listing would not end.
 fn linked(link: &FilePath) -> io::Result<fs::Metadata> {
     let metadata = fs::metadata(link)?;
     if metadata.is_dir() {

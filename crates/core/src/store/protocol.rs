@@ -4,7 +4,7 @@
 pub use super::failure::Answer;
 use crate::ErrorKind;
 
-/// What an answer other than success proves of a write.
+/// The conclusion from an answer to a write that is no success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AfterWrite {
     /// The write did not happen and will not: the swap ends.
@@ -19,8 +19,8 @@ pub enum AfterWrite {
     },
 }
 
-/// What an answer proves. `certain` says that it is the first one to the only request so far, so
-/// that no other request can have been carried out, or still be under way.
+/// Draws the conclusion from an answer. `certain` says that it is the first one to the only
+/// request, so that no other request can have been carried out, or still be under way.
 #[must_use]
 pub fn after_write(answer: Answer, certain: bool) -> AfterWrite {
     match answer {
@@ -31,7 +31,7 @@ pub fn after_write(answer: Answer, certain: bool) -> AfterWrite {
     }
 }
 
-/// What the state that is stored after a write proves.
+/// The conclusion from the state that is stored after a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AfterRead {
     /// The swap was made, and nothing was committed since.
@@ -45,8 +45,8 @@ pub enum AfterRead {
     Lost,
 }
 
-/// What the stored state proves: that it is the new one, contains the id of the swap, or is the one
-/// that the swap expects.
+/// Draws the conclusion from the stored state: it is the new one, contains the id of the swap, or
+/// is the one that the swap expects.
 #[must_use]
 pub fn after_read(is_new: bool, is_within: bool, is_expected: bool) -> AfterRead {
     match (is_new, is_within, is_expected) {

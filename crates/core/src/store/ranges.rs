@@ -22,7 +22,7 @@ impl Store {
     /// less than 1 MiB apart share a request, and up to ten requests are in flight.
     ///
     /// # Errors
-    /// Those of [`Store::get_range`].
+    /// The errors are those of [`Store::get_range`].
     pub async fn get_ranges(&self, key: &str, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         let fetches = coalesced(ranges);
         let fetched: Vec<Bytes> = stream::iter(fetches.clone())

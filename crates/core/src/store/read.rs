@@ -67,7 +67,7 @@ impl Opened {
     /// bytes. The content of a local file replaces that of `memory`.
     ///
     /// # Errors
-    /// Those of [`Opened::read`]; [`Corrupt`](ErrorKind::Corrupt) if it is longer.
+    /// The errors are those of [`Opened::read`]; [`Corrupt`](ErrorKind::Corrupt) if it is longer.
     pub fn read_all(self, mut memory: Vec<u8>, most: u64) -> Result<Bytes> {
         match self.0 {
             Source::Content(bytes) => match bytes.len() as u64 <= most {
@@ -186,8 +186,8 @@ impl Store {
     /// Reads a range, exactly as many bytes as requested. One request; none for an empty range.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) if the object does not exist, [`Corrupt`](ErrorKind::Corrupt)
-    /// if it ends before the range does.
+    /// [`NotFound`](ErrorKind::NotFound) if the object does not exist,
+    /// [`Corrupt`](ErrorKind::Corrupt) if it ends before the range does.
     pub async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes> {
         let path = self.path(key)?;
         if range.is_empty() {
@@ -277,7 +277,7 @@ impl Store {
 /// trusted.
 ///
 /// # Errors
-/// Those of the client; one of ours in it if the content is longer.
+/// The errors are those of the client; one of ours in it if the content is longer.
 pub async fn content(result: GetResult, most: u64) -> object_store::Result<Bytes> {
     let length = result.range.end.saturating_sub(result.range.start);
     refuse_larger(length, most)?;

@@ -89,7 +89,7 @@ impl Store {
     /// as lost: the caller has to check whether the stored state includes its own.
     ///
     /// # Errors
-    /// Those of [`Store::compare_and_swap`].
+    /// The errors are those of [`Store::compare_and_swap`].
     pub async fn swap_unnamed(
         &self,
         key: &str,

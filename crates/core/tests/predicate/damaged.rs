@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::oracle::Table;
 
-/// Of every form that the grammar has.
+/// Predicates of every form that the grammar has.
 const TEXTS: [&str; 8] = [
     "small == 1 and not (large < 2.5e3 or text in ('x', \"y\"))",
     "zoned >= '2022-01-01T00:00:00Z' and day < '2022-02-01'",

@@ -41,7 +41,8 @@ fn a_collection_that_does_not_ask_what_is_named_is_found() {
     fails(Collections { writer: true, rules, ..SMALL }, NAMED);
 }
 
-/// As garbage collection was when it took the marks from the listing of all objects.
+/// The rules of an earlier garbage collection, which took the marks from the listing of all
+/// objects.
 #[test]
 fn marks_that_are_listed_before_the_history_are_found() {
     let rules = Rules { lists_marks_again: false, ..RULES };

@@ -35,14 +35,14 @@ fn a_reader_that_does_not_look_again_is_found() {
     fails(Publishers { rules, ..small(&[WHOLE, PATCH]) }, ONE_STATE);
 }
 
-/// As readers were when the note alone told whether there is an object.
+/// The rules of earlier readers, for which the note alone told whether an object exists.
 #[test]
 fn a_late_delete_before_the_note_is_found() {
     let rules = Rules { compare: |noted, found, _| compare(noted, found, false), ..RULES };
     fails(Publishers { rules, publishers: 1, ..small(&DELETED) }, ONE_STATE);
 }
 
-/// As readers were when they compared what a commit that is being published had put into place.
+/// The rules of earlier readers, which compared objects that a commit was just putting into place.
 #[test]
 fn comparing_what_is_being_published_is_found() {
     let rules = Rules { skips_pending: false, ..RULES };
@@ -50,7 +50,7 @@ fn comparing_what_is_being_published_is_found() {
     fails(Publishers { rules, publishers: 1, faults: 1, ..small(&changes) }, ONE_STATE);
 }
 
-/// As readers were until they read from the immutable objects what may be overwritten once more.
+/// The rules of earlier readers, which read published objects that could be overwritten once more.
 #[test]
 fn reading_a_published_object_that_was_right_before_is_found() {
     let rules = Rules { trusts: true, ..RULES };

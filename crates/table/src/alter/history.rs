@@ -21,7 +21,7 @@ pub struct SchemaVersion {
     pub commit: String,
     /// When the writer made it, by the writer's clock.
     pub time: Timestamp,
-    /// What the commit did.
+    /// The operation of the commit.
     pub operation: Operation,
     /// The columns and types that scans return.
     pub schema: SchemaRef,
@@ -69,8 +69,8 @@ fn comments(stored: &Schema) -> BTreeMap<String, String> {
 
 impl Table {
     /// The id of each column. A column keeps it when it is renamed, and no other ever gets it; new
-    /// data files carry it as the field id of Parquet. A table that Partita has not written yet gets
-    /// them with the next commit.
+    /// data files carry it as the field id of Parquet. A table that Partita has not written yet
+    /// gets them with the next commit.
     #[must_use]
     pub fn column_ids(&self) -> BTreeMap<String, i32> {
         ids(&self.state().stored)

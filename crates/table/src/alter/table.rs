@@ -27,11 +27,10 @@ impl Table {
         self.alter(Alteration::Add(columns), options).await
     }
 
-    /// Gives a column a wider type in one commit: integers become doubles or decimals, decimals get
-    /// more digits, dates become times without a zone, structs get fields, columns that held only
-    /// nulls take any type. Integers of any width are stored as such of 64 bits, so among them
-    /// nothing changes. Where dates become times, or integers decimals, the files are written again;
-    /// else none is.
+    /// Gives a column a wider type in one commit: numbers become wider numbers, integers become
+    /// doubles or decimals, decimals get more digits, dates become times without a zone, structs get
+    /// fields, and columns that held only nulls take any type. Where dates become times, or integers
+    /// become decimals, the files are written again. No file is written again in the other cases.
     ///
     /// # Errors
     /// [`SchemaMismatch`](partita_core::ErrorKind::SchemaMismatch) if the type is not wider, or if

@@ -1,7 +1,5 @@
 //! Whether staged files fit the table as it is by now, and what its schema is with them.
 
-use std::sync::Arc;
-
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Float64Type, Schema};
@@ -11,7 +9,7 @@ use super::layout::Layout;
 use crate::format::columns::{id_of, named};
 use crate::format::footer::ParquetObject;
 use crate::format::given::{given_field, holds_all, settled, taking_nulls, widened};
-use crate::format::schema::{in_stored_order, missing, same, surplus};
+use crate::format::schema::{in_stored_order, missing, put, same, surplus};
 use crate::format::widen::{EXACT, Widening, common_stored, widening};
 use crate::stage::{Columns, Staged, numbers, texts};
 
@@ -100,10 +98,10 @@ impl Layout {
         let mut known = self.schema.field(place).clone();
         if given_field(field).is_nullable() && !given_field(&known).is_nullable() {
             known = taking_nulls(&known);
-            self.replace(place, known.clone());
+            put(&mut self.schema, place, &known);
         }
         if let Some(settled) = settled(&known, field) {
-            self.replace(place, settled);
+            put(&mut self.schema, place, &settled);
             return Ok(());
         }
         let (was, found) = (known.data_type(), field.data_type());
@@ -133,7 +131,7 @@ impl Layout {
             .with("expected", expected)
             .with("found", is));
         };
-        self.replace(place, widened(&known, field, &wider));
+        put(&mut self.schema, place, &widened(&known, field, &wider));
         Ok(())
     }
 
@@ -141,14 +139,6 @@ impl Layout {
     pub fn keeps_type(&self, column: &str) -> bool {
         let bucket = self.derived.bucket.as_ref().map(|bucket| &bucket.column);
         self.partition_by.iter().chain(&self.index).chain(bucket).any(|name| name == column)
-    }
-
-    fn replace(&mut self, place: usize, other: Field) {
-        let mut fields = self.schema.fields().to_vec();
-        if let Some(field) = fields.get_mut(place) {
-            *field = Arc::new(other);
-        }
-        self.schema = Schema::new(fields);
     }
 }
 

@@ -8,13 +8,11 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, Int32Array, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Int32Type, Schema};
-use arrow::ipc::reader::StreamReader;
-use arrow::ipc::writer::StreamWriter;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use hashbrown::HashMap;
 use partita_core::convert::{convert_column, shown, to_texts};
-use partita_core::{Error, ErrorKind, Result, guarded};
+use partita_core::{Error, ErrorKind, Result};
+
+use super::ipc::{decode_batch, encode_batch};
 
 /// The entry of a given field's metadata that holds its categories: an Arrow stream in base64.
 const CATEGORIES: &str = "partita.categories";
@@ -22,10 +20,8 @@ const CATEGORIES: &str = "partita.categories";
 /// The categories of a given field, in their order.
 #[must_use]
 pub fn categories_of(given: &Field) -> Option<ArrayRef> {
-    let bytes = STANDARD.decode(given.metadata().get(CATEGORIES)?).ok()?;
-    let first =
-        guarded(|| Ok(StreamReader::try_new(bytes.as_slice(), None)?.next().transpose()?));
-    Some(Arc::clone(first.ok()??.columns().first()?))
+    let batch = decode_batch(given.metadata().get(CATEGORIES)?).ok()?;
+    batch.columns().first().cloned()
 }
 
 /// The given field with the categories of `values`, if it is ordered and has none yet; `None` if it
@@ -44,11 +40,8 @@ pub fn with_categories(given: &Field, values: &ArrayRef) -> Result<Option<Field>
     }
     let schema = Schema::new(vec![Field::new("category", categories.data_type().clone(), true)]);
     let batch = RecordBatch::try_new(Arc::new(schema), vec![Arc::clone(categories)])?;
-    let mut writer = StreamWriter::try_new(Vec::new(), batch.schema_ref())?;
-    writer.write(&batch)?;
-    writer.finish()?;
     let mut metadata = given.metadata().clone();
-    metadata.insert(CATEGORIES.to_owned(), STANDARD.encode(writer.into_inner()?));
+    metadata.insert(CATEGORIES.to_owned(), encode_batch(&batch)?);
     Ok(Some(given.clone().with_metadata(metadata)))
 }
 

@@ -1,9 +1,9 @@
 //! Digests of the parts of a data file, by which damage is noticed.
 //!
-//! The snapshot has the digest of the footer and that of what is neither footer nor column chunk. The
-//! footer has those of the column chunks, so that the snapshot does not grow with them. They count
-//! only where the snapshot has the digest of this very footer: other programs carry the entries of a
-//! file that they read on to the files that they write.
+//! The snapshot has the digest of the footer and that of what is neither footer nor column chunk.
+//! The footer has those of the column chunks, so that the snapshot does not grow with them. They
+//! count only where the snapshot has the digest of this very footer: other programs carry the
+//! entries of a file that they read on to the files that they write.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -36,8 +36,8 @@ pub const TYPE: DataType = DataType::FixedSizeBinary(16);
 pub struct FileDigests {
     /// The digest of the footer, with the length and the magic number behind it.
     pub footer: Digest,
-    /// The digest of all bytes before the footer that are in no column chunk: the magic number, bloom
-    /// filters and the page index.
+    /// The digest of all bytes before the footer that are in no column chunk: the magic number,
+    /// bloom filters and the page index.
     pub rest: Digest,
 }
 
@@ -165,7 +165,7 @@ pub fn of_group(file: &[u8], group: &RowGroupMetaData) -> Vec<Digest> {
     chunks.map(|chunk| Digest::of(slice(file, &range(chunk)).unwrap_or_default())).collect()
 }
 
-/// Where a column chunk is in its file.
+/// The byte range of a column chunk in its file.
 #[must_use]
 pub fn range(chunk: &parquet::file::metadata::ColumnChunkMetaData) -> Range<u64> {
     let (start, length) = chunk.byte_range();

@@ -71,7 +71,7 @@ pub fn given_schema(stored: &Schema, columns: &[String], extensions: &ExtensionT
     in_order(stored, columns, extensions, given_field)
 }
 
-/// What scans return of a given field.
+/// The form in which scans return a given field.
 fn kept(given: &Field) -> Field {
     let data_type = match given.metadata().contains_key(EXTENSION_NAME) {
         // The values of an extension type are defined by its storage type.
@@ -170,14 +170,14 @@ pub fn widened(known: &Field, found: &Field, stored: &DataType) -> Field {
     let common = common_given(one.data_type(), other.data_type());
     match common.filter(|common| table_type(&stored_type(common, None)) == table_type(stored)) {
         Some(common) => {
-            // Of two orders, none is that of all values.
+            // If the two have different orders, neither order covers all values.
             let same_order = categories_of(&one).as_deref() == categories_of(&other).as_deref();
             let nullable = one.is_nullable() || other.is_nullable();
             let common = one.with_data_type(common).with_nullable(nullable);
             let common = if same_order { common } else { without_order(&common) };
             returned_as(&field, &common)
         }
-        // Without its unit, a column of times would reach less far.
+        // Without the given unit the column would be read in nanoseconds, which hold fewer years.
         None if field.data_type() == known.data_type() && field.data_type().is_temporal() => {
             known.clone()
         }
@@ -200,7 +200,8 @@ pub fn retyping(known: &Field, to: &DataType) -> Option<Widening> {
     let holds = holds_all(given_field(known).data_type(), to);
     match widening(known.data_type(), &stored_type(to, None)) {
         None if holds && *known.data_type() == stored_type(to, None) => Some(Widening::AsItIs),
-        // The bounds of integers show whether doubles hold them, but not whether narrower floats do.
+        // The bounds of integers show whether doubles hold them, but not whether narrower floats
+        // do.
         Some(Widening::IfExact) if !holds && *to != DataType::Float64 => None,
         takes => takes,
     }

@@ -156,6 +156,15 @@ fn element(data_type: DataType) -> FieldRef {
     Arc::new(Field::new("element", data_type, true))
 }
 
+/// Puts another field in the place of that of a schema.
+pub(crate) fn put(schema: &mut Schema, place: usize, other: &Field) {
+    let mut fields = schema.fields().to_vec();
+    if let Some(field) = fields.get_mut(place) {
+        *field = Arc::new(other.clone());
+    }
+    *schema = Schema::new(fields);
+}
+
 /// The fields in the order of the stored schema: partition columns first, the others by name.
 #[must_use]
 pub fn in_stored_order(mut fields: Vec<Field>, partition_by: &[String]) -> Schema {

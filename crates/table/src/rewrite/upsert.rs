@@ -64,7 +64,7 @@ impl Table {
     /// fails, the files stay, to be committed again or discarded.
     ///
     /// # Errors
-    /// Those of [`Table::upsert`] and [`Table::commit`].
+    /// The errors are those of [`Table::upsert`] and [`Table::commit`].
     pub async fn commit_upsert(
         &self,
         staged: Vec<Staged>,

@@ -140,8 +140,8 @@ impl Scan {
     }
 
     /// Returns the types that plateau makes of the stored ones: numbers of 64 bits, large strings,
-    /// values instead of categories, and times without a zone in nanoseconds, unless they were given
-    /// in a coarser unit.
+    /// values instead of categories, and times without a zone in nanoseconds, unless they were
+    /// given in a coarser unit.
     #[must_use]
     pub fn normalised(mut self) -> Self {
         self.normalised = true;
@@ -220,8 +220,8 @@ impl Scan {
     /// table, with the key of its partition.
     ///
     /// # Errors
-    /// Those of [`Scan::explain`]; [`InvalidArgument`](ErrorKind::InvalidArgument) for a scan with
-    /// a limit.
+    /// The errors are those of [`Scan::explain`]; [`InvalidArgument`](ErrorKind::InvalidArgument)
+    /// for a scan with a limit.
     pub async fn by_file(&self) -> Result<Vec<(PartitionKey, Self)>> {
         self.check_divisible()?;
         let plan = self.plan().await?;
@@ -233,7 +233,7 @@ impl Scan {
     /// [`Scan::by_file`].
     ///
     /// # Errors
-    /// Those of [`Scan::explain`].
+    /// The errors are those of [`Scan::explain`].
     pub async fn keys(&self) -> Result<Vec<String>> {
         Ok(texts(&self.plan().await?.manifest, "key").map(str::to_owned).collect())
     }
@@ -242,7 +242,7 @@ impl Scan {
     /// of their first files in the table.
     ///
     /// # Errors
-    /// Those of [`Scan::by_file`].
+    /// The errors are those of [`Scan::by_file`].
     pub async fn by_partition(&self) -> Result<Vec<(PartitionKey, Self)>> {
         self.check_divisible()?;
         let plan = self.plan().await?;
@@ -257,7 +257,7 @@ impl Scan {
     /// The files left after planning, in the order of the table.
     ///
     /// # Errors
-    /// Those of [`Scan::explain`].
+    /// The errors are those of [`Scan::explain`].
     pub async fn files(&self) -> Result<Vec<ScanFile>> {
         let plan = self.plan().await?;
         let sizes = numbers(&plan.manifest, "rows").zip(numbers(&plan.manifest, "bytes"));
@@ -330,7 +330,7 @@ impl Scan {
     /// order of their file. Memory is bounded by the files in flight.
     ///
     /// # Errors
-    /// Those of [`Scan::explain`] and [`Scan::schema`]; each batch may fail with
+    /// The errors are those of [`Scan::explain`] and [`Scan::schema`]; each batch may fail with
     /// [`Store`](ErrorKind::Store) or [`Corrupt`](ErrorKind::Corrupt).
     pub fn stream(self) -> BoxFuture<'static, Result<BoxStream<'static, Result<RecordBatch>>>> {
         async move {
@@ -370,7 +370,7 @@ impl Scan {
     /// All rows.
     ///
     /// # Errors
-    /// Those of [`Scan::stream`].
+    /// The errors are those of [`Scan::stream`].
     pub async fn collect(self) -> Result<Vec<RecordBatch>> {
         self.stream().await?.try_collect().await
     }
@@ -379,7 +379,7 @@ impl Scan {
     /// predicate are read.
     ///
     /// # Errors
-    /// Those of [`Scan::stream`].
+    /// The errors are those of [`Scan::stream`].
     pub async fn count(self) -> Result<u64> {
         let most = self.limit.map_or(u64::MAX, |limit| limit as u64);
         if residual(self.predicate.as_ref(), &self.state)?.is_none() {

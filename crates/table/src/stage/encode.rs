@@ -41,7 +41,7 @@ pub(super) struct OpenFile {
     writer: SerializedFileWriter<Vec<u8>>,
     factory: Arc<ArrowRowGroupWriterFactory>,
     pub schema: SchemaRef,
-    /// Of the column chunks so far.
+    /// The digests of the column chunks that were encoded so far.
     digests: Vec<Digest>,
 }
 

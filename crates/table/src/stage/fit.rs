@@ -16,7 +16,7 @@ use crate::format::categories::with_categories;
 use crate::format::columns::{given_of, with_comment, with_given};
 use crate::format::given::{as_given, settled, to_file, widened};
 use crate::format::pandas::ExtensionTypes;
-use crate::format::schema::{EXTENSION_NAME, file_type, stored_field, table_field};
+use crate::format::schema::{EXTENSION_NAME, file_type, put, stored_field, table_field};
 use crate::format::widen::{EXACT, Widening, common_stored, widening};
 use crate::options::BatchSource;
 
@@ -237,15 +237,6 @@ impl Fit {
         self.written.insert(name.clone(), to.clone());
         Ok((known, to))
     }
-}
-
-/// Puts another field in the place of that of a schema.
-fn put(schema: &mut Schema, place: usize, other: &Field) {
-    let mut fields = schema.fields().to_vec();
-    if let Some(field) = fields.get_mut(place) {
-        *field = Arc::new(other.clone());
-    }
-    *schema = Schema::new(fields);
 }
 
 /// The size in bytes of the rows converted together. Columns of bytes hold less than 2 GiB in one

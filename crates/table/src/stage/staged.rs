@@ -7,10 +7,6 @@ use std::time::Instant;
 use arrow::array::{Array as _, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::{concat_batches, filter_record_batch, not};
 use arrow::datatypes::{Schema, SchemaRef, UInt64Type};
-use arrow::ipc::reader::StreamReader;
-use arrow::ipc::writer::StreamWriter;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use hashbrown::HashSet;
 use jiff::{SignedDuration, Timestamp};
 use partita_core::{Error, Result, guarded};
@@ -19,7 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use super::Target;
 use super::gather::File;
 use crate::format::index::Index;
-use crate::format::ipc::{decode_schema, encode_schema};
+use crate::format::ipc::{decode_batch, decode_schema, encode_batch, encode_schema};
 use crate::format::pandas::ExtensionTypes;
 use crate::format::statistics::{manifest, manifest_schema};
 
@@ -288,11 +284,11 @@ impl Serialize for Staged {
                 columns: self.columns.clone(),
                 extensions: self.extensions.clone(),
                 schema: encode_schema(&self.schema)?,
-                manifest: encode(&self.manifest)?,
+                manifest: encode_batch(&self.manifest)?,
                 index: self
                     .index
                     .iter()
-                    .map(|(column, index)| Ok((column.clone(), encode(&index.to_batch()?)?)))
+                    .map(|(column, index)| Ok((column.clone(), encode_batch(&index.to_batch()?)?)))
                     .collect::<Result<_>>()?,
                 ids: self.ids.clone(),
                 version: self.version,
@@ -314,12 +310,15 @@ impl<'de> Deserialize<'de> for Staged {
                 partition_by: document.partition_by,
                 columns: document.columns,
                 extensions: document.extensions,
-                schema: decode_schema(&document.schema)?,
-                manifest: decode(&document.manifest)?,
+                schema: decode_schema(&document.schema).map_err(damaged)?,
+                manifest: decode_batch(&document.manifest).map_err(damaged)?,
                 index: document
                     .index
                     .iter()
-                    .map(|(column, text)| Ok((column.clone(), Index::from_batch(&decode(text)?)?)))
+                    .map(|(column, text)| {
+                        let values = decode_batch(text).map_err(damaged)?;
+                        Ok((column.clone(), Index::from_batch(&values)?))
+                    })
                     .collect::<Result<_>>()?,
                 ids: document.ids,
                 version: document.version,
@@ -355,22 +354,6 @@ impl Staged {
     }
 }
 
-fn damaged(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+fn damaged(error: Error) -> Error {
     Error::corrupt("a staged descriptor cannot be read").caused_by(error)
-}
-
-fn encode(batch: &RecordBatch) -> Result<String> {
-    let mut writer = StreamWriter::try_new(Vec::new(), batch.schema_ref())?;
-    writer.write(batch)?;
-    writer.finish()?;
-    Ok(STANDARD.encode(writer.into_inner()?))
-}
-
-fn decode(text: &str) -> Result<RecordBatch> {
-    let bytes = STANDARD.decode(text).map_err(damaged)?;
-    let mut reader = StreamReader::try_new(bytes.as_slice(), None).map_err(damaged)?;
-    match reader.next() {
-        Some(batch) => batch.map_err(damaged),
-        None => Ok(RecordBatch::new_empty(reader.schema())),
-    }
 }

@@ -81,8 +81,8 @@ async fn found(store: &Store) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// Whatever bit of whatever file: a read gives what was committed or an error, or the check tells.
-/// Of data files and snapshots the check tells always.
+/// After a flipped bit in any file, a read returns what was committed or an error, or `verify`
+/// reports it. A flipped bit in a data file or a snapshot is always reported by `verify`.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flipped_bit_is_no_other_value_in_silence() {
     for header in [Encoding::Json, Encoding::Msgpack] {
@@ -124,7 +124,8 @@ fn says(error: &Error, name: &str, value: &str) -> bool {
     error.context().iter().any(|(own, text)| *own == name && text == value)
 }
 
-/// Of files that are fetched whole, and of those of which row groups are.
+/// The files are small ones, which are fetched whole, and large ones, of which row groups are
+/// fetched.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_altered_column_chunk_is_named() {
     for (name, count) in [("small", 60), ("large", 300_000)] {

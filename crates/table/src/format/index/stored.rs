@@ -110,8 +110,8 @@ impl Index {
     /// Reads all of a stored index, which is compared with what is recorded of it. One request.
     ///
     /// # Errors
-    /// [`Corrupt`](partita_core::ErrorKind::Corrupt) if it is missing or is not what was committed; as
-    /// [`Index::decode`].
+    /// [`Corrupt`](partita_core::ErrorKind::Corrupt) if it is missing or is not what was committed;
+    /// as [`Index::decode`].
     pub async fn fetch(
         store: &Store,
         key: &str,
@@ -160,7 +160,7 @@ impl Index {
     /// of the column in the table.
     ///
     /// # Errors
-    /// Those of [`Index::decode`].
+    /// The errors are those of [`Index::decode`].
     pub async fn lookup(
         store: &Store,
         key: &str,
