@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +12,11 @@ import pytest
 
 import partita as pt
 from zcollection_peer import Peer
+
+# A shell starts background jobs with SIGINT ignored, and children inherit that. The tests of
+# Ctrl-C need the signal to arrive, in this process and in those that it starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _numbers = itertools.count()
 
