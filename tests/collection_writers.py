@@ -34,7 +34,7 @@ WIDE = 4096
 
 # Processes start with all imports done, as forks of a process without threads.
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["collection_writers", "xarray"])
+SERVER.set_forkserver_preload(["accounts", "collection_writers", "xarray"])
 
 
 def rows_of(number: int, partitions: int = PARTITIONS) -> dict[str, Any]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from typing import Any
 
-__all__ = ["run"]
+__all__ = ["answer", "run"]
 
 
 def run(*arguments: Any, code: int = 0, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -20,3 +21,8 @@ def run(*arguments: Any, code: int = 0, **options: Any) -> subprocess.CompletedP
     )
     assert done.returncode == code, done.stderr
     return done
+
+
+def answer(*arguments: Any) -> Any:
+    """What the command answers in JSON."""
+    return json.loads(run(*arguments, "--json").stdout)

@@ -21,6 +21,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 _numbers = itertools.count()
 
 
+@pytest.fixture(autouse=True)
+def handler_of_interrupts() -> Iterator[None]:
+    """The command leaves SIGINT to the system, also for the tests after one that calls it."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def memory() -> str:
     """The URL of an in-memory store of its own."""

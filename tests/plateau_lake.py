@@ -21,7 +21,7 @@ from plateau.io.eager import (
 
 import partita as pt
 
-__all__ = ["Lake", "every_type", "same_frame"]
+__all__ = ["Lake", "every_type", "same_frame", "trips"]
 
 
 class Lake:
@@ -82,7 +82,7 @@ class Lake:
 def every_type(rows: int = 6) -> pd.DataFrame:
     """A column of each type that plateau can store, with nulls if the type supports them."""
     numbers = np.arange(rows)
-    days = pd.date_range("2020-02-28", periods=rows, freq="D")
+    days = pd.date_range("2020-02-28", periods=rows, freq="D").as_unit("ns")
 
     def holes(values: Sequence[Any]) -> list[Any]:
         return [None if row % 3 == 1 else value for row, value in enumerate(values)]
@@ -126,4 +126,24 @@ def same_frame(one: pd.DataFrame, other: pd.DataFrame, by: Sequence[str] = ("id"
     order = list(by)
     pd.testing.assert_frame_equal(
         one.sort_values(order, ignore_index=True), other.sort_values(order, ignore_index=True)
+    )
+
+
+def trips(first: int = 0, rows: int = 60) -> pd.DataFrame:
+    """Trips with columns of every type that can have an index, no nulls."""
+    number = np.arange(first, first + rows)
+    return pd.DataFrame(
+        {
+            "city": [["Oslo", "Rome", "São Paulo"][n % 3] for n in number],
+            "id": number,
+            "rider": number // 5 % 11,
+            "name": [f"n{n // 4 % 9}" for n in number],
+            "at": (pd.Timestamp("2024-01-01") + pd.to_timedelta(number // 6, unit="h")).as_unit(
+                "ns"
+            ),
+            "day": [dt.date(2024, 1, 1) + dt.timedelta(days=int(n) // 7) for n in number],
+            "fare": (number // 3 % 8) / 4,
+            "paid": number % 6 < 3,
+            "blob": [b"b%d" % (n // 5) for n in number],
+        }
     )

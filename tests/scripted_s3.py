@@ -8,6 +8,7 @@ carried out without an answer, or, by waiting in the function, carried out late.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 import threading
 import time
@@ -16,10 +17,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 from xml.sax.saxutils import escape, unescape
 
-__all__ = ["NO_ANSWER", "Request", "Script", "ScriptedS3", "scripted_s3"]
+__all__ = [
+    "NO_ANSWER",
+    "Handler",
+    "Request",
+    "Script",
+    "ScriptedS3",
+    "Stored",
+    "scripted_s3",
+    "serving",
+]
 
 NO_ANSWER = 0
 """What a script returns for a connection that ends without an answer."""
@@ -44,9 +55,14 @@ Script = Callable[[Request], "int | None"]
 
 
 @dataclass
-class _Stored:
+class Stored:
+    """An object."""
+
     content: bytes
     time: float
+
+    generation: int = 0
+    """What no other state of any object has."""
 
     @property
     def etag(self) -> str:
@@ -59,7 +75,8 @@ class ScriptedS3:
     def __init__(self, port: int) -> None:
         self.port = port
         self.script: Script | None = None
-        self.objects: dict[str, _Stored] = {}
+        self.objects: dict[str, Stored] = {}
+        self.generations = itertools.count(1)
         self.served: list[tuple[str, int]] = []
         """The key and the number of bytes of each GET that was answered."""
         self.lock = threading.RLock()
@@ -89,9 +106,17 @@ class ScriptedS3:
                 self.objects[key].time -= seconds
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
+    """Answers requests in the dialect of S3."""
+
     protocol_version = "HTTP/1.1"
-    server: _Server
+    # Headers and content are sent separately, and would wait for each other.
+    disable_nagle_algorithm = True
+    server: Server
+    credential = "Credential=([^/]+)/"
+    """Finds the access key in the header Authorization."""
+    copy_source = "x-amz-copy-source"
+    """The header that makes a PUT a copy."""
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -130,7 +155,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _is_answered(self, operation: str, key: str, *, done: bool) -> bool:
         """Runs the script; true if it has answered the request."""
         script = self.server.s3.script
-        known = re.search("Credential=([^/]+)/", self.headers.get("Authorization") or "")
+        known = re.search(self.credential, self.headers.get("Authorization") or "")
         client = known[1] if known else ""
         answer = script(Request(operation, key, client, done)) if script else None
         if answer is None:
@@ -152,7 +177,8 @@ class _Handler(BaseHTTPRequestHandler):
         if wanted is not None and wanted.strip('"') != stored.etag.strip('"'):
             return self._refuse(412)
         content, status = stored.content, 200
-        headers = {"ETag": stored.etag, "Last-Modified": formatdate(stored.time, usegmt=True)}
+        headers = self.version(stored)
+        headers["Last-Modified"] = formatdate(stored.time, usegmt=True)
         asked = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range") or "")
         if asked:
             size = len(content)
@@ -168,9 +194,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(status, content, headers)
 
     def _put(self, key: str, body: bytes) -> None:
-        source = self.headers.get("x-amz-copy-source")
-        equal, absent = self.headers.get("If-Match"), self.headers.get("If-None-Match")
-        operation = "COPY" if source else "SWAP" if equal or absent else "PUT"
+        source = self.headers.get(self.copy_source)
+        operation = "COPY" if source else "SWAP" if self.is_conditional() else "PUT"
         if self._is_answered(operation, key, done=False):
             return
         with self.server.s3.lock:
@@ -181,13 +206,10 @@ class _Handler(BaseHTTPRequestHandler):
                 if copied is None:
                     return self._refuse(404)
                 body = copied.content
-            if absent and current is not None:
-                return self._refuse(412)
-            if equal and current is None:
-                return self._refuse(404)
-            if equal and current is not None and equal.strip('"') != current.etag.strip('"'):
-                return self._refuse(412)
-            stored = objects[key] = _Stored(body, time.time())
+            if refusal := self.refusal(current):
+                return self._refuse(refusal)
+            generation = next(self.server.s3.generations)
+            stored = objects[key] = Stored(body, time.time(), generation)
         if self._is_answered(operation, key, done=True):
             return
         if source is not None:
@@ -196,7 +218,23 @@ class _Handler(BaseHTTPRequestHandler):
                 f"<LastModified>{_iso(stored.time)}</LastModified></CopyObjectResult>"
             )
             return self._answer(200, text.encode())
-        self._answer(200, b"", {"ETag": stored.etag})
+        self._answer(200, b"", self.version(stored))
+
+    def is_conditional(self) -> bool:
+        """Whether a PUT has a condition."""
+        return bool(self.headers.get("If-Match") or self.headers.get("If-None-Match"))
+
+    def refusal(self, current: Stored | None) -> int | None:
+        """The status by which a PUT is refused whose condition the current object does not meet."""
+        equal, absent = self.headers.get("If-Match"), self.headers.get("If-None-Match")
+        if equal and current is None:
+            return 404
+        differs = equal and current and equal.strip('"') != current.etag.strip('"')
+        return 412 if differs or (absent and current) else None
+
+    def version(self, stored: Stored) -> dict[str, str]:
+        """The headers that name the state of an object."""
+        return {"ETag": stored.etag}
 
     def _delete(self, keys: list[str], answer: Callable[[], None]) -> None:
         for key in keys:
@@ -263,7 +301,12 @@ def _iso(moment: float) -> str:
     return f"{whole}.{int(moment % 1 * 1000):03d}Z"
 
 
-class _Server(ThreadingHTTPServer):
+S = TypeVar("S", bound=ScriptedS3)
+
+
+class Server(ThreadingHTTPServer):
+    """Serves each connection in a thread."""
+
     daemon_threads = True
     request_queue_size = 128
     s3: ScriptedS3
@@ -272,14 +315,21 @@ class _Server(ThreadingHTTPServer):
 @contextmanager
 def scripted_s3() -> Iterator[ScriptedS3]:
     """Runs a server in threads of this process, on its own port."""
-    server = _Server(("127.0.0.1", 0), _Handler)
-    server.s3 = ScriptedS3(server.server_address[1])
+    with serving(ScriptedS3, Handler) as server:
+        yield server
+
+
+@contextmanager
+def serving(kind: type[S], handler: type[Handler]) -> Iterator[S]:
+    """Runs a server of a kind, with its dialect."""
+    server = Server(("127.0.0.1", 0), handler)
+    state = server.s3 = kind(server.server_address[1])
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield server.s3
+        yield state
     finally:
-        server.s3.script = None
+        state.script = None
         server.shutdown()
         server.server_close()
         thread.join(timeout=30)

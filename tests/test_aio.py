@@ -291,7 +291,7 @@ class TestCancellation:
             script = s3.script = Holding(lambda request: "/table/" in request.key)
 
             async def first() -> Any:
-                async for batch in table.scan().to_batches():
+                async for batch in table.scan(where="n == 0").to_batches():
                     return batch
 
             task = asyncio.create_task(first())

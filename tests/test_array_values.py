@@ -132,6 +132,29 @@ MISFITS = {
 }
 
 
+@pytest.mark.parametrize("stored", ["i2", "u2", "i4"])
+@pytest.mark.parametrize("given", ["i2", "i4", "f4", "f8"])
+@pytest.mark.parametrize("fill", [None, -1, 7], ids=str)
+def test_all_that_is_missing_in_a_delivery_of_the_same_packing_is_missing(
+    stored: str, given: str, fill: Any
+) -> None:
+    """The declared number, "not a number", and masked items, each beside the others."""
+    missing = np.array(-1).astype(stored)
+    known = {"v": ("time", np.zeros(0, stored), {"scale_factor": 0.5, "_FillValue": missing})}
+    schema = from_xarray(known).schema()
+    attributes: dict[str, Any] = {"scale_factor": 0.5}
+    numbers = np.array([4, 5 if fill is None else fill, 8, 9, 10], given)
+    expected = [4, 5, 8, 9, 10] if fill is None else [4, missing, 8, 9, 10]
+    if fill is not None:
+        attributes["_FillValue"] = np.dtype(given).type(fill)
+    if given[0] == "f":
+        numbers[3], expected[3] = np.nan, missing
+    for mask in (False, True):
+        values = np.ma.masked_array(numbers, [0, 0, 0, 0, 1]) if mask else numbers
+        found = from_xarray({"v": ("time", values, attributes)}, schema=schema).data("v")
+        assert to_numpy(*found).tolist() == [*expected[:4], missing if mask else 10]
+
+
 @pytest.mark.parametrize("layout", [2, 3])
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("misfit", MISFITS)
@@ -698,6 +721,19 @@ def test_a_condition_on_many_values_is_explained(layout: Any, name: str) -> None
     with pytest.raises(pt.InvalidPredicate, match="a condition chooses rows") as refused:
         c.read(f"{name} > 1")
     assert refused.value.context["column"] == name
+
+
+def test_rows_have_texts_and_bytes_with_zero_characters(layout: Any) -> None:
+    texts, items = np.array(["a\0b", "", "é", "\0c"]), np.array([b"a\0b", b"", b"\xff", b"\0c"])
+    data = of(texts).assign(w=("time", items), x=("place", texts[:1]), place=texts[:1])
+    c = create(layout, data)
+    url = f"memory://array-values/{uuid.uuid4().hex}/t"
+    for table in (
+        c.to_table(url, variables=["v", "w"]).to_arrow(),
+        c.sql("select v, w from t").to_arrow(),
+    ):
+        assert table["v"].to_pylist() == texts.tolist()
+        assert table["w"].to_pylist() == items.tolist()
 
 
 def test_texts_of_one_character_stay_apart(layout: Any) -> None:

@@ -21,11 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import partita as pt
-from command import run
-
-
-def answer(*arguments):
-    return json.loads(run(*arguments, "--json").stdout)
+from command import answer, run
 
 
 @pytest.fixture
@@ -272,6 +268,40 @@ class TestDryRun:
         assert found["partitions_removed"] == ["year=2022/month=01"]
         assert len(pt.open_collection(ssh).partitions) == 2
 
+    def test_of_indexes(self, url):
+        run("index", "build", url, "fare")
+        assert "fare" in run("index", "drop", url, "fare", "--dry-run").stdout
+        assert pt.open_table(url).index == ["fare"]
+        assert "lacks" in run("index", "drop", url, "lacks", "--dry-run", code=3).stderr
+        assert answer("index", "drop", url, "fare")["index"] == []
+
+
+def test_collections_are_restored_and_expire(ssh):
+    collection = pt.open_collection(ssh)
+    before = collection.read()
+    number = answer("history", ssh)[0]["number"]
+    collection.update(lambda part: {"v": part.v + 1})
+    for _ in range(2):
+        made = answer("restore", ssh, number, "--key", "undo")
+    collection.refresh()
+    assert collection.read().identical(before)
+    assert answer("history", ssh)[0]["number"] == made["commit"] == number + 2
+    would = answer("expire", ssh, "--keep-last", 1, "--dry-run")["expired"]
+    assert would > 0
+    assert answer("expire", ssh, "--keep-last", 1)["expired"] == would
+    assert answer("expire", ssh, "--keep-within", "0s", "--dry-run")["expired"] == 0
+
+
+def test_info_of_a_collection_says_what_is_staged(ssh):
+    collection = pt.open_collection(ssh)
+    staged = collection.stage(collection.read("month == 1"), merge="replace")
+    text = run("info", ssh).stdout
+    assert re.search(r"^not committed +.* of 1 writer, since \d+ s ago$", text, re.MULTILINE)
+    (work,) = answer("info", ssh)["staged"]
+    assert work["objects"] > 0 and work["bytes"] > 0
+    collection.commit(staged)
+    assert answer("info", ssh)["staged"] == answer("info", ssh)["leases"] == []
+
 
 def test_drop(url, tmp_path):
     run("drop", url, code=2, stdin=subprocess.DEVNULL)
@@ -313,8 +343,9 @@ class TestFailures:
         assert error["kind"] == "Usage" and error["message"]
         assert done.stdout == ""
 
-    def test_hints_name_the_command_that_helps(self, url, tmp_path):
+    def test_hints_name_the_command_that_helps(self, url, ssh, tmp_path):
         for arguments, command in [
+            (("info", ssh, "--at", "99"), "partita history"),
             (("read", url, "--at", "7"), "partita history"),
             (("restore", url, "7"), "partita history"),
             (("read", url, "--at", "2001-01-01T00:00:00Z"), "partita history"),
@@ -402,7 +433,7 @@ class TestHelp:
     def test_alone_the_command_shows_what_can_be_done(self):
         alone = run().stdout
         assert alone.count("  partita ") == 3
-        for command in ("read", "import", "history", "delete", "doctor"):
+        for command in ("read", "sql", "import", "history", "delete", "doctor"):
             assert f"  {command} " in alone
         assert len(alone.splitlines()) <= 48
 

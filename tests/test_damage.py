@@ -104,7 +104,7 @@ def test_a_pipe_in_the_place_of_a_file_is_refused_at_once(tmp_path: Path) -> Non
         content = file.read_bytes()
         file.unlink()
         os.mkfifo(file)
-        with pytest.raises(pt.StoreError, match="no regular file"):
+        with pytest.raises(pt.Corrupt, match="no regular file"):
             pt.open(tmp_path / url).read()
         file.unlink()
         file.write_bytes(content)
@@ -220,6 +220,15 @@ def test_digests_are_compared_unless_they_are_not_to_be(tmp_path: Path) -> None:
     assert "not what was committed" in problem.message
     with pytest.raises(pt.InvalidArgument, match="checksums"):
         pt.open_table(tmp_path / "t", storage_options={"checksums": "perhaps"})
+
+
+@pytest.mark.parametrize("kind", ["zarr2", "zarr3"])
+def test_every_frame_of_zstd_has_a_checksum(tmp_path: Path, kind: str) -> None:
+    # Of text and in shards too.
+    damaged_datasets.make(kind, tmp_path)
+    heads = [path.read_bytes()[:5] for path in tmp_path.rglob("*") if path.is_file()]
+    flags = [head[4] & 4 for head in heads if head.startswith(b"\x28\xb5\x2f\xfd")]
+    assert flags and all(flags)
 
 
 SECRET = "SEKRET-4711"

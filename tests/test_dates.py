@@ -17,7 +17,7 @@ def lake(tmp_path) -> Lake:
 
 
 def frame(first: str = "2025-11-20", rows: int = 90, zone: str | None = None) -> pd.DataFrame:
-    at = pd.date_range(first, periods=rows, freq="17h", tz=zone)
+    at = pd.date_range(first, periods=rows, freq="17h", tz=zone).as_unit("ns")
     return pd.DataFrame({"id": range(rows), "at": at, "site": ["a", "b", "c"] * (rows // 3)})
 
 

@@ -9,8 +9,11 @@ from __future__ import annotations
 import contextlib
 import doctest
 import functools
+import inspect
 import io
 import re
+import types
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,3 +108,26 @@ def test_the_reference_has_every_public_name():
             assert f"`{name}`" in errors or f"`partita.{name}`" in errors, name
         else:
             assert f"\n   {name}\n" in listed, name
+
+
+def functions(module: types.ModuleType) -> dict[str, Callable[..., object]]:
+    """The public functions of a module, and the methods of its classes, with their names."""
+    found = {}
+    for name in module.__all__:
+        thing = getattr(module, name)
+        if inspect.isclass(thing):
+            for method, own in inspect.getmembers(thing, callable):
+                # Methods of list and of exceptions are documented by Python.
+                if not method.startswith("_") and not inspect.ismethoddescriptor(own):
+                    found[f"{name}.{method}"] = own
+        elif inspect.isroutine(thing):
+            found[name] = thing
+    return found
+
+
+NAMED = {f"{m.__name__}.{name}": f for m in (pt, pt.merge) for name, f in functions(m).items()}
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_every_function_and_method_has_an_example(name):
+    assert ">>>" in (inspect.getdoc(NAMED[name]) or "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
 import signal
 import subprocess
@@ -270,6 +271,22 @@ class TestLazyFrames:
         odd = frame.filter(pl.col("fare") * 2 > 20).head(1).collect(engine=engine)
         assert odd["fare"].to_list() == [12.5]
         assert frame.select(pl.len()).collect(engine=engine).item() == 4
+
+    @pytest.mark.parametrize("engine", ["in-memory", "streaming"])
+    def test_limits_and_conditions_in_every_order(self, trips, engine):
+        steps: dict[str, Callable[[pl.LazyFrame], pl.LazyFrame]] = {
+            "head": lambda frame: frame.head(3),
+            "slice": lambda frame: frame.slice(1, 2),
+            "pushed": lambda frame: frame.filter(pl.col("fare") > 10),
+            "applied after": lambda frame: frame.filter(pl.col("fare") * 2 < 40),
+            "columns": lambda frame: frame.select("fare"),
+        }
+        whole = trips.to_polars().lazy()
+        for order in itertools.permutations(steps, 3):
+            frame, expected = trips.lazy(), whole
+            for name in order:
+                frame, expected = steps[name](frame), steps[name](expected)
+            assert frame.collect(engine=engine).equals(expected.collect()), order
 
     def test_a_limit_reads_less(self, tmp_path):
         table = pt.create_table(tmp_path / "t", ({"a": range(n, n + 9)} for n in range(3)))

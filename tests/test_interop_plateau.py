@@ -13,7 +13,7 @@ from plateau.io.eager import create_empty_dataset_header, write_single_partition
 from plateau.serialization import ParquetSerializer
 
 import partita as pt
-from plateau_lake import Lake, every_type, same_frame
+from plateau_lake import Lake, every_type, same_frame, trips
 
 
 @pytest.fixture
@@ -223,24 +223,6 @@ INDEXED = {
     "flag": "paid",
     "bytes": "blob",
 }
-
-
-def trips(first: int = 0, rows: int = 60) -> pd.DataFrame:
-    """Trips with columns of every type that can have an index, no nulls."""
-    number = np.arange(first, first + rows)
-    return pd.DataFrame(
-        {
-            "city": [["Oslo", "Rome", "São Paulo"][n % 3] for n in number],
-            "id": number,
-            "rider": number // 5 % 11,
-            "name": [f"n{n // 4 % 9}" for n in number],
-            "at": pd.Timestamp("2024-01-01") + pd.to_timedelta(number // 6, unit="h"),
-            "day": [dt.date(2024, 1, 1) + dt.timedelta(days=int(n) // 7) for n in number],
-            "fare": (number // 3 % 8) / 4,
-            "paid": number % 6 < 3,
-            "blob": [b"b%d" % (n // 5) for n in number],
-        }
-    )
 
 
 def where(frame: pd.DataFrame, column: str, value: object) -> list[int]:

@@ -13,10 +13,11 @@ import pytest
 from matplotlib.figure import Figure
 
 import partita as pt
+from command import run
 from partita._notebook import page, pictures
 
 _EVIL = "<script>alert('x')</script>&\"'"
-_VOID = {"rect", "br", "img"}
+_VOID = {"rect", "br", "img", "meta"}
 
 
 class Reader(HTMLParser):
@@ -151,6 +152,60 @@ def test_pages_say_what_one_asks_first(memory):
     shown = Reader(collection(memory)._repr_html_()).text
     for word in ("Collection c", "time", "2024-01 to 2024-03, missing: 2024-02", _EVIL):
         assert word in shown
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (
+            table,
+            ["Table t", "period2024-01-01T00:00:00 to 2024-04-01T00:00:00 (at)", "rows4", _EVIL,
+             "Rows after each of 2 commits", "missing: 2024-02."],
+        ),
+        (
+            collection,
+            ["Collection c", "rows2", f'title = "{_EVIL[:8]}', "Bytes written up to each of",
+             "missing: 2024-02."],
+        ),
+        (view, ["View v", "base", "own", "missing: 2024-02."]),
+        (lambda where: pt.create_table(f"{where}/e", {"a": []}), ["Table e", "no partitions"]),
+    ],
+    ids=["table", "collection", "view", "empty"],
+)  # fmt: skip
+def test_a_report_is_a_page_of_its_own(make, told, tmp_path):
+    url = make(str(tmp_path)).url
+    html = run("report", url).stdout
+    read = Reader(html)
+    for text in told:
+        assert text in read.text
+    for tag, attributes in read.elements:
+        assert tag not in {"script", "img", "link", "iframe"}
+        assert not {"src", "href", "srcset", "style"} & set(attributes)
+        assert not {name for name in attributes if name.startswith("on")}
+        if tag == "svg":
+            assert attributes["role"] == "img" and attributes["aria-label"]
+    assert not re.search(r"https?:|url\(|@import", html)
+    run("report", url, "-o", tmp_path / "report.html")
+    written = (tmp_path / "report.html").read_text()
+    assert re.sub(r"as of.*", "", written) == re.sub(r"as of.*", "", html)
+
+
+def test_a_report_has_the_colours_of_notebooks(tmp_path):
+    html = run("report", pt.create_table(tmp_path / "t", {"a": [1]}).url).stdout
+    for colours in (page.LIGHT, page.DARK):
+        assert all(f"--{name}:{colour}" in html for name, colour in colours.items())
+
+
+def test_a_report_says_what_to_do_about_small_files(tmp_path):
+    made = pt.create_table(tmp_path / "t", {"a": [1]})
+    assert "optimize" not in Reader(run("report", made.url).stdout).text
+    for number in (2, 3):
+        made.append({"a": [number]})
+    shown = Reader(run("report", made.url).stdout).text
+    assert "3 files are so small that 1 could hold their rows." in shown
+    assert f"Merge them with partita optimize {made.url}" in shown
+    made.optimize()
+    assert "partita optimize" not in Reader(run("report", made.url).stdout).text
 
 
 def test_a_plan_shows_what_is_left_after_each_step(memory):

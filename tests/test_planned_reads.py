@@ -205,3 +205,16 @@ def test_rows_that_are_chosen_later(s3, zarr_format):
         got, made = counted(s3, lambda one=one: one.sel(time=days).compute(), chunk)
         xr.testing.assert_equal(got, expected)
         assert made == requests
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_the_state_of_a_collection_is_asked_for_once_before_all_blocks(s3, zarr_format):
+    collection = pt.open_collection(f"{COLLECTION}{zarr_format}", storage_options=s3.options())
+    head = r"/\.partita/head\.json$"
+    found, made = counted(s3, lambda: collection.read(variables=["ssh"], chunks={}), head)
+    # Before it is read, and after it, when it must not have changed.
+    assert len(made) == 2
+    blocks = found["ssh"].data.npartitions
+    got, made = counted(s3, found["ssh"].compute, head)
+    assert len(made) == blocks > 3
+    np.testing.assert_array_equal(got, tracks()["ssh"])

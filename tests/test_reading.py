@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import math
+from decimal import Decimal
+from typing import Any
+
+import dask
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from plateau.io.dask.dataframe import collect_dataset_metadata
 from plateau.io.eager import read_dataset_as_dataframes
 
 import partita as pt
-from plateau_lake import Lake, same_frame
-from test_interop_plateau import trips
+import partita.dask as ptd
+from plateau_lake import Lake, same_frame, trips
 
 
 @pytest.fixture
@@ -79,6 +86,59 @@ def test_pieces_by_value_lose_no_row(lake, table):
         list(table.scan().by_value([]))
     with pytest.raises(pt.NotFound, match="nothing"):
         list(table.scan().by_value("nothing"))
+
+
+KEYS: dict[str, tuple[pa.DataType, list[Any]]] = {
+    "int": (pa.int8(), [1, -2]),
+    "large": (pa.uint64(), [2**64 - 1, 2**63]),
+    "half": (pa.float16(), [np.float16(0.1), np.float16("nan"), np.float16(-0.0), np.float16(0.0)]),
+    "float": (pa.float32(), [0.1, math.nan, -0.0, 0.0, math.inf]),
+    "double": (pa.float64(), [0.1, math.nan, -0.0, 0.0]),
+    "decimal": (pa.decimal128(10, 2), [Decimal("1.50"), Decimal("-0.25")]),
+    "bool": (pa.bool_(), [True, False]),
+    "text": (pa.string(), ["", "it's", 'a "b"', "é"]),
+    "view": (pa.string_view(), ["", "a"]),
+    "bytes": (pa.binary(), [b"", b"\xff"]),
+    "category": (pa.dictionary(pa.int8(), pa.string()), ["x", "y"]),
+    "date": (pa.date32(), [dt.date(1969, 12, 31), dt.date(2022, 1, 1)]),
+    "time": (pa.time64("us"), [dt.time(), dt.time(23, 59, 59, 1)]),
+    "seconds": (pa.time32("s"), [dt.time(1, 2, 3)]),
+    "moment": (pa.timestamp("ns"), [pd.Timestamp(1, unit="ns"), pd.Timestamp(2, unit="ns")]),
+    "zoned": (pa.timestamp("us", "Europe/Oslo"), [dt.datetime(2022, 1, 1, tzinfo=dt.timezone.utc)]),
+}
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_each_value_of_each_type_is_one_piece(memory, name):
+    kind, values = KEYS[name]
+    # Each file has a dictionary of its own.
+    files = [[*values, None], [*reversed(values)], [None]]
+    rows = [
+        pa.table({"a": pa.array(one, kind), "b": [place] * len(one)})
+        for place, one in enumerate(files)
+    ]
+    table = pt.create_table(f"{memory}/t", rows[0])
+    for one in rows[1:]:
+        table.append(one)
+    # The two zeros are one value.
+    different = len({repr(one).replace("-0.0", "0.0") for one in values})
+    pieces = [scan.to_arrow() for _, scan in table.scan().by_value("a")]
+    in_dask = ptd.read_delayed(table.url, by="a")
+    for sizes in ([len(one) for one in pieces], [len(one) for one in dask.compute(*in_dask)]):
+        assert len(sizes) == different + 1
+        assert sum(sizes) == len(table) == 2 * len(values) + 2
+        assert min(sizes) >= 2
+    pairs = table.scan().by_value(["a", "b", "a"])
+    assert sum(scan.count() for _, scan in pairs) == len(table)
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.duration("s"), pa.list_(pa.int64()), pa.struct({"x": pa.int64()})], ids=str
+)
+def test_what_cannot_be_grouped_by_is_refused(memory, kind):
+    table = pt.create_table(f"{memory}/t", pa.table({"a": pa.nulls(2, kind)}))
+    with pytest.raises(pt.InvalidArgument, match="column a of type .* cannot be grouped by"):
+        list(table.scan().by_value("a"))
 
 
 @pytest.mark.parametrize("limit", [0, 5, 10**6])

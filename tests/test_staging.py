@@ -9,8 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import partita as pt
-from plateau_lake import Lake, same_frame
-from test_interop_plateau import trips
+from plateau_lake import Lake, same_frame, trips
 
 
 @pytest.fixture

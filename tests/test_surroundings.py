@@ -1,7 +1,8 @@
-"""Collections with forked processes, users that share directories, and full disks."""
+"""Forked processes, users that share directories, and full disks."""
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import os
 import shutil
@@ -81,18 +82,20 @@ def test_children_use_what_their_parent_opened(place):
     assert done.stdout == "0 2 3 11\n", done.stderr
 
 
-@pytest.mark.skipif(not IS_ROOT or not shutil.which("setpriv"), reason="needs to be root")
-def test_two_users_of_a_group(tmp_path):
-    """The directory belongs to a group, and each user may replace the files of the other."""
-    top, lake = tmp_path, tmp_path / "lake"
-    while top != Path("/tmp") and top != top.parent:
-        top.chmod(0o755)
-        top = top.parent
-    lake.mkdir()
-    os.chown(lake, 4001, 4242)
-    lake.chmod(0o2775)
+class Users:
+    """Users of one group, who share a directory in which each may replace the files of the
+    other."""
 
-    def as_user(user: int, program: str) -> str:
+    def __init__(self, folder: Path) -> None:
+        self.lake = folder / "lake"
+        while folder != Path("/tmp") and folder != folder.parent:
+            folder.chmod(0o755)
+            folder = folder.parent
+        self.lake.mkdir()
+        os.chown(self.lake, 4001, 4242)
+        self.lake.chmod(0o2775)
+
+    def run(self, user: int, program: str) -> str:
         """Runs a program in a fork of this process, since other users cannot read the Python
         installation."""
         read, write = os.pipe()
@@ -105,7 +108,7 @@ def test_two_users_of_a_group(tmp_path):
                 os.umask(0o002)
                 told: list[object] = []
                 names = {"pt": pt, "dt": dt, "rows": rows, "create": create}
-                exec(textwrap.dedent(program), {**names, "lake": lake, "told": told})
+                exec(textwrap.dedent(program), {**names, "lake": self.lake, "told": told})
                 os.write(write, " ".join(map(str, told)).encode())
             except BaseException as error:
                 os.write(write, repr(error).encode())
@@ -117,6 +120,15 @@ def test_two_users_of_a_group(tmp_path):
         os.waitpid(child, 0)
         return told
 
+
+@pytest.fixture
+def as_user(tmp_path):
+    if not IS_ROOT:
+        pytest.skip("needs to be root, to act as other users")
+    return Users(tmp_path).run
+
+
+def test_two_users_of_a_group(tmp_path, as_user):
     # Lazy imports are done before, since the users could not import these modules.
     known = create(f"memory://{tmp_path.name}/c")
     known.update(lambda ds: {"n": ds.n + 1})
@@ -162,6 +174,29 @@ def test_two_users_of_a_group(tmp_path):
     )
 
 
+def test_two_users_of_a_table(tmp_path, as_user):
+    known = pt.create_table(f"memory://{tmp_path.name}/t", {"p": [1], "a": [1]}, partition_by="p")
+    known.upsert({"p": [1], "a": [1]}, on="a")
+    known.read()
+    first, second = 4001, 4002
+    made = 'pt.create_table(lake / "t", {"p": [1, 2], "a": [1, 2]}, partition_by="p", index="a")'
+    assert as_user(first, made) == ""
+    for n, user in enumerate([second, first, second], start=3):
+        program = f"""
+            t = pt.open_table(lake / "t")
+            t.append({{"p": [1], "a": [{n}]}})
+            t.upsert({{"p": [2], "a": [2]}}, on="a")
+            t.delete("a == {n - 1} and p == 1")
+            t.optimize()
+            t.expire(keep_last=1)
+            t.collect_garbage(grace=dt.timedelta(0))
+            told += [sorted(t.read()["a"].tolist()), t.verify(data=True)]
+            """
+        assert as_user(user, program) == f"{[1, 2, n]} []"
+    assert as_user(second, 'pt.open_table(lake / "t").drop()') == ""
+    assert list((tmp_path / "lake").rglob("*.parquet")) == []
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     """A file system of 24 MB with 4 MB free."""
@@ -198,3 +233,32 @@ def test_a_full_disk(small_disk, place):
     assert set(collection.read("cycle == 0").n.values) == {99.0}
     collection.collect_garbage(grace=dt.timedelta(0))
     assert collection.verify(data=True) == []
+
+
+@pytest.mark.skipif(not IS_ROOT or not shutil.which("mount"), reason="needs to be root to mount")
+def test_a_table_on_a_full_disk(small_disk):
+    def wide(value: int, part: int, count: int = 40_000) -> dict:
+        noise = np.random.default_rng(value).random(count)
+        return {"p": np.full(count, part), "n": np.full(count, value), "v": noise}
+
+    table = pt.create_table(small_disk / "t", wide(0, 0), partition_by="p")
+    expected, failures = {0: 0}, 0
+    for value in range(1, 30):
+        try:
+            table.replace(wide(value, value % 8), {"p": value % 8})
+            expected[value % 8] = value
+        except pt.PartitaError:
+            failures += 1
+        if value % 5 == 0:
+            with contextlib.suppress(pt.PartitaError):
+                table.optimize(sort_by="v")
+        found = pt.open_table(small_disk / "t").read(columns=["p", "n"]).drop_duplicates()
+        assert dict(zip(found["p"].tolist(), found["n"].tolist(), strict=True)) == expected
+    assert failures
+    (small_disk / "ballast").unlink()
+    table.replace(wide(99, 0, 100), {"p": 0})
+    assert set(table.read(where={"p": 0})["n"]) == {99}
+    table.expire(keep_last=1)
+    table.collect_garbage(grace=dt.timedelta(0))
+    assert table.verify(data=True) == []
+    assert len(list((small_disk / "t").rglob("table/*/*.parquet"))) == table.num_files

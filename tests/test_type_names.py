@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import json
+import re
 import subprocess
 import sys
 
@@ -29,15 +30,39 @@ COLUMNS = {
     "decimal(3, 2)": pa.array([decimal.Decimal("1.10")]),
     "list<int64>": pa.array([[1]]),
     "struct<a: int64, b: list<string>>": pa.array([{"a": 1, "b": ["x"]}]),
+    "fixed_size_list<float64>[2]": pa.array([[1.0, 2.0]], pa.list_(pa.float64(), 2)),
+    "map<string, float64>": pa.array([[("a", 1.0)]], pa.map_(pa.string(), pa.float64())),
     "null": pa.nulls(1),
 }
 
 
+ROWS = pa.table({f"c{number}": column for number, column in enumerate(COLUMNS.values())})
+# The types of Rust, as it prints them.
+RUST = re.compile(
+    r"Utf8|Binary|Boolean|U?Int\d|Float\d|Date32|Time(stamp|64)\(|Struct\(|Map\(|Some\("
+)
+
+
 @pytest.fixture(scope="module")
 def table(tmp_path_factory) -> pt.Table:
-    place = tmp_path_factory.mktemp("types") / "t"
-    names = {f"c{number}": column for number, column in enumerate(COLUMNS.values())}
-    return pt.create_table(place, pa.table(names))
+    return pt.create_table(tmp_path_factory.mktemp("types") / "t", ROWS)
+
+
+@pytest.mark.parametrize(("place", "name"), list(enumerate(COLUMNS)), ids=list(COLUMNS))
+def test_errors_have_them(table, place, name):
+    told = []
+    for value in (True, "x", 1):
+        try:
+            table.read(where=pt.col(f"c{place}") == value)
+        except pt.PartitaError as error:
+            told.append(str(error))
+    for column in (pa.array([True]), pa.array(["x"]), pa.array([{"z": 1}])):
+        try:
+            table.stage(ROWS.set_column(place, f"c{place}", column))
+        except pt.PartitaError as error:
+            told.append(str(error))
+    assert not [text for text in told if RUST.search(text)]
+    assert name == "null" or any(name in text for text in told)
 
 
 def test_the_representation_of_a_table_has_them(table):

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 import partita as pt
-from plateau_lake import Lake, same_frame
+from command import answer, run
+from plateau_lake import Lake, same_frame, trips
 from s3_server import s3_server
-from test_interop_plateau import trips
-from test_versions import command
 
 
 @pytest.fixture
@@ -103,7 +101,7 @@ def test_a_missing_file_is_named(lake, table):
     victim.unlink()
     (problem,) = [found for found in table.verify() if found.kind == "missing"]
     assert problem.key.endswith(victim.name)
-    assert "1 problem" in command("verify", table.url, ok=False)
+    assert "1 problem" in run("verify", table.url, code=1).stderr
 
 
 def test_damage_inside_a_file_is_found(lake, table):
@@ -141,13 +139,36 @@ def test_an_index_that_lost_values_is_rebuilt(lake, table):
         assert sorted(lake.theirs_read("t", [[("rider", "==", rider)]])["id"]) == want
 
 
+@pytest.mark.parametrize("how", [{}, {"where": "city == 'Nowhere'"}, {"on": "id"}])
+def test_files_staged_before_an_index_are_in_it(lake, how):
+    table = lake.create("t", trips(), partition_by="city")
+    new = trips(first=600, rows=6).assign(rider=77)
+    staged = table.stage(new)
+    lake.open("t").build_index(["rider", "name"])
+    table.commit(staged, **how)
+    theirs = lake.theirs_read("t", [[("rider", "==", 77)]])
+    for found in (table.refresh().read(where={"rider": 77}), theirs):
+        assert sorted(found["id"]) == list(new["id"])
+    assert table.scan(where="rider == 77").explain().details["indices"] == ["rider"]
+    assert table.verify() == []
+
+
+def test_a_dropped_table_leaves_nothing(lake, tmp_path):
+    table = lake.create("t", trips())
+    table.append(trips(first=600))
+    table.build_index("rider")
+    table.expire(keep_last=1)
+    table.drop()
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
 def test_from_the_command_line(lake):
     table = lake.create("t", trips(), partition_by="city", index="rider")
-    done = json.loads(command("copy", table.url, lake.url("c"), "--where", "id < 7", "--json"))
+    done = answer("copy", table.url, lake.url("c"), "--where", "id < 7")
     assert done["rows"] == 7
-    assert command("verify", lake.url("c"), "--data") == "nothing is wrong\n"
-    assert "--overwrite" in command("copy", table.url, lake.url("c"), ok=False)
+    assert run("verify", lake.url("c"), "--data").stdout == "nothing is wrong\n"
+    assert "--overwrite" in run("copy", table.url, lake.url("c"), code=1).stderr
     (lake.root / "c" / "table" / "_common_metadata").unlink()
-    (problem,) = json.loads(command("verify", lake.url("c"), "--repair", "--json"))
+    (problem,) = answer("verify", lake.url("c"), "--repair")
     assert (problem["kind"], problem["repaired"]) == ("schema", True)
-    assert command("verify", lake.url("c")) == "nothing is wrong\n"
+    assert run("verify", lake.url("c")).stdout == "nothing is wrong\n"

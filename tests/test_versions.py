@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import pickle
-import subprocess
-import sys
 import time
 
 import pytest
 
 import partita as pt
-from plateau_lake import Lake, same_frame
-from test_interop_plateau import trips
+from command import answer, run
+from plateau_lake import Lake, same_frame, trips
 
 NOW = dt.timedelta(0)
 
@@ -30,14 +27,6 @@ def table(lake) -> pt.Table:
     table.append(trips(first=60, rows=10))
     table.delete(where={"city": "Rome"})
     return table
-
-
-def command(*arguments: str, ok: bool = True) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "partita", *arguments], capture_output=True, text=True, timeout=60
-    )
-    assert (done.returncode == 0) == ok, done.stderr
-    return done.stdout if ok else done.stderr
 
 
 def test_old_versions_are_read_as_they_were(lake, table):
@@ -153,19 +142,19 @@ def test_garbage_of_a_dataset_of_plateau(lake):
 
 def test_from_the_command_line(lake, table):
     url = table.url
-    counted = command("read", url, "--at", "1", "--json", "--columns", "id")
+    counted = run("read", url, "--at", "1", "--json", "--columns", "id").stdout
     assert len(counted.splitlines()) == 60
-    assert json.loads(command("info", url, "--at", "2", "--json"))["version"] == 2
-    assert json.loads(command("restore", url, "1", "--json"))["version"] == 4
-    assert "no such version" in command("read", url, "--at", "9", ok=False)
-    assert json.loads(command("expire", url, "--keep-last", "1", "--json"))["expired"] == 3
+    assert answer("info", url, "--at", "2")["version"] == 2
+    assert answer("restore", url, "1")["version"] == 4
+    assert "no such version" in run("read", url, "--at", "9", code=3).stderr
+    assert answer("expire", url, "--keep-last", "1")["expired"] == 3
     time.sleep(0.02)
-    listed = command("gc", url, "--grace", "0s", "--dry-run").splitlines()
+    listed = run("gc", url, "--grace", "0s", "--dry-run").stdout.splitlines()
     assert listed[-1].startswith("would remove")
-    done = json.loads(command("gc", url, "--grace", "0s", "--json"))
+    done = answer("gc", url, "--grace", "0s")
     assert done["keys"] == listed[:-1]
     same_frame(table.refresh().read(), trips())
-    assert "indexed: rider, day" in command("index", "build", url, "day")
-    command("optimize", url, "--sort-by", "fare,id")
-    command("delete", url, "--yes", "--where", "id >= 10")
+    assert "indexed: rider, day" in run("index", "build", url, "day").stdout
+    run("optimize", url, "--sort-by", "fare,id")
+    run("delete", url, "--yes", "--where", "id >= 10")
     assert table.refresh().count() == 10

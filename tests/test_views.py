@@ -13,8 +13,8 @@ import pytest
 import xarray as xr
 
 import partita as pt
+from command import answer, run
 from s3_server import s3_server
-from test_cli import answer, run
 
 DOUBLE = pt.Variable("double", ("time", "x"), "f4", fill_value=np.nan, attributes={"units": "m"})
 

@@ -32,8 +32,7 @@ class Commands(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         top = help_of()
         sections = []
-        # `sql` is a command of the Python package, which the engine does not list.
-        names = set(_COMMAND.findall(top.partition("Examples:")[0])) - {"help"} | {"sql"}
+        names = set(_COMMAND.findall(top.partition("Examples:")[0])) - {"help"}
         for name in sorted(names):
             section = nodes.section(ids=[f"partita-{name}"], names=[f"partita {name}"])
             section += nodes.title(text=f"partita {name}")

@@ -32,6 +32,7 @@ array([31., 32., 33.])
 
 from partita import aio, merge
 from partita._functions import PartitionInfo
+from partita._metrics import Metrics, metrics
 from partita._native import VERSION as __version__
 from partita.collection import Collection
 from partita.collection_scan import CollectionScan
@@ -47,6 +48,7 @@ from partita.dataset import (
     open_table,
     open_view,
     rebuild,
+    report,
 )
 from partita.engines._polars import scan_polars
 from partita.engines._sql import Query, sql
@@ -116,6 +118,7 @@ __all__ = [
     "Interrupted",
     "InvalidArgument",
     "InvalidPredicate",
+    "Metrics",
     "NotFound",
     "OutOfSync",
     "Partition",
@@ -149,6 +152,7 @@ __all__ = [
     "import_files",
     "ls",
     "merge",
+    "metrics",
     "migrate",
     "open",
     "open_collection",
@@ -156,6 +160,7 @@ __all__ = [
     "open_table",
     "open_view",
     "rebuild",
+    "report",
     "scan_polars",
     "sql",
 ]

@@ -10,7 +10,14 @@ from partita.errors import InvalidArgument
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Exported", "optional", "pyarrow", "pyarrow_schema", "refuse_wide_decimals"]
+__all__ = [
+    "Exported",
+    "arrow_array",
+    "optional",
+    "pyarrow",
+    "pyarrow_schema",
+    "refuse_wide_decimals",
+]
 
 
 def optional(module: str, purpose: str) -> Any:
@@ -26,6 +33,17 @@ def optional(module: str, purpose: str) -> Any:
 def pyarrow(purpose: str = "exchanging data with Python") -> Any:
     """pyarrow, or an ImportError that says what it is needed for."""
     return optional("pyarrow", purpose)
+
+
+def arrow_array(values: Any, kind: Any = None, *, mask: Any = None) -> pa.Array:
+    """An Arrow array of these values."""
+    pa = pyarrow()
+    dtype = getattr(values, "dtype", None)
+    text = {"S": pa.binary(), "U": pa.string()}.get(getattr(dtype, "kind", ""))
+    if text is not None:
+        # Of texts and bytes of numpy, pyarrow would drop what comes after a zero character.
+        values, kind = values.astype(object), kind or text
+    return pa.array(values, kind, mask=mask)
 
 
 class Exported:

@@ -38,11 +38,12 @@ _CODES = {"NotFound": 3, "CommitConflict": 4, "StagedExpired": 4, "Interrupted":
 def main() -> None:
     """Run the command line and leave with its exit code."""
     arguments = sys.argv[1:]
-    if _positional(arguments)[:1] == ["sql"]:
+    asks_help = bool({"--help", "-h"} & set(arguments))
+    if _positional(arguments)[:1] == ["sql"] and not asks_help:
         arguments.remove("sql")
         sys.exit(_guarded(_sql, arguments))
     for command, ours, run in (("import", _imports_arrays, _import), ("read", _writes, _read)):
-        if command in arguments and not {"--help", "-h"} & set(arguments):
+        if command in arguments and not asks_help:
             others = list(arguments)
             others.remove(command)
             if ours(others):
@@ -297,29 +298,16 @@ def _read(arguments: Sequence[str]) -> None:
 
 
 def _sql(arguments: Sequence[str]) -> int:
-    parser = _Parser(
-        arguments,
-        prog="partita sql",
-        description="Query a table or a collection in SQL, in which it is called t. DuckDB runs "
-        "the query and reads the columns and rows that it needs. Of a collection there is a row "
-        "for each item of the variables with the most dimensions. The result is shown as "
-        "`partita read` shows rows.",
-        epilog="Example: partita sql lake/trips 'select city, avg(fare) from t group by city'",
-    )
-    parser.add_argument("url", help="the table or the collection")
-    parser.add_argument("query", help="one statement that gives rows, in the SQL of DuckDB")
-    parser.add_argument("--at", metavar="VERSION", help="an older version, by number or time")
-    parser.add_argument(
-        "-o", "--output", metavar="FILE", help="write to this file: CSV, JSON lines or Parquet"
-    )
+    # The engine's command has the help of these.
+    parser = _Parser(arguments, prog="partita sql")
+    parser.add_argument("url")
+    parser.add_argument("query")
+    parser.add_argument("--at")
+    parser.add_argument("-o", "--output")
     parser.add_argument("-f", "--format", choices=("table", "csv", "jsonl", "parquet"))
-    parser.add_argument("-n", "--limit", metavar="N", help="show at most this many rows")
-    parser.add_argument(
-        "--variables", metavar="A,B", help="of a collection: the variables that rows are made of"
-    )
-    parser.add_argument(
-        "--explain", action="store_true", help="run it, and show what it read instead"
-    )
+    parser.add_argument("-n", "--limit")
+    parser.add_argument("--variables")
+    parser.add_argument("--explain", action="store_true")
     _common(parser)
     given = parser.parse_args(arguments)
     import partita as pt

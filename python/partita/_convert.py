@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from partita import _native
-from partita._arrow import optional, pyarrow
+from partita._arrow import arrow_array, optional, pyarrow
 from partita._calendars import packing_of_dates
 from partita._decoding import decode_durations
 from partita._packing import MEANING, Packing
@@ -110,7 +110,7 @@ class LongForm:
             else:
                 size = shape[self.dimensions.index(name)]
                 values = np.asarray(labels.get(name, np.arange(size)))[:size]
-                made[name] = pa.array(_spread(values, [name], self.dimensions, shape))
+                made[name] = arrow_array(_spread(values, [name], self.dimensions, shape))
         if not made:
             # A batch without columns takes the number of its rows from one that has some.
             rows = int(np.prod(shape, dtype=np.int64))
@@ -136,7 +136,7 @@ class LongForm:
             # An empty array of objects does not show the type of its items.
             kind = pa.binary() if self.described[name]["dtype"] == "bytes" else pa.string()
         try:
-            return pa.array(spread, kind, mask=mask)
+            return arrow_array(spread, kind, mask=mask)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
             raise InvalidArgument(
                 f"variable {name} has a type that no column of a table has: {spread.dtype}",

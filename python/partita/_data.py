@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from partita._arrow import pyarrow
+from partita._arrow import arrow_array, pyarrow
 from partita.errors import InvalidArgument, PartitaError
 
 if TYPE_CHECKING:
@@ -251,7 +251,7 @@ def _column(name: str, values: Any) -> Any:
     try:
         if hasattr(values, "__arrow_c_stream__") and not _is_pandas(values, "Series"):
             return pa.chunked_array(values)
-        return pa.array(values if hasattr(values, "__len__") else list(values))
+        return arrow_array(values if hasattr(values, "__len__") else list(values))
     except _UNFIT as error:
         raise InvalidArgument(
             f"column {name} cannot be stored: {error}", context={"column": name}

@@ -19,7 +19,7 @@ from partita._arrays import to_numpy
 from partita._calendars import dates_of, packing_of_dates, remember_packing_of_dates
 from partita._credentials import referenced, resolved
 from partita._xarray import UNITS, by_path, to_xarray, without_times
-from partita.errors import CommitConflict, InvalidArgument
+from partita.errors import InvalidArgument
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -29,7 +29,6 @@ __all__ = ["Reference", "chunked", "lazy_dataset"]
 Decode = Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]
 """Makes values of the arrays that are stored; may travel to other processes."""
 
-_ATTEMPTS = 20
 _OPEN = 16
 
 
@@ -209,27 +208,9 @@ def lazy_dataset(
     chosen : optional
         Of what is wanted only these rows.
     """
-    native = reference.native
-    for _ in range(_ATTEMPTS):
-        commit, found = native.plan(where, variables, chosen)
-        places = [place for place, _ in found]
-        names = native.schema().names() if variables is None else variables
-        axes = [name for name in names if name.rsplit("/", 1)[-1] == dimension]
-        try:
-            if places:
-                template = native.read_rows([(places[0][0].path, [(0, 0)])], commit, variables)
-                # The rows are known, so that the variables of the condition are read only once.
-                planned = [(partition.path, runs) for partition, runs in places]
-                axis = native.read_rows(planned, commit, axes) if axes else None
-            else:
-                template = native.read(where, variables, None, chosen)
-                axis = native.read(where, axes, None, chosen) if axes else None
-        except CommitConflict:
-            continue
-        if native.last_commit() == commit:
-            break
-    else:
-        raise CommitConflict("writers were always faster than this read; try again")
+    plan, template, axis = reference.native.read_lazily(where, variables, chosen)
+    commit, found = plan
+    places = [place for place, _ in found]
     rows = _Rows(
         reference,
         commit,

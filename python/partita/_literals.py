@@ -34,6 +34,8 @@ def literal(value: Any) -> Any:
         return _timestamp(value)
     if isinstance(value, dt.date):
         return ("date", value.toordinal() - _EPOCH_DAY)
+    if isinstance(value, dt.time):
+        return value.isoformat()
     if isinstance(value, decimal.Decimal):
         return _decimal(value)
     if is_date(value):

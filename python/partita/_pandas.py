@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from partita._arrow import optional, pyarrow
@@ -21,14 +21,14 @@ def to_pandas(
     categoricals: Sequence[str] | None = None,
     dates_as_object: bool = True,
     dtype_backend: str | None = None,
-    nullable: bool = True,
+    nullable: Collection[str] | None = None,
     **options: Any,
 ) -> pd.DataFrame:
     """The frame of a table, with the pandas types that its schema remembers.
 
     A stored table has no index: rows are numbered from zero, whatever index the frames had that
-    went in. With `nullable`, integers with nulls get the nullable type of pandas: as floats they
-    would lose digits.
+    went in. Integers with nulls get the nullable type of pandas: as floats they would lose digits.
+    `nullable` names the columns that get it, by default those that have nulls.
     """
     pyarrow("reading into pandas")
     pandas = optional("pandas", "reading into pandas")
@@ -47,13 +47,14 @@ def to_pandas(
             f"the rows have values that pandas does not hold: {error}; read them with "
             "dtype_backend='pyarrow', or with to_arrow()"
         ) from error
-    if nullable and "types_mapper" not in options:
+    if nullable is not None or "types_mapper" not in options:
         for place, column in enumerate(plain.schema):
             kind = _NULLABLE.get(str(column.type))
             values = plain.column(place)
             if _has_integers(column.type) and any(one.values.null_count for one in values.chunks):
                 frame.isetitem(place, _exact(frame.iloc[:, place], values))
-            if kind is None or not values.null_count or column.name in (categoricals or ()):
+            wanted = values.null_count > 0 if nullable is None else column.name in nullable
+            if kind is None or not wanted or column.name in (categoricals or ()):
                 continue
             # The schema may remember another type, which has missing values too.
             if pandas.api.types.is_extension_array_dtype(frame.dtypes.iloc[place]):

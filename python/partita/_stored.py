@@ -123,6 +123,7 @@ def _converted(
     encode: bool,
     rounded: bool,
 ) -> np.ndarray[Any, Any]:
+    np = optional("numpy", "storing arrays")
     dtype = described["dtype"]
     target = Packing.of(described["attributes"], fill, None if dtype in ("str", "bytes") else dtype)
     calendar = calendar_of(name, array)
@@ -146,6 +147,10 @@ def _converted(
         is_said = bool(own.fills) or _is_said(attributes, encoding)
         same_fills = set(own.fills) == wanted if is_said else True
         missing = either(masked, None if same_fills else own.is_missing(array))
+        if target.fills and np.dtype(dtype).kind in "iu":
+            missing = either(missing, where_nan(array))
+        if is_said and same_fills and missing is not None:
+            missing = either(missing, own.is_missing(array))
         return how.numbers(array, missing, checked=not same_fills)
     missing = either(masked, own.is_missing(array))
     if not is_values:

@@ -72,6 +72,10 @@ def column_type_name(kind: pa.DataType) -> str:
         return "category" if inner == "string" else f"category<{inner}>"
     if types.is_list(kind) or types.is_large_list(kind):
         return f"list<{column_type_name(kind.value_type)}>"
+    if types.is_fixed_size_list(kind):
+        return f"fixed_size_list<{column_type_name(kind.value_type)}>[{kind.list_size}]"
+    if types.is_map(kind):
+        return f"map<{column_type_name(kind.key_type)}, {column_type_name(kind.item_type)}>"
     if types.is_struct(kind):
         fields = (kind.field(place) for place in range(kind.num_fields))
         inner = ", ".join(f"{field.name}: {column_type_name(field.type)}" for field in fields)

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
 
 from partita import _native
@@ -28,7 +29,7 @@ from partita.collection import Collection, State, copy_arguments, is_lazy_datase
 from partita.errors import CommitUnknown, InvalidArgument, PartitaError
 from partita.expression import Where, predicate
 from partita.index import open_index, place_of
-from partita.partitioning import Bucket, Date, partitioning_arguments
+from partita.partitioning import Bucket, Date, Partitioning, partitioning_arguments
 from partita.stores import FileSystem, connection
 from partita.table import Table
 from partita.view import Variable, View, schema_of, view_of
@@ -45,6 +46,7 @@ __all__ = [
     "open_table",
     "open_view",
     "rebuild",
+    "report",
 ]
 
 _log = logging.getLogger("partita")
@@ -278,7 +280,7 @@ def create_collection(
     data: Any,
     *,
     axis: str,
-    partition_by: Any,
+    partition_by: Partitioning,
     insert: bool = True,
     zarr_format: Literal[2, 3] | None = None,
     chunks: Mapping[str, int | str] | None = None,
@@ -484,7 +486,7 @@ def open_collection(
         Where it is. Before that of an Icechunk repository stands ``icechunk+``; behind it may stand
         ``?branch=name`` or ``?at=state``.
     at : int, str or datetime, optional
-        Open an older state of one in an Icechunk repository, for reading; see `Collection.at`.
+        Open an older state, for reading; see `Collection.at`.
     branch : str, optional
         The branch of the repository that is read, and gets commits; ``main`` if not given.
     storage_options, filesystem, read_only, single_writer, pickle_credentials
@@ -493,6 +495,18 @@ def open_collection(
         Whether a view may be laid over a base in another store than its own: another kind of store,
         bucket or host. A view names its base in a document, so whoever can write that chooses what
         is read.
+
+    Examples
+    --------
+    >>> import partita as pt
+    >>> _ = pt.create_collection(
+    ...     "memory://open/passes",
+    ...     {"cycle": ("n", [1, 2])},
+    ...     axis="cycle",
+    ...     partition_by=pt.Sequence(["cycle"]),
+    ... )
+    >>> pt.open_collection("memory://open/passes", read_only=True).read().cycle.values
+    array([1, 2])
     """
     path, options = _connection(
         url, storage_options, filesystem, pickle_credentials, allow_remote_base
@@ -603,6 +617,20 @@ def open_view(
 allow_remote_base
         As of `open_collection`. An older state of the view is laid over the newest one of the base,
         or over ``base=`` as it was opened.
+
+    Examples
+    --------
+    >>> import partita as pt
+    >>> base = pt.create_collection(
+    ...     "memory://open-view/passes",
+    ...     {"cycle": ("n", [1, 2])},
+    ...     axis="cycle",
+    ...     partition_by=pt.Sequence(["cycle"]),
+    ... )
+    >>> flag = pt.Variable("flag", ["n"], "i1")
+    >>> _ = pt.create_view("memory://open-view/flags", base, [flag])
+    >>> pt.open_view("memory://open-view/flags").own_variables
+    ['flag']
     """
     path, options = _connection(
         url, storage_options, filesystem, pickle_credentials, allow_remote_base
@@ -673,6 +701,40 @@ def _connection(
     if not allow_remote_base and filesystem is None:
         options["allow_remote_base"] = "false"
     return path, options if pickle_credentials else WithoutSecrets(options)
+
+
+def report(
+    dataset: Url | Table | Collection,
+    path: str | os.PathLike[str],
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a page about a dataset: size, types, growth, uneven partitions, gaps.
+
+    It is one HTML file that loads nothing from elsewhere, as ``partita report`` writes it. It
+    shows names and bounds of values, so it is as confidential as the data.
+
+    Parameters
+    ----------
+    dataset
+        The dataset, or its URL.
+    path
+        The local file to write.
+    storage_options
+        Options of the store, for a URL.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib, partita as pt
+    >>> trips = pt.create_table("memory://report/trips", {"city": ["Oslo"]})
+    >>> page = pathlib.Path(tempfile.mkdtemp(), "trips.html")
+    >>> pt.report(trips, page)
+    >>> "<title>Table trips</title>" in page.read_text()
+    True
+    """
+    if not isinstance(dataset, (Table, Collection)):
+        dataset = open(dataset, storage_options=storage_options, read_only=True)
+    Path(path).write_text(dataset._native.report(), encoding="utf-8")
 
 
 def ls(

@@ -79,7 +79,14 @@ class Expr:
         )
 
     def equals(self, other: Expr) -> bool:
-        """Whether both are written the same."""
+        """Whether both are written the same.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> (pt.col("fare") > 5).equals(pt.Expr.parse("fare > 5"))
+        True
+        """
         return bool(self._native == other._native)
 
     def __str__(self) -> str:
@@ -161,7 +168,14 @@ class Column:
         return Expr(_native.Predicate.is_in(self.name, literals(self.name, values), False))
 
     def not_in(self, values: Iterable[Any]) -> Expr:
-        """Rows whose value is none of `values`."""
+        """Rows whose value is none of `values`.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> str(pt.col("month").not_in([1, 2]))
+        'month not in (1, 2)'
+        """
         return Expr(_native.Predicate.is_in(self.name, literals(self.name, values), True))
 
     def contains(self, value: Any) -> Expr:
@@ -177,11 +191,25 @@ class Column:
         return Expr(_native.Predicate.contains(self.name, item))
 
     def is_null(self) -> Expr:
-        """Rows without a value."""
+        """Rows without a value.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> str(pt.col("fare").is_null())
+        'fare is null'
+        """
         return Expr(_native.Predicate.is_null(self.name, False))
 
     def is_not_null(self) -> Expr:
-        """Rows with a value."""
+        """Rows with a value.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> str(pt.col("fare").is_not_null())
+        'fare is not null'
+        """
         return Expr(_native.Predicate.is_null(self.name, True))
 
     def __bool__(self) -> NoReturn:

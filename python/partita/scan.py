@@ -5,14 +5,14 @@ from __future__ import annotations
 import functools
 import json
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 from partita import _native
-from partita._arguments import names
+from partita._arguments import DtypeBackend, names
 from partita._arrow import optional, pyarrow, pyarrow_schema, refuse_wide_decimals
 from partita._pandas import to_pandas
 from partita._progress import Progress, reporting
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from partita.table import Table
 
-__all__ = ["Scan"]
+__all__ = ["Scan", "equal_to"]
 
 
 class Scan(Readable):
@@ -106,7 +106,7 @@ class Scan(Readable):
         *,
         categoricals: Sequence[str] | None = None,
         dates_as_object: bool = True,
-        dtype_backend: str | None = None,
+        dtype_backend: DtypeBackend | None = None,
         progress: Progress = False,
         **options: Any,
     ) -> Steps[pd.DataFrame]:
@@ -204,7 +204,7 @@ class Scan(Readable):
         >>> [(key, scan.to_arrow()["b"].to_pylist()) for key, scan in table.scan().by_value("a")]
         [({'a': 1}, [2]), ({'a': 2}, [1, 3])]
         """
-        by = names("columns", columns)
+        by = list(dict.fromkeys(names("columns", columns)))
         if not by:
             raise InvalidArgument("by_value needs at least one column")
         if self._is_limited:
@@ -216,14 +216,8 @@ class Scan(Readable):
         found = found.group_by(by).aggregate([])
         found = found.sort_by([(name, "ascending") for name in by])
         for row in found.to_pylist():
-            # In a list NaN equals itself.
-            equal = [
-                col(name).is_null() if value is None else col(name).isin([value])
-                for name, value in row.items()
-            ]
-            condition = functools.reduce(operator.and_, equal)
             shown = ", ".join(f"{name}={value!r}" for name, value in row.items())
-            yield row, self._narrowed(condition, f"{self._described}, {shown}")
+            yield row, self._narrowed(equal_to(row), f"{self._described}, {shown}")
 
     def _pieces(self, by_file: bool) -> Iterator[tuple[dict[str, str], Scan]]:
         for pairs, native in self._native.pieces(by_file):
@@ -449,21 +443,45 @@ def _remade(
     return table.scan(columns, where, limit=limit, batch_rows=batch_rows)
 
 
+def equal_to(values: Mapping[str, Any]) -> Expr:
+    """The rows with these values in some columns, among them null and NaN."""
+    # In a list NaN equals itself.
+    equal = [
+        col(name).is_null() if value is None else col(name).isin([value])
+        for name, value in values.items()
+    ]
+    return functools.reduce(operator.and_, equal)
+
+
 def _as_keys(table: pa.Table) -> pa.Table:
-    """The table with floats as they are grouped: zero has no sign."""
+    """The table with values that Arrow groups and sorts: plain ones, and zero without a sign."""
     pa = pyarrow("grouping")
     compute = import_module("pyarrow.compute")
     for place, column in enumerate(table.schema):
-        if pa.types.is_nested(column.type):
+        if pa.types.is_nested(column.type) or pa.types.is_duration(column.type):
             raise InvalidArgument(
                 f"column {column.name} of type {column.type} cannot be grouped by",
                 context={"column": column.name},
             )
-        if pa.types.is_float32(column.type) or pa.types.is_float64(column.type):
+        kind = _key_type(column.type)
+        values = table.column(place).cast(kind)
+        if pa.types.is_floating(kind):
             # The sum of the negative zero and zero is zero.
-            values = compute.add(table.column(place), pa.scalar(0.0, column.type))
-            table = table.set_column(place, column, values)
+            values = compute.add(values, pa.scalar(0.0, kind))
+        table = table.set_column(place, column.name, values)
     return table
+
+
+def _key_type(kind: pa.DataType) -> pa.DataType:
+    pa = pyarrow("grouping")
+    if pa.types.is_dictionary(kind):
+        return _key_type(kind.value_type)
+    plain = {
+        "halffloat": pa.float32(),
+        "string_view": pa.large_string(),
+        "binary_view": pa.large_binary(),
+    }
+    return plain.get(str(kind), kind)
 
 
 def _closing(batches: _native.BatchIterator, pa: Any) -> Iterator[pa.RecordBatch]:

@@ -33,7 +33,23 @@ class StagedPartitions:
     """The staged changes in the engine's form, one for each path."""
 
     def to_bytes(self) -> _Bytes:
-        """A form to send elsewhere."""
+        """A form to send elsewhere.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> rows = {"cycle": ("n", [1])}
+        >>> c = pt.create_collection(
+        ...     "memory://staged-partitions/sent",
+        ...     rows,
+        ...     axis="cycle",
+        ...     partition_by=pt.Sequence(["cycle"]),
+        ...     insert=False,
+        ... )
+        >>> sent = c.stage(rows).to_bytes()
+        >>> c.commit(pt.StagedPartitions.from_bytes(sent))
+        1
+        """
         forms = [form.decode() for form in self.forms]
         return json.dumps([self.url, self.paths, self.bytes, forms]).encode()
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from partita import _native
 from partita._arguments import Metadata, required
-from partita.errors import CommitUnknown, InvalidArgument
+from partita.errors import CommitUnknown, InvalidArgument, PartitaError
 from partita.expression import Expr, Where, predicate
 from partita.records import Commit, human_bytes, human_count
 
@@ -56,7 +57,17 @@ class Staged:
         return [cls(native) for native in _native.Staged.merge([one._native for one in staged])]
 
     def without(self, keys: Sequence[str]) -> Staged:
-        """The same without some of its files, which become garbage."""
+        """The same without some of its files, which become garbage.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> first = {"day": [1], "fare": [9.0]}
+        >>> table = pt.create_table("memory://staging/without", first, partition_by="day")
+        >>> staged = table.stage({"day": [2, 3], "fare": [12.5, 30.0]})
+        >>> staged.without(staged.keys[:1]).rows
+        1
+        """
         return Staged(self._native.without(list(keys)))
 
     def to_bytes(self) -> bytes:
@@ -198,7 +209,9 @@ class Transaction:
         self._open = False
         staged, self._staged = self._staged, []
         if error is not None:
-            self._table.discard(staged)
+            # What cannot be discarded is garbage, and the error of the block counts.
+            with suppress(PartitaError):
+                self._table.discard(staged)
         elif staged or self._scope is not None or self._metadata:
             try:
                 self.commit = self._table.commit(
@@ -207,7 +220,8 @@ class Transaction:
             except CommitUnknown:
                 raise
             except Exception:
-                self._table.discard(staged)
+                with suppress(PartitaError):
+                    self._table.discard(staged)
                 raise
 
     def __repr__(self) -> str:

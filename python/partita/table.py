@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from partita.collection import Collection
+    from partita.partitioning import Partitioning
 
 __all__ = ["Table"]
 
@@ -742,6 +743,9 @@ class Table(Readable):
     def discard(self, staged: Staged | Sequence[Staged]) -> None:
         """Delete staged files that are not to be committed.
 
+        Files that were committed stay. If it cannot be read which ones these are, the error is
+        raised and nothing is deleted.
+
         Examples
         --------
         >>> import partita as pt
@@ -1048,7 +1052,7 @@ class Table(Readable):
         url: str | os.PathLike[str],
         *,
         axis: str,
-        partition_by: Any,
+        partition_by: Partitioning,
         dimensions: Sequence[str] = (),
         flat: Sequence[str] = (),
         columns: Sequence[str] | None = None,

@@ -11,10 +11,10 @@ use crate::collection::{Collection, Partition};
 use crate::commit::{Change, Draft, PartitionFacts, Snapshot, store_time};
 use crate::conform::{build, fill};
 use crate::dataset::{Dataset, Schema, VariableSchema};
-use crate::insert::stored_sizes;
 use crate::json::Attributes;
 use crate::layout::{Config, GroupPlan, immutable_group, read_listing};
 use crate::options::Work;
+use crate::sizes::stored_sizes;
 use crate::statistics::rebuild;
 use crate::transact::Stage;
 
@@ -52,6 +52,7 @@ impl Collection {
     /// # Errors
     /// [`InvalidPredicate`](ErrorKind::InvalidPredicate) as [`Collection::partitions`];
     /// [`ReadOnly`](ErrorKind::ReadOnly); [`CommitConflict`](ErrorKind::CommitConflict).
+    #[tracing::instrument(level = "debug", skip_all, fields(dataset = %self.place()))]
     pub async fn drop_partitions(&self, options: &DropOptions) -> Result<Vec<Partition>> {
         let before = match options.older_than {
             None => None,
@@ -77,6 +78,7 @@ impl Collection {
     /// [`AlreadyExists`](ErrorKind::AlreadyExists); [`InvalidArgument`](ErrorKind::InvalidArgument)
     /// or [`NotFound`](ErrorKind::NotFound), with the variable or its dimension;
     /// [`ReadOnly`](ErrorKind::ReadOnly); [`CommitConflict`](ErrorKind::CommitConflict).
+    #[tracing::instrument(level = "debug", skip_all, fields(dataset = %self.place()))]
     pub async fn add_variable(
         &self,
         group: &str,
@@ -93,6 +95,7 @@ impl Collection {
     /// [`NotFound`](ErrorKind::NotFound); [`InvalidArgument`](ErrorKind::InvalidArgument) if it is
     /// the axis, or rows are partitioned by it; [`ReadOnly`](ErrorKind::ReadOnly);
     /// [`CommitConflict`](ErrorKind::CommitConflict).
+    #[tracing::instrument(level = "debug", skip_all, fields(dataset = %self.place()))]
     pub async fn drop_variable(&self, path: &str, options: &AlterOptions) -> Result<()> {
         let alter = Alter { edit: Edit::Drop { path }, work: &options.work };
         self.transact("drop_variable", options.key.as_deref(), &alter).await.map(drop)
@@ -106,6 +109,7 @@ impl Collection {
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound) if there is no such variable or group;
     /// [`ReadOnly`](ErrorKind::ReadOnly); [`CommitConflict`](ErrorKind::CommitConflict).
+    #[tracing::instrument(level = "debug", skip_all, fields(dataset = %self.place()))]
     pub async fn set_attributes(
         &self,
         variable: Option<&str>,
@@ -128,6 +132,7 @@ impl Collection {
     /// partitioned dimension alone, or whose values cannot be compared;
     /// [`ReadOnly`](ErrorKind::ReadOnly); [`CommitConflict`](ErrorKind::CommitConflict); the errors
     /// of reading the variables.
+    #[tracing::instrument(level = "debug", skip_all, fields(dataset = %self.place()))]
     pub async fn set_statistics(&self, variables: &[String], options: &AlterOptions) -> Result<()> {
         let alter = Alter { edit: Edit::Statistics { variables }, work: &options.work };
         self.transact("set_statistics", options.key.as_deref(), &alter).await?;

@@ -12,13 +12,14 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::SignedDuration;
 use partita_core::store::repository_url;
-use partita_core::{Result, Store, StoreOptions};
+use partita_core::upkeep::{Garbage, GarbageOptions};
+use partita_core::{At, Result, Store, StoreOptions};
 
+use crate::activity::Activity;
 use crate::commit::{Draft, Outcome, Plain, Record, Retention, Snapshot, Staged};
-use crate::garbage::{Garbage, GarbageOptions};
-use crate::history::Retained;
+use crate::history::{Expiry, Retained};
 use crate::layout::Config;
-use crate::repository::{At, Repository};
+use crate::repository::Repository;
 use crate::statistics::Statistics;
 
 /// Where a collection is kept, and how changes of it become visible.
@@ -107,11 +108,17 @@ pub(crate) trait Backend: fmt::Debug + Send + Sync {
     /// Ends the history before all but the last `last` states. Returns as [`Backend::expire`].
     fn expire_all_but(&self, last: u64) -> BoxFuture<'_, Result<Vec<String>>>;
 
+    /// The ids of the commits whose states an expiry would end. Nothing is changed.
+    fn expirable(&self, expiry: Expiry) -> BoxFuture<'_, Result<Vec<String>>>;
+
     /// Sets how much history is kept, and the grace period in seconds.
     fn set_retention(&self, retention: Retention, grace: Option<u64>) -> BoxFuture<'_, Result<()>>;
 
     /// The space that objects beside the published ones take; none where that is not known.
     fn retained(&self) -> BoxFuture<'_, Result<Option<Retained>>>;
+
+    /// What other processes are doing here, as far as the store shows it.
+    fn activity(&self) -> BoxFuture<'_, Result<Activity>>;
 
     /// The repository, for branches and tags, which plain stores do not have.
     fn repository(&self) -> Result<&Repository>;

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use partita_core::store::repository_url;
-use partita_core::{Error, ErrorKind, Predicate, Result, Store, StoreOptions};
+use partita_core::{Error, ErrorKind, Predicate, Result, Store, StoreOptions, masked};
 use uuid::Uuid;
 
 use crate::backend::{self, Backend};
@@ -16,6 +16,7 @@ use crate::layout::{Config, Layout, config_key};
 use crate::options::CreateOptions;
 use crate::partitioning::{Key, Partitioning};
 use crate::repository::Repository;
+use crate::rows::LastState;
 
 /// A collection in a store. Clones are cheap and share what they know of it.
 #[derive(Clone)]
@@ -25,6 +26,7 @@ pub struct Collection {
     config: Arc<RwLock<Arc<Config>>>,
     /// Of a view, the collection under it.
     base: Option<Arc<Collection>>,
+    last_state: Arc<LastState>,
 }
 
 impl fmt::Debug for Collection {
@@ -76,6 +78,7 @@ impl Collection {
     ///
     /// # Errors
     /// As [`Collection::create`].
+    #[tracing::instrument(level = "debug", skip_all, fields(dataset = %masked(store.url())))]
     pub async fn create_in(
         store: Store,
         schema: Schema,
@@ -96,6 +99,7 @@ impl Collection {
     /// # Errors
     /// As [`Collection::create`]; [`InvalidArgument`](ErrorKind::InvalidArgument) for a layout other
     /// than Zarr v3.
+    #[tracing::instrument(level = "debug", skip_all, fields(dataset = %masked(store.url())))]
     pub async fn create_in_repository(
         store: Store,
         schema: Schema,
@@ -121,7 +125,8 @@ impl Collection {
     }
 
     fn of(backend: Arc<dyn Backend>, config: Arc<Config>, base: Option<Arc<Self>>) -> Self {
-        Self { backend, config: Arc::new(RwLock::new(config)), base }
+        let config = Arc::new(RwLock::new(config));
+        Self { backend, config, base, last_state: Arc::default() }
     }
 
     /// Opens the collection at `url`, in either layout. Three requests; four for Zarr v3.
@@ -141,6 +146,7 @@ impl Collection {
     ///
     /// # Errors
     /// As [`Collection::open`].
+    #[tracing::instrument(level = "debug", skip_all, fields(dataset = %masked(store.url())))]
     pub async fn open_in(store: Store) -> Result<Self> {
         Self::open_backend(Plain::in_store(store), None).await
     }
@@ -149,6 +155,7 @@ impl Collection {
     ///
     /// # Errors
     /// As [`Collection::open`].
+    #[tracing::instrument(level = "debug", skip_all, fields(dataset = %masked(store.url())))]
     pub async fn open_in_repository(store: Store) -> Result<Self> {
         Self::open_backend(Arc::new(Repository::open(store).await?), None).await
     }
@@ -210,19 +217,32 @@ impl Collection {
         Ok(snapshot)
     }
 
-    /// The commits that are kept, the oldest first. Commits of ZCollection to a plain store are in
+    /// The commits that are kept, newest first. Commits of ZCollection to a plain store are in
     /// no history; in an Icechunk repository those of others have their message for an operation.
     ///
     /// # Errors
     /// [`Store`](ErrorKind::Store); [`Corrupt`](ErrorKind::Corrupt) if a record cannot be read.
+    #[tracing::instrument(level = "debug", skip_all, fields(dataset = %self.place()))]
     pub async fn history(&self) -> Result<Vec<Record>> {
-        self.backend.records().await
+        let mut records = self.backend.records().await?;
+        records.reverse();
+        Ok(records)
     }
 
     /// The store, rooted at the collection, or at the repository that it is in.
     #[must_use]
     pub fn store(&self) -> &Store {
         self.backend.store()
+    }
+
+    /// The state of which rows were read last through this handle or a clone of it.
+    pub(crate) fn last_state(&self) -> &LastState {
+        &self.last_state
+    }
+
+    /// The URL without secrets, for spans.
+    pub(crate) fn place(&self) -> String {
+        masked(self.url()).into_owned()
     }
 
     pub(crate) fn backend(&self) -> &dyn Backend {

@@ -12,8 +12,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
-pub(crate) use journal::JOURNAL;
 use journal::{Copied, Journal};
+pub(crate) use journal::{JOURNAL, refuse_unfinished};
 use partita_core::store::{Lease, Swap, repository_url};
 use partita_core::{Error, ErrorKind, Predicate, Result, Store, StoreOptions, commit_point};
 use partition::Copying;
@@ -78,6 +78,7 @@ impl Collection {
     /// if the other layout cannot store the collection, or the schema has other variables;
     /// [`Corrupt`](ErrorKind::Corrupt) if the copy does not decode to the same values; the errors
     /// of reading and writing.
+    #[tracing::instrument(level = "debug", skip_all, fields(dataset = %self.place()))]
     pub async fn copy(&self, target: Store, options: &CopyOptions) -> Result<Self> {
         target.check_writable()?;
         // These checks come before the lease is taken, so that a refused copy writes nothing to the

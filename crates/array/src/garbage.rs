@@ -2,37 +2,11 @@
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use jiff::SignedDuration;
-use partita_core::{Cancel, Error, Result};
+use partita_core::upkeep::{Garbage, GarbageOptions};
+use partita_core::{Error, Result};
+use tracing::Instrument;
 
 use crate::collection::Collection;
-
-/// Options of garbage collection.
-#[derive(Debug, Clone)]
-pub struct GarbageOptions {
-    /// Staged objects of writers that changed something more recently than this, by the clock of the
-    /// store, are kept: the writer may be about to commit them.
-    pub grace: SignedDuration,
-    /// Report what would be removed, without removing it.
-    pub dry_run: bool,
-    /// Stops the work between requests.
-    pub cancel: Cancel,
-}
-
-impl Default for GarbageOptions {
-    fn default() -> Self {
-        Self { grace: SignedDuration::from_hours(24), dry_run: false, cancel: Cancel::default() }
-    }
-}
-
-/// The objects that garbage collection removed, or would have removed in a dry run.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Garbage {
-    /// The keys, in order.
-    pub keys: Vec<String>,
-    /// The size of the objects together.
-    pub bytes: u64,
-}
 
 impl Collection {
     /// Removes what writers that died have staged, and the temporary groups that ZCollection leaves
@@ -55,6 +29,7 @@ impl Collection {
             }
             self.backend().collect_garbage(options).await
         }
+        .instrument(tracing::debug_span!("collect_garbage", dataset = %self.place()))
         .boxed()
     }
 }

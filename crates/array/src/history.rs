@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use jiff::SignedDuration;
-use partita_core::{Error, Result};
+use partita_core::{At, Error, Result};
+use tracing::Instrument;
 
 use crate::collection::Collection;
 use crate::commit::{Change, Draft, History, Retention, Snapshot};
-use crate::repository::At;
 use crate::transact::Stage;
 
 /// Partitions restored at once.
@@ -43,6 +43,7 @@ impl Collection {
             let number = self.backend().number_to_restore(&at).await?;
             self.transact("restore", key, &Restore { number }).await
         }
+        .instrument(tracing::debug_span!("restore", dataset = %self.place()))
         .boxed()
     }
 
@@ -107,7 +108,18 @@ impl Collection {
             self.check_writable()?;
             self.backend().expire(older_than).await
         }
+        .instrument(tracing::debug_span!("expire", dataset = %self.place()))
         .boxed()
+    }
+
+    /// The ids of the commits whose states [`Collection::expire`] or [`Collection::expire_all_but`]
+    /// would end. Nothing is changed.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) for a negative age, and in an
+    /// Icechunk repository.
+    pub fn expirable(&self, expiry: Expiry) -> BoxFuture<'_, Result<Vec<String>>> {
+        self.backend().expirable(expiry)
     }
 
     /// Ends the history of a collection in plain Zarr before all but the last `last` states. Returns
@@ -121,8 +133,18 @@ impl Collection {
             self.check_writable()?;
             self.backend().expire_all_but(last).await
         }
+        .instrument(tracing::debug_span!("expire_all_but", dataset = %self.place()))
         .boxed()
     }
+}
+
+/// Which states an expiry ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expiry {
+    /// Those that a newer state has replaced longer ago than this.
+    OlderThan(SignedDuration),
+    /// All but this many of the newest.
+    AllBut(u64),
 }
 
 /// Space that objects beside the published ones take.

@@ -17,6 +17,7 @@ use crate::merge::{Merge, Plan};
 use crate::options::{InsertOptions, MergeFunction, MergeWith, ReadOptions};
 use crate::partitioning::{Group, Key};
 use crate::read::{OpenPartition, read};
+use crate::sizes::partitions_and_sizes;
 use crate::statistics::summarise;
 use crate::transact::Stage;
 
@@ -47,6 +48,7 @@ impl Collection {
     /// [`CommitConflict`](ErrorKind::CommitConflict) if other writers kept changing the partitions;
     /// [`ReadOnly`](ErrorKind::ReadOnly); [`Store`](ErrorKind::Store). After an error nothing is
     /// inserted.
+    #[tracing::instrument(level = "debug", skip_all, fields(dataset = %self.place()))]
     pub async fn insert(&self, data: &Dataset, options: &InsertOptions) -> Result<Vec<Partition>> {
         let insert = Insert { data, options, shared: true };
         let total = data.num_bytes() as u64;
@@ -67,7 +69,7 @@ impl Collection {
     pub async fn merge_rows(&self, data: &[Dataset], options: &InsertOptions) -> Result<Dataset> {
         let snapshot = self.snapshot().await?;
         let config = &snapshot.config;
-        let sizes = stored_sizes(&snapshot, &snapshot.partitions(None).await?).await?;
+        let (_, sizes) = partitions_and_sizes(&snapshot).await?;
         let MergeWith::Strategy(merge) = &options.merge else {
             return Err(Error::invalid(
                 "rows are merged by a strategy here; a merge function is not supported",
@@ -124,8 +126,7 @@ impl Insert<'_> {
     ) -> Result<()> {
         let config = &snapshot.config;
         config.check_no_view("rows are inserted into the base of a view; then sync the view")?;
-        let partitions = snapshot.partitions(None).await?;
-        let sizes = stored_sizes(snapshot, &partitions).await?;
+        let (partitions, sizes) = partitions_and_sizes(snapshot).await?;
         let Fitting { rows, immutable, missing } =
             conform(self.data, config, &sizes, &self.options.fill)?;
         let paths: BTreeMap<Key, String> =
@@ -250,29 +251,6 @@ impl Insert<'_> {
         }
         Ok(())
     }
-}
-
-/// The sizes of the dimensions that are not partitioned, from the schema and from a stored
-/// partition.
-pub(crate) async fn stored_sizes(
-    snapshot: &Snapshot,
-    partitions: &[Partition],
-) -> Result<HashMap<String, usize>> {
-    let config = &snapshot.config;
-    let mut sizes = config.schema.sizes();
-    let first = partitions.first().map(|partition| partition.path.as_str());
-    let groups =
-        [(first, config.partitioned()), (Some(immutable_group(config.layout)), config.immutable())];
-    for (path, schema) in groups {
-        let (Some(path), false) = (path, schema.paths().is_empty()) else { continue };
-        let opened = open_group(&snapshot.store, config, path, &schema).await?;
-        for array in opened.into_iter().flatten().filter_map(|(_, array)| array) {
-            let shape = array.shape.iter().copied();
-            sizes.extend(array.schema.dimensions.iter().cloned().zip(shape));
-        }
-    }
-    sizes.remove(&config.dimension);
-    Ok(sizes)
 }
 
 /// The insertion of rows into one partition.

@@ -30,6 +30,7 @@
 //! copies nothing. Variables with items of variable length, and those whose partitioned dimension
 //! is not the first, are read per partition and joined by copying.
 
+mod activity;
 mod alter;
 mod backend;
 mod buffer_pool;
@@ -67,6 +68,7 @@ mod repository;
 mod rows;
 mod select;
 mod selection;
+mod sizes;
 mod staged;
 mod statistics;
 mod transact;
@@ -74,14 +76,14 @@ mod undo;
 mod verify;
 mod view;
 
+pub use activity::{Activity, HeldLease, LeasedTask, StagedWork};
 pub use alter::{AlterOptions, DropOptions};
 pub use collection::{Collection, Partition};
 pub use commit::{Action, Change, Record, Retention, Source, Staged};
 pub use copy::CopyOptions;
 pub use cores::Cores;
 pub use dataset::{Array, DType, Dataset, Schema, Variable, VariableSchema};
-pub use garbage::{Garbage, GarbageOptions};
-pub use history::Retained;
+pub use history::{Expiry, Retained};
 pub use indexer::{
     BuildOptions, Index, IndexFunction, IndexPlace, IndexSource, RefreshOptions, Stale,
 };
@@ -92,12 +94,14 @@ pub use options::{
     CreateOptions, Depth, InsertOptions, MapOptions, MergeFunction, MergeWith, PartitionData,
     ReadOptions, UpdateFunction, Work,
 };
+pub use partita_core::At;
+pub use partita_core::upkeep::{Garbage, GarbageOptions, Problem, ProblemKind};
 pub use partitioning::Partitioning;
 pub use read::PartitionSize;
-pub use repository::{At, holds_repository};
-pub use rows::{Known, PartitionRows, PlannedRows, ReadPlan};
+pub use repository::holds_repository;
+pub use rows::{Known, LazyRead, PartitionRows, PlannedRows, ReadPlan};
 pub use selection::Selection;
 pub use staged::Committed;
 pub use statistics::{PartitionStatistics, VariableStatistics};
-pub use verify::{Problem, ProblemKind, VerifyOptions};
+pub use verify::VerifyOptions;
 pub use view::{View, ViewOptions};

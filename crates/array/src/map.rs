@@ -91,6 +91,7 @@ impl Collection {
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) for a variable by which rows are
     /// partitioned; [`CommitConflict`](ErrorKind::CommitConflict),
     /// [`ReadOnly`](ErrorKind::ReadOnly) as [`Collection::insert`].
+    #[tracing::instrument(level = "debug", skip_all, fields(dataset = %self.place()))]
     pub async fn update(
         &self,
         function: UpdateFunction,

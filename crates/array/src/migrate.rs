@@ -3,6 +3,7 @@
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use partita_core::{ErrorKind, Result, StoreOptions};
+use tracing::Instrument;
 
 use crate::collection::Collection;
 use crate::copy::CopyOptions;
@@ -110,6 +111,7 @@ impl Collection {
                 _ => Ok(copy),
             }
         }
+        .instrument(tracing::debug_span!("migrate", dataset = %self.place()))
         .boxed()
     }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use partita_core::{Predicate, Result};
+use tracing::Instrument;
 
 use parts::selected;
 pub(crate) use parts::{OpenPartition, read, read_parts};
@@ -63,6 +64,7 @@ impl Collection {
             }
             Err(self.unsteady())
         }
+        .instrument(tracing::debug_span!("read", dataset = %self.place()))
         .boxed()
     }
 }
@@ -108,6 +110,7 @@ impl Collection {
             let partitions = snapshot.partitions(predicate).await?;
             stream::iter(partitions).map(size).buffered(PARTITIONS_IN_FLIGHT).try_collect().await
         }
+        .instrument(tracing::debug_span!("sizes", dataset = %self.place()))
         .boxed()
     }
 }

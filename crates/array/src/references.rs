@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use partita_core::Result;
+use partita_core::{At, Result};
 
 use crate::collection::Collection;
-use crate::repository::At;
 
 impl Collection {
     /// The branch that reads are of and commits go to; none in a plain store, or where the

@@ -9,6 +9,7 @@ use std::sync::Mutex;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use partita_core::{ErrorKind, Result};
+use tracing::Instrument;
 
 use crate::collection::Collection;
 use crate::commit::{Draft, Outcome, Staged};
@@ -33,6 +34,7 @@ impl Collection {
     ///
     /// # Errors
     /// As [`Collection::insert`].
+    #[tracing::instrument(level = "debug", skip_all, fields(dataset = %self.place()))]
     pub async fn stage_insert(
         &self,
         data: &Dataset,
@@ -49,6 +51,7 @@ impl Collection {
     ///
     /// # Errors
     /// As [`Collection::update`].
+    #[tracing::instrument(level = "debug", skip_all, fields(dataset = %self.place()))]
     pub async fn stage_update(
         &self,
         function: UpdateFunction,
@@ -106,6 +109,7 @@ impl Collection {
                 Outcome::Stale(stale) => Committed::Stale(stale.unwrap_or(all)),
             })
         }
+        .instrument(tracing::debug_span!("commit_staged", dataset = %self.place()))
         .boxed()
     }
 
@@ -115,7 +119,7 @@ impl Collection {
     /// # Errors
     /// [`Corrupt`](ErrorKind::Corrupt) if a change names other places than a partition;
     /// [`Store`](ErrorKind::Store); what is left then is garbage.
-    pub async fn discard_staged<'a>(&'a self, staged: &'a [Staged]) -> Result<()> {
+    pub async fn discard<'a>(&'a self, staged: &'a [Staged]) -> Result<()> {
         staged.iter().try_for_each(|one| one.change.check())?;
         let snapshot = self.snapshot().await?;
         for one in staged {

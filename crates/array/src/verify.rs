@@ -1,10 +1,10 @@
 //! Checking a collection against what the store holds, and mending what can be mended.
 
-use std::fmt;
-
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use partita_core::upkeep::{Problem, ProblemKind};
 use partita_core::{Error, ErrorKind, Predicate, Result};
+use tracing::Instrument;
 
 use crate::collection::{Collection, Partition};
 use crate::commit::{Draft, Snapshot};
@@ -17,58 +17,6 @@ use crate::transact::Stage;
 
 /// Partitions checked at once.
 const AT_ONCE: usize = 8;
-
-/// The kind of a problem.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ProblemKind {
-    /// A partition lacks what makes it one, or a variable: its writer died.
-    Missing,
-    /// Something cannot be read.
-    Damaged,
-    /// Rows lie in a partition to which they do not belong.
-    Misplaced,
-    /// The list of partitions is not true.
-    Catalog,
-    /// The statistics of a partition do not agree with its values.
-    Statistics,
-    /// A view has other rows than its base.
-    Unsynced,
-}
-
-impl ProblemKind {
-    /// The name in lower case.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Missing => "missing",
-            Self::Damaged => "damaged",
-            Self::Misplaced => "misplaced",
-            Self::Catalog => "catalog",
-            Self::Statistics => "statistics",
-            Self::Unsynced => "unsynced",
-        }
-    }
-}
-
-/// Something that is wrong with a collection.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// Its kind.
-    pub kind: ProblemKind,
-    /// The partition concerned, or the key of the object.
-    pub path: String,
-    /// A description.
-    pub message: String,
-    /// True if it was put right.
-    pub repaired: bool,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}: {}", self.kind.name(), self.path, self.message)?;
-        if self.repaired { f.write_str(" (repaired)") } else { Ok(()) }
-    }
-}
 
 /// Options of a verification.
 #[derive(Debug, Clone, Default)]
@@ -107,7 +55,7 @@ impl Collection {
             let listed = self.backend().check_catalog(&snapshot, options.repair).await?;
             problems.extend(listed.map(|(path, message)| Problem {
                 kind: ProblemKind::Catalog,
-                path: path.to_owned(),
+                at: path.to_owned(),
                 message,
                 repaired: options.repair,
             }));
@@ -133,7 +81,7 @@ impl Collection {
                     matches!(problem.kind, ProblemKind::Damaged | ProblemKind::Missing)
                 };
                 for problem in found.iter_mut().filter(damaged) {
-                    problem.repaired = self.mend(&problem.path).await?;
+                    problem.repaired = self.mend(&problem.at).await?;
                 }
             }
             problems.extend(found);
@@ -142,12 +90,13 @@ impl Collection {
                 let wrong = problems.iter_mut().filter(|one| one.kind == ProblemKind::Statistics);
                 let wrong = wrong.map(|one| {
                     one.repaired = true;
-                    one.path.clone()
+                    one.at.clone()
                 });
                 rebuild(self, &wrong.collect(), &options.work).await?;
             }
             Ok(problems)
         }
+        .instrument(tracing::debug_span!("verify", dataset = %self.place()))
         .boxed()
     }
 }
@@ -191,15 +140,21 @@ impl Collection {
         paths.push(immutable_group(snapshot.config.layout).to_owned());
         let check = async |path: String| {
             options.work.cancel.check()?;
-            let names = snapshot.spoilt(&path).await?;
-            Ok::<_, Error>((path, names))
+            let message = match snapshot.spoilt(&path).await {
+                // A manifest cannot be read.
+                Err(error) if error.kind() == ErrorKind::Corrupt => Some(error.to_string()),
+                names => Some(names?).filter(|names| !names.is_empty()).map(|names| {
+                    format!("what is stored is not what was committed: {}", names.join(", "))
+                }),
+            };
+            Ok::<_, Error>((path, message))
         };
-        let found: Vec<(String, Vec<String>)> =
+        let found: Vec<(String, Option<String>)> =
             stream::iter(paths).map(check).buffered(AT_ONCE).try_collect().await?;
-        for (path, names) in found.into_iter().filter(|(_, names)| !names.is_empty()) {
+        let found = found.into_iter().filter_map(|(path, message)| Some((path, message?)));
+        for (path, message) in found {
             let repaired = options.repair && self.mend(&path).await?;
-            let message = format!("what is stored is not what was committed: {}", names.join(", "));
-            problems.push(Problem { kind: ProblemKind::Damaged, path, message, repaired });
+            problems.push(Problem { kind: ProblemKind::Damaged, at: path, message, repaired });
         }
         Ok(problems)
     }
@@ -227,7 +182,7 @@ impl Collection {
             let message = "the partition was committed, and is gone: its objects were lost, or \
                            another program has dropped it";
             let (kind, message) = (ProblemKind::Missing, message.to_owned());
-            problems.push(Problem { kind, path, message, repaired });
+            problems.push(Problem { kind, at: path, message, repaired });
         }
         Ok(problems)
     }
@@ -262,7 +217,7 @@ async fn check(
     let (config, path) = (&snapshot.config, &partition.path);
     let problem = |kind: ProblemKind, message: String| Problem {
         kind,
-        path: path.clone(),
+        at: path.clone(),
         message,
         repaired: false,
     };
@@ -337,8 +292,7 @@ async fn check_view(
             ErrorKind::OutOfSync => ProblemKind::Unsynced,
             _ => ProblemKind::Damaged,
         };
-        let (path, message) = (partition.path.clone(), error.to_string());
-        Problem { kind, path, message, repaired: false }
+        Problem { kind, at: partition.path.clone(), message: error.to_string(), repaired: false }
     };
     let synced = snapshot.check_synced(std::slice::from_ref(partition), &options.work).await;
     let data = match options.data {
@@ -379,7 +333,7 @@ async fn check_immutable(snapshot: &Snapshot, options: &VerifyOptions) -> Result
         }
         Err(error) => Ok(vec![Problem {
             kind: ProblemKind::Damaged,
-            path: immutable_group(config.layout).to_owned(),
+            at: immutable_group(config.layout).to_owned(),
             message: error.to_string(),
             repaired: false,
         }]),

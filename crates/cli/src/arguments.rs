@@ -5,13 +5,14 @@ use partita::array::Collection;
 use partita::{At, Dataset, Error, ErrorKind, StoreOptions, Table};
 
 use crate::commands::{
-    append::AppendArguments, completions::CompletionsArguments, copy::CopyArguments,
-    create::CreateArguments, delete::DeleteArguments, doctor::DoctorArguments, drop::DropArguments,
-    expire::ExpireArguments, export::ExportArguments, gc::GcArguments, history::HistoryArguments,
-    import::ImportArguments, index::IndexArguments, info::InfoArguments, ls::LsArguments,
-    man::ManArguments, migrate::MigrateArguments, optimize::OptimizeArguments,
-    partitions::PartitionsArguments, read::ReadArguments, restore::RestoreArguments,
-    schema::SchemaArguments, sync::SyncArguments, upsert::UpsertArguments, verify::VerifyArguments,
+    append::AppendArguments, columns::ColumnsArguments, completions::CompletionsArguments,
+    copy::CopyArguments, create::CreateArguments, delete::DeleteArguments, doctor::DoctorArguments,
+    drop::DropArguments, expire::ExpireArguments, export::ExportArguments, gc::GcArguments,
+    history::HistoryArguments, import::ImportArguments, index::IndexArguments, info::InfoArguments,
+    ls::LsArguments, man::ManArguments, migrate::MigrateArguments, optimize::OptimizeArguments,
+    partitions::PartitionsArguments, read::ReadArguments, report::ReportArguments,
+    restore::RestoreArguments, schema::SchemaArguments, sql::SqlArguments, sync::SyncArguments,
+    upsert::UpsertArguments, verify::VerifyArguments,
 };
 use crate::failure::Failure;
 use crate::style::HELP;
@@ -131,10 +132,8 @@ impl Either {
 
 /// Parses a version, or the time at which it was the newest.
 pub(crate) fn version(text: &str) -> Result<At, String> {
-    text.parse::<u64>().map(At::Version).or_else(|_| {
-        text.parse().map(At::Time).map_err(|_| {
-            "expected the number of a version, or a time such as 2026-01-31T12:00:00Z".to_owned()
-        })
+    At::number_or_time(text).ok_or_else(|| {
+        "expected the number of a version, or a time such as 2026-01-31T12:00:00Z".to_owned()
     })
 }
 
@@ -145,7 +144,9 @@ pub(crate) enum Command {
     Info(InfoArguments),
     Schema(SchemaArguments),
     Partitions(PartitionsArguments),
+    Report(ReportArguments),
     Read(ReadArguments),
+    Sql(SqlArguments),
     Create(CreateArguments),
     Append(AppendArguments),
     /// Create a table from files and folders of CSV, JSON lines or Parquet, or add them to it
@@ -155,6 +156,7 @@ pub(crate) enum Command {
     Delete(DeleteArguments),
     Drop(DropArguments),
     Optimize(OptimizeArguments),
+    Columns(ColumnsArguments),
     Index(IndexArguments),
     History(HistoryArguments),
     Restore(RestoreArguments),
@@ -195,8 +197,10 @@ mod tests {
 
     #[test]
     fn versions_are_numbers_or_times() {
-        assert_eq!(version("12").unwrap(), At::Version(12));
-        assert!(matches!(version("2026-01-31T12:00:00Z").unwrap(), At::Time(_)));
+        assert_eq!(version("12").unwrap(), At::Number(12));
+        let time = version("2026-01-31T12:00:00Z").unwrap();
+        assert!(matches!(time, At::Time(_)));
+        assert_eq!(version("2026-01-31T12:00:00").unwrap(), time);
         assert!(version("yesterday").is_err());
     }
 }

@@ -51,10 +51,10 @@ impl Failure {
         let Self::Engine(error) = self else { return None };
         let names = |what: &str| error.context().iter().any(|(name, _)| *name == what);
         match error.kind() {
-            ErrorKind::NotFound if names("column") => {
+            ErrorKind::NotFound | ErrorKind::AlreadyExists if names("column") => {
                 Some("`partita schema URL` shows the columns")
             }
-            ErrorKind::NotFound if names("version") || names("time") || names("at") => {
+            ErrorKind::NotFound if ["version", "commit", "time", "at"].into_iter().any(names) => {
                 Some("`partita history URL` lists the versions that there are")
             }
             ErrorKind::NotFound => Some("`partita ls STORE` lists the datasets of a store"),

@@ -23,6 +23,7 @@ mod mount;
 mod output;
 mod overview;
 mod partitioning;
+mod report;
 mod sink;
 mod style;
 mod types;
@@ -35,6 +36,7 @@ use clap::{CommandFactory, FromArgMatches};
 
 use crate::arguments::Arguments;
 use crate::failure::{Failure, report};
+pub use crate::report::{report_of_collection, report_of_table};
 
 /// Runs the command whose name and arguments are `args`, and returns the exit code.
 pub fn main<I, T>(args: I) -> i32

@@ -9,10 +9,13 @@ use crate::style::{HEADING, LITERAL, painted};
 
 /// The commands, grouped by purpose.
 const GROUPS: [(&str, &[&str]); 5] = [
-    ("Inspect", &["ls", "info", "schema", "partitions", "history", "read", "export"]),
+    (
+        "Inspect",
+        &["ls", "info", "schema", "partitions", "history", "report", "read", "sql", "export"],
+    ),
     ("Write", &["create", "import", "append", "upsert", "delete", "drop"]),
     ("Versions", &["restore", "expire", "gc"]),
-    ("Maintain", &["optimize", "index", "sync", "verify", "copy", "migrate"]),
+    ("Maintain", &["columns", "optimize", "index", "sync", "verify", "copy", "migrate"]),
     ("Set up", &["doctor", "completions", "man"]),
 ];
 

@@ -1,6 +1,5 @@
-//! The names of column types that `schema` shows and `create` accepts. They are those of pyarrow,
-//! without details that users of a table need not choose (`large_`, `[day]`, the width of
-//! decimals).
+//! The names of column types that `create` accepts, which are those that `schema` shows
+//! ([`partita::type_name`]), and the names of types of variables.
 
 use arrow::datatypes::{
     DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, Field, Schema, TimeUnit,
@@ -35,39 +34,6 @@ const PLAIN: [(&str, DataType); 17] = [
 
 /// The name of the type of texts of which there are few; of other values, their type follows.
 const CATEGORY: &str = "category";
-
-/// The name of a type.
-pub(crate) fn name(data_type: &DataType) -> String {
-    match data_type {
-        DataType::Utf8 | DataType::Utf8View => "string".to_owned(),
-        DataType::Binary | DataType::BinaryView => "binary".to_owned(),
-        DataType::FixedSizeBinary(bytes) => format!("fixed_size_binary[{bytes}]"),
-        DataType::Date64 => "date".to_owned(),
-        DataType::Timestamp(unit, None) => format!("timestamp[{}]", symbol(*unit)),
-        DataType::Timestamp(unit, Some(zone)) => format!("timestamp[{}, tz={zone}]", symbol(*unit)),
-        DataType::Time32(unit) | DataType::Time64(unit) => format!("time[{}]", symbol(*unit)),
-        DataType::Duration(unit) => format!("duration[{}]", symbol(*unit)),
-        DataType::Decimal32(digits, scale)
-        | DataType::Decimal64(digits, scale)
-        | DataType::Decimal128(digits, scale)
-        | DataType::Decimal256(digits, scale) => format!("decimal({digits}, {scale})"),
-        DataType::Dictionary(_, values) if values.is_string() => CATEGORY.to_owned(),
-        DataType::Dictionary(_, values) => format!("{CATEGORY}<{}>", name(values)),
-        DataType::List(item) | DataType::LargeList(item) => {
-            format!("list<{}>", name(item.data_type()))
-        }
-        DataType::Struct(fields) => {
-            let field = |field: &arrow::datatypes::FieldRef| {
-                format!("{}: {}", field.name(), name(field.data_type()))
-            };
-            format!("struct<{}>", fields.iter().map(field).collect::<Vec<_>>().join(", "))
-        }
-        other => PLAIN
-            .iter()
-            .find(|(_, plain)| plain == other)
-            .map_or_else(|| other.to_string(), |(name, _)| (*name).to_owned()),
-    }
-}
 
 /// The name of a numpy type, given its array-protocol code: `float64` for `<f8`.
 pub(crate) fn of_numpy(text: &str) -> String {
@@ -175,16 +141,14 @@ pub(crate) fn outside_of_brackets(text: &str) -> Vec<&str> {
     .collect()
 }
 
-fn symbol(unit: TimeUnit) -> &'static str {
-    UNITS.iter().find(|(_, known)| *known == unit).map_or("", |(symbol, _)| symbol)
-}
-
 fn unit_of(symbol: &str) -> Option<TimeUnit> {
     UNITS.iter().find(|(known, _)| *known == symbol.trim()).map(|(_, unit)| *unit)
 }
 
 #[cfg(test)]
 mod tests {
+    use partita::type_name;
+
     use super::*;
 
     #[test]
@@ -205,9 +169,9 @@ mod tests {
         ];
         let plain = PLAIN.iter().map(|(name, _)| *name).filter(|name| *name != "timestamp");
         for text in shown.into_iter().chain(plain) {
-            assert_eq!(name(&parse(text).unwrap()), text);
+            assert_eq!(type_name(&parse(text).unwrap()), text);
         }
-        assert_eq!(name(&parse("timestamp").unwrap()), "timestamp[us]");
+        assert_eq!(type_name(&parse("timestamp").unwrap()), "timestamp[us]");
     }
 
     #[test]

@@ -45,6 +45,19 @@ pub(crate) fn known(number: Option<u64>, show: impl Fn(u64) -> String) -> String
     number.map_or_else(|| "?".to_owned(), show)
 }
 
+/// A time that lies so far back: `12 s ago`, `3 h ago`.
+pub(crate) fn ago(age: SignedDuration) -> String {
+    // The clock of the store may be ahead.
+    let seconds = age.as_secs().max(0);
+    let (number, unit) = match seconds {
+        ..60 => (seconds, "s"),
+        60..3_600 => (seconds / 60, "min"),
+        3_600..172_800 => (seconds / 3_600, "h"),
+        _ => (seconds / 86_400, "days"),
+    };
+    format!("{number} {unit} ago")
+}
+
 /// Parses an age such as `24h` or `7d`; a day has 24 hours.
 pub(crate) fn age(text: &str) -> Result<SignedDuration, String> {
     let span: Span = text.parse().map_err(|_| "expected an age such as 24h or 7d".to_owned())?;
@@ -67,6 +80,13 @@ mod tests {
         assert_eq!(age("24h").unwrap(), age("1d").unwrap());
         assert_eq!(age("90m").unwrap(), SignedDuration::from_mins(90));
         assert!(age("soon").is_err());
+    }
+
+    #[test]
+    fn times_lie_back_by_the_largest_unit() {
+        let shown = [-5, 59, 60, 7_199, 172_799, 172_800].map(SignedDuration::from_secs).map(ago);
+        let expected = ["0 s ago", "59 s ago", "1 min ago", "1 h ago", "47 h ago", "2 days ago"];
+        assert_eq!(shown, expected);
     }
 
     #[test]

@@ -22,7 +22,13 @@ struct Watched {
     closed: bool,
     made: Vec<String>,
     in_doubt: Option<String>,
+    /// Set until the request of a commit is sent.
+    unsent: Option<Before>,
 }
+
+/// The commit that was in doubt before a request.
+#[derive(Debug)]
+struct Before(Option<String>);
 
 impl CommitWatch {
     /// Runs an operation whose commits are followed.
@@ -55,12 +61,11 @@ impl CommitWatch {
     fn begin(&self, id: &str) -> Result<Option<String>> {
         let mut watched = self.watched();
         if watched.closed {
-            return Err(Error::new(
-                ErrorKind::Interrupted,
-                "the operation was interrupted before its commit",
-            ));
+            return Err(interrupted());
         }
-        Ok(watched.in_doubt.replace(id.to_owned()))
+        let before = watched.in_doubt.replace(id.to_owned());
+        watched.unsent = Some(Before(before.clone()));
+        Ok(before)
     }
 
     fn settle(&self, id: &str, made: bool) {
@@ -89,6 +94,7 @@ pub async fn commit_point<T>(
     let Ok(watch) = CURRENT.try_with(CommitWatch::clone) else { return request.await };
     let before = watch.begin(id)?;
     let answer = request.await;
+    watch.watched().unsent = None;
     match &answer {
         Ok(answer) => {
             if let Some(made) = is_made(answer) {
@@ -100,6 +106,33 @@ pub async fn commit_point<T>(
         Err(_) => watch.watched().in_doubt = before,
     }
     answer
+}
+
+/// Waits for what the request of a commit needs before anything is sent, such as a lock. Until then
+/// the commit is not in doubt. It is so at once if the request has been sent before.
+///
+/// # Errors
+/// [`Interrupted`](ErrorKind::Interrupted) if the operation was interrupted meanwhile: nothing must
+/// be sent then.
+pub(crate) async fn before_request<T>(wait: impl Future<Output = T>) -> Result<T> {
+    let Ok(watch) = CURRENT.try_with(CommitWatch::clone) else { return Ok(wait.await) };
+    let waiting = {
+        let mut watched = watch.watched();
+        let unsent = watched.unsent.take();
+        unsent.map(|Before(before)| std::mem::replace(&mut watched.in_doubt, before))
+    };
+    let waited = wait.await;
+    let Some(id) = waiting else { return Ok(waited) };
+    let mut watched = watch.watched();
+    if watched.closed {
+        return Err(interrupted());
+    }
+    watched.in_doubt = id;
+    Ok(waited)
+}
+
+fn interrupted() -> Error {
+    Error::new(ErrorKind::Interrupted, "the operation was interrupted before its commit")
 }
 
 /// Records the outcome of the commit `id` once it is known.
@@ -149,6 +182,40 @@ mod tests {
         let dropped = watch.follow(commit_point("a", request, |made| Some(*made))).now_or_never();
         assert!(dropped.is_none());
         assert_eq!((watch.made(), watch.in_doubt()), (Vec::new(), Some("a".into())));
+    }
+
+    #[tokio::test]
+    async fn a_commit_is_not_in_doubt_before_its_request_is_sent() {
+        for ends in [false, true] {
+            let watch = CommitWatch::default();
+            let wait = async {
+                if !ends {
+                    pending::<()>().await;
+                }
+            };
+            let request = async {
+                before_request(wait).await?;
+                // A request that is repeated may have been carried out.
+                before_request(pending::<()>()).await?;
+                Ok(true)
+            };
+            let dropped = watch.follow(commit_point("a", request, |made| Some(*made)));
+            assert!(dropped.now_or_never().is_none());
+            let in_doubt = ends.then(|| "a".to_owned());
+            assert_eq!((watch.made(), watch.in_doubt()), (Vec::new(), in_doubt));
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_sent_after_a_wait_that_was_interrupted() {
+        let watch = CommitWatch::default();
+        let request = async {
+            before_request(async { watch.close() }).await?;
+            Ok(true)
+        };
+        let ended = watch.follow(commit_point("a", request, |made| Some(*made))).await;
+        assert_eq!(ended.unwrap_err().kind(), ErrorKind::Interrupted);
+        assert_eq!((watch.made(), watch.in_doubt()), (Vec::new(), None));
     }
 
     #[tokio::test]

@@ -4,6 +4,7 @@
 //!
 //! This crate knows neither Parquet nor Zarr.
 
+mod at;
 mod commit_watch;
 pub mod convert;
 mod cores;
@@ -18,7 +19,10 @@ mod secret;
 pub mod store;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod type_name;
+pub mod upkeep;
 
+pub use at::At;
 pub use commit_watch::{CommitWatch, commit_point, commit_settled};
 pub use cores::cores;
 pub use digest::Digest;
@@ -29,3 +33,4 @@ pub use predicate::{Predicate, col};
 pub use progress::{Cancel, NoProgress, Progress};
 pub use secret::masked;
 pub use store::{Store, StoreOptions};
+pub use type_name::type_name;

@@ -1,6 +1,6 @@
 //! Checks that a new dataset is not created at or inside the location of an existing one.
 
-use futures::future::join_all;
+use futures::future::{join, join_all};
 use partita_array::{Collection, View, holds_repository};
 use partita_core::store::{Store, StoreOptions, repository_url, split_url};
 use partita_core::{Error, ErrorKind, Result};
@@ -14,8 +14,8 @@ const LEVELS: usize = 32;
 /// creation itself handles one of the same kind. A view may be inside a collection, which keeps it.
 /// Existing datasets inside each other can still be opened.
 ///
-/// Costs a few small requests for each directory from the URL upwards, all concurrent within a
-/// directory. A parent directory that cannot be read is treated as one without a dataset.
+/// Costs a few small requests for each directory from the URL upwards, all of them concurrent. A
+/// parent directory that cannot be read is treated as one without a dataset.
 ///
 /// # Errors
 /// [`AlreadyExists`](ErrorKind::AlreadyExists) naming the existing dataset;
@@ -26,7 +26,19 @@ pub async fn check_vacant(url: &str, options: &StoreOptions, new: DatasetKind) -
         return Ok(());
     }
     let options = options.clone().read_only(true);
-    for (kind, found) in at(url, &options).await? {
+    // The URL of the store is absolute for local files.
+    let mut places = vec![Store::open(url, &options)?.url().to_owned()];
+    while let Some(below) = places.last()
+        && places.len() <= LEVELS
+        && let Ok((above, _)) = split_url(below)
+        && above != *below
+    {
+        places.push(above);
+    }
+    let (own, around) =
+        join(at(url, &options), join_all(places.iter().skip(1).map(|above| at(above, &options))))
+            .await;
+    for (kind, found) in own? {
         let is_own = match new {
             DatasetKind::Table => kind == "table",
             // Each of these kinds rejects the other itself, and replaces its own.
@@ -38,23 +50,16 @@ pub async fn check_vacant(url: &str, options: &StoreOptions, new: DatasetKind) -
             return Err(in_the_way("there is another dataset here", kind, &found));
         }
     }
-    // The URL of the store is absolute for local files.
-    let mut below = Store::open(url, &options)?.url().to_owned();
-    for _ in 0..LEVELS {
-        let Ok((above, _)) = split_url(&below) else { return Ok(()) };
-        if above == below {
-            return Ok(());
+    let inside = around
+        .into_iter()
+        .flat_map(Result::unwrap_or_default)
+        .find(|(kind, _)| new != DatasetKind::View || !matches!(*kind, "collection" | "view"));
+    match inside {
+        Some((kind, found)) => {
+            Err(in_the_way("the location is inside another dataset", kind, &found))
         }
-        let found = at(&above, &options).await.unwrap_or_default();
-        let inside = found
-            .into_iter()
-            .find(|(kind, _)| new != DatasetKind::View || !matches!(*kind, "collection" | "view"));
-        if let Some((kind, found)) = inside {
-            return Err(in_the_way("the location is inside another dataset", kind, &found));
-        }
-        below = above;
+        None => Ok(()),
     }
-    Ok(())
 }
 
 fn in_the_way(why: &str, kind: &str, found: &str) -> Error {
@@ -89,14 +94,15 @@ async fn at(url: &str, options: &StoreOptions) -> Result<Vec<(&'static str, Stri
             marks.push(("table", beside.clone(), format!("{name}{ending}")));
         }
     }
-    let heads = marks.iter().map(|(_, store, key)| store.head(key));
+    let heads = join_all(marks.iter().map(|(_, store, key)| store.head(key)));
+    let (heads, is_repository) = join(heads, holds_repository(&inside, "")).await;
     let mut found: Vec<(&'static str, String)> = Vec::new();
-    for ((kind, _, _), head) in marks.iter().zip(join_all(heads).await) {
+    for ((kind, _, _), head) in marks.iter().zip(heads) {
         if head?.is_some() {
             found.push((kind, url.to_owned()));
         }
     }
-    if holds_repository(&inside, "").await? {
+    if is_repository? {
         found.push(("repository", url.to_owned()));
     }
     Ok(found)

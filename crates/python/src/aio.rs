@@ -17,6 +17,7 @@ use tokio::task::JoinError;
 use tokio::time::sleep;
 
 use crate::errors::{internal, to_python};
+use crate::logging;
 use crate::runtime::{Watch, blocking, interrupted, runtime, wait};
 
 /// The time that a cancelled operation may take to stop.
@@ -55,6 +56,7 @@ where
     F: Future<Output = partita::Result<T>> + Send + 'static,
     C: FnOnce(Python<'_>, PyResult<T>) -> PyResult<Py<PyAny>> + Send + 'static,
 {
+    logging::refresh(py)?;
     let (commits, stop) = (CommitWatch::default(), Arc::new(Notify::new()));
     let runtime = runtime(py)?;
     let mut work = runtime.spawn(commits.follow(future));
@@ -70,6 +72,9 @@ where
         // If the interpreter is ending, nobody waits.
         let _ = blocking(|| {
             Python::try_attach(|py| {
+                if let Err(raised) = logging::pass_on(py) {
+                    raised.write_unraisable(py, None);
+                }
                 let (value, error) = match convert(py, found(outcome)) {
                     Ok(value) => (value, py.None()),
                     Err(error) => (py.None(), error.into_value(py).into_any()),

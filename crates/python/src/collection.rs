@@ -14,6 +14,7 @@ use std::sync::{Mutex, PoisonError};
 use partita::array::layout::Layout;
 use partita::array::{
     Collection, CreateOptions, Known, PartitionSize, Partitioning, PlannedRows, ReadOptions,
+    ReadPlan,
 };
 use partita::store::repository_url;
 use partita::{DatasetKind, StoreOptions, check_vacant};
@@ -49,6 +50,11 @@ type Commit = (u64, Option<u64>);
 /// The plan of a read: the last known commit, and for each partition its row runs and the number of
 /// rows per chunk.
 type Plan = (Commit, Vec<(PartitionRuns, usize)>);
+
+fn plan_of(plan: &ReadPlan) -> Plan {
+    let partition = |found: &PlannedRows| (runs_of(&found.rows), found.chunk);
+    ((plan.commit.own, plan.commit.base), plan.partitions.iter().map(partition).collect())
+}
 
 impl PyCollection {
     pub(crate) fn new(url: String, options: StoreOptions, collection: Collection) -> Self {
@@ -260,8 +266,25 @@ impl PyCollection {
         let options = ReadOptions { predicate, rows, variables, work: work(&watch) };
         let collection = self.collection(py)?;
         let plan = wait(py, &watch, async move { collection.plan(&options).await })?;
-        let partition = |found: &PlannedRows| (runs_of(&found.rows), found.chunk);
-        Ok(((plan.commit.own, plan.commit.base), plan.partitions.iter().map(partition).collect()))
+        Ok(plan_of(&plan))
+    }
+
+    /// The plan of a read, its variables without rows, and its axes.
+    #[pyo3(signature = (filter, variables, rows=None))]
+    fn read_lazily(
+        &self,
+        py: Python<'_>,
+        filter: Option<PyRef<'_, PyPredicate>>,
+        variables: Option<Vec<String>>,
+        rows: Option<PyRef<'_, PySelection>>,
+    ) -> PyResult<(Plan, PyDataset, Option<PyDataset>)> {
+        let watch = Watch::default();
+        let (predicate, rows) = (predicate(filter), chosen(rows));
+        let options = ReadOptions { predicate, rows, variables, work: work(&watch) };
+        let collection = self.collection(py)?;
+        let found = wait(py, &watch, async move { collection.read_lazily(&options).await })?;
+        let axis = found.axis.map(PyDataset::new);
+        Ok((plan_of(&found.plan), PyDataset::new(found.template), axis))
     }
 
     /// Reads rows of partitions, given by path, if they have not changed since a commit.

@@ -137,7 +137,7 @@ pub(crate) struct StateArguments(Option<u64>, Option<i64>, Option<String>);
 impl StateArguments {
     pub(crate) fn state(self) -> PyResult<At> {
         match self {
-            Self(Some(number), ..) => Ok(At::Commit(number)),
+            Self(Some(number), ..) => Ok(At::Number(number)),
             Self(_, Some(time), _) => {
                 Timestamp::from_microsecond(time).map(At::Time).map_err(|error| {
                     to_python(Error::invalid("the time is out of range").caused_by(error))

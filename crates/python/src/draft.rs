@@ -74,8 +74,8 @@ impl PyDraft {
 
     /// Deletes staged files.
     fn discard(&self, py: Python<'_>, staged: Vec<PyRef<'_, PyStaged>>) -> PyResult<()> {
-        let staged = staged.iter().map(|staged| staged.0.clone()).collect();
+        let staged: Vec<_> = staged.iter().map(|staged| staged.0.clone()).collect();
         let draft = self.draft.clone();
-        wait(py, &Watch::default(), async move { draft.discard(staged).await })
+        wait(py, &Watch::default(), async move { draft.discard(&staged).await })
     }
 }

@@ -4,8 +4,9 @@
 //! detached ([`runtime`]); errors become the exceptions of `partita.errors` ([`errors`]); tables
 //! are exchanged through Arrow's C interface, batch by batch ([`arrow_ffi`]), and arrays through
 //! numpy's, in place ([`array_memory`]); requests to a store implemented in Python are batched
-//! ([`dispatch`]). Operations that asyncio waits for run on the same runtime, without a thread of
-//! their own ([`aio`]).
+//! ([`dispatch`]). What the engine tells through `tracing` goes to `logging` of Python ([`logging`]).
+//! Operations that asyncio waits for run on the same runtime, without a thread of their own
+//! ([`aio`]).
 
 mod aio;
 mod arguments;
@@ -21,6 +22,7 @@ mod draft;
 mod errors;
 mod function;
 mod index;
+mod logging;
 mod objects;
 mod opening;
 mod partition;
@@ -71,7 +73,7 @@ mod _native {
     #[pymodule_export]
     use crate::table::PyTable;
 
-    use partita::store::{is_removing, removed};
+    use partita::store::{is_removing, removed, totals_of_requests};
     use partita::{Dataset, Error};
     use pyo3::IntoPyObjectExt;
     use pyo3::prelude::*;
@@ -79,6 +81,7 @@ mod _native {
     use crate::arguments::{StoreArguments, store_options};
     use crate::dispatch::close_clients;
     use crate::errors::to_python;
+    use crate::logging;
     use crate::runtime::{Watch, wait};
 
     /// The version of the package.
@@ -125,6 +128,18 @@ mod _native {
         }
     }
 
+    /// The requests of this process to servers: for each operation the number of requests and of
+    /// retries, and the bytes sent and received.
+    #[pyfunction]
+    fn metrics(reset: bool) -> Vec<(&'static str, u64, u64, u64, u64)> {
+        let totals = totals_of_requests(reset).into_iter();
+        totals
+            .map(|(operation, of)| {
+                (operation, of.requests, of.retries, of.bytes_sent, of.bytes_received)
+            })
+            .collect()
+    }
+
     /// Masks the passwords of URLs in a text.
     #[pyfunction]
     fn masked(text: &str) -> String {
@@ -154,6 +169,7 @@ mod _native {
     #[pymodule_init]
     fn init(_module: &Bound<'_, PyModule>) -> PyResult<()> {
         partita::silence_guarded_panics();
+        logging::begin();
         Ok(())
     }
 

@@ -14,6 +14,7 @@ use pyo3::prelude::*;
 use tokio::runtime::{Builder, Handle, Runtime, RuntimeFlavor};
 
 use crate::errors::{internal, to_python};
+use crate::logging;
 use crate::progress::Meter;
 
 /// The maximum delay before Ctrl-C is noticed.
@@ -64,6 +65,7 @@ where
     T: Send + 'static,
     F: Future<Output = partita::Result<T>> + Send + 'static,
 {
+    logging::refresh(py)?;
     let (sender, mut receiver) = sync_channel::<Outcome<T>>(1);
     let commits = CommitWatch::default();
     let task = runtime(py)?.spawn(commits.follow(async move {
@@ -76,7 +78,7 @@ where
         receiver = back;
         match outcome {
             Ok(Ok(result)) => {
-                let told = watch.report(py);
+                let told = watch.report(py).and_then(|()| logging::pass_on(py));
                 let value = result.map_err(to_python)?;
                 // A signal that arrived at the end must be raised with the commits that were made.
                 let told = told.and_then(|()| py.check_signals());
@@ -85,7 +87,8 @@ where
             Ok(Err(panic)) => return Err(internal(panic_words(panic.as_ref()))),
             Err(RecvTimeoutError::Disconnected) => return Err(internal("the task was lost")),
             Err(RecvTimeoutError::Timeout) => {
-                if let Err(raised) = py.check_signals().and_then(|()| watch.report(py)) {
+                let told = py.check_signals().and_then(|()| watch.report(py));
+                if let Err(raised) = told.and_then(|()| logging::pass_on(py)) {
                     watch.cancel.cancel();
                     commits.close();
                     settle(py, receiver, &commits);

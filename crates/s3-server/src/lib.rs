@@ -63,8 +63,9 @@ impl Server {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel();
+        let counted = Arc::clone(&tally);
         let thread = std::thread::Builder::new().name("s3-server".to_owned()).spawn(move || {
-            runtime.block_on(serve(listener, service, stopped));
+            runtime.block_on(serve(listener, service, &counted, stopped));
             runtime.shutdown_background();
         })?;
         let root = root.to_owned();
@@ -103,6 +104,12 @@ impl Server {
         self.tally.requests.count()
     }
 
+    /// The number of connections that were accepted so far.
+    #[must_use]
+    pub fn connections(&self) -> u64 {
+        self.tally.connections.count()
+    }
+
     /// The number of conditional puts that were carried out but answered with an error.
     #[must_use]
     pub fn lost_answers(&self) -> u64 {
@@ -124,6 +131,7 @@ impl Drop for Server {
 async fn serve(
     listener: std::net::TcpListener,
     service: S3Service,
+    tally: &Tally,
     mut stopped: oneshot::Receiver<()>,
 ) {
     let Ok(listener) = TcpListener::from_std(listener) else { return };
@@ -136,6 +144,7 @@ async fn serve(
             },
             _ = &mut stopped => return,
         };
+        tally.connections.hits(0);
         // Otherwise Nagle's algorithm delays small responses by 40 ms.
         let _ = socket.set_nodelay(true);
         let connection = http.serve_connection(TokioIo::new(socket), service.clone()).into_owned();

@@ -14,6 +14,7 @@ use crate::faults::{Counter, Faults};
 /// Counters of the server, shared with the code that started it.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
+    pub connections: Counter,
     pub requests: Counter,
     pub conditional_puts: Counter,
     pub lost_answers: Counter,

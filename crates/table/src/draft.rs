@@ -1,6 +1,7 @@
 //! Tables that do not exist yet: staged by many processes, created in one commit.
 
 use arrow::datatypes::Schema;
+use futures::future::try_join_all;
 use partita_core::store::split_url;
 use partita_core::{Error, ErrorKind, Result, Store, StoreOptions};
 
@@ -8,12 +9,13 @@ use crate::Table;
 use crate::change::{Change, Creation};
 use crate::commit::{Commit, Existing, already_exists, commit};
 use crate::format::given::merge;
+use crate::format::header::Encoding;
 use crate::format::keys;
 use crate::format::pandas::ExtensionTypes;
 use crate::format::snapshot::Operation;
 use crate::options::{BatchSource, CreateOptions, WriteOptions};
-use crate::stage::{Staged, Target, discard, stage};
-use crate::state::read_header;
+use crate::stage::{Staged, Target, stage};
+use crate::state::header_key;
 
 /// A table that does not exist yet. Any number of drafts with the same options, in any process, can
 /// stage files for it; one of them creates it.
@@ -45,21 +47,27 @@ impl Draft {
         Ok(Self { store, name: name.to_owned(), options })
     }
 
-    /// Fails if the table exists and may not be replaced. One request.
+    /// Fails if the table exists and may not be replaced. Two requests at once.
     ///
     /// # Errors
     /// [`AlreadyExists`](ErrorKind::AlreadyExists); [`Store`](ErrorKind::Store).
     pub async fn check_absent(&self) -> Result<()> {
-        if !self.options.overwrite && read_header(&self.store, &self.name).await?.is_some() {
-            return Err(already_exists(&self.name));
+        if self.options.overwrite {
+            return Ok(());
         }
-        Ok(())
+        let keys = [Encoding::Json, Encoding::Msgpack].map(|form| header_key(&self.name, form));
+        let found = try_join_all(keys.iter().map(|key| self.store.head(key))).await?;
+        match found.iter().any(Option::is_some) {
+            true => Err(already_exists(&self.name)),
+            false => Ok(()),
+        }
     }
 
     /// Writes `data` to files that do not belong to a table yet.
     ///
     /// # Errors
     /// The errors are those of [`Table::append`], except for those that concern an existing table.
+    #[tracing::instrument(level = "debug", skip_all, fields(dataset = %self.name))]
     pub async fn stage(&self, data: BatchSource, options: &WriteOptions) -> Result<Staged> {
         let target = Target {
             store: self.store.clone(),
@@ -85,6 +93,7 @@ impl Draft {
     /// [`AlreadyExists`](ErrorKind::AlreadyExists) unless the table is to be replaced;
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) if nothing is staged;
     /// [`SchemaMismatch`](ErrorKind::SchemaMismatch) if the staged files have no common schema.
+    #[tracing::instrument(level = "debug", skip_all, fields(dataset = %self.name))]
     pub async fn create(&self, staged: Vec<Staged>) -> Result<(Table, Commit)> {
         self.create_of(staged, true).await
     }
@@ -106,7 +115,7 @@ impl Draft {
                 index: self.options.index.clone(),
                 columns: first.columns.clone(),
                 extensions: first.extensions.clone(),
-                schema: common_schema(&staged, first)?,
+                schema: self.common_schema(&staged, first)?,
                 encoding: self.options.header,
                 derived: self.options.derived(),
                 bloom_filters: self.bloom_filters(),
@@ -126,24 +135,26 @@ impl Draft {
     /// Deletes staged files that are not going to be committed. Files that a table names stay.
     ///
     /// # Errors
-    /// [`Store`](ErrorKind::Store) if the files of the table cannot be determined.
-    pub async fn discard(&self, staged: Vec<Staged>) -> Result<()> {
+    /// The errors are those of [`Table::discard`].
+    pub async fn discard(&self, staged: &[Staged]) -> Result<()> {
         match Table::open_in(self.store.clone(), &self.name).await {
             Ok(table) => table.discard(staged).await,
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                discard(&self.store, staged.iter().flat_map(Staged::keys).collect()).await;
+                self.store.delete_many(staged.iter().flat_map(Staged::keys).collect()).await
             }
-            Err(error) => return Err(error),
+            Err(error) => Err(error),
         }
-        Ok(())
     }
 
     fn bloom_filters(&self) -> Vec<String> {
         self.options.write.bloom_filters.clone().unwrap_or_default()
     }
-}
 
-/// The common schema of all staged files, starting with that of `first`.
-fn common_schema(staged: &[Staged], first: &Staged) -> Result<Schema> {
-    staged.iter().try_fold(first.schema.clone(), |schema, one| merge(&schema, &one.schema))
+    /// The common schema of all staged files, starting with that of `first`.
+    fn common_schema(&self, staged: &[Staged], first: &Staged) -> Result<Schema> {
+        let bucket = self.options.derived().bucket.map(|bucket| bucket.column);
+        let fixed: Vec<String> = self.options.partition_by.iter().cloned().chain(bucket).collect();
+        let both = |schema: Schema, one: &Staged| merge(&schema, &one.schema, &fixed);
+        staged.iter().try_fold(first.schema.clone(), both)
+    }
 }

@@ -1,5 +1,6 @@
 //! Dropping tables.
 
+use futures::TryStreamExt;
 use hashbrown::HashSet;
 use jiff::{SignedDuration, Timestamp};
 use partita_core::store::Removable;
@@ -20,11 +21,12 @@ impl Table {
     /// Deletes the table, its history and all of its files; returns the number of deleted objects.
     /// The header is deleted first, so a partly deleted table is not a table. Objects of a kind
     /// that tables do not write stay, and so do those of a table that is created at the same place
-    /// in the meantime. Costs a listing and some ten requests, and two more for each version of the
+    /// in the meantime. Costs two listings and some ten requests, and two more for each version of the
     /// last two seconds.
     ///
     /// # Errors
     /// [`ReadOnly`](ErrorKind::ReadOnly); [`Store`](ErrorKind::Store).
+    #[tracing::instrument(level = "debug", skip_all, fields(dataset = %self.place()))]
     pub async fn drop_table(self) -> Result<u64> {
         self.check_writable()?;
         let now = store_time(self.store(), self.name()).await?;
@@ -57,7 +59,8 @@ impl Table {
         if read_header(self.store(), self.name()).await?.is_none() {
             let table_name = self.state().table_name.clone();
             for key in [keys::common_metadata(self.name(), &table_name), keys::form(self.name())] {
-                count += u64::from(self.store().head(&key).await?.is_some());
+                // What cannot be read is deleted too.
+                count += u64::from(!matches!(self.store().head(&key).await, Ok(None)));
                 self.store().delete(&key).await?;
             }
         }
@@ -75,9 +78,15 @@ impl Table {
             Err(error) => return Err(error),
         };
         let mut named = names_of_state(&state);
+        // The header is still there, so the marks are those of this table.
+        let marks = self.store().list(&keys::expiries(self.name()));
+        named.extend(marks.map_ok(|mark| mark.key).try_collect::<Vec<_>>().await?);
         let mut next = Some(state.own.snapshot).filter(|key| !key.is_empty());
         while let Some(key) = next {
-            let written = self.store().head(&key).await?;
+            let written = match self.store().head(&key).await {
+                Err(error) if error.kind() == ErrorKind::Corrupt => None,
+                written => written?,
+            };
             if written.is_none_or(|object| object.last_modified < before) {
                 break;
             }

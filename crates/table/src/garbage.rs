@@ -5,7 +5,9 @@ use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use hashbrown::{HashMap, HashSet};
 use jiff::{SignedDuration, Timestamp};
 use partita_core::store::ObjectInfo;
-use partita_core::{Cancel, Error, Result, Store};
+use partita_core::upkeep::{Garbage, GarbageOptions};
+use partita_core::{Cancel, Error, ErrorKind, Result, Store};
+use tracing::Instrument;
 
 use crate::Table;
 use crate::change::index_keys;
@@ -14,41 +16,8 @@ use crate::format::marks::Expiry;
 use crate::format::snapshot::Snapshot;
 use crate::history::{Recorded, ends_well, gap, lost, walk};
 use crate::protocol::{is_garbage, unused_since};
-use crate::stage::{Staged, discard, texts};
+use crate::stage::Staged;
 use crate::state::State;
-
-/// The default grace period of garbage collection.
-pub(crate) const GRACE: SignedDuration = SignedDuration::from_hours(24);
-
-/// Options of a garbage collection.
-#[derive(Debug, Clone)]
-pub struct GarbageOptions {
-    /// Objects that were written, or dropped from the table, less than this ago by the store's
-    /// clock are kept: a writer may be about to commit them, or a reader may still read them.
-    pub grace: SignedDuration,
-    /// Report the objects to remove, and remove nothing.
-    pub dry_run: bool,
-    /// Stops the work between requests.
-    pub cancel: Cancel,
-}
-
-impl Default for GarbageOptions {
-    fn default() -> Self {
-        Self { grace: GRACE, dry_run: false, cancel: Cancel::default() }
-    }
-}
-
-/// The objects that garbage collection removed, or would remove.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Garbage {
-    /// The keys, in order.
-    pub keys: Vec<String>,
-    /// The total size of the objects in bytes.
-    pub bytes: u64,
-    /// Objects that versions of the history name but that are missing in the store, in order:
-    /// another program, such as plateau's own garbage collection, has removed them.
-    pub missing: Vec<String>,
-}
 
 /// The number of keys per delete request; cancellation is checked in between.
 const KEYS_PER_DELETE: usize = 1000;
@@ -116,6 +85,7 @@ impl Table {
             garbage.keys.sort_unstable();
             Ok(garbage)
         }
+        .instrument(tracing::debug_span!("collect_garbage", dataset = %self.place()))
         .boxed()
     }
 
@@ -155,7 +125,7 @@ impl Table {
             && let Some(object) = objects.get(&oldest.key)
         {
             let snapshot = self.snapshot_at(&oldest.key).await?;
-            let removed = snapshot.delta.iter().flat_map(|delta| texts(&delta.removed, "key"));
+            let removed = snapshot.delta.iter().flat_map(|delta| delta.removed.keys());
             let indices = snapshot.document.removed_indices.iter().map(String::as_str);
             known.drop_at(removed.chain(indices), object.last_modified);
         }
@@ -166,7 +136,9 @@ impl Table {
         let mut newest: Option<(u64, &ObjectInfo)> = None;
         for object in &marks {
             cancel.check()?;
-            let mark = Expiry::decode(&self.store().get(&object.key).await?, &object.key)?;
+            let bytes = self.store().get_within(&object.key, object.size).await?;
+            let bytes = bytes.ok_or_else(|| self.store().missing(&object.key))?;
+            let mark = Expiry::decode(&bytes, &object.key)?;
             known.drop_at(mark.dropped.iter().map(String::as_str), object.last_modified);
             if newest.is_none_or(|(oldest, _)| oldest < mark.oldest) {
                 newest = Some((mark.oldest, object));
@@ -186,7 +158,8 @@ impl Table {
                 continue;
             }
             // The pin may have been removed in the meantime.
-            let Some(bytes) = self.store().get_opt(&object.key).await? else { continue };
+            let found = self.store().get_within(&object.key, object.size).await?;
+            let Some(bytes) = found else { continue };
             named.extend(names(&Snapshot::decode(bytes, &object.key)?));
             named.insert(object.key);
         }
@@ -246,25 +219,29 @@ impl Table {
         folder == keys::DEFAULT_TABLE_NAME || folder == self.state().table_name
     }
 
-    /// Deletes staged files that were not committed. If that cannot be determined, they stay.
-    pub(crate) async fn discard_unnamed(&self, staged: &[Staged]) {
+    /// Deletes staged files that are not going to be committed. Files that a version of the history
+    /// names stay.
+    ///
+    /// # Errors
+    /// [`Store`](ErrorKind::Store), and [`Corrupt`](ErrorKind::Corrupt) if a version of the history
+    /// cannot be read: what is left then is garbage.
+    pub async fn discard(&self, staged: &[Staged]) -> Result<()> {
         let keys: Vec<String> = staged.iter().flat_map(Staged::keys).collect();
         if keys.is_empty() {
-            return;
+            return Ok(());
         }
-        let named = async {
-            let state = State::load(self.store(), self.name()).await?;
-            let history = walk(self.store(), &state, |_| false).await?;
-            self.check_history(&state, &history).await?;
-            self.names_of(&state, &history).await
-        };
-        match named.await {
-            Ok(named) => {
-                let keys = keys.into_iter().filter(|key| !named.contains(key)).collect();
-                discard(self.store(), keys).await;
+        let named = match State::load(self.store(), self.name()).await {
+            // The table was dropped.
+            Err(error) if error.kind() == ErrorKind::NotFound => HashSet::new(),
+            state => {
+                let state = state?;
+                let history = walk(self.store(), &state, |_| false).await?;
+                self.check_history(&state, &history).await?;
+                self.names_of(&state, &history).await?
             }
-            Err(error) => tracing::warn!(%error, "staged files are left for garbage collection"),
-        }
+        };
+        let keys = keys.into_iter().filter(|key| !named.contains(key)).collect();
+        self.store().delete_many(keys).await
     }
 
     /// All keys that a state and some versions name.
@@ -294,7 +271,7 @@ impl Table {
     }
 
     pub(crate) async fn snapshot_at(&self, key: &str) -> Result<Snapshot> {
-        Snapshot::decode(self.store().get(key).await?, key)
+        Snapshot::fetch(self.store(), key).await
     }
 }
 
@@ -316,12 +293,12 @@ impl Known {
 }
 
 pub(crate) fn names(snapshot: &Snapshot) -> HashSet<String> {
-    let files = texts(&snapshot.manifest, "key");
+    let files = snapshot.manifest.keys();
     files.chain(index_keys(&snapshot.document.indices)).map(str::to_owned).collect()
 }
 
 pub(crate) fn names_of_state(state: &State) -> HashSet<String> {
-    let files = texts(&state.manifest, "key").chain(index_keys(&state.header.indices));
+    let files = state.manifest.keys().chain(index_keys(&state.header.indices));
     let snapshot = Some(state.own.snapshot.as_str()).filter(|key| !key.is_empty());
     files.chain(snapshot).map(str::to_owned).collect()
 }

@@ -3,12 +3,14 @@
 use arrow::datatypes::Schema;
 use futures::TryStreamExt;
 use jiff::Timestamp;
-use partita_core::{Error, ErrorKind, Result, Store};
+use partita_core::{At, Error, ErrorKind, Result, Store};
 
 use crate::format::footer::ParquetObject;
-use crate::format::header::REMEMBERED;
+use crate::format::header::{Own, REMEMBERED};
 use crate::format::keys;
-use crate::format::snapshot::{Document, Operation, decode_document, decode_snapshot_schema};
+use crate::format::snapshot::{
+    Document, Operation, Snapshot, decode_document, decode_snapshot_schema,
+};
 use crate::protocol::explains_missing;
 use crate::state::State;
 
@@ -37,27 +39,6 @@ pub struct SnapshotInfo {
     pub rows_added: u64,
     /// Rows it removed, as far as known.
     pub rows_removed: u64,
-}
-
-/// A version of a table, by its number or by the time at which it was the newest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum At {
-    /// The version with this number.
-    Version(u64),
-    /// The newest version committed at or before this time, by the clocks of the writers.
-    Time(Timestamp),
-}
-
-impl From<u64> for At {
-    fn from(version: u64) -> Self {
-        Self::Version(version)
-    }
-}
-
-impl From<Timestamp> for At {
-    fn from(time: Timestamp) -> Self {
-        Self::Time(time)
-    }
 }
 
 /// A recorded commit and the key of its snapshot.
@@ -182,14 +163,44 @@ pub(crate) async fn commits_before(store: &Store, key: &str) -> Result<Vec<Strin
     Ok(commits)
 }
 
-/// The stored snapshots older than `version` that belong to commits listed in the header. Snapshots
-/// of commits that lost a race are not included.
+/// A snapshot that holds the schema of the newest one, which is lost or damaged: the newest older
+/// one in which the schema has the number that the header names. One request, and two for each
+/// snapshot that is looked at.
+pub(crate) async fn of_same_schema(
+    store: &Store,
+    name: &str,
+    own: &Own,
+) -> Result<Option<Snapshot>> {
+    if own.schema == 0 {
+        return Ok(None);
+    }
+    for (_, key) in older_recent(store, name, own, own.version).await?.into_iter().rev() {
+        let look = async {
+            let mut object = ParquetObject::open(store, &key, None, None).await?;
+            let document = decode_document(&object.metadata(false).await?, &key)?;
+            match document.schemas.current == own.schema {
+                true => Snapshot::decode(store.get(&key).await?, &key).map(Some),
+                false => Ok(None),
+            }
+        };
+        match look.await {
+            Ok(None) => {}
+            Err(error) if error.kind() == ErrorKind::Corrupt => {}
+            found => return found,
+        }
+    }
+    Ok(None)
+}
+
+/// The stored snapshots of the table `name` that are older than `version` and belong to commits
+/// listed in the header. Snapshots of commits that lost a race are not included.
 pub(crate) async fn older_recent(
     store: &Store,
-    state: &State,
+    name: &str,
+    own: &Own,
     version: u64,
 ) -> Result<Vec<(u64, String)>> {
-    let directory = keys::snapshots(&state.header.uuid);
+    let directory = keys::snapshots(name);
     let mut found = Vec::new();
     let mut objects = store.list(&directory);
     while let Some(object) = objects.try_next().await? {
@@ -198,7 +209,7 @@ pub(crate) async fn older_recent(
         if let Some((number, commit)) = parts
             && let Ok(number) = number.parse::<u64>()
             && number < version
-            && state.own.recent.iter().any(|recent| recent == commit)
+            && own.recent.iter().any(|recent| recent == commit)
         {
             found.push((number, object.key));
         }
@@ -239,22 +250,36 @@ pub(crate) async fn ends_well(store: &Store, state: &State, walked: &[Recorded])
 
 /// The commit that created the requested version.
 pub(crate) async fn find(store: &Store, state: &State, at: At) -> Result<Recorded> {
-    let reached = |recorded: &Recorded| match at {
-        At::Version(version) => recorded.document.version <= version,
-        At::Time(time) => recorded.time() <= time,
+    let at = match at {
+        At::Name(name) => At::number_or_time(&name).ok_or_else(|| unknown(&name))?,
+        at => at,
+    };
+    let reached = |recorded: &Recorded| match &at {
+        At::Number(version) => recorded.document.version <= *version,
+        At::Time(time) => recorded.time() <= *time,
+        // Turned into one of the others above.
+        At::Name(_) => false,
     };
     let walked = walk(store, state, reached).await?;
     let oldest = walked.last().map_or(0, |recorded| recorded.document.version);
-    let exact = |recorded: &Recorded| match at {
-        At::Version(version) => recorded.document.version == version,
-        At::Time(_) => reached(recorded),
+    let exact = |recorded: &Recorded| match &at {
+        At::Number(version) => recorded.document.version == *version,
+        At::Time(_) | At::Name(_) => reached(recorded),
     };
     walked.into_iter().next_back().filter(exact).ok_or_else(|| {
         let error = Error::new(ErrorKind::NotFound, "the history holds no such version");
-        let error = match at {
-            At::Version(version) => error.with("version", version),
+        let error = match &at {
             At::Time(time) => error.with("time", time),
+            at => error.with("version", at),
         };
         error.with("newest", state.own.version).with("oldest looked at", oldest)
     })
+}
+
+fn unknown(name: &str) -> Error {
+    Error::new(
+        ErrorKind::NotFound,
+        "versions of a table are named by their numbers, or by a time in ISO 8601",
+    )
+    .with("name", name)
 }

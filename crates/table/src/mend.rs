@@ -11,7 +11,6 @@ use partita_core::{Cancel, Error, Result, Store};
 use crate::commit::now;
 use crate::format::snapshot::{Document, Operation, Snapshot};
 use crate::history::{Recorded, older_recent};
-use crate::stage::total;
 use crate::state::{State, read_header};
 
 /// Repairs the history of `state` past the first missing snapshot after `found`, which are the
@@ -38,7 +37,7 @@ async fn write_newest(store: &Store, state: &Arc<State>, cancel: &Cancel) -> Res
     }
     let state = Arc::clone(state).completed(store, cancel).await?;
     let own = &state.own;
-    let older = older_recent(store, &state, own.version).await?;
+    let older = older_recent(store, name, own, own.version).await?;
     // The lost snapshot was the only record of the operation, so the new one records a restore.
     let mut document = Document::new(own.version, &own.commit, Operation::Restore, now());
     let last = own.recent.first().and_then(|last| last.split_once('-'));
@@ -57,17 +56,17 @@ async fn write_newest(store: &Store, state: &Arc<State>, cancel: &Cancel) -> Res
     document.extension_types.clone_from(&state.extensions);
     document.last_column_id = own.last_column_id;
     document.schemas.clone_from(&state.schemas);
-    document.files = state.manifest.num_rows() as u64;
-    document.rows = total(&state.manifest, "rows");
-    document.bytes = total(&state.manifest, "bytes");
+    document.files = state.manifest.len() as u64;
+    document.rows = state.manifest.total_rows();
+    document.bytes = state.manifest.total_bytes();
     let (schema, manifest) = (state.stored.clone(), state.manifest.clone());
     store.put(&own.snapshot, Snapshot { document, schema, manifest, delta: None }.encode()?).await
 }
 
 /// Links a snapshot to the newest existing older one, skipping its missing parent.
 async fn relink(store: &Store, state: &State, child: &Recorded) -> Result<()> {
-    let mut snapshot = Snapshot::decode(store.get(&child.key).await?, &child.key)?;
-    let older = older_recent(store, state, child.document.version).await?;
+    let mut snapshot = Snapshot::fetch(store, &child.key).await?;
+    let older = older_recent(store, &state.header.uuid, &state.own, child.document.version).await?;
     let lost = snapshot.document.parent.take();
     snapshot.document.renew();
     let keys = older.into_iter().rev().map(|(_, key)| key);

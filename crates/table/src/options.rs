@@ -9,11 +9,11 @@ use arrow::datatypes::Schema;
 use arrow::record_batch::RecordBatchReader;
 use jiff::SignedDuration;
 use parquet::basic::{Compression as ParquetCompression, GzipLevel, ZstdLevel};
+use partita_core::upkeep::GRACE;
 use partita_core::{Cancel, Error, NoProgress, Progress, Result};
 use serde_json::{Map, Value};
 
 use crate::format::header::Encoding;
-use crate::garbage::GRACE;
 use crate::stage::{BucketPartition, DatePartition, Derivations, no_such_column};
 
 /// Rows to write: a schema and batches, pulled one at a time.

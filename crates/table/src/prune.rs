@@ -2,10 +2,12 @@
 //! statistics.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt64Array};
 use arrow::compute::{filter_record_batch, take_record_batch};
-use arrow::datatypes::{Int64Type, UInt64Type};
+use arrow::datatypes::Int64Type;
+use futures::future::try_join_all;
 use hashbrown::HashSet;
 use partita_core::partition::PartitionKey;
 use partita_core::predicate::{BoundPredicate, Bounds, Facts};
@@ -13,16 +15,16 @@ use partita_core::{Result, Store};
 
 use crate::change::load_index;
 use crate::explain::Explain;
-use crate::facts::is_complete;
 use crate::format::index::{Index, value_type};
-use crate::stage::{BucketPartition, numbers, texts};
+use crate::format::manifest::Manifest;
+use crate::stage::BucketPartition;
 use crate::state::{State, partition_keys};
 
 /// The files that a scan must read.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     /// Manifest rows of the files to read.
-    pub manifest: RecordBatch,
+    pub manifest: Manifest,
     /// Their partition values, row by row.
     pub partitions: RecordBatch,
     /// The partition column that is a hash bucket.
@@ -38,9 +40,8 @@ pub(crate) async fn plan(
 ) -> Result<Plan> {
     let partitions = state.partition_values()?;
     let mut explain = Explain {
-        predicate: predicate.map(|predicate| predicate.predicate().to_string()),
         files: state.num_files(),
-        statistics: is_complete(&state.manifest),
+        statistics: state.manifest.is_complete(),
         ..Explain::default()
     };
     let mut plan = Plan {
@@ -51,7 +52,7 @@ pub(crate) async fn plan(
     };
     if let Some(predicate) = predicate {
         explain.pruned_by_partition = plan.prune(predicate, &BTreeMap::new(), false)?;
-        if plan.manifest.num_rows() > 0 {
+        if !plan.manifest.is_empty() {
             let indices = lookup(store, state, predicate).await?;
             explain.pruned_by_index = plan.prune(predicate, &indices, false)?;
             explain.pruned_by_statistics = plan.prune(predicate, &indices, true)?;
@@ -65,7 +66,7 @@ impl Plan {
     /// A plan of only these rows of the manifest.
     pub fn rows(&self, rows: &UInt64Array) -> Result<Self> {
         Ok(Self {
-            manifest: take_record_batch(&self.manifest, rows)?,
+            manifest: self.manifest.take(rows)?,
             partitions: take_record_batch(&self.partitions, rows)?,
             bucket: self.bucket.clone(),
             explain: Explain::default(),
@@ -75,9 +76,9 @@ impl Plan {
     /// Adds the totals of the files to read to the report.
     pub fn measured(mut self, explain: Explain) -> Self {
         self.explain = Explain {
-            files_read: self.manifest.num_rows(),
-            rows_at_most: numbers(&self.manifest, "rows").flatten().sum(),
-            bytes_at_most: numbers(&self.manifest, "bytes").flatten().sum(),
+            files_read: self.manifest.len(),
+            rows_at_most: self.manifest.total_rows(),
+            bytes_at_most: self.manifest.total_bytes(),
             ..explain
         };
         self
@@ -86,7 +87,7 @@ impl Plan {
     /// A plan of only the chosen files.
     pub fn only(&self, chosen: &BooleanArray) -> Result<Self> {
         Ok(Self {
-            manifest: filter_record_batch(&self.manifest, chosen)?,
+            manifest: self.manifest.filter(chosen)?,
             partitions: filter_record_batch(&self.partitions, chosen)?,
             bucket: self.bucket.clone(),
             explain: Explain::default(),
@@ -95,7 +96,7 @@ impl Plan {
 
     /// A separate plan for each file.
     pub fn each_file(&self) -> Result<Vec<Self>> {
-        (0..self.manifest.num_rows() as u64)
+        (0..self.manifest.len() as u64)
             .map(|row| self.rows(&UInt64Array::from(vec![row])))
             .collect()
     }
@@ -120,10 +121,10 @@ impl Plan {
             statistics,
         };
         let keep = predicate.may_match(&facts)?;
-        let before = self.manifest.num_rows();
-        self.manifest = filter_record_batch(&self.manifest, &keep)?;
+        let before = self.manifest.len();
+        self.manifest = self.manifest.filter(&keep)?;
         self.partitions = filter_record_batch(&self.partitions, &keep)?;
-        Ok(before - self.manifest.num_rows())
+        Ok(before - self.manifest.len())
     }
 }
 
@@ -133,54 +134,53 @@ struct Lookup {
     complete: bool,
 }
 
-/// Loads the indices of the columns that the predicate names.
+/// Loads the indices of the columns that the predicate names, all at once.
 async fn lookup(
     store: &Store,
     state: &State,
     predicate: &BoundPredicate,
 ) -> Result<BTreeMap<String, Lookup>> {
+    let columns = predicate.predicate().columns().into_iter();
+    let indices = columns.map(|column| lookup_column(store, state, predicate, column));
+    Ok(try_join_all(indices).await?.into_iter().flatten().collect())
+}
+
+/// Loads the index of a column, with its name; none if there is no index that can be used.
+async fn lookup_column(
+    store: &Store,
+    state: &State,
+    predicate: &BoundPredicate,
+    column: String,
+) -> Result<Option<(String, Lookup)>> {
     let complete = state.indices_complete;
-    let mut indices = BTreeMap::new();
-    for column in predicate.predicate().columns() {
-        let stored = state.header.indices.get(&column);
-        let (Some(stored), Ok(field)) = (stored, state.schema.field_with_name(&column)) else {
-            continue;
-        };
-        let Some(key) = stored.as_str() else {
-            // The index was not written by this library; one that cannot be read is ignored.
-            let data_type = value_type(field.data_type());
-            let loaded = load_index(store, stored, &column, &data_type, None).await;
-            if let Ok(index) = loaded {
-                indices.insert(column, Lookup { index, complete: false });
-            }
-            continue;
-        };
-        // The files that an incomplete index covers are only known after reading all of it.
-        let lengths = state.index_lengths.get(&column).copied().filter(|_| complete);
-        let of = (column.as_str(), field.data_type());
-        let index = Index::lookup(store, key, lengths, of, predicate).await?;
-        indices.insert(column, Lookup { index, complete });
-    }
-    Ok(indices)
+    let stored = state.header.indices.get(&column);
+    let (Some(stored), Ok(field)) = (stored, state.schema.field_with_name(&column)) else {
+        return Ok(None);
+    };
+    let Some(key) = stored.as_str() else {
+        // The index was not written by this library; one that cannot be read is ignored.
+        let data_type = value_type(field.data_type());
+        let loaded = load_index(store, stored, &column, &data_type, None).await;
+        return Ok(loaded.ok().map(|index| (column, Lookup { index, complete: false })));
+    };
+    // The files that an incomplete index covers are only known after reading all of it.
+    let lengths = state.index_lengths.get(&column).copied().filter(|_| complete);
+    let of = (column.as_str(), field.data_type());
+    let index = Index::lookup(store, key, lengths, of, predicate).await?;
+    Ok(Some((column, Lookup { index, complete })))
 }
 
 struct FileFacts<'a> {
     bucket: Option<&'a BucketPartition>,
-    manifest: &'a RecordBatch,
+    manifest: &'a Manifest,
     partitions: &'a RecordBatch,
     indices: &'a BTreeMap<String, Lookup>,
     statistics: bool,
 }
 
-impl FileFacts<'_> {
-    fn column(&self, part: &str, column: &str) -> Option<ArrayRef> {
-        self.manifest.column_by_name(&format!("{part}.{column}")).cloned()
-    }
-}
-
 impl Facts for FileFacts<'_> {
     fn len(&self) -> usize {
-        self.manifest.num_rows()
+        self.manifest.len()
     }
 
     fn exact(&self, column: &str) -> Option<ArrayRef> {
@@ -191,12 +191,11 @@ impl Facts for FileFacts<'_> {
         if !self.statistics {
             return None;
         }
-        let count = |array: Option<ArrayRef>| array?.as_primitive_opt::<UInt64Type>().cloned();
         Some(Bounds {
-            min: self.column("min", column)?,
-            max: self.column("max", column)?,
-            null_count: count(self.column("nulls", column)),
-            rows: count(self.manifest.column_by_name("rows").cloned()),
+            min: Arc::clone(self.manifest.min(column)?),
+            max: Arc::clone(self.manifest.max(column)?),
+            null_count: self.manifest.nulls(column).cloned(),
+            rows: self.manifest.row_counts().cloned(),
         })
     }
 
@@ -207,7 +206,7 @@ impl Facts for FileFacts<'_> {
     ) -> Result<Option<BooleanArray>> {
         let Some(Lookup { index, complete }) = self.indices.get(column) else { return Ok(None) };
         let hits = index.labels_of(&test(index.values())?);
-        let labels = texts(self.manifest, "label");
+        let labels = self.manifest.labels();
         if *complete {
             return Ok(Some(labels.map(|label| Some(hits.contains(label))).collect()));
         }
@@ -225,7 +224,7 @@ impl Facts for FileFacts<'_> {
             return Ok(None);
         };
         // Other writers may have used another number of buckets.
-        let known = numbers(self.manifest, "buckets");
+        let known = self.manifest.buckets();
         let own = known.map(|buckets| buckets == Some(bucket.buckets.into()));
         let keys: Int64Array = keys.iter().zip(own).map(|(key, own)| key.filter(|_| own)).collect();
         bucket.holding(&keys, values).map(Some)

@@ -1,6 +1,5 @@
 //! Rebuilding a header that is missing or unreadable.
 
-use arrow::array::RecordBatch;
 use futures::future::BoxFuture;
 use futures::{FutureExt, TryStreamExt};
 use hashbrown::HashSet;
@@ -12,10 +11,10 @@ use crate::Table;
 use crate::commit::form_of_new;
 use crate::format::header::{Encoding, Files, Header, Own};
 use crate::format::keys;
+use crate::format::manifest::Manifest;
 use crate::format::schema::encode_common_metadata;
 use crate::format::snapshot::Snapshot;
 use crate::history::commits_before;
-use crate::stage::texts;
 use crate::state::{State, header_key, list_partitions, read_header};
 
 impl Table {
@@ -140,8 +139,8 @@ async fn newest_snapshot(
     // Keys begin with the zero-padded version, so this is the order of versions.
     keys.sort_unstable_by(|a, b| b.cmp(a));
     for key in keys {
-        match Snapshot::decode(store.get(key).await?, key) {
-            Ok(snapshot) if texts(&snapshot.manifest, "key").all(|key| found.contains(key)) => {
+        match Snapshot::fetch(store, key).await {
+            Ok(snapshot) if snapshot.manifest.keys().all(|key| found.contains(key)) => {
                 return Ok(Some((key.clone(), snapshot)));
             }
             Ok(_) => {}
@@ -153,8 +152,8 @@ async fn newest_snapshot(
 }
 
 /// The files of a manifest in the form of the header.
-fn named(manifest: &RecordBatch, table: &str) -> IndexMap<String, Files> {
-    let pairs = texts(manifest, "label").zip(texts(manifest, "key"));
+fn named(manifest: &Manifest, table: &str) -> IndexMap<String, Files> {
+    let pairs = manifest.labels().zip(manifest.keys());
     let files = |key: &str| Files { files: [(table.to_owned(), key.to_owned())].into() };
     pairs.map(|(label, key)| (label.to_owned(), files(key))).collect()
 }

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, LargeStringArray, RecordBatch};
-use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -17,19 +16,19 @@ use partita_core::store::Version;
 use partita_core::{Cancel, Error, ErrorKind, Predicate, Result, Store};
 
 use crate::change::index_keys;
-use crate::facts::{complete, is_complete, remembered, unknown, widened_by};
+use crate::facts::{complete, unknown, widened_by};
 use crate::format::columns::{plain, with_ids};
 use crate::format::footer::{ParquetObject, missing};
 use crate::format::given::given_schema;
-use crate::format::header::{Encoding, Header, Own};
+use crate::format::header::{Encoding, Header, LARGEST_HEADER, Own};
 use crate::format::index::stored::IndexFile;
 use crate::format::keys;
+use crate::format::manifest::Manifest;
 use crate::format::pandas::{ExtensionTypes, extension_types};
 use crate::format::schema::{decode_common_metadata, remembering, table_schema};
 use crate::format::snapshot::{Schemas, Snapshot};
-use crate::format::statistics::{align, manifest_schema};
+use crate::history::of_same_schema;
 use crate::scan::{csv_columns, is_csv};
-use crate::stage::texts;
 
 /// A table at one version. Immutable: every commit creates a new one.
 #[derive(Debug, Clone)]
@@ -56,7 +55,7 @@ pub(crate) struct State {
     /// The entries of the index files, if known.
     pub index_lengths: BTreeMap<String, IndexFile>,
     /// One row per data file, in the order of the header.
-    pub manifest: RecordBatch,
+    pub manifest: Manifest,
     /// The files that plateau has removed since Partita's last commit.
     pub forgotten: Option<Forgotten>,
 }
@@ -65,7 +64,7 @@ pub(crate) struct State {
 #[derive(Debug, Clone)]
 pub(crate) struct Forgotten {
     /// The data files, with the manifest rows of the snapshot.
-    pub manifest: RecordBatch,
+    pub manifest: Manifest,
     /// The index files.
     pub indices: Vec<String>,
 }
@@ -116,6 +115,14 @@ impl State {
             }
             earlier => {
                 head.header = Header::decode(bytes, encoding).map_err(named)?;
+                let earlier = match earlier {
+                    // Without it, columns are read in plateau's types.
+                    None => of_same_schema(store, name, &head.own)
+                        .await
+                        .inspect_err(|error| tracing::warn!(%error, "no older snapshot is read"))
+                        .unwrap_or_default(),
+                    earlier => earlier,
+                };
                 head.without_snapshot(store, name, earlier).await
             }
         }
@@ -147,7 +154,7 @@ impl State {
         cancel: &'a Cancel,
     ) -> BoxFuture<'a, Result<Arc<Self>>> {
         async move {
-            if is_complete(&self.manifest) {
+            if self.manifest.is_complete() {
                 return Ok(self);
             }
             let manifest = complete(store, &self.manifest, &self.schema, cancel).await?;
@@ -156,8 +163,8 @@ impl State {
         .boxed()
     }
 
-    /// The predicate on the table's types. Numbers that a column of narrower floats is compared with
-    /// are rounded to that column's type, as other engines do: `x == 0.1` finds its 0.1.
+    /// The predicate on the table's types. Numbers that a column of narrower floats is compared
+    /// with are rounded to that column's type, as other engines do: `x == 0.1` finds its 0.1.
     pub fn bind(&self, predicate: &Predicate) -> Result<BoundPredicate> {
         let precisions: HashMap<&str, Precision> = self
             .given
@@ -178,7 +185,7 @@ impl State {
 
     /// Number of data files.
     pub fn num_files(&self) -> usize {
-        self.manifest.num_rows()
+        self.manifest.len()
     }
 
     /// The partition key of every file, in the order of the manifest.
@@ -239,7 +246,9 @@ impl Head {
         Ok(State {
             given,
             table_name: document.table_name,
-            manifest: align(&snapshot.manifest, &manifest_schema(&schema, &document.partition_by))?,
+            manifest: snapshot
+                .manifest
+                .aligned(&Manifest::schema_of(&schema, &document.partition_by))?,
             partition_by: document.partition_by,
             extensions: document.extension_types,
             schemas: document.schemas,
@@ -255,7 +264,8 @@ impl Head {
         })
     }
 
-    /// The state after a commit of another library; `earlier` is the newest snapshot before it.
+    /// The state after a commit of another library, or whose snapshot is lost; `earlier` is the
+    /// newest snapshot before it.
     async fn without_snapshot(
         mut self,
         store: &Store,
@@ -294,8 +304,8 @@ impl Head {
             }
         }
         let files: Vec<(&str, &str)> = files(header).collect();
-        let forgotten =
-            earlier.as_ref().map(|earlier| forgotten(earlier, header, &files)).transpose()?;
+        let last = earlier.as_ref().filter(|last| last.document.version == self.own.version);
+        let forgotten = last.map(|last| forgotten(last, header, &files)).transpose()?;
         let mut schemas = Schemas::default();
         let (extensions, known, stored) = match earlier {
             Some(earlier) => {
@@ -322,14 +332,15 @@ impl Head {
                     let names = file.fields().iter().map(|field| field.name().clone());
                     self.own.columns = partition_by.iter().cloned().chain(names).collect();
                 }
-                let known = RecordBatch::new_empty(manifest_schema(&Schema::empty(), &[]));
+                let known = Manifest::empty(Manifest::schema_of(&Schema::empty(), &[]));
                 (extension_types(&file), known, stored)
             }
         };
         let (stored, own) = numbered(&stored, self.own);
         let schema = table_schema(&stored, &own.columns, &extensions);
         let given = given_schema(&stored, &own.columns, &extensions);
-        let manifest = remembered(&files, &known, &manifest_schema(&schema, &partition_by))?;
+        let manifest =
+            known.aligned(&Manifest::schema_of(&schema, &partition_by))?.of_files(&files)?;
         Ok(State {
             given,
             manifest,
@@ -362,23 +373,23 @@ fn numbered(stored: &Schema, mut own: Own) -> (Schema, Own) {
 fn forgotten(earlier: &Snapshot, header: &Header, files: &[(&str, &str)]) -> Result<Forgotten> {
     let named: HashSet<&str> = files.iter().map(|(_, key)| *key).collect();
     let gone: BooleanArray =
-        texts(&earlier.manifest, "key").map(|key| Some(!named.contains(key))).collect();
+        earlier.manifest.keys().map(|key| Some(!named.contains(key))).collect();
     let indices: HashSet<&str> = index_keys(&header.indices).collect();
     let before = index_keys(&earlier.document.indices);
     Ok(Forgotten {
-        manifest: filter_record_batch(&earlier.manifest, &gone)?,
+        manifest: earlier.manifest.filter(&gone)?,
         indices: before.filter(|key| !indices.contains(key)).map(str::to_owned).collect(),
     })
 }
 
 /// The partition key of every file of a manifest.
-pub(crate) fn partition_keys(manifest: &RecordBatch) -> Result<Vec<PartitionKey>> {
-    texts(manifest, "key").map(|key| keys::parse_data_file(key).map(|(_, k)| k)).collect()
+pub(crate) fn partition_keys(manifest: &Manifest) -> Result<Vec<PartitionKey>> {
+    manifest.keys().map(|key| keys::parse_data_file(key).map(|(_, k)| k)).collect()
 }
 
 /// The value of every partition column for every file of a manifest, in the types of `schema`.
 pub(crate) fn partition_values(
-    manifest: &RecordBatch,
+    manifest: &Manifest,
     partition_by: &[String],
     schema: &Schema,
 ) -> Result<RecordBatch> {
@@ -392,7 +403,7 @@ pub(crate) fn partition_values(
             texts.push(key.get(name).ok_or_else(|| {
                 Error::corrupt("a data file's key lacks a partition column")
                     .with("column", name)
-                    .with("key", crate::stage::texts(manifest, "key").nth(row).unwrap_or(""))
+                    .with("key", manifest.keys().nth(row).unwrap_or(""))
             })?);
         }
         let texts = LargeStringArray::from_iter_values(texts);
@@ -418,7 +429,9 @@ pub(crate) async fn read_header(
     name: &str,
 ) -> Result<Option<(Bytes, Version, Encoding)>> {
     for encoding in [Encoding::Json, Encoding::Msgpack] {
-        if let Some((bytes, version)) = store.get_versioned(&header_key(name, encoding)).await? {
+        let key = header_key(name, encoding);
+        let found = store.get_versioned_within(&key, LARGEST_HEADER).await?;
+        if let Some((bytes, version)) = found {
             return Ok(Some((bytes, version, encoding)));
         }
     }
@@ -432,11 +445,7 @@ async fn newest_snapshot(store: &Store, own: &Own) -> Option<Snapshot> {
     if own.snapshot.is_empty() {
         return None;
     }
-    let loaded = async {
-        let bytes = store.get(&own.snapshot).await?;
-        Snapshot::decode(bytes, &own.snapshot)
-    };
-    loaded
+    Snapshot::fetch(store, &own.snapshot)
         .await
         .inspect_err(|error| {
             tracing::warn!(%error, "a snapshot cannot be read; going on without its statistics");

@@ -10,14 +10,15 @@ use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use hashbrown::HashMap;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use partita_core::{Cancel, Result, Store};
+use tracing::Instrument;
 
 use crate::Table;
 use crate::facts::{FOOTERS, stated};
 use crate::format::digests::FileDigests;
 use crate::format::footer::ParquetObject;
-use crate::format::statistics::{ColumnBounds, FileFacts, extreme, manifest};
+use crate::format::manifest::Manifest;
+use crate::format::statistics::{ColumnBounds, FileFacts, extreme};
 use crate::scan::is_csv;
-use crate::stage::{numbers, texts};
 use crate::state::State;
 
 /// The statistics of a table, which are known without decoding its rows.
@@ -69,13 +70,14 @@ impl Table {
             };
             known.summary(&state)
         }
+        .instrument(tracing::debug_span!("statistics", dataset = %self.place()))
         .boxed()
     }
 }
 
 /// The statistics of each data file.
 struct Known {
-    manifest: RecordBatch,
+    manifest: Manifest,
     /// The column chunks of each file, by the position of their column; `None` if they were not
     /// read.
     chunks: Vec<Option<Vec<Chunks>>>,
@@ -96,12 +98,12 @@ impl Known {
             .try_collect()
             .await?;
         let (facts, chunks): (Vec<FileFacts>, Vec<_>) = read.into_iter().unzip();
-        Ok(Self { manifest: manifest(&facts, &state.manifest.schema())?, chunks })
+        Ok(Self { manifest: Manifest::of(&facts, &state.manifest.schema())?, chunks })
     }
 
     fn summary(&self, state: &State) -> Result<Statistics> {
         let partitions = state.partition_values()?;
-        let rows: Vec<Option<u64>> = numbers(&self.manifest, "rows").collect();
+        let rows: Vec<Option<u64>> = self.manifest.rows().collect();
         let (mut columns, mut bounds) = (Vec::new(), Vec::new());
         for (place, field) in state.schema.fields().iter().enumerate() {
             let parts = match partitions.column_by_name(field.name()) {
@@ -131,18 +133,16 @@ impl Known {
     /// The statistics of a column that is in the files.
     fn parts(&self, place: usize, field: &Field) -> Parts {
         let name = field.name();
-        let of_manifest = |part: &str| self.manifest.column_by_name(&format!("{part}.{name}"));
         let of_file = |file: &Option<Vec<Chunks>>| file.as_ref()?.get(place).copied();
-        let counted = format!("nulls.{name}");
-        let nulls: UInt64Array = match self.manifest.column_by_name(&counted) {
-            Some(_) => numbers(&self.manifest, &counted).collect(),
+        let nulls: UInt64Array = match self.manifest.nulls(name) {
+            Some(nulls) => nulls.clone(),
             None => self.chunks.iter().map(|file| of_file(file)?.nulls).collect(),
         };
         // Statistics of text are cut beyond 64 bytes, which only the footer tells.
         let is_text = matches!(field.data_type(), DataType::Utf8 | DataType::LargeUtf8);
         Parts {
-            min: of_manifest("min").cloned(),
-            max: of_manifest("max").cloned(),
+            min: self.manifest.min(name).cloned(),
+            max: self.manifest.max(name).cloned(),
             nulls,
             exact: !is_text
                 || self.chunks.iter().all(|file| of_file(file).is_some_and(|chunks| chunks.exact)),
@@ -199,11 +199,12 @@ struct File {
     digests: Option<FileDigests>,
 }
 
-fn files(manifest: &RecordBatch) -> Vec<File> {
-    texts(manifest, "label")
-        .zip(texts(manifest, "key"))
-        .zip(numbers(manifest, "bytes").zip(numbers(manifest, "footer")))
-        .zip(FileDigests::of_rows(manifest))
+fn files(manifest: &Manifest) -> Vec<File> {
+    manifest
+        .labels()
+        .zip(manifest.keys())
+        .zip(manifest.bytes().zip(manifest.footers()))
+        .zip(manifest.digests())
         .map(|(((label, key), (bytes, footer)), digests)| File {
             label: label.to_owned(),
             key: key.to_owned(),

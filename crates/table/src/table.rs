@@ -11,7 +11,7 @@ use partita_core::partition::PartitionKey;
 use partita_core::store::protocol::proves_no_commit;
 use partita_core::store::split_url;
 use partita_core::{
-    Cancel, Error, ErrorKind, Predicate, Result, Store, StoreOptions, idempotency_id,
+    At, Cancel, Error, ErrorKind, Predicate, Result, Store, StoreOptions, idempotency_id, masked,
 };
 use serde_json::{Map, Value};
 
@@ -21,13 +21,11 @@ use crate::draft::Draft;
 use crate::format::keys;
 use crate::format::schema::missing;
 use crate::format::snapshot::Operation;
-use crate::history::{At, SnapshotInfo, find};
+use crate::history::{SnapshotInfo, find};
 use crate::options::{BatchSource, CreateOptions, WriteOptions};
 use crate::rewrite::{Growing, Rewrite};
 use crate::scan::Scan;
-use crate::stage::{
-    BucketPartition, Columns, DatePartition, Staged, Target, discard, numbers, stage,
-};
+use crate::stage::{BucketPartition, Columns, DatePartition, Staged, Target, discard, stage};
 use crate::state::{State, read_header};
 
 /// A table in a store.
@@ -103,6 +101,7 @@ impl Table {
     ///
     /// # Errors
     /// The errors are those of [`Table::create_from`].
+    #[tracing::instrument(level = "debug", skip_all, fields(dataset = name))]
     pub async fn create_in(
         store: Store,
         name: &str,
@@ -111,8 +110,9 @@ impl Table {
     ) -> Result<Self> {
         let draft = Draft::new_in(store.clone(), name, options.clone())?;
         draft.check_absent().await?;
-        let staged = draft.stage(data, &options.write).await?;
-        let staged = [staged];
+        let stage = draft.stage(data, &options.write);
+        let (staged, ()) = futures::join!(stage, store.prepare_commit());
+        let staged = [staged?];
         let made = draft.create_of(staged.to_vec(), false).await;
         let (table, made) = undo_on_error(&store, &staged, made).await?;
         undo_if_repeated(&store, &staged, &made).await;
@@ -147,6 +147,7 @@ impl Table {
     ///
     /// # Errors
     /// The errors are those of [`Table::open`].
+    #[tracing::instrument(level = "debug", skip_all, fields(dataset = name))]
     pub async fn open_in(store: Store, name: &str) -> Result<Self> {
         keys::check_name(name)?;
         let state = Arc::new(State::load(&store, name).await?);
@@ -197,6 +198,11 @@ impl Table {
     #[must_use]
     pub fn url(&self) -> String {
         format!("{}/{}", self.store.url().trim_end_matches('/'), self.name)
+    }
+
+    /// The URL without secrets, for spans.
+    pub(crate) fn place(&self) -> String {
+        masked(&self.url()).into_owned()
     }
 
     /// The name of the dataset: the last part of its URL.
@@ -279,9 +285,7 @@ impl Table {
         let state = self.state();
         let add = |a: Option<u64>, b: Option<u64>| Some(a? + b?);
         let mut found: BTreeMap<PartitionKey, (usize, Partition)> = BTreeMap::new();
-        let sizes = numbers(&state.manifest, "rows")
-            .zip(numbers(&state.manifest, "groups"))
-            .zip(numbers(&state.manifest, "bytes"));
+        let sizes = state.manifest.rows().zip(state.manifest.groups()).zip(state.manifest.bytes());
         for (file, (key, ((rows, row_groups), bytes))) in
             state.partition_keys()?.into_iter().zip(sizes).enumerate()
         {
@@ -321,6 +325,7 @@ impl Table {
     /// column; [`ReadOnly`](ErrorKind::ReadOnly);
     /// [`CommitUnsupported`](ErrorKind::CommitUnsupported);
     /// [`Store`](ErrorKind::Store). Nothing is committed then.
+    #[tracing::instrument(level = "debug", skip_all, fields(dataset = %self.place()))]
     pub async fn append(&self, data: BatchSource, options: &WriteOptions) -> Result<Commit> {
         self.update(Some(data), None, options).await
     }
@@ -330,6 +335,7 @@ impl Table {
     ///
     /// # Errors
     /// The errors are those of [`Table::append`] and [`Table::delete`].
+    #[tracing::instrument(level = "debug", skip_all, fields(dataset = %self.place()))]
     pub async fn replace(
         &self,
         scope: &Predicate,
@@ -346,6 +352,7 @@ impl Table {
     /// # Errors
     /// [`InvalidPredicate`](ErrorKind::InvalidPredicate) for a column that does not exist or a
     /// value that does not fit it; otherwise those of [`Table::append`].
+    #[tracing::instrument(level = "debug", skip_all, fields(dataset = %self.place()))]
     pub async fn delete(&self, scope: &Predicate, options: &WriteOptions) -> Result<Commit> {
         self.update(None, Some(scope), options).await
     }
@@ -361,7 +368,11 @@ impl Table {
             self.state().bind(scope)?;
         }
         let staged = match data {
-            Some(data) => vec![self.stage(data, options).await?],
+            Some(data) => {
+                let stage = self.stage(data, options);
+                let (staged, ()) = futures::join!(stage, self.store.prepare_commit());
+                vec![staged?]
+            }
             None => Vec::new(),
         };
         let made = self.commit_staged(staged.clone(), scope, false, options).await;
@@ -374,6 +385,7 @@ impl Table {
     ///
     /// # Errors
     /// The errors are those of [`Table::append`].
+    #[tracing::instrument(level = "debug", skip_all, fields(dataset = %self.place()))]
     pub async fn stage(&self, data: BatchSource, options: &WriteOptions) -> Result<Staged> {
         self.check_writable()?;
         // Checked before columns are derived, so that the error is the same as for any other
@@ -396,6 +408,7 @@ impl Table {
     /// according to the history; [`StagedExpired`](ErrorKind::StagedExpired) if they were staged so
     /// long ago that garbage collection may remove them, or has; otherwise those of
     /// [`Table::replace`].
+    #[tracing::instrument(level = "debug", skip_all, fields(dataset = %self.place()))]
     pub async fn commit(
         &self,
         staged: Vec<Staged>,
@@ -436,15 +449,11 @@ impl Table {
         made
     }
 
-    /// Deletes staged files that are not going to be committed. Files that were committed stay.
-    pub async fn discard(&self, staged: Vec<Staged>) {
-        self.discard_unnamed(&staged).await;
-    }
-
     /// Sets the annotations of `options`, and removes those set to null, in one commit.
     ///
     /// # Errors
     /// The errors are those of [`Table::append`], and those of [`WriteOptions::annotate`].
+    #[tracing::instrument(level = "debug", skip_all, fields(dataset = %self.place()))]
     pub async fn set_metadata(&self, options: &WriteOptions) -> Result<Commit> {
         let change = Change::new(Operation::Alter).with(options);
         self.commit_proposed(&change, &options.cancel).await
@@ -463,7 +472,7 @@ impl Table {
             let Some(found) = find_commit(&self.store, &newest, &id).await? else { continue };
             let recorded = match found.recorded {
                 Some(recorded) => *recorded,
-                None => find(&self.store, &newest, At::Version(found.version)).await?,
+                None => find(&self.store, &newest, At::Number(found.version)).await?,
             };
             return Ok(Some(recorded.info()));
         }

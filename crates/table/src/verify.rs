@@ -3,14 +3,15 @@
 mod content;
 mod header;
 
-use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::ArrayRef;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use hashbrown::{HashMap, HashSet};
+use partita_core::upkeep::{Problem, ProblemKind};
 use partita_core::{Cancel, Error, ErrorKind, NoProgress, Progress, Result};
+use tracing::Instrument;
 
 use serde_json::Value;
 
@@ -20,77 +21,18 @@ use crate::Table;
 use crate::change::load_index;
 use crate::facts::facts;
 use crate::format::columns::plain;
-use crate::format::digests::{self, FileDigests};
 use crate::format::header::Encoding;
 use crate::format::index::{Index, value_type};
 use crate::format::keys;
+use crate::format::manifest::Manifest;
 use crate::format::schema::{decode_common_metadata, encode_common_metadata};
 use crate::format::snapshot::Snapshot;
-use crate::format::statistics::manifest;
 use crate::history::{ends_well, gap, lost, walk_far};
 use crate::mend::mend;
 use crate::options::WriteOptions;
 use crate::prune::{Plan, plan};
-use crate::reindex::read_values;
-use crate::scan::{BATCH_ROWS, Read};
-use crate::stage::{numbers, texts};
+use crate::scan::{BATCH_ROWS, Read, distinct_values};
 use crate::state::{State, header_key};
-
-/// The subject of a problem.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ProblemKind {
-    /// An object that the table names is not in the store.
-    Missing,
-    /// An object cannot be read.
-    Damaged,
-    /// The recorded size, row count or bounds of a file are wrong.
-    Statistics,
-    /// An index does not agree with the data.
-    Index,
-    /// The schema file differs from that of the newest commit.
-    Schema,
-    /// There are two headers, of which readers use the JSON one; or the header is neither the one that
-    /// was committed nor one of another library.
-    Header,
-    /// A snapshot that the history needs is missing or damaged.
-    History,
-}
-
-impl ProblemKind {
-    /// The name in lower case.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Missing => "missing",
-            Self::Damaged => "damaged",
-            Self::Statistics => "statistics",
-            Self::Index => "index",
-            Self::Schema => "schema",
-            Self::Header => "header",
-            Self::History => "history",
-        }
-    }
-}
-
-/// A fault found in a table.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// The subject of the problem.
-    pub kind: ProblemKind,
-    /// The key of the object concerned.
-    pub key: String,
-    /// A description of the fault.
-    pub message: String,
-    /// True if it was repaired.
-    pub repaired: bool,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let repaired = if self.repaired { " (repaired)" } else { "" };
-        write!(f, "{}: {}: {}{repaired}", self.kind.name(), self.key, self.message)
-    }
-}
 
 /// Options of a verification.
 #[derive(Clone)]
@@ -159,6 +101,7 @@ impl Table {
             }
             Ok(problems)
         }
+        .instrument(tracing::debug_span!("verify", dataset = %self.place()))
         .boxed()
     }
 }
@@ -174,12 +117,7 @@ struct Check<'a> {
 
 impl Check<'_> {
     fn add(&mut self, kind: ProblemKind, key: &str, message: impl Into<String>, repaired: bool) {
-        self.problems.push(Problem {
-            kind,
-            key: key.to_owned(),
-            message: message.into(),
-            repaired,
-        });
+        self.problems.push(Problem { kind, at: key.to_owned(), message: message.into(), repaired });
     }
 
     async fn headers(&mut self) -> Result<()> {
@@ -201,20 +139,28 @@ impl Check<'_> {
 
     async fn schema(&mut self) -> Result<()> {
         let key = keys::common_metadata(self.table.name(), &self.state.table_name);
-        let stored = self.table.store().get_opt(&key).await?;
-        let message = match stored.map(|bytes| decode_common_metadata(&bytes)) {
+        let stored = match self.table.store().get_opt(&key).await {
+            Err(error) if error.kind() == ErrorKind::Corrupt => Some(Err(error)),
+            stored => stored?.map(|bytes| decode_common_metadata(&bytes)),
+        };
+        let message = match stored {
             Some(Ok(schema)) if schema.fields() == plain(&self.state.stored).fields() => {
                 return Ok(());
             }
-            Some(Ok(_)) => "the schema file is not that of the newest commit",
-            Some(Err(_)) => "the schema file cannot be read",
-            None => "the schema file is not in the store",
+            Some(Ok(_)) => "the schema file is not that of the newest commit".to_owned(),
+            Some(Err(error)) => error.to_string(),
+            None => "the schema file is not in the store".to_owned(),
         };
-        let repair = self.options.repair;
-        if repair {
-            self.table.store().put(&key, encode_common_metadata(&self.state.stored)?).await?;
+        let mut repaired = false;
+        if self.options.repair {
+            let content = encode_common_metadata(&self.state.stored)?;
+            repaired = match self.table.store().put(&key, content).await {
+                // A directory is in its place.
+                Err(error) if error.kind() == ErrorKind::Corrupt => false,
+                written => written.map(|()| true)?,
+            };
         }
-        self.add(ProblemKind::Schema, &key, message, repair);
+        self.add(ProblemKind::Schema, &key, message, repaired);
         Ok(())
     }
 
@@ -232,7 +178,7 @@ impl Check<'_> {
         self.options.progress.start("files checked", Some(files.len() as u64));
         let found: Vec<Result<Option<(String, Problem)>>> = stream::iter(files)
             .map(|file| {
-                let size = texts(&file.manifest, "key").next().and_then(|key| sizes.get(key));
+                let size = file.manifest.keys().next().and_then(|key| sizes.get(key));
                 let size = size.copied();
                 let (table, state, options) = (self.table, &self.state, self.options);
                 async move {
@@ -263,11 +209,17 @@ impl Check<'_> {
         for number in 0..found.len() {
             self.options.cancel.check()?;
             let Some(recorded) = found.get(number) else { break };
-            let bytes = store.get(&recorded.key).await?;
             // Only the footer was read so far; the rows may be damaged.
-            if let Err(damage) = Snapshot::decode(bytes, &recorded.key) {
-                found.truncate(number);
-                error = Some(damage);
+            let read = Snapshot::fetch(store, &recorded.key).await;
+            match read {
+                Ok(_) => {}
+                Err(failed) if matches!(failed.kind(), ErrorKind::Store | ErrorKind::NotFound) => {
+                    return Err(failed);
+                }
+                Err(damage) => {
+                    found.truncate(number);
+                    error = Some(damage);
+                }
             }
         }
         if error.is_none()
@@ -277,14 +229,18 @@ impl Check<'_> {
             error = Some(lost(missing));
         }
         if let Some(error) = error {
-            let repair = self.options.repair;
-            if repair {
-                mend(store, &state, &found, &self.options.cancel).await?;
+            let mut repaired = false;
+            if self.options.repair {
+                repaired = match mend(store, &state, &found, &self.options.cancel).await {
+                    // A directory is in the place of a snapshot.
+                    Err(error) if error.kind() == ErrorKind::Corrupt => false,
+                    mended => mended.map(|()| true)?,
+                };
                 self.table.refresh().await?;
             }
             let key = error.context().iter().find(|(name, _)| *name == "key");
             let key = key.map_or_else(|| state.own.snapshot.clone(), |(_, key)| key.clone());
-            self.add(ProblemKind::History, &key, error.to_string(), repair);
+            self.add(ProblemKind::History, &key, error.to_string(), repaired);
         }
         Ok(())
     }
@@ -295,16 +251,16 @@ impl Check<'_> {
         if columns.is_empty() {
             return Ok(columns);
         }
-        let readable: arrow::array::BooleanArray = texts(&self.state.manifest, "label")
+        let readable: arrow::array::BooleanArray = self
+            .state
+            .manifest
+            .labels()
             .map(|label| Some(!self.unreadable.contains(label)))
             .collect();
         let plan = plan(self.table.store(), &self.state, None).await?.only(&readable)?;
-        let write = WriteOptions {
-            progress: Arc::clone(&self.options.progress),
-            cancel: self.options.cancel.clone(),
-            ..WriteOptions::default()
-        };
-        let found = read_values(self.table.store(), &self.state, plan, &columns, &write).await?;
+        let VerifyOptions { progress, cancel, .. } = self.options;
+        let (store, schema) = (self.table.store(), &self.state.schema);
+        let found = distinct_values(store, schema, plan, &columns, progress, cancel).await?;
         let mut wrong = Vec::new();
         for (position, column) in columns.iter().enumerate() {
             let Some(stored) = self.state.header.indices.get(column) else { continue };
@@ -354,10 +310,10 @@ async fn check_file(
     size: Option<u64>,
     options: &VerifyOptions,
 ) -> Result<Option<(String, Problem)>> {
-    let of = |column| texts(&file.manifest, column).next().unwrap_or_default().to_owned();
-    let (label, key) = (of("label"), of("key"));
+    let of = |name: Option<&str>| name.unwrap_or_default().to_owned();
+    let (label, key) = (of(file.manifest.labels().next()), of(file.manifest.keys().next()));
     let problem = |kind, message: String| {
-        let problem = Problem { kind, key: key.clone(), message, repaired: false };
+        let problem = Problem { kind, at: key.clone(), message, repaired: false };
         Ok(Some((label.clone(), problem)))
     };
     if size.is_none() {
@@ -369,12 +325,12 @@ async fn check_file(
     };
     // They are compared whatever the options of the store say.
     let store = &table.store().comparing_digests();
-    let digests = FileDigests::of_rows(&file.manifest).into_iter().flatten().next();
+    let digests = file.manifest.digests().into_iter().flatten().next();
     let known = match facts(store, label.clone(), key.clone(), digests, &state.schema).await {
-        Ok(facts) => manifest(&[facts], &file.manifest.schema())?,
+        Ok(facts) => Manifest::of(&[facts], &file.manifest.schema())?,
         Err(error) => return problem(ProblemKind::Damaged, damaged(error)?),
     };
-    if let Some(column) = differs(&file.manifest, &known) {
+    if let Some(column) = file.manifest.first_difference(&known) {
         let message = format!("{column} differs from the snapshot");
         return problem(ProblemKind::Statistics, message);
     }
@@ -398,7 +354,7 @@ async fn check_file(
             }
         }
         if let Some(digests) = digests {
-            let footer = numbers(&file.manifest, "footer").flatten().next();
+            let footer = file.manifest.footers().flatten().next();
             let checked = check_undecoded(store, &key, digests, footer, &state.schema).await;
             if let Err(error) = checked {
                 return problem(ProblemKind::Damaged, damaged(error)?);
@@ -406,20 +362,4 @@ async fn check_file(
         }
     }
     Ok(None)
-}
-
-/// Columns of the manifest that are not statistics.
-const UNCOMPARED: [&str; 7] =
-    ["footer", "buckets", "schema_id", "label", "key", digests::FOOTER, digests::REST];
-
-/// The first column whose recorded statistics differ from those of the file.
-fn differs(recorded: &RecordBatch, file: &RecordBatch) -> Option<String> {
-    let schema = recorded.schema_ref();
-    let columns = schema.fields().iter().zip(recorded.columns()).zip(file.columns());
-    columns
-        .filter(|((field, recorded), _)| {
-            recorded.null_count() == 0 && !UNCOMPARED.contains(&field.name().as_str())
-        })
-        .find(|((_, recorded), file)| recorded != file)
-        .map(|((field, _), _)| field.name().clone())
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use futures::TryStreamExt;
 use hashbrown::HashSet;
 use jiff::{SignedDuration, Timestamp};
+use partita_core::store::LARGEST;
 use partita_core::store::protocol::proves_no_commit;
-use partita_core::{Error, ErrorKind, Result};
+use partita_core::{At, Error, ErrorKind, Result};
 
 use crate::Table;
 use crate::change::Change;
@@ -15,9 +16,8 @@ use crate::format::keys;
 use crate::format::marks::{self, Expiry};
 use crate::format::snapshot::{Operation, Snapshot};
 use crate::garbage::store_time;
-use crate::history::{At, Recorded, SnapshotInfo, ends_well, find, walk};
+use crate::history::{Recorded, SnapshotInfo, ends_well, find, walk};
 use crate::options::WriteOptions;
-use crate::stage::texts;
 use crate::state::State;
 
 /// The versions that [`Table::expire`] keeps. The newest is always kept.
@@ -34,6 +34,7 @@ impl Table {
     ///
     /// # Errors
     /// [`Corrupt`](ErrorKind::Corrupt) if a snapshot cannot be read.
+    #[tracing::instrument(level = "debug", skip_all, fields(dataset = %self.place()))]
     pub async fn history(&self) -> Result<Vec<SnapshotInfo>> {
         let walked = walk(self.store(), &self.state(), |_| false).await?;
         Ok(walked.into_iter().map(Recorded::info).collect())
@@ -67,10 +68,12 @@ impl Table {
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound) if the history does not contain the version, or one of its
     /// files has been removed (the key is named); otherwise those of [`Table::append`].
+    #[tracing::instrument(level = "debug", skip_all, fields(dataset = %self.place()))]
     pub async fn restore(&self, at: impl Into<At>, options: &WriteOptions) -> Result<Commit> {
         self.check_writable()?;
         let recorded = find(self.store(), &self.state(), at.into()).await?;
-        let bytes = self.store().get(&recorded.key).await?;
+        let found = self.store().get_within(&recorded.key, LARGEST).await?;
+        let bytes = found.ok_or_else(|| self.store().missing(&recorded.key))?;
         let snapshot = Snapshot::decode(bytes.clone(), &recorded.key)?;
         // The pin protects the files of that version from garbage collection, even if another
         // process expires it in the meantime, which removes its snapshot.
@@ -100,7 +103,7 @@ impl Table {
             .try_collect()
             .await?;
         let indices = snapshot.document.indices.values().filter_map(|stored| stored.as_str());
-        match texts(&snapshot.manifest, "key").chain(indices).find(|key| !present.contains(*key)) {
+        match snapshot.manifest.keys().chain(indices).find(|key| !present.contains(*key)) {
             Some(key) => Err(Error::new(
                 ErrorKind::NotFound,
                 "a file of this version has been removed, so it cannot be restored",
@@ -129,6 +132,7 @@ impl Table {
     ///
     /// # Errors
     /// The errors are those of [`Table::expirable`]; [`ReadOnly`](ErrorKind::ReadOnly).
+    #[tracing::instrument(level = "debug", skip_all, fields(dataset = %self.place()))]
     pub async fn expire(&self, keep: Keep) -> Result<u64> {
         self.check_writable()?;
         let (newest, mut kept) = self.history_to_expire(keep).await?;

@@ -33,6 +33,8 @@ class Form:
     """Text as ``string[pyarrow]``, as Dask's own readers have it; else as Python objects."""
     categoricals: tuple[tuple[str, bool], ...]
     """Columns to return as categories, and whether an index knows all of them."""
+    nullable: frozenset[str]
+    """Columns that may have nulls in some piece, so that all have a type that holds these."""
     index: str | None
 
     def frame(self, table: pa.Table, source: Source) -> pd.DataFrame:
@@ -40,8 +42,10 @@ class Form:
         import pandas as pd
 
         options: dict[str, Any] = {"types_mapper": self._mapped} if self.arrow_strings else {}
-        # The types of a piece must not depend on whether it holds nulls.
-        frame = to_pandas(table, None, self.dates_as_object, nullable=False, **options)
+        frame = to_pandas(table, None, self.dates_as_object, nullable=self.nullable, **options)
+        for field in table.schema:
+            if field.name in self.nullable and str(field.type) == "bool":
+                frame[field.name] = frame[field.name].astype(object)
         for name, known in self.categoricals:
             if name in frame.columns:
                 kind = pd.CategoricalDtype(_categories(source, name)) if known else "category"
@@ -80,7 +84,23 @@ def form_of(
 
     known = {name: _is_known(table, name) for name in categoricals or ()}
     strings = dask.config.get("dataframe.convert-string", None)
-    return Form(dates_as_object, strings is None or bool(strings), tuple(known.items()), index)
+    arrow_strings = strings is None or bool(strings)
+    nullable = frozenset(name for name in _with_nulls(table) if name != index)
+    return Form(dates_as_object, arrow_strings, tuple(known.items()), nullable, index)
+
+
+def _with_nulls(table: Table) -> list[str]:
+    """The columns of integers and booleans that may have nulls."""
+    kinds = pyarrow().types
+    types = {field.name: field.type for field in table.schema}
+    affected = {n for n, kind in types.items() if kinds.is_integer(kind) or kinds.is_boolean(kind)}
+    for footers in (False, True):
+        _, columns, _ = table._native.statistics(footers)
+        nulls = {name: count for name, count, _, _ in columns if name in affected}
+        # Of files of plateau only the footers tell how many nulls there are.
+        if None not in nulls.values():
+            break
+    return [name for name, count in nulls.items() if count != 0]
 
 
 def _is_known(table: Table, name: str) -> bool:
@@ -95,16 +115,17 @@ def _categories(source: Source, name: str) -> list[Any]:
     return source.table().index_values(name).to_pylist()
 
 
-def typed(frame: Any, types: Any) -> Any:
+def typed(frame: Any, types: Any, like: pa.Schema | None = None) -> Any:
     """The rows of a pandas frame with the types that its Dask frame promises.
 
     A piece without a value in a column, or with missing integers, would have another type than the
-    others have.
+    others have. `like` is the schema of the table that takes the rows, if there is one: it tells
+    which columns are maps.
     """
     pa = pyarrow("storing a pandas DataFrame")
     if not hasattr(frame, "dtypes") or types is None:
         return frame
-    with stream(frame) as source:
+    with stream(frame, like) as source:
         table = pa.table(source)
     for place, column in enumerate(table.schema):
         wanted = types.get(column.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import os
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from partita._arrow import pyarrow
 from partita.dask._source import Source
 from partita.errors import InvalidArgument
 from partita.expression import Expr, col
-from partita.scan import Scan
+from partita.scan import Scan, equal_to
 
 if TYPE_CHECKING:
     from partita.table import Table
@@ -40,10 +41,19 @@ class Piece:
 
     def scan(self, source: Source, columns: Sequence[str] | None, where: str | None) -> Scan:
         """The read of this piece."""
-        conditions = [Expr.parse(text) for text in (where, self.where) if text is not None]
-        condition = functools.reduce(lambda a, b: a & b, conditions) if conditions else None
-        scan = source.table().scan(columns, condition)
+        names = None if columns is None else tuple(columns)
+        scan = _whole(source, names, where, os.getpid())
+        if self.where is not None:
+            scan = scan._narrowed(Expr.parse(self.where), f"{scan._described}, {self.where}")
         return scan if self.files is None else Scan(scan._native.only(list(self.files)), repr(scan))
+
+
+@functools.lru_cache(maxsize=16)
+def _whole(
+    source: Source, columns: tuple[str, ...] | None, where: str | None, process: int
+) -> Scan:
+    """The read that is divided. A process parses its condition, which may be long, once."""
+    return source.table().scan(columns, where)
 
 
 @dataclass(frozen=True)
@@ -126,8 +136,7 @@ def _by_partition(table: Table, where: str | None, limit: int) -> Iterator[Piece
 def _by_value(table: Table, where: str | None, by: tuple[str, ...]) -> Iterator[Piece]:
     for values, scan in table.scan(where=where).by_value(by):
         files = _names(scan)
-        equal = functools.reduce(lambda a, b: a & b, [col(n) == v for n, v in values.items()])
-        yield Piece(files, str(equal), None)
+        yield Piece(files, str(equal_to(values)), None)
 
 
 def _by_division(table: Table, where: str | None, index: str, limit: int) -> Plan:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from dask import delayed
@@ -165,7 +166,8 @@ def write(
     except CommitUnknown:
         raise
     except PartitaError:
-        writer.discard(gathered)
+        with suppress(PartitaError):
+            writer.discard(gathered)
         raise
 
 
@@ -177,7 +179,8 @@ def stage_part(part: Any, writer: Writer, types: Any, task: str) -> Receipts:
         if piece is None:
             continue
         frames += buckets_of(piece) if BUCKET in getattr(piece, "columns", ()) else [piece]
-    rows = [typed(frame, types) for frame in frames if _has_rows(frame)]
+    like = writer.schema
+    rows = [typed(frame, types, like) for frame in frames if _has_rows(frame)]
     return writer.stage_all(rows, task)
 
 

@@ -8,7 +8,7 @@ import os
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from partita import _native
 from partita._arguments import Compression, metadata_json, names, write_options
@@ -23,6 +23,9 @@ from partita.records import Commit
 from partita.staging import Staged
 from partita.stores import connection
 from partita.table import Table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["Mode", "Writer"]
 
@@ -132,6 +135,11 @@ class Writer:
     def makes(self) -> bool:
         """True if the commit makes the table, or makes it anew."""
         return self.mode == "create" or (self.mode == "replace" and self.where is None)
+
+    @property
+    def schema(self) -> pa.Schema | None:
+        """The schema of the table that takes the rows; None if the commit makes it."""
+        return None if self.makes else self._table(fresh=False).schema
 
     def stage(self, data: Any, task: str) -> Receipts:
         """Write rows to files that nobody can see yet.

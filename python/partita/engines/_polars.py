@@ -91,7 +91,8 @@ class _Source:
         batch_rows: int | None,
     ) -> Iterator[pl.DataFrame]:
         where, after = None, condition
-        if condition is not None and not self._scan._is_limited:
+        # With a limit, the condition is for the rows that the limit leaves.
+        if condition is not None and limit is None and not self._scan._is_limited:
             from partita.engines._polars_predicate import predicate_of
 
             where, exact = predicate_of(condition, self._scan.schema)
@@ -100,9 +101,7 @@ class _Source:
         if columns is not None and after is not None:
             needed = list(dict.fromkeys([*columns, *after.meta.root_names()]))
         request = EngineRequest.of("Polars", columns, after)
-        # A limit counts the rows that the whole condition leaves.
-        scan_limit = limit if after is None else None
-        scan = self._scan._pushed_down(request, needed, where, scan_limit, batch_rows)
+        scan = self._scan._pushed_down(request, needed, where, limit, batch_rows)
         return _Frames(scan, columns, after, limit)
 
 
@@ -128,11 +127,9 @@ class _Frames(Iterator["pl.DataFrame"]):
             raise StopIteration
         frame = pl.from_arrow(next(self._batches))
         assert isinstance(frame, pl.DataFrame)
-        if self._after is not None:
-            frame = frame.filter(self._after)
-        if self._columns is not None:
-            frame = frame.select(self._columns)
         if self._left is not None:
             frame = frame.head(self._left)
             self._left -= frame.height
-        return frame
+        if self._after is not None:
+            frame = frame.filter(self._after)
+        return frame if self._columns is None else frame.select(self._columns)

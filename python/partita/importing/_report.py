@@ -28,6 +28,14 @@ class ImportReport:
     """The numbers of the commits."""
 
     def to_dict(self) -> dict[str, Any]:
-        """The report in types of JSON."""
+        """The report in types of JSON.
+
+        Examples
+        --------
+        >>> import partita as pt
+        >>> report = pt.ImportReport("memory://lake/ssh", failed={"a.nc": "it has no axis"})
+        >>> report.to_dict()["failed"]
+        [{'file': 'a.nc', 'reason': 'it has no axis'}]
+        """
         failed = [{"file": file, "reason": reason} for file, reason in self.failed.items()]
         return {**vars(self), "failed": failed}

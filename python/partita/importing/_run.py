@@ -7,7 +7,7 @@ import pickle
 import tempfile
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from partita import _native
 from partita._arguments import options_text
@@ -25,7 +25,8 @@ from partita.importing._remote import Reading
 from partita.importing._report import ImportReport
 from partita.importing._sources import find, open_source
 from partita.importing._tasks import Place, Scanned, Target, named, scan, stage, statics_of
-from partita.partitioning import Date, Partitioning
+from partita.merge import MergeName
+from partita.partitioning import Date, Partitioning, Resolution
 from partita.stores import FileSystem, connection
 
 __all__ = ["import_files"]
@@ -41,15 +42,15 @@ def import_files(
     files: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,
     axis: str | None = None,
-    partition_by: Any = None,
-    merge: str | None = None,
+    partition_by: Resolution | Partitioning | None = None,
+    merge: MergeName | None = None,
     batch: int | None = None,
     chunks: Mapping[str, int | str] | None = None,
-    zarr_format: int | None = None,
+    zarr_format: Literal[2, 3] | None = None,
     groups: bool = True,
     fill: Mapping[str, Any] | None = None,
     combine_attrs: Combine = "override",
-    on_error: str = "raise",
+    on_error: Literal["raise", "skip"] = "raise",
     skip_existing: bool = False,
     workers: int | None = None,
     source_options: Mapping[str, Any] | None = None,

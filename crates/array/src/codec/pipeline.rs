@@ -396,11 +396,30 @@ fn split_packed(codecs: &[Json]) -> (&[Json], Vec<Packed>) {
     }
 }
 
+/// Makes frames of zstd, in shards too, end with a checksum whatever the document of the array says:
+/// every decoder verifies it.
+fn add_checksums(codec: &mut serde_json::Value) {
+    use serde_json::Value;
+    let is_zstd = codec.get("name").and_then(Value::as_str) == Some("zstd");
+    let configuration = codec.get_mut("configuration").and_then(Value::as_object_mut);
+    let Some(configuration) = configuration else { return };
+    if is_zstd {
+        configuration.insert("checksum".to_owned(), Value::Bool(true));
+    }
+    if let Some(inner) = configuration.get_mut("codecs").and_then(Value::as_array_mut) {
+        inner.iter_mut().for_each(add_checksums);
+    }
+}
+
 /// The chain of the `zarrs` crate for these Zarr v3 codecs.
 fn zarrs_chain(codecs: &[Json]) -> Result<CodecChain> {
     let metadata = codecs
         .iter()
-        .map(|codec| serde_json::from_value::<MetadataV3>(codec.to_value()))
+        .map(|codec| {
+            let mut codec = codec.to_value();
+            add_checksums(&mut codec);
+            serde_json::from_value::<MetadataV3>(codec)
+        })
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| {
             Error::corrupt("the codecs of an array cannot be read").caused_by(error)

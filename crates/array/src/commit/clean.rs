@@ -5,7 +5,7 @@
 //! removed, and so are the staged copies of what is still published. Before a publisher overwrites
 //! an object of which no staged copy is left, it makes one.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
@@ -145,10 +145,15 @@ impl Cleaner<'_> {
             gone.extend(unused.map(|held| (held.key, held.size)));
         }
         gone.extend(self.published_copies(path, &names, &own, &contents).await?);
-        gone.extend(self.old_documents(path, &names, &own).await?);
+        let (notes, manifests) = self.old_documents(path, &names, &own).await?;
         if !self.dry_run {
+            // Objects go before what lists them, so that after an interruption the next clean-up
+            // finds them, and notes before the manifests that they name.
             store.delete_many(gone.keys().cloned().collect()).await?;
+            store.delete_many(notes.iter().cloned().collect()).await?;
+            store.delete_many(manifests.iter().cloned().collect()).await?;
         }
+        gone.extend(notes.into_iter().chain(manifests).map(|key| (key, 0)));
         Ok(gone.into_iter().collect())
     }
 
@@ -186,14 +191,14 @@ impl Cleaner<'_> {
         Ok(copies.map(|(_, held)| (held.key.clone(), held.size)).collect())
     }
 
-    /// Notes and manifests of states before the record, but for manifests that its state is made
-    /// of.
+    /// The keys of notes and manifests of states before the record, but for manifests that its state
+    /// is made of.
     async fn old_documents(
         &self,
         path: &str,
         names: &[String],
         own: &Note,
-    ) -> Result<Vec<(String, u64)>> {
+    ) -> Result<(BTreeSet<String>, BTreeSet<String>)> {
         let mut chain = HashSet::new();
         let mut next = own.stage.clone();
         while let Some(stage) = next {
@@ -202,7 +207,7 @@ impl Cleaner<'_> {
             let is_new = chain.insert(stage);
             next = manifest.base.filter(|_| !is_last && is_new);
         }
-        let mut gone = Vec::new();
+        let (mut notes, mut manifests) = (BTreeSet::new(), BTreeSet::new());
         let is_last = names.iter().filter_map(|name| note::sequence_of(name)).max();
         let is_dropped = own.stage.is_none() && is_last == Some(own.sequence);
         for name in names {
@@ -213,11 +218,11 @@ impl Cleaner<'_> {
             let Some(other) = Note::read(self.store, path, name).await? else { continue };
             match &other.stage {
                 Some(stage) if chain.contains(stage) => continue,
-                Some(stage) => gone.push((manifest_key(stage, path), 0)),
-                None => {}
-            }
-            gone.push((note::key_of(path, name), 0));
+                Some(stage) => manifests.insert(manifest_key(stage, path)),
+                None => false,
+            };
+            notes.insert(note::key_of(path, name));
         }
-        Ok(gone)
+        Ok((notes, manifests))
     }
 }

@@ -2,17 +2,17 @@
 
 use jiff::{SignedDuration, Timestamp};
 use partita_core::store::{ObjectInfo, removed};
+use partita_core::upkeep::{Garbage, GarbageOptions};
 use partita_core::{Error, Result, Store};
 
 use super::clean::Limits;
 use super::head::Head;
 use super::keyed::unused_keys;
-use super::log::{numbers, store_time};
+use super::log::{numbers, stopped_clocks, store_time};
 use super::paths::{SCRATCH, STAGE};
 use super::publish::{publish, under_lease};
 use super::uncommitted::{clean_replaced, uncommitted};
 use crate::copy::JOURNAL;
-use crate::garbage::{Garbage, GarbageOptions};
 use crate::layout::{list_partitions, read_either};
 use crate::protocol::is_dead;
 use crate::statistics::{Statistics, replace_documents};
@@ -35,10 +35,13 @@ pub(super) async fn collect_garbage(store: &Store, options: &GarbageOptions) -> 
         now.checked_sub(age).map_err(|error| Error::invalid("that is no age").caused_by(error))
     };
     let (old, very_old) = (before(options.grace)?, before(options.grace.max(RECORDS_KEPT))?);
-    let mut single = uncommitted(store, old).await?;
+    let dead = dead_records(store, very_old).await?;
+    let staged = uncommitted(store, old, &dead).await?;
+    let mut single: Vec<ObjectInfo> = staged.into_iter().flat_map(|left| left.objects).collect();
     let directories = stale(store, old).await?;
-    single.extend(dead_records(store, very_old).await?);
+    single.extend(dead);
     single.extend(unused_keys(store, very_old).await?);
+    single.extend(stopped_clocks(store, old).await?);
     objects.extend(single.iter().map(|object| (object.key.clone(), object.size)));
     for directory in &directories {
         let listed = store.list_removable(directory).await?;
@@ -60,7 +63,7 @@ pub(super) async fn collect_garbage(store: &Store, options: &GarbageOptions) -> 
     let bytes = objects.iter().map(|(_, size)| size).sum();
     let mut keys: Vec<String> = objects.into_iter().map(|(key, _)| key).collect();
     keys.sort();
-    Ok(Garbage { keys, bytes })
+    Ok(Garbage { keys, bytes, missing: Vec::new() })
 }
 
 /// Joins the statistics in one document, without those of partitions that are gone and of values that

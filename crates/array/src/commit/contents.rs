@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use bytes::Bytes;
 use partita_core::store::is_under;
-use partita_core::{Error, Result, Store};
+use partita_core::{Error, ErrorKind, Result, Store};
 
 use super::manifest::{DEPTH, Kept, Manifest};
 use super::paths::staged_directory;
@@ -32,14 +32,22 @@ impl Held {
     /// The content, from the immutable object or from the published one, whichever has it.
     pub async fn read(&self, store: &Store, path: &str, name: &str) -> Result<Bytes> {
         for key in [self.key.clone(), format!("{path}/{name}")] {
-            let bytes = store.get_opt(&key).await?;
-            if let Some(bytes) = bytes.filter(|bytes| Digest::of(bytes) == self.digest) {
+            if let Some(bytes) = self.read_at(store, &key).await? {
                 return Ok(bytes);
             }
         }
         Err(Error::corrupt("no copy of an object has the content that was committed")
             .with("key", format!("{path}/{name}"))
             .with("store", store.url()))
+    }
+
+    /// The content of the object at `key`, if it is that which was committed. One request.
+    pub async fn read_at(&self, store: &Store, key: &str) -> Result<Option<Bytes>> {
+        match store.get_within(key, self.size).await {
+            // It is larger, or no object.
+            Err(error) if error.kind() == ErrorKind::Corrupt => Ok(None),
+            found => Ok(found?.filter(|bytes| Digest::of(bytes) == self.digest)),
+        }
     }
 }
 
@@ -114,18 +122,24 @@ impl Contents {
     }
 }
 
-/// The contents that each name of a partition has had, as far as manifests are retained.
+/// The contents that each name of a partition has had, with their sizes, as far as manifests are
+/// retained.
 #[derive(Debug, Default)]
-pub(super) struct Past(HashMap<String, HashSet<Digest>>);
+pub(super) struct Past(HashMap<String, HashSet<(u64, Digest)>>);
 
 impl Past {
     pub fn add(&mut self, contents: &Contents) {
         for (name, held) in &contents.objects {
-            self.0.entry(name.clone()).or_default().insert(held.digest);
+            self.0.entry(name.clone()).or_default().insert((held.size, held.digest));
         }
     }
 
-    pub fn knows(&self, name: &str, digest: Digest) -> bool {
-        self.0.get(name).is_some_and(|digests| digests.contains(&digest))
+    pub fn knows(&self, name: &str, size: u64, digest: Digest) -> bool {
+        self.0.get(name).is_some_and(|known| known.contains(&(size, digest)))
+    }
+
+    /// Whether the name has had a content of this size.
+    pub fn knows_size(&self, name: &str, size: u64) -> bool {
+        self.0.get(name).is_some_and(|known| known.iter().any(|(own, _)| *own == size))
     }
 }

@@ -3,7 +3,8 @@
 use partita_core::store::Swap;
 use partita_core::{Error, ErrorKind, Result, Store, commit_point};
 
-use crate::layout::{Config, Layout, encode_config, read_either};
+use crate::copy::refuse_unfinished;
+use crate::layout::{Config, Layout, encode_config, read_config, read_view};
 
 /// Refuses a layout that cannot be in an Icechunk repository.
 pub(crate) fn check_repository_layout(layout: Layout, url: &str) -> Result<()> {
@@ -17,11 +18,15 @@ pub(crate) fn check_repository_layout(layout: Layout, url: &str) -> Result<()> {
 
 /// Refuses if there is a collection, or a view.
 pub(crate) async fn refuse_existing(store: &Store) -> Result<()> {
-    match read_either(store).await {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-        Ok(_) => Err(exists(store)),
+    let (collection, view) = futures::join!(read_config(store), read_view(store, None));
+    for found in [collection, view] {
+        match found {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+            Ok(_) => return Err(exists(store)),
+        }
     }
+    Ok(())
 }
 
 pub(crate) fn exists(store: &Store) -> Error {
@@ -37,6 +42,7 @@ pub(crate) fn has_commits(url: &str) -> Error {
 pub(super) async fn create_document(store: &Store, config: &Config, commit: &str) -> Result<()> {
     // The other documents are not what the swap below would notice.
     refuse_existing(store).await?;
+    refuse_unfinished(store).await?;
     let (key, bytes) = encode_config(config)?;
     let create = store.compare_and_swap(key, None, bytes, commit);
     match commit_point(commit, create, Swap::is_done).await? {

@@ -6,13 +6,15 @@ use std::time::{Instant, SystemTime};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use partita_core::store::Lease;
 use partita_core::{Error, ErrorKind, Result, Store, masked};
 use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::log::{self, Created};
 use super::paths::{STAGE, writer_directory};
-use super::publish::publish_with;
+use super::publish::{lease_after, publish_with};
 use super::record::{Change, Record};
 use super::snapshot::{Since, Snapshot};
 use crate::backend::Backend;
@@ -280,19 +282,25 @@ impl Draft {
             let newest = since.records.last().map_or(snapshot.latest, |last| last.sequence);
             record.sequence = newest.saturating_add(1);
             self.may_be_committed.store(true, Ordering::Relaxed);
-            let created = log::create(store, &record, Some(document)).await?;
-            self.may_be_committed.store(false, Ordering::Relaxed);
-            match created {
-                Created::Done => {
-                    let sequence = record.sequence;
-                    if let Err(error) = publish_with(store, record).await {
-                        let store = masked(store.url());
-                        tracing::warn!(%store, %error, "a commit is not published");
-                    }
-                    return Ok(Outcome::Done(sequence));
-                }
-                Created::Taken => since = self.since(snapshot).await?,
+            let (recorded, is_recorded) = oneshot::channel();
+            let tell = || {
+                // Nobody waits for it after an error of the lease.
+                let _ = recorded.send(());
+            };
+            let create = log::create(store, &record, Some(document), tell);
+            let (created, lease) = futures::join!(create, lease_after(store, is_recorded));
+            if let Ok(Created::Done) = created {
+                self.may_be_committed.store(false, Ordering::Relaxed);
+                let sequence = record.sequence;
+                publish_committed(store, record, lease).await;
+                return Ok(Outcome::Done(sequence));
             }
+            if let Some(Ok(lease)) = lease {
+                lease.release(store).await;
+            }
+            created?;
+            self.may_be_committed.store(false, Ordering::Relaxed);
+            since = self.since(snapshot).await?;
         }
         Err(Error::new(ErrorKind::CommitConflict, "other writers were always faster; try again")
             .with("attempts", ATTEMPTS)
@@ -350,5 +358,18 @@ impl Draft {
                 tracing::debug!(directory, %error, "staged objects could not be removed");
             }
         }
+    }
+}
+
+/// Publishes a commit. If that fails it stays a commit, which the next writer publishes.
+async fn publish_committed(store: &Store, record: Record, lease: Option<Result<Lease>>) {
+    let published = match lease {
+        Some(Ok(lease)) => publish_with(store, record, lease).await.map(drop),
+        Some(Err(error)) => Err(error),
+        None => Ok(()),
+    };
+    if let Err(error) = published {
+        let store = masked(store.url());
+        tracing::warn!(%store, %error, "a commit is not published");
     }
 }

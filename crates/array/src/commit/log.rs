@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use partita_core::store::{Swap, backoff};
+use jiff::Timestamp;
+use partita_core::store::{ObjectInfo, Swap, backoff};
 use partita_core::{Error, ErrorKind, Result, Store, commit_point, commit_settled};
 
 use super::head::Head;
-use super::paths::{LOG, record_key};
+use super::paths::{CLOCK, LOG, record_key};
 use super::record::{Record, WITHDRAWAL};
 use crate::protocol::{Counts, counts};
 
@@ -54,8 +55,8 @@ pub(crate) async fn records(store: &Store) -> Result<Vec<Record>> {
 }
 
 /// The numbers of the records that are kept, with what the store says of their objects.
-pub(crate) async fn numbers(store: &Store) -> Result<Vec<(u64, partita_core::store::ObjectInfo)>> {
-    let number = |info: partita_core::store::ObjectInfo| {
+pub(crate) async fn numbers(store: &Store) -> Result<Vec<(u64, ObjectInfo)>> {
+    let number = |info: ObjectInfo| {
         let text = info.key.strip_prefix(LOG)?.strip_suffix(".json")?;
         Some((text.parse::<u64>().ok()?, info))
     };
@@ -79,7 +80,7 @@ fn withdrawn(store: &Store) -> Error {
 pub(crate) async fn withdraw(store: &Store) -> Result<bool> {
     let id = uuid::Uuid::new_v4().simple().to_string();
     let record = Record { sequence: FIRST, ..Record::new(WITHDRAWAL, id, None, Vec::new()) };
-    Ok(matches!(create(store, &record, None).await?, Created::Done))
+    Ok(matches!(create(store, &record, None, || ()).await?, Created::Done))
 }
 
 /// How the creation of a record ended.
@@ -101,7 +102,8 @@ pub(crate) async fn commit_id(store: &Store, sequence: u64) -> Result<Option<Str
     Ok(read(store, sequence).await?.map(|record| record.id))
 }
 
-/// Creates a record, which is the commit. Its number follows that of the last one known.
+/// Creates a record, which is the commit. Its number follows that of the last one known. `recorded`
+/// is called once the record is there, before it is learned whether it counts.
 ///
 /// A writer may have slept since it looked, while its number was used, published and removed. Then
 /// the number is free again and dead, which the mark tells. The first number is free, too, after the
@@ -114,12 +116,13 @@ pub(super) async fn create(
     store: &Store,
     record: &Record,
     document: Option<&str>,
+    recorded: impl FnOnce() + Send,
 ) -> Result<Created> {
     let key = record_key(record.sequence);
     let create = store.compare_and_swap(&key, None, record.encode()?, &record.id);
     match commit_point(&record.id, create, Swap::is_done).await? {
         Swap::Lost { .. } => return Ok(Created::Taken),
-        Swap::Done(_) => {}
+        Swap::Done(_) => recorded(),
     }
     let document = document.filter(|_| record.sequence == FIRST);
     let answers = futures::try_join!(read_head(store), is_there(store, document));
@@ -188,8 +191,14 @@ fn unknown(record: &Record, store: &Store, message: &str) -> Error {
 }
 
 /// The time by the clock of the store.
-pub(crate) async fn store_time(store: &Store) -> Result<jiff::Timestamp> {
-    store.now(&format!(".partita/clock-{}", uuid::Uuid::new_v4().simple())).await
+pub(crate) async fn store_time(store: &Store) -> Result<Timestamp> {
+    store.now(&format!("{CLOCK}{}", uuid::Uuid::new_v4().simple())).await
+}
+
+/// The objects of processes that stopped while they looked at the clock of the store, before `old`.
+pub(crate) async fn stopped_clocks(store: &Store, old: Timestamp) -> Result<Vec<ObjectInfo>> {
+    let stopped = async |info: ObjectInfo| Ok((info.last_modified < old).then_some(info));
+    store.list(CLOCK).try_filter_map(stopped).try_collect().await
 }
 
 /// The newest record with this key among those after `after` up to `latest`. A listing, and a request

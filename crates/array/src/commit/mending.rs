@@ -11,7 +11,6 @@ use super::paths::{NOTES, path_of_notes};
 use super::record::Change;
 use super::snapshot::Snapshot;
 use super::standing::{Managed, Standing};
-use crate::digest::Digest;
 
 /// Objects of a partition read at once.
 const READ_AT_ONCE: usize = 8;
@@ -29,9 +28,8 @@ impl Snapshot {
             if elsewhere.contains_key(name) {
                 return Ok(Some(name.clone()));
             }
-            let bytes = store.get_opt(&format!("{path}/{name}")).await?;
-            let is_same = bytes.is_some_and(|bytes| Digest::of(&bytes) == held.digest);
-            Ok::<_, partita_core::Error>((!is_same).then(|| name.clone()))
+            let found = held.read_at(store, &format!("{path}/{name}")).await?;
+            Ok::<_, partita_core::Error>(found.is_none().then(|| name.clone()))
         };
         let checks: Vec<_> = contents.objects.iter().map(check).collect();
         let found: Vec<Option<String>> =

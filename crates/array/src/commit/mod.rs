@@ -12,7 +12,8 @@
 //! - `log`: reading records and heads, and creating records.
 //! - `draft`, `staging`: changes being staged and committed. `received`: those of other processes.
 //!   `keyed`: idempotency keys.
-//! - `snapshot`: the collection as one commit left it; `past`: as an earlier one did. `overlay`: a store
+//! - `snapshot`: the collection as one commit left it; `past`: as an earlier one did; `recent`:
+//!   what is known of it without a listing. `overlay`: a store
 //!   in which the objects of a snapshot are in their places. `standing`, `retained`: what is made of
 //!   published objects that are not as they were noted, or missing.
 //! - `publish`, `place`: from records to the published layout. `clean`, `uncommitted`: removing what
@@ -45,6 +46,7 @@ mod place;
 mod plain;
 mod publish;
 mod received;
+mod recent;
 mod record;
 mod retained;
 mod snapshot;
@@ -57,7 +59,7 @@ pub(crate) use creation::{check_repository_layout, exists, has_commits, refuse_e
 pub use draft::Staged;
 pub(crate) use draft::{Draft, Outcome};
 pub use head::Retention;
-pub(crate) use log::store_time;
+pub(crate) use log::{stopped_clocks, store_time};
 pub(crate) use past::History;
 pub(crate) use paths::{SCRATCH, STAGE, TURN};
 pub(crate) use plain::Plain;

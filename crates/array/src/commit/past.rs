@@ -18,6 +18,8 @@ use crate::collection::Partition;
 use crate::layout::{decode_config, list_partitions};
 use crate::partitioning::Key;
 
+/// How often an earlier state is taken again because commits changed which partitions there are.
+const ATTEMPTS: u32 = 20;
 /// Records and notes read at once.
 const READ_AT_ONCE: usize = 32;
 
@@ -115,8 +117,31 @@ impl Snapshot {
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound) if there is no such commit, or what it left is not retained.
     pub async fn past(base: &Store, number: u64, under: Option<Self>) -> Result<Self> {
-        let history = History::read(base).await?;
-        history.check(number, base)?;
+        for _ in 0..ATTEMPTS {
+            let history = History::read(base).await?;
+            history.check(number, base)?;
+            let found = Self::past_of(base, number, under.clone(), &history).await?;
+            // The partitions were listed after the history was read.
+            let later = read_after(base, history.latest).await?;
+            if !later.iter().any(Record::changes_listing) {
+                return Ok(found);
+            }
+        }
+        Err(Error::new(
+            ErrorKind::CommitConflict,
+            "other writers made or removed partitions during each attempt to find those of an \
+             earlier state; try again",
+        )
+        .with("commit", number)
+        .with("store", base.url()))
+    }
+
+    async fn past_of(
+        base: &Store,
+        number: u64,
+        under: Option<Self>,
+        history: &History,
+    ) -> Result<Self> {
         let mut config = read_document(base, under.as_ref()).await?;
         let changed = history.records.iter().filter_map(|record| {
             let own = (record.sequence, record.config.as_ref()?, record.config_before.as_ref());
@@ -140,7 +165,8 @@ impl Snapshot {
             let state = history.state_of(base, path, number).await;
             Ok::<_, Error>((path.to_owned(), state.map_err(|e| e.with("partition", path))?))
         };
-        let touched = history.touched(number);
+        // Commits that are not published are not where partitions are read otherwise.
+        let touched = history.touched(number.min(history.head.published));
         let states: Vec<_> = touched.iter().map(|path| state(path)).collect();
         let states: PastStates =
             stream::iter(states).buffer_unordered(READ_AT_ONCE).try_collect().await?;
@@ -163,7 +189,8 @@ impl Snapshot {
             listed: Some(Arc::new(partitions)),
             past: Some(states),
             latest: number,
-            ..Self::new(base, config, whole, under, history.head)
+            seen: history.latest,
+            ..Self::new(base, config, whole, under, history.head.clone())
         })
     }
 }

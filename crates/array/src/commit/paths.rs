@@ -16,6 +16,9 @@ pub(super) const NOTES: &str = ".partita/notes";
 pub(super) const HEAD: &str = ".partita/head.json";
 /// The lease under which writers that have lost a race commit one after the other.
 pub(crate) const TURN: &str = ".partita/turn";
+/// The prefix of the objects by which processes look at the clock of the store; those of leases have it
+/// too.
+pub(super) const CLOCK: &str = ".partita/clock-";
 /// The lease under which one process publishes at a time.
 pub(super) const LEASE: &str = ".partita/publish";
 

@@ -1,12 +1,13 @@
 //! The backend of plain stores: commits are records beside the published layout.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
-use partita_core::{Error, ErrorKind, Result, Store, StoreOptions};
+use partita_core::upkeep::{Garbage, GarbageOptions};
+use partita_core::{At, Error, ErrorKind, Result, Store, StoreOptions};
 
 use super::collector::collect_garbage;
 use super::creation::{create_document, has_commits};
@@ -14,16 +15,16 @@ use super::draft::{Draft, Outcome, Staged};
 use super::head::{Head, Retention};
 use super::log;
 use super::past::History;
-use super::paths::{DIRECTORY, SCRATCH, STAGE};
+use super::paths::{DIRECTORY, LEASE, SCRATCH, STAGE, TURN};
 use super::publish::{publish, under_lease};
 use super::record::Record;
 use super::snapshot::Snapshot;
-use super::uncommitted::{change_retention, end_history};
+use super::uncommitted::{change_retention, end_history, uncommitted};
+use crate::activity::{Activity, HeldLease, LeasedTask, StagedWork};
 use crate::backend::Backend;
-use crate::garbage::{Garbage, GarbageOptions};
-use crate::history::Retained;
+use crate::history::{Expiry, Retained};
 use crate::layout::{Config, encode_config, read_view, rebuild_catalog};
-use crate::repository::{At, Repository, number_or_time};
+use crate::repository::Repository;
 use crate::statistics::{Statistics, replace_documents};
 
 /// A store with records of commits beside the collection.
@@ -32,6 +33,8 @@ pub(crate) struct Plain {
     store: Store,
     /// The state that is read, if it is that of an earlier commit.
     past: Option<Past>,
+    /// The number up to which commits were published when that was looked at last.
+    published: Arc<Mutex<Option<u64>>>,
 }
 
 /// The number of a commit whose state is read.
@@ -47,13 +50,17 @@ const AT: &str = "?at=";
 impl Plain {
     /// The collection at the root of a store.
     pub fn in_store(store: Store) -> Arc<dyn Backend> {
-        Arc::new(Self { store, past: None })
+        Arc::new(Self { store, past: None, published: Arc::default() })
     }
 
     /// The collection as the commit of this number left it.
     fn past(store: Store, number: u64) -> Arc<dyn Backend> {
         let url = format!("{}{AT}{number}", store.url()).into();
-        Arc::new(Self { store, past: Some(Past { number, url }) })
+        Arc::new(Self { store, past: Some(Past { number, url }), published: Arc::default() })
+    }
+
+    fn published(&self) -> MutexGuard<'_, Option<u64>> {
+        self.published.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The collection at a URL, which may name an earlier state.
@@ -77,11 +84,11 @@ impl Plain {
             .with("store", self.url())
         };
         let at = match at {
-            At::Name(name) => number_or_time(name).ok_or_else(|| unknown(name))?,
+            At::Name(name) => At::number_or_time(name).ok_or_else(|| unknown(name))?,
             at => at.clone(),
         };
         match at {
-            At::Commit(number) => Ok(number),
+            At::Number(number) => Ok(number),
             At::Time(time) => History::read(&self.store).await?.number_at(time, &self.store),
             At::Name(name) => Err(unknown(&name)),
         }
@@ -124,7 +131,13 @@ impl Backend for Plain {
 
     fn snapshot(&self, under: Option<Snapshot>) -> BoxFuture<'_, Result<Snapshot>> {
         match &self.past {
-            None => Snapshot::take(&self.store, under).boxed(),
+            None => async move {
+                let known = *self.published();
+                let snapshot = Snapshot::take(&self.store, under, known).await?;
+                *self.published() = Some(snapshot.head.published);
+                Ok(snapshot)
+            }
+            .boxed(),
             Some(past) => Snapshot::past(&self.store, past.number, under).boxed(),
         }
     }
@@ -158,7 +171,12 @@ impl Backend for Plain {
     }
 
     fn create<'a>(&'a self, config: &'a Config, commit: String) -> BoxFuture<'a, Result<()>> {
-        async move { create_document(&self.store, config, &commit).await }.boxed()
+        async move {
+            create_document(&self.store, config, &commit).await?;
+            *self.published() = Some(0);
+            Ok(())
+        }
+        .boxed()
     }
 
     fn undo_creation<'a>(&'a self, config: &'a Config) -> BoxFuture<'a, Result<()>> {
@@ -181,7 +199,14 @@ impl Backend for Plain {
         draft: &'a Draft,
         snapshot: &'a Snapshot,
     ) -> BoxFuture<'a, Result<Outcome>> {
-        draft.commit_to_log(&self.store, snapshot)
+        async move {
+            let outcome = draft.commit_to_log(&self.store, snapshot).await?;
+            if let Outcome::Done(number) = outcome {
+                *self.published() = Some(number);
+            }
+            Ok(outcome)
+        }
+        .boxed()
     }
 
     fn publish(&self) -> BoxFuture<'_, Result<()>> {
@@ -237,20 +262,23 @@ impl Backend for Plain {
     }
 
     fn expire(&self, older_than: SignedDuration) -> BoxFuture<'_, Result<Vec<String>>> {
-        async move {
-            if older_than.is_negative() {
-                return Err(Error::invalid("the age must not be negative"));
-            }
-            let before = Timestamp::now()
-                .checked_sub(older_than)
-                .map_err(|error| Error::invalid("that is no age").caused_by(error))?;
-            self.end_history(Some(before), None).await
-        }
-        .boxed()
+        async move { self.end_history(Some(before(older_than)?), None).await }.boxed()
     }
 
     fn expire_all_but(&self, last: u64) -> BoxFuture<'_, Result<Vec<String>>> {
         self.end_history(None, Some(last)).boxed()
+    }
+
+    fn expirable(&self, expiry: Expiry) -> BoxFuture<'_, Result<Vec<String>>> {
+        async move {
+            let (before, last) = match expiry {
+                Expiry::OlderThan(age) => (Some(before(age)?), None),
+                Expiry::AllBut(last) => (None, Some(last)),
+            };
+            let history = History::read(&self.store).await?;
+            Ok(history.expiring(history.end(before, last)))
+        }
+        .boxed()
     }
 
     fn set_retention(&self, retention: Retention, grace: Option<u64>) -> BoxFuture<'_, Result<()>> {
@@ -267,6 +295,30 @@ impl Backend for Plain {
         .boxed()
     }
 
+    fn activity(&self) -> BoxFuture<'_, Result<Activity>> {
+        async move {
+            let mut leases = Vec::new();
+            for (key, task) in [(LEASE, LeasedTask::Publish), (TURN, LeasedTask::Commit)] {
+                let renewed = self.store.lease_renewed_at(key).await?;
+                leases.extend(renewed.map(|renewed| HeldLease { task, renewed }));
+            }
+            let mut staged: Vec<StagedWork> = uncommitted(&self.store, Timestamp::MAX, &[])
+                .await?
+                .into_iter()
+                .filter(|left| !left.objects.is_empty())
+                .map(|left| StagedWork {
+                    bytes: left.objects.iter().map(|object| object.size).sum(),
+                    objects: left.objects.len() as u64,
+                    writer: left.writer,
+                    changed: left.changed,
+                })
+                .collect();
+            staged.sort_by_key(|work| work.changed);
+            Ok(Activity { leases, staged })
+        }
+        .boxed()
+    }
+
     fn repository(&self) -> Result<&Repository> {
         Err(Error::invalid(
             "a collection in plain Zarr has no branches and tags; they are those of collections in \
@@ -274,4 +326,14 @@ impl Backend for Plain {
         )
         .with("store", self.url()))
     }
+}
+
+/// The time so long ago, by the clock of this machine.
+fn before(age: SignedDuration) -> Result<Timestamp> {
+    if age.is_negative() {
+        return Err(Error::invalid("the age must not be negative"));
+    }
+    Timestamp::now()
+        .checked_sub(age)
+        .map_err(|error| Error::invalid("that is no age").caused_by(error))
 }

@@ -10,6 +10,7 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use partita_core::store::{Lease, Version};
 use partita_core::{Result, Store, masked};
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::clean::{Limits, clean};
@@ -34,16 +35,32 @@ pub(crate) fn publish(store: &Store) -> BoxFuture<'_, Result<u64>> {
     async move {
         let head = Head::read(store).await?;
         match log::read(store, head.published.saturating_add(1)).await? {
-            Some(record) => publish_with(store, record).await,
+            Some(record) => publish_from(store, record).await,
             None => Ok(head.published),
         }
     }
     .boxed()
 }
 
-/// As [`publish`], where a record is known that is committed and may not be published.
-pub(crate) async fn publish_with(store: &Store, known: Record) -> Result<u64> {
+async fn publish_from(store: &Store, known: Record) -> Result<u64> {
     under_lease(store, async |lease| publish_all(store, lease, known).await).await
+}
+
+/// As [`publish`], where a record is known that is committed and may not be published, by the
+/// holder of the lease.
+pub(super) async fn publish_with(store: &Store, known: Record, lease: Lease) -> Result<u64> {
+    with_lease(store, lease, async |lease| publish_all(store, lease, known).await).await
+}
+
+/// The lease of publishers, which is taken as soon as there is a record to publish; what it is like
+/// is looked at before. None if no record was made.
+pub(super) async fn lease_after(
+    store: &Store,
+    recorded: oneshot::Receiver<()>,
+) -> Option<Result<Lease>> {
+    let seen = store.look_at_lease(LEASE).await;
+    recorded.await.ok()?;
+    Some(store.lease_seen(LEASE, seen).await)
 }
 
 /// Does work that only one process at a time may do: publishing, and changing what is published with
@@ -52,7 +69,14 @@ pub(crate) async fn under_lease<T>(
     store: &Store,
     work: impl AsyncFnOnce(&Lease) -> Result<T>,
 ) -> Result<T> {
-    let lease = store.lease(LEASE).await?;
+    with_lease(store, store.lease(LEASE).await?, work).await
+}
+
+async fn with_lease<T>(
+    store: &Store,
+    lease: Lease,
+    work: impl AsyncFnOnce(&Lease) -> Result<T>,
+) -> Result<T> {
     let done = lease.hold(work(&lease)).await;
     lease.release(store).await;
     done

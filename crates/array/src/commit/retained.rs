@@ -16,7 +16,6 @@ use super::head::Head;
 use super::note;
 use super::record::Record;
 use super::standing::Standing;
-use crate::digest::Digest;
 use crate::layout::{Config, immutable_group};
 
 /// Tells a chunk that was never stored, which is all fill value, from one that is lost. It is asked
@@ -90,11 +89,7 @@ impl Retained {
                 .with("key", key)
                 .with("store", self.base.url())
         };
-        let bytes = self.base.get_opt(&held.key).await?.ok_or_else(lost)?;
-        match Digest::of(&bytes) == held.digest {
-            true => Ok(bytes),
-            false => Err(lost()),
-        }
+        held.read_at(&self.base, &held.key).await?.ok_or_else(lost)
     }
 }
 

@@ -15,7 +15,7 @@ use super::retained::Retained;
 use super::standing::Standing;
 use crate::collection::Partition;
 use crate::layout::{
-    Config, Layout, decode_config, group_key, list_partitions, read_config, read_view,
+    Config, Layout, decode_config, group_key, list_partitions_below, read_config, read_view,
 };
 use crate::partitioning::Key;
 use crate::protocol::is_fresh;
@@ -40,6 +40,8 @@ pub(crate) struct Snapshot {
     pub under: Option<Arc<Snapshot>>,
     /// The number of the last commit; 0 if there is none.
     pub latest: u64,
+    /// The number of the last commit that was known when this state was taken.
+    pub(super) seen: u64,
     /// The commits that were not published.
     pub pending: Vec<Record>,
     /// The partitions of an earlier state; those of the newest one are listed when they are asked
@@ -55,15 +57,26 @@ pub(crate) struct Snapshot {
 
 impl Snapshot {
     /// The newest state; of a view, over that of its base. Four requests where all commits are
-    /// published, one after the first.
+    /// published, of which one is the first; all at once if the mark is still the one that was
+    /// `known`.
     ///
     /// The mark is read first: what is published after that is found as a record too, and reading
-    /// an object from its new place and from where it was staged is the same.
-    pub async fn take(base: &Store, under: Option<Self>) -> Result<Self> {
-        let head = Head::read(base).await?;
-        let document = read_document(base, under.as_ref());
-        let (config, pending) = futures::try_join!(document, read_after(base, head.published))?;
-        let mut config = config;
+    /// an object from its new place and from where it was staged is the same. A mark that has not
+    /// moved since it was known was the same when the others were asked for: it never moves back.
+    pub async fn take(base: &Store, under: Option<Self>, known: Option<u64>) -> Result<Self> {
+        let early = async {
+            match known {
+                Some(known) => read_state(base, under.as_ref(), known).await.map(Some),
+                None => Ok(None),
+            }
+        };
+        let (head, early) = futures::join!(Head::read(base), early);
+        let head = head?;
+        // What was read on the word of another mark is of no use, and neither are its errors.
+        let (mut config, pending) = match early {
+            Ok(Some(state)) if known == Some(head.published) => state,
+            _ => read_state(base, under.as_ref(), head.published).await?,
+        };
         for text in pending.iter().filter_map(|record| record.config.as_ref()) {
             config = decode_config(&config, text.as_bytes())?;
         }
@@ -74,9 +87,11 @@ impl Snapshot {
             Some(overlay) => base.wrap(|_| Arc::new(overlay)),
         };
         let store = store.with_fallback(Arc::new(Retained::new(base, &config, &head, &pending)));
+        let latest = pending.last().map_or(head.published, |record| record.sequence);
         Ok(Self {
             store,
-            latest: pending.last().map_or(head.published, |record| record.sequence),
+            latest,
+            seen: latest,
             pending,
             ..Self::new(base, config, whole, under, head)
         })
@@ -97,6 +112,7 @@ impl Snapshot {
             whole,
             under: under.map(Arc::new),
             latest: head.published,
+            seen: head.published,
             pending: Vec::new(),
             listed: None,
             past: None,
@@ -110,7 +126,7 @@ impl Snapshot {
         let Some(under) = &self.under else { return Ok(self.clone()) };
         let under = match &under.state {
             Some(state) => Box::pin(Self::of(state.newest().await?, None)).await?,
-            None => Box::pin(Self::take(&under.base, None)).await?,
+            None => Box::pin(Self::take(&under.base, None, Some(under.head.published))).await?,
         };
         let whole = Arc::new(self.config.laid_over(&under.config));
         Ok(Self { whole, under: Some(Arc::new(under)), ..self.clone() })
@@ -217,7 +233,21 @@ impl Snapshot {
         }
     }
 
-    /// It is an earlier state, which does not change.
+    /// Whether all that this state names is kept for certain, so many seconds after it was taken.
+    /// It is not where commits were not published: what these have staged is removed earlier.
+    pub fn is_kept(&self, age: u64) -> bool {
+        self.pending.is_empty()
+            && age < self.head.grace / 2
+            && self.under.as_ref().is_none_or(|under| under.is_kept(age))
+    }
+
+    /// It is a state of an Icechunk repository, which does not change; of a view, so is its base.
+    pub fn is_in_repository(&self) -> bool {
+        self.state.is_some() && self.under.as_ref().is_none_or(|under| under.is_in_repository())
+    }
+
+    /// It is an earlier state. Its content does not change, but the partitions that were not
+    /// touched since are read where later commits put theirs.
     pub fn is_past(&self) -> bool {
         self.listed.is_some()
     }
@@ -232,7 +262,7 @@ impl Snapshot {
         if let Some(listed) = &self.listed {
             return select(listed.to_vec(), &self.config.partitioning, predicate);
         }
-        let listed = list_partitions(&self.base, &self.config).await?;
+        let listed = list_partitions_below(&self.base, &self.config, self.directories()).await?;
         if self.pending.is_empty() && self.head.young.is_empty() {
             return select(listed, &self.config.partitioning, predicate);
         }
@@ -314,9 +344,20 @@ impl Snapshot {
         {
             return Ok(false);
         }
-        // A state of a repository does not change, and neither does an earlier one.
-        if self.state.is_some() || self.is_past() {
+        // A state of a repository does not change.
+        if self.state.is_some() {
             return Ok(true);
+        }
+        if let Some(past) = &self.past {
+            // Which partitions an earlier state has is known since it was taken.
+            let is_live = |path: &&&str| !past.contains_key(**path);
+            return match paths.iter().find(is_live) {
+                None => Ok(true),
+                Some(_) => {
+                    let since = self.since(self.seen).await?;
+                    Ok(!paths.iter().filter(is_live).any(|path| since.touched(path, self.seen)))
+                }
+            };
         }
         Ok(self.is_steady(&self.since(self.latest).await?, paths, listed))
     }
@@ -331,6 +372,15 @@ impl Snapshot {
         let moved = |path: &str| since.moved.iter().any(|moved| moved == path);
         !paths.iter().any(|path| since.touched(path, self.latest) || moved(path))
     }
+}
+
+/// Reads what a collection or view is, and the commits after a number.
+async fn read_state(
+    store: &Store,
+    under: Option<&Snapshot>,
+    published: u64,
+) -> Result<(Config, Vec<Record>)> {
+    futures::try_join!(read_document(store, under), read_after(store, published))
 }
 
 /// Reads what a collection is, or over this one a view.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use futures::{StreamExt, TryStreamExt, stream};
-use partita_core::store::ObjectVersion;
+use partita_core::store::{LARGEST, ObjectVersion};
 use partita_core::{Result, Store};
 
 use super::contents::{Contents, Held, Past};
@@ -63,20 +63,39 @@ impl Standing {
         let is_noted = |object: &&ObjectVersion| {
             noted.get(object.name.as_str()).is_some_and(|own| *own == object.version.as_deref())
         };
-        let changed: Vec<String> =
-            live.iter().filter(|object| !is_noted(object)).map(|own| own.name.clone()).collect();
+        let there: HashSet<&str> = live.iter().map(|object| object.name.as_str()).collect();
+        // No program writes below an object. A directory that has taken the place of one is damage.
+        let is_lost = |name: &&str| !there.contains(*name) && contents.objects.contains_key(*name);
+        let displaced: HashSet<&str> =
+            live.iter().flat_map(|own| directories_of(&own.name)).filter(is_lost).collect();
+        let is_stray = |own: &ObjectVersion| {
+            directories_of(&own.name).any(|directory| displaced.contains(directory))
+        };
+        let changed = live.iter().filter(|own| !is_noted(own) && !is_stray(own));
+        let changed: Vec<ObjectVersion> = changed.cloned().collect();
+        let is_sized = |own: &ObjectVersion| {
+            contents.objects.get(&own.name).is_some_and(|held| held.size == own.size)
+        };
+        let mut past = None;
+        if !changed.iter().all(is_sized) {
+            let known = past.insert(earlier(store, path, note).await?);
+            // Its content need not be read.
+            if changed.iter().any(|own| !is_sized(own) && !known.knows_size(&own.name, own.size)) {
+                return Ok(Self::AsItLies);
+            }
+        }
         let digests = digests(store, path, &changed).await?;
         let mut managed = Managed { contents, ..Managed::default() };
-        let mut past = None;
         let mut rewritten = false;
-        for (name, digest) in digests {
+        for (own, digest) in digests {
             let Some(digest) = digest else { continue };
+            let ObjectVersion { name, size, .. } = own;
             let held = managed.contents.objects.get(&name);
             let is_current = held.is_some_and(|held| held.digest == digest);
             if past.is_none() && !is_current {
                 past = Some(earlier(store, path, note).await?);
             }
-            let was_committed = past.as_ref().is_some_and(|past| past.knows(&name, digest));
+            let was_committed = past.as_ref().is_some_and(|past| past.knows(&name, size, digest));
             match (judge(is_current, was_committed), held) {
                 (Judged::Current, _) => rewritten = true,
                 (Judged::Foreign, _) => return Ok(Self::AsItLies),
@@ -84,14 +103,14 @@ impl Standing {
                 (Judged::Late, None) => drop(managed.removed.insert(name)),
             }
         }
-        let there: HashSet<&str> = live.iter().map(|object| object.name.as_str()).collect();
         let missing = managed.contents.objects.iter();
         let missing = missing.filter(|(name, _)| !there.contains(name.as_str()));
         let missing: BTreeMap<String, Held> =
             missing.map(|(name, held)| (name.clone(), held.clone())).collect();
         // Requests to files are not carried out late. Where another program has rewritten an
         // object, even with the same content, it may have removed others too.
-        if rewritten && !missing.is_empty() && !is_late_possible(store) {
+        let is_gone = |name: &String| !displaced.contains(name.as_str());
+        if rewritten && missing.keys().any(is_gone) && !is_late_possible(store) {
             return Ok(Self::AsItLies);
         }
         managed.elsewhere.extend(missing);
@@ -109,6 +128,11 @@ impl Note {
     }
 }
 
+/// The directories in which an object lies.
+fn directories_of(name: &str) -> impl Iterator<Item = &str> {
+    name.match_indices('/').filter_map(move |(end, _)| name.get(..end))
+}
+
 /// Whether a request to the store may be carried out after its sender has given up, or has lost its
 /// lease.
 pub(super) fn is_late_possible(store: &Store) -> bool {
@@ -119,13 +143,13 @@ pub(super) fn is_late_possible(store: &Store) -> bool {
 async fn digests(
     store: &Store,
     path: &str,
-    names: &[String],
-) -> Result<Vec<(String, Option<Digest>)>> {
-    let digest = async |name: &String| {
-        let bytes = store.get_opt(&format!("{path}/{name}")).await?;
-        Ok((name.clone(), bytes.map(|bytes| Digest::of(&bytes))))
+    objects: &[ObjectVersion],
+) -> Result<Vec<(ObjectVersion, Option<Digest>)>> {
+    let digest = async |object: &ObjectVersion| {
+        let bytes = store.get_within(&format!("{path}/{}", object.name), LARGEST).await?;
+        Ok((object.clone(), bytes.map(|bytes| Digest::of(&bytes))))
     };
-    let all: Vec<_> = names.iter().map(digest).collect();
+    let all: Vec<_> = objects.iter().map(digest).collect();
     stream::iter(all).buffer_unordered(COMPARED_AT_ONCE).try_collect().await
 }
 

@@ -11,7 +11,7 @@ use super::clean::{Limits, clean};
 use super::head::{Head, Retention};
 use super::log;
 use super::note::{self, Note};
-use super::paths::{STAGE, staged_directory};
+use super::paths::{STAGE, record_key, staged_directory};
 use super::publish::under_lease;
 use crate::protocol::keeps_staged;
 
@@ -59,9 +59,21 @@ pub(super) async fn end_history(store: &Store, end: u64) -> Result<()> {
     .await
 }
 
-/// The staged objects of writers that have changed nothing since `old`, of changes that no commit
-/// names.
-pub(super) async fn uncommitted(store: &Store, old: Timestamp) -> Result<Vec<ObjectInfo>> {
+/// What a writer has staged of changes that no commit names.
+pub(super) struct Uncommitted {
+    pub writer: String,
+    /// When the writer last staged anything, by the clock of the store.
+    pub changed: Timestamp,
+    pub objects: Vec<ObjectInfo>,
+}
+
+/// What writers that have changed nothing since `old` have staged, of changes that no commit names
+/// but for those whose records are `dead`.
+pub(super) async fn uncommitted(
+    store: &Store,
+    old: Timestamp,
+    dead: &[ObjectInfo],
+) -> Result<Vec<Uncommitted>> {
     let mut writers: BTreeMap<String, Vec<ObjectInfo>> = BTreeMap::new();
     let prefix = format!("{STAGE}/");
     let mut listed = store.list(&prefix);
@@ -71,20 +83,23 @@ pub(super) async fn uncommitted(store: &Store, old: Timestamp) -> Result<Vec<Obj
         writers.entry(writer).or_default().push(object);
     }
     // Objects were listed first and records are read now: what is committed in between is seen.
-    let committed = committed(store).await?;
+    let committed = committed(store, dead).await?;
     let mut found = Vec::new();
     for (writer, objects) in writers {
         let changed = store.changed_at(&format!("{prefix}{writer}")).await?;
-        if changed.is_some_and(|changed| changed < old) {
-            found.extend(unnamed(store, objects, &committed).await?);
+        if let Some(changed) = changed.filter(|changed| *changed < old) {
+            let objects = unnamed(store, objects, &committed).await?;
+            found.push(Uncommitted { writer, changed, objects });
         }
     }
     Ok(found)
 }
 
-/// The directories of staged changes that records name.
-async fn committed(store: &Store) -> Result<HashSet<String>> {
-    let records = log::records(store).await?;
+/// The directories of staged changes that records name which are not dead.
+async fn committed(store: &Store, dead: &[ObjectInfo]) -> Result<HashSet<String>> {
+    let dead: HashSet<&str> = dead.iter().map(|object| object.key.as_str()).collect();
+    let mut records = log::records(store).await?;
+    records.retain(|record| !dead.contains(record_key(record.sequence).as_str()));
     let changes = records.iter().flat_map(|record| &record.changes);
     Ok(changes.filter_map(|change| change.staged_directory()).collect())
 }

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use futures::TryStreamExt;
-use partita_core::{Error, Result, Store};
+use partita_core::{Error, ErrorKind, Result, Store};
 use serde::{Deserialize, Serialize};
 
 use crate::commit::{SCRATCH, Staged};
@@ -103,6 +103,20 @@ impl Journal {
         if let Err(error) = target.delete_directory(JOURNAL, SCRATCH).await {
             tracing::debug!(%error, "the journal of a copy could not be removed");
         }
+    }
+}
+
+/// Refuses a place to which a copy is made, or was interrupted: the partitions that are there would
+/// become those of another collection.
+pub(crate) async fn refuse_unfinished(store: &Store) -> Result<()> {
+    match store.head(HEAD).await? {
+        None => Ok(()),
+        Some(_) => Err(Error::new(
+            ErrorKind::AlreadyExists,
+            "a copy to this place was interrupted, or is still made: repeat it, or delete what is \
+             here",
+        )
+        .with("store", store.url())),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use futures::TryStreamExt;
+use partita_core::store::{LARGEST, ObjectInfo};
 use partita_core::{Error, Result, Store};
 
 use super::CopyOptions;
@@ -134,8 +135,9 @@ impl Copying<'_> {
     /// Copies the objects of a group unchanged.
     async fn bytes(&self, path: &str) -> Result<()> {
         let source = self.snapshot.base();
-        let copy = async |info: partita_core::store::ObjectInfo| {
-            let bytes = self.snapshot.store.get(&info.key).await?;
+        let copy = async |info: ObjectInfo| {
+            let bytes = self.snapshot.store.get_within(&info.key, LARGEST).await?;
+            let bytes = bytes.ok_or_else(|| self.snapshot.store.missing(&info.key))?;
             self.target.put_deferred(&info.key, bytes).await
         };
         let objects = source.list(&format!("{path}/")).map_ok(copy);

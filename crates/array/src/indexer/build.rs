@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
-use partita_core::store::Swap;
+use partita_core::store::{LARGEST, Swap};
 use partita_core::{Error, ErrorKind, Predicate, Result};
+use tracing::Instrument;
 use uuid::Uuid;
 
 use super::entries::Worked;
@@ -74,7 +75,7 @@ impl Index {
                 )
                 .with("index", place.url())
             };
-            let old = place.store.get_versioned(&place.key).await?;
+            let old = place.store.get_versioned_within(&place.key, LARGEST).await?;
             if old.is_some() && !options.overwrite {
                 return Err(exists());
             }
@@ -101,6 +102,7 @@ impl Index {
                 Err(Lost) => Err(exists()),
             }
         }
+        .instrument(tracing::debug_span!("build", dataset = %collection.place()))
         .boxed()
     }
 
@@ -174,6 +176,7 @@ impl Index {
             )
             .with("index", self.url()))
         }
+        .instrument(tracing::debug_span!("refresh", dataset = %self.collection.place()))
         .boxed()
     }
 }

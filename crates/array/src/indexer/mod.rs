@@ -29,6 +29,7 @@ use arrow::array::RecordBatch;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use partita_core::{Error, ErrorKind, Predicate, Result};
+use tracing::Instrument;
 
 pub use build::{BuildOptions, RefreshOptions};
 pub use place::IndexPlace;
@@ -161,6 +162,7 @@ impl Index {
             let (state, commit) = self.current(stale, work).await?;
             state.entries.select(predicate, &self.collection.config().partitioning, commit)
         }
+        .instrument(tracing::debug_span!("query", dataset = %self.collection.place()))
         .boxed()
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use partita_core::Result;
-use partita_core::store::{Version, is_under};
+use partita_core::store::{LARGEST, Version, is_under};
 
 use super::entries::Entries;
 use super::file::{self, About, CommitName};
@@ -38,7 +38,8 @@ pub(super) enum IndexLag {
 impl State {
     /// Reads the stored state; none if there is no file.
     pub async fn load(collection: &Collection, place: &IndexPlace) -> Result<Option<Self>> {
-        let Some((bytes, version)) = place.store.get_versioned(&place.key).await? else {
+        let found = place.store.get_versioned_within(&place.key, LARGEST).await?;
+        let Some((bytes, version)) = found else {
             return Ok(None);
         };
         let read = file::decode(bytes, &collection.config());

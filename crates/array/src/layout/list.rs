@@ -1,5 +1,6 @@
 //! Listing partitions.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use partita_core::{Result, Store, masked};
@@ -14,6 +15,15 @@ use crate::partitioning::{Key, parse_as, parse_component};
 /// Entries that do not have the name of a partition are skipped, such as names with a leading dot,
 /// which the layouts use for themselves.
 pub(crate) async fn list_partitions(store: &Store, config: &Config) -> Result<Vec<Partition>> {
+    list_partitions_below(store, config, BTreeSet::new()).await
+}
+
+/// As [`list_partitions`]; `known` are directories above partitions, which are listed at once.
+pub(crate) async fn list_partitions_below(
+    store: &Store,
+    config: &Config,
+    known: BTreeSet<String>,
+) -> Result<Vec<Partition>> {
     let fields = config.partitioning.key_fields();
     let found = |path: String| Some(Partition { key: parse_as(&fields, &path)?, path });
     let mut partitions: Vec<Partition> = match catalog(store, config).await? {
@@ -22,7 +32,7 @@ pub(crate) async fn list_partitions(store: &Store, config: &Config) -> Result<Ve
             paths.dedup();
             paths.into_iter().filter_map(found).collect()
         }
-        None => directories(store, &fields).await?,
+        None => directories_below(store, &fields, known).await?,
     };
     partitions.sort();
     Ok(partitions)
@@ -30,6 +40,14 @@ pub(crate) async fn list_partitions(store: &Store, config: &Config) -> Result<Ve
 
 /// All partitions that have a directory, in no order.
 pub(super) async fn directories(store: &Store, fields: &Arc<[String]>) -> Result<Vec<Partition>> {
+    directories_below(store, fields, BTreeSet::new()).await
+}
+
+async fn directories_below(
+    store: &Store,
+    fields: &Arc<[String]>,
+    known: BTreeSet<String>,
+) -> Result<Vec<Partition>> {
     let own = Arc::clone(fields);
     let values = move |above: &Vec<i128>, name: &str| {
         let value = parse_component(name, own.get(above.len())?)?;
@@ -38,7 +56,8 @@ pub(super) async fn directories(store: &Store, fields: &Arc<[String]>) -> Result
         values.push(value);
         Some(values)
     };
-    let found = store.list_directories_at(fields.len(), Vec::new(), Arc::new(values)).await?;
+    let values = Arc::new(values);
+    let found = store.list_directories_at(fields.len(), Vec::new(), values, known).await?;
     let partition = |(path, values)| Partition { key: Key::new(Arc::clone(fields), values), path };
     Ok(found.into_iter().map(partition).collect())
 }

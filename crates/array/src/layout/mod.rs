@@ -34,7 +34,7 @@ pub(crate) use catalog::{edit_catalog, rebuild_catalog};
 pub use config::{Config, Layout};
 pub(crate) use joined::Joined;
 pub(crate) use known::KnownArrays;
-pub(crate) use list::list_partitions;
+pub(crate) use list::{list_partitions, list_partitions_below};
 pub(crate) use read::{Part, read_variables};
 pub(crate) use stored::StoredArray;
 pub use view::{Reference, ViewConfig};

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
+use partita_core::store::LARGEST;
 use partita_core::{Error, Result, Store};
 
 use super::stored::{MAX_CHUNKS, grid};
@@ -89,7 +90,7 @@ impl Shard {
             None => Ok(places.iter().map(|place| (place.clone(), None)).collect()),
         };
         if places.len() * 2 >= count(&self.places)? {
-            return match store.get_opt(key).await? {
+            return match store.get_within(key, LARGEST).await? {
                 Some(bytes) => cut_all(bytes),
                 None => missing().await,
             };

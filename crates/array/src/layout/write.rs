@@ -1,7 +1,7 @@
 //! Writing the arrays of a group.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -19,7 +19,7 @@ use crate::options::Work;
 use crate::partitioning::Key;
 
 /// Documents written concurrently.
-const DOCUMENTS_IN_FLIGHT: usize = 8;
+const DOCUMENTS_IN_FLIGHT: usize = 32;
 /// Upload window for remote stores: up to 64 chunks or 64 MiB (uncompressed) in flight, plus as
 /// much being encoded.
 const CHUNKS_IN_FLIGHT: usize = 64;
@@ -33,7 +33,7 @@ const BYTES_PER_CORE: usize = 32 << 20;
 #[derive(Debug, Default)]
 pub(crate) struct GroupPlan {
     arrays: Vec<Planned>,
-    /// Keys and texts. The last document is written after everything else.
+    /// Keys and texts. The last document makes the group complete.
     documents: Vec<(String, String)>,
 }
 
@@ -288,9 +288,10 @@ impl GroupPlan {
         self.write_beside(store, stage, work, None).await
     }
 
-    /// Like [`GroupPlan::write`], and writes, together with the last document, one more object that
-    /// describes the written objects. `describe` returns its key and content from the entries of
-    /// the objects, whose names are their keys without the stage.
+    /// Like [`GroupPlan::write`], and writes one more object that describes the written objects, as
+    /// soon as all of them are encoded: none is written after the others then. `describe` returns
+    /// its key and content from the entries of the objects, whose names are their keys without the
+    /// stage.
     pub fn write_beside<'a>(
         self,
         store: &'a Store,
@@ -302,52 +303,65 @@ impl GroupPlan {
             let sizes = self.arrays().filter_map(|array| array.pipeline.num_bytes());
             let largest = sizes.max().unwrap_or(0);
             let chunks: Vec<Chunk> = self.arrays.into_iter().flat_map(Planned::chunks).collect();
-            let pool = work.cores.buffers();
-            let put = async |encoded: Result<Option<(String, Bytes)>>| {
-                let Some((key, bytes)) = encoded? else { return Ok(None) };
-                store.put_deferred(&staged(stage, &key), bytes.clone()).await?;
-                let written = ObjectEntry::of(key, &bytes);
-                pool.give_object(bytes);
-                Ok::<_, Error>(Some(written))
-            };
+            let mut documents = self.documents;
+            let last = if describe.is_some() { None } else { documents.pop() };
+            let entries = Entries::default();
+            for (key, text) in &documents {
+                entries.add(key.clone(), text.as_bytes());
+            }
             let (encodes, puts) = windows(store.is_local(), largest, cores());
             // Uploading is a separate stage, so that it does not keep a core from encoding the next
             // chunk.
             let encode = |chunk: Chunk| chunk.encode(work);
             let encoded = stream::iter(chunks).map(encode).buffer_unordered(encodes);
-            let chunks = encoded.map(put).buffer_unordered(puts);
-            let chunks = chunks.try_filter_map(async |written| Ok(written)).try_collect();
-            let mut documents = self.documents;
-            let last = documents.pop();
+            let listed = |encoded: Option<(String, Bytes)>| {
+                let (key, bytes) = encoded?;
+                let place = staged(stage, &key);
+                entries.add(key, &bytes);
+                Some((place, bytes))
+            };
+            let description = async {
+                let Some(describe) = describe else { return Ok(None) };
+                describe(entries.so_far()).map(Some)
+            };
+            let pool = work.cores.buffers();
+            let put = async |object: Result<Option<(String, Bytes)>>| {
+                let Some((place, bytes)) = object? else { return Ok(()) };
+                store.put_deferred(&place, bytes.clone()).await?;
+                pool.give_object(bytes);
+                Ok::<_, Error>(())
+            };
+            let objects = encoded.map_ok(listed).chain(stream::once(description));
+            let objects = objects.map(put).buffer_unordered(puts).try_collect::<()>();
             let document = async |(key, text): (String, String)| {
-                let written = ObjectEntry::of(key, text.as_bytes());
-                store.put_deferred(&staged(stage, &written.name), text.into()).await?;
-                Ok::<_, Error>(written)
+                store.put_deferred(&staged(stage, &key), text.into()).await
             };
             let documents =
                 stream::iter(documents).map(document).buffer_unordered(DOCUMENTS_IN_FLIGHT);
-            let (mut written, documents): (Vec<ObjectEntry>, Vec<ObjectEntry>) =
-                futures::try_join!(chunks, documents.try_collect())?;
-            written.extend(documents);
-            if let Some((key, text)) = &last {
-                written.push(ObjectEntry::of(key.clone(), text.as_bytes()));
+            futures::try_join!(objects, documents.try_collect::<()>())?;
+            if let Some((key, text)) = last {
+                let place = staged(stage, &key);
+                entries.add(key, text.as_bytes());
+                store.put_deferred(&place, text.into()).await?;
             }
-            let bytes = written.iter().map(|entry| entry.size).sum();
-            let describe = async {
-                let Some(describe) = describe else { return Ok(()) };
-                let (key, content) = describe(written)?;
-                store.put_deferred(&key, content).await
-            };
-            let last = async {
-                match last {
-                    Some(last) => document(last).await.map(drop),
-                    None => Ok(()),
-                }
-            };
-            futures::try_join!(last, describe)?;
-            Ok(bytes)
+            Ok(entries.so_far().iter().map(|entry| entry.size).sum())
         }
         .boxed()
+    }
+}
+
+/// The entries of the objects of a group that are encoded so far.
+#[derive(Default)]
+struct Entries(Mutex<Vec<ObjectEntry>>);
+
+impl Entries {
+    fn add(&self, key: String, content: &[u8]) {
+        let entry = ObjectEntry::of(key, content);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
+    }
+
+    fn so_far(&self) -> Vec<ObjectEntry> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

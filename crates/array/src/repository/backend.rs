@@ -6,16 +6,17 @@ use std::sync::Arc;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::SignedDuration;
-use partita_core::{Error, Result, Store};
+use partita_core::upkeep::{Garbage, GarbageOptions};
+use partita_core::{At, Error, Result, Store};
 use uuid::Uuid;
 
-use super::{At, Repository, State, WriteDocuments};
+use super::{Repository, State, WriteDocuments};
+use crate::activity::Activity;
 use crate::backend::Backend;
 use crate::commit::{
     Draft, Outcome, Record, Retention, Snapshot, Staged, has_commits, refuse_existing,
 };
-use crate::garbage::{Garbage, GarbageOptions};
-use crate::history::Retained;
+use crate::history::{Expiry, Retained};
 use crate::layout::{
     Config, encode_config, parent_groups, read_config, read_view, rebuild_catalog,
 };
@@ -182,12 +183,20 @@ impl Backend for Repository {
         async { Err(self.only_plain("expire commits by their age")) }.boxed()
     }
 
+    fn expirable(&self, _: Expiry) -> BoxFuture<'_, Result<Vec<String>>> {
+        async { Err(self.only_plain("look at `history` for the ages of its commits")) }.boxed()
+    }
+
     fn set_retention(&self, _: Retention, _: Option<u64>) -> BoxFuture<'_, Result<()>> {
         async { Err(self.only_plain("expire states of the repository instead")) }.boxed()
     }
 
     fn retained(&self) -> BoxFuture<'_, Result<Option<Retained>>> {
         async { Ok(None) }.boxed()
+    }
+
+    fn activity(&self) -> BoxFuture<'_, Result<Activity>> {
+        async { Ok(Activity::default()) }.boxed()
     }
 
     fn repository(&self) -> Result<&Repository> {

@@ -3,20 +3,19 @@
 use std::num::{NonZeroU16, NonZeroUsize};
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use icechunk::ops::expiration::{ExpiredRefAction, expire};
 use icechunk::ops::gc::{GCConfig, garbage_collect};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
+use partita_core::upkeep::{Garbage, GarbageOptions};
 use partita_core::{Error, ErrorKind, Result};
 
 use super::Repository;
 use super::failure::Failed;
 use super::storage::{Objects, time_of};
 use super::sweep::Sweep;
-use crate::commit::store_time;
-use crate::garbage::{Garbage, GarbageOptions};
+use crate::commit::{stopped_clocks, store_time};
 
 /// How much is looked at at once.
 const SNAPSHOTS: NonZeroU16 = NonZeroU16::new(32).expect("not zero");
@@ -31,7 +30,8 @@ impl Repository {
     ) -> BoxFuture<'a, Result<Garbage>> {
         async move {
             self.store.check_writable()?;
-            let before = self.before(options.grace).await?;
+            let old = self.before(options.grace).await?;
+            let before = time_of(old);
             let sweep = Sweep::new(options.dry_run, options.cancel.clone());
             let objects = Arc::new(Objects::swept(self.store.clone(), sweep.clone()));
             // A handle of its own: caches of the other know what is removed here.
@@ -59,14 +59,18 @@ impl Repository {
             .await;
             options.cancel.check()?;
             let summary = summary.map_err(|error| error.failed(&self.url))?;
-            match summary.delete_errors.first() {
-                Some(error) => {
-                    Err(Error::new(ErrorKind::Store, "some objects could not be removed")
-                        .with("store", &self.url)
-                        .caused_by(error.clone()))
-                }
-                None => Ok(sweep.finish()),
+            if let Some(error) = summary.delete_errors.first() {
+                return Err(Error::new(ErrorKind::Store, "some objects could not be removed")
+                    .with("store", &self.url)
+                    .caused_by(error.clone()));
             }
+            let clocks = stopped_clocks(&self.store, old).await?;
+            if !options.dry_run {
+                let keys = clocks.iter().map(|clock| clock.key.clone()).collect();
+                self.store.delete_many(keys).await?;
+            }
+            sweep.add(clocks.into_iter().map(|clock| (clock.key, clock.size)).collect());
+            Ok(sweep.finish())
         }
         .boxed()
     }
@@ -76,7 +80,7 @@ impl Repository {
     pub fn expire<'a>(&'a self, older_than: SignedDuration) -> BoxFuture<'a, Result<Vec<String>>> {
         async move {
             self.store.check_writable()?;
-            let before = self.before(older_than).await?;
+            let before = time_of(self.before(older_than).await?);
             let config = self.inner.config();
             let gone = expire(
                 Arc::clone(self.inner.asset_manager()),
@@ -97,12 +101,12 @@ impl Repository {
     }
 
     /// The time so long ago, by the clock of the store.
-    async fn before(&self, age: SignedDuration) -> Result<DateTime<Utc>> {
+    async fn before(&self, age: SignedDuration) -> Result<Timestamp> {
         if age.is_negative() {
             return Err(Error::invalid("the grace period must not be negative"));
         }
         let now = store_time(&self.store).await?;
         let before = now.checked_sub(age);
-        before.map(time_of).map_err(|error| Error::invalid("that is no age").caused_by(error))
+        before.map_err(|error| Error::invalid("that is no age").caused_by(error))
     }
 }

@@ -30,15 +30,14 @@ use std::sync::Arc;
 
 pub(crate) use commit::WriteDocuments;
 use failure::Failed;
-use futures::FutureExt;
 use futures::future::BoxFuture;
+use futures::{FutureExt, TryStreamExt};
 use history::History;
 use icechunk::format::SnapshotId;
-use icechunk::repository::{RepositoryErrorKind, VersionInfo};
+use icechunk::format::snapshot::Snapshot as Stored;
+use icechunk::repository::{RepositoryError, RepositoryErrorKind, VersionInfo};
 use partita_core::store::url_of_repository;
-use partita_core::{Error, ErrorKind, Result, Store, StoreOptions};
-pub use references::At;
-pub(crate) use references::number_or_time;
+use partita_core::{At, Error, ErrorKind, Result, Store, StoreOptions};
 pub(crate) use staging::Object;
 use staging::Staging;
 use storage::Objects;
@@ -163,8 +162,18 @@ impl Repository {
                 opened => return opened,
             }
             let url = url_of_repository(store.url());
-            let objects = Arc::new(Objects::new(store.clone()));
-            match icechunk::Repository::create(objects).execute().await {
+            let create = |only_if_empty: bool| {
+                let objects = Arc::new(Objects::new(store.clone()));
+                icechunk::Repository::create(objects).check_clean_root(only_if_empty).execute()
+            };
+            let mut created = create(true).await;
+            let is_unclean = |error: &RepositoryError| {
+                matches!(error.kind, RepositoryErrorKind::ParentDirectoryNotClean)
+            };
+            if created.as_ref().is_err_and(is_unclean) && is_begun(&store).await? {
+                created = create(false).await;
+            }
+            match created {
                 Ok(inner) => Ok(Self { is_new: true, ..Self::of(store, inner) }),
                 // Another process may have been faster.
                 Err(error) => match Self::open(store).await {
@@ -339,6 +348,20 @@ impl State {
         let Some(entry) = self.history.numbered(number) else { return Ok(None) };
         self.repository.state_at(&VersionInfo::SnapshotId(entry.id.clone())).await.map(Some)
     }
+}
+
+/// Whether a place holds nothing but what the creation of a repository leaves that stopped before it
+/// wrote the object which makes the repository.
+async fn is_begun(store: &Store) -> Result<bool> {
+    let initial = Stored::INITIAL_SNAPSHOT_ID;
+    let left = [format!("snapshots/{initial}"), format!("transactions/{initial}")];
+    let mut objects = store.list("");
+    while let Some(object) = objects.try_next().await? {
+        if !left.contains(&object.key) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 #[cfg(test)]

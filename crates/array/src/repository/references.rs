@@ -1,68 +1,14 @@
 //! Branches, tags, and the states that commits left.
 
-use std::fmt;
-
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use icechunk::format::SnapshotId;
 use icechunk::repository::VersionInfo;
-use jiff::Timestamp;
-use partita_core::{Error, ErrorKind, Result};
+use partita_core::{At, Error, ErrorKind, Result};
 
 use super::failure::Failed;
 use super::storage::time_of;
 use super::{Place, Repository};
-
-/// A state of a collection in an Icechunk repository.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum At {
-    /// What the commit of this number left.
-    Commit(u64),
-    /// What a tag, a branch, or the id of a commit names, looked for in this order; else its number,
-    /// or a time in ISO 8601, which is UTC where it says nothing else.
-    Name(String),
-    /// What the last commit by then left, going by the clocks of the writers.
-    Time(Timestamp),
-}
-
-impl From<u64> for At {
-    fn from(number: u64) -> Self {
-        Self::Commit(number)
-    }
-}
-
-impl From<&str> for At {
-    fn from(name: &str) -> Self {
-        Self::Name(name.to_owned())
-    }
-}
-
-impl From<Timestamp> for At {
-    fn from(time: Timestamp) -> Self {
-        Self::Time(time)
-    }
-}
-
-impl fmt::Display for At {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Commit(number) => number.fmt(f),
-            Self::Name(name) => name.fmt(f),
-            Self::Time(time) => time.fmt(f),
-        }
-    }
-}
-
-/// What a text means that is neither a tag nor a branch nor an id.
-pub(crate) fn number_or_time(text: &str) -> Option<At> {
-    let number = text.parse().ok().map(At::Commit);
-    let time = || text.parse().ok().map(At::Time);
-    let in_utc = || {
-        let time: jiff::civil::DateTime = text.parse().ok()?;
-        Some(At::Time(time.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp()))
-    };
-    number.or_else(time).or_else(in_utc)
-}
 
 impl Repository {
     /// The branch that is looked at, and gets commits.
@@ -183,7 +129,7 @@ impl Repository {
                 }
             };
             match at {
-                At::Commit(number) => {
+                At::Number(number) => {
                     let history = self.history(&self.version()).await?;
                     let found = history.numbered(*number).filter(|entry| !entry.id.is_initial());
                     found.map(|entry| entry.id.clone()).ok_or_else(none)
@@ -213,7 +159,7 @@ impl Repository {
                     {
                         return Ok(id);
                     }
-                    match number_or_time(name) {
+                    match At::number_or_time(name) {
                         Some(at) => Box::pin(self.snapshot_id(&at)).await,
                         None => Err(none()),
                     }

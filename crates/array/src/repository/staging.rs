@@ -10,12 +10,12 @@ use std::time::{Duration, Instant, SystemTime};
 use futures::{StreamExt, TryStreamExt, stream};
 use icechunk::format::manifest::ChunkPayload;
 use jiff::{SignedDuration, Timestamp};
+use partita_core::upkeep::GarbageOptions;
 use partita_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
 use super::Repository;
 use crate::commit::{Change, store_time};
-use crate::garbage::GarbageOptions;
 
 /// Where a repository keeps chunks.
 const CHUNKS: &str = "chunks/";

@@ -18,7 +18,7 @@ use icechunk::storage::{
     StorageErrorKind, StorageInfo, StorageResult, VersionInfo, VersionedUpdateResult,
 };
 use jiff::Timestamp;
-use partita_core::store::{Swap, Version};
+use partita_core::store::{LARGEST, Swap, Version};
 use partita_core::{Error, ErrorKind, Result, Store, commit_point};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -69,7 +69,7 @@ impl Objects {
     async fn content(&self, path: &str) -> StorageResult<(Bytes, VersionInfo)> {
         let found = match is_written_once(path) {
             true => {
-                let bytes = self.store.get_opt(path).await.map_err(failed)?;
+                let bytes = self.store.get_within(path, LARGEST).await.map_err(failed)?;
                 bytes.map(|bytes| (bytes, VersionInfo::for_creation()))
             }
             false => {

@@ -2,9 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use partita_core::upkeep::Garbage;
 use partita_core::{Cancel, Result};
-
-use crate::garbage::Garbage;
 
 /// An account of objects that are deleted, shared with whoever asked for it.
 #[derive(Debug, Clone)]

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use futures::{StreamExt, TryStreamExt, stream};
-use partita_core::{Error, Result, Store, masked};
+use partita_core::{Error, ErrorKind, Result, Store, masked};
 use serde::{Deserialize, Serialize};
 
 use super::PartitionStatistics;
@@ -144,10 +144,13 @@ async fn read_documents(store: &Store) -> Result<(Vec<String>, Statistics)> {
     let mut keys: Vec<String> = keys.try_collect().await?;
     keys.sort();
     let read = async |key: &String| {
-        let bytes = store.get_opt(key).await?;
-        // The document may have been joined into a later one meanwhile.
-        let Some(bytes) = bytes else { return Ok(None) };
-        let document = serde_json::from_slice(&bytes).ok();
+        let document = match store.get_opt(key).await {
+            // The document may have been joined into a later one meanwhile.
+            Ok(None) => return Ok(None),
+            Ok(Some(bytes)) => serde_json::from_slice(&bytes).ok(),
+            Err(error) if error.kind() == ErrorKind::Corrupt => None,
+            Err(error) => return Err(error),
+        };
         let document = document.filter(|document: &Document| document.format == FORMAT);
         if document.is_none() {
             tracing::warn!(store = %masked(store.url()), key, "statistics cannot be read");

@@ -5,17 +5,17 @@ use std::sync::{Mutex, PoisonError};
 
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
-use partita_core::{Error, Predicate, Result};
+use partita_core::{Error, Predicate, Result, masked};
 
 use super::{View, ViewOptions, condition};
 use crate::collection::Partition;
 use crate::commit::{Change, Draft, PartitionFacts, Snapshot};
 use crate::conform::{build, fill};
 use crate::dataset::{Array, Dataset};
-use crate::insert::stored_sizes;
 use crate::layout::{Config, GroupPlan};
 use crate::options::{ReadOptions, Work};
 use crate::read::{Wanted, read};
+use crate::sizes::partitions_and_sizes;
 use crate::transact::Stage;
 use crate::view::agree::out_of_sync;
 
@@ -64,6 +64,7 @@ impl View {
     /// [`OutOfSync`](partita_core::ErrorKind::OutOfSync) if rows changed in a partition for which
     /// ZCollection stored no axis; [`ReadOnly`](partita_core::ErrorKind::ReadOnly);
     /// [`CommitConflict`](partita_core::ErrorKind::CommitConflict).
+    #[tracing::instrument(level = "debug", skip_all, fields(dataset = %masked(self.url())))]
     pub async fn sync(&self, options: &ViewOptions) -> Result<Vec<Partition>> {
         let key = options.key.as_deref();
         self.bring_in_line("sync", key, options.predicate.as_ref(), &options.work).await
@@ -187,7 +188,7 @@ impl Sync<'_> {
         let (own, needs) = compare(&snapshot, self.work).await?;
         let progress = self.work.progress.as_ref();
         progress.start("sync", Some(needs.len() as u64));
-        let sizes = stored_sizes(under, &under.partitions(None).await?).await?;
+        let (_, sizes) = partitions_and_sizes(under).await?;
         let (snapshot, stages) = (&snapshot, &*draft);
         let one = async |(partition, need): (Partition, Need)| {
             self.work.cancel.check()?;

@@ -1,4 +1,4 @@
-//! Tests of changes against a model, with stores that fail and with concurrent writers.
+//! Tests of changes against a model, and with concurrent writers.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -13,7 +13,6 @@ use partita_array::{
     InsertOptions, MapOptions, Merge, ReadOptions, Variable, VariableSchema, VerifyOptions,
 };
 use partita_core::partition::CalendarUnit;
-use partita_core::testing::FaultStore;
 use partita_core::{ErrorKind, Predicate, Store, StoreOptions};
 use proptest::prelude::*;
 
@@ -140,7 +139,7 @@ fn day(key: &[i128]) -> i64 {
     i64::try_from(key[2]).unwrap() - 1
 }
 
-fn double() -> partita_array::UpdateFunction {
+pub fn double() -> partita_array::UpdateFunction {
     Arc::new(|partition| {
         let v = partition.data.variable("v").unwrap();
         let values = v.data().integers().unwrap();
@@ -208,47 +207,6 @@ proptest! {
             expected.retain(|row| (DAY + 3 * 3600..3 * DAY + 12 * 3600).contains(&row.0));
             assert_eq!(rows_of(&found.unwrap()), expected);
         });
-    }
-}
-
-/// A writer is stopped at each of its writes in turn.
-#[tokio::test(start_paused = true)]
-async fn a_writer_that_stops_at_any_write_leaves_all_or_nothing() {
-    for kind in Kind::ALL {
-        let mut stopped = 0;
-        for number in 1.. {
-            let store = memory();
-            let collection = create(store.clone(), kind).await;
-            collection.insert(&dataset(&days(0..3, 1)), &merging(Merge::Replace)).await.unwrap();
-            let before = read(&collection).await;
-            let faulty =
-                store.wrap(|inner| Arc::new(FaultStore::new(inner).stop_writes_at(number)));
-            let writer = open(faulty, kind).await;
-            let merge = Merge::Upsert { tolerance: None };
-            let done = writer.insert(&dataset(&days(1..5, 2)), &merging(merge)).await;
-            let after = [days(0..1, 1), days(1..5, 2)].concat();
-            let reader = open(store.clone(), kind).await;
-            let found = read(&reader).await;
-            assert!(found == before || found == after, "torn at write {number}: {found:?}");
-            assert!(done.is_err() || found == after, "a lost commit at write {number}");
-            // The next writer completes what was begun, and commits its own rows.
-            reader.insert(&dataset(&days(4..6, 3)), &merging(merge)).await.unwrap();
-            let base = if found == before {
-                days(0..3, 1)
-            } else {
-                [days(0..1, 1), days(1..4, 2)].concat()
-            };
-            assert_eq!(read(&reader).await, [base, days(4..6, 3)].concat(), "write {number}");
-            let options = VerifyOptions { data: true, ..VerifyOptions::default() };
-            assert_eq!(reader.verify(&options).await.unwrap(), []);
-            if found == after && done.is_ok() {
-                // Publishing is the last step of a commit; another writer may do it.
-                stopped += 1;
-            }
-            if stopped > 60 || (stopped > 0 && kind == Kind::Icechunk) {
-                break;
-            }
-        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::rows::{Kind, create, dataset, days, memory, merging, open, read, rows_of};
+use crate::rows::{Kind, create, dataset, days, memory, merging, open, read, rows_of, try_create};
 use futures::TryStreamExt;
 use partita_array::dataset::Chunks;
 use partita_array::layout::Layout;
@@ -91,6 +91,21 @@ async fn what_another_copy_left_is_no_part_of_the_next() {
             target.list(".partita/copy/").map_ok(|info| info.key).try_collect().await.unwrap();
         assert_eq!(left, Vec::<String>::new());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unfinished_copy_is_no_place_for_another_collection() {
+    let collection = create(memory(), Layout::ZarrV2).await;
+    collection.insert(&dataset(&days(0..6, 1)), &InsertOptions::default()).await.unwrap();
+    let target = memory();
+    let faulty = target.wrap(|inner| Arc::new(FaultStore::new(inner).stop_writes_at(20)));
+    collection.copy(faulty, &CopyOptions::default()).await.unwrap_err();
+    for layout in [Layout::ZarrV2, Layout::ZarrV3] {
+        let refused = try_create(target.clone(), Kind::Plain(layout)).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::AlreadyExists, "{refused}");
+    }
+    let copy = collection.copy(target, &CopyOptions::default()).await.unwrap();
+    assert_eq!(read(&copy).await, days(0..6, 1));
 }
 
 /// Sends a message once a copy has begun.
@@ -206,7 +221,7 @@ async fn staged_changes_of_what_others_changed_are_stale() {
         let path = "year=1970/month=01/day=02";
         assert_eq!(done, Committed::Stale(vec![path.to_owned()]));
         let stale = all.iter().position(|one| one.change.path == path).unwrap();
-        collection.discard_staged(&[all.swap_remove(stale)]).await.unwrap();
+        collection.discard(&[all.swap_remove(stale)]).await.unwrap();
         all.extend(staged(&store, kind, 1, 4, merge).await);
         let done = collection.commit_staged("insert", all, None).await.unwrap();
         assert_eq!(done, Committed::Done(collection.last_commit().await.unwrap().own));

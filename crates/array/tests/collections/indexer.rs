@@ -290,7 +290,7 @@ async fn only_chunks_with_the_rows_are_read_and_written() {
         chunks(&counter).into_iter().filter(|key| !key.contains("stage")).collect();
     assert_eq!(chunks_read, twice);
     let counts = counter.reset();
-    let record = collection.history().await.unwrap().pop().unwrap();
+    let record = collection.history().await.unwrap().swap_remove(0);
     let Action::Patch { replaced, .. } = &record.changes[0].action else { panic!("{record:?}") };
     // The manifest names the chunks.
     assert_eq!(replaced, &["v"]);

@@ -10,12 +10,14 @@
 
 mod changes;
 mod copies;
+mod crash;
 mod golden;
 mod icechunk;
 mod indexer;
 mod protocol;
 mod requests;
 mod rows;
+mod simulation;
 mod statistics;
 mod undo;
 mod views;

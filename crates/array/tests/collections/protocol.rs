@@ -2,17 +2,19 @@
 //! sent twice or late, clean-up, and earlier states.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
-use futures::TryStreamExt;
+use futures::{FutureExt, TryStreamExt};
 use jiff::SignedDuration;
 use partita_array::layout::Layout;
 use partita_array::{
-    Collection, DropOptions, GarbageOptions, InsertOptions, Merge, ReadOptions, Retention, Staged,
-    VerifyOptions,
+    Activity, Collection, DropOptions, Expiry, GarbageOptions, InsertOptions, Merge, ReadOptions,
+    Retention, Staged, VerifyOptions,
 };
 use partita_core::{ErrorKind, Predicate, Store, StoreOptions};
 
-use crate::rows::{DAY, Row, create, dataset, days, memory, merging, read};
+use crate::rows::{DAY, Row, create, dataset, days, memory, merging, read, rows_of};
+use crate::undo::watched;
 
 const LAYOUTS: [Layout; 2] = [Layout::ZarrV2, Layout::ZarrV3];
 
@@ -192,14 +194,59 @@ async fn what_is_staged_counts_once() {
         let changes = staged(&collection, &days(0..4, 2)).await;
         let (first, rest) = changes.split_at(1);
         collection.commit_staged("part", first.to_vec(), None).await.unwrap();
-        collection.discard_staged(&changes[..1]).await.unwrap();
+        collection.discard(&changes[..1]).await.unwrap();
         collection.commit_staged("rest", rest.to_vec(), None).await.unwrap();
         assert_eq!(read(&collection).await, days(0..4, 2));
         insert(&collection, &days(0..1, 3)).await;
         collection.commit_staged("again", changes.clone(), None).await.unwrap();
-        collection.discard_staged(&changes).await.unwrap();
+        collection.discard(&changes).await.unwrap();
         let expected: Vec<Row> = days(0..1, 3).into_iter().chain(days(1..4, 2)).collect();
         assert_eq!(read(&collection).await, expected);
+    }
+}
+
+/// What is staged and leases that are held are seen, until the one is committed and the other
+/// released.
+#[tokio::test]
+async fn what_others_are_doing_is_seen() {
+    for layout in LAYOUTS {
+        let store = memory();
+        let collection = create(store.clone(), layout).await;
+        insert(&collection, &days(0..2, 1)).await;
+        assert_eq!(collection.activity().await.unwrap(), Activity::default());
+
+        let changes = staged(&collection, &days(0..2, 2)).await;
+        let lease = store.lease(".partita/publish").await.unwrap();
+        let seen = collection.activity().await.unwrap();
+        assert_eq!(seen.staged.len(), 1, "{seen:?}");
+        let named = |key: &String| key.contains(&seen.staged[0].writer);
+        let own = staged_keys(&store).await.iter().filter(|key| named(key)).count();
+        assert_eq!(seen.staged[0].objects, own as u64);
+        assert_eq!(seen.leases.len(), 1);
+        assert_eq!(seen.leases[0].task.name(), "publish");
+
+        lease.release(&store).await;
+        collection.commit_staged("staged", changes, None).await.unwrap();
+        assert_eq!(collection.activity().await.unwrap(), Activity::default());
+    }
+}
+
+#[tokio::test]
+async fn what_would_expire_is_what_expires() {
+    let collection = create(memory(), Layout::ZarrV3).await;
+    for value in 0..5 {
+        collection.insert(&dataset(&days(0..1, value)), &upserting()).await.unwrap();
+    }
+    for expiry in [Expiry::AllBut(3), Expiry::OlderThan(SignedDuration::ZERO)] {
+        let before = collection.expirable(expiry).await.unwrap();
+        assert!(!before.is_empty());
+        assert_eq!(collection.expirable(expiry).await.unwrap(), before);
+        let expired = match expiry {
+            Expiry::AllBut(last) => collection.expire_all_but(last).await,
+            Expiry::OlderThan(age) => collection.expire(age).await,
+        };
+        assert_eq!(expired.unwrap(), before);
+        assert_eq!(collection.expirable(expiry).await.unwrap(), [""; 0]);
     }
 }
 
@@ -262,6 +309,43 @@ async fn earlier_states_are_read_and_restored() {
         let beyond = collection.at(1000).await.unwrap_err();
         assert_eq!(beyond.kind(), ErrorKind::NotFound);
     }
+}
+
+/// Whatever is committed during a read of an earlier state, the read returns this state: beside each
+/// request of it in turn, another process changes a partition, creates one and drops one.
+#[tokio::test]
+async fn an_earlier_state_is_whole_beside_commits() {
+    for (layout, lazily) in LAYOUTS.into_iter().flat_map(|own| [(own, false), (own, true)]) {
+        for moment in (0..).step_by(2) {
+            let store = memory();
+            let collection = create(store.clone(), layout).await;
+            insert(&collection, &days(0..4, 1)).await;
+            collection.insert(&dataset(&days(0..1, 2)), &upserting()).await.unwrap();
+            let commits = move || async move {
+                collection.insert(&dataset(&days(1..2, 9)), &upserting()).await.unwrap();
+                insert(&collection, &days(7..8, 9)).await;
+                let predicate = Some(Predicate::parse("day == 3").unwrap());
+                let options = DropOptions { predicate, ..DropOptions::default() };
+                collection.drop_partitions(&options).await.unwrap();
+            };
+            let (reader, seen) = watched(&store, moment, || commits().boxed()).await;
+            let past = reader.at(1).await.unwrap();
+            let found = if lazily { read_planned(&past).await } else { read(&past).await };
+            assert_eq!(found, days(0..4, 1), "{layout:?}, moment {moment}");
+            if seen.load(Ordering::SeqCst) <= moment {
+                break;
+            }
+        }
+    }
+}
+
+async fn read_planned(collection: &Collection) -> Vec<Row> {
+    let options = ReadOptions::default();
+    let plan = collection.plan(&options).await.unwrap();
+    let rows =
+        plan.partitions.into_iter().map(|planned| (planned.rows.partition.path, planned.rows.rows));
+    let rows: Vec<_> = rows.collect();
+    rows_of(&collection.read_rows(&rows, plan.commit, &options).await.unwrap())
 }
 
 /// After everything that is retained was removed, the collection is unchanged, and can be changed

@@ -3,12 +3,11 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::rows::{Row, create, dataset, days, memory, merging};
 use partita_array::layout::Layout;
 use partita_array::{Collection, DropOptions, InsertOptions, Merge, ReadOptions};
-use partita_core::testing::{CountingStore, LatencyStore};
+use partita_core::testing::{CountingStore, Rounds};
 use partita_core::{Predicate, Store, StoreOptions};
 use proptest::prelude::*;
 
@@ -110,46 +109,42 @@ async fn a_merge_reads_each_chunk_once() {
     assert_eq!((chunks("time"), chunks("v")), ((40, 40), (40, 40)));
 }
 
-/// Counts the requests that an operation waits for one after the other, since the last call.
-struct Rounds(tokio::time::Instant);
-
-impl Rounds {
-    const DELAY: Duration = Duration::from_millis(100);
-
-    fn next(&mut self) -> u128 {
-        let began = std::mem::replace(&mut self.0, tokio::time::Instant::now());
-        began.elapsed().as_millis() / Self::DELAY.as_millis()
-    }
-}
-
 /// The number does not depend on the numbers of partitions and chunks. The clock is simulated.
 #[tokio::test(start_paused = true)]
 async fn few_requests_are_waited_for() {
     for (layout, inserts, merges, reads, drops) in
-        [(Layout::ZarrV2, 20, 24, 9, 15), (Layout::ZarrV3, 25, 30, 8, 15)]
+        [(Layout::ZarrV2, 14, 18, 6, 10), (Layout::ZarrV3, 21, 26, 7, 12)]
     {
-        let late = |inner| Arc::new(LatencyStore::new(inner, Rounds::DELAY)) as _;
-        let collection = create(memory().wrap(late), layout).await;
-        let mut rounds = Rounds(tokio::time::Instant::now());
+        let (store, mut rounds) = Rounds::of(&memory());
+        let collection = create(store.clone(), layout).await;
+        rounds.waited();
         let all: Vec<Row> = (0..120).map(|number| (number * 600, 1)).collect();
         collection.insert(&dataset(&all), &InsertOptions::default()).await.unwrap();
-        let waited = rounds.next();
+        let waited = rounds.waited();
         assert!(waited <= inserts, "{waited} for 80 chunks of one partition");
         collection.insert(&dataset(&days(1..12, 1)), &InsertOptions::default()).await.unwrap();
-        let waited = rounds.next();
+        let waited = rounds.waited();
         assert!(waited <= inserts, "{waited} for 11 partitions");
         let again = merging(Merge::Upsert { tolerance: None });
         collection.insert(&dataset(&all[60..70]), &again).await.unwrap();
-        let waited = rounds.next();
+        let waited = rounds.waited();
         assert!(waited <= merges, "{waited} for a merge");
         collection.read(&options("day == 1", "v")).await.unwrap();
-        let waited = rounds.next();
+        let waited = rounds.waited();
         assert!(waited <= reads, "{waited} for 40 chunks");
         let predicate = Some(Predicate::parse("day == 2").unwrap());
         let options = DropOptions { predicate, ..DropOptions::default() };
         collection.drop_partitions(&options).await.unwrap();
-        let waited = rounds.next();
+        let waited = rounds.waited();
         assert!(waited <= drops, "{waited} for a dropped partition");
+        let again = Collection::open_in(store).await.unwrap();
+        assert_eq!(rounds.waited(), 2, "the mark, and what it tells to ask for");
+        again.refresh().await.unwrap();
+        assert_eq!(rounds.waited(), 1, "all at once, since the mark has not moved");
+        collection.insert(&dataset(&days(20..21, 1)), &InsertOptions::default()).await.unwrap();
+        rounds.waited();
+        // Now it has.
+        assert_eq!(again.partitions(None).await.unwrap().len(), 12);
     }
 }
 

@@ -9,7 +9,7 @@ use partita_array::{
     Partitioning, ReadOptions, Variable, VariableSchema,
 };
 use partita_core::partition::{CalendarUnit, Resolution};
-use partita_core::{Store, StoreOptions};
+use partita_core::{Result, Store, StoreOptions};
 
 pub const DAY: i64 = 86_400;
 
@@ -71,29 +71,34 @@ impl From<Layout> for Kind {
 }
 
 pub async fn create(store: Store, kind: impl Into<Kind>) -> Collection {
+    try_create(store, kind.into()).await.unwrap()
+}
+
+pub async fn try_create(store: Store, kind: Kind) -> Result<Collection> {
     let partitioning = Partitioning::date("time", Resolution::Day);
     let schema = dataset(&[]).schema();
-    let (layout, plain) = match kind.into() {
+    let (layout, plain) = match kind {
         Kind::Plain(layout) => (layout, true),
         Kind::Icechunk => (Layout::ZarrV3, false),
     };
     let options =
         CreateOptions { layout, catalog: layout == Layout::ZarrV3, ..CreateOptions::default() };
-    let made = match plain {
+    match plain {
         true => Collection::create_in(store, schema, "time", partitioning, &options).await,
         false => {
-            let made =
-                Collection::create_in_repository(store, schema, "time", partitioning, &options);
-            made.await
+            Collection::create_in_repository(store, schema, "time", partitioning, &options).await
         }
-    };
-    made.unwrap()
+    }
 }
 
 pub async fn open(store: Store, kind: Kind) -> Collection {
+    try_open(store, kind).await.unwrap()
+}
+
+pub async fn try_open(store: Store, kind: Kind) -> Result<Collection> {
     match kind {
-        Kind::Plain(_) => Collection::open_in(store).await.unwrap(),
-        Kind::Icechunk => Collection::open_in_repository(store).await.unwrap(),
+        Kind::Plain(_) => Collection::open_in(store).await,
+        Kind::Icechunk => Collection::open_in_repository(store).await,
     }
 }
 

@@ -349,7 +349,7 @@ async fn what_is_not_true_is_found_and_mended() {
     let options = VerifyOptions { data: true, repair: true, ..VerifyOptions::default() };
     let problems = collection.verify(&options).await.unwrap();
     let told: Vec<_> =
-        problems.iter().map(|p| (p.kind.name(), p.path.as_str(), p.repaired)).collect();
+        problems.iter().map(|p| (p.kind.name(), p.at.as_str(), p.repaired)).collect();
     assert_eq!(told, [("statistics", "cycle=2", true)]);
     assert_eq!(collection.verify(&options).await.unwrap(), []);
     assert_eq!(counted(&store, "lat == 2").await.0, 10);

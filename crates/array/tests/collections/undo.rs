@@ -16,7 +16,7 @@ const LAYOUTS: [Layout; 2] = [Layout::ZarrV2, Layout::ZarrV3];
 
 /// The same collection through a store that counts requests, and does something once, at one of the
 /// moments before and after them.
-async fn watched(
+pub async fn watched(
     store: &Store,
     moment: usize,
     action: impl FnOnce() -> BoxFuture<'static, ()> + Send + 'static,

@@ -1,12 +1,12 @@
 //! The implementation of commands for collections.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use partita::array::dataset::{Chunks, Schema, VariableSchema};
 use partita::array::json::Style;
 use partita::array::layout::Layout;
 use partita::array::{
-    Collection, CopyOptions, DropOptions, GarbageOptions, PartitionSize, Partitioning,
-    VerifyOptions, Work,
+    Activity, Collection, CopyOptions, DropOptions, GarbageOptions, HeldLease, PartitionSize,
+    Partitioning, StagedWork, VerifyOptions, Work,
 };
 use partita::{Cancel, Predicate, StoreOptions};
 use serde_json::{Map, Value, json};
@@ -24,7 +24,8 @@ pub(crate) fn work(json: bool, cancel: Cancel) -> Work {
     Work { progress: progress(json), cancel, ..Work::default() }
 }
 
-fn partitioned_by(partitioning: &Partitioning) -> String {
+/// The partitioning in words.
+pub(crate) fn partitioned_by(partitioning: &Partitioning) -> String {
     let variables = partitioning.variables().join(", ");
     match partitioning {
         Partitioning::Date { resolution, .. } => format!("{resolution} of {variables}"),
@@ -35,7 +36,8 @@ fn partitioned_by(partitioning: &Partitioning) -> String {
     }
 }
 
-fn zarr_format(layout: Layout) -> u8 {
+/// The Zarr format of a layout.
+pub(crate) fn zarr_format(layout: Layout) -> u8 {
     match layout {
         Layout::ZarrV2 => 2,
         Layout::ZarrV3 => 3,
@@ -45,12 +47,13 @@ fn zarr_format(layout: Layout) -> u8 {
 /// `partita info`.
 pub(crate) async fn info(collection: &Collection, json: bool) -> Result<(), Failure> {
     let partitions = collection.partitions(None).await?.len();
-    let last = collection.history().await?.pop();
+    let last = collection.history().await?.into_iter().next();
     let config = collection.config();
     let variables = config.schema.paths().len();
     let own = collection.own_variables().await?;
     let view = config.view.as_ref().zip(collection.base());
     let retained = collection.retained().await?;
+    let activity = collection.activity().await?;
     if json {
         let last = last.map(|last| {
             json!({
@@ -72,6 +75,8 @@ pub(crate) async fn info(collection: &Collection, json: bool) -> Result<(), Fail
             "variables": variables,
             "last_commit": last,
             "retained": retained.map(|own| json!({"objects": own.objects, "bytes": own.bytes})),
+            "leases": activity.leases.iter().map(lease).collect::<Vec<_>>(),
+            "staged": activity.staged.iter().map(staged).collect::<Vec<_>>(),
         });
         if let (Some((view, base)), Some(facts)) = (view, facts.as_object_mut()) {
             facts.insert("kind".into(), "view".into());
@@ -108,14 +113,46 @@ pub(crate) async fn info(collection: &Collection, json: bool) -> Result<(), Fail
         let (bytes, objects) = (units::bytes(retained.bytes), units::count(retained.objects));
         facts.push(("retained", format!("{bytes} in {objects} objects beside the published ones")));
     }
+    facts.extend(under_way(&activity));
     print(&style::facts(facts))
 }
 
-/// `partita schema`.
-pub(crate) fn schema(collection: &Collection, json: bool) -> Result<(), Failure> {
-    let config = collection.config();
+fn lease(lease: &HeldLease) -> Value {
+    json!({"task": lease.task.name(), "renewed": lease.renewed.to_string()})
+}
+
+fn staged(work: &StagedWork) -> Value {
+    json!({
+        "writer": work.writer,
+        "objects": work.objects,
+        "bytes": work.bytes,
+        "changed": work.changed.to_string(),
+    })
+}
+
+/// The leases that are held and what is staged, with their ages by the clock of this machine.
+fn under_way(activity: &Activity) -> Vec<(&'static str, String)> {
+    let now = Timestamp::now();
+    let mut facts = Vec::new();
+    for lease in &activity.leases {
+        let renewed = units::ago(now.duration_since(lease.renewed));
+        facts.push(("lease", format!("{}, renewed {renewed}", lease.task.name())));
+    }
+    if let Some(first) = activity.staged.first() {
+        let bytes = units::bytes(activity.staged.iter().map(|work| work.bytes).sum());
+        let objects = activity.staged.iter().map(|work| work.objects).sum();
+        let objects = units::plural(objects, "object");
+        let writers = units::plural(activity.staged.len() as u64, "writer");
+        let since = units::ago(now.duration_since(first.changed));
+        facts.push(("not committed", format!("{bytes} in {objects} of {writers}, since {since}")));
+    }
+    facts
+}
+
+/// The number of items of a chunk along each dimension of a variable.
+pub(crate) fn chunks_of(schema: &Schema, variable: &VariableSchema) -> String {
     let chunks = |name: &String| {
-        let mut schemas: Vec<&Schema> = vec![&config.schema];
+        let mut schemas: Vec<&Schema> = vec![schema];
         while let Some(schema) = schemas.pop() {
             if let Some(dimension) = schema.dimension(name) {
                 return dimension.chunks.map(|chunks| match chunks {
@@ -128,6 +165,13 @@ pub(crate) fn schema(collection: &Collection, json: bool) -> Result<(), Failure>
         }
         None
     };
+    let chunks = variable.dimensions.iter().map(|name| chunks(name).unwrap_or("-".into()));
+    chunks.collect::<Vec<_>>().join(", ")
+}
+
+/// `partita schema`.
+pub(crate) fn schema(collection: &Collection, json: bool) -> Result<(), Failure> {
+    let config = collection.config();
     let along = |own: &VariableSchema| own.axis(&config.dimension).is_some();
     if json {
         let variables: Vec<Value> = config
@@ -148,7 +192,6 @@ pub(crate) fn schema(collection: &Collection, json: bool) -> Result<(), Failure>
     let headings = ["variable", "type", "dimensions", "chunks", "role"];
     let mut grid = Grid::new(headings.map(|heading| (heading, Align::Left)));
     for (path, own) in config.schema.paths() {
-        let chunks = own.dimensions.iter().map(|name| chunks(name).unwrap_or("-".into()));
         let role = match (path == config.axis, along(own)) {
             (true, _) => "axis",
             (_, true) => "",
@@ -158,7 +201,7 @@ pub(crate) fn schema(collection: &Collection, json: bool) -> Result<(), Failure>
             path,
             types::of_numpy(&own.dtype.to_string()),
             own.dimensions.join(", "),
-            chunks.collect::<Vec<_>>().join(", "),
+            chunks_of(&config.schema, own),
             role.to_owned(),
         ]);
     }
@@ -220,7 +263,7 @@ pub(crate) async fn history(collection: &Collection, json: bool) -> Result<(), F
                 "bytes": bytes(record),
             })
         };
-        return print(&format!("{}\n", records.iter().rev().map(row).collect::<Value>()));
+        return print(&format!("{}\n", records.iter().map(row).collect::<Value>()));
     }
     let mut grid = Grid::new([
         ("commit", Align::Right),
@@ -229,7 +272,7 @@ pub(crate) async fn history(collection: &Collection, json: bool) -> Result<(), F
         ("partitions", Align::Right),
         ("written", Align::Right),
     ]);
-    for record in records.iter().rev() {
+    for record in &records {
         grid.row([
             record.sequence.to_string(),
             format!("{:.0}", record.time),
@@ -255,7 +298,7 @@ pub(crate) async fn verify(
         let row = |problem: &partita::array::Problem| {
             json!({
                 "kind": problem.kind.name(),
-                "key": problem.path,
+                "key": problem.at,
                 "message": problem.message,
                 "repaired": problem.repaired,
             })

@@ -2,6 +2,7 @@
 
 use clap::{Args, CommandFactory};
 use clap_complete::{Shell, generate};
+use serde_json::json;
 
 use crate::arguments::Arguments;
 use crate::failure::Failure;
@@ -22,8 +23,9 @@ pub(crate) struct CompletionsArguments {
 }
 
 /// Runs the command.
-pub(crate) fn run(arguments: &CompletionsArguments) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &CompletionsArguments, json: bool) -> Result<(), Failure> {
     let mut script = Vec::new();
     generate(arguments.shell, &mut Arguments::command(), "partita", &mut script);
-    print(&String::from_utf8_lossy(&script))
+    let script = String::from_utf8_lossy(&script);
+    print(&if json { format!("{}\n", json!({"script": script})) } else { script.into_owned() })
 }

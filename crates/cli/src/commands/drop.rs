@@ -1,7 +1,7 @@
 //! `partita drop`.
 
 use clap::Args;
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use partita::{Error, Table};
 use serde_json::json;
 
@@ -70,9 +70,12 @@ pub(crate) async fn run(arguments: DropArguments, common: &Common) -> Result<(),
 
 /// The number of objects of a table, in all versions, and their size in bytes.
 async fn size(table: &Table) -> Result<(u64, u64), Error> {
-    table
-        .store()
-        .list(&format!("{}/", table.name()))
+    let (store, name) = (table.store(), table.name());
+    // The header lies beside the directory of the table.
+    let header = store.list(&format!("{name}.by-dataset-metadata."));
+    store
+        .list(&format!("{name}/"))
+        .chain(header)
         .try_fold((0, 0), |(objects, bytes), object| async move {
             Ok((objects + 1, bytes + object.size))
         })

@@ -3,6 +3,7 @@
 use clap::{ArgGroup, Args};
 use jiff::SignedDuration;
 use partita::Keep;
+use partita::array::Expiry;
 use serde_json::json;
 
 use crate::arguments::{Common, Either};
@@ -21,21 +22,21 @@ Examples:
 
 /// Remove old versions of a dataset from its history.
 ///
-/// Works on tables, and on collections in Icechunk repositories. The next `partita gc` removes the
-/// files of the expired versions.
+/// The next `partita gc` removes the files of the expired versions. In an Icechunk repository,
+/// versions expire by their age alone, and there is no dry run.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 #[command(group(ArgGroup::new("keep").required(true)))]
 pub(crate) struct ExpireArguments {
     /// The dataset
     url: String,
-    /// Keep this many of the newest versions of a table
+    /// Keep this many of the newest versions
     #[arg(long, group = "keep", value_name = "COUNT")]
     keep_last: Option<usize>,
     /// Keep versions that were the newest within this time, such as 30d or 12h
     #[arg(long, group = "keep", value_name = "AGE", value_parser = units::age)]
     keep_within: Option<SignedDuration>,
-    /// Only report which versions of a table would expire
+    /// Only report how many versions would expire
     #[arg(long, short = 'n')]
     dry_run: bool,
 }
@@ -45,14 +46,13 @@ pub(crate) async fn run(arguments: ExpireArguments, common: &Common) -> Result<(
     let dry_run = arguments.dry_run;
     // The store is opened for writing even if nothing is removed: its time is determined by a
     // write.
-    let (url, expired) = match Either::open(&arguments.url, &common.writing(false)).await? {
+    let dataset = Either::open(&arguments.url, &common.writing(false)).await?;
+    let (url, expired) = match dataset {
         Either::Table(table) => {
             let keep = match (arguments.keep_last, arguments.keep_within) {
                 (Some(count), _) => Keep::Last(count),
                 (None, Some(age)) => Keep::Within(age),
-                (None, None) => {
-                    return Err(Failure::Usage("the versions to keep are not given".into()));
-                }
+                (None, None) => return Err(nothing_kept()),
             };
             let expired = match dry_run {
                 true => table.expirable(keep).await?.len() as u64,
@@ -60,17 +60,18 @@ pub(crate) async fn run(arguments: ExpireArguments, common: &Common) -> Result<(
             };
             (table.url(), expired)
         }
-        Either::Collection(_) if dry_run => {
-            let why =
-                "--dry-run is for tables; `partita history` shows the commits of a collection";
-            return Err(Failure::Usage(why.into()));
-        }
         Either::Collection(collection) => {
-            let Some(age) = arguments.keep_within else {
-                let why = "commits of a collection expire by their age: --keep-within";
-                return Err(Failure::Usage(why.into()));
+            let expiry = match (arguments.keep_last, arguments.keep_within) {
+                (Some(count), _) => Expiry::AllBut(count as u64),
+                (None, Some(age)) => Expiry::OlderThan(age),
+                (None, None) => return Err(nothing_kept()),
             };
-            (collection.url().to_owned(), collection.expire(age).await?.len() as u64)
+            let expired = match expiry {
+                _ if dry_run => collection.expirable(expiry).await?,
+                Expiry::AllBut(count) => collection.expire_all_but(count).await?,
+                Expiry::OlderThan(age) => collection.expire(age).await?,
+            };
+            (collection.url().to_owned(), expired.len() as u64)
         }
     };
     if common.json {
@@ -83,4 +84,8 @@ pub(crate) async fn run(arguments: ExpireArguments, common: &Common) -> Result<(
     } else {
         format!("{versions} expired\n")
     })
+}
+
+fn nothing_kept() -> Failure {
+    Failure::Usage("the versions to keep are not given".to_owned())
 }

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 use partita::array::{BuildOptions, Collection, Index, IndexPlace, IndexSource};
-use partita::{Cancel, Table, WriteOptions};
+use partita::{Cancel, Error, ErrorKind, Table, WriteOptions};
 use serde_json::json;
 
 use super::collection::work;
@@ -20,6 +20,8 @@ Examples:
   partita index build lake/ssh cycle pass --name passes.parquet";
 const DROP: &str = "\
 Examples:
+  # whether there are such indices
+  partita index drop lake/trips rider --dry-run
   partita index drop lake/trips rider
   partita index drop lake/ssh passes.parquet";
 const LIST: &str = "\
@@ -49,7 +51,7 @@ enum Action {
     Build(Build),
     /// Drop indices: of columns of a table, or the index files kept with a collection
     #[command(after_help = DROP)]
-    Drop(Columns),
+    Drop(DropIndices),
     /// List the indices
     #[command(after_help = LIST)]
     List {
@@ -68,12 +70,24 @@ struct Build {
 }
 
 #[derive(Debug, Args)]
+struct DropIndices {
+    #[command(flatten)]
+    columns: Columns,
+    /// Only report which indices would be dropped
+    #[arg(long, short = 'n')]
+    dry_run: bool,
+}
+
+#[derive(Debug, Args)]
 struct Columns {
     /// The dataset
     url: String,
     /// The columns or variables; to drop indices of a collection, their files
     #[arg(required = true)]
     columns: Vec<String>,
+    /// An idempotency key, for a table: a commit with a key that was used before is not made again
+    #[arg(long, value_name = "NAME")]
+    key: Option<String>,
     /// Promise that nobody else writes, for stores that cannot commit atomically
     #[arg(long)]
     single_writer: bool,
@@ -86,7 +100,8 @@ pub(crate) async fn run(
     cancel: Cancel,
 ) -> Result<(), Failure> {
     let (url, store) = match &arguments.action {
-        Action::Build(Build { columns, .. }) | Action::Drop(columns) => {
+        Action::Drop(DropIndices { columns, dry_run: true }) => (&columns.url, common.reading()),
+        Action::Build(Build { columns, .. }) | Action::Drop(DropIndices { columns, .. }) => {
             (&columns.url, common.writing(columns.single_writer))
         }
         Action::List { url } => (url, common.reading()),
@@ -103,7 +118,18 @@ async fn of_table(
     common: &Common,
     cancel: Cancel,
 ) -> Result<(), Failure> {
-    let options = WriteOptions { cancel, progress: progress(common.json), ..Default::default() };
+    let key = match action {
+        Action::Build(Build { columns, .. }) | Action::Drop(DropIndices { columns, .. }) => {
+            columns.key.clone()
+        }
+        Action::List { .. } => None,
+    };
+    let options = WriteOptions {
+        cancel,
+        progress: progress(common.json),
+        idempotency_key: key,
+        ..Default::default()
+    };
     let version = match action {
         Action::Build(Build { name: Some(_), .. }) => {
             return Err(Failure::Usage("--name is for an index of a collection".to_owned()));
@@ -111,7 +137,12 @@ async fn of_table(
         Action::Build(Build { columns, .. }) => {
             table.build_index(&columns.columns, &options).await?.version
         }
-        Action::Drop(columns) => table.drop_index(&columns.columns, &options).await?.version,
+        Action::Drop(DropIndices { columns, dry_run: true }) => {
+            return would_drop(&table.url(), &columns.columns, &table.index_columns(), common);
+        }
+        Action::Drop(DropIndices { columns, .. }) => {
+            table.drop_index(&columns.columns, &options).await?.version
+        }
         Action::List { .. } => return list(&table.url(), &table.index_columns(), common),
     };
     let indexed = table.index_columns();
@@ -130,9 +161,17 @@ async fn of_collection(
     cancel: Cancel,
 ) -> Result<(), Failure> {
     match action {
+        Action::Build(Build { columns: Columns { key: Some(_), .. }, .. })
+        | Action::Drop(DropIndices { columns: Columns { key: Some(_), .. }, .. }) => {
+            return Err(Failure::Usage("--key is for an index of a table".to_owned()));
+        }
         Action::List { .. } => {}
-        Action::Drop(files) => {
-            for name in &files.columns {
+        Action::Drop(DropIndices { columns, dry_run: true }) => {
+            let known = collection.indexes().await?;
+            return would_drop(collection.url(), &columns.columns, &known, common);
+        }
+        Action::Drop(DropIndices { columns, .. }) => {
+            for name in &columns.columns {
                 collection.drop_index(name).await?;
             }
         }
@@ -152,6 +191,23 @@ async fn of_collection(
         }
     }
     list(collection.url(), &collection.indexes().await?, common)
+}
+
+/// Reports which indices would be dropped, or that one of them does not exist.
+fn would_drop(
+    url: &str,
+    names: &[String],
+    known: &[String],
+    common: &Common,
+) -> Result<(), Failure> {
+    if let Some(absent) = names.iter().find(|name| !known.contains(name)) {
+        let error = Error::new(ErrorKind::NotFound, "there is no such index");
+        return Err(error.with("index", absent).with("url", url).into());
+    }
+    print(&match common.json {
+        true => format!("{}\n", json!({"url": url, "dry_run": true, "index": names})),
+        false => format!("would drop the indices {}\n", names.join(", ")),
+    })
 }
 
 fn list(url: &str, names: &[String], common: &Common) -> Result<(), Failure> {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory};
 use clap_mangen::generate_to;
+use serde_json::json;
 
 use crate::arguments::Arguments;
 use crate::failure::Failure;
@@ -28,10 +29,14 @@ pub(crate) struct ManArguments {
 }
 
 /// Runs the command.
-pub(crate) fn run(arguments: &ManArguments) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &ManArguments, json: bool) -> Result<(), Failure> {
     let directory = &arguments.directory;
     let failed = |error| Failure::io(format!("cannot write to {}", directory.display()), error);
     fs::create_dir_all(directory).map_err(failed)?;
     generate_to(Arguments::command(), directory).map_err(failed)?;
-    print(&format!("wrote the manual pages to {}\n", directory.display()))
+    let directory = directory.display().to_string();
+    print(&match json {
+        true => format!("{}\n", json!({"directory": directory})),
+        false => format!("wrote the manual pages to {directory}\n"),
+    })
 }

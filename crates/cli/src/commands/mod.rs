@@ -3,6 +3,7 @@
 
 pub(crate) mod append;
 pub(crate) mod collection;
+pub(crate) mod columns;
 pub(crate) mod completions;
 pub(crate) mod confirm;
 pub(crate) mod copy;
@@ -23,8 +24,10 @@ pub(crate) mod migrate;
 pub(crate) mod optimize;
 pub(crate) mod partitions;
 pub(crate) mod read;
+pub(crate) mod report;
 pub(crate) mod restore;
 pub(crate) mod schema;
+pub(crate) mod sql;
 pub(crate) mod sync;
 pub(crate) mod upsert;
 pub(crate) mod verify;
@@ -47,6 +50,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             Command::Info(arguments) => info::run(arguments, &common).await,
             Command::Schema(arguments) => schema::run(arguments, &common).await,
             Command::Partitions(arguments) => partitions::run(arguments, &common).await,
+            Command::Report(arguments) => report::run(arguments, &common).await,
             Command::Read(arguments) => read::run(arguments, &common, stop).await,
             Command::Create(arguments) => create::run(arguments, &common).await,
             Command::Append(arguments) => append::run(arguments, &common, stop).await,
@@ -56,6 +60,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             Command::Delete(arguments) => delete::run(arguments, &common, stop).await,
             Command::Drop(arguments) => drop::run(arguments, &common).await,
             Command::Optimize(arguments) => optimize::run(arguments, &common, stop).await,
+            Command::Columns(arguments) => columns::run(arguments, &common, stop).await,
             Command::Index(arguments) => index::run(arguments, &common, stop).await,
             Command::History(arguments) => history::run(arguments, &common).await,
             Command::Restore(arguments) => restore::run(arguments, &common, stop).await,
@@ -66,8 +71,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             Command::Sync(arguments) => sync::run(arguments, &common, stop).await,
             Command::Verify(arguments) => verify::run(arguments, &common, stop).await,
             Command::Doctor(arguments) => doctor::run(arguments, &common).await,
-            Command::Completions(arguments) => completions::run(&arguments),
-            Command::Man(arguments) => man::run(&arguments),
+            Command::Sql(_) => sql::run(),
+            Command::Completions(arguments) => completions::run(&arguments, common.json),
+            Command::Man(arguments) => man::run(&arguments, common.json),
         };
         removed().await;
         outcome

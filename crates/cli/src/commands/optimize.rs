@@ -32,6 +32,9 @@ pub(crate) struct OptimizeArguments {
     /// Only these partitions: a condition on partition columns
     #[arg(long = "where", short = 'w', value_name = "EXPR")]
     filter: Option<String>,
+    /// An idempotency key: a commit with a key that was used before is not made again
+    #[arg(long, value_name = "NAME")]
+    key: Option<String>,
     /// Promise that nobody else writes, for stores that cannot commit atomically
     #[arg(long)]
     single_writer: bool,
@@ -51,7 +54,12 @@ pub(crate) async fn run(
         sort_by: arguments.sort_by,
         scope,
     };
-    let options = WriteOptions { cancel, progress: progress(common.json), ..Default::default() };
+    let options = WriteOptions {
+        cancel,
+        progress: progress(common.json),
+        idempotency_key: arguments.key,
+        ..Default::default()
+    };
     let commit = table.optimize(&optimize, &options).await?;
     if common.json {
         let done = json!({

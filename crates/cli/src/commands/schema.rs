@@ -1,6 +1,7 @@
 //! `partita schema`.
 
 use clap::Args;
+use partita::type_name;
 use serde_json::{Value, json};
 
 use super::collection;
@@ -8,7 +9,6 @@ use crate::arguments::{AtVersion, Common, Either};
 use crate::failure::Failure;
 use crate::grid::{Align, Grid};
 use crate::sink::print;
-use crate::types;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -42,7 +42,7 @@ pub(crate) async fn run(arguments: SchemaArguments, common: &Common) -> Result<(
             .map(|field| {
                 json!({
                     "name": field.name(),
-                    "type": types::name(field.data_type()),
+                    "type": type_name(field.data_type()),
                     "partition": keys.contains(field.name()),
                     "index": indexed.contains(field.name()),
                     "id": ids.get(field.name()),
@@ -63,7 +63,7 @@ pub(crate) async fn run(arguments: SchemaArguments, common: &Common) -> Result<(
             .filter(|(names, _)| names.contains(field.name()))
             .map(|(_, role)| *role)
             .collect();
-        let mut row = vec![field.name().clone(), types::name(field.data_type()), roles.join(", ")];
+        let mut row = vec![field.name().clone(), type_name(field.data_type()), roles.join(", ")];
         if !comments.is_empty() {
             row.push(comments.get(field.name()).cloned().unwrap_or_default());
         }

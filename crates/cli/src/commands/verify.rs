@@ -61,7 +61,7 @@ pub(crate) async fn run(
             .map(|p| {
                 json!({
                     "kind": p.kind.name(),
-                    "key": p.key,
+                    "key": p.at,
                     "message": p.message,
                     "repaired": p.repaired,
                 })

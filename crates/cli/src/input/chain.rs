@@ -3,11 +3,13 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use ::parquet::arrow::PARQUET_FIELD_ID_META_KEY;
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::record_batch::RecordBatchReader;
 use indexmap::IndexMap;
 use partita::convert::{Suggestion, common_type, convert_column};
+use partita::table::format::categories::CATEGORIES;
 use partita::{Error, ErrorKind};
 
 use super::folder::{Source, Values};
@@ -58,7 +60,9 @@ impl Chain {
                 (Some(chosen), _) => chosen.as_ref().clone(),
                 (None, Some(known)) if options.merge => column.merged(known),
                 (None, Some(known)) => column.as_in_table(known),
-                (None, None) => column.field(name),
+                // Where a file lacks the column, there are nulls.
+                (None, None) if options.union => column.as_given(name).with_nullable(true),
+                (None, None) => column.as_given(name),
             });
         }
         let mut chosen = options.types.iter().map(|chosen| chosen.name());
@@ -113,25 +117,46 @@ impl RecordBatchReader for Chain {
 struct Column {
     typed: Option<DataType>,
     text: Option<Suggestion>,
+    /// The different fields that files define for it.
+    given: Vec<FieldRef>,
+    /// True if a file says no more of it than its type.
+    is_plain: bool,
 }
 
 impl Column {
     fn see(&mut self, typed: Typed) {
-        match typed {
-            Typed::As(data_type) => {
-                self.typed = Some(match self.typed.take() {
-                    // If there is no common type, values are converted to the type of the first
-                    // file.
-                    Some(known) => common_type(&known, &data_type).unwrap_or(known),
-                    None => data_type,
-                });
-            }
+        let data_type = match typed {
             Typed::Text(suggestion) => {
                 self.text = Some(match self.text.take() {
                     Some(known) => known.and(&suggestion),
                     None => suggestion,
                 });
+                return;
             }
+            Typed::As(data_type) => {
+                self.is_plain = true;
+                data_type
+            }
+            Typed::Given(field) => {
+                let data_type = field.data_type().clone();
+                if !self.given.contains(&field) {
+                    self.given.push(field);
+                }
+                data_type
+            }
+        };
+        self.typed = Some(match self.typed.take() {
+            // If there is no common type, values are converted to the type of the first file.
+            Some(known) => common_type(&known, &data_type).unwrap_or(known),
+            None => data_type,
+        });
+    }
+
+    /// The column as all files define it, or else in a type that holds what they have.
+    fn as_given(&self, name: &str) -> Field {
+        match self.given.as_slice() {
+            [one] if !self.is_plain && self.text.is_none() => one.as_ref().clone(),
+            _ => self.field(name),
         }
     }
 
@@ -186,7 +211,7 @@ fn look(
         (Format::Parquet, _) => {
             let schema = parquet::look(&source.input()?)?;
             let fields = schema.fields().iter();
-            Ok(fields.map(|f| (f.name().clone(), Typed::As(f.data_type().clone()))).collect())
+            Ok(fields.map(|field| (field.name().clone(), Typed::Given(own(field)))).collect())
         }
         (Format::Csv, like) => {
             let guess = like.is_none() || options.merge;
@@ -202,6 +227,15 @@ fn look(
             Ok(found.into_iter().map(|(name, data_type)| (name, Typed::As(data_type))).collect())
         }
     }
+}
+
+/// The field of a Parquet file as a column of a table. The id is one of the file; and a file has
+/// its categories in the order in which they occur, unless it says otherwise.
+fn own(field: &Field) -> FieldRef {
+    let mut metadata = field.metadata().clone();
+    metadata.remove(PARQUET_FIELD_ID_META_KEY);
+    let is_ordered = metadata.contains_key(CATEGORIES) && field.dict_is_ordered() == Some(true);
+    Arc::new(field.clone().with_metadata(metadata).with_dict_is_ordered(is_ordered))
 }
 
 fn read(source: &Source, options: &csv::CsvOptions, schema: &SchemaRef) -> Arrow<Rows> {

@@ -9,7 +9,7 @@ mod parquet;
 
 use std::path::{Path, PathBuf};
 
-use arrow::datatypes::{DataType, Fields, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef, Fields, SchemaRef};
 use arrow::error::ArrowError;
 use partita::convert::Suggestion;
 use partita::{BatchSource, Error, guarded};
@@ -30,6 +30,8 @@ type Arrow<T> = Result<T, ArrowError>;
 /// The type of a column of a file, as far as known.
 #[derive(Debug, Clone)]
 enum Typed {
+    /// The file defines the type, nullability and metadata.
+    Given(FieldRef),
     /// The file defines the type.
     As(DataType),
     /// The file contains text, which may be parsed as another type.
@@ -49,7 +51,8 @@ pub(crate) struct InputOptions {
     pub null: Vec<String>,
     /// Fill columns that a file lacks with null.
     pub union: bool,
-    /// Columns of a table may get wider types, and others may come, so the files are asked for theirs.
+    /// Columns of a table may get wider types, and others may come, so the files are asked for
+    /// theirs.
     pub merge: bool,
 }
 

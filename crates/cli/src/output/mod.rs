@@ -105,7 +105,11 @@ impl Encoder {
     /// Writes a batch.
     pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<(), Failure> {
         match &mut self.form {
-            Form::Table(grid, _) => add_rows(grid, batch).map_err(|e| Failure::Engine(e.into())),
+            Form::Table(grid, _) => {
+                let rows = texts(batch, "null").map_err(Error::from)?;
+                rows.into_iter().for_each(|row| grid.row(row));
+                Ok(())
+            }
             Form::Csv(sink) => {
                 csv::rows(batch, sink).map_err(|error| arrow_failure(error, &self.closed))
             }
@@ -145,17 +149,16 @@ fn align(data_type: &DataType) -> Align {
     if data_type.is_numeric() { Align::Right } else { Align::Left }
 }
 
-fn add_rows(grid: &mut Grid, batch: &RecordBatch) -> Result<(), ArrowError> {
-    let options = FormatOptions::default().with_null("null");
+/// The values of each row as text, with `null` for null.
+pub(crate) fn texts(batch: &RecordBatch, null: &str) -> Result<Vec<Vec<String>>, ArrowError> {
+    let options = FormatOptions::default().with_null(null);
     let columns: Vec<ArrayRef> = batch.columns().iter().map(zones_spelled_out).collect();
     let formatters = columns
         .iter()
         .map(|column| ArrayFormatter::try_new(column.as_ref(), &options))
         .collect::<Result<Vec<_>, _>>()?;
-    for row in 0..batch.num_rows() {
-        grid.row(formatters.iter().map(|formatter| formatter.value(row).to_string()));
-    }
-    Ok(())
+    let text = |row| formatters.iter().map(|column| column.value(row).to_string()).collect();
+    Ok((0..batch.num_rows()).map(text).collect())
 }
 
 /// Times formatted with the exact offset of their zone: the formatter rounds offsets to minutes.

@@ -22,7 +22,7 @@ use arrow::datatypes::{DataType, Field};
 use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, type_name};
 
 pub use common::{common_type, settled_type};
 pub use fill::fill_fields;
@@ -46,7 +46,8 @@ pub(crate) type Converted = std::result::Result<ArrayRef, Misfit>;
 
 impl Misfit {
     pub(crate) fn types(from: &DataType, to: &DataType) -> Self {
-        Self { reason: format!("{from} cannot become {to}"), value: None, path: Vec::new() }
+        let reason = format!("{} cannot become {}", type_name(from), type_name(to));
+        Self { reason, value: None, path: Vec::new() }
     }
 
     pub(crate) fn at(values: &dyn Array, row: usize, reason: impl Into<String>) -> Self {
@@ -75,7 +76,7 @@ impl Misfit {
         if let Some((row, value)) = self.value {
             error = error.with("row", first_row + row as u64).with("value", value);
         }
-        error.with("expected", to).with("found", from)
+        error.with("expected", type_name(to)).with("found", type_name(from))
     }
 }
 
@@ -104,7 +105,7 @@ pub fn shown(values: &dyn Array, row: usize) -> String {
             let options = FormatOptions::default().with_null("null");
             ArrayFormatter::try_new(values, &options)
                 .and_then(|formatter| formatter.value(row).try_to_string())
-                .unwrap_or_else(|_| format!("a value of type {}", values.data_type()))
+                .unwrap_or_else(|_| format!("a value of type {}", type_name(values.data_type())))
         }
     };
     match text.char_indices().nth(SHOWN) {

@@ -48,12 +48,17 @@ impl Family {
 ///
 /// Floats and decimals do not become each other: the float 0.1 is not the decimal 0.1.
 pub(super) fn convert(values: &ArrayRef, to: &DataType) -> Converted {
-    if matches!(to, DataType::FixedSizeBinary(_)) && *values.data_type() != DataType::LargeBinary {
-        // Arrow has no cast from views or from another fixed size.
+    let from = values.data_type();
+    let via = match (from, to) {
+        (_, DataType::FixedSizeBinary(_)) => *from != DataType::LargeBinary,
+        (DataType::FixedSizeBinary(_), other) => *other == DataType::BinaryView,
+        _ => false,
+    };
+    if via {
+        // Arrow has no cast from views, or from another fixed size, to a fixed size.
         let plain = convert(values, &DataType::LargeBinary)?;
         return convert(&plain, to);
     }
-    let from = values.data_type();
     let family = Family::of(from).filter(|family| Some(*family) == Family::of(to));
     if family.is_none()
         || is_decimal(from) && to.is_floating()
@@ -89,7 +94,7 @@ fn refusal(values: &ArrayRef, to: &DataType) -> Misfit {
     let nulls: Option<BooleanArray> = arrow::compute::is_null(values).ok();
     let row = nulls.and_then(|nulls| (0..nulls.len()).find(|row| !nulls.value(*row)));
     match row {
-        Some(row) => Misfit::at(values, row, format!("{} cannot become {to}", values.data_type())),
+        Some(row) => Misfit::at(values, row, Misfit::types(values.data_type(), to).reason),
         None => Misfit::types(values.data_type(), to),
     }
 }
@@ -141,5 +146,5 @@ fn reason(from: &DataType, to: &DataType) -> String {
         Some(Family::Bytes) => "the bytes are not as many as the column holds",
         _ => "the value would be changed",
     };
-    format!("{from} cannot become {to}: {what}")
+    format!("{}: {what}", Misfit::types(from, to).reason)
 }

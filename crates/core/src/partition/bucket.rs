@@ -8,7 +8,7 @@ use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
 use arrow::compute::{cast, take};
 use arrow::datatypes::{DataType, Int64Type, TimeUnit, UInt64Type};
 
-use crate::{Error, Result};
+use crate::{Error, Result, type_name};
 
 /// True if values of this type can be hashed into buckets: integers, text, bytes, dates,
 /// timestamps.
@@ -64,7 +64,8 @@ pub fn buckets_of(column: &str, values: &ArrayRef, buckets: u32) -> Result<Int64
             Ok(found.map(|bytes| Some(bytes.map_or(0, |bytes| bucket(murmur3(bytes))))).collect())
         }
         other => Err(Error::invalid(format!(
-            "a column of type {other} has no buckets; integers, text, bytes, dates and timestamps have"
+            "a column of type {} has no buckets; integers, text, bytes, dates and timestamps have",
+            type_name(other)
         ))
         .with("column", column)),
     }

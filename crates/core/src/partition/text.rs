@@ -11,7 +11,7 @@ use arrow::util::display::FormatOptions;
 use jiff::{Timestamp, tz::TimeZone};
 
 use crate::convert::as_keys;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, type_name};
 
 /// True if a column of this type can be a partition column.
 #[must_use]
@@ -41,7 +41,7 @@ pub fn texts_of(column: &str, values: &ArrayRef) -> Result<LargeStringArray> {
     if !is_partition_type(values.data_type()) {
         return Err(Error::invalid(format!(
             "a column of type {} cannot partition; use integers, strings, booleans, dates or timestamps",
-            values.data_type()
+            type_name(values.data_type())
         ))
         .with("column", column));
     }
@@ -85,7 +85,7 @@ pub fn texts_of(column: &str, values: &ArrayRef) -> Result<LargeStringArray> {
 /// [`ErrorKind::Corrupt`] if a text is not a value of the type.
 pub fn values_of(column: &str, texts: &LargeStringArray, data_type: &DataType) -> Result<ArrayRef> {
     let wrong = |text: &str| {
-        Error::corrupt(format!("a partition value is not of type {data_type}"))
+        Error::corrupt(format!("a partition value is not of type {}", type_name(data_type)))
             .with("column", column)
             .with("value", text)
     };
@@ -136,9 +136,12 @@ pub fn values_of(column: &str, texts: &LargeStringArray, data_type: &DataType) -
             Ok(as_keys(&cast(&floats?, data_type)?)?)
         }
         _ => utf8_parse(texts, data_type).map_err(|error| {
-            Error::new(ErrorKind::Corrupt, format!("a partition value is not of type {data_type}"))
-                .with("column", column)
-                .caused_by(error)
+            Error::new(
+                ErrorKind::Corrupt,
+                format!("a partition value is not of type {}", type_name(data_type)),
+            )
+            .with("column", column)
+            .caused_by(error)
         }),
     }
 }

@@ -12,7 +12,7 @@ use super::path::resolve;
 use super::value::Value;
 use super::{CompareOp, Literal, Predicate};
 use crate::convert::item;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, type_name};
 
 /// The maximum depth of a predicate, so that its evaluation stays within a thread's stack.
 const MAX_DEPTH: usize = 500;
@@ -131,7 +131,7 @@ fn contains(column: &str, value: &Literal, data_type: &DataType) -> Result<Node>
     let refused = |message: &str| {
         Error::new(ErrorKind::InvalidPredicate, message.to_owned())
             .with("column", column)
-            .with("type", data_type)
+            .with("type", type_name(data_type))
             .with("value", value)
     };
     let Some(item) = item(data_type) else {
@@ -169,7 +169,7 @@ fn fitting(column: &str, value: &Literal, data_type: &DataType) -> Result<Value>
         let message = format!("a value of the predicate does not fit its column: {reason}");
         Error::new(ErrorKind::InvalidPredicate, message)
             .with("column", column)
-            .with("type", data_type)
+            .with("type", type_name(data_type))
             .with("value", value)
     })
 }
@@ -178,7 +178,7 @@ fn condition(column: &str, question: Question, data_type: &DataType) -> Result<N
     let condition = Condition::new(column, question, data_type).ok_or_else(|| {
         Error::new(ErrorKind::InvalidPredicate, "values of this type cannot be compared")
             .with("column", column)
-            .with("type", data_type)
+            .with("type", type_name(data_type))
     })?;
     Ok(Node::Condition(Box::new(condition)))
 }

@@ -12,7 +12,7 @@ use super::family::leaf;
 use super::kernel::{Question, Test};
 use super::points::Points;
 use super::value::Value;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, type_name};
 
 /// A condition on a column.
 ///
@@ -26,6 +26,10 @@ pub(crate) struct Condition {
     question: Question,
     bound: (DataType, Test),
     foreign: OnceLock<(DataType, Test)>,
+    /// The literals in the first type in which they were compared with bounds.
+    points: OnceLock<(DataType, Arc<Points>)>,
+    /// The literals as an array, if they can be listed.
+    sought: OnceLock<Option<ArrayRef>>,
 }
 
 impl Condition {
@@ -34,7 +38,14 @@ impl Condition {
         let data_type = leaf(data_type).clone();
         let test = Test::new(&question, &data_type)?;
         let bound = (data_type, test);
-        Some(Self { column: column.to_owned(), question, bound, foreign: OnceLock::new() })
+        Some(Self {
+            column: column.to_owned(),
+            question,
+            bound,
+            foreign: OnceLock::new(),
+            points: OnceLock::new(),
+            sought: OnceLock::new(),
+        })
     }
 
     pub(crate) fn column(&self) -> &str {
@@ -86,13 +97,22 @@ impl Condition {
         }
     }
 
-    /// The literals of `in`, converted to `data_type`.
-    pub(crate) fn points(&self, data_type: &DataType) -> Result<Points> {
+    /// The literals, converted to `data_type`. There may be many of them, and many files: the first
+    /// conversion is cached.
+    pub(crate) fn points(&self, data_type: &DataType) -> Result<Arc<Points>> {
+        if let Some((known, points)) = self.points.get()
+            && known == data_type
+        {
+            return Ok(Arc::clone(points));
+        }
         let points = match &self.question {
             Question::In(values) => Points::new(values, data_type),
             Question::Compare(_, value) => Points::new(std::slice::from_ref(value), data_type),
         };
-        points.ok_or_else(|| self.mismatch(data_type))
+        let points = Arc::new(points.ok_or_else(|| self.mismatch(data_type))?);
+        // Another thread may have cached a type in the meantime; either works.
+        let _ = self.points.set((data_type.clone(), Arc::clone(&points)));
+        Ok(points)
     }
 
     /// The complete list of values for which the result is `wanted`, in the type that the condition
@@ -105,7 +125,11 @@ impl Condition {
         if !listed {
             return Ok(None);
         }
-        Ok(self.points(&self.bound.0)?.to_array(&self.bound.0))
+        if let Some(found) = self.sought.get() {
+            return Ok(found.clone());
+        }
+        let found = self.points(&self.bound.0)?.to_array(&self.bound.0);
+        Ok(self.sought.get_or_init(|| found).clone())
     }
 
     fn test_with(&self, question: &Question, array: &ArrayRef) -> Result<BooleanArray> {
@@ -141,8 +165,8 @@ impl Condition {
             "the data are of another type than the predicate was bound to",
         )
         .with("column", &self.column)
-        .with("expected", &self.bound.0)
-        .with("found", found)
+        .with("expected", type_name(&self.bound.0))
+        .with("found", type_name(found))
     }
 }
 
@@ -158,4 +182,25 @@ pub(crate) fn flat(array: &ArrayRef) -> Result<Cow<'_, ArrayRef>> {
 pub(crate) fn spelled_out(array: &ArrayRef) -> Result<ArrayRef> {
     let target = leaf(array.data_type());
     if target == array.data_type() { Ok(Arc::clone(array)) } else { Ok(cast(array, target)?) }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::{TimeUnit, i256};
+
+    use super::*;
+    use crate::predicate::Literal;
+
+    #[test]
+    fn each_type_has_points_of_its_own() {
+        let of = |unit| DataType::Timestamp(unit, None);
+        let (seconds, nanos) = (of(TimeUnit::Second), of(TimeUnit::Nanosecond));
+        let moment = Literal::Timestamp { nanos: 5_000_000_000, utc: false };
+        let values = vec![Value::new(&moment, &nanos).ok().unwrap()];
+        let condition = Condition::new("t", Question::In(values), &nanos).unwrap();
+        for (data_type, step) in [(&nanos, 5_000_000_000), (&seconds, 5), (&nanos, 5_000_000_000)] {
+            let points = condition.points(data_type).unwrap();
+            assert!(matches!(&*points, Points::Steps(steps) if *steps == [i256::from_i128(step)]));
+        }
+    }
 }

@@ -12,7 +12,7 @@ use super::bind::Node;
 use super::condition::Condition;
 use super::path::reach;
 use crate::convert::item;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, type_name};
 
 impl BoundPredicate {
     /// The result for each row: true, false, or null if it depends on a null value. Rows with null
@@ -68,7 +68,7 @@ fn contains(condition: &Condition, lists: &ArrayRef) -> Result<BooleanArray> {
     let item = item(lists.data_type()).cloned().ok_or_else(|| {
         Error::new(ErrorKind::SchemaMismatch, "the data have no lists in a column of the predicate")
             .with("column", condition.column())
-            .with("found", lists.data_type())
+            .with("found", type_name(lists.data_type()))
     })?;
     let lists = cast(lists, &DataType::LargeList(item))?;
     let lists = lists.as_list::<i64>();

@@ -20,7 +20,7 @@ use super::lattice::{Asked, Place};
 use super::points::{Points, is_bytes};
 use super::set::{BytesSet, IntSet, ValueSet, WithLookup};
 use super::value::Value;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, type_name};
 
 /// A condition on the values of a column.
 #[derive(Debug, Clone)]
@@ -141,7 +141,7 @@ fn mismatch(data_type: &DataType) -> Error {
         ErrorKind::SchemaMismatch,
         "the data are of another type than the predicate was bound to",
     )
-    .with("found", data_type)
+    .with("found", type_name(data_type))
 }
 
 /// The bit pattern that identifies a float in a set. Adding zero makes the negative zero positive.

@@ -1,4 +1,6 @@
-//! Validation of listing responses before the client parses them.
+//! Validation of listing responses before the client parses them. Every request to a server passes
+//! through here: it waits while too many are in flight (`load`), is sent over a shared connection
+//! (`connections`), and is counted (`requests`).
 //!
 //! A proxy or a captive portal may answer every request with an HTML page and status 200, which the
 //! client would parse as a listing without objects.
@@ -8,8 +10,12 @@ use futures::TryStreamExt;
 use object_store::ClientOptions;
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
-    ReqwestConnector,
 };
+use tracing::Instrument;
+
+use super::connections::Connections;
+use super::load::Load;
+use super::requests::Sent;
 
 /// The root elements of listings of S3 and Google, of Azure, and of WebDAV.
 const LISTINGS: [&[u8]; 3] = [b"ListBucketResult", b"EnumerationResults", b"multistatus"];
@@ -18,24 +24,35 @@ const LARGEST_LISTING: usize = 64 << 20;
 /// The root element must begin within this many bytes.
 const BEGINNING: usize = 4096;
 
-/// An HTTP connector whose clients validate responses.
+/// An HTTP connector whose clients validate responses and count requests.
 #[derive(Debug)]
 pub(super) struct Looking;
 
 impl HttpConnector for Looking {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
-        Ok(HttpClient::new(Client(ReqwestConnector::default().connect(options)?)))
+        Ok(HttpClient::new(Client(Connections::new(options)?)))
     }
 }
 
 #[derive(Debug)]
-struct Client(HttpClient);
+struct Client(Connections);
 
 #[async_trait]
 impl HttpService for Client {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let lists = asks_for_listing(request.method().as_str(), request.uri().query());
-        let answer = self.0.execute(request).await?;
+        let client = self.0.client();
+        let client = client.map_err(|error| HttpError::new(HttpErrorKind::Unknown, error))?;
+        let is_conditional =
+            ["if-match", "if-none-match"].iter().any(|name| request.headers().contains_key(*name));
+        // Commits and leases do not wait for the requests of others.
+        let in_flight = Load::of(&request).enter(!is_conditional).await;
+        let sent = Sent::begin(&request);
+        let answer = client.execute(request).instrument(sent.span()).await;
+        if let Ok(answer) = &answer {
+            in_flight.answered(answer.status().as_u16());
+        }
+        let answer = sent.answered(answer)?;
         if !lists || !answer.status().is_success() {
             return Ok(answer);
         }
@@ -57,7 +74,7 @@ impl HttpService for Client {
     }
 }
 
-fn asks_for_listing(method: &str, query: Option<&str>) -> bool {
+pub(super) fn asks_for_listing(method: &str, query: Option<&str>) -> bool {
     let asks = |part: &str| part.starts_with("list-type=") || part == "comp=list";
     method == "PROPFIND" || (method == "GET" && query.is_some_and(|q| q.split('&').any(asks)))
 }

@@ -16,10 +16,11 @@ use object_store::prefix::PrefixStore;
 use object_store::{BackoffConfig, ClientConfigKey, ClientOptions, ObjectStore, RetryConfig};
 
 use super::answers::Looking;
+use super::exported_keys::ExportedKeys;
 use super::local::LocalFiles;
 use super::location::Location;
 use super::options::{StoreOptions, check_value, parse_duration, parse_switch};
-use super::profile::Profile;
+use super::profile::{Profile, variable};
 use crate::{Error, Result};
 
 /// How long a local commit waits for the lock unless the option `lock_timeout` says otherwise.
@@ -28,6 +29,13 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 /// The options that every kind of object store takes.
 const CLIENT_OPTIONS: &str = "timeout, connect_timeout, max_retries, retry_timeout, allow_http, \
                               allow_invalid_certificates, proxy_url, user_agent, …";
+
+/// Variables by which the services of AWS give keys to the programs that they run.
+const KEYS_OF_PROGRAMS: [&str; 3] = [
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+];
 
 /// The stores of this process that live in memory.
 static MEMORY: LazyLock<Mutex<HashMap<String, Arc<InMemory>>>> = LazyLock::new(Mutex::default);
@@ -153,9 +161,18 @@ fn with_profile(mut builder: AmazonS3Builder, asked: Option<&str>) -> Result<Ama
         keys.iter().any(|key| builder.get_config_value(key).is_some())
     };
     let anonymous = builder.get_config_value(&SkipSignature).is_some_and(|said| said == "true");
+    let needs_keys = !anonymous && !says(&builder, &[AccessKeyId]);
+    if needs_keys && profile.exports_keys() {
+        let named = Profile::named(asked);
+        // Where a program has been given keys of its own, they count before those of a profile that
+        // nobody has named.
+        if named.is_some() || !KEYS_OF_PROGRAMS.into_iter().any(|name| variable(name).is_some()) {
+            let name = named.unwrap_or_else(|| "default".to_owned());
+            builder = builder.with_credentials(Arc::new(ExportedKeys::new(name)));
+        }
+    }
     if let Some((id, secret, token)) = profile.keys()
-        && !anonymous
-        && !says(&builder, &[AccessKeyId])
+        && needs_keys
     {
         builder = builder.with_config(AccessKeyId, id).with_config(SecretAccessKey, secret);
         if let Some(token) = token {

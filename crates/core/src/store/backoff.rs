@@ -32,10 +32,19 @@ impl Backoff {
     }
 
     fn advance(&mut self) -> Duration {
-        let delay = self.next.mul_f64(rand::random_range(0.25..=1.0));
+        let delay = self.next.mul_f64(0.25 + 0.75 * jitter());
         self.next = (self.next * 2).min(self.longest);
         delay
     }
+}
+
+/// A random number from 0 to 1. In a simulation its seed determines it.
+fn jitter() -> f64 {
+    #[cfg(any(test, feature = "testing"))]
+    if let Some(jitter) = crate::testing::simulated_jitter() {
+        return jitter;
+    }
+    rand::random()
 }
 
 /// Waits before attempt number `attempt` (counted from one) is repeated: `first`, doubled with each

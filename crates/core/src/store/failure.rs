@@ -52,6 +52,13 @@ impl Request<'_> {
             _ if is_missing_file(&error) => {
                 (ErrorKind::NotFound, "the object does not exist".to_owned())
             }
+            _ if system_kind(&error) == Some(io::ErrorKind::IsADirectory) => (
+                ErrorKind::Corrupt,
+                format!(
+                    "the object could not be {verb}, since a directory is in its place; remove the \
+                     directory by hand if nothing in it is needed"
+                ),
+            ),
             _ => (ErrorKind::Store, format!("the object could not be {verb}{}", reason(&error))),
         };
         let full = is_disk_full(&error);
@@ -145,9 +152,13 @@ impl NotApplied {
 
 /// Whether a request failed because the file system, or the share of it that the user may take, is full.
 fn is_disk_full(error: &object_store::Error) -> bool {
+    matches!(system_kind(error), Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+}
+
+/// The kind of the system's error, if that is what failed.
+fn system_kind(error: &object_store::Error) -> Option<io::ErrorKind> {
     let own = find::<NotApplied>(error).and_then(|own| own.kind);
-    let kind = own.or_else(|| find::<io::Error>(error).map(io::Error::kind));
-    matches!(kind, Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+    own.or_else(|| find::<io::Error>(error).map(io::Error::kind))
 }
 
 /// Marks a write that is visible but may not be on the disk.
@@ -200,6 +211,14 @@ impl Answer {
             | E::InvalidPath { .. }
             | E::UnknownConfigurationKey { .. } => Self::Failed,
             E::Generic { source, .. } if source.is::<NotApplied>() => Self::Failed,
+            // Nothing is sent after an interruption.
+            E::Generic { source, .. }
+                if source
+                    .downcast_ref::<Error>()
+                    .is_some_and(|own| own.kind() == ErrorKind::Interrupted) =>
+            {
+                Self::Failed
+            }
             E::Generic { source, .. } if source.is::<NotDurable>() => Self::NotDurable,
             _ => Self::Lost,
         }

@@ -20,7 +20,7 @@ use super::options::StoreOptions;
 use super::probe::{Capability, Condition};
 use crate::{Error, ErrorKind, Result};
 
-/// How a store commits; probed once, and shared by all handles of the same store.
+/// How a store commits; probed once, and shared by all handles of the same bucket.
 pub(super) type Learned = Arc<OnceCell<Capability>>;
 
 /// The capabilities that this process has probed, by a fingerprint of URL and options.
@@ -100,7 +100,7 @@ impl Store {
             Location::Local(_) => store.learned = known(Condition::ContentHash),
             Location::Memory { .. } => store.learned = known(Condition::Etag),
             Location::Http { .. } => store.read_only = true,
-            _ => store.learned = learned(&store.url, options),
+            _ => store.learned = learned(&location.container(), options),
         }
         Ok(store)
     }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use bytes::Bytes;
+use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -47,6 +48,13 @@ pub struct Lease {
     held: Held,
 }
 
+/// What a lease was like when it was looked at.
+#[derive(Debug, Default)]
+pub struct SeenLease {
+    looked: bool,
+    object: Option<(Bytes, Version)>,
+}
+
 #[derive(Debug)]
 enum Held {
     Lock(Arc<KeyLock>),
@@ -63,6 +71,26 @@ impl Store {
     /// [`ReadOnly`](ErrorKind::ReadOnly); [`CommitUnsupported`](ErrorKind::CommitUnsupported) as
     /// [`Store::compare_and_swap`].
     pub async fn lease(&self, key: &str) -> Result<Lease> {
+        self.lease_seen(key, SeenLease::default()).await
+    }
+
+    /// Looks what the lease at `key` is like, so that [`Store::lease_seen`] need not. One request;
+    /// none on local files.
+    pub async fn look_at_lease(&self, key: &str) -> SeenLease {
+        if self.local.is_some() {
+            return SeenLease::default();
+        }
+        match self.get_versioned(key).await {
+            Ok(object) => SeenLease { looked: true, object },
+            Err(_) => SeenLease::default(),
+        }
+    }
+
+    /// As [`Store::lease`], of a lease that was looked at before.
+    ///
+    /// # Errors
+    /// As [`Store::lease`].
+    pub async fn lease_seen(&self, key: &str, mut looked_at: SeenLease) -> Result<Lease> {
         self.check_writable()?;
         if let Some(files) = &self.local
             && !files.is_shared()
@@ -79,7 +107,10 @@ impl Store {
         let mut seen: Option<(Version, Instant)> = None;
         let mut asked_age = false;
         loop {
-            let current = self.get_versioned(key).await?;
+            let current = match std::mem::take(&mut looked_at) {
+                SeenLease { looked: true, object } => object,
+                SeenLease { looked: false, .. } => self.get_versioned(key).await?,
+            };
             let stale = match (&current, &seen) {
                 (None, _) => true,
                 // A released lease keeps its object, since deleting it could delete that of the
@@ -106,11 +137,27 @@ impl Store {
         }
     }
 
+    /// When the holder of the lease at `key` has renewed it, by the clock of the store; `None` if
+    /// nobody holds it. A lease that is a lock of local files is not seen. One request, or two.
+    ///
+    /// # Errors
+    /// [`Store`](ErrorKind::Store) if the store fails.
+    pub async fn lease_renewed_at(&self, key: &str) -> Result<Option<Timestamp>> {
+        match self.get_versioned(key).await? {
+            Some((bytes, _)) if bytes.starts_with(b"held") => {
+                Ok(self.head(key).await?.map(|info| info.last_modified))
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// The time since an object was written, by the clock of the store; zero if the store reports
     /// no times or the object does not exist.
     async fn age(&self, key: &str) -> Result<SignedDuration> {
         let Some(info) = self.head(key).await? else { return Ok(SignedDuration::ZERO) };
-        let now = self.now(&format!("{key}-clock-{}", Uuid::new_v4().simple())).await?;
+        let directory = key.rsplit_once('/').map_or("", |(directory, _)| directory);
+        let clock = format!("{directory}/clock-{}", Uuid::new_v4().simple());
+        let now = self.now(clock.trim_start_matches('/')).await?;
         Ok(now.duration_since(info.last_modified))
     }
 }

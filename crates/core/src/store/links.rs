@@ -190,16 +190,12 @@ pub(super) fn refuse_behind_link(root: &FilePath, target: &FilePath) -> io::Resu
     }
 }
 
-/// Removes a file or a link; succeeds if there is none.
+/// Removes a file, a link, or a pipe in the place of a file; succeeds if there is none.
 pub(super) fn remove(root: &FilePath, target: &FilePath) -> io::Result<()> {
     refuse_behind_link(root, target)?;
     match fs::remove_file(target) {
-        // If a parent of the path is a file, there is no such object either.
-        Err(error)
-            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
-        {
-            Ok(())
-        }
+        // If the path is a directory, or a parent of it is a file, there is no such object either.
+        Err(error) if is_no_file(&error) => Ok(()),
         removed => removed,
     }
 }

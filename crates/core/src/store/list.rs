@@ -1,5 +1,6 @@
 //! Listing objects.
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use futures::stream::BoxStream;
@@ -107,7 +108,9 @@ impl Store {
     }
 
     /// The directories at a given depth below the root, with their interpretations; those without
-    /// one are skipped. One request for each directory that is descended into.
+    /// one are skipped. One request for each directory that is descended into. `known` are
+    /// directories of which it is known that they are descended into: those of a distant store are
+    /// listed together with the root, and not after it.
     ///
     /// # Errors
     /// [`Store`](crate::ErrorKind::Store) if the store fails.
@@ -116,28 +119,50 @@ impl Store {
         depth: usize,
         root: T,
         meaning: Arc<Meaning<T>>,
+        known: BTreeSet<String>,
     ) -> Result<Vec<(String, T)>> {
         let mut found = vec![(String::new(), root)];
-        for _ in 0..depth {
-            found = match &self.local {
-                Some(files) => {
-                    let below = files.directories_below(found, &meaning).await;
-                    below.map_err(|error| self.request("listed", "").failed(error))?
+        let Some(files) = &self.local else {
+            let ahead = stream::iter(known)
+                .map(async |parent: String| {
+                    let names = self.list_directories(&parent).await?;
+                    Ok::<_, Error>((parent, names))
+                })
+                .buffer_unordered(LISTINGS_IN_FLIGHT)
+                .try_collect::<HashMap<_, _>>();
+            let none = HashMap::new();
+            let first = async {
+                match depth {
+                    0 => Ok(found),
+                    _ => self.directories_below(found, meaning.as_ref(), &none).await,
                 }
-                None => self.directories_below(found, meaning.as_ref()).await?,
             };
+            let (ahead, mut found) = future::try_join(ahead, first).await?;
+            for _ in 1..depth {
+                found = self.directories_below(found, meaning.as_ref(), &ahead).await?;
+            }
+            return Ok(found);
+        };
+        for _ in 0..depth {
+            let below = files.directories_below(found, &meaning).await;
+            found = below.map_err(|error| self.request("listed", "").failed(error))?;
         }
         Ok(found)
     }
 
+    /// The directories below others; `ahead` has the names in those that were listed before.
     async fn directories_below<T>(
         &self,
         above: Vec<(String, T)>,
         meaning: &Meaning<T>,
+        ahead: &HashMap<String, Vec<String>>,
     ) -> Result<Vec<(String, T)>> {
         let below = async |(parent, meant): (String, T)| {
-            let names = self.list_directories(&parent).await?.into_iter();
-            let below = names.filter_map(|name| {
+            let names = match ahead.get(&parent) {
+                Some(names) => names.clone(),
+                None => self.list_directories(&parent).await?,
+            };
+            let below = names.into_iter().filter_map(|name| {
                 let own = meaning(&meant, &name)?;
                 Some((join(&parent, &name), own))
             });

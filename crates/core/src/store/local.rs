@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::try_join_all;
 use futures::stream::BoxStream;
-use futures::{StreamExt, TryFutureExt, TryStreamExt, future, stream};
+use futures::{StreamExt, TryFutureExt, TryStreamExt, stream};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
@@ -32,11 +32,13 @@ use super::durability::{Durability, STEP};
 use super::failure::{NotApplied, NotDurable};
 use super::file_system::FileSystem;
 use super::links;
-use super::local_directory::is_no_file;
+use super::local_directory::{is_link_loop, is_no_file};
 use super::lock::{KeyLock, is_lock_name};
 use super::open_files::reading;
+use super::read::own;
 use super::version::content_tag;
 use super::work::HeldLocks;
+use crate::commit_watch::before_request;
 use crate::{Error, cores};
 
 /// Files deleted between two checks whether the caller still waits.
@@ -123,6 +125,7 @@ impl LocalFiles {
                 path: path.to_string_lossy().into_owned(),
                 source: error.into(),
             },
+            io::ErrorKind::InvalidData => not_opened(path, &error),
             _ => object_store::Error::Generic { store: "local", source: error.into() },
         };
         let length = range.end.saturating_sub(range.start);
@@ -152,12 +155,15 @@ impl LocalFiles {
         Ok(location)
     }
 
-    /// Rejects special files, on which the client would block.
+    /// Rejects special files, on which the client would block, and links that lead to themselves,
+    /// which it does not take for missing files.
     async fn refuse_special(&self, location: &Path) -> Result<()> {
         let target = self.target(location)?;
-        blocking(move || match target.metadata().map(|metadata| metadata.file_type()) {
-            Ok(kind) if !kind.is_file() && !kind.is_dir() => {
-                Err(not_applied("open", &target, &no_regular_file()))
+        blocking(move || match target.metadata() {
+            Ok(found) if is_special(&found) => Err(not_opened(&target, &no_regular_file())),
+            Err(error) if is_link_loop(&error) => {
+                let path = target.to_string_lossy().into_owned();
+                Err(object_store::Error::NotFound { path, source: error.into() })
             }
             _ => Ok(()),
         })
@@ -185,7 +191,7 @@ impl LocalFiles {
             Created::Done(result) => return Ok(result),
             Created::Not(staged, target, payload) => (staged, target, payload),
         };
-        let lock = KeyLock::acquire(&target, self.lock_timeout).await?;
+        let lock = self.lock_to_commit(&target).await?;
         let durability = Arc::clone(&self.durability);
         blocking(move || {
             let _lock = lock;
@@ -201,6 +207,11 @@ impl LocalFiles {
         .await
     }
 
+    /// Waits for the lock under which a commit is made.
+    async fn lock_to_commit(&self, target: &FilePath) -> Result<KeyLock> {
+        before_request(KeyLock::acquire(target, self.lock_timeout)).await.map_err(own)?
+    }
+
     async fn update(
         &self,
         location: &Path,
@@ -212,7 +223,7 @@ impl LocalFiles {
             path: path.to_string_lossy().into_owned(),
             source: why.into(),
         };
-        let lock = KeyLock::acquire(&target, self.lock_timeout).await?;
+        let lock = self.lock_to_commit(&target).await?;
         blocking(move || {
             // Held until the new state is in place, even if the caller drops its future.
             let _lock = lock;
@@ -372,7 +383,13 @@ pub(super) fn open_regular(target: &FilePath) -> io::Result<(File, std::fs::Meta
         // Without this flag, opening a pipe blocks until there is a writer.
         options.custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed());
     }
-    let file = options.open(target)?;
+    let file = match options.open(target) {
+        // A socket cannot be opened at all.
+        Err(_) if target.metadata().is_ok_and(|found| is_special(&found)) => {
+            return Err(no_regular_file());
+        }
+        opened => opened?,
+    };
     let metadata = file.metadata()?;
     match metadata.file_type() {
         kind if kind.is_file() => Ok((file, metadata)),
@@ -381,15 +398,29 @@ pub(super) fn open_regular(target: &FilePath) -> io::Result<(File, std::fs::Meta
     }
 }
 
+/// True for what is neither a file nor a directory.
+fn is_special(metadata: &std::fs::Metadata) -> bool {
+    !metadata.is_file() && !metadata.is_dir()
+}
+
+/// An error of a kind that the system does not report for files.
 fn no_regular_file() -> io::Error {
-    io::Error::other("it is no regular file, but a pipe, a socket or a device")
+    let what = "it is no regular file, but a pipe, a socket or a device";
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+/// The error of a file that cannot be opened. What is not a file in the place of one is damage, and
+/// not a failure of the store.
+pub(super) fn not_opened(target: &FilePath, error: &io::Error) -> object_store::Error {
+    match error.kind() {
+        io::ErrorKind::InvalidData => {
+            own(Error::corrupt(error.to_string()).with("file", target.display()))
+        }
+        _ => not_applied("open", target, error),
+    }
 }
 
 /// True for names that listings hide: locks and temporary files.
-fn is_hidden(location: &Path) -> bool {
-    is_hidden_name(location.filename().unwrap_or_default())
-}
-
 pub(super) fn is_hidden_name(name: &str) -> bool {
     is_temporary(name) || is_lock_name(name)
 }
@@ -455,21 +486,11 @@ impl ObjectStore for LocalFiles {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        visible(self.inner.list(prefix))
-    }
-
-    fn list_with_offset(
-        &self,
-        prefix: Option<&Path>,
-        offset: &Path,
-    ) -> BoxStream<'static, Result<ObjectMeta>> {
-        visible(self.inner.list_with_offset(prefix, offset))
+        self.walk(prefix)
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        let mut result = self.inner.list_with_delimiter(prefix).await?;
-        result.objects.retain(|object| !is_hidden(&object.location));
-        Ok(result)
+        self.level(prefix).await
     }
 
     /// Copies the content, while the client would make a hard link: a program that modifies the
@@ -484,13 +505,4 @@ impl ObjectStore for LocalFiles {
     async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
         self.inner.rename_opts(from, to, options).await
     }
-}
-
-fn visible(
-    objects: BoxStream<'static, Result<ObjectMeta>>,
-) -> BoxStream<'static, Result<ObjectMeta>> {
-    let shown = |object: &Result<ObjectMeta>| {
-        future::ready(!object.as_ref().is_ok_and(|object| is_hidden(&object.location)))
-    };
-    objects.filter(shown).boxed()
 }

@@ -5,7 +5,6 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -17,8 +16,9 @@ use super::fingerprint::ObjectVersion;
 use super::links::refuse_behind_link;
 use super::list::join;
 use super::local::{
-    LocalFiles, blocking, is_hidden_name, not_applied, open_regular, reading_each, temporary_beside,
+    LocalFiles, blocking, not_applied, not_opened, open_regular, reading_each, temporary_beside,
 };
+use super::local_list::versions;
 use super::local_place::{Placing, copy_into_place, in_directory};
 use super::open_files::reading;
 use super::read::refuse_larger;
@@ -217,17 +217,29 @@ impl LocalFiles {
     }
 }
 
-/// True if the path is not a file: it is missing, a directory, or below a file.
+/// True if the path is not a file: it is missing, a directory, below a file, or a symbolic link that
+/// leads to itself.
 pub(super) fn is_no_file(error: &io::Error) -> bool {
     use io::ErrorKind::{IsADirectory, NotADirectory, NotFound};
-    matches!(error.kind(), NotFound | IsADirectory | NotADirectory)
+    matches!(error.kind(), NotFound | IsADirectory | NotADirectory) || is_link_loop(error)
+}
+
+/// True if a symbolic link leads to itself, so that it has no target.
+#[cfg(unix)]
+pub(super) fn is_link_loop(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
+}
+
+#[cfg(not(unix))]
+pub(super) fn is_link_loop(_: &io::Error) -> bool {
+    false
 }
 
 fn open(target: &FilePath) -> Result<Option<(fs::File, fs::Metadata)>> {
     match open_regular(target) {
         Ok(opened) => Ok(Some(opened)),
         Err(error) if is_no_file(&error) => Ok(None),
-        Err(error) => Err(not_applied("open", target, &error)),
+        Err(error) => Err(not_opened(target, &error)),
     }
 }
 
@@ -252,64 +264,6 @@ pub(super) fn entries_of(
         entries => Some(entries?),
     };
     Ok(entries.into_iter().flatten())
-}
-
-fn versions(directory: &FilePath, prefix: &str, found: &mut Vec<ObjectVersion>) -> io::Result<()> {
-    let mut below = Vec::new();
-    for entry in entries_of(directory)? {
-        let entry = entry?;
-        let own = entry.file_name();
-        // A name that is not valid Unicode is not a key.
-        let Some(own) = own.to_str() else { continue };
-        let name = join(prefix, own);
-        let metadata = match entry.metadata() {
-            // Reads follow symbolic links.
-            Ok(metadata) if metadata.is_symlink() => linked(&entry.path()),
-            metadata => metadata,
-        };
-        let metadata = match metadata {
-            Err(error) if is_no_file(&error) => continue,
-            metadata => metadata?,
-        };
-        if metadata.is_dir() {
-            below.push((entry.path(), name));
-        } else if !is_hidden_name(own) {
-            let written = metadata.modified()?;
-            let last_modified = Timestamp::try_from(written).map_err(io::Error::other)?;
-            let (size, version) = (metadata.len(), e_tag(&metadata, written));
-            let version = Some(version);
-            found.push(ObjectVersion { name, size, version, last_modified });
-        }
-    }
-    // Only one directory is open at a time, however deep they are nested.
-    below.iter().try_for_each(|(path, name)| versions(path, name, found))
-}
-
-/// The target of a symbolic link. A link that leads to a directory in which it lies is refused,
-/// since the listing would not end.
-fn linked(link: &FilePath) -> io::Result<fs::Metadata> {
-    let metadata = fs::metadata(link)?;
-    if metadata.is_dir() {
-        let target = fs::canonicalize(link)?;
-        let is_target = |path: &FilePath| fs::canonicalize(path).is_ok_and(|path| path == target);
-        if link.ancestors().skip(1).any(is_target) {
-            return Err(io::Error::other(format!(
-                "the symbolic link {} leads to a directory in which it lies",
-                link.display()
-            )));
-        }
-    }
-    Ok(metadata)
-}
-
-/// The entity tag of a local file in `object_store`.
-fn e_tag(metadata: &fs::Metadata, written: SystemTime) -> String {
-    #[cfg(unix)]
-    let inode = std::os::unix::fs::MetadataExt::ino(metadata);
-    #[cfg(not(unix))]
-    let inode = 0;
-    let since = written.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    format!("\"{inode:x}-{:x}-{:x}\"", since.as_micros(), metadata.len())
 }
 
 fn changed_at(path: &FilePath) -> io::Result<Option<Timestamp>> {

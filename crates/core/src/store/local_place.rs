@@ -33,7 +33,9 @@ impl Placing {
     /// that is behind them is replaced; then the link is removed, and nothing behind it.
     pub fn run(&self, files: &LocalFiles, work: &Work) -> io::Result<()> {
         let new: HashSet<&str> = self.new.iter().map(|(name, _)| name.as_str()).collect();
-        let stays = |name: &str| !new.contains(name) && !self.is_removed(name);
+        // What lies in a directory that is in the place of a new file does not stay.
+        let is_replaced = |name: &str| paths_to(name).any(|above| new.contains(above));
+        let stays = |name: &str| !is_replaced(name) && !self.is_removed(name);
         let found = match self.live.symlink_metadata() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             found => Some(found?),
@@ -70,8 +72,7 @@ impl Placing {
     /// [`is_under`](super::is_under), this takes constant time for a long list.
     fn is_removed(&self, name: &str) -> bool {
         let Some(removed) = &self.removed else { return true };
-        let ends = name.match_indices('/').map(|(end, _)| end).chain([name.len()]);
-        ends.filter_map(|end| name.get(..end)).any(|above| removed.contains(above))
+        paths_to(name).any(|above| removed.contains(above))
     }
 
     fn link_new(&self, files: &LocalFiles, work: &Work) -> io::Result<()> {
@@ -119,9 +120,11 @@ impl Placing {
             let (from, to) = (self.built.join(name), self.live.join(name));
             let put = match put(&from, &to, files) {
                 // A file takes the place of a directory, or vice versa.
-                Err(error) if !removed && is_conflict(&error) => {
-                    removed = true;
-                    self.remove_rest(new, work)?;
+                Err(error) if is_conflict(&error) => {
+                    if !std::mem::replace(&mut removed, true) {
+                        self.remove_rest(new, work)?;
+                    }
+                    remove(&to, name, new, work)?;
                     put(&from, &to, files)
                 }
                 put => put,
@@ -150,6 +153,12 @@ impl Placing {
             }
         }
     }
+}
+
+/// The directories in which a file lies, from the outermost on, and the file.
+fn paths_to(name: &str) -> impl Iterator<Item = &str> {
+    let ends = name.match_indices('/').map(|(end, _)| end).chain([name.len()]);
+    ends.filter_map(move |end| name.get(..end))
 }
 
 /// Renames a file to a path that may be on another file system. `from` may remain.

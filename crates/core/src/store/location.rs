@@ -94,6 +94,20 @@ impl Location {
             Self::Http { origin, prefix } => join(origin.clone(), &encode(prefix)),
         }
     }
+
+    /// The URL of the bucket, the container or the server that the location is in.
+    pub fn container(&self) -> String {
+        let mut container = self.clone();
+        match &mut container {
+            Self::Local(_) => {}
+            Self::Memory { prefix, .. }
+            | Self::S3 { prefix, .. }
+            | Self::Gcs { prefix, .. }
+            | Self::Azure { prefix, .. }
+            | Self::Http { prefix, .. } => prefix.clear(),
+        }
+        container.url()
+    }
 }
 
 /// The prefix of the URL of a collection in an Icechunk repository.

@@ -2,7 +2,7 @@
 //!
 //! Some S3 servers ignore conditions, so that every writer wins; some check them, but not
 //! atomically; some require the entity tag without its quotes. Neither the server nor the URL tells
-//! this, so a process tests it, once per store, before its first commit.
+//! this, so a process tests it, once per bucket, before its first commit.
 
 use std::fmt;
 
@@ -100,6 +100,14 @@ impl Store {
         // Later commits use this result; a result that they have used before is kept.
         let _ = self.learned.set(capability.clone());
         Ok(capability)
+    }
+
+    /// Learns how the store commits, unless that is known, while something else is done: the first
+    /// commit would wait for it. A failure is left to the commit, which tries again.
+    pub async fn prepare_commit(&self) {
+        if let Err(error) = self.capability().await {
+            tracing::debug!(%error, "how the store commits is not known yet");
+        }
     }
 
     async fn run_probe(&self) -> Result<Capability> {

@@ -1,8 +1,8 @@
 //! AWS profiles: keys, region and endpoint from `~/.aws/credentials` and `~/.aws/config`.
 //!
 //! As in the AWS tools, the credentials file takes precedence over the config file, and the profile
-//! is `default` unless the option `profile` or `AWS_PROFILE` names another. Other sources of keys
-//! (roles, single sign-on, programs) are not supported.
+//! is `default` unless the option `profile` or `AWS_PROFILE` names another. Keys of single sign-on, of
+//! assumed roles and of programs come from the AWS command line (`exported_keys`).
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -21,8 +21,7 @@ impl Profile {
     /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) if a named profile does not exist, or
     /// a file cannot be read.
     pub fn load(asked: Option<&str>) -> Result<Self> {
-        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let named = asked.map(str::to_owned).or_else(|| variable("AWS_PROFILE"));
+        let named = Self::named(asked);
         let home = variable("HOME").or_else(|| variable("USERPROFILE")).map(PathBuf::from);
         let place = |name: &str, file: &str| {
             let default = || home.as_ref().map(|home| home.join(".aws").join(file));
@@ -45,6 +44,11 @@ impl Profile {
                     .with("config", shown(config)))
             }
         }
+    }
+
+    /// The name of the profile, if the option or the environment gives one.
+    pub fn named(asked: Option<&str>) -> Option<String> {
+        asked.map(str::to_owned).or_else(|| variable("AWS_PROFILE"))
     }
 
     /// Looks a profile up in the texts of both files.
@@ -71,10 +75,22 @@ impl Profile {
         ))
     }
 
+    /// True if its keys have to be asked for.
+    pub fn exports_keys(&self) -> bool {
+        let ways =
+            ["sso_session", "sso_start_url", "role_arn", "credential_process", "login_session"];
+        self.keys().is_none() && ways.iter().any(|name| self.0.contains_key(*name))
+    }
+
     /// One of its settings.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
     }
+}
+
+/// A variable of the environment that is not empty.
+pub(super) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 fn read(path: &Path) -> Result<String> {
@@ -143,6 +159,11 @@ s3 =
     max_concurrent_requests = 20
 [profile bare]
 output = json
+[profile signed]
+sso_session = company
+[profile role]
+role_arn = arn:aws:iam::1:role/reader
+source_profile = work
 [work]
 region = not-a-profile
 ";
@@ -159,6 +180,9 @@ region = not-a-profile
         assert_eq!(work.get("endpoint_url"), Some("http://127.0.0.1:9000"));
         assert_eq!(Profile::find(CREDENTIALS, CONFIG, "bare").unwrap().keys(), None);
         assert_eq!(Profile::find(CREDENTIALS, CONFIG, "none"), None);
+        let exporting = ["default", "work", "bare", "signed", "role"]
+            .map(|name| Profile::find(CREDENTIALS, CONFIG, name).unwrap().exports_keys());
+        assert_eq!(exporting, [false, false, false, true, true]);
         assert_eq!(Profile::find("", "", "default"), None);
     }
 

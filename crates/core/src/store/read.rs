@@ -14,9 +14,14 @@ use super::failure::{NotApplied, is_missing_bucket, is_missing_file};
 use super::{ObjectInfo, Store, Version, open_files};
 use crate::{Error, ErrorKind, Result};
 
-/// The largest object that is read as a whole, in bytes. A larger document or chunk is not valid,
-/// and would exhaust memory.
+/// The largest object that is read as a whole, in bytes. A larger chunk or index is not valid, and
+/// would exhaust memory.
 pub const LARGEST: u64 = 1 << 32;
+
+/// The largest document that is read, in bytes. Documents describe a schema, or have some hundred
+/// bytes for each partition of which they tell, so this is enough for a million partitions. Whoever
+/// reads objects that may be larger states how large they may be.
+pub const DOCUMENT: u64 = 1 << 29;
 
 /// The maximum number of bytes that are allocated in advance on the word of a response's length.
 const TRUSTED: usize = 64 << 20;
@@ -100,27 +105,29 @@ fn unreadable(store: &Store, key: &str, error: &io::Error) -> Error {
 }
 
 impl Store {
-    /// The content of an object. One request.
+    /// The content of a document of at most [`DOCUMENT`] bytes. One request.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) if it does not exist.
+    /// [`NotFound`](ErrorKind::NotFound) if it does not exist; otherwise those of
+    /// [`Store::get_within`].
     pub async fn get(&self, key: &str) -> Result<Bytes> {
         self.get_opt(key).await?.ok_or_else(|| self.missing(key))
     }
 
-    /// The content of an object; `None` if it does not exist. One request.
+    /// The content of a document of at most [`DOCUMENT`] bytes; `None` if it does not exist. One
+    /// request.
     ///
     /// # Errors
-    /// [`Store`](ErrorKind::Store) if the store fails.
+    /// The errors are those of [`Store::get_within`].
     pub async fn get_opt(&self, key: &str) -> Result<Option<Bytes>> {
-        self.get_within(key, LARGEST).await
+        self.get_within(key, DOCUMENT).await
     }
 
     /// The content of an object of at most `most` bytes; `None` if it does not exist. One request.
     ///
     /// # Errors
-    /// [`Corrupt`](ErrorKind::Corrupt) if it is longer; [`Store`](ErrorKind::Store) if the store
-    /// fails.
+    /// [`Corrupt`](ErrorKind::Corrupt) if it is longer, or if a pipe, a socket or a device is in its
+    /// place; [`Store`](ErrorKind::Store) if the store fails.
     pub async fn get_within(&self, key: &str, most: u64) -> Result<Option<Bytes>> {
         if let Some(files) = &self.local {
             self.count_request();
@@ -142,7 +149,7 @@ impl Store {
             return Ok(self.fetch(key, LARGEST).await?.map(|(bytes, _)| bytes.into()));
         };
         let Some(place) = open_files::ahead() else {
-            return Ok(self.get_opt(key).await?.map(Opened::from));
+            return Ok(self.get_within(key, LARGEST).await?.map(Opened::from));
         };
         self.count_request();
         let file = files.open(&self.path(key)?).await;
@@ -152,17 +159,29 @@ impl Store {
         Ok(file.map(source).map(Opened))
     }
 
-    /// The content of an object with the version to pass to [`Store::compare_and_swap`]; `None` if
-    /// it does not exist. One request.
+    /// The content of a document of at most [`DOCUMENT`] bytes, with the version to pass to
+    /// [`Store::compare_and_swap`]; `None` if it does not exist. One request.
     ///
     /// # Errors
-    /// [`Store`](ErrorKind::Store) if the store fails.
+    /// The errors are those of [`Store::get_within`].
     pub async fn get_versioned(&self, key: &str) -> Result<Option<(Bytes, Version)>> {
+        self.get_versioned_within(key, DOCUMENT).await
+    }
+
+    /// Like [`Store::get_versioned`], for an object of at most `most` bytes.
+    ///
+    /// # Errors
+    /// The errors are those of [`Store::get_within`].
+    pub async fn get_versioned_within(
+        &self,
+        key: &str,
+        most: u64,
+    ) -> Result<Option<(Bytes, Version)>> {
         let versioned = |(bytes, meta): (Bytes, ObjectMeta)| {
             let version = Version::of_read(&meta, &bytes);
             (bytes, version)
         };
-        Ok(self.fetch(key, LARGEST).await?.map(versioned))
+        Ok(self.fetch(key, most.min(LARGEST)).await?.map(versioned))
     }
 
     async fn fetch(&self, key: &str, most: u64) -> Result<Option<(Bytes, ObjectMeta)>> {
@@ -266,7 +285,9 @@ impl Store {
             .with("store", self.url())
     }
 
-    pub(super) fn missing(&self, key: &str) -> Error {
+    /// The error for an object that does not exist.
+    #[must_use]
+    pub fn missing(&self, key: &str) -> Error {
         Error::new(ErrorKind::NotFound, "the object does not exist")
             .with("key", key)
             .with("store", self.url())
@@ -317,7 +338,7 @@ fn no_memory(length: u64) -> Error {
 }
 
 /// An error of the engine, wrapped as one of the client.
-fn own(error: Error) -> object_store::Error {
+pub(super) fn own(error: Error) -> object_store::Error {
     object_store::Error::Generic { store: "partita", source: Box::new(error) }
 }
 

@@ -10,7 +10,7 @@ use super::backoff::Backoff;
 use super::failure::{Answer, NotApplied, is_of_a_repetition};
 use super::probe::{Capability, Condition};
 use super::protocol::{AfterRead, AfterWrite, after_read, after_write, writes_again};
-use super::{Store, Version};
+use super::{LARGEST, Store, Version};
 use crate::{Error, ErrorKind, Result};
 
 /// The maximum number of attempts of a write whose outcome is unknown.
@@ -204,7 +204,7 @@ impl Attempt<'_> {
 
     /// Compares on the client side, which is enough for a single writer.
     async fn write_alone(&self, payload: PutPayload) -> object_store::Result<PutResult> {
-        let current = self.store.get_versioned(self.key).await;
+        let current = self.store.get_versioned_within(self.key, LARGEST).await;
         let current = current.map_err(|error| NotApplied::error(error.to_string()))?;
         if current.as_ref().map(|(_, version)| version) != self.expected {
             return Err(refused(&self.path));
@@ -217,7 +217,7 @@ impl Attempt<'_> {
         let mut backoff = Backoff::for_requests();
         let mut attempt = 1;
         let current = loop {
-            match self.store.get_versioned(self.key).await {
+            match self.store.get_versioned_within(self.key, LARGEST).await {
                 Ok(current) => break current,
                 Err(error) if attempt == READ_ATTEMPTS => {
                     return Err(self.unknown().caused_by(error));

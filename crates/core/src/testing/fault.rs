@@ -1,4 +1,5 @@
-//! A client that injects faults: requests fail, run twice, run late, or run without an answer.
+//! A client that injects faults: requests fail, run twice, run late, or run without an answer, and
+//! processes stop.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,39 +10,66 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
-use futures::{FutureExt, StreamExt, stream};
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
-    UploadPart,
+    ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions,
+    Result, UploadPart,
 };
+use tokio::sync::watch;
 
-/// A fault of a write.
+use super::Verb;
+
+/// A fault of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// It is not carried out, and fails.
     Fail,
+    /// It is not carried out, and answered with this status of HTTP.
+    Status(u16),
     /// It is carried out, and fails: the answer is lost.
     Ambiguous,
+    /// It fails, and is carried out after this time, when its caller may have gone on.
+    Late(Duration),
     /// It is carried out twice; the second answer counts.
     Duplicate,
-    /// It is carried out late.
+    /// It is carried out after this time, for which its caller waits.
     Delay(Duration),
+    /// The process that sends it stops: before the request is carried out, or after it was. This
+    /// request and all later ones wait until [`FaultStore::end`], and are not carried out.
+    Stop {
+        /// Whether this request is still carried out.
+        carried_out: bool,
+    },
 }
 
-#[derive(Debug, Default)]
+/// Chooses the fault of a request by its kind and its key.
+type Choose = Arc<dyn Fn(Verb, &str) -> Option<Fault> + Send + Sync>;
+
+/// The state of the process whose requests pass a store.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Process {
+    #[default]
+    Runs,
+    Stopped,
+    Ended,
+}
+
+#[derive(Default)]
 struct Plan {
+    choose: Mutex<Option<Choose>>,
     at: Mutex<BTreeMap<u64, Fault>>,
     every: Mutex<Option<(u64, Fault)>>,
     stop_at: AtomicU64,
     writes: AtomicU64,
     fail_reads_every: AtomicU64,
     reads: AtomicU64,
+    process: watch::Sender<Process>,
 }
 
-/// Injects faults into writes by their number, counted from one, and into reads. Clones share the
-/// numbers and the plan.
+/// Injects faults into writes by their number, counted from one, and into reads; or into all
+/// requests by a function. Clones share the numbers and the plan.
 ///
 /// Each put, delete, copy and rename is a write, and of a multipart upload the beginning, each
 /// part and the end.
@@ -56,6 +84,16 @@ impl FaultStore {
     #[must_use]
     pub fn new(inner: Arc<dyn ObjectStore>) -> Self {
         Self { inner, plan: Arc::default() }
+    }
+
+    /// Lets a function choose the faults of all requests, instead of the numbers below.
+    #[must_use]
+    pub fn choosing(
+        self,
+        choose: impl Fn(Verb, &str) -> Option<Fault> + Send + Sync + 'static,
+    ) -> Self {
+        *lock(&self.plan.choose) = Some(Arc::new(choose));
+        self
     }
 
     /// Puts a fault on write number `number`.
@@ -92,19 +130,28 @@ impl FaultStore {
         self.plan.writes.load(Ordering::SeqCst)
     }
 
-    async fn write<T>(
-        &self,
-        request: impl Fn() -> BoxFuture<'static, Result<T>> + Send + Sync,
-    ) -> Result<T>
-    where
-        T: Send,
-    {
-        self.plan.write(request).await
+    /// Waits until a request meets a [`Fault::Stop`].
+    pub async fn stopped(&self) {
+        self.plan.reach(|process| process != Process::Runs).await;
+    }
+
+    /// Ends the process: requests that wait fail, and so do all later ones.
+    pub fn end(&self) {
+        self.plan.process.send_replace(Process::Ended);
     }
 }
 
 impl Plan {
-    fn next_fault(&self) -> Option<Fault> {
+    fn fault_of(&self, verb: Verb, key: &str) -> Option<Fault> {
+        let choose = lock(&self.choose).clone();
+        match choose {
+            Some(choose) => choose(verb, key),
+            None if matches!(verb, Verb::Get | Verb::List) => self.next_of_reads(),
+            None => self.next_of_writes(),
+        }
+    }
+
+    fn next_of_writes(&self) -> Option<Fault> {
         let number = self.writes.fetch_add(1, Ordering::SeqCst) + 1;
         let stop = self.stop_at.load(Ordering::SeqCst);
         if stop > 0 && number >= stop {
@@ -115,16 +162,49 @@ impl Plan {
         single.or_else(|| repeated().map(|(_, fault)| fault))
     }
 
-    async fn write<T>(
+    fn next_of_reads(&self) -> Option<Fault> {
+        let number = self.reads.fetch_add(1, Ordering::SeqCst) + 1;
+        let every = self.fail_reads_every.load(Ordering::SeqCst);
+        (every > 0 && number.is_multiple_of(every)).then_some(Fault::Fail)
+    }
+
+    async fn reach(&self, state: impl Fn(Process) -> bool) {
+        // The channel is open as long as this plan exists.
+        let _ = self.process.subscribe().wait_for(|process| state(*process)).await.is_ok();
+    }
+
+    /// Waits, and fails, if the process was stopped.
+    async fn check_running(&self) -> Result<()> {
+        let process = *self.process.borrow();
+        if process == Process::Runs {
+            return Ok(());
+        }
+        self.reach(|process| process == Process::Ended).await;
+        Err(injected("the process has ended"))
+    }
+
+    async fn carry_out<T: Send + 'static>(
         &self,
+        verb: Verb,
+        key: &str,
         request: impl Fn() -> BoxFuture<'static, Result<T>> + Send + Sync,
     ) -> Result<T> {
-        match self.next_fault() {
+        self.check_running().await?;
+        match self.fault_of(verb, key) {
             None => request().await,
-            Some(Fault::Fail) => Err(injected("the write was not carried out")),
+            Some(Fault::Fail) => Err(injected("the request was not carried out")),
+            Some(Fault::Status(status)) => Err(answered(status, key)),
             Some(Fault::Ambiguous) => {
                 let _ = request().await;
-                Err(injected("the write was carried out and its answer lost"))
+                Err(injected("the request was carried out and its answer lost"))
+            }
+            Some(Fault::Late(delay)) => {
+                let late = request();
+                tokio::spawn(async move {
+                    tokio::time::sleep(delay).await;
+                    let _ = late.await;
+                });
+                Err(injected("the request was not answered in time"))
             }
             Some(Fault::Duplicate) => {
                 let _ = request().await;
@@ -134,16 +214,15 @@ impl Plan {
                 tokio::time::sleep(delay).await;
                 request().await
             }
+            Some(Fault::Stop { carried_out }) => {
+                if carried_out {
+                    let _ = request().await;
+                }
+                self.process.send_replace(Process::Stopped);
+                self.reach(|process| process == Process::Ended).await;
+                Err(injected("the process has ended"))
+            }
         }
-    }
-
-    fn read(&self) -> Result<()> {
-        let number = self.reads.fetch_add(1, Ordering::SeqCst) + 1;
-        let every = self.fail_reads_every.load(Ordering::SeqCst);
-        if every > 0 && number.is_multiple_of(every) {
-            return Err(injected("the read failed"));
-        }
-        Ok(())
     }
 }
 
@@ -155,6 +234,22 @@ fn injected(what: &'static str) -> object_store::Error {
     object_store::Error::Generic { store: "FaultStore", source: what.into() }
 }
 
+/// The error of the client for an answer with this status.
+fn answered(status: u16, key: &str) -> object_store::Error {
+    let source = format!("Server returned non-2xx status code: {status}").into();
+    match status {
+        401 => object_store::Error::Unauthenticated { path: key.to_owned(), source },
+        403 => object_store::Error::PermissionDenied { path: key.to_owned(), source },
+        _ => object_store::Error::Generic { store: "FaultStore", source },
+    }
+}
+
+impl fmt::Debug for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plan").field("process", &*self.process.borrow()).finish_non_exhaustive()
+    }
+}
+
 impl fmt::Display for FaultStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "FaultStore({})", self.inner)
@@ -164,12 +259,16 @@ impl fmt::Display for FaultStore {
 #[async_trait]
 impl ObjectStore for FaultStore {
     async fn put_opts(&self, at: &Path, data: PutPayload, how: PutOptions) -> Result<PutResult> {
-        self.write(|| {
+        let verb = match how.mode {
+            PutMode::Overwrite => Verb::Put,
+            PutMode::Create | PutMode::Update(_) => Verb::Swap,
+        };
+        let request = || {
             let (inner, at, data, how) =
                 (Arc::clone(&self.inner), at.clone(), data.clone(), how.clone());
             async move { inner.put_opts(&at, data, how).await }.boxed()
-        })
-        .await
+        };
+        self.plan.carry_out(verb, at.as_ref(), request).await
     }
 
     async fn put_multipart_opts(
@@ -181,13 +280,17 @@ impl ObjectStore for FaultStore {
             let (inner, at, how) = (Arc::clone(&self.inner), at.clone(), how.clone());
             async move { inner.put_multipart_opts(&at, how).await }.boxed()
         };
-        let inner = self.write(begin).await?;
-        Ok(Box::new(FaultUpload { inner, plan: Arc::clone(&self.plan) }))
+        let inner = self.plan.carry_out(Verb::Put, at.as_ref(), begin).await?;
+        let (plan, key) = (Arc::clone(&self.plan), at.to_string());
+        Ok(Box::new(FaultUpload { inner, plan, key }))
     }
 
     async fn get_opts(&self, at: &Path, how: GetOptions) -> Result<GetResult> {
-        self.plan.read()?;
-        self.inner.get_opts(at, how).await
+        let request = || {
+            let (inner, at, how) = (Arc::clone(&self.inner), at.clone(), how.clone());
+            async move { inner.get_opts(&at, how).await }.boxed()
+        };
+        self.plan.carry_out(Verb::Get, at.as_ref(), request).await
     }
 
     fn delete_stream(
@@ -203,7 +306,7 @@ impl ObjectStore for FaultStore {
                     let (inner, path) = (Arc::clone(&store.inner), path.clone());
                     async move { inner.delete(&path).await }.boxed()
                 };
-                store.write(request).await?;
+                store.plan.carry_out(Verb::Delete, path.as_ref(), request).await?;
                 Ok(path)
             }
         };
@@ -211,47 +314,58 @@ impl ObjectStore for FaultStore {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        match self.plan.read() {
-            Ok(()) => self.inner.list(prefix),
-            Err(error) => stream::iter([Err(error)]).boxed(),
-        }
+        let (store, prefix) = (self.clone(), prefix.cloned());
+        let listed = async move {
+            let key = prefix.as_ref().map_or("", |prefix| prefix.as_ref());
+            let request = || {
+                let listed = store.inner.list(prefix.as_ref());
+                async move { Ok::<_, object_store::Error>(listed) }.boxed()
+            };
+            store.plan.carry_out(Verb::List, key, request).await
+        };
+        stream::once(listed.boxed()).try_flatten().boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.plan.read()?;
-        self.inner.list_with_delimiter(prefix).await
+        let key = prefix.map_or("", |prefix| prefix.as_ref());
+        let request = || {
+            let (inner, prefix) = (Arc::clone(&self.inner), prefix.cloned());
+            async move { inner.list_with_delimiter(prefix.as_ref()).await }.boxed()
+        };
+        self.plan.carry_out(Verb::List, key, request).await
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, how: CopyOptions) -> Result<()> {
-        self.write(|| {
+        let request = || {
             let (inner, from, to, how) =
                 (Arc::clone(&self.inner), from.clone(), to.clone(), how.clone());
             async move { inner.copy_opts(&from, &to, how).await }.boxed()
-        })
-        .await
+        };
+        self.plan.carry_out(Verb::Put, to.as_ref(), request).await
     }
 
     async fn rename_opts(&self, from: &Path, to: &Path, how: RenameOptions) -> Result<()> {
-        self.write(|| {
+        let request = || {
             let (inner, from, to, how) =
                 (Arc::clone(&self.inner), from.clone(), to.clone(), how.clone());
             async move { inner.rename_opts(&from, &to, how).await }.boxed()
-        })
-        .await
+        };
+        self.plan.carry_out(Verb::Put, to.as_ref(), request).await
     }
 }
 
+/// An upload in parts, whose requests know failures, lost answers and delays only.
 #[derive(Debug)]
 struct FaultUpload {
     inner: Box<dyn MultipartUpload>,
     plan: Arc<Plan>,
+    key: String,
 }
 
 #[async_trait]
 impl MultipartUpload for FaultUpload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
-        match self.plan.next_fault() {
-            Some(Fault::Fail) => async { Err(injected("the part was not carried out")) }.boxed(),
+        match self.plan.fault_of(Verb::Put, &self.key) {
             Some(Fault::Ambiguous) => {
                 let part = self.inner.put_part(data);
                 async move { part.await.and(Err(injected("the part's answer was lost"))) }.boxed()
@@ -266,17 +380,18 @@ impl MultipartUpload for FaultUpload {
             }
             // A part sent twice would become a second part.
             Some(Fault::Duplicate) | None => self.inner.put_part(data),
+            Some(_) => async { Err(injected("the part was not carried out")) }.boxed(),
         }
     }
 
     async fn complete(&mut self) -> Result<PutResult> {
-        match self.plan.next_fault() {
-            Some(Fault::Fail) => Err(injected("the upload was not completed")),
+        match self.plan.fault_of(Verb::Put, &self.key) {
             Some(Fault::Ambiguous) => {
                 self.inner.complete().await?;
                 Err(injected("the upload was completed and its answer lost"))
             }
-            _ => self.inner.complete().await,
+            Some(Fault::Duplicate | Fault::Delay(_)) | None => self.inner.complete().await,
+            Some(_) => Err(injected("the upload was not completed")),
         }
     }
 

@@ -233,3 +233,21 @@ async fn clients_need_a_single_writer() {
     let error = Store::open("lake", &with_options).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidArgument);
 }
+
+/// Other buckets and other credentials make no difference: a connection belongs to a server.
+#[tokio::test]
+async fn stores_of_one_server_share_connections() {
+    let (_dir, server) = serve("slow:1");
+    server.create_bucket("other").unwrap();
+    for round in 0..10 {
+        for url in ["s3://test/x", "s3://test/y/z", "s3://other"] {
+            let store = Store::open(url, &s3_options(&server)).unwrap();
+            store.put("a", Bytes::from_static(b"a")).await.unwrap();
+            assert_eq!(store.get("a").await.unwrap(), "a", "{round}");
+            assert_eq!(store.get_opt("b").await.unwrap(), None);
+        }
+    }
+    assert!(server.requests() >= 90);
+    // One is enough; the client opens a second one if the first is not free yet.
+    assert!(server.connections() < 10, "{}", server.connections());
+}

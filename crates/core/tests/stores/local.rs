@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::TryStreamExt;
-use partita_core::store::{ObjectInfo, ObjectVersion, Swap};
+use partita_core::store::{DOCUMENT, ObjectInfo, ObjectVersion, Swap};
 use partita_core::{ErrorKind, Store, StoreOptions};
 use partita_s3_server::{Faults, Server};
 
@@ -112,7 +112,9 @@ async fn two_levels(store: &Store) -> Vec<(String, Vec<u32>)> {
         let value = name.strip_prefix("n=")?.parse().ok()?;
         Some(above.iter().copied().chain([value]).collect())
     };
-    store.list_directories_at(2, Vec::new(), Arc::new(meaning)).await.unwrap()
+    // Those that are said to be known make no difference.
+    let known = ["n=1", "n=9", "elsewhere"].map(str::to_owned).into();
+    store.list_directories_at(2, Vec::new(), Arc::new(meaning), known).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -403,11 +405,43 @@ async fn what_is_no_file_is_refused_at_once() {
             store.get_range(key, 0..1).await.err(),
             store.get_versioned(key).await.err(),
             store.begin_get(key).await.err(),
+            store.head(key).await.err(),
         ];
         for error in errors {
-            assert_eq!(error.expect(key).kind(), ErrorKind::Store, "{key}");
+            let error = error.expect(key);
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{key}");
+            assert!(error.to_string().contains("no regular file"), "{error}");
         }
     }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn what_is_no_file_ends_no_listing_and_can_be_deleted() {
+    let dir = tempfile::tempdir().unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(dir.path().join("socket")).unwrap();
+    for (link, target) in [("loop", "loop"), ("dangling", "nowhere"), ("device", "/dev/zero")] {
+        std::os::unix::fs::symlink(target, dir.path().join(link)).unwrap();
+    }
+    let store = open(dir.path());
+    for key in ["file", "folder/below"] {
+        store.put(key, Bytes::new()).await.unwrap();
+    }
+    for key in ["loop", "dangling", "folder"] {
+        assert!(store.get_opt(key).await.unwrap().is_none(), "{key}");
+        assert!(store.head(key).await.unwrap().is_none(), "{key}");
+    }
+    let listed: Vec<ObjectInfo> = store.list("").try_collect().await.unwrap();
+    let mut keys: Vec<String> = listed.into_iter().map(|object| object.key).collect();
+    keys.sort();
+    assert_eq!(keys, ["file", "folder/below"]);
+    let shallow = store.list_shallow().await.unwrap();
+    assert!(shallow.into_iter().map(|object| object.key).eq(["file"]));
+    assert_eq!(store.list_directories("").await.unwrap(), ["folder"]);
+    for key in ["socket", "loop", "dangling", "device", "folder"] {
+        store.delete(key).await.unwrap();
+    }
+    assert_eq!(names(dir.path()), ["file", "folder"]);
 }
 
 #[cfg(unix)]
@@ -438,8 +472,12 @@ async fn links_that_lead_back_are_refused() {
 async fn what_is_larger_than_any_document_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     File::create(dir.path().join("sparse")).unwrap().set_len(1 << 40).unwrap();
+    File::create(dir.path().join("large")).unwrap().set_len(DOCUMENT + 1).unwrap();
     let store = open(dir.path());
     let errors = [
+        store.get("large").await.err(),
+        store.get_opt("large").await.err(),
+        store.get_versioned("large").await.err(),
         store.get("sparse").await.err(),
         store.get_within("sparse", 1 << 20).await.err(),
         store.get_versioned("sparse").await.err(),

@@ -132,7 +132,7 @@ impl PyCollection {
     /// Deletes staged changes that are not going to be committed.
     fn discard_staged(&self, py: Python<'_>, staged: Vec<Vec<u8>>) -> PyResult<()> {
         let (collection, staged) = (self.collection(py)?, staged_of(&staged)?);
-        wait(py, &Watch::default(), async move { collection.discard_staged(&staged).await })
+        wait(py, &Watch::default(), async move { collection.discard(&staged).await })
     }
 
     #[pyo3(signature = (data, merge, key, progress=None, ended=None))]

@@ -120,7 +120,7 @@ impl PyCollection {
         let collection = self.collection(py)?;
         let found = wait(py, &watch, async move { collection.verify(&options).await })?;
         let found = found.into_iter();
-        Ok(found.map(|p| (p.kind.name().to_owned(), p.path, p.message, p.repaired)).collect())
+        Ok(found.map(|p| (p.kind.name().to_owned(), p.at, p.message, p.repaired)).collect())
     }
 
     /// Removes a collection that was created through this object and has no commits.

@@ -2,6 +2,7 @@
 
 use jiff::SignedDuration;
 use partita::array::{Record, Retention};
+use partita_cli::report_of_collection;
 use pyo3::prelude::*;
 
 use super::PyCollection;
@@ -148,11 +149,17 @@ impl PyCollection {
         Ok(sources.map(|source| (source.name, source.digest)).collect())
     }
 
+    /// An HTML page that describes the collection.
+    fn report(&self, py: Python<'_>) -> PyResult<String> {
+        let collection = self.collection(py)?;
+        wait(py, &Watch::default(), async move { report_of_collection(&collection).await })
+    }
+
     /// The commits, newest first.
     fn history(&self, py: Python<'_>) -> PyResult<Vec<Entry>> {
         let collection = self.collection(py)?;
         let records = wait(py, &Watch::default(), async move { collection.history().await })?;
-        Ok(records.into_iter().rev().map(entry_of).collect())
+        Ok(records.into_iter().map(entry_of).collect())
     }
 
     /// The commit with an id or an idempotency key.

@@ -119,12 +119,9 @@ impl PyTable {
 
     /// Deletes staged files.
     fn discard(&self, py: Python<'_>, staged: Vec<PyRef<'_, PyStaged>>) -> PyResult<()> {
-        let staged = staged.iter().map(|staged| staged.0.clone()).collect();
+        let staged: Vec<_> = staged.iter().map(|staged| staged.0.clone()).collect();
         let table = self.table(py)?;
-        wait(py, &Watch::default(), async move {
-            table.discard(staged).await;
-            Ok(())
-        })
+        wait(py, &Watch::default(), async move { table.discard(&staged).await })
     }
 
     /// Sets annotations; those that are null are removed.

@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use partita::{
     At, CopyOptions, Error, GarbageOptions, Keep, SchemaVersion, SnapshotInfo, VerifyOptions,
 };
+use partita_cli::report_of_table;
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyDict};
@@ -130,7 +131,13 @@ impl PyTable {
         }
         let table = self.table(py)?;
         let problems = wait(py, &watch, async move { table.verify(&options).await })?;
-        Ok(problems.into_iter().map(|p| (p.kind.name(), p.key, p.message, p.repaired)).collect())
+        Ok(problems.into_iter().map(|p| (p.kind.name(), p.at, p.message, p.repaired)).collect())
+    }
+
+    /// An HTML page that describes the table.
+    fn report(&self, py: Python<'_>) -> PyResult<String> {
+        let table = self.table(py)?;
+        wait(py, &Watch::default(), async move { report_of_table(&table).await })
     }
 
     /// The recorded versions, newest first.
@@ -213,7 +220,7 @@ fn snapshot_fields(py: Python<'_>, snapshot: SnapshotInfo) -> PyResult<Bound<'_,
 
 fn moment(version: Option<u64>, micros: Option<i64>) -> PyResult<At> {
     match (version, micros) {
-        (Some(version), _) => Ok(At::Version(version)),
+        (Some(version), _) => Ok(At::Number(version)),
         (None, Some(micros)) => {
             Timestamp::from_microsecond(micros).map(At::Time).map_err(|error| {
                 to_python(Error::invalid("the time is out of range").caused_by(error))

@@ -6,7 +6,7 @@ mod table;
 pub use history::SchemaVersion;
 
 use arrow::datatypes::{DataType, Field, Schema};
-use partita_core::{Error, ErrorKind, Result};
+use partita_core::{Error, ErrorKind, Result, type_name};
 
 use crate::change::Layout;
 use crate::format::columns::{with_comment, with_id};
@@ -42,7 +42,7 @@ impl Alteration {
                     columns.fields().iter().map(|field| field.name().as_str()).collect();
                 format!("add {}", names.join(", "))
             }
-            Self::Widen(column, to) => format!("widen {column} to {to}"),
+            Self::Widen(column, to) => format!("widen {column} to {}", type_name(to)),
             Self::Rename(from, to) => format!("rename {from} to {to}"),
             Self::Drop(column) => format!("drop {column}"),
             Self::Reorder(columns) => format!("reorder {}", columns.join(", ")),
@@ -147,8 +147,8 @@ fn widen(layout: &mut Layout, column: &str, wider: &DataType) -> Result<()> {
             "the type holds less than the present one",
         )
         .with("column", column)
-        .with("expected", format!("a type wider than {}", present.data_type()))
-        .with("found", wider));
+        .with("expected", format!("a type wider than {}", type_name(present.data_type())))
+        .with("found", type_name(wider)));
     }
     if layout.partition_by.iter().chain(&layout.index).any(|name| name == column) {
         return Err(Error::invalid("a partition column or one with an index keeps its type")

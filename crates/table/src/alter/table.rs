@@ -20,6 +20,7 @@ impl Table {
     /// # Errors
     /// [`AlreadyExists`](partita_core::ErrorKind::AlreadyExists) for a name that the table has; else
     /// as [`Table::append`].
+    #[tracing::instrument(level = "debug", skip_all, fields(dataset = %self.place()))]
     pub async fn add_columns(&self, columns: Schema, options: &WriteOptions) -> Result<Commit> {
         if columns.fields().is_empty() {
             return Err(Error::invalid("there is no column to add"));
@@ -38,6 +39,7 @@ impl Table {
     /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) for a partition column or one
     /// with an index; [`NotFound`](partita_core::ErrorKind::NotFound) for a column that the table
     /// has not; else as [`Table::append`].
+    #[tracing::instrument(level = "debug", skip_all, fields(dataset = %self.place()))]
     pub async fn widen_column(
         &self,
         column: &str,
@@ -56,6 +58,7 @@ impl Table {
     /// [`AlreadyExists`](partita_core::ErrorKind::AlreadyExists) if it has one of the new name;
     /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) for a partition column, or one
     /// that such are derived from; else as [`Table::append`].
+    #[tracing::instrument(level = "debug", skip_all, fields(dataset = %self.place()))]
     pub async fn rename_column(
         &self,
         column: &str,
@@ -71,6 +74,7 @@ impl Table {
     /// # Errors
     /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) for the last column; else as
     /// [`Table::rename_column`].
+    #[tracing::instrument(level = "debug", skip_all, fields(dataset = %self.place()))]
     pub async fn drop_column(&self, column: &str, options: &WriteOptions) -> Result<Commit> {
         self.alter(Alteration::Drop(column.to_owned()), options).await
     }
@@ -82,6 +86,7 @@ impl Table {
     /// [`NotFound`](partita_core::ErrorKind::NotFound) for a column that the table has not;
     /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) for one that is named twice;
     /// else as [`Table::append`].
+    #[tracing::instrument(level = "debug", skip_all, fields(dataset = %self.place()))]
     pub async fn reorder_columns(
         &self,
         columns: &[String],
@@ -95,6 +100,7 @@ impl Table {
     /// # Errors
     /// [`NotFound`](partita_core::ErrorKind::NotFound) for a column that the table has not; else as
     /// [`Table::append`].
+    #[tracing::instrument(level = "debug", skip_all, fields(dataset = %self.place()))]
     pub async fn set_comment(
         &self,
         column: &str,

@@ -1,17 +1,19 @@
 //! Whether staged files fit the table as it is by now, and what its schema is with them.
 
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Float64Type, Schema};
-use partita_core::{Error, ErrorKind, Result, Store};
+use partita_core::{Error, ErrorKind, Result, Store, type_name};
 
 use super::layout::Layout;
-use crate::format::columns::{id_of, named};
+use crate::format::categories::reordered;
+use crate::format::columns::{given_of, id_of, named, with_given};
 use crate::format::footer::ParquetObject;
 use crate::format::given::{given_field, holds_all, settled, taking_nulls, widened};
+use crate::format::manifest::Manifest;
 use crate::format::schema::{in_stored_order, missing, put, same, surplus};
 use crate::format::widen::{EXACT, Widening, common_stored, widening};
-use crate::stage::{Columns, Staged, numbers, texts};
+use crate::stage::{Columns, Staged};
 
 impl Layout {
     /// Adds staged files: columns that were null so far take their type, and where the files may
@@ -100,6 +102,16 @@ impl Layout {
             known = taking_nulls(&known);
             put(&mut self.schema, place, &known);
         }
+        let name = field.name();
+        let nulls = staged.manifest.total_nulls(name);
+        // Files of nulls alone leave it open which categories an ordered column has.
+        if nulls < staged.manifest.total_rows()
+            && let Some(given) = given_of(&known)
+            && let Some(next) = reordered(&given, given_of(field).as_ref())
+        {
+            known = with_given(&known, Some(&next));
+            put(&mut self.schema, place, &known);
+        }
         if let Some(settled) = settled(&known, field) {
             put(&mut self.schema, place, &settled);
             return Ok(());
@@ -121,15 +133,15 @@ impl Layout {
                 widening(was, wider).is_some_and(|takes| takes < Widening::Rewritten)
             }),
         };
-        let merges = staged.columns_are == Columns::Merged && !self.keeps_type(field.name());
+        let merges = staged.columns_are == Columns::Merged && !self.keeps_type(name);
         let Some(wider) = wider.filter(|_| merges) else {
             return Err(Error::new(
                 ErrorKind::SchemaMismatch,
                 "the data has another type than the table's column",
             )
             .with("column", field.name())
-            .with("expected", expected)
-            .with("found", is));
+            .with("expected", type_name(expected))
+            .with("found", type_name(is)));
         };
         put(&mut self.schema, place, &widened(&known, field, &wider));
         Ok(())
@@ -154,17 +166,18 @@ pub(super) fn made_doubles(before: &Schema, after: &Schema) -> Vec<String> {
 
 /// Refuses integers that are rounded where they are read as doubles. Two requests for each file of
 /// which the bounds are not known.
-pub(super) async fn check_exact(store: &Store, column: &str, manifest: &RecordBatch) -> Result<()> {
-    let bound = |part: &str| {
-        let values = manifest.column_by_name(&format!("{part}.{column}"))?;
-        let values = cast(values, &DataType::Float64).ok()?;
+pub(super) async fn check_exact(store: &Store, column: &str, manifest: &Manifest) -> Result<()> {
+    let doubles = |bound: Option<&ArrayRef>| {
+        let values = cast(bound?, &DataType::Float64).ok()?;
         Some(values.as_primitive_opt::<Float64Type>()?.clone())
     };
-    let bounds = [bound("min"), bound("max")];
-    let nulls: Vec<Option<u64>> = numbers(manifest, &format!("nulls.{column}")).collect();
-    let rows = numbers(manifest, "rows");
-    for (row, (key, rows)) in texts(manifest, "key").zip(rows).enumerate() {
-        let all_null = rows.is_some() && nulls.get(row).copied().flatten() == rows;
+    let bounds = [doubles(manifest.min(column)), doubles(manifest.max(column))];
+    let nulls = manifest.nulls(column);
+    let rows = manifest.rows();
+    for (row, (key, rows)) in manifest.keys().zip(rows).enumerate() {
+        let all_null = rows.is_some_and(|rows| {
+            nulls.is_some_and(|nulls| nulls.is_valid(row) && nulls.value(row) == rows)
+        });
         let known = bounds.iter().all(|bound| bound.as_ref().is_some_and(|b| b.is_valid(row)));
         if all_null || !known && lacks(store, key, column).await? {
             continue;

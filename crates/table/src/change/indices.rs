@@ -13,7 +13,6 @@ use crate::format::header::Attempt;
 use crate::format::index::stored::{Encoded, IndexFile};
 use crate::format::index::{Index, value_type};
 use crate::format::keys;
-use crate::stage::texts;
 use crate::state::State;
 
 /// Index files for the state after a change.
@@ -47,11 +46,10 @@ impl NextIndices {
 impl Indices<'_> {
     pub async fn next(&self, columns: &[String]) -> Result<NextIndices> {
         let mut next = NextIndices { complete: true, ..Default::default() };
-        let removed: HashSet<&str> =
-            self.kept.go.iter().flat_map(|go| texts(go, "label")).collect();
+        let removed: HashSet<&str> = self.kept.go.iter().flat_map(|go| go.labels()).collect();
         let touched = !removed.is_empty()
             || self.change.creation.is_some()
-            || self.change.staged.iter().any(|staged| staged.manifest.num_rows() > 0);
+            || self.change.staged.iter().any(|staged| !staged.manifest.is_empty());
         for column in columns {
             let stored = self.base.and_then(|base| base.header.indices.get(column));
             if let Some(index) = self.change.indexed.get(column) {
@@ -98,7 +96,7 @@ impl Indices<'_> {
         for staged in &self.change.staged {
             match staged.index.get(column) {
                 Some(part) => parts.push(part.cast(&data_type)?),
-                None if staged.manifest.num_rows() == 0 => {}
+                None if staged.manifest.is_empty() => {}
                 None => *complete = false,
             }
         }
@@ -111,7 +109,7 @@ impl Indices<'_> {
     /// True if every file of the base has an entry in the index.
     fn covers(&self, index: &Index) -> bool {
         let labels: HashSet<&str> = index.labels().collect();
-        self.base.is_some_and(|base| texts(&base.manifest, "label").all(|l| labels.contains(l)))
+        self.base.is_some_and(|base| base.manifest.labels().all(|l| labels.contains(l)))
     }
 }
 

@@ -8,14 +8,15 @@ mod staged;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{BooleanArray, RecordBatch};
-use arrow::compute::{concat_batches, filter_record_batch, not};
+use arrow::array::BooleanArray;
+use arrow::compute::not;
 use arrow::datatypes::{Schema, SchemaRef};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use hashbrown::HashSet;
 use indexmap::IndexMap;
 use jiff::SignedDuration;
+use partita_core::upkeep::GRACE;
 use partita_core::{Error, ErrorKind, Predicate, Result, Store};
 use serde_json::{Map, Value};
 
@@ -29,13 +30,12 @@ use crate::format::columns::plain;
 use crate::format::header::{Attempt, Encoding, Files, Header, Own};
 use crate::format::index::Index;
 use crate::format::keys;
+use crate::format::manifest::Manifest;
 use crate::format::pandas::ExtensionTypes;
 use crate::format::schema::table_schema;
 use crate::format::snapshot::{Delta, Document, Operation, Snapshot, Totals};
-use crate::format::statistics::{SCHEMA_ID, align, manifest_schema, with_schema_id};
-use crate::garbage::GRACE;
 use crate::options::{Annotate, WriteOptions};
-use crate::stage::{Derivations, Staged, check_layout, numbers, texts, total};
+use crate::stage::{Derivations, Staged, check_layout};
 use crate::state::State;
 
 /// The properties of a table that this commit creates.
@@ -178,6 +178,7 @@ impl Change {
             own.derived.clone_from(&layout.derived);
             own.bloom_filters.clone_from(&layout.bloom_filters);
             own.last_column_id = layout.last_column_id;
+            own.schema = layout.schemas.current;
             let version = own.version + 1;
             let own = own.next(made, keys::snapshot(name, version, made), layout.columns.clone());
 
@@ -222,11 +223,11 @@ impl Change {
             document.extension_types = layout.extensions;
             document.last_column_id = own.last_column_id;
             document.schemas = layout.schemas;
-            let used: HashSet<u64> = numbers(&manifest, SCHEMA_ID).flatten().collect();
+            let used: HashSet<u64> = manifest.schema_ids().flatten().collect();
             document.schemas.older.retain(|id, _| used.contains(id));
-            document.files = manifest.num_rows() as u64;
-            document.rows = total(&manifest, "rows");
-            document.bytes = total(&manifest, "bytes");
+            document.files = manifest.len() as u64;
+            document.rows = manifest.total_rows();
+            document.bytes = manifest.total_bytes();
             document.change = self.totals(&kept);
             let delta = delta(base, &kept, &manifest)?;
             let made_as = self.creation.as_ref().map(|creation| creation.encoding);
@@ -298,11 +299,8 @@ impl Change {
     /// The label of a staged file that the state already contains.
     fn already_committed(&self, kept: &Kept) -> Option<&str> {
         let known: HashSet<&str> =
-            kept.stay.iter().chain(&kept.go).flat_map(|files| texts(files, "key")).collect();
-        self.staged
-            .iter()
-            .flat_map(|staged| texts(&staged.manifest, "key"))
-            .find(|key| known.contains(key))
+            kept.stay.iter().chain(&kept.go).flat_map(|files| files.keys()).collect();
+        self.staged.iter().flat_map(|staged| staged.manifest.keys()).find(|key| known.contains(key))
     }
 
     /// Builds a state after `base` that equals the one of an older version.
@@ -321,16 +319,16 @@ impl Change {
         header.partitions = Some(partitions(&old.manifest, &document.table_name));
         let (before, after) = (keys_of(&base.manifest), keys_of(&old.manifest));
         let added: BooleanArray =
-            texts(&old.manifest, "key").map(|key| Some(!before.contains(key))).collect();
-        let gone = texts(&base.manifest, "key").map(|key| Some(!after.contains(key))).collect();
-        let kept = Kept { stay: None, go: Some(filter_record_batch(&base.manifest, &gone)?) };
-        let both = total(&filter_record_batch(&old.manifest, &not(&added)?)?, "rows");
+            old.manifest.keys().map(|key| Some(!before.contains(key))).collect();
+        let gone = base.manifest.keys().map(|key| Some(!after.contains(key))).collect();
+        let kept = Kept { stay: None, go: Some(base.manifest.filter(&gone)?) };
+        let both = old.manifest.filter(&not(&added)?)?.total_rows();
         let delta = Delta { removed: removed(Some(base), &kept, &old.manifest.schema())?, added };
         document.change = Totals {
             files_added: delta.added.true_count() as u64,
             files_removed: gone_files(&kept),
-            rows_added: total(&old.manifest, "rows") - both,
-            rows_removed: total(&base.manifest, "rows").saturating_sub(both),
+            rows_added: old.manifest.total_rows() - both,
+            rows_removed: base.manifest.total_rows().saturating_sub(both),
             bytes_added: 0,
         };
         document.removed_indices = removed_indices(Some(base), &header);
@@ -357,36 +355,32 @@ impl Change {
         let Some(base) = base else { return Ok(Kept::default()) };
         let all = &base.manifest;
         let gone = match (&self.creation, &self.scope) {
-            (Some(_), _) => BooleanArray::from(vec![true; all.num_rows()]),
+            (Some(_), _) => BooleanArray::from(vec![true; all.len()]),
             (None, Some(scope)) => in_scope(base, scope)?,
-            (None, None) => texts(all, "key").map(|key| Some(self.removed.contains(key))).collect(),
+            (None, None) => all.keys().map(|key| Some(self.removed.contains(key))).collect(),
         };
-        Ok(Kept {
-            stay: Some(filter_record_batch(all, &not(&gone)?)?),
-            go: Some(filter_record_batch(all, &gone)?),
-        })
+        Ok(Kept { stay: Some(all.filter(&not(&gone)?)?), go: Some(all.filter(&gone)?) })
     }
 
-    fn manifest(&self, kept: &Kept, layout: &Layout) -> Result<RecordBatch> {
+    fn manifest(&self, kept: &Kept, layout: &Layout) -> Result<Manifest> {
         let table = table_schema(&layout.schema, &layout.columns, &layout.extensions);
-        let target = manifest_schema(&table, &layout.partition_by);
+        let target = Manifest::schema_of(&table, &layout.partition_by);
         let parts = kept.stay.iter().chain(self.staged.iter().map(|staged| &staged.manifest));
-        let parts: Result<Vec<RecordBatch>> = parts.map(|part| align(part, &target)).collect();
-        let manifest = concat_batches(&target, &parts?)?;
-        let known = kept.stay.as_ref().map_or(0, RecordBatch::num_rows);
-        with_schema_id(&manifest, known, layout.schemas.current)
+        let parts: Result<Vec<Manifest>> = parts.map(|part| part.aligned(&target)).collect();
+        let known = kept.stay.as_ref().map_or(0, Manifest::len);
+        Manifest::concat(&target, &parts?)?.with_schema_id(known, layout.schemas.current)
     }
 
     fn totals(&self, kept: &Kept) -> Totals {
         let staged = |of: fn(&Staged) -> u64| self.staged.iter().map(of).sum();
         Totals {
-            files_added: staged(|s| s.manifest.num_rows() as u64),
+            files_added: staged(|s| s.manifest.len() as u64),
             files_removed: gone_files(kept),
             rows_added: staged(Staged::rows).saturating_sub(self.carried),
             rows_removed: kept
                 .go
                 .as_ref()
-                .map_or(0, |go| total(go, "rows"))
+                .map_or(0, |go| go.total_rows())
                 .saturating_sub(self.carried),
             bytes_added: staged(Staged::bytes),
         }
@@ -395,8 +389,8 @@ impl Change {
 
 #[derive(Debug, Default)]
 struct Kept {
-    stay: Option<RecordBatch>,
-    go: Option<RecordBatch>,
+    stay: Option<Manifest>,
+    go: Option<Manifest>,
 }
 
 /// The files of `state` whose partition the scope selects.
@@ -423,25 +417,25 @@ pub(crate) fn in_scope(state: &State, scope: &Predicate) -> Result<BooleanArray>
 }
 
 fn gone_files(kept: &Kept) -> u64 {
-    kept.go.as_ref().map_or(0, |go| go.num_rows() as u64)
+    kept.go.as_ref().map_or(0, |go| go.len() as u64)
 }
 
 /// The files that a commit adds to and removes from `base`. Remaining files come first in the new
 /// manifest.
-fn delta(base: Option<&State>, kept: &Kept, manifest: &RecordBatch) -> Result<Delta> {
-    let stay = kept.stay.as_ref().map_or(0, RecordBatch::num_rows);
+fn delta(base: Option<&State>, kept: &Kept, manifest: &Manifest) -> Result<Delta> {
+    let stay = kept.stay.as_ref().map_or(0, Manifest::len);
     Ok(Delta {
-        added: (0..manifest.num_rows()).map(|row| Some(row >= stay)).collect(),
+        added: (0..manifest.len()).map(|row| Some(row >= stay)).collect(),
         removed: removed(base, kept, &manifest.schema())?,
     })
 }
 
 /// The files that no longer belong to the table, with those that plateau removed before.
-fn removed(base: Option<&State>, kept: &Kept, schema: &SchemaRef) -> Result<RecordBatch> {
+fn removed(base: Option<&State>, kept: &Kept, schema: &SchemaRef) -> Result<Manifest> {
     let forgotten = base.and_then(|base| base.forgotten.as_ref()).map(|files| &files.manifest);
     let parts = kept.go.iter().chain(forgotten);
-    let parts: Result<Vec<RecordBatch>> = parts.map(|part| align(part, schema)).collect();
-    Ok(concat_batches(schema, &parts?)?)
+    let parts: Result<Vec<Manifest>> = parts.map(|part| part.aligned(schema)).collect();
+    Manifest::concat(schema, &parts?)
 }
 
 /// The index files of `base` that a header does not name.
@@ -458,13 +452,14 @@ pub(crate) fn index_keys(indices: &IndexMap<String, Value>) -> impl Iterator<Ite
     indices.values().filter_map(Value::as_str)
 }
 
-fn keys_of(manifest: &RecordBatch) -> HashSet<&str> {
-    texts(manifest, "key").collect()
+fn keys_of(manifest: &Manifest) -> HashSet<&str> {
+    manifest.keys().collect()
 }
 
-fn partitions(manifest: &RecordBatch, table_name: &str) -> IndexMap<String, Files> {
-    texts(manifest, "label")
-        .zip(texts(manifest, "key"))
+fn partitions(manifest: &Manifest, table_name: &str) -> IndexMap<String, Files> {
+    manifest
+        .labels()
+        .zip(manifest.keys())
         .map(|(label, key)| {
             let files = [(table_name.to_owned(), key.to_owned())].into_iter().collect();
             (label.to_owned(), Files { files })

@@ -3,6 +3,7 @@
 
 mod claim;
 mod form;
+mod late_index;
 mod trial;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::format::snapshot::Operation;
 use crate::state::State;
 pub(crate) use claim::find as find_commit;
 pub(crate) use form::form_of_new;
+use late_index::index_staged;
 use trial::{Outcome, Trial};
 
 /// The maximum number of lost races of a commit. So many losses have another cause than concurrent
@@ -190,11 +192,14 @@ pub(crate) async fn commit(
             Some(known) => Some(known.completed(store, cancel).await?),
             None => None,
         };
-        let Some(change) = change.propose(base.as_ref()).await? else {
+        let Some(mut change) = change.propose(base.as_ref()).await? else {
             let base = base.ok_or_else(|| Error::invalid("there is nothing to commit"))?;
             let nothing = Commit::nothing(&base, attempt);
             return Ok((base, nothing));
         };
+        if let Some(base) = &base {
+            index_staged(store, base, &mut change, cancel).await?;
+        }
         let made = Attempt::new(&id);
         let mut next = change.apply(store, name, &made, base.as_deref()).await?;
         next.snapshot.document.attempt.clone_from(&made.id);

@@ -83,10 +83,10 @@ impl Trial<'_> {
         }
     }
 
-    async fn write(&self, next: &Next, side: Vec<(String, Bytes)>) -> Result<()> {
+    async fn write(&self, next: &Next, mut side: Vec<(String, Bytes)>) -> Result<()> {
         if next.schema_changed {
             let key = keys::common_metadata(self.name, &next.table_name);
-            self.store.put(&key, encode_common_metadata(&next.snapshot.schema)?).await?;
+            side.push((key, encode_common_metadata(&next.snapshot.schema)?));
         }
         stream::iter(side)
             .map(|(key, bytes)| async move { self.store.put(&key, bytes).await })

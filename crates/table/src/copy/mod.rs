@@ -5,13 +5,13 @@ mod rows;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, LargeStringArray, RecordBatch};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
 use hashbrown::{HashMap, HashSet};
-use partita_core::store::split_url;
+use partita_core::store::{LARGEST, split_url};
 use partita_core::{Cancel, Error, NoProgress, Predicate, Progress, Result, Store, StoreOptions};
 use tokio::sync::Semaphore;
+use tracing::Instrument;
 
 use crate::Table;
 use crate::change::{Change, Creation, load_index};
@@ -20,7 +20,7 @@ use crate::format::footer::missing;
 use crate::format::index::value_type;
 use crate::format::keys;
 use crate::format::snapshot::Operation;
-use crate::stage::{Begun, Columns, Staged, discard, numbers, texts};
+use crate::stage::{Begun, Columns, Staged, discard};
 use crate::state::{State, read_header};
 
 /// The maximum size of objects in memory, in MiB; a single larger object is copied alone.
@@ -108,6 +108,7 @@ impl Table {
             };
             Self::create_by(target, &name, &change, existing, &options.cancel).await
         }
+        .instrument(tracing::debug_span!("copy", dataset = %self.place()))
         .boxed()
     }
 
@@ -121,7 +122,9 @@ impl Table {
     ) -> Result<Staged> {
         let begun = Begun::now();
         // New names: the old ones may be in use if the table is copied over an earlier copy.
-        let labels: HashMap<&str, String> = texts(&state.manifest, "label")
+        let labels: HashMap<&str, String> = state
+            .manifest
+            .labels()
             .zip(state.partition_keys()?)
             .map(|(old, key)| (old, keys::label(&key, &uuid::Uuid::new_v4().simple().to_string())))
             .collect();
@@ -143,11 +146,13 @@ impl Table {
         }
         let table = keys::DEFAULT_TABLE_NAME;
         let labels: Vec<&str> =
-            texts(&state.manifest, "label").map(|label| new(label).unwrap_or(label)).collect();
+            state.manifest.labels().map(|label| new(label).unwrap_or(label)).collect();
         let to: Vec<String> =
             labels.iter().map(|label| keys::data_file(name, table, label)).collect();
-        let sizes = numbers(&state.manifest, "bytes");
-        let pairs: Vec<(String, String, u64)> = texts(&state.manifest, "key")
+        let sizes = state.manifest.bytes();
+        let pairs: Vec<(String, String, u64)> = state
+            .manifest
+            .keys()
             .zip(&to)
             .zip(sizes)
             .map(|((from, to), bytes)| (from.to_owned(), to.clone(), bytes.unwrap_or(0)))
@@ -162,8 +167,8 @@ impl Table {
                     let mib = u32::try_from(bytes >> 20).unwrap_or(u32::MAX);
                     let _held = room.acquire_many(mib.clamp(1, IN_FLIGHT_MIB)).await;
                     options.cancel.check()?;
-                    let object =
-                        self.store().get_opt(&from).await?.ok_or_else(|| missing(&from))?;
+                    let object = self.store().get_within(&from, LARGEST).await?;
+                    let object = object.ok_or_else(|| missing(&from))?;
                     target.put(&to, object).await?;
                     options.progress.advance(1);
                     Ok(())
@@ -183,7 +188,7 @@ impl Table {
             columns: state.schema.fields().iter().map(|field| field.name().clone()).collect(),
             extensions: state.extensions.clone(),
             schema: state.stored.clone(),
-            manifest: renamed(&state.manifest, &labels, &to)?,
+            manifest: state.manifest.renamed(labels.into_iter(), to.iter().map(String::as_str))?,
             index,
             ids: Vec::new(),
             version: 0,
@@ -192,16 +197,4 @@ impl Table {
             begun,
         })
     }
-}
-
-fn renamed(manifest: &RecordBatch, labels: &[&str], keys: &[String]) -> Result<RecordBatch> {
-    let labels: ArrayRef = Arc::new(LargeStringArray::from_iter_values(labels));
-    let keys: ArrayRef = Arc::new(LargeStringArray::from_iter_values(keys));
-    let fields = manifest.schema_ref().fields().iter().zip(manifest.columns());
-    let columns = fields.map(|(field, column)| match field.name().as_str() {
-        "label" => Arc::clone(&labels),
-        "key" => Arc::clone(&keys),
-        _ => Arc::clone(column),
-    });
-    Ok(RecordBatch::try_new(manifest.schema(), columns.collect())?)
 }

@@ -15,8 +15,8 @@ use crate::feed::feed;
 use crate::options::WriteOptions;
 use crate::prune::{Plan, plan};
 use crate::rewrite::unit_schema;
-use crate::scan::{BATCH_ROWS, Read, residual, row_test};
-use crate::stage::{Staged, Target, discard, numbers, stage};
+use crate::scan::{BATCH_ROWS, Bound, Read};
+use crate::stage::{Staged, Target, discard, stage};
 use crate::state::State;
 
 /// The target size of a unit in bytes. Small partitions are combined to share the overhead of
@@ -39,7 +39,7 @@ impl Table {
     ) -> Result<Vec<Staged>> {
         let target = Target::of(target, name, state);
         let plan = plan(self.store(), state, Some(&state.bind(scope)?)).await?;
-        options.progress.start("files copied", Some(plan.manifest.num_rows() as u64));
+        options.progress.start("files copied", Some(plan.manifest.len() as u64));
         let mut units = units(&plan)?;
         if units.is_empty() {
             // An empty unit, so that a copy of no files takes the same path.
@@ -51,7 +51,7 @@ impl Table {
                 let target = &target;
                 async move {
                     let staged = self.copied_unit(state, target, scope, &unit, options).await?;
-                    options.progress.advance(unit.manifest.num_rows() as u64);
+                    options.progress.advance(unit.manifest.len() as u64);
                     Ok(staged)
                 }
             })
@@ -88,7 +88,7 @@ impl Table {
             store: self.store().clone(),
             table: Arc::clone(&state.schema),
             schema: Arc::clone(&schema),
-            test: residual(Some(scope), state)?.map(row_test),
+            test: Bound::new(scope, state)?.row_test(),
             batch_rows: BATCH_ROWS,
             account: Arc::default(),
             progress: Arc::new(NoProgress),
@@ -102,7 +102,7 @@ impl Table {
 /// Groups the files into units of whole partitions, in the order of the table.
 fn units(plan: &Plan) -> Result<Vec<Plan>> {
     let mut partitions: IndexMap<PartitionKey, (u64, Vec<u64>)> = IndexMap::new();
-    let sizes = numbers(&plan.manifest, "bytes");
+    let sizes = plan.manifest.bytes();
     for ((row, key), bytes) in (0..).zip(plan.partition_keys()?).zip(sizes) {
         let (size, rows) = partitions.entry(key).or_default();
         *size += bytes.unwrap_or(0);

@@ -1,11 +1,13 @@
 //! Categories in an order of their own, such as "low", "middle", "high".
 //!
-//! The order is that of the dictionary of the data as they were given. Data files do not keep it, so
-//! the given field of the column holds the categories, and scans return their dictionary.
+//! The order is that of the dictionary of the data as they were given. Data files do not keep it,
+//! so the given field of the column holds the categories, and scans return their dictionary.
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, Int32Array, RecordBatch};
+use arrow::array::{
+    AnyDictionaryArray, Array, ArrayRef, AsArray, DictionaryArray, Int32Array, RecordBatch,
+};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Int32Type, Schema};
 use hashbrown::HashMap;
@@ -14,8 +16,9 @@ use partita_core::{Error, ErrorKind, Result};
 
 use super::ipc::{decode_batch, encode_batch};
 
-/// The entry of a given field's metadata that holds its categories: an Arrow stream in base64.
-const CATEGORIES: &str = "partita.categories";
+/// The entry of a field's metadata that holds the categories of an ordered dictionary, in their
+/// order: an Arrow stream in base64.
+pub const CATEGORIES: &str = "partita.categories";
 
 /// The categories of a given field, in their order.
 #[must_use]
@@ -24,25 +27,45 @@ pub fn categories_of(given: &Field) -> Option<ArrayRef> {
     batch.columns().first().cloned()
 }
 
-/// The given field with the categories of `values`, if it is ordered and has none yet; `None` if it
-/// stays as it is.
+/// The given field of an ordered column that has no categories yet, and gets `values` of the field
+/// `found`: with their categories, or in no order if they have none. `None` if it stays as it is.
 ///
 /// # Errors
 /// Data cannot cause an error; errors of Arrow are passed on.
-pub fn with_categories(given: &Field, values: &ArrayRef) -> Result<Option<Field>> {
-    let is_open = given.dict_is_ordered() == Some(true) && categories_of(given).is_none();
-    let Some(dictionary) = values.as_any_dictionary_opt().filter(|_| is_open) else {
-        return Ok(None);
-    };
-    let categories = dictionary.values();
-    if categories.is_empty() {
+pub fn with_categories(given: &Field, found: &Field, values: &ArrayRef) -> Result<Option<Field>> {
+    if given.dict_is_ordered() != Some(true) || categories_of(given).is_some() {
         return Ok(None);
     }
+    let is_ordered = found.dict_is_ordered() == Some(true);
+    let dictionary = values.as_any_dictionary_opt().filter(|_| is_ordered);
+    let categories = dictionary.map(AnyDictionaryArray::values);
+    let Some(categories) = categories.filter(|categories| !categories.is_empty()) else {
+        let holds_values = values.logical_null_count() < values.len();
+        return Ok(holds_values.then(|| without_order(given)));
+    };
     let schema = Schema::new(vec![Field::new("category", categories.data_type().clone(), true)]);
     let batch = RecordBatch::try_new(Arc::new(schema), vec![Arc::clone(categories)])?;
     let mut metadata = given.metadata().clone();
     metadata.insert(CATEGORIES.to_owned(), encode_batch(&batch)?);
     Ok(Some(given.clone().with_metadata(metadata)))
+}
+
+/// The given field of an ordered column that takes values of the given field `found` too: with the
+/// categories of the first values, or in no order if there are values of others or of none. `None`
+/// if it stays as it is.
+#[must_use]
+pub fn reordered(given: &Field, found: Option<&Field>) -> Option<Field> {
+    if given.dict_is_ordered() != Some(true) {
+        return None;
+    }
+    let (own, others) = (categories_of(given), found.and_then(categories_of));
+    match (&own, found) {
+        (Some(_), _) if own.as_deref() == others.as_deref() => None,
+        (None, Some(found)) if others.is_some() => {
+            Some(found.clone().with_nullable(given.is_nullable()))
+        }
+        _ => Some(without_order(given)),
+    }
 }
 
 /// The given field without categories, in no order.
@@ -62,16 +85,18 @@ pub fn without_unknown_order(given: Field) -> Field {
     }
 }
 
-/// The values of a column in the dictionary of its categories, if it has such.
+/// The values of a column in the dictionary of its categories.
 ///
 /// # Errors
 /// [`SchemaMismatch`](ErrorKind::SchemaMismatch) naming the row for a value that is not a category.
-pub fn in_categories(given: &Field, first_row: u64, values: ArrayRef) -> Result<ArrayRef> {
-    let (Some(categories), DataType::Dictionary(_, of)) = (categories_of(given), given.data_type())
-    else {
-        return Ok(values);
-    };
-    let categories = convert_column(given.name(), 0, &categories, of)?;
+pub fn in_categories(
+    given: &Field,
+    categories: &ArrayRef,
+    first_row: u64,
+    values: ArrayRef,
+) -> Result<ArrayRef> {
+    let DataType::Dictionary(_, of) = given.data_type() else { return Ok(values) };
+    let categories = convert_column(given.name(), 0, categories, of)?;
     let packed = cast(&values, given.data_type())?;
     let packed = packed.as_dictionary::<Int32Type>();
     let names = to_texts(&categories)?;

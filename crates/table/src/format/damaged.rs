@@ -10,10 +10,10 @@ use partita_core::testing::damaged;
 
 use super::header::{Attempt, Encoding, Header, Own};
 use super::index::Index;
+use super::manifest::Manifest;
 use super::pandas::ExtensionTypes;
 use super::schema::{decode_common_metadata, encode_common_metadata};
 use super::snapshot::{Delta, Document, Operation, Snapshot};
-use super::statistics::manifest_schema;
 use crate::stage::{Begun, Columns, Staged};
 
 fn header() -> Header {
@@ -53,7 +53,7 @@ fn headers_within_a_frame() {
 
 fn snapshot() -> Snapshot {
     let table = Schema::new(vec![Field::new("a", DataType::Int64, true)]);
-    let schema = manifest_schema(&table, &[]);
+    let schema = Manifest::schema_of(&table, &[]);
     let columns = schema.fields().iter().map(|field| -> ArrayRef {
         match field.data_type() {
             DataType::LargeUtf8 => Arc::new(LargeStringArray::from(vec!["p=1/x", "p=2/y"])),
@@ -61,8 +61,12 @@ fn snapshot() -> Snapshot {
             other => arrow::array::new_null_array(other, 2),
         }
     });
-    let manifest = RecordBatch::try_new(Arc::clone(&schema), columns.collect()).unwrap();
-    let delta = Delta { added: vec![true, false].into(), removed: manifest.slice(0, 1) };
+    let rows = RecordBatch::try_new(Arc::clone(&schema), columns.collect()).unwrap();
+    let manifest = Manifest::new(rows).unwrap();
+    let delta = Delta {
+        added: vec![true, false].into(),
+        removed: manifest.take(&UInt64Array::from(vec![0])).unwrap(),
+    };
     let document = Document::new(3, "id", Operation::Replace, "now".to_owned());
     Snapshot { document, schema: table, manifest, delta: Some(delta) }
 }

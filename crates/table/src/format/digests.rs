@@ -8,8 +8,6 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, FixedSizeBinaryArray, RecordBatch};
-use arrow::datatypes::DataType;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hashbrown::HashMap;
@@ -22,14 +20,6 @@ use super::footer::length_of;
 /// The entry of the footer with the digests of the column chunks: row group by row group, column by
 /// column, as base64.
 const ENTRY: &str = "partita.digests";
-
-/// The column of the manifest for the digest of the footer.
-pub const FOOTER: &str = "footer_digest";
-/// The column for that of the rest.
-pub const REST: &str = "rest_digest";
-
-/// The type of these columns.
-pub const TYPE: DataType = DataType::FixedSizeBinary(16);
 
 /// The digests of a data file in the snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,13 +40,6 @@ impl FileDigests {
             footer: Digest::of(footer),
             rest: Digest::of_pieces(rest_of(before, metadata)),
         })
-    }
-
-    /// Those that each row of a manifest has.
-    pub fn of_rows(manifest: &RecordBatch) -> Vec<Option<Self>> {
-        let (footers, rests) = (column(manifest, FOOTER), column(manifest, REST));
-        let of = |row| Some(Self { footer: digest(footers, row)?, rest: digest(rests, row)? });
-        (0..manifest.num_rows()).map(of).collect()
     }
 
     /// Refuses a footer, with what is behind it, that is not the one that was committed.
@@ -204,15 +187,6 @@ fn rest_of<'a>(before: &'a [u8], metadata: &ParquetMetaData) -> impl Iterator<It
 
 fn slice<'a>(file: &'a [u8], place: &Range<u64>) -> Option<&'a [u8]> {
     file.get(usize::try_from(place.start).ok()?..usize::try_from(place.end).ok()?)
-}
-
-fn column<'a>(manifest: &'a RecordBatch, name: &str) -> Option<&'a FixedSizeBinaryArray> {
-    manifest.column_by_name(name)?.as_fixed_size_binary_opt()
-}
-
-fn digest(column: Option<&FixedSizeBinaryArray>, row: usize) -> Option<Digest> {
-    let column = column.filter(|column| column.is_valid(row))?;
-    Digest::from_bytes(column.value(row))
 }
 
 fn altered(what: &str) -> Error {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::FutureExt;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, try_join_all};
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::arrow::async_reader::{AsyncFileReader, MetadataFetch};
 use parquet::errors::{ParquetError, Result as ParquetResult};
@@ -22,6 +22,9 @@ use super::schema::readable_schema;
 
 /// Bytes fetched from the end of a file whose footer length is unknown.
 const GUESS: u64 = 64 << 10;
+/// Bytes fetched together with a footer, which hold the page index of most files: it lies before the
+/// footer, and its length is not known beforehand.
+const PAGE_INDEX: u64 = 64 << 10;
 
 /// A Parquet object whose byte ranges the decoder reads from the store.
 #[derive(Debug, Clone)]
@@ -30,6 +33,10 @@ pub struct ParquetObject {
     key: Arc<str>,
     bytes: u64,
     footer: Option<u64>,
+    /// The number of bytes to fetch before the footer, and with it.
+    before_footer: u64,
+    /// What was fetched before it is asked for: places in the file, and their content.
+    ahead: Vec<(Range<u64>, Bytes)>,
     /// The committed digests, where reads compare them.
     digests: Option<FileDigests>,
     /// The digests of the column chunks, once the footer was read.
@@ -53,8 +60,44 @@ impl ParquetObject {
             Some(bytes) => bytes,
             None => store.head(key).await?.ok_or_else(|| missing(key))?.size,
         };
-        let (store, key) = (store.clone(), key.into());
-        Ok(Self { store, key, bytes, footer, digests: None, chunks: None, pages: None })
+        Ok(Self {
+            store: store.clone(),
+            key: key.into(),
+            bytes,
+            footer,
+            before_footer: 0,
+            ahead: Vec::new(),
+            digests: None,
+            chunks: None,
+            pages: None,
+        })
+    }
+
+    /// The same object, of which the page index is fetched in the request for the footer, as far as
+    /// it is short. Of local files it is not: a request costs them little.
+    #[must_use]
+    pub fn with_index_ahead(self) -> Self {
+        let before_footer = if self.store.is_local() { 0 } else { PAGE_INDEX };
+        Self { before_footer, ..self }
+    }
+
+    /// Fetches byte ranges at once, from which later reads are served.
+    ///
+    /// # Errors
+    /// As [`ParquetObject::ranges`]; [`Corrupt`](ErrorKind::Corrupt) if the object is missing.
+    pub async fn fetch_ahead(&mut self, ranges: Vec<Range<u64>>) -> Result<()> {
+        let unknown: Vec<Range<u64>> =
+            ranges.into_iter().filter(|range| self.known(range).is_none()).collect();
+        let fetches = unknown.iter().map(|range| self.store.get_range(&self.key, range.clone()));
+        let fetched = try_join_all(fetches).await;
+        let fetched = fetched.map_err(|error| unreadable(&self.key, external(error)))?;
+        self.ahead.extend(unknown.into_iter().zip(fetched));
+        Ok(())
+    }
+
+    /// The bytes of a range that was fetched before.
+    fn known(&self, range: &Range<u64>) -> Option<Bytes> {
+        self.ahead.iter().find_map(|(place, bytes)| within(place.start, bytes, range))
     }
 
     /// The same object, of which footer and whole column chunks are compared with what was committed,
@@ -102,7 +145,8 @@ impl ParquetObject {
 
     /// The number of bytes at the end of the object that probably hold its footer.
     fn hint(&self) -> u64 {
-        self.footer.map_or(GUESS, |footer| footer + TAIL as u64).min(self.bytes)
+        let footer = self.footer.map_or(GUESS, |footer| footer.saturating_add(TAIL as u64));
+        footer.saturating_add(self.before_footer).min(self.bytes)
     }
 
     /// The metadata with the page index of some column chunks; one request where the file has one.
@@ -159,7 +203,10 @@ impl ParquetObject {
         if range.start > range.end || range.end > self.bytes {
             return Err(ParquetError::General("a byte range lies outside the file".into()));
         }
-        let bytes = self.store.get_range(&self.key, range.clone()).await.map_err(external)?;
+        let bytes = match self.known(&range) {
+            Some(bytes) => bytes,
+            None => self.store.get_range(&self.key, range.clone()).await.map_err(external)?,
+        };
         self.check(&range, &bytes)?;
         Ok(bytes)
     }
@@ -191,11 +238,21 @@ impl AsyncFileReader for ParquetObject {
             if ranges.iter().any(|range| range.start > range.end || range.end > self.bytes) {
                 return Err(ParquetError::General("a byte range lies outside the file".into()));
             }
-            let fetched = self.store.get_ranges(&self.key, &ranges).await.map_err(external)?;
-            for (range, bytes) in ranges.iter().zip(&fetched) {
+            let known: Vec<Option<Bytes>> = ranges.iter().map(|range| self.known(range)).collect();
+            let unknown: Vec<Range<u64>> = ranges
+                .iter()
+                .zip(&known)
+                .filter(|(_, known)| known.is_none())
+                .map(|(range, _)| range.clone())
+                .collect();
+            let fetched = self.store.get_ranges(&self.key, &unknown).await.map_err(external)?;
+            let mut fetched = fetched.into_iter();
+            let all: Vec<Bytes> =
+                known.into_iter().filter_map(|known| known.or_else(|| fetched.next())).collect();
+            for (range, bytes) in ranges.iter().zip(&all) {
                 self.check(range, bytes)?;
             }
-            Ok(fetched)
+            Ok(all)
         }
         .boxed()
     }
@@ -207,11 +264,15 @@ impl AsyncFileReader for ParquetObject {
         async move {
             let size = self.bytes;
             let end = self.checked_end(self.hint()).await?;
-            let hint = end.bytes.len();
+            let fetched = (end.start..size, end.bytes.clone());
             let reader = ParquetMetaDataReader::new()
                 .with_arrow_reader_options(options)
-                .with_prefetch_hint(Some(hint));
-            Ok(Arc::new(reader.load_and_finish(end, size).await?))
+                .with_prefetch_hint(Some(end.bytes.len()));
+            let metadata = Arc::new(reader.load_and_finish(end, size).await?);
+            if self.before_footer > 0 {
+                self.ahead.push(fetched);
+            }
+            Ok(metadata)
         }
         .boxed()
     }
@@ -241,12 +302,7 @@ struct End<'a> {
 
 impl MetadataFetch for End<'_> {
     fn fetch(&mut self, range: Range<u64>) -> BoxFuture<'_, ParquetResult<Bytes>> {
-        let part = || {
-            let from = usize::try_from(range.start.checked_sub(self.start)?).ok()?;
-            let to = usize::try_from(range.end.checked_sub(self.start)?).ok()?;
-            (from <= to && to <= self.bytes.len()).then(|| self.bytes.slice(from..to))
-        };
-        match part() {
+        match within(self.start, &self.bytes, &range) {
             Some(bytes) => std::future::ready(Ok(bytes)).boxed(),
             None => self.object.fetch_range(range).boxed(),
         }
@@ -278,6 +334,13 @@ impl ParquetObject {
         check_footer(&footer).map_err(external)?;
         Ok(End { object: self, start, bytes, footer })
     }
+}
+
+/// The part of the bytes, which begin at `start`, that lies in a range; none if they lack some of it.
+fn within(start: u64, bytes: &Bytes, range: &Range<u64>) -> Option<Bytes> {
+    let from = usize::try_from(range.start.checked_sub(start)?).ok()?;
+    let to = usize::try_from(range.end.checked_sub(start)?).ok()?;
+    (from <= to && to <= bytes.len()).then(|| bytes.slice(from..to))
 }
 
 fn external(error: Error) -> ParquetError {

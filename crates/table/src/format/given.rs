@@ -9,7 +9,7 @@ use arrow::array::{Array, ArrayRef, new_empty_array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use partita_core::convert::{common_type, convert_column, settled_type};
-use partita_core::{Error, ErrorKind, Result};
+use partita_core::{Error, ErrorKind, Result, type_name};
 
 use super::categories::{categories_of, in_categories, without_order, without_unknown_order};
 use super::columns::{given_of, with_given, without_id};
@@ -144,7 +144,10 @@ pub fn to_file(column: &Field, first_row: u64, values: &ArrayRef) -> Result<Arra
             .with("column", name)
             .with("row", first_row + row as u64));
     }
-    let given = in_categories(column, first_row, given)?;
+    let given = match categories_of(column) {
+        Some(categories) => in_categories(column, &categories, first_row, given)?,
+        None => given,
+    };
     convert_column(name, first_row, &given, &file_type(column.data_type()))
 }
 
@@ -185,6 +188,29 @@ pub fn widened(known: &Field, found: &Field, stored: &DataType) -> Field {
     }
 }
 
+/// The stored field of a column of times or durations in the finer unit of `found`; `None` if there
+/// is none, or if the column takes the unit in another way. A finer unit may reach less far, so it
+/// depends on the values whether the column can take it.
+#[must_use]
+pub fn finer(known: &Field, found: &Field) -> Option<Field> {
+    let (one, other) = (given_field(known), given_field(found));
+    let common = common_type(one.data_type(), other.data_type())?;
+    let is_finer = match &common {
+        DataType::Timestamp(unit, _) | DataType::Time64(unit) => *unit == TimeUnit::Nanosecond,
+        DataType::Duration(_) => true,
+        _ => false,
+    };
+    if !is_finer || common == *one.data_type() {
+        return None;
+    }
+    let nullable = one.is_nullable() || other.is_nullable();
+    let given = one.with_data_type(common).with_nullable(nullable);
+    let stored = stored_field(&given, None);
+    let mut metadata = known.metadata().clone();
+    metadata.extend(stored.metadata().clone());
+    Some(returned_as(&stored.with_metadata(metadata), &given))
+}
+
 /// The stored column with the type `to`, in which scans return it.
 #[must_use]
 pub fn retyped(known: &Field, to: &DataType) -> Field {
@@ -214,6 +240,37 @@ pub fn taking_nulls(known: &Field) -> Field {
         Some(given) => returned_as(known, &given.with_nullable(true)),
         None => known.clone(),
     }
+}
+
+/// The given field of a column into which other libraries have written: any part of a value may be
+/// null, and times have microseconds, since that is what they write.
+#[must_use]
+pub fn as_others_write(given: &Field) -> Field {
+    let part = |field: &FieldRef| Arc::new(as_others_write(field));
+    let data_type = match given.data_type() {
+        // The values of an extension type are defined by its storage type.
+        own if given.metadata().contains_key(EXTENSION_NAME) => own.clone(),
+        DataType::Timestamp(TimeUnit::Second | TimeUnit::Millisecond, zone) => {
+            DataType::Timestamp(TimeUnit::Microsecond, zone.clone())
+        }
+        DataType::List(item) => DataType::List(part(item)),
+        DataType::LargeList(item) => DataType::LargeList(part(item)),
+        DataType::FixedSizeList(item, size) => DataType::FixedSizeList(part(item), *size),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(part).collect()),
+        DataType::Map(entries, sorted) => {
+            let pair = match entries.data_type() {
+                DataType::Struct(fields) => match &**fields {
+                    // The key of a map is not nullable.
+                    [key, value] => DataType::Struct(vec![Arc::clone(key), part(value)].into()),
+                    _ => DataType::Struct(fields.clone()),
+                },
+                other => other.clone(),
+            };
+            DataType::Map(Arc::new(entries.as_ref().clone().with_data_type(pair)), *sorted)
+        }
+        other => other.clone(),
+    };
+    given.clone().with_data_type(data_type).with_nullable(true)
 }
 
 /// The columns of data which are added to a table, whose files have nulls in their place.
@@ -254,12 +311,12 @@ pub fn holds_all(narrow: &DataType, wider: &DataType) -> bool {
 }
 
 /// Checks data of stored schema `incoming` against `current`, and returns the schema for both:
-/// columns that were null so far take their type from the data, and types that were given narrower
-/// become one that holds both.
+/// columns that were null so far take their type from the data, and narrower types become one that
+/// holds both, but for the columns of `fixed`.
 ///
 /// # Errors
 /// [`SchemaMismatch`](ErrorKind::SchemaMismatch) naming the column, what was expected and found.
-pub fn merge(current: &Schema, incoming: &Schema) -> Result<Schema> {
+pub fn merge(current: &Schema, incoming: &Schema, fixed: &[String]) -> Result<Schema> {
     if let Some(field) = incoming.fields().iter().find(|f| current.index_of(f.name()).is_err()) {
         return Err(surplus(field.name()));
     }
@@ -269,17 +326,29 @@ pub fn merge(current: &Schema, incoming: &Schema) -> Result<Schema> {
             return Ok(settled);
         }
         let (expected, is) = (known.data_type(), found.data_type());
-        match is {
-            DataType::Null => Ok(known.as_ref().clone()),
-            _ if same(expected, is) => Ok(widened(known, found, expected)),
-            _ => Err(Error::new(
+        // The parts that have no type in the new data are nulls.
+        if settled_type(is, expected).as_ref() == Some(expected) {
+            return Ok(known.as_ref().clone());
+        }
+        let takes = |from: &DataType, to: &DataType| {
+            from == to || widening(from, to) == Some(Widening::AsItIs)
+        };
+        let wider = match same(expected, is) {
+            true => Some(expected.clone()),
+            false => common_type(expected, is)
+                .filter(|to| takes(expected, to) && takes(is, to))
+                .filter(|_| !fixed.contains(known.name())),
+        };
+        let Some(wider) = wider else {
+            return Err(Error::new(
                 ErrorKind::SchemaMismatch,
                 "the data has another type than the table's column",
             )
             .with("column", known.name())
-            .with("expected", expected)
-            .with("found", is)),
-        }
+            .with("expected", type_name(expected))
+            .with("found", type_name(is)));
+        };
+        Ok(widened(known, found, &wider))
     });
     Ok(Schema::new(merged.collect::<Result<Vec<_>>>()?))
 }
@@ -324,14 +393,14 @@ mod tests {
     fn mismatches_name_the_column() {
         let current = schema(&[("a", DataType::Int64), ("n", DataType::Null)]);
         let filled = schema(&[("a", DataType::Null), ("n", DataType::Boolean)]);
-        let merged = merge(&current, &filled).unwrap();
+        let merged = merge(&current, &filled, &[]).unwrap();
         assert_eq!(merged.field(1).data_type(), &DataType::Boolean);
         for wrong in [
             schema(&[("a", DataType::Float64), ("n", DataType::Null)]),
             schema(&[("n", DataType::Null)]),
             schema(&[("a", DataType::Int64), ("n", DataType::Null), ("x", DataType::Int64)]),
         ] {
-            let error = merge(&current, &wrong).unwrap_err();
+            let error = merge(&current, &wrong, &[]).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::SchemaMismatch);
             assert!(error.to_string().contains("column: "), "{error}");
         }

@@ -88,6 +88,10 @@ pub struct Own {
     /// The largest id that a column has ever had.
     #[serde(default)]
     pub last_column_id: i32,
+    /// The number of the schema, see [`Schemas`](super::snapshot::Schemas); zero where it is not
+    /// known.
+    #[serde(default)]
+    pub schema: u64,
 }
 
 impl Own {
@@ -95,6 +99,7 @@ impl Own {
     pub fn laid_out_as(&mut self, document: &Document) {
         // Ids are never given again, so the number does not go back with the version.
         self.last_column_id = self.last_column_id.max(document.last_column_id);
+        self.schema = document.schemas.current;
         if let Some(derived) = &document.derived {
             self.derived.clone_from(derived);
             self.bloom_filters.clone_from(&document.bloom_filters);
@@ -241,8 +246,10 @@ impl Header {
         };
         let own: Own =
             serde_json::from_value(stored.clone()).map_err(|error| damaged().caused_by(error))?;
-        if own.version >= LAST_VERSION {
-            return Err(damaged().with("version", own.version));
+        for (name, number) in [("version", own.version), ("schema", own.schema)] {
+            if number >= LAST_VERSION {
+                return Err(damaged().with(name, number));
+            }
         }
         Ok(Some(own))
     }
@@ -325,9 +332,9 @@ fn unreadable(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::corrupt("the dataset's metadata cannot be read").caused_by(error)
 }
 
-/// Size limits of decompression. A header of a million files is some 200 MB, about ten times its
-/// stored size.
-const LARGEST_HEADER: u64 = 1 << 31;
+/// Size limits of headers, stored and decompressed. One of a million files is some 200 MB, about ten
+/// times its stored size as msgpack.
+pub(crate) const LARGEST_HEADER: u64 = 1 << 31;
 const BEST_RATIO: u64 = 64;
 /// The decompressed size in bytes that even the smallest header may have.
 const SMALL_HEADER: u64 = 1 << 20;

@@ -12,6 +12,7 @@ pub mod index;
 pub mod ipc;
 mod json;
 pub mod keys;
+pub mod manifest;
 pub mod marks;
 pub mod pandas;
 pub mod schema;

@@ -23,7 +23,7 @@ use parquet::arrow::{ARROW_SCHEMA_META_KEY, ArrowWriter};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 use partita_core::convert::{convert_column, fill_fields};
-use partita_core::{Error, ErrorKind, Result, guarded};
+use partita_core::{Error, ErrorKind, Result, guarded, type_name};
 use partita_parquet::load;
 
 use super::columns::{comment_of, given_of, id_of, plain, with_comment, with_id};
@@ -334,8 +334,8 @@ pub fn cast_column(name: &str, values: &ArrayRef, to: &DataType) -> Result<Array
     cast_with_options(values, to, &options).map_err(|error| {
         Error::new(ErrorKind::SchemaMismatch, "values do not fit the column's type")
             .with("column", name)
-            .with("expected", to)
-            .with("found", values.data_type())
+            .with("expected", type_name(to))
+            .with("found", type_name(values.data_type()))
             .caused_by(error)
     })
 }

@@ -1,6 +1,6 @@
 //! Snapshots: the state of a table at one version, as a Parquet file beside the data.
 //!
-//! The rows are the manifest (see [`statistics`](super::statistics)) and the files that the commit
+//! The rows are the manifest (see [`Manifest`]) and the files that the commit
 //! removed; all other data is in the key-value metadata. A snapshot contains the hash of the header
 //! that it describes: if plateau has committed since, the hash differs and the snapshot's
 //! statistics are not used.
@@ -12,7 +12,7 @@ use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, LargeStringArray, RecordBatch, StringArray,
     new_null_array,
 };
-use arrow::compute::{cast, concat_batches, filter_record_batch, not};
+use arrow::compute::{cast, concat_batches, not};
 use arrow::datatypes::{DataType, Field, Schema};
 use bytes::Bytes;
 use indexmap::IndexMap;
@@ -23,7 +23,8 @@ use parquet::arrow::arrow_reader::{
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use partita_core::{Error, Result, guarded};
+use partita_core::store::LARGEST;
+use partita_core::{Error, Result, Store, guarded};
 use partita_parquet::{check_pages, check_seal, load, sealed};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -32,6 +33,7 @@ use super::footer::{named, unreadable};
 use super::header::LAST_VERSION;
 use super::index::stored::IndexFile;
 use super::ipc::{decode_schema, encode_schema};
+use super::manifest::{FOOTER, Manifest};
 use super::pandas::ExtensionTypes;
 use crate::stage::Derivations;
 
@@ -51,9 +53,9 @@ const KNOWN: [&str; 0] = [];
 /// The column of the footer lengths.
 const FOOTER_LENGTH: &str = "footer_length";
 
-/// The column in which releases that only know format 1 expect the footer lengths. It has a type
-/// that they cannot convert, and their error shows the name of that type's field.
-const FOOTER: &str = "footer";
+/// In [`FOOTER`], releases that only know format 1 expect the footer lengths. There is a column of
+/// this name with a type that they cannot convert, and their error shows the name of that type's
+/// field.
 const REFUSED: &str = "this table needs a later release of partita";
 
 /// The column that tells whether the commit added or removed a file.
@@ -320,7 +322,7 @@ pub struct Snapshot {
     /// The stored schema of the table.
     pub schema: Schema,
     /// Its files.
-    pub manifest: RecordBatch,
+    pub manifest: Manifest,
     /// The files that its commit added and removed; `None` in revision 1.
     pub delta: Option<Delta>,
 }
@@ -331,7 +333,7 @@ pub struct Delta {
     /// Which rows of the manifest the commit added.
     pub added: BooleanArray,
     /// The rows of the previous manifest for the files that the commit removed.
-    pub removed: RecordBatch,
+    pub removed: Manifest,
 }
 
 impl Snapshot {
@@ -361,6 +363,16 @@ impl Snapshot {
             writer.into_inner()
         };
         write().map(|file| sealed(file).into()).map_err(|error| unwritable(error.into()))
+    }
+
+    /// Reads a stored snapshot. One request.
+    ///
+    /// # Errors
+    /// [`NotFound`](partita_core::ErrorKind::NotFound) if there is none; otherwise as
+    /// [`Snapshot::decode`].
+    pub async fn fetch(store: &Store, key: &str) -> Result<Self> {
+        let bytes = store.get_within(key, LARGEST).await?.ok_or_else(|| store.missing(key))?;
+        Self::decode(bytes, key)
     }
 
     /// Decodes a stored snapshot.
@@ -394,30 +406,26 @@ impl Snapshot {
             .map_err(|error| damaged("cannot be decoded").caused_by(error))?;
         let (manifest, delta) = match document.records_changes() {
             true => split(&rows).map_err(|error| error.with("key", key))?,
-            false => (rows, None),
+            false => (Manifest::new(rows).map_err(|error| error.with("key", key))?, None),
         };
-        for required in ["label", "key", "rows", "bytes", FOOTER] {
-            if manifest.column_by_name(required).is_none() {
-                return Err(damaged("lacks a column").with("column", required));
-            }
-        }
         Ok(Self { document, schema, manifest, delta })
     }
 
     /// The rows in stored form: the manifest, and the files that the commit removed.
     fn rows(&self) -> Result<RecordBatch> {
         let before = self.manifest.schema();
+        // Deleted values would stay in the store as bounds of removed files.
         let removed =
-            self.delta.as_ref().map(|delta| without_bounds(&delta.removed)).transpose()?;
-        let all = concat_batches(&before, [&self.manifest].into_iter().chain(&removed))?;
+            self.delta.as_ref().map(|delta| delta.removed.without_bounds()).transpose()?;
+        let all = Manifest::concat(&before, [&self.manifest].into_iter().chain(&removed))?;
         let fields = before.fields().iter().map(|field| match field.name().as_str() {
             FOOTER => Arc::new(field.as_ref().clone().with_name(FOOTER_LENGTH)),
             _ => Arc::clone(field),
         });
         let mut fields: Vec<_> = fields.collect();
-        let mut columns = all.columns().to_vec();
-        let change = self.changes(all.num_rows());
-        for (name, column) in [(CHANGE, change), (FOOTER, refusal(all.num_rows()))] {
+        let mut columns = all.as_batch().columns().to_vec();
+        let change = self.changes(all.len());
+        for (name, column) in [(CHANGE, change), (FOOTER, refusal(all.len()))] {
             fields.push(Arc::new(Field::new(name, column.data_type().clone(), true)));
             columns.push(column);
         }
@@ -426,26 +434,13 @@ impl Snapshot {
 
     fn changes(&self, rows: usize) -> ArrayRef {
         let added = |row| self.delta.as_ref().is_some_and(|delta| delta.added.value(row));
-        let present = self.manifest.num_rows();
+        let present = self.manifest.len();
         let change = |row| match row < present {
             true => added(row).then_some(ADDED),
             false => Some(REMOVED),
         };
         Arc::new((0..rows).map(change).collect::<StringArray>())
     }
-}
-
-/// The manifest rows of removed files without the minima and maxima of their columns, which would
-/// keep deleted values in the store.
-fn without_bounds(removed: &RecordBatch) -> Result<RecordBatch> {
-    let schema = removed.schema();
-    let columns = schema.fields().iter().zip(removed.columns());
-    let columns = columns.map(|(field, column)| match field.name().split_once('.') {
-        Some(("min" | "max" | "nulls", _)) => new_null_array(column.data_type(), column.len()),
-        _ => Arc::clone(column),
-    });
-    let columns = columns.collect();
-    Ok(RecordBatch::try_new(schema, columns)?)
 }
 
 /// A column that releases that only know format 1 cannot convert.
@@ -455,7 +450,7 @@ fn refusal(rows: usize) -> ArrayRef {
 }
 
 /// Splits the stored rows into the manifest and the changes of the commit.
-fn split(rows: &RecordBatch) -> Result<(RecordBatch, Option<Delta>)> {
+fn split(rows: &RecordBatch) -> Result<(Manifest, Option<Delta>)> {
     let damaged =
         |column: &'static str| Error::corrupt("a snapshot lacks a column").with("column", column);
     let change = rows.column_by_name(CHANGE).ok_or_else(|| damaged(CHANGE))?;
@@ -477,17 +472,17 @@ fn split(rows: &RecordBatch) -> Result<(RecordBatch, Option<Delta>)> {
         _ => Arc::clone(field),
     });
     let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-    let plain = RecordBatch::try_new(schema, plain.columns().to_vec())?;
+    let plain = Manifest::new(RecordBatch::try_new(schema, plain.columns().to_vec())?)?;
     let removed = is(REMOVED);
     let added = is(ADDED);
     if removed.true_count() == 0 {
-        let removed = RecordBatch::new_empty(plain.schema());
+        let removed = Manifest::empty(plain.schema());
         return Ok((plain, Some(Delta { added, removed })));
     }
     let present = not(&removed)?;
     let added = arrow::compute::filter(&added, &present)?.as_boolean().clone();
-    let delta = Delta { added, removed: filter_record_batch(&plain, &removed)? };
-    Ok((filter_record_batch(&plain, &present)?, Some(delta)))
+    let delta = Delta { added, removed: plain.filter(&removed)? };
+    Ok((plain.filter(&present)?, Some(delta)))
 }
 
 /// Reads the document of a snapshot from its footer, without the rows.
@@ -537,11 +532,10 @@ fn entry<'a>(entries: Option<&'a Vec<KeyValue>>, key: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::statistics::{align, manifest_schema};
-    use arrow::array::{UInt64Array, new_null_array};
+    use arrow::array::UInt64Array;
 
-    fn manifest(keys: &[&str]) -> RecordBatch {
-        let schema = manifest_schema(&Schema::empty(), &[]);
+    fn manifest(keys: &[&str]) -> Manifest {
+        let schema = Manifest::schema_of(&Schema::empty(), &[]);
         let texts = || Arc::new(LargeStringArray::from(keys.to_vec())) as ArrayRef;
         let numbers = || Arc::new(UInt64Array::from(vec![7; keys.len()])) as ArrayRef;
         let columns = schema.fields().iter().map(|field| match field.data_type() {
@@ -550,7 +544,7 @@ mod tests {
             other => new_null_array(other, keys.len()),
         });
         let columns = columns.collect();
-        RecordBatch::try_new(schema, columns).unwrap()
+        Manifest::new(RecordBatch::try_new(schema, columns).unwrap()).unwrap()
     }
 
     fn snapshot(present: &[&str], added: usize, removed: &[&str]) -> Snapshot {
@@ -582,7 +576,7 @@ mod tests {
     }
 
     /// Imitates a release that only knows format 1: it reads all columns, finds those that it
-    /// needs, accepts the format number, and converts the rows to its own schema.
+    /// needs, accepts the format number, and converts the columns to its own types.
     #[test]
     fn releases_of_format_1_refuse_it() {
         for (present, added, removed) in SHAPES {
@@ -599,7 +593,8 @@ mod tests {
             for needed in ["label", "key", "rows", "bytes", "footer"] {
                 assert!(rows.column_by_name(needed).is_some(), "{needed}");
             }
-            let error = align(&rows, &manifest_schema(&Schema::empty(), &[])).unwrap_err();
+            let footers = rows.column_by_name(FOOTER).unwrap();
+            let error = cast(footers, &DataType::UInt64).unwrap_err();
             assert!(error.to_string().contains(REFUSED), "{error}");
         }
     }

@@ -12,7 +12,6 @@ use crate::change::Layout;
 use crate::format::footer::ParquetObject;
 use crate::format::schema::with_pandas;
 use crate::prune::{Plan, plan};
-use crate::stage::{numbers, texts};
 use crate::state::State;
 
 /// The layout of `state` once it is altered.
@@ -37,8 +36,8 @@ pub(super) async fn units(
 
 /// True if a file holds the column. Files that were written before it was added do not. Two requests.
 pub(super) async fn holds(store: &Store, unit: &Plan, column: &str) -> Result<bool> {
-    let sizes = numbers(&unit.manifest, "bytes").zip(numbers(&unit.manifest, "footer"));
-    for (key, (bytes, footer)) in texts(&unit.manifest, "key").zip(sizes) {
+    let sizes = unit.manifest.bytes().zip(unit.manifest.footers());
+    for (key, (bytes, footer)) in unit.manifest.keys().zip(sizes) {
         let mut object = ParquetObject::open(store, key, bytes, footer).await?;
         if object.metadata(false).await?.schema().index_of(column).is_ok() {
             return Ok(true);

@@ -12,7 +12,7 @@ mod optimize;
 mod renumber;
 mod upsert;
 
-pub use optimize::OptimizeOptions;
+pub use optimize::{OptimizeOptions, SmallFiles};
 pub(crate) use renumber::Growing;
 
 use std::sync::Arc;
@@ -38,7 +38,7 @@ use crate::format::snapshot::Operation;
 use crate::options::{SchemaMode, WriteOptions};
 use crate::prune::{Plan, plan};
 use crate::scan::{BATCH_ROWS, Except, Read, RowTest};
-use crate::stage::{Columns, Staged, Target, discard, numbers, stage, texts, total};
+use crate::stage::{Columns, Staged, Target, discard, stage};
 use crate::state::State;
 
 /// The change that a rewrite makes to the files it processes.
@@ -138,7 +138,7 @@ impl Rewrite {
             self.planned = true;
             let new: Vec<(Vec<String>, Plan)> = units
                 .into_iter()
-                .map(|unit| (texts(&unit.manifest, "key").map(str::to_owned).collect(), unit))
+                .map(|unit| (unit.manifest.keys().map(str::to_owned).collect(), unit))
                 .filter(|(keys, _)| !self.outcomes.contains_key::<Vec<String>>(keys))
                 .collect();
             self.options.progress.start("files examined", Some(new.len() as u64));
@@ -177,7 +177,7 @@ impl Rewrite {
     }
 
     async fn forget_gone(&mut self, state: &State) {
-        let present: HashSet<&str> = texts(&state.manifest, "key").collect();
+        let present: HashSet<&str> = state.manifest.keys().collect();
         let mut stale = Vec::new();
         self.outcomes.retain(|keys, outcome| {
             let stays = keys.iter().all(|key| present.contains(key.as_str()));
@@ -207,7 +207,7 @@ impl Rewrite {
             }
             Rule::Remove { test, .. } => Arc::clone(test),
         };
-        let rows = numbers(&unit.manifest, "rows").sum::<Option<u64>>();
+        let rows = unit.manifest.rows().sum::<Option<u64>>();
         let rows = rows.ok_or_else(missing_row_counts)?;
         let found = self.count(state, &unit, &test).await?;
         Ok(if found == 0 {
@@ -313,8 +313,8 @@ impl Propose for &mut Rewrite {
             change.alteration = Some(alteration.as_ref().clone());
             return Ok((!change.is_idle(Some(base))?).then_some(change));
         }
-        let nothing = change.removed.is_empty()
-            && change.staged.iter().all(|s| total(&s.manifest, "rows") == 0);
+        let nothing =
+            change.removed.is_empty() && change.staged.iter().all(|s| s.manifest.total_rows() == 0);
         Ok((!nothing).then_some(change))
     }
 
@@ -347,9 +347,8 @@ pub(crate) async fn unit_schema(
     extensions: &ExtensionTypes,
     unit: &Plan,
 ) -> Result<SchemaRef> {
-    let sizes = numbers(&unit.manifest, "bytes").zip(numbers(&unit.manifest, "footer"));
-    let files: Vec<(String, _)> =
-        texts(&unit.manifest, "key").map(str::to_owned).zip(sizes).collect();
+    let sizes = unit.manifest.bytes().zip(unit.manifest.footers());
+    let files: Vec<(String, _)> = unit.manifest.keys().map(str::to_owned).zip(sizes).collect();
     let schemas: Vec<SchemaRef> = stream::iter(files)
         .map(|(key, (bytes, footer))| async move {
             let mut object = ParquetObject::open(store, &key, bytes, footer).await?;

@@ -1,6 +1,8 @@
 //! Compaction: merging many small files of a partition into few files of the target size.
 
 use arrow::array::UInt64Array;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use indexmap::IndexMap;
 use partita_core::partition::PartitionKey;
 use partita_core::{Error, Predicate, Result, Store};
@@ -11,7 +13,7 @@ use crate::commit::Commit;
 use crate::format::snapshot::Operation;
 use crate::options::WriteOptions;
 use crate::prune::{Plan, plan};
-use crate::stage::{no_such_column, numbers};
+use crate::stage::no_such_column;
 use crate::state::State;
 
 /// Options of a compaction.
@@ -32,7 +34,33 @@ impl Default for OptimizeOptions {
     }
 }
 
+/// The files that a compaction would merge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SmallFiles {
+    /// Their number.
+    pub files: u64,
+    /// The number of files that would hold their rows.
+    pub into: u64,
+}
+
 impl Table {
+    /// Counts the files that [`Table::optimize`] would merge. No request.
+    ///
+    /// # Errors
+    /// [`InvalidPredicate`](partita_core::ErrorKind::InvalidPredicate) if the scope does not fit
+    /// the table.
+    pub fn small_files<'a>(
+        &'a self,
+        optimize: &'a OptimizeOptions,
+    ) -> BoxFuture<'a, Result<SmallFiles>> {
+        async move {
+            let units = units(self.store(), &self.state(), optimize).await?;
+            let files = units.iter().map(|unit| unit.manifest.len() as u64).sum();
+            Ok(SmallFiles { files, into: units.len() as u64 })
+        }
+        .boxed()
+    }
+
     /// Merges small files, partition by partition, in one commit. No row is added or lost:
     /// concurrent appends are kept in their own files. Readers of older versions can read their
     /// files until garbage is collected.
@@ -45,6 +73,7 @@ impl Table {
     /// scope that names other columns than the partition columns;
     /// [`NotFound`](partita_core::ErrorKind::NotFound) for a sort column that does not exist;
     /// otherwise those of [`Table::append`].
+    #[tracing::instrument(level = "debug", skip_all, fields(dataset = %self.place()))]
     pub async fn optimize(
         &self,
         optimize: &OptimizeOptions,
@@ -79,7 +108,7 @@ pub(super) async fn units(
     let sorts = !options.sort_by.is_empty();
     let mut open: IndexMap<PartitionKey, (u64, Vec<u64>)> = IndexMap::new();
     let mut units = Vec::new();
-    let sizes = numbers(&plan.manifest, "bytes");
+    let sizes = plan.manifest.bytes();
     for ((row, key), bytes) in (0..).zip(plan.partition_keys()?).zip(sizes) {
         let bytes = bytes.unwrap_or(0);
         if bytes > target / 2 && !sorts {

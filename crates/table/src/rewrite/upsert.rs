@@ -30,6 +30,7 @@ impl Table {
     /// [`InvalidArgument`](partita_core::ErrorKind::InvalidArgument) for a key that is null or
     /// occurs twice in `data`; [`NotFound`](partita_core::ErrorKind::NotFound) for a key column
     /// that does not exist; otherwise those of [`Table::append`].
+    #[tracing::instrument(level = "debug", skip_all, fields(dataset = %self.place()))]
     pub async fn upsert(
         &self,
         data: BatchSource,
@@ -65,6 +66,7 @@ impl Table {
     ///
     /// # Errors
     /// The errors are those of [`Table::upsert`] and [`Table::commit`].
+    #[tracing::instrument(level = "debug", skip_all, fields(dataset = %self.place()))]
     pub async fn commit_upsert(
         &self,
         staged: Vec<Staged>,

@@ -7,7 +7,7 @@ use arrow::compute::take;
 use arrow::datatypes::{Schema, SchemaRef};
 use partita_core::Result;
 
-use crate::format::categories::in_categories;
+use crate::format::categories::{categories_of, in_categories};
 use crate::format::schema::{cast_column, from_file};
 
 /// Builds batches of `schema` from batches of one file.
@@ -16,11 +16,14 @@ pub(super) struct Assemble {
     schema: SchemaRef,
     /// The partition values of the file, as a batch of one row.
     partition: RecordBatch,
+    /// For each column of the schema, its categories, if they are ordered.
+    categories: Vec<Option<ArrayRef>>,
 }
 
 impl Assemble {
     pub fn new(schema: SchemaRef, partition: RecordBatch) -> Self {
-        Self { schema, partition }
+        let categories = schema.fields().iter().map(|field| categories_of(field)).collect();
+        Self { schema, partition, categories }
     }
 
     /// The columns to read from the file itself.
@@ -35,7 +38,7 @@ impl Assemble {
         let rows = batch.num_rows();
         let (schema, given, _) = batch.into_parts();
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.schema.fields().len());
-        for field in self.schema.fields() {
+        for (field, categories) in self.schema.fields().iter().zip(&self.categories) {
             let name = field.name();
             let values = match self.partition.column_by_name(name) {
                 Some(value) => {
@@ -47,7 +50,10 @@ impl Assemble {
                     None => new_null_array(field.data_type(), rows),
                 },
             };
-            columns.push(in_categories(field, 0, values)?);
+            columns.push(match categories {
+                Some(categories) => in_categories(field, categories, 0, values)?,
+                None => values,
+            });
         }
         // The caller may keep the batch, so spare capacity from decoding is freed, which is
         // possible once each column has a single owner.

@@ -13,6 +13,7 @@ use arrow::error::ArrowError;
 use bytes::{Buf, Bytes};
 use flate2::read::MultiGzDecoder;
 use partita_core::partition::values_of;
+use partita_core::store::LARGEST;
 use partita_core::{Error, Result, Store};
 
 use super::assemble::{Assemble, project};
@@ -94,7 +95,8 @@ impl Decoder {
 
 /// The columns of a CSV file, in its order; their types are not known.
 pub(crate) async fn csv_columns(store: &Store, key: &str) -> Result<Schema> {
-    Ok(heading(&store.get(key).await?, key)?)
+    let bytes = store.get_within(key, LARGEST).await?.ok_or_else(|| store.missing(key))?;
+    Ok(heading(&bytes, key)?)
 }
 
 fn heading(bytes: &Bytes, key: &str) -> Result<Schema, ArrowError> {

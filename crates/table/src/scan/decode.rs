@@ -5,6 +5,7 @@
 //! is a separate unit of work. Only the needed pages are fetched, and columns outside the predicate
 //! only for rows that pass it.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{BooleanArray, RecordBatch};
@@ -39,6 +40,9 @@ use crate::format::footer::{ParquetObject, missing, named, readable, unreadable}
 /// Files up to this size in bytes are fetched as a whole: another request costs more than the bytes
 /// saved.
 const WHOLE: u64 = 1 << 20;
+/// Columns outside of the predicate are fetched together with those of the predicate if they take
+/// at most so many bytes in a row group, for the same reason.
+const TOGETHER: u64 = 1 << 20;
 /// How much longer than it should be a file may be to be fetched; what is wrong with it is said then.
 const SLACK: u64 = 64 << 20;
 
@@ -164,6 +168,9 @@ impl Decoder {
         let mut object = object.committed_as(task.digests);
         if object.bytes() <= WHOLE || is_csv(&task.key) {
             return Ok(Opened::Whole(object));
+        }
+        if self.test.is_some() {
+            object = object.with_index_ahead();
         }
         let mut metadata = object.metadata(false).await?;
         let count = metadata.metadata().num_row_groups();
@@ -413,11 +420,16 @@ impl OpenFile {
         let wanted = decoder.wanted(&self.metadata, &[part.row_group], &self.partition);
         let all = decoder.test.is_none() && part.rows.is_none();
         let mut room = Room::of(wanted.into_iter(), all)?;
-        let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(
-            self.object.clone(),
-            self.metadata.clone(),
-        )
-        .with_row_group_selections(vec![part.selection()]);
+        let mut object = self.object.clone();
+        if decoder.test.is_some() && !decoder.store.is_local() {
+            let [first, then] = self.fetches(decoder, part.clone())?;
+            if bytes_in(&then) <= TOGETHER {
+                object.fetch_ahead([first, then].concat()).await?;
+            }
+        }
+        let builder =
+            ParquetRecordBatchStreamBuilder::new_with_metadata(object, self.metadata.clone())
+                .with_row_group_selections(vec![part.selection()]);
         let builder = decoder.configured(builder, &self.metadata, &self.partition)?;
         let mut stream = builder.build().map_err(|error| unreadable(&self.key, error))?;
         let mut batches = Vec::new();
@@ -435,6 +447,13 @@ impl OpenFile {
 
     /// The requests and bytes of decoding a part if all tested rows pass.
     fn cost(&self, decoder: &Decoder, part: Part) -> Result<(u64, u64)> {
+        let fetches = self.fetches(decoder, part)?.concat();
+        Ok((fetches.len() as u64, bytes_in(&fetches)))
+    }
+
+    /// The requests of decoding a part if all tested rows pass: those for the columns of the
+    /// predicate, and those for the other columns.
+    fn fetches(&self, decoder: &Decoder, part: Part) -> Result<[Vec<Range<u64>>; 2]> {
         let builder = ParquetPushDecoderBuilder::new_with_metadata(self.metadata.clone())
             .with_row_group_selections(vec![part.selection()]);
         let builder = decoder.configured(builder, &self.metadata, &self.partition)?;
@@ -442,14 +461,10 @@ impl OpenFile {
         let tested = decoder.tested(&self.metadata);
         let (first, then): (Vec<_>, Vec<_>) =
             planned.scan_plan().partition(|planned| tested.leaf_included(planned.column));
-        let (mut requests, mut bytes) = (0, 0);
-        for step in [first, then] {
+        Ok([first, then].map(|step| {
             let ranges: Vec<_> = step.into_iter().map(|planned| planned.range).collect();
-            let fetches = coalesced(&ranges);
-            requests += fetches.len() as u64;
-            bytes += fetches.iter().map(|range| range.end - range.start).sum::<u64>();
-        }
-        Ok((requests, bytes))
+            coalesced(&ranges)
+        }))
     }
 
     fn rows(&self, part: &Part) -> u64 {
@@ -457,6 +472,11 @@ impl OpenFile {
         let all = group.map_or(0, |group| u64::try_from(group.num_rows()).unwrap_or(0));
         part.rows.as_ref().map_or(all, |rows| rows.row_count() as u64)
     }
+}
+
+/// The number of bytes in disjoint ranges.
+fn bytes_in(ranges: &[Range<u64>]) -> u64 {
+    ranges.iter().map(|range| range.end - range.start).sum()
 }
 
 impl Part {

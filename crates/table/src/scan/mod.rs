@@ -2,16 +2,18 @@
 
 mod assemble;
 mod bloom;
+mod bound;
 mod bounds;
 mod csv;
 mod decode;
+mod distinct;
 mod groups;
 mod pages;
 mod read;
 mod rows;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::datatypes::{Schema, SchemaRef};
@@ -21,15 +23,16 @@ use futures::{FutureExt, StreamExt, TryStreamExt};
 use hashbrown::HashSet;
 use indexmap::IndexMap;
 use partita_core::partition::PartitionKey;
-use partita_core::predicate::BoundPredicate;
 use partita_core::{Cancel, Error, ErrorKind, NoProgress, Predicate, Progress, Result, Store};
+use tracing::Instrument;
 
 use crate::explain::{Account, Explain};
 use crate::format::schema::with_pandas;
 use crate::prune::{Plan, plan};
-use crate::stage::{numbers, texts};
 use crate::state::State;
+pub(crate) use bound::Bound;
 pub(crate) use csv::{csv_columns, is_csv};
+pub(crate) use distinct::distinct_values;
 pub(crate) use read::Read;
 pub(crate) use rows::{Except, RowTest};
 
@@ -46,6 +49,9 @@ pub struct Scan {
     state: Arc<State>,
     columns: Option<Vec<String>>,
     predicate: Option<Predicate>,
+    /// The predicate in the form that is evaluated, once it was needed; shared with the clones and
+    /// pieces that have the same predicate, which may be a long list of values.
+    bound: Arc<OnceLock<Bound>>,
     batch_rows: usize,
     limit: Option<usize>,
     /// True for plateau's types instead of those that were given.
@@ -92,6 +98,7 @@ impl Scan {
             state,
             columns: None,
             predicate: None,
+            bound: Arc::default(),
             batch_rows: BATCH_ROWS,
             limit: None,
             normalised: false,
@@ -122,6 +129,7 @@ impl Scan {
             Some(other) => other.and(predicate),
             None => predicate,
         });
+        self.bound = Arc::default();
         self.changed()
     }
 
@@ -200,8 +208,13 @@ impl Scan {
         }
     }
 
-    fn bind(&self) -> Result<Option<BoundPredicate>> {
-        self.predicate.as_ref().map(|predicate| self.state.bind(predicate)).transpose()
+    fn bound(&self) -> Result<Option<&Bound>> {
+        let Some(predicate) = &self.predicate else { return Ok(None) };
+        if let Some(bound) = self.bound.get() {
+            return Ok(Some(bound));
+        }
+        let bound = Bound::new(predicate, &self.state)?;
+        Ok(Some(self.bound.get_or_init(|| bound)))
     }
 
     async fn plan(&self) -> Result<Plan> {
@@ -209,10 +222,10 @@ impl Scan {
     }
 
     async fn plan_through(&self, store: &Store) -> Result<Plan> {
-        let plan = plan(store, &self.state, self.bind()?.as_ref()).await?;
+        let plan = plan(store, &self.state, self.bound()?.map(Bound::whole)).await?;
         let Some(files) = &self.files else { return Ok(plan) };
         let chosen: BooleanArray =
-            texts(&plan.manifest, "key").map(|key| Some(files.contains(key))).collect();
+            plan.manifest.keys().map(|key| Some(files.contains(key))).collect();
         Ok(plan.only(&chosen)?.measured(plan.explain))
     }
 
@@ -225,7 +238,7 @@ impl Scan {
     pub async fn by_file(&self) -> Result<Vec<(PartitionKey, Self)>> {
         self.check_divisible()?;
         let plan = self.plan().await?;
-        let keys = texts(&plan.manifest, "key").map(|key| vec![key.to_owned()]);
+        let keys = plan.manifest.keys().map(|key| vec![key.to_owned()]);
         Ok(plan.partition_keys()?.into_iter().zip(keys.map(|keys| self.of(keys))).collect())
     }
 
@@ -235,7 +248,7 @@ impl Scan {
     /// # Errors
     /// The errors are those of [`Scan::explain`].
     pub async fn keys(&self) -> Result<Vec<String>> {
-        Ok(texts(&self.plan().await?.manifest, "key").map(str::to_owned).collect())
+        Ok(self.plan().await?.manifest.keys().map(str::to_owned).collect())
     }
 
     /// Splits the scan by partition: one scan for each partition left after planning, in the order
@@ -247,8 +260,7 @@ impl Scan {
         self.check_divisible()?;
         let plan = self.plan().await?;
         let mut partitions: IndexMap<PartitionKey, Vec<String>> = IndexMap::new();
-        for (partition, key) in plan.partition_keys()?.into_iter().zip(texts(&plan.manifest, "key"))
-        {
+        for (partition, key) in plan.partition_keys()?.into_iter().zip(plan.manifest.keys()) {
             partitions.entry(partition).or_default().push(key.to_owned());
         }
         Ok(partitions.into_iter().map(|(partition, keys)| (partition, self.of(keys))).collect())
@@ -260,11 +272,11 @@ impl Scan {
     /// The errors are those of [`Scan::explain`].
     pub async fn files(&self) -> Result<Vec<ScanFile>> {
         let plan = self.plan().await?;
-        let sizes = numbers(&plan.manifest, "rows").zip(numbers(&plan.manifest, "bytes"));
+        let sizes = plan.manifest.rows().zip(plan.manifest.bytes());
         Ok(plan
             .partition_keys()?
             .into_iter()
-            .zip(texts(&plan.manifest, "key"))
+            .zip(plan.manifest.keys())
             .zip(sizes)
             .map(|((partition, key), (rows, bytes))| ScanFile {
                 key: key.to_owned(),
@@ -281,7 +293,7 @@ impl Scan {
     /// [`NotFound`](ErrorKind::NotFound) for a file that is not in this version of the table.
     pub fn only(&self, keys: Vec<String>) -> Result<Self> {
         let mut unknown: HashSet<&str> = keys.iter().map(String::as_str).collect();
-        for key in texts(&self.state.manifest, "key") {
+        for key in self.state.manifest.keys() {
             unknown.remove(key);
         }
         if let Some(key) = unknown.into_iter().min() {
@@ -314,6 +326,7 @@ impl Scan {
             let plan = self.plan_through(&store).await?;
             let read = self.reader(store, Arc::clone(&account))?;
             let mut explain = read.foresee(&plan).await?;
+            explain.predicate = self.bound()?.map(Bound::text);
             // The read repeats the requests that the report needed.
             explain.reading.add(account.reading());
             if let Some(limit) = self.limit {
@@ -323,6 +336,7 @@ impl Scan {
             explain.last_run = last.map(|account| account.reading());
             Ok(explain)
         }
+        .instrument(tracing::debug_span!("explain", dataset = %self.state.table_name))
         .boxed()
     }
 
@@ -333,15 +347,20 @@ impl Scan {
     /// The errors are those of [`Scan::explain`] and [`Scan::schema`]; each batch may fail with
     /// [`Store`](ErrorKind::Store) or [`Corrupt`](ErrorKind::Corrupt).
     pub fn stream(self) -> BoxFuture<'static, Result<BoxStream<'static, Result<RecordBatch>>>> {
+        let span = tracing::debug_span!("scan", dataset = %self.state.table_name);
+        // The stream keeps the span open until it is dropped.
+        let whole = span.clone();
         async move {
             let (account, store) = self.begun();
             let plan = self.plan_through(&store).await?;
             let batches = self.reader(store, account)?.run(&plan);
-            Ok(match self.limit {
+            let batches = match self.limit {
                 Some(limit) => limited(batches, limit),
                 None => batches,
-            })
+            };
+            Ok(batches.map(move |batch| whole.in_scope(|| batch)).boxed())
         }
+        .instrument(span)
         .boxed()
     }
 
@@ -354,12 +373,11 @@ impl Scan {
     }
 
     fn reader(&self, store: Store, account: Arc<Account>) -> Result<Read> {
-        let residual = residual(self.predicate.as_ref(), &self.state)?;
         Ok(Read {
             store,
             table: Arc::clone(&self.state.schema),
             schema: self.schema()?,
-            test: residual.map(row_test),
+            test: self.bound()?.and_then(Bound::row_test),
             batch_rows: self.batch_rows.min(self.limit.unwrap_or(usize::MAX)).max(1),
             account,
             progress: Arc::clone(&self.progress),
@@ -382,9 +400,9 @@ impl Scan {
     /// The errors are those of [`Scan::stream`].
     pub async fn count(self) -> Result<u64> {
         let most = self.limit.map_or(u64::MAX, |limit| limit as u64);
-        if residual(self.predicate.as_ref(), &self.state)?.is_none() {
+        if self.bound()?.and_then(Bound::row_test).is_none() {
             let plan = self.plan_through(&self.begun().1).await?;
-            let rows: Option<u64> = numbers(&plan.manifest, "rows").sum();
+            let rows: Option<u64> = plan.manifest.rows().sum();
             if let Some(rows) = rows {
                 return Ok(rows.min(most));
             }
@@ -395,37 +413,6 @@ impl Scan {
             rows += batch.num_rows() as u64;
         }
         Ok(rows)
-    }
-}
-
-/// The part of a predicate that must still be tested on rows: conditions on partition columns alone
-/// have been evaluated exactly by planning.
-pub(crate) fn residual(
-    predicate: Option<&Predicate>,
-    state: &State,
-) -> Result<Option<BoundPredicate>> {
-    let Some(predicate) = predicate else { return Ok(None) };
-    let mut conditions = Vec::new();
-    flatten(predicate, &mut conditions);
-    conditions.retain(|condition| {
-        let columns = condition.columns();
-        columns.is_empty() || columns.iter().any(|column| !state.partition_by.contains(column))
-    });
-    if conditions.is_empty() {
-        return Ok(None);
-    }
-    state.bind(&Predicate::And(conditions.into_iter().cloned().collect())).map(Some)
-}
-
-/// A predicate as the row test of a read.
-pub(crate) fn row_test(predicate: BoundPredicate) -> Arc<dyn RowTest> {
-    Arc::new(predicate)
-}
-
-fn flatten<'a>(predicate: &'a Predicate, into: &mut Vec<&'a Predicate>) {
-    match predicate {
-        Predicate::And(parts) => parts.iter().for_each(|part| flatten(part, into)),
-        other => into.push(other),
     }
 }
 

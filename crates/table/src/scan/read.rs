@@ -12,9 +12,7 @@ use partita_core::{Cancel, Progress, Result, Store, cores};
 use super::decode::{Decoder, FileTask, Unit};
 use super::rows::RowTest;
 use crate::explain::{Account, Explain};
-use crate::format::digests::FileDigests;
 use crate::prune::Plan;
-use crate::stage::{numbers, texts};
 
 /// The number of files being opened or decoded per core: fetching mostly waits.
 const FILES_PER_CORE: usize = 4;
@@ -109,19 +107,21 @@ impl Drop for Finish {
 }
 
 fn tasks(plan: &Plan) -> Vec<FileTask> {
-    let numbers = |column| numbers(&plan.manifest, column).collect::<Vec<_>>();
-    let (bytes, footer) = (numbers("bytes"), numbers("footer"));
-    let (groups, rows) = (numbers("groups"), numbers("rows"));
-    let digests = FileDigests::of_rows(&plan.manifest);
-    texts(&plan.manifest, "key")
+    let manifest = &plan.manifest;
+    let sizes = manifest.bytes().zip(manifest.footers());
+    let counts = manifest.groups().zip(manifest.rows());
+    manifest
+        .keys()
+        .zip(sizes.zip(counts))
+        .zip(manifest.digests())
         .enumerate()
-        .map(|(row, key)| FileTask {
+        .map(|(row, ((key, ((bytes, footer), (groups, rows))), digests))| FileTask {
             key: key.to_owned(),
-            bytes: bytes.get(row).copied().flatten(),
-            footer: footer.get(row).copied().flatten(),
-            groups: groups.get(row).copied().flatten(),
-            rows: rows.get(row).copied().flatten(),
-            digests: digests.get(row).copied().flatten(),
+            bytes,
+            footer,
+            groups,
+            rows,
+            digests,
             partition: plan.partitions.slice(row, 1),
         })
         .collect()

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use partita_core::partition::{buckets_of, is_bucket_type};
-use partita_core::{Error, Result};
+use partita_core::{Error, Result, type_name};
 use serde::{Deserialize, Serialize};
 
 use super::derive::Derive;
@@ -49,7 +49,7 @@ impl Derive for BucketPartition {
         if !is_bucket_type(of.data_type()) {
             return Err(Error::invalid(format!(
                 "a column of type {} has no buckets; integers, text, bytes, dates and timestamps have",
-                of.data_type()
+                type_name(of.data_type())
             ))
             .with("column", &self.column));
         }

@@ -10,7 +10,7 @@ use arrow::compute::{DatePart, cast, date_part};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatchReader;
-use partita_core::{Error, Result};
+use partita_core::{Error, Result, type_name};
 use serde::{Deserialize, Serialize};
 
 use super::bucket::BucketPartition;
@@ -97,7 +97,8 @@ impl Derive for DatePartition {
             DataType::Date32 | DataType::Date64 if finest_of_dates => {}
             other => {
                 return Err(Error::invalid(format!(
-                    "a column of type {other} has no {}",
+                    "a column of type {} has no {}",
+                    type_name(other),
                     self.resolution
                 ))
                 .with("column", &self.column));

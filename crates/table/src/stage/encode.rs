@@ -22,6 +22,9 @@ use crate::format::pandas::ExtensionTypes;
 use crate::format::schema::{cast_column, pandas_entry, with_pandas};
 use crate::options::WriteOptions;
 
+/// What names the writer in the footer of a data file; the version follows.
+pub(crate) const CREATED_BY: &str = "partita version ";
+
 /// The false-positive rate of bloom filters.
 const WRONGLY_KEPT: f64 = 0.01;
 
@@ -74,7 +77,7 @@ impl OpenFile {
         let schema = Arc::new(described);
         let mut properties = WriterProperties::builder()
             .set_compression(options.compression.to_parquet()?)
-            .set_created_by(concat!("partita version ", env!("CARGO_PKG_VERSION")).to_owned())
+            .set_created_by(format!("{CREATED_BY}{}", env!("CARGO_PKG_VERSION")))
             .set_key_value_metadata(entry);
         for (column, compression) in &options.column_compression {
             let path = ColumnPath::from(vec![column.clone()]);

@@ -5,19 +5,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::{cast, max, min};
-use arrow::datatypes::{DataType, Field, Float64Type, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatchReader;
 use partita_core::convert::{common_type, convert_column, fill_fields};
-use partita_core::{Error, ErrorKind, Result};
+use partita_core::{Error, ErrorKind, Result, type_name};
 
 use crate::feed::wrapped;
 use crate::format::categories::with_categories;
 use crate::format::columns::{given_of, with_comment, with_given};
-use crate::format::given::{as_given, settled, to_file, widened};
+use crate::format::given::{as_given, finer, given_field, settled, to_file, widened};
 use crate::format::pandas::ExtensionTypes;
 use crate::format::schema::{EXTENSION_NAME, file_type, put, stored_field, table_field};
-use crate::format::widen::{EXACT, Widening, common_stored, widening};
+use crate::format::widen::{Widening, common_stored, widening};
 use crate::options::BatchSource;
 
 /// Converts batches, which may differ in their types, to one stored schema.
@@ -33,17 +33,27 @@ pub(super) struct Fit {
     pub extensions: ExtensionTypes,
     /// Columns with a fixed type, since partition keys or an index depend on it.
     pub fixed: Vec<String>,
-    /// Columns that are replaced by derived columns of the same name. Their values are not converted.
+    /// Columns that are replaced by derived columns of the same name. Their values are not
+    /// converted.
     pub replaced: Vec<String>,
     /// True if columns get wider types where a value needs it.
     pub merges: bool,
-    /// True for data of which a table is made: types that are stored alike may still become wider.
+    /// True for data of which a table is made, whose types may still become wider.
     pub creates: bool,
-    /// Columns of integers of which some would be rounded to doubles.
+    /// Columns with values that a wider type may not hold, see [`Fit::reaches_far`].
     beyond: HashSet<String>,
     /// The types of the columns of the current file.
     written: HashMap<String, DataType>,
     rows: u64,
+}
+
+/// A column in the forms of its type, see [`schema`](crate::format::schema).
+struct Form {
+    stored: Field,
+    /// The given field, if it differs from the table's.
+    given: Option<Field>,
+    /// The type in which the values are written.
+    file: DataType,
 }
 
 impl Fit {
@@ -106,49 +116,32 @@ impl Fit {
 
     /// The stored field of a column, and the values of this batch as they are written.
     fn column(&mut self, field: &Field, values: &ArrayRef) -> Result<(Field, ArrayRef)> {
-        let name = field.name();
-        let (known, to) = self.types(field, values)?;
-        if !self.merges {
-            return match self.converted(&known, values, &to) {
-                Err(error) if self.creates => {
-                    self.widen(field, error)?;
-                    let (known, to) = self.types(field, values)?;
-                    let converted = self.converted(&known, values, &to)?;
-                    Ok((known, converted))
-                }
-                converted => Ok((known, converted?)),
-            };
-        }
-        let (known, converted) = match self.filled(&known, values, &to) {
-            Ok(converted) => (known, converted),
-            Err(error) => {
+        let mut form = self.form(field, values)?;
+        let converted = match self.converted(&form, values) {
+            Err(error) if self.merges || self.creates => {
                 self.widen(field, error)?;
-                let (known, to) = self.types(field, values)?;
-                let converted = self.filled(&known, values, &to)?;
-                (known, converted)
+                form = self.form(field, values)?;
+                self.converted(&form, values)?
             }
+            converted => converted?,
         };
-        if converted.data_type().is_integer() && !self.beyond.contains(name) {
-            let doubles = cast(&converted, &DataType::Float64)?;
-            let doubles = doubles.as_primitive::<Float64Type>();
-            if [min(doubles), max(doubles)].into_iter().flatten().any(|v| v.abs() >= EXACT) {
-                self.beyond.insert(name.clone());
-            }
+        if !self.beyond.contains(field.name()) && self.reaches_far(&converted)? {
+            self.beyond.insert(field.name().clone());
         }
-        Ok((known, converted))
+        Ok((form.stored, converted))
     }
 
-    /// The values as they are written, with nulls for the fields of structs that they lack.
-    fn filled(&self, known: &Field, values: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
-        let wanted = given_of(known).map_or_else(|| to.clone(), |given| given.data_type().clone());
-        self.converted(known, &fill_fields(values, &wanted)?, to)
-    }
-
-    /// The values as they are written: in the type `to`, or in that of the given field.
-    fn converted(&self, known: &Field, values: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
-        match given_of(known) {
-            Some(given) => to_file(&given, self.rows, values),
-            None => convert_column(known.name(), self.rows, values, to),
+    /// The values as they are written. If wider types are merged, the fields of structs that the
+    /// values lack are null.
+    fn converted(&self, form: &Form, values: &ArrayRef) -> Result<ArrayRef> {
+        let Form { stored, given, file } = form;
+        let filled = match self.merges {
+            true => fill_fields(values, given.as_ref().map_or(file, Field::data_type))?,
+            false => Arc::clone(values),
+        };
+        match given {
+            Some(given) => to_file(given, self.rows, &filled),
+            None => convert_column(stored.name(), self.rows, &filled, file),
         }
     }
 
@@ -158,23 +151,39 @@ impl Fit {
         let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
         let place = stored.index_of(name)?;
         let known = stored.field(place).clone();
-        let found = as_given(given, self.extensions.get(name));
-        let keeps = self.fixed.contains(name) || known.metadata().contains_key(EXTENSION_NAME);
-        let wider = common_stored(known.data_type(), found.data_type()).filter(|_| !keeps);
-        let stored_alike = |wider: &DataType| wider == known.data_type();
-        let Some(wider) = wider.filter(|wider| self.merges || stored_alike(wider)) else {
+        if self.fixed.contains(name) || known.metadata().contains_key(EXTENSION_NAME) {
             return Err(error);
-        };
+        }
+        let found = as_given(given, self.extensions.get(name));
         let refused = |why: &str| {
             Error::new(ErrorKind::SchemaMismatch, why.to_owned())
                 .with("column", name)
-                .with("expected", known.data_type())
-                .with("found", found.data_type())
+                .with("expected", type_name(given_field(&known).data_type()))
+                .with("found", type_name(given_field(&found).data_type()))
         };
+        if self.creates
+            && let Some(next) = finer(&known, &found)
+        {
+            if self.beyond.contains(name) {
+                return Err(refused(
+                    "earlier rows of the data hold times that the finer unit of a later piece may \
+                     not reach; give all pieces one unit",
+                ));
+            }
+            put(&mut stored, place, &next);
+            return Ok(());
+        }
+        let wider = match self.merges {
+            true => common_stored(known.data_type(), found.data_type()),
+            false => common_type(known.data_type(), found.data_type()),
+        };
+        let Some(wider) = wider else { return Err(error) };
         let next = widened(&known, &found, &wider);
         match widening(known.data_type(), &wider) {
             None if next == known || wider != *known.data_type() => return Err(error),
             None | Some(Widening::AsItIs) => {}
+            // A column of whole numbers stays one, unless the caller asks for wider types.
+            Some(_) if self.creates => return Err(error),
             Some(Widening::IfExact) if !self.beyond.contains(name) => {}
             Some(Widening::IfExact) => {
                 return Err(refused(
@@ -193,8 +202,32 @@ impl Fit {
         Ok(())
     }
 
-    /// The stored field of a column, and the type in which this batch of it is written.
-    fn types(&mut self, field: &Field, values: &ArrayRef) -> Result<(Field, DataType)> {
+    /// True if a type that the column may get does not hold all of the values: doubles round large
+    /// integers, and nanoseconds reach fewer years than coarser units.
+    fn reaches_far(&self, values: &ArrayRef) -> Result<bool> {
+        let limit: u64 = match values.data_type() {
+            DataType::Int64 | DataType::UInt64 if self.merges => 1 << 53,
+            DataType::Timestamp(unit, _) | DataType::Duration(unit) if self.creates => {
+                let nanoseconds = match unit {
+                    TimeUnit::Second => 1_000_000_000,
+                    TimeUnit::Millisecond => 1_000_000,
+                    TimeUnit::Microsecond => 1_000,
+                    TimeUnit::Nanosecond => return Ok(false),
+                };
+                i64::MAX.unsigned_abs() / nanoseconds + 1
+            }
+            _ => return Ok(false),
+        };
+        let numbers = cast(values, &DataType::Int64)?;
+        let numbers = numbers.as_primitive::<Int64Type>();
+        // The cast makes a null of an unsigned integer that no signed one equals.
+        let lost = numbers.null_count() > values.null_count();
+        let extremes = [min(numbers), max(numbers)].into_iter().flatten();
+        Ok(lost || extremes.map(i64::unsigned_abs).any(|value| value >= limit))
+    }
+
+    /// The forms of a column in which this batch of it is written.
+    fn form(&mut self, field: &Field, values: &ArrayRef) -> Result<Form> {
         let name = field.name();
         let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
         let place = stored.index_of(name)?;
@@ -210,14 +243,14 @@ impl Fit {
             known = settled;
             put(&mut stored, place, &known);
         }
-        if let Some(given) = given_of(&known) {
-            if field.dict_is_ordered() == Some(true)
-                && let Some(given) = with_categories(&given, values)?
-            {
-                known = with_given(&known, Some(&given));
+        if let Some(mut given) = given_of(&known) {
+            if let Some(next) = with_categories(&given, field, values)? {
+                known = with_given(&known, Some(&next));
                 put(&mut stored, place, &known);
+                given = next;
             }
-            return Ok((known, file_type(given.data_type())));
+            let file = file_type(given.data_type());
+            return Ok(Form { stored: known, given: Some(given), file });
         }
         let table = table_field(&known);
         let reads_the_same = |file: &DataType| {
@@ -235,7 +268,7 @@ impl Fit {
             None => to,
         };
         self.written.insert(name.clone(), to.clone());
-        Ok((known, to))
+        Ok(Form { stored: known, given: None, file: to })
     }
 }
 
@@ -310,7 +343,7 @@ fn check_extension(known: &Field, given: &Field) -> Result<()> {
         "the data are of an extension type that the table's column has not",
     )
     .with("column", known.name())
-    .with("expected", wanted.map_or_else(|| known.data_type().to_string(), Clone::clone))
+    .with("expected", wanted.map_or_else(|| type_name(known.data_type()), Clone::clone))
     .with("found", found))
 }
 

@@ -165,7 +165,8 @@ impl Pass {
 
     async fn add(&mut self, groups: Vec<Group>) -> Result<()> {
         let group_rows = self.gather.options.row_group_rows;
-        for group in groups {
+        // An empty batch of a table without partitions is a group of no rows.
+        for group in groups.into_iter().filter(|group| group.rows.num_rows() > 0) {
             let bytes = bytes_of(&group.rows);
             let schema = group.rows.schema_ref();
             if self.pending.get(&group.key).is_some_and(|pending| pending.differs(schema)) {

@@ -15,15 +15,16 @@ mod staged;
 
 pub use bucket::BucketPartition;
 pub use derive::{DatePartition, Derivations, Resolution};
+pub(crate) use encode::CREATED_BY;
 pub(crate) use sort::no_such_column;
 pub use staged::Staged;
-pub(crate) use staged::{Begun, Columns, numbers, texts, total};
+pub(crate) use staged::{Begun, Columns};
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::datatypes::{DataType, Schema};
 use partita_core::partition::is_partition_type;
-use partita_core::{Error, ErrorKind, Result, Store};
+use partita_core::{Error, ErrorKind, Result, Store, type_name};
 
 use crate::change::Layout;
 use crate::format::columns::with_ids;
@@ -178,8 +179,11 @@ pub(crate) fn check_layout(
     for (i, name) in partition_by.iter().enumerate() {
         let data_type = field(name)?.data_type();
         if !is_partition_type(data_type) {
-            return Err(Error::invalid(format!("a column of type {data_type} cannot partition"))
-                .with("column", name));
+            return Err(Error::invalid(format!(
+                "a column of type {} cannot partition",
+                type_name(data_type)
+            ))
+            .with("column", name));
         }
         if partition_by.iter().take(i).any(|other| other == name) {
             return Err(Error::invalid("a partition column is named twice").with("column", name));
@@ -194,8 +198,11 @@ pub(crate) fn check_layout(
             return Err(Error::invalid("a column named 'partition' cannot be indexed"));
         }
         if !is_index_type(data_type) && *data_type != DataType::Null {
-            return Err(Error::invalid(format!("a column of type {data_type} cannot be indexed"))
-                .with("column", name));
+            return Err(Error::invalid(format!(
+                "a column of type {} cannot be indexed",
+                type_name(data_type)
+            ))
+            .with("column", name));
         }
     }
     if stored.fields().len() == partition_by.len() {
@@ -221,7 +228,8 @@ fn check_filters(stored: &Schema, partition_by: &[String], columns: &[String]) -
             || matches!(data_type, DataType::Null | DataType::Date32 | DataType::Timestamp(_, _));
         if !filtered {
             return Err(Error::invalid(format!(
-                "a column of type {data_type} cannot have bloom filters"
+                "a column of type {} cannot have bloom filters",
+                type_name(data_type)
             ))
             .with("column", name));
         }

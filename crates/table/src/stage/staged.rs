@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use arrow::array::{Array as _, AsArray, BooleanArray, RecordBatch};
-use arrow::compute::{concat_batches, filter_record_batch, not};
-use arrow::datatypes::{Schema, SchemaRef, UInt64Type};
+use arrow::array::BooleanArray;
+use arrow::compute::not;
+use arrow::datatypes::{Schema, SchemaRef};
 use hashbrown::HashSet;
 use jiff::{SignedDuration, Timestamp};
 use partita_core::{Error, Result, guarded};
@@ -16,8 +16,8 @@ use super::Target;
 use super::gather::File;
 use crate::format::index::Index;
 use crate::format::ipc::{decode_batch, decode_schema, encode_batch, encode_schema};
+use crate::format::manifest::Manifest;
 use crate::format::pandas::ExtensionTypes;
-use crate::format::statistics::{manifest, manifest_schema};
 
 /// Per indexed column, the values of the staged files.
 pub(crate) type StagedIndex = BTreeMap<String, Index>;
@@ -50,7 +50,7 @@ pub struct Staged {
     pub(crate) extensions: ExtensionTypes,
     /// The stored schema of the data.
     pub(crate) schema: Schema,
-    pub(crate) manifest: RecordBatch,
+    pub(crate) manifest: Manifest,
     pub(crate) index: StagedIndex,
     /// The ids of the staging calls that wrote the files, which identify a second commit of the
     /// same files.
@@ -125,7 +125,7 @@ impl Staged {
             columns,
             extensions,
             schema,
-            manifest: manifest(&facts, &manifest_schema(table, &target.partition_by))?,
+            manifest: Manifest::of(&facts, &Manifest::schema_of(table, &target.partition_by))?,
             index: merged?,
             ids: vec![uuid::Uuid::new_v4().simple().to_string()],
             version: target.version,
@@ -161,16 +161,16 @@ impl Staged {
             && self.schema == other.schema
             && self.columns_are == other.columns_are
             && self.last_column_id == other.last_column_id
-            && self.manifest.schema_ref() == other.manifest.schema_ref()
+            && self.manifest.schema() == other.manifest.schema()
             && self.index.keys().eq(other.index.keys())
     }
 
     fn joined(mut group: Vec<Self>) -> Result<Self> {
-        let manifests: Vec<&RecordBatch> = group.iter().map(|part| &part.manifest).collect();
-        let Some(first) = manifests.first() else {
+        let Some(first) = group.first() else {
             return Err(Error::invalid("there are no staged files to merge"));
         };
-        let manifest = concat_batches(first.schema_ref(), manifests.iter().copied())?;
+        let manifests = group.iter().map(|part| &part.manifest);
+        let manifest = Manifest::concat(&first.manifest.schema(), manifests)?;
         let mut index: BTreeMap<String, Vec<Index>> = BTreeMap::new();
         for part in &mut group {
             for (column, values) in std::mem::take(&mut part.index) {
@@ -192,7 +192,7 @@ impl Staged {
     /// The keys of the files.
     #[must_use]
     pub fn keys(&self) -> Vec<String> {
-        texts(&self.manifest, "key").map(str::to_owned).collect()
+        self.manifest.keys().map(str::to_owned).collect()
     }
 
     /// Removes some files from the descriptor; they become garbage.
@@ -202,55 +202,29 @@ impl Staged {
     pub fn without(&self, keys: &[String]) -> Result<Self> {
         let keys: HashSet<&str> = keys.iter().map(String::as_str).collect();
         let stays: BooleanArray =
-            texts(&self.manifest, "key").map(|key| Some(!keys.contains(key))).collect();
-        let gone = filter_record_batch(&self.manifest, &not(&stays)?)?;
-        let labels: HashSet<&str> = texts(&gone, "label").collect();
+            self.manifest.keys().map(|key| Some(!keys.contains(key))).collect();
+        let gone = self.manifest.filter(&not(&stays)?)?;
+        let labels: HashSet<&str> = gone.labels().collect();
         let index: Result<StagedIndex> = self
             .index
             .iter()
             .map(|(column, index)| Ok((column.clone(), index.without(&labels)?)))
             .collect();
-        let manifest = filter_record_batch(&self.manifest, &stays)?;
+        let manifest = self.manifest.filter(&stays)?;
         Ok(Self { manifest, index: index?, ..self.clone() })
     }
 
     /// Number of rows staged.
     #[must_use]
     pub fn rows(&self) -> u64 {
-        total(&self.manifest, "rows")
+        self.manifest.total_rows()
     }
 
     /// Bytes of the files staged.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        total(&self.manifest, "bytes")
+        self.manifest.total_bytes()
     }
-}
-
-/// The values of a text column of a manifest.
-pub(crate) fn texts<'a>(manifest: &'a RecordBatch, column: &str) -> impl Iterator<Item = &'a str> {
-    manifest
-        .column_by_name(column)
-        .and_then(|c| c.as_string_opt::<i64>())
-        .into_iter()
-        .flat_map(|column| column.iter().flatten())
-}
-
-/// The sum of a number column of a manifest; unknown counts as zero.
-pub(crate) fn total(manifest: &RecordBatch, column: &str) -> u64 {
-    numbers(manifest, column).flatten().fold(0, u64::saturating_add)
-}
-
-/// The values of a number column of a manifest.
-pub(crate) fn numbers<'a>(
-    manifest: &'a RecordBatch,
-    column: &str,
-) -> impl Iterator<Item = Option<u64>> + 'a {
-    manifest
-        .column_by_name(column)
-        .and_then(|c| c.as_primitive_opt::<UInt64Type>())
-        .into_iter()
-        .flat_map(|column| column.iter())
 }
 
 #[derive(Serialize, Deserialize)]
@@ -284,7 +258,7 @@ impl Serialize for Staged {
                 columns: self.columns.clone(),
                 extensions: self.extensions.clone(),
                 schema: encode_schema(&self.schema)?,
-                manifest: encode_batch(&self.manifest)?,
+                manifest: encode_batch(self.manifest.as_batch())?,
                 index: self
                     .index
                     .iter()
@@ -305,13 +279,15 @@ impl<'de> Deserialize<'de> for Staged {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let document = Document::deserialize(deserializer)?;
         let staged = || -> Result<Self> {
-            let staged = Self {
+            Ok(Self {
                 table_name: document.table_name,
                 partition_by: document.partition_by,
                 columns: document.columns,
                 extensions: document.extensions,
                 schema: decode_schema(&document.schema).map_err(damaged)?,
-                manifest: decode_batch(&document.manifest).map_err(damaged)?,
+                manifest: decode_batch(&document.manifest)
+                    .and_then(Manifest::new)
+                    .map_err(damaged)?,
                 index: document
                     .index
                     .iter()
@@ -325,32 +301,9 @@ impl<'de> Deserialize<'de> for Staged {
                 columns_are: document.columns_are,
                 last_column_id: document.last_column_id,
                 begun: Begun { at: document.begun.unwrap_or(Timestamp::now()), here: None },
-            };
-            staged.check()?;
-            Ok(staged)
+            })
         };
         guarded(staged).map_err(de::Error::custom)
-    }
-}
-
-impl Staged {
-    /// Rejects a manifest without the mandatory columns, which would be committed as fewer files.
-    fn check(&self) -> Result<()> {
-        let wrong = |what: &str| Error::corrupt(format!("a staged descriptor {what}"));
-        for column in ["label", "key"] {
-            let values = self.manifest.column_by_name(column);
-            let values = values.and_then(|values| values.as_string_opt::<i64>());
-            if values.is_none_or(|values| values.null_count() > 0) {
-                return Err(wrong("does not name its files").with("column", column));
-            }
-        }
-        for column in ["rows", "bytes", "footer"] {
-            let values = self.manifest.column_by_name(column);
-            if values.and_then(|values| values.as_primitive_opt::<UInt64Type>()).is_none() {
-                return Err(wrong("does not say how large its files are").with("column", column));
-            }
-        }
-        Ok(())
     }
 }
 

@@ -1,8 +1,8 @@
 //! Whether the header is the one that was committed, or one of another library after it.
 //!
 //! The snapshot has the hash of the header that it describes. Another hash is no damage by itself:
-//! plateau writes headers without knowing of snapshots. But it changes files, indices and annotations
-//! alone, and carries everything else on.
+//! plateau writes headers without knowing of snapshots. But it changes files, indices and
+//! annotations alone, and carries everything else on.
 
 use hashbrown::HashMap;
 use partita_core::{ErrorKind, Result, Store};
@@ -10,23 +10,23 @@ use serde_json::Value;
 
 use crate::format::header::{Header, Own};
 use crate::format::snapshot::Snapshot;
-use crate::stage::texts;
 use crate::state::{files, header_key, read_header};
 
 /// The annotation that is set when a dataset is made, and never again.
 const CREATION_TIME: &str = "creation_time";
 
-/// Checks the header of the table `name` against its snapshot. Returns its key and the difference, if
-/// there is one. Two requests.
+/// Checks the header of the table `name` against its snapshot. Returns its key and the difference,
+/// if there is one. Two requests.
 pub(super) async fn check_header(store: &Store, name: &str) -> Result<Option<(String, String)>> {
     let Some((bytes, _, encoding)) = read_header(store, name).await? else { return Ok(None) };
     let header = Header::decode(&bytes, encoding)?;
     let Some(own) = header.own()?.filter(|own| !own.snapshot.is_empty()) else { return Ok(None) };
-    // A snapshot that is lost or damaged is a problem of the history.
-    let Some(stored) = store.get_opt(&own.snapshot).await? else { return Ok(None) };
-    let snapshot = match Snapshot::decode(stored, &own.snapshot) {
+    let snapshot = match Snapshot::fetch(store, &own.snapshot).await {
         Ok(snapshot) => snapshot,
-        Err(error) if error.kind() == ErrorKind::Corrupt => return Ok(None),
+        // A snapshot that is lost or damaged is a problem of the history.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => {
+            return Ok(None);
+        }
         Err(error) => return Err(error),
     };
     if snapshot.document.header_hash == blake3::hash(&bytes).to_hex().as_str() {
@@ -52,6 +52,8 @@ fn altered(header: &Header, own: &Own, snapshot: &Snapshot) -> Option<String> {
         ..own.clone()
     };
     committed.laid_out_as(document);
+    // A snapshot that was written again may not know the number, and earlier headers have none.
+    committed.schema = own.schema;
     if committed != *own {
         return Some("the entry `_partita` is".to_owned());
     }
@@ -63,7 +65,7 @@ fn altered(header: &Header, own: &Own, snapshot: &Snapshot) -> Option<String> {
         return Some(format!("the time of creation ({}) is", shown(header)));
     }
     let labels: HashMap<&str, &str> =
-        texts(&snapshot.manifest, "key").zip(texts(&snapshot.manifest, "label")).collect();
+        snapshot.manifest.keys().zip(snapshot.manifest.labels()).collect();
     let differs = |(label, key): &(&str, &str)| labels.get(key).is_some_and(|own| own != label);
     files(header).find(differs).map(|(label, _)| format!("the label {label} of a file is"))
 }

@@ -143,7 +143,7 @@ async fn an_altered_column_chunk_is_named() {
             assert!(says(&error, "row group", &group.to_string()), "{error}");
             assert!(says(&error, "column", &column) && says(&error, "key", key), "{error}");
             let problems = verified(&store).await.unwrap();
-            assert!(problems.iter().any(|problem| problem.key == *key), "{problems:?}");
+            assert!(problems.iter().any(|problem| problem.at == *key), "{problems:?}");
             // Other columns are read.
             let other = if column == "fare" { "rider" } else { "fare" };
             table.scan().columns(vec![other.into()]).collect().await.unwrap();
@@ -220,7 +220,7 @@ async fn an_altered_header_is_told() {
         store.put(key, alter(what).into()).await.unwrap();
         let told = verified(&store)
             .await
-            .map_or(true, |problems| problems.iter().any(|problem| problem.key == key));
+            .map_or(true, |problems| problems.iter().any(|problem| problem.at == key));
         assert_eq!(told, !["annotation", "form"].contains(&what), "{what}");
     }
 }

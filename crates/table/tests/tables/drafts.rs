@@ -53,7 +53,7 @@ async fn a_table_is_made_by_one_commit_of_what_many_staged() {
     // Files that the table names are not discarded; the others are.
     let surplus = staged(&draft, &[trip("Oslo", 77, 1.0)]).await;
     let key = surplus.keys().remove(0);
-    draft.discard([parts, vec![surplus]].concat()).await.unwrap();
+    draft.discard(&[parts, vec![surplus]].concat()).await.unwrap();
     assert_eq!(rows(table.scan()).await.len(), 10);
     assert!(store.get_opt(&key).await.unwrap().is_none());
 }

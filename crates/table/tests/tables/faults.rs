@@ -1,9 +1,9 @@
-//! Crashes, lost answers and the cost of operations in requests.
+//! Lost answers and the cost of operations in requests.
 
 use std::sync::Arc;
 
-use crate::trips::{Trip, dying, rows, source, trip};
-use partita_core::testing::{CountingStore, Fault, FaultStore};
+use crate::trips::{Trip, rows, source, trip};
+use partita_core::testing::{CountingStore, Fault, FaultStore, Rounds};
 use partita_core::{ErrorKind, Store, StoreOptions, col};
 use partita_table::{CreateOptions, Table, WriteOptions};
 
@@ -43,35 +43,6 @@ async fn check(store: &Store, expected: &[Trip]) {
         let found = rows(table.scan().filter(col("rider").eq(trip.rider))).await;
         assert_eq!(found, std::slice::from_ref(trip));
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_crash_at_any_write_leaves_the_old_state_or_the_new() {
-    let mut outcomes = (0, 0);
-    for stop in 1..100 {
-        let store = fresh(&format!("crash-{stop}")).await;
-        let (dying, faults) = dying(&store, stop);
-        let table = Table::open_in(dying, "trips").await.unwrap();
-        let outcome = replace(&table).await;
-        let found = rows(Table::open_in(store.clone(), "trips").await.unwrap().scan()).await;
-        if found == after() {
-            outcomes.1 += 1;
-            check(&store, &after()).await;
-        } else {
-            assert!(outcome.is_err(), "nothing was written at {stop}, and success reported");
-            outcomes.0 += 1;
-            check(&store, &before()).await;
-        }
-        // The leftovers of the dead writer do not disturb the next one.
-        let next = Table::open_in(store.clone(), "trips").await.unwrap();
-        replace(&next).await.unwrap();
-        check(&store, &after()).await;
-        if faults.writes() < stop {
-            assert!(outcomes.0 >= 4 && outcomes.1 >= 1, "{outcomes:?}");
-            return;
-        }
-    }
-    panic!("the operation never ended");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -118,4 +89,47 @@ async fn planning_and_reading_cost_few_requests() {
     table.append(source(&[trip("c7", 1000, 1.0)]), &WriteOptions::default()).await.unwrap();
     let cost = counting.reset();
     assert_eq!(cost.puts, 4, "data, index, snapshot, header");
+}
+
+/// Riders that a column of trips in this order neither sorts nor compresses.
+fn rider(number: i64) -> i64 {
+    number.wrapping_mul(0x1E37_79B9_7F4A_7C15)
+}
+
+/// The numbers do not depend on the size of the table. The clock is simulated.
+#[tokio::test(start_paused = true)]
+async fn few_answers_are_waited_for() {
+    let mut counting = None;
+    let memory = Store::open("memory://rounds", &StoreOptions::new()).unwrap();
+    let counted = memory.wrap(|inner| {
+        let wrapper = CountingStore::new(inner);
+        counting = Some(wrapper.clone());
+        Arc::new(wrapper)
+    });
+    let counting = counting.unwrap();
+    let (store, mut rounds) = Rounds::of(&counted);
+    let mut cost = |what: &str, most: (u128, u64)| {
+        let (waited, counts) = (rounds.waited(), counting.reset());
+        let within = waited <= most.0 && counts.requests() <= most.1;
+        assert!(within, "{what}: {waited} rounds, {counts:?}");
+        counts.bytes_read
+    };
+    let many: Vec<Trip> =
+        (0..80_000).map(|number| trip("Oslo", rider(number), rider(!number) as f64)).collect();
+    Table::create_in(store.clone(), "trips", source(&many), &options()).await.unwrap();
+    cost("a new table", (8, 11));
+    let table = Table::open_in(store.clone(), "trips").await.unwrap();
+    cost("the header, and the snapshot that it names", (2, 2));
+    let point = table.scan().filter(col("rider").eq(rider(777)));
+    assert_eq!(point.files().await.unwrap().len(), 1);
+    assert!(cost("a plan: the end of an index, and its pages", (2, 2)) < 1 << 20);
+    assert_eq!(rows(point).await, [many[777].clone()]);
+    cost("a point: the index, and the end and the pages of a file", (4, 5));
+    let one = [trip("Oslo", 1, 1.0)];
+    table.append(source(&one), &WriteOptions::default()).await.unwrap();
+    cost("rows, the index before and after, the snapshot and the header", (4, 5));
+    table.delete(&col("city").eq("Oslo"), &WriteOptions::default()).await.unwrap();
+    cost("a deleted partition: the same without rows", (3, 4));
+    assert_eq!(table.scan().count().await.unwrap(), 0);
+    cost("what the statistics know", (0, 0));
 }

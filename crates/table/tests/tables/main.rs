@@ -9,6 +9,7 @@
 )]
 
 mod buckets;
+mod crash;
 mod damage;
 mod digests;
 mod drafts;
@@ -19,6 +20,7 @@ mod outcomes;
 mod pruning;
 mod rewrite;
 mod schemas;
+mod simulation;
 mod table;
 mod trips;
 mod upkeep;

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pandas as pd
@@ -162,7 +163,8 @@ def change_dataset(
         except partita.CommitUnknown:
             raise
         except Exception:
-            table.discard(written)
+            with suppress(partita.PartitaError):
+                table.discard(written)
             raise
     for key in taken:
         opened.delete(key)

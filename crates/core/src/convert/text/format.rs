@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::predicate::iso8601::{NANOS_PER_SECOND, format_timestamp};
-use crate::{Error, Result};
+use crate::{Error, Result, type_name};
 
 /// The values as text; nulls stay nulls.
 ///
@@ -43,9 +43,10 @@ pub fn to_texts(values: &ArrayRef) -> Result<LargeStringArray> {
                 .collect::<Vec<Option<String>>>()
                 .into())
         }
-        other if other.is_nested() => {
-            Err(Error::invalid(format!("values of type {other} are not written as one text")))
-        }
+        other if other.is_nested() => Err(Error::invalid(format!(
+            "values of type {} are not written as one text",
+            type_name(other)
+        ))),
         _ => {
             let strict = CastOptions { safe: false, format_options: FormatOptions::default() };
             let texts = cast_with_options(values, &DataType::LargeUtf8, &strict)?;

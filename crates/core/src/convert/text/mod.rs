@@ -26,7 +26,7 @@ use arrow::util::display::FormatOptions;
 
 use super::nested::{entry, item};
 use super::{Converted, Misfit};
-use crate::Result;
+use crate::{Result, type_name};
 
 pub use format::to_texts;
 pub(crate) use number::Exact;
@@ -244,7 +244,11 @@ fn each<T>(
         .enumerate()
         .map(|(row, text)| {
             text.map(&parse).transpose().map_err(|reason| {
-                Misfit::at(texts, row, format!("the text is not a value of type {to}: {reason}"))
+                Misfit::at(
+                    texts,
+                    row,
+                    format!("the text is not a value of type {}: {reason}", type_name(to)),
+                )
             })
         })
         .collect()

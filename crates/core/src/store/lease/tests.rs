@@ -48,6 +48,17 @@ async fn one_holder_at_a_time() {
 }
 
 #[tokio::test]
+async fn who_holds_a_lease_is_seen_until_it_is_released() {
+    let store = Store::open("memory://seen-leases", &StoreOptions::default()).unwrap();
+    assert_eq!(store.lease_renewed_at("lease").await.unwrap(), None);
+    let lease = store.lease("lease").await.unwrap();
+    let written = store.head("lease").await.unwrap().unwrap().last_modified;
+    assert_eq!(store.lease_renewed_at("lease").await.unwrap(), Some(written));
+    lease.release(&store).await;
+    assert_eq!(store.lease_renewed_at("lease").await.unwrap(), None);
+}
+
+#[tokio::test]
 async fn a_machine_that_serves_files_waits_for_those_that_have_them_over_a_network() {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path().to_str().unwrap();

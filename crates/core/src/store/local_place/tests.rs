@@ -203,6 +203,22 @@ async fn what_is_given_up_after_any_step_is_whole_or_completed_by_the_next() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_directory_in_the_place_of_a_new_file_is_replaced() {
+    for (kind, calls, shared) in kinds() {
+        for removed in [None, Some(owned(&["b"]))] {
+            let directory = tempfile::tempdir().unwrap();
+            let store = open(directory.path(), calls, shared);
+            put(&store, &["p/a/below/deep", "p/kept"], "old").await;
+            let new = staged(&store, &["a"]).await;
+            store.place_directory("p", &new, removed.as_deref(), "scratch").await.unwrap();
+            let found: Vec<String> = under(&store, "p").await.into_keys().collect();
+            let expected = if removed.is_some() { vec!["a", "kept"] } else { vec!["a"] };
+            assert_eq!(found, expected, "{kind} {removed:?}");
+        }
+    }
+}
+
 /// A directory on another file system if one is available, otherwise on the same.
 #[cfg(unix)]
 fn another_disk() -> tempfile::TempDir {

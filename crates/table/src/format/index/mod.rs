@@ -113,6 +113,18 @@ impl Index {
         }
     }
 
+    /// The index of files of which the distinct values are given with the labels.
+    ///
+    /// # Errors
+    /// Those of [`Index::merge`].
+    pub fn of_files<'a>(
+        data_type: &DataType,
+        files: impl IntoIterator<Item = (&'a String, &'a ArrayRef)>,
+    ) -> Result<Self> {
+        let files = files.into_iter().map(|(label, own)| Self::of_file(Arc::clone(own), label));
+        Self::merge(&std::iter::once(Self::empty(data_type)).chain(files).collect::<Vec<_>>())
+    }
+
     /// Builds an index of values in any order and the codes of their labels.
     fn of_parts(
         values: ArrayRef,

@@ -20,7 +20,9 @@ use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
 use parquet::arrow::{ArrowWriter, add_encoded_arrow_schema_to_metadata};
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
+use parquet::schema::types::ColumnPath;
 use partita_core::predicate::{BoundPredicate, Bounds, Facts};
+use partita_core::store::LARGEST;
 use partita_core::{Digest, Error, Result, Store, guarded, guarded_async};
 use partita_parquet::{check_pages, load};
 use serde::{Deserialize, Serialize};
@@ -38,6 +40,8 @@ const PAGE: usize = 1 << 12;
 
 /// An index file up to this size in bytes is fetched as a whole.
 const WHOLE: u64 = 1 << 18;
+/// The size of a file that is read to be compared with its digest, whatever its recorded size.
+const HARMLESS: u64 = 1 << 26;
 
 /// The entry of an index file in a snapshot: its lengths, which save a request, and its digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,6 +92,8 @@ impl Index {
             .set_compression(Compression::SNAPPY)
             .set_max_row_group_row_count(Some(ROW_GROUP))
             .set_data_page_row_count_limit(PAGE)
+            // Each value occurs once, and a look-up would have to read the whole dictionary.
+            .set_column_dictionary_enabled(ColumnPath::from(column), false)
             .build();
         add_encoded_arrow_schema_to_metadata(&plain, &mut properties);
         let options =
@@ -119,7 +125,8 @@ impl Index {
         column: &str,
         data_type: &DataType,
     ) -> Result<Self> {
-        let bytes = store.get_opt(key).await?.ok_or_else(|| gone(key, column))?;
+        let most = recorded.map_or(LARGEST, |recorded| recorded.bytes.max(HARMLESS));
+        let bytes = store.get_within(key, most).await?.ok_or_else(|| gone(key, column))?;
         let digest = recorded.and_then(|recorded| recorded.digest);
         let digest = digest.filter(|_| store.compares_digests());
         if digest.is_some_and(|digest| digest != Digest::of(&bytes)) {

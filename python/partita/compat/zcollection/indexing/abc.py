@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from partita._arrow import arrow_array
 from partita.compat.zcollection._stores import file_system
 from partita.compat.zcollection.collection import Collection
 from partita.compat.zcollection.collection import abc as collection_abc
@@ -160,7 +161,8 @@ class Indexer(abc.ABC):
         self._table = table
 
     def _rows(self, key: Iterable[tuple[str, int]], rows: np.ndarray[Any, Any]) -> pa.Table:
-        columns = {name: pa.array(rows[name], self._type[name]) for name in rows.dtype.names or ()}
+        names = rows.dtype.names or ()
+        columns = {name: arrow_array(rows[name], self._type[name]) for name in names}
         for name, value in key:
             columns[name] = pa.array(np.full(rows.size, value), self._type[name])
         return pa.table({name: columns[name] for name in self._type if name in columns})
